@@ -1,0 +1,1 @@
+"""The bounded contexts of the shop; none imports another."""

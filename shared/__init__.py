@@ -1,0 +1,1 @@
+"""The machinery that every context shares; it never imports a context."""

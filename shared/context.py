@@ -1,0 +1,208 @@
+"""What a bounded context declares of itself: the whole wiring of a worker as one value.
+
+`contexts/<name>/worker.py` has one function, `context(settings) -> Context` (or `service(settings) -> Service`),
+and everything else (consumers, the loop, the canvas tests, the flow graph) is derived from what it returns.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeAlias
+
+from msgspec import Struct
+
+Event: TypeAlias = Struct
+Command: TypeAlias = Struct
+State: TypeAlias = Struct
+
+
+class Detail(Struct, frozen=True, kw_only=True):
+    """What is wrong with a command, and where: `path` is a JSON path such as `$.lines[0].sku`."""
+
+    path: str
+    message: str
+
+
+class Rejected(Struct, frozen=True, kw_only=True):
+    """A decision that the command cannot be obeyed, where the shop has no event of its own for it.
+
+    The engine publishes it as `CommandRejected` under the command's key. `reason` is from a closed set of the context.
+    """
+
+    reason: str
+    details: tuple[Detail, ...] = ()
+
+
+class CommandRejected(Struct, frozen=True, kw_only=True):
+    """A command that cannot be obeyed was answered: `reason` and `details` say what to mend. Every context has it."""
+
+    command: str
+    command_id: str
+    reason: str
+    details: tuple[Detail, ...] = ()
+
+
+Events: TypeAlias = tuple[Event, ...]
+"""What a decision comes to; a `Rejected` stands alone in it."""
+
+
+class Upstream(Protocol):
+    """An event of another context as this one reads it: only the fields it needs, and who says it."""
+
+    context: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aggregate:
+    """Something that keeps an invariant. Its state is the fold of its events and starts as `state()`.
+
+    `name` is how event ids spell it (`order` in `ordering/order-o-42@1`); `key` is the field by which its commands and
+    its events name one (`order_id`).
+    """
+
+    name: str
+    key: str
+    state: type[State]
+    events: tuple[type[Event], ...]
+    evolve: Callable[[Any, Any], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decider:
+    """Who answers which commands: `decide(command, state) -> events`, pure.
+
+    With `beside`, a decision also reads other aggregates of the context in the same transaction:
+    `decide(command, state, others)`, where `others[key]` is the state of that one (loaded when asked for); its events
+    may then belong to both. `names(command)` says beforehand which ones it will ask for, so that a batch loads them in
+    one query.
+    """
+
+    aggregate: Aggregate
+    commands: tuple[type[Command], ...]
+    decide: Callable[..., Events]
+    beside: Aggregate | None = None
+    names: Callable[[Any], Iterable[str]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Whenever this event is heard, these commands are put to the context's own deciders."""
+
+    event: type[Any]
+    whenever: Callable[[Any], Sequence[Command]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timer:
+    """A deadline: `armed_by` this event of the context for the moment `at(event)` (None: not at all).
+
+    When due, `whenever_due(event)` gives the commands, from the same event that armed it. A later event of the same
+    type and key replaces the deadline.
+    """
+
+    name: str
+    armed_by: type[Event]
+    at: Callable[[Any], datetime | None]
+    whenever_due: Callable[[Any], Sequence[Command]]
+
+
+class UnknownOutcomeError(Exception):
+    """The outside was asked and it is not known whether it did it: ask again with the same key, never guess."""
+
+
+class Call(Protocol):
+    """What an effect may use while it calls the outside."""
+
+    @property
+    def idempotency_key(self) -> str:
+        """The id of the event that asked: the same on every attempt."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """1 on the first call, counting up over restarts."""
+        ...
+
+    async def request(self, subject: str, body: bytes, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
+        """A NATS request: the answer's headers and body. Raises UnknownOutcomeError when none came in time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """A call to the outside that `asked_by` this event of the context wants.
+
+    `call(event, call)` returns the outcome, done or refused, as a command of the context; any exception means that the
+    outcome is unknown and the same call is made again, later, with the same key. `outcomes` lists the commands it may
+    return. Effects of one key run one after the other, in the order of their events.
+    """
+
+    asked_by: type[Event]
+    call: Callable[[Any, Call], Awaitable[Command]]
+    outcomes: tuple[type[Command], ...]
+    timeout_s: float = 10.0
+    at_once: int = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """A bounded context. `accepts` are the commands that clients may send; the other commands stay in the process."""
+
+    name: str
+    deciders: tuple[Decider, ...]
+    accepts: tuple[type[Command], ...] = ()
+    policies: tuple[Policy, ...] = ()
+    timers: tuple[Timer, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    schema_version: int = 1
+    close: Callable[[], Awaitable[None]] | None = None
+
+    @property
+    def aggregates(self) -> tuple[Aggregate, ...]:
+        """Every aggregate once, in the order of the deciders."""
+        found: dict[str, Aggregate] = {}
+        for decider in self.deciders:
+            found.setdefault(decider.aggregate.name, decider.aggregate)
+            if decider.beside is not None:
+                found.setdefault(decider.beside.name, decider.beside)
+        return tuple(found.values())
+
+    @property
+    def publishes(self) -> tuple[type[Event], ...]:
+        """Every event type of the context's aggregates."""
+        return tuple(event for aggregate in self.aggregates for event in aggregate.events)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request to a service endpoint."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer of a service endpoint; `error` is (code, text) for the ADR-32 error headers."""
+
+    body: bytes = b""
+    error: tuple[str, str] | None = None
+
+
+Endpoints: TypeAlias = Mapping[str, Callable[[Request], Awaitable[Answer | None]]]
+"""Handlers by subject; None is an answer that never comes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A process that only answers requests (ADR-32). `open(directory)` gives its endpoints while it is entered.
+
+    `directory` is where its database lives.
+    """
+
+    name: str
+    version: str
+    description: str
+    open: Callable[[Path], AbstractAsyncContextManager[Endpoints]]

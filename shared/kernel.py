@@ -1,0 +1,52 @@
+"""The few words that every context of the shop shares: ids, money, addresses and order lines."""
+
+from typing import Annotated, NewType
+
+from msgspec import Meta, Struct
+
+OrderId = NewType("OrderId", str)
+CustomerId = NewType("CustomerId", str)
+Sku = NewType("Sku", str)
+PaymentId = NewType("PaymentId", str)
+MethodToken = NewType("MethodToken", str)
+
+MINOR_UNITS_AT_MOST = 10**12
+"""No amount of money is larger, so sums of an order's lines stay exact in every reader's integers."""
+
+QUANTITY_AT_MOST = 1_000_000
+
+Text = Annotated[str, Meta(min_length=1, max_length=500)]
+Quantity = Annotated[int, Meta(gt=0, le=QUANTITY_AT_MOST)]
+SkuText = Annotated[Sku, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+Email = Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+\Z", max_length=254)]
+
+
+class Money(Struct, frozen=True, kw_only=True):
+    """An amount in minor units (cents) of one currency."""
+
+    amount_minor: Annotated[int, Meta(ge=0, le=MINOR_UNITS_AT_MOST)]
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")] = "EUR"
+
+
+class Address(Struct, frozen=True, kw_only=True):
+    """Where a parcel goes."""
+
+    street: Text
+    city: Text
+    country: Text
+    postal_code: Text
+
+
+class Line(Struct, frozen=True, kw_only=True):
+    """A quantity of one article at the price the customer saw."""
+
+    sku: SkuText
+    quantity: Quantity
+    unit_price: Money
+
+
+class SkuQuantity(Struct, frozen=True, kw_only=True):
+    """A quantity of one article, price aside."""
+
+    sku: SkuText
+    quantity: Quantity
