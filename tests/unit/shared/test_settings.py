@@ -1,0 +1,96 @@
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from shared.settings import Settings, SettingsError, describe, load_settings
+
+
+@dataclass(frozen=True)
+class Mistake:
+    variable: str
+    text: str
+    problem: str
+
+
+MISTAKES = (
+    Mistake("CHORUS_BATCH_AT_MOST", "1001", "'1001' cannot be used: Expected `int` <= 1000"),
+    Mistake("CHORUS_LOG_LEVEL", "warn", "'warn' cannot be used: use debug, info, warning, error"),
+    Mistake("CHORUS_METRICS_PORT", "http", "'http' cannot be used: Expected `int | null`, got `str`"),
+    Mistake("CHORUS_ORDER_DEADLINE", "15", "'15' is not a duration"),
+    Mistake("CHORUS_ORDER_DEADLNE", "15m", "there is no such setting (did you mean 'CHORUS_ORDER_DEADLINE'?)"),
+    Mistake("CHORUS_order_deadline", "15m", "there is no such setting (did you mean 'CHORUS_ORDER_DEADLINE'?)"),
+    Mistake("CHORUS_WHATEVER", "1", "there is no such setting"),
+)
+
+
+def test_every_setting_has_a_default_that_works() -> None:
+    settings = load_settings({"PATH": "/bin", "HOME": "/"})
+    assert settings == Settings()
+    assert settings.streams_file.name == "streams.yaml"
+    assert settings.streams_file.is_file()
+
+
+def test_values_are_read_in_human_units() -> None:
+    settings = load_settings(
+        {
+            "CHORUS_DATA_DIR": "/var/lib/chorus",
+            "CHORUS_ORDER_DEADLINE": "1h30m",
+            "CHORUS_DISPATCH_DELAY": "500ms",
+            "CHORUS_BATCH_AT_MOST": "10",
+            "CHORUS_METRICS_PORT": "9090",
+            "CHORUS_LOG_FORMAT": "json",
+        }
+    )
+    assert settings.data_dir == Path("/var/lib/chorus")
+    assert settings.order_deadline == timedelta(minutes=90)
+    assert settings.dispatch_delay == timedelta(milliseconds=500)
+    assert (settings.batch_at_most, settings.metrics_port, settings.log_format) == (10, 9090, "json")
+
+
+def test_mails_go_beside_the_data_unless_told_otherwise() -> None:
+    assert load_settings({"CHORUS_DATA_DIR": "/d"}).mail_dir == Path("/d/mail")
+    assert load_settings({"CHORUS_DATA_DIR": "/d", "CHORUS_MAIL_DIR": "/m"}).mail_dir == Path("/m")
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert load_settings({"CHORUS_METRICS_PORT": "", "CHORUS_ORDER_DEADLINE": ""}) == Settings()
+
+
+def test_the_variables_of_the_test_run_are_no_mistake() -> None:
+    assert load_settings({"CHORUS_REQUIRE_NATS_CLI": "1", "CHORUS_SEED": "7"}) == Settings()
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.variable)
+def test_a_mistake_is_named_with_its_remedy(mistake: Mistake) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({mistake.variable: mistake.text})
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"{mistake.variable}: {mistake.problem}")
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({mistake.variable: mistake.text for mistake in MISTAKES})
+    assert len(caught.value.problems) == len(MISTAKES)
+    assert str(caught.value).count("\n") == len(MISTAKES) - 1
+
+
+def test_every_setting_is_described_with_its_value_default_and_source() -> None:
+    environ = {"CHORUS_ORDER_DEADLINE": "3s"}
+    described = {setting.name: setting for setting in describe(load_settings(environ), environ)}
+    assert set(described) == set(Settings.__struct_fields__)
+    assert all(setting.description for setting in described.values())
+    deadline = described["order_deadline"]
+    assert (deadline.value, deadline.default, deadline.source) == ("3s", "15m", "CHORUS_ORDER_DEADLINE")
+    assert described["drain_timeout"].source == "default"
+
+
+def test_a_password_is_never_shown() -> None:
+    environ = {"CHORUS_SMTP_URL": "smtps://shop:tops3cret@mail.example:465"}
+    settings = load_settings(environ)
+    assert settings.smtp_url == "smtps://shop:tops3cret@mail.example:465"
+    assert "tops3cret" not in repr(settings)
+    assert "tops3cret" not in repr(describe(settings, environ))
+    assert "smtps://shop:***@mail.example:465" in repr(settings)
