@@ -1,0 +1,5 @@
+"""`python -m contexts.payments` is `chorus worker payments`."""
+
+from shared.cli import main
+
+main(["worker", "payments"])

@@ -1,0 +1,129 @@
+"""What payments tells the world: the money of an order was held, taken, let go or given back."""
+
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from shared.kernel import MethodToken, Money, OrderId, PaymentId
+
+Refusal: TypeAlias = Literal["insufficient_funds", "declined", "capture_refused", "refund_refused", "not_possible"]
+"""Why a bank says no; `not_possible` is a payment that is not in a state for what was asked."""
+
+UndoReason: TypeAlias = Literal["customer", "payment_failed", "out_of_stock", "expired", "shipment_failed"]
+"""Why an order does not happen after all."""
+
+VoidReason: TypeAlias = UndoReason | Literal["capture_refused"]
+
+
+class AuthorizationRequested(Struct, frozen=True, kw_only=True):
+    """The bank is to be asked to hold the amount."""
+
+    order_id: OrderId
+    payment_id: PaymentId
+    amount: Money
+    method_token: MethodToken
+
+
+class ReservationNoted(Struct, frozen=True, kw_only=True):
+    """The goods are reserved, and the money is not held yet: the capture follows the authorization."""
+
+    order_id: OrderId
+
+
+class PaymentAuthorized(Struct, frozen=True, kw_only=True):
+    """The bank holds the amount for us."""
+
+    order_id: OrderId
+    payment_id: PaymentId
+    amount: Money
+
+
+class CaptureRequested(Struct, frozen=True, kw_only=True):
+    """The goods are reserved and the money is held: the bank is to be asked for it. From here nothing is voided."""
+
+    order_id: OrderId
+    payment_id: PaymentId
+    amount: Money
+
+
+class CancellationNoted(Struct, frozen=True, kw_only=True):
+    """The order was cancelled while the capture was under way: the money goes back once it is ours."""
+
+    order_id: OrderId
+    reason: UndoReason
+
+
+class PaymentSucceeded(Struct, frozen=True, kw_only=True):
+    """The money is ours."""
+
+    order_id: OrderId
+    payment_id: PaymentId
+    amount: Money
+
+
+class PaymentFailed(Struct, frozen=True, kw_only=True):
+    """The money for the order was refused; none of it is ours."""
+
+    order_id: OrderId
+    stage: Literal["authorize", "capture"]
+    reason: Refusal
+
+
+class VoidRequested(Struct, frozen=True, kw_only=True):
+    """The bank is to be asked to let the held amount go; no capture follows."""
+
+    order_id: OrderId
+    payment_id: PaymentId
+    reason: VoidReason
+
+
+class PaymentVoided(Struct, frozen=True, kw_only=True):
+    """Nothing is held for the order, and nothing ever will be."""
+
+    order_id: OrderId
+    payment_id: PaymentId
+
+
+class RefundRequested(Struct, frozen=True, kw_only=True):
+    """The bank is to be asked to give the money back; `attempt` counts from 1."""
+
+    order_id: OrderId
+    payment_id: PaymentId
+    amount: Money
+    attempt: int
+    reason: UndoReason
+
+
+class PaymentRefunded(Struct, frozen=True, kw_only=True):
+    """The money is the customer's again, all of it."""
+
+    order_id: OrderId
+    payment_id: PaymentId
+    amount: Money
+    reason: UndoReason
+
+
+class RefundFailed(Struct, frozen=True, kw_only=True):
+    """The bank refused to give the money back; it is asked again at `retry_at`, or when somebody retries by hand."""
+
+    order_id: OrderId
+    attempt: int
+    reason: Refusal
+    retry_at: datetime | None = None
+
+
+PaymentEvent: TypeAlias = (
+    AuthorizationRequested
+    | ReservationNoted
+    | PaymentAuthorized
+    | CaptureRequested
+    | CancellationNoted
+    | PaymentSucceeded
+    | PaymentFailed
+    | VoidRequested
+    | PaymentVoided
+    | RefundRequested
+    | PaymentRefunded
+    | RefundFailed
+)

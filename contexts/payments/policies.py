@@ -1,0 +1,63 @@
+"""Payments' reactions: the whole table stands at the foot."""
+
+from contexts.payments.decider import AuthorizePayment, CapturePayment, RetryDueRefund, UndoPayment
+from contexts.payments.events import RefundFailed
+from contexts.payments.upstream import (
+    InventoryRejected,
+    InventoryReserved,
+    OrderCancelled,
+    OrderPlaced,
+    ShipmentFailed,
+)
+from shared.context import Policy, Timer
+
+
+def whenever_order_placed_authorize_its_total(event: OrderPlaced) -> list[AuthorizePayment]:
+    """P11."""
+    return [AuthorizePayment(order_id=event.order_id, amount=event.total, method_token=event.method_token)]
+
+
+def whenever_inventory_reserved_capture_the_payment(event: InventoryReserved) -> list[CapturePayment]:
+    """P13; may come before the authorization, which then captures."""
+    return [CapturePayment(order_id=event.order_id)]
+
+
+def whenever_inventory_rejected_undo_the_payment(event: InventoryRejected) -> list[UndoPayment]:
+    """P23. Compensates whenever_order_placed_authorize_its_total, and may come before it."""
+    return [UndoPayment(order_id=event.order_id, reason="out_of_stock")]
+
+
+def whenever_order_cancelled_undo_the_payment(event: OrderCancelled) -> list[UndoPayment]:
+    """P23.
+
+    Compensates whenever_order_placed_authorize_its_total and whenever_inventory_reserved_capture_the_payment.
+    """
+    return [UndoPayment(order_id=event.order_id, reason=event.reason)]
+
+
+def whenever_shipment_failed_refund_the_payment(event: ShipmentFailed) -> list[UndoPayment]:
+    """P30. Compensates whenever_inventory_reserved_capture_the_payment."""
+    return [UndoPayment(order_id=event.order_id, reason="shipment_failed")]
+
+
+def whenever_a_refund_retry_is_due_ask_again(event: RefundFailed) -> list[RetryDueRefund]:
+    """P33."""
+    return [RetryDueRefund(order_id=event.order_id, attempt=event.attempt)]
+
+
+POLICIES: tuple[Policy, ...] = (
+    Policy(OrderPlaced, whenever_order_placed_authorize_its_total),
+    Policy(InventoryReserved, whenever_inventory_reserved_capture_the_payment),
+    Policy(InventoryRejected, whenever_inventory_rejected_undo_the_payment),
+    Policy(OrderCancelled, whenever_order_cancelled_undo_the_payment),
+    Policy(ShipmentFailed, whenever_shipment_failed_refund_the_payment),
+)
+
+TIMERS: tuple[Timer, ...] = (
+    Timer(
+        name="RefundRetry",
+        armed_by=RefundFailed,
+        at=lambda failed: failed.retry_at,
+        whenever_due=whenever_a_refund_retry_is_due_ask_again,
+    ),
+)

@@ -1,0 +1,27 @@
+"""Payments as one value."""
+
+from typing import get_args
+
+from contexts.payments.commands import RetryRefund
+from contexts.payments.decider import Payment, PaymentCommand, decide, evolve
+from contexts.payments.effects import BankOverNats, Cashier
+from contexts.payments.events import PaymentEvent
+from contexts.payments.policies import POLICIES, TIMERS
+from shared.adapters.clock import SystemClock
+from shared.context import Aggregate, Context, Decider
+from shared.settings import Settings
+
+PAYMENT = Aggregate(name="payment", key="order_id", state=Payment, events=get_args(PaymentEvent), evolve=evolve)
+
+
+def context(settings: Settings) -> Context:
+    """The context with the real bank behind it."""
+    cashier = Cashier(BankOverNats, SystemClock(), settings.refund_retry_delay)
+    return Context(
+        name="payments",
+        deciders=(Decider(aggregate=PAYMENT, commands=get_args(PaymentCommand), decide=decide),),
+        accepts=(RetryRefund,),
+        policies=POLICIES,
+        timers=TIMERS,
+        effects=cashier.effects(settings.effect_timeout.total_seconds()),
+    )
