@@ -1,0 +1,73 @@
+"""Who may import whom: import-linter's contracts of pyproject.toml hold, and each is seen to break."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
+CLOCK_OR_CHANCE = re.compile(r"\.(?:now|today|utcnow|time|monotonic)\(|\bimport (?:random|uuid|secrets|logging|os)\b")
+REACHES_OUT = {"effects.py", "projections.py", "worker.py", "__main__.py"}
+
+PLANTED = [
+    ("contexts/here/upstream.py", "import contexts.there.events", "Contexts never import each other"),
+    ("shared/kernel.py", "import contexts.here.events", "The machinery knows no context"),
+    ("shared/kernel.py", "import nats", "One module speaks to NATS"),
+    ("contexts/here/effects.py", "import aiosqlite", "One module opens SQLite"),
+    ("contexts/here/decider.py", "import random", "What decides is pure"),
+    ("contexts/here/decider.py", "import shared.adapters.sqlite", "What decides is pure"),
+    ("contexts/here/policies.py", "import contexts.here.effects", "What decides is pure"),
+]
+
+
+def lint_imports(directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [LINT_IMPORTS, "--no-cache", "--no-logo"],
+        cwd=directory,
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_every_import_contract_is_kept() -> None:
+    linted = lint_imports(ROOT)
+    assert linted.returncode == 0, linted.stdout + linted.stderr
+
+
+@pytest.mark.parametrize(("where", "what", "contract"), PLANTED)
+def test_a_planted_import_breaks_its_contract(tmp_path: Path, where: str, what: str, contract: str) -> None:
+    files = ["contexts/here/events.py", "contexts/there/events.py", "shared/adapters/sqlite.py", "shared/context.py"]
+    for name in [*files, "shared/kernel.py", "shared/adapters/jetstream.py", "contexts/here/effects.py", where]:
+        module = tmp_path / name
+        module.parent.mkdir(parents=True, exist_ok=True)
+        module.write_text("")
+    for package in ["contexts", "contexts/here", "contexts/there", "shared", "shared/adapters"]:
+        (tmp_path / package / "__init__.py").write_text("")
+    (tmp_path / "shared/adapters/jetstream.py").write_text("import nats\n")
+    (tmp_path / "shared/adapters/sqlite.py").write_text("import aiosqlite\n")
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    assert lint_imports(tmp_path).returncode == 0
+    with (tmp_path / where).open("a") as module_file:
+        module_file.write(f"{what}\n")
+    linted = lint_imports(tmp_path)
+    assert linted.returncode == 1, linted.stdout + linted.stderr
+    assert f"{contract} BROKEN" in linted.stdout
+
+
+def test_deciding_asks_no_clock_and_no_chance() -> None:
+    modules = [path for path in ROOT.glob("contexts/*/*.py") if path.name not in REACHES_OUT]
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in modules
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if CLOCK_OR_CHANCE.search(line)
+    ]
+    assert found == []

@@ -1,0 +1,106 @@
+"""Learn one context, know all: the same file names everywhere, modules of a readable length, nothing of one machine."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CONTEXTS = sorted(path for path in (ROOT / "contexts").iterdir() if (path / "__init__.py").exists())
+
+FILE_NAMES = {
+    "README.md",
+    "__init__.py",
+    "__main__.py",
+    "commands.py",
+    "decider.py",
+    "effects.py",
+    "events.py",
+    "policies.py",
+    "projections.py",
+    "upstream.py",
+    "worker.py",
+}
+LINES_AT_MOST = {"events": 120, "policies": 120, "worker": 40}
+"""Twice these is a failure: a length is a sign, not a law (style.md 3)."""
+SHARED_LINES_AT_MOST = 250
+
+NOQA = re.compile(r"# noqa(?!: [A-Z]+[0-9]+(?:, ?[A-Z]+[0-9]+)* - \w)")
+MACHINE_PATH = re.compile(r"/(?:work|root|home/\w+|Users/\w+)/|pyenv|/opt/wheels")
+REGISTRY_HOST = re.compile(r"(?:pypi|pythonhosted|npmjs|proxy\.golang|sum\.golang|crates|maven|debian)\.(?:org|com|io)")
+
+
+def tracked() -> list[Path]:
+    """Every file in git's index that is text."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout, so nobody knows which files are tracked")
+    return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def lines_that(pattern: re.Pattern[str], suffix: str = "") -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()[:120]}"
+        for path in tracked()
+        if path.name.endswith(suffix)
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
+        if pattern.search(line)
+    ]
+
+
+def aggregate_modules(context: Path) -> set[str]:
+    """The modules that stand in for `decider.py` when a context has several aggregates: each has a `decide`."""
+    return {path.name for path in context.glob("*.py") if re.search(r"^def decide\(", path.read_text(), re.MULTILINE)}
+
+
+@pytest.mark.parametrize("context", CONTEXTS, ids=lambda path: path.name)
+def test_a_context_is_flat_and_has_the_file_names_of_every_other(context: Path) -> None:
+    names = {path.name for path in context.iterdir() if path.name != "__pycache__"}
+    assert names - FILE_NAMES - aggregate_modules(context) == set()
+    assert {"README.md", "worker.py", "__main__.py"} <= names
+
+
+@pytest.mark.parametrize("context", CONTEXTS, ids=lambda path: path.name)
+def test_a_context_has_one_decider_or_one_module_an_aggregate_never_both(context: Path) -> None:
+    modules = aggregate_modules(context)
+    assert modules == {"decider.py"} or "decider.py" not in modules
+
+
+@pytest.mark.parametrize("context", CONTEXTS, ids=lambda path: path.name)
+def test_a_context_is_short_enough_to_be_read(context: Path) -> None:
+    lengths = {
+        name: len((context / f"{name}.py").read_text().splitlines())
+        for name in LINES_AT_MOST
+        if (context / f"{name}.py").exists()
+    }
+    assert {name: length for name, length in lengths.items() if length > 2 * LINES_AT_MOST[name]} == {}
+
+
+def test_a_module_of_the_machinery_is_one_idea() -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in ROOT.glob("shared/**/*.py")}
+    assert {name: length for name, length in lengths.items() if length > SHARED_LINES_AT_MOST} == {}
+
+
+def test_every_module_says_in_its_first_line_what_it_is() -> None:
+    modules = [path for package in ("contexts", "shared") for path in ROOT.glob(f"{package}/**/*.py")]
+    assert [str(path.relative_to(ROOT)) for path in modules if not path.read_text().startswith(('"""', 'r"""'))] == []
+
+
+def test_an_exception_to_the_linter_has_its_reason() -> None:
+    assert lines_that(NOQA, ".py") == []
+
+
+def test_no_tracked_file_names_a_path_of_a_machine() -> None:
+    assert lines_that(MACHINE_PATH) == []
+
+
+def test_no_tracked_file_names_where_packages_come_from() -> None:
+    assert lines_that(REGISTRY_HOST) == []
+
+
+def test_every_locked_version_is_what_uv_run_takes() -> None:
+    constraints = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["constraint-dependencies"]
+    locked = re.findall(r"^(\S+==[^\\\n]+?)(?: \\)?$", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    assert constraints == locked, "run .ci/lock"
