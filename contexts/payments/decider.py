@@ -145,6 +145,7 @@ class Payment(Struct, frozen=True, kw_only=True):
     payment_id: PaymentId = PaymentId("")
     amount: Money = Money(amount_minor=0)
     reserved: bool = False
+    authorized: bool = False
     undone_for: UndoReason | None = None
     refund_attempt: int = 0
 
@@ -162,7 +163,7 @@ def decide(command: PaymentCommand, payment: Payment) -> tuple[PaymentEvent | Re
         case RecordAuthorized() if payment.status == "AUTHORIZING":
             held = PaymentAuthorized(order_id=order_id, payment_id=payment.payment_id, amount=payment.amount)
             return (held, _capture(order_id, payment)) if payment.reserved else (held,)
-        case RecordAuthorizationRefused() if payment.status in ("AUTHORIZING", "VOIDING"):
+        case RecordAuthorizationRefused() if payment.status in ("AUTHORIZING", "VOIDING") and not payment.authorized:
             return (PaymentFailed(order_id=order_id, stage="authorize", reason=command.reason),)
         case RecordCaptured() if payment.status == "CAPTURING":
             taken = PaymentSucceeded(order_id=order_id, payment_id=payment.payment_id, amount=payment.amount)
@@ -196,7 +197,7 @@ def evolve(payment: Payment, event: PaymentEvent) -> Payment:
         case ReservationNoted():
             return replace(payment, reserved=True)
         case PaymentAuthorized():
-            return replace(payment, status="AUTHORIZED")
+            return replace(payment, status="AUTHORIZED", authorized=True)
         case CaptureRequested():
             assert payment.status == "AUTHORIZED", payment.status
             return replace(payment, status="CAPTURING", reserved=True)

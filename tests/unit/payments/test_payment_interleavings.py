@@ -1,0 +1,187 @@
+"""Every order in which the world can reach one payment, each message once doubled, with a bank in miniature."""
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import pytest
+
+from contexts.payments.decider import (
+    AuthorizePayment,
+    CapturePayment,
+    Payment,
+    PaymentCommand,
+    RecordAuthorizationRefused,
+    RecordAuthorized,
+    RecordCaptured,
+    RecordCaptureRefused,
+    RecordRefunded,
+    RecordRefundRefused,
+    RecordVoided,
+    RetryDueRefund,
+    UndoPayment,
+    decide,
+    evolve,
+)
+from contexts.payments.events import (
+    AuthorizationRequested,
+    CaptureRequested,
+    PaymentEvent,
+    PaymentRefunded,
+    PaymentSucceeded,
+    PaymentVoided,
+    RefundFailed,
+    RefundRequested,
+    VoidRequested,
+)
+from shared.context import Rejected
+from shared.kernel import MethodToken, Money, OrderId
+
+ORDER = OrderId("o-42")
+LATER = datetime(2026, 11, 21, 9, 0, 30, tzinfo=UTC)
+
+PLACED = AuthorizePayment(order_id=ORDER, amount=Money(amount_minor=4200), method_token=MethodToken("tok"))
+RESERVED = CapturePayment(order_id=ORDER)
+REJECTED = UndoPayment(order_id=ORDER, reason="out_of_stock")
+CANCELLED = UndoPayment(order_id=ORDER, reason="customer")
+SHIPMENT_FAILED = UndoPayment(order_id=ORDER, reason="shipment_failed")
+
+
+class World(NamedTuple):
+    """Where everything stands: what may still arrive, what the bank is still asked, whose money it is."""
+
+    payment: Payment
+    arriving: tuple[PaymentCommand, ...]
+    asked: tuple[PaymentEvent, ...]
+    bank: str
+    captured: bool
+    voided: bool
+    refunded: bool
+    refusals: int
+
+
+class Ending(NamedTuple):
+    """What is left when nothing can arrive any more."""
+
+    status: str
+    bank: str
+
+
+def endings(*messages: PaymentCommand) -> set[Ending]:
+    """Walk through every world that can be reached, checking each, and return how they end."""
+    start = World(Payment(), in_order(messages + messages), (), "nothing", False, False, False, 0)
+    seen = {start}
+    ahead = [start]
+    found = set()
+    while ahead:
+        world = ahead.pop()
+        following = steps(world)
+        if not following:
+            found.add(Ending(world.payment.status, world.bank))
+        for step in following:
+            if step not in seen:
+                seen.add(step)
+                ahead.append(step)
+    return found
+
+
+def steps(world: World) -> list[World]:
+    """Any message that may arrive does, or the bank answers what it was asked first."""
+    found = []
+    for command in dict.fromkeys(world.arriving):
+        remaining = list(world.arriving)
+        remaining.remove(command)
+        found.append(deliver(command, world._replace(arriving=tuple(remaining))))
+    if world.asked:
+        answered = world._replace(asked=world.asked[1:])
+        for bank, outcome in outcomes(world.asked[0], world.bank, world.refusals):
+            refusals = world.refusals + isinstance(outcome, RecordRefundRefused)
+            twice = in_order((*answered.arriving, outcome))
+            found.append(deliver(outcome, answered._replace(bank=bank, refusals=refusals, arriving=twice)))
+    return found
+
+
+def outcomes(asked: PaymentEvent, bank: str, refusals: int) -> list[tuple[str, PaymentCommand]]:
+    """What the bank may do: hold, take, let go and give back, or refuse each of these but the void."""
+    match asked:
+        case AuthorizationRequested():
+            assert bank == "nothing"
+            refused = RecordAuthorizationRefused(order_id=ORDER, reason="declined")
+            return [("held", RecordAuthorized(order_id=ORDER)), ("nothing", refused)]
+        case CaptureRequested():
+            assert bank == "held", "captured what was not held"
+            refused_capture = RecordCaptureRefused(order_id=ORDER, reason="capture_refused")
+            return [("taken", RecordCaptured(order_id=ORDER)), ("held", refused_capture)]
+        case VoidRequested():
+            assert bank in ("nothing", "held"), "voided what was captured"
+            return [("nothing", RecordVoided(order_id=ORDER))]
+        case RefundRequested(attempt=attempt):
+            assert bank == "taken", "refunded what was not captured"
+            done: tuple[str, PaymentCommand] = ("nothing", RecordRefunded(order_id=ORDER))
+            refused_refund = RecordRefundRefused(
+                order_id=ORDER, attempt=attempt, reason="refund_refused", retry_at=LATER
+            )
+            return [done] if refusals == 2 else [done, ("taken", refused_refund)]
+        case _:
+            raise AssertionError(f"the bank is not asked by {asked}")
+
+
+def deliver(command: PaymentCommand, world: World) -> World:
+    """Decide, check that asking again is quiet, and hand what the events ask for to the bank and the timer."""
+    payment, arriving, asked = world.payment, list(world.arriving), list(world.asked)
+    events = decide(command, payment)
+    captured, voided, refunded = world.captured, world.voided, world.refunded
+    for event in events:
+        assert not isinstance(event, Rejected)
+        payment = evolve(payment, event)
+        match event:
+            case AuthorizationRequested() | CaptureRequested() | VoidRequested() | RefundRequested():
+                asked.append(event)
+            case RefundFailed(attempt=attempt):
+                arriving += 2 * [RetryDueRefund(order_id=ORDER, attempt=attempt)]
+            case PaymentSucceeded():
+                assert not captured, "captured twice"
+                captured = True
+            case PaymentVoided():
+                assert not voided, "voided twice"
+                voided = True
+            case PaymentRefunded():
+                assert captured, "refunded what was not captured"
+                assert not refunded, "refunded twice"
+                refunded = True
+    assert decide(command, payment) == (), "asking twice gave a second answer"
+    assert not (captured and voided), "captured and voided"
+    return World(payment, in_order(arriving), tuple(asked), world.bank, captured, voided, refunded, world.refusals)
+
+
+def in_order(commands: list[PaymentCommand] | tuple[PaymentCommand, ...]) -> tuple[PaymentCommand, ...]:
+    """One spelling for one multiset, so that a world is met once."""
+    return tuple(sorted(commands, key=repr))
+
+
+UNDONE = {Ending("FAILED", "nothing"), Ending("VOIDED", "nothing"), Ending("REFUNDED", "nothing")}
+
+
+def test_order_that_nobody_cancels_is_paid_or_refused() -> None:
+    assert endings(PLACED, RESERVED) == {
+        Ending("CAPTURED", "taken"),
+        Ending("FAILED", "nothing"),
+        Ending("VOIDED", "nothing"),
+    }
+
+
+@pytest.mark.parametrize(
+    "undo",
+    [(CANCELLED,), (SHIPMENT_FAILED,), (CANCELLED, SHIPMENT_FAILED)],
+    ids=["cancelled", "shipment_failed", "both"],
+)
+def test_order_that_does_not_happen_keeps_no_money_in_any_order(undo: tuple[UndoPayment, ...]) -> None:
+    assert endings(PLACED, RESERVED, *undo) == UNDONE
+
+
+@pytest.mark.parametrize("undo", [(), (CANCELLED,), (CANCELLED, SHIPMENT_FAILED)])
+def test_order_without_stock_is_never_captured(undo: tuple[UndoPayment, ...]) -> None:
+    assert endings(PLACED, REJECTED, *undo) == {Ending("FAILED", "nothing"), Ending("VOIDED", "nothing")}
+
+
+def test_cancelled_order_that_was_never_placed_here_asks_the_bank_nothing() -> None:
+    assert endings(RESERVED, CANCELLED) == {Ending("VOIDED", "nothing")}
