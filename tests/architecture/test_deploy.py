@@ -1,0 +1,115 @@
+"""What is deployed is what was built: a service for every context, nobody root, and a broker that syncs."""
+
+import configparser
+import json
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CONTEXTS = sorted(path.parent.name for path in ROOT.glob("contexts/*/worker.py"))
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+ONE_SHOTS = {"nats-volume", "streams-apply"}
+NATS_SERVER = Path(sys.executable).with_name("nats-server")
+
+
+def test_every_context_has_its_service_and_every_service_its_context() -> None:
+    assert SERVICES.keys() - ONE_SHOTS - {"nats"} == set(CONTEXTS)
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_a_worker_has_its_own_volume_and_says_whether_it_lives(context: str) -> None:
+    service = SERVICES[context]
+    assert service["command"] == ["worker", context]
+    assert service["volumes"] == [f"{context}-data:/var/lib/chorus"]
+    assert f"{context}-data" in COMPOSE["volumes"]
+    assert service["healthcheck"]["test"] == ["CMD", "chorus", "health", context]
+    assert service["stop_grace_period"] == "15s"
+    assert service["depends_on"] == {"streams-apply": {"condition": "service_completed_successfully"}}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_service_can_write_its_image_or_gain_rights(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["pids_limit"] > 0
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - {"nats-volume"}))
+def test_nobody_who_speaks_on_the_network_is_root(name: str) -> None:
+    assert SERVICES[name]["user"].split(":")[0] not in ("0", "root")
+
+
+def test_the_one_root_has_no_network_and_may_only_give_the_volume_away() -> None:
+    service = SERVICES["nats-volume"]
+    assert (service["network_mode"], service["cap_add"]) == ("none", ["CHOWN"])
+    assert service["entrypoint"] == ["chown", SERVICES["nats"]["user"], "/data"]
+
+
+def test_ports_are_published_to_this_machine_only() -> None:
+    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert [port for port in published if not port.startswith("127.0.0.1:")] == []
+
+
+def test_the_image_runs_as_the_user_of_its_services_and_checks_its_health() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    users = {SERVICES[context]["user"] for context in CONTEXTS}
+    assert re.findall(r"^USER (.+)$", dockerfile, re.MULTILINE) == list(users)
+    assert re.search(r"^HEALTHCHECK .*\bCMD \[.chorus., .health.", dockerfile, re.MULTILINE)
+
+
+def until_ready(log: Iterable[str]) -> Iterator[str]:
+    """The lines that a server prints until it can be used, or all of them when it gives up."""
+    for line in log:
+        yield line
+        if "Server is ready" in line:
+            return
+
+
+def test_the_broker_s_configuration_syncs_what_it_acknowledges(tmp_path: Path) -> None:
+    options = ["--addr", "127.0.0.1", "--port", "-1", "--http_port", "-1", "--store_dir", str(tmp_path)]
+    command = [str(NATS_SERVER), "--config", str(ROOT / "deploy/nats/nats.conf"), *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        try:
+            log = "".join(until_ready(server.stderr))
+            monitor = re.search(r"http monitor on (127\.0\.0\.1:\d+)", log)
+            assert monitor is not None, log
+            varz = json.load(urllib.request.urlopen(f"http://{monitor[1]}/varz", timeout=5))
+        finally:
+            server.terminate()
+    assert varz["jetstream"]["config"]["sync_always"] is True
+    assert Path(varz["jetstream"]["config"]["store_dir"]).is_relative_to(tmp_path)
+    assert SERVICES["nats"]["command"][-2:] == ["--store_dir", "/data"]
+    assert any(volume.endswith(":/data") for volume in SERVICES["nats"]["volumes"])
+
+
+def unit() -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser(strict=False, comment_prefixes=("#",), interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read(ROOT / "deploy/systemd/chorus-worker@.service")
+    return parser
+
+
+def test_the_unit_waits_until_ready_watches_and_drains() -> None:
+    service = unit()["Service"]
+    assert service["ExecStart"].endswith("/chorus worker %i")
+    assert (service["Type"], service["WatchdogSec"], service["KillSignal"]) == ("notify", "10s", "SIGTERM")
+    assert service["RestartPreventExitStatus"] == "64 78"
+
+
+def test_the_unit_runs_as_nobody_special_with_credentials_of_its_own() -> None:
+    service = unit()["Service"]
+    assert service["User"] not in ("", "root")
+    assert service["LoadCredential"].startswith("nats.creds:")
+    assert (service["NoNewPrivileges"], service["ProtectSystem"]) == ("yes", "strict")
