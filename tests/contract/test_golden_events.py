@@ -1,0 +1,49 @@
+"""A published event only grows: what it once said on the wire, it still says."""
+
+import json
+
+import pytest
+from msgspec import Struct
+
+from tests.contract.declared import contexts
+from tests.contract.examples import examples
+from tests.contract.golden import COMMAND, GOLDEN, keeps, newest, published, said_again, versions
+
+PUBLISHED = list(published(contexts()))
+NAMES = [f"{context}.{event.__name__}" for context, event in PUBLISHED]
+
+
+@pytest.mark.parametrize(("context", "event"), PUBLISHED, ids=NAMES)
+def test_every_published_event_has_its_golden_example(context: str, event: type[Struct]) -> None:
+    assert newest(context, event).exists(), f"{COMMAND}   # then tell it in CHANGELOG.md, under On the wire"
+
+
+@pytest.mark.parametrize(("context", "event"), PUBLISHED, ids=NAMES)
+def test_an_event_still_says_what_it_once_said(context: str, event: type[Struct]) -> None:
+    for path in versions(context, event.__name__):
+        now, before = said_again(path.read_bytes(), event), json.loads(path.read_bytes())
+        assert keeps(now, before), f"{path.name}: a changed meaning is a new name"
+
+
+@pytest.mark.parametrize(("context", "event"), PUBLISHED, ids=NAMES)
+def test_the_golden_example_has_every_field(context: str, event: type[Struct]) -> None:
+    body = newest(context, event).read_bytes()
+    assert said_again(body, event) == json.loads(body), f"grown: {COMMAND}   # then tell it in CHANGELOG.md"
+
+
+def test_no_event_was_renamed_or_taken_away() -> None:
+    golden = {f"{path.parent.name}.{path.name.split('.')[0]}" for path in GOLDEN.glob("*/*.json")}
+    assert golden - set(NAMES) == set()
+
+
+@pytest.mark.parametrize(("context", "event"), PUBLISHED, ids=NAMES)
+def test_an_event_names_the_key_of_its_subject(context: str, event: type[Struct]) -> None:
+    keys = [aggregate.key for found in contexts() for aggregate in found.aggregates if event in aggregate.events]
+    assert all(key in examples(event)[0] for key in keys), context
+
+
+def test_a_lost_field_and_a_changed_one_are_noticed() -> None:
+    assert keeps({"a": 1, "b": [{"c": 2, "d": 3}]}, {"a": 1, "b": [{"c": 2}]})
+    assert not keeps({"b": []}, {"a": 1, "b": []})
+    assert not keeps({"a": 2}, {"a": 1})
+    assert not keeps({"b": [{"c": 2}, {"c": 3}]}, {"b": [{"c": 2}]})

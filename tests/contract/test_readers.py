@@ -1,0 +1,60 @@
+"""What a context reads of another is what the other writes: every value of it, now and before it grew."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import Struct
+
+from shared.context import Context
+from shared.messages import NEVER, BodyDecoder, stamped_fields
+from tests.contract.declared import contexts
+from tests.contract.examples import examples
+from tests.contract.golden import keeps, versions
+
+CONTEXTS = {context.name: context for context in contexts()}
+READ = [
+    (context, policy.event)
+    for context in CONTEXTS.values()
+    for policy in context.policies
+    if policy.event not in context.publishes
+]
+NAMES = [f"{reader.name}-reads-{event.context}.{event.__name__}" for reader, event in READ]
+
+
+def writer_of(event: Any) -> type[Struct]:
+    """The event of the same name in the context that says it."""
+    (found,) = [said for said in CONTEXTS[event.context].publishes if said.__name__ == event.__name__]
+    return found
+
+
+def read(event: type[Struct], body: bytes) -> Struct:
+    """The body as the engine hands it to the reader's policy."""
+    decoder = BodyDecoder(event, strict=False)
+    key = json.loads(body).get(decoder.key_field, "") if decoder.key_field else ""
+    return decoder.decode(body, key=key, at=NEVER)
+
+
+@pytest.mark.parametrize(("reader", "event"), READ, ids=NAMES)
+def test_a_reader_needs_no_field_that_is_not_written(reader: Context, event: type[Struct]) -> None:
+    stamped = stamped_fields(event).values()
+    needed = {field.encode_name for field in msgspec.structs.fields(event) if field.name not in stamped}
+    assert needed - {field.encode_name for field in msgspec.structs.fields(writer_of(event))} == set(), reader.name
+
+
+@pytest.mark.parametrize(("reader", "event"), READ, ids=NAMES)
+def test_a_reader_reads_every_value_that_may_be_written(reader: Context, event: type[Struct]) -> None:
+    writer, stamped = writer_of(event), stamped_fields(event).values()
+    for written in examples(writer):
+        body = msgspec.json.encode(msgspec.convert(written, writer))
+        seen = json.loads(msgspec.json.encode(read(event, body)))
+        assert keeps(json.loads(body), {name: seen[name] for name in seen if name not in stamped}), reader.name
+
+
+@pytest.mark.parametrize(("reader", "event"), READ, ids=NAMES)
+def test_a_reader_reads_the_golden_example_and_those_before(reader: Context, event: Any) -> None:
+    golden = versions(event.context, event.__name__)
+    assert golden, f"{reader.name} reads what nobody has ever written"
+    for path in golden:
+        read(event, path.read_bytes())
