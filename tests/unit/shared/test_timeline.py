@@ -1,0 +1,114 @@
+from datetime import UTC, datetime, timedelta
+
+from rich.console import Console
+
+from shared.ops.drawing import draw
+from shared.ops.timeline import Message, message_of, steps, tree
+from shared.ports import Stored
+
+NINE = datetime(2026, 11, 21, 9, tzinfo=UTC)
+
+
+def message(name: str, caused_by: str, sequence: int, *, commanded: bool = False, body: bytes = b"{}") -> Message:
+    return Message(
+        id=name,
+        caused_by=caused_by,
+        commanded=commanded,
+        kind="evt",
+        context="ordering",
+        type=name,
+        key="o-1",
+        at=NINE + timedelta(milliseconds=sequence),
+        stream="EVENTS",
+        sequence=sequence,
+        body=body,
+    )
+
+
+PLACED = message("Placed", "place-o-1", 1, commanded=True)
+RESERVED = message("Reserved", "Placed", 2)
+AUTHORIZED = message("Authorized", "Placed", 4)
+CAPTURED = message("Captured", "Authorized", 7)
+
+
+def outline(*messages: Message) -> list[tuple[int, str]]:
+    return [(step.depth, step.node.id) for step in steps(tree(messages))]
+
+
+def test_what_caused_what_is_read_from_the_top_down() -> None:
+    expected = [(0, "place-o-1"), (1, "Placed"), (2, "Reserved"), (2, "Authorized"), (3, "Captured")]
+    assert outline(PLACED, RESERVED, AUTHORIZED, CAPTURED) == expected
+    assert outline(CAPTURED, AUTHORIZED, RESERVED, PLACED) == expected
+
+
+def test_the_command_that_began_it_is_the_root() -> None:
+    (root,) = tree((PLACED, RESERVED))
+    assert root.message is None
+    assert root.is_command
+
+
+def test_a_cause_that_is_not_in_the_log_becomes_a_root_but_no_command() -> None:
+    (root,) = tree((RESERVED, AUTHORIZED))
+    assert (root.id, root.is_command) == ("Placed", False)
+    assert [node.id for node in root.leads_to] == ["Reserved", "Authorized"]
+
+
+def test_times_count_from_the_first_message_and_from_the_cause() -> None:
+    times = {step.node.id: (step.after, step.took) for step in steps(tree((PLACED, AUTHORIZED, CAPTURED)))}
+    assert times["place-o-1"] == (None, None)
+    assert times["Placed"] == (timedelta(0), None)
+    assert times["Captured"] == (timedelta(milliseconds=6), timedelta(milliseconds=3))
+
+
+def test_a_second_copy_is_counted_and_not_drawn_again() -> None:
+    again = message("Placed", "place-o-1", 9, commanded=True)
+    assert outline(PLACED, again) == [(0, "place-o-1"), (1, "Placed")]
+    assert tree((PLACED, again))[0].leads_to[0].copies == 2
+
+
+def test_forged_causes_that_go_in_circles_are_drawn_once_each() -> None:
+    first, second, itself = message("A", "B", 1), message("B", "A", 2), message("C", "C", 3)
+    assert sorted(outline(first, second, itself)) == [(0, "B"), (0, "C"), (1, "A")]
+
+
+def test_a_message_without_a_cause_stands_alone() -> None:
+    assert outline(message("Lost", "", 1)) == [(0, "Lost")]
+
+
+def test_a_long_chain_does_not_end_in_recursion() -> None:
+    chain = [message(f"m{n}", f"m{n - 1}", n) for n in range(1, 3000)]
+    assert outline(*chain)[-1] == (2999, "m2999")
+
+
+def test_no_messages_are_no_trees() -> None:
+    assert tree(()) == ()
+    assert outline() == []
+
+
+def test_a_due_timer_is_known_by_its_timer_id_and_a_nameless_message_by_its_place() -> None:
+    due = Stored(5, NINE, "due.ordering.Deadline.2.o-1", {"Timer-Id": "t", "Causation-Id": "Placed"}, b"{}")
+    assert (message_of("TIMERS", due).id, message_of("TIMERS", due).caused_by) == ("t", "Placed")
+    assert message_of("EVENTS", Stored(7, NINE, "evt.ordering.Placed.2.o-1", {}, b"{}")).id == "EVENTS@7"
+
+
+def test_a_body_tells_only_what_fits_in_a_line() -> None:
+    assert message("Failed", "", 1, body=b'{"reason":"declined","order_id":"o-1","lines":[]}').says == {
+        "reason": "declined"
+    }
+    assert message("Broken", "", 1, body=b"{").says == {}
+    assert message("List", "", 1, body=b"[1]").says == {}
+
+
+def test_the_drawing_is_plain_in_a_pipe_and_fits_eighty_columns() -> None:
+    refused = message("PaymentFailed", "Authorized", 9, body=b'{"reason":"insufficient_funds","stage":"authorize"}')
+    console = Console(width=80, force_terminal=False)
+    with console.capture() as captured:
+        console.print(draw(tree((PLACED, RESERVED, AUTHORIZED, refused))))
+    assert [line.rstrip() for line in captured.get().splitlines()] == [
+        "               command place-o-1",
+        "0.0 ms         └─ ordering.Placed",
+        "1.0 ms +1.0 ms    ├─ ordering.Reserved",
+        "3.0 ms +3.0 ms    └─ ordering.Authorized",
+        "8.0 ms +5.0 ms       └─ ordering.PaymentFailed stage=authorize",
+        "               reason=insufficient_funds",
+    ]
