@@ -18,6 +18,8 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
+from shared.ops.leash import leashed
+
 READY_WITHIN_S = 30.0
 """Long enough to recover a large store; an empty one is ready after 20 ms."""
 STOP_WITHIN_S = 10.0
@@ -95,7 +97,7 @@ async def local_server(
         )
         with (directory / LOG).open("wb") as log:
             process = await anyio.open_process(
-                [str(server_binary()), "-c", str(configuration)],
+                leashed([str(server_binary()), "-c", str(configuration)]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
