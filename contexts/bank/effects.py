@@ -1,0 +1,233 @@
+"""The bank's counter and its books, one SQLite file: same key, same answer, and no amount comes from nowhere.
+
+Requests that arrive together share one transaction, and are answered after it is on disk.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import anyio
+import msgspec
+
+from contexts.bank.commands import Authorize, BankRequest, Found, Verify
+from contexts.bank.decider import MERCHANT, MINT, Decision, Payment, decide
+from shared.adapters.sqlite import Database
+from shared.context import Answer, Request
+from shared.kernel import MINOR_UNITS_AT_MOST
+from shared.messages import NEVER, BodyDecoder, MalformedBodyError, check_message_id, content_hash
+
+WAITING_AT_MOST = 10_000
+BATCH_AT_MOST = 1_000
+
+OPENING_MINOR = MINOR_UNITS_AT_MOST
+"""What an account has when its token is seen for the first time: enough for any one order."""
+
+SCHEMA_VERSION = 1
+
+SCHEMA = """
+CREATE TABLE accounts (
+  account_id TEXT NOT NULL,
+  currency TEXT NOT NULL,
+  balance_minor INTEGER NOT NULL DEFAULT 0,
+  held_minor INTEGER NOT NULL DEFAULT 0 CHECK (held_minor >= 0),
+  PRIMARY KEY (account_id, currency),
+  CHECK (account_id = 'mint' OR balance_minor >= held_minor)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE payments (
+  payment_id TEXT PRIMARY KEY,
+  state TEXT NOT NULL CHECK (state IN ('REFUSED', 'HELD', 'VOIDED', 'CAPTURED', 'REFUNDED')),
+  account_id TEXT NOT NULL,
+  currency TEXT NOT NULL,
+  amount_minor INTEGER NOT NULL CHECK (amount_minor >= 0),
+  refunds_refused INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE ledger (
+  entry INTEGER PRIMARY KEY,
+  payment_id TEXT NOT NULL,
+  reason TEXT NOT NULL CHECK (reason IN ('opening', 'capture', 'refund')),
+  from_account TEXT NOT NULL,
+  to_account TEXT NOT NULL,
+  currency TEXT NOT NULL,
+  amount_minor INTEGER NOT NULL CHECK (amount_minor >= 0)
+) STRICT;
+CREATE TABLE answers (
+  idempotency_key TEXT PRIMARY KEY,
+  operation TEXT NOT NULL,
+  request_hash BLOB NOT NULL,
+  answer BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+
+class Asked(NamedTuple):
+    """A request as it came over the counter."""
+
+    idempotency_key: str
+    operation: str
+    request: BankRequest
+
+
+class Answered(NamedTuple):
+    """What the books say; `first` when it is said for the first time, about a payment with `method_token`."""
+
+    answer: bytes
+    first: bool
+    method_token: str
+
+
+class OtherContentError(Exception):
+    """A key that was used for another request before."""
+
+
+class Counter:
+    """Where requests wait for the transaction before them, and leave together in the next one."""
+
+    def __init__(self, books: Database, slow_s: float) -> None:
+        self._books = books
+        self._slow_s = slow_s
+        self._waiting: list[tuple[Asked, asyncio.Future[Answered | Exception]]] = []
+        self._serving: asyncio.Task[None] | None = None
+
+    async def answer(self, operation: str, decoder: BodyDecoder[BankRequest], request: Request) -> Answer | None:
+        """Answer one request; None when the answer is lost on the way. Whatever is wrong is said, never raised."""
+        try:
+            key = check_message_id(request.headers.get("Idempotency-Key", ""))
+            asked = Asked(key, operation, decoder.decode(request.body, key="", at=NEVER))
+        except MalformedBodyError as malformed:
+            return Answer(error=("400", str(malformed)))
+        except ValueError as no_key:
+            return Answer(error=("400", f"Idempotency-Key: {no_key}"))
+        if len(self._waiting) >= WAITING_AT_MOST:
+            return Answer(error=("503", "too many requests are waiting; ask again with the same key"))
+        answered = await self._queue(asked)
+        if isinstance(answered, OtherContentError):
+            return Answer(error=("409", str(answered)))
+        if isinstance(answered, Exception):
+            return Answer(error=("503", f"nothing was done: {answered}"))
+        if answered.first and answered.method_token.startswith("tok_lost"):
+            return None
+        if answered.first and answered.method_token.startswith("tok_slow"):
+            await anyio.sleep(self._slow_s)
+        return Answer(body=answered.answer)
+
+    async def look_up(self, request: Request) -> Answer | None:
+        """Tell what was answered under the key, without doing anything."""
+        key = request.headers.get("Idempotency-Key", "")
+        try:
+            return Answer(body=_encode(await self._books.read(partial(_look_up, idempotency_key=key))))
+        except Exception as error:
+            return Answer(error=("503", f"the books cannot be read: {error}"))
+
+    async def close(self) -> None:
+        """Answer whoever still waits."""
+        if self._serving is not None:
+            await self._serving
+
+    async def _queue(self, asked: Asked) -> Answered | Exception:
+        answered: asyncio.Future[Answered | Exception] = asyncio.get_running_loop().create_future()
+        self._waiting.append((asked, answered))
+        if self._serving is None:
+            self._serving = asyncio.create_task(self._serve())
+        return await answered
+
+    async def _serve(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:BATCH_AT_MOST], self._waiting[BATCH_AT_MOST:]
+            said: Sequence[Answered | Exception]
+            try:
+                said = await self._books.transact(partial(_answer_all, batch=[asked for asked, _ in batch]))
+            except Exception as error:
+                said = [error] * len(batch)
+            for (_, answered), answer in zip(batch, said, strict=True):
+                if not answered.cancelled():
+                    answered.set_result(answer)
+        self._serving = None
+
+
+def _answer_all(books: sqlite3.Connection, batch: Sequence[Asked]) -> list[Answered | Exception]:
+    return [_answer(books, asked) for asked in batch]
+
+
+def _answer(books: sqlite3.Connection, asked: Asked) -> Answered | Exception:
+    content = content_hash(asked.operation.encode() + _encode(asked.request))
+    known = books.execute(
+        "SELECT request_hash, answer FROM answers WHERE idempotency_key = ?", (asked.idempotency_key,)
+    ).fetchone()
+    if known is not None:
+        if known[0] != content:
+            return OtherContentError(f"{asked.idempotency_key} was used for another request; use a new key")
+        return Answered(known[1], False, "")
+    decision = _obey(books, asked.request)
+    answer = _encode(decision.outcome)
+    books.execute("INSERT INTO answers VALUES (?, ?, ?, ?)", (asked.idempotency_key, asked.operation, content, answer))
+    return Answered(answer, True, decision.payment.account_id)
+
+
+def _look_up(books: sqlite3.Connection, idempotency_key: str) -> Found:
+    row = books.execute(
+        "SELECT operation, answer FROM answers WHERE idempotency_key = ?", (idempotency_key,)
+    ).fetchone()
+    return Found(found=False) if row is None else Found(found=True, operation=row[0], answer=msgspec.Raw(row[1]))
+
+
+def _obey(books: sqlite3.Connection, request: BankRequest) -> Decision:
+    if isinstance(request, Verify):
+        return decide(request, Payment(account_id=request.method_token), 0)
+    row = books.execute(
+        "SELECT state, account_id, currency, amount_minor, refunds_refused FROM payments WHERE payment_id = ?",
+        (request.payment_id,),
+    ).fetchone()
+    payment = Payment() if row is None else Payment(*row)
+    available_minor = 0
+    if isinstance(request, Authorize):
+        available_minor = _available(books, request.method_token, request.amount.currency)
+    decision = decide(request, payment, available_minor)
+    if decision.payment != payment:
+        books.execute("REPLACE INTO payments VALUES (?, ?, ?, ?, ?, ?)", (request.payment_id, *decision.payment))
+    _, account, currency, *_ = decision.payment
+    if decision.held_more_minor:
+        books.execute(
+            "UPDATE accounts SET held_minor = held_minor + ? WHERE account_id = ? AND currency = ?",
+            (decision.held_more_minor, account, currency),
+        )
+    if decision.paid_minor > 0:
+        _move(books, request.payment_id, "capture", account, MERCHANT, currency, decision.paid_minor)
+    elif decision.paid_minor < 0:
+        _move(books, request.payment_id, "refund", MERCHANT, account, currency, -decision.paid_minor)
+    return decision
+
+
+def _available(books: sqlite3.Connection, account: str, currency: str) -> int:
+    """What the account can still pay; one that is seen for the first time is opened with money from the mint."""
+    row = books.execute(
+        "SELECT balance_minor - held_minor FROM accounts WHERE account_id = ? AND currency = ?", (account, currency)
+    ).fetchone()
+    if row is not None:
+        return int(row[0])
+    opening_minor = 0 if account.startswith("tok_poor") or account in (MINT, MERCHANT) else OPENING_MINOR
+    books.executemany(
+        "INSERT INTO accounts (account_id, currency) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        ((account, currency), (MERCHANT, currency), (MINT, currency)),
+    )
+    _move(books, "", "opening", MINT, account, currency, opening_minor)
+    return opening_minor
+
+
+def _move(
+    books: sqlite3.Connection, payment_id: str, reason: str, source: str, target: str, currency: str, minor: int
+) -> None:
+    books.executemany(
+        "UPDATE accounts SET balance_minor = balance_minor + ? WHERE account_id = ? AND currency = ?",
+        ((-minor, source, currency), (minor, target, currency)),
+    )
+    books.execute(
+        "INSERT INTO ledger (payment_id, reason, from_account, to_account, currency, amount_minor)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (payment_id, reason, source, target, currency, minor),
+    )
+
+
+_encode = msgspec.json.Encoder().encode

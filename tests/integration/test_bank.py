@@ -1,0 +1,241 @@
+"""The bank's counter on a real SQLite file: one answer per key, kept over restarts, and no money from nowhere."""
+
+import asyncio
+import sqlite3
+import stat
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+import pytest
+
+from contexts.bank.commands import OPERATIONS
+from contexts.bank.worker import open_bank, service
+from shared.context import Answer, Endpoints, Request
+from shared.settings import Settings
+
+Ask: TypeAlias = Callable[..., Awaitable[Any]]
+
+TOTAL = {"amount_minor": 4200, "currency": "EUR"}
+DONE = {"outcome": "done"}
+OPENING_MINOR = 10**12
+SLOW_S = 0.2
+
+
+@pytest.fixture
+async def bank(tmp_path: Path) -> AsyncIterator[Endpoints]:
+    async with open_bank(tmp_path, slow_s=SLOW_S) as endpoints:
+        yield endpoints
+
+
+async def ask(bank: Endpoints, operation: str, key: str, **body: object) -> Any:
+    """The answer's JSON; None when it is lost, and a failure when it is an error."""
+    answer = await put(bank, operation, {"Idempotency-Key": key}, msgspec.json.encode(body))
+    if answer is None:
+        return None
+    assert answer.error is None, answer.error
+    return msgspec.json.decode(answer.body)
+
+
+async def put(bank: Endpoints, operation: str, headers: dict[str, str], body: bytes) -> Answer | None:
+    return await bank[f"svc.bank.{operation}"](Request(headers, body))
+
+
+def authorize(bank: Endpoints, token: str, payment: str = "pay-1", key: str = "k-authorize") -> Awaitable[Any]:
+    return ask(bank, "authorize", key, payment_id=payment, method_token=token, amount=TOTAL)
+
+
+def rows(directory: Path, query: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(f"file:{directory}/bank.db?mode=ro", uri=True)) as books:
+        return books.execute(query).fetchall()
+
+
+def balance(directory: Path, account: str) -> tuple[int, int]:
+    (row,) = rows(directory, f"SELECT balance_minor, held_minor FROM accounts WHERE account_id = '{account}'")
+    return row[0], row[1]
+
+
+def test_service_offers_every_operation(tmp_path: Path) -> None:
+    offered = service(Settings(data_dir=tmp_path))
+    assert offered.name == "bank"
+    assert set(OPERATIONS) == {"verify", "authorize", "capture", "void", "refund"}
+
+
+async def test_money_is_held_then_taken_then_given_back(bank: Endpoints, tmp_path: Path) -> None:
+    assert await ask(bank, "verify", "k-1", method_token="tok_ok_1") == DONE
+    assert await authorize(bank, "tok_ok_1") == DONE
+    assert balance(tmp_path, "tok_ok_1") == (OPENING_MINOR, 4200)
+    assert await ask(bank, "capture", "k-2", payment_id="pay-1", amount=TOTAL) == DONE
+    assert balance(tmp_path, "tok_ok_1") == (OPENING_MINOR - 4200, 0)
+    assert balance(tmp_path, "merchant") == (4200, 0)
+    assert await ask(bank, "refund", "k-3", payment_id="pay-1", amount=TOTAL) == DONE
+    assert balance(tmp_path, "tok_ok_1") == (OPENING_MINOR, 0)
+    assert balance(tmp_path, "merchant") == (0, 0)
+    moved = rows(tmp_path, "SELECT reason, from_account, to_account, amount_minor FROM ledger ORDER BY entry")
+    assert moved == [
+        ("opening", "mint", "tok_ok_1", OPENING_MINOR),
+        ("capture", "tok_ok_1", "merchant", 4200),
+        ("refund", "merchant", "tok_ok_1", 4200),
+    ]
+
+
+async def test_void_lets_the_money_go(bank: Endpoints, tmp_path: Path) -> None:
+    await authorize(bank, "tok_ok_1")
+    assert await ask(bank, "void", "k-2", payment_id="pay-1") == DONE
+    assert balance(tmp_path, "tok_ok_1") == (OPENING_MINOR, 0)
+    refused = await ask(bank, "capture", "k-3", payment_id="pay-1", amount=TOTAL)
+    assert refused == {"outcome": "refused", "reason": "not_possible"}
+
+
+@pytest.mark.parametrize(("token", "reason"), [("tok_poor_1", "insufficient_funds"), ("tok_declined_1", "declined")])
+async def test_token_that_does_not_pay_is_refused(bank: Endpoints, token: str, reason: str) -> None:
+    assert await authorize(bank, token) == {"outcome": "refused", "reason": reason}
+
+
+async def test_same_key_gets_the_same_answer_and_moves_no_money(bank: Endpoints, tmp_path: Path) -> None:
+    for _ in range(3):
+        assert await authorize(bank, "tok_ok_1") == DONE
+    assert balance(tmp_path, "tok_ok_1") == (OPENING_MINOR, 4200)
+
+
+async def test_same_key_in_one_transaction_gets_one_effect(bank: Endpoints, tmp_path: Path) -> None:
+    assert await asyncio.gather(*(authorize(bank, "tok_ok_1") for _ in range(20))) == 20 * [DONE]
+    assert balance(tmp_path, "tok_ok_1") == (OPENING_MINOR, 4200)
+
+
+async def test_refusal_under_a_key_is_kept(bank: Endpoints) -> None:
+    refused = {"outcome": "refused", "reason": "refund_refused"}
+    await authorize(bank, "tok_norefund_1")
+    await ask(bank, "capture", "k-2", payment_id="pay-1", amount=TOTAL)
+    for key in ("r-1", "r-1", "r-2", "r-2"):
+        assert await ask(bank, "refund", key, payment_id="pay-1", amount=TOTAL) == refused
+    assert await ask(bank, "refund", "r-3", payment_id="pay-1", amount=TOTAL) == DONE
+    assert await ask(bank, "refund", "r-1", payment_id="pay-1", amount=TOTAL) == refused
+
+
+async def test_same_key_with_other_content_is_a_conflict(bank: Endpoints) -> None:
+    await authorize(bank, "tok_ok_1")
+    for operation, body in [
+        ("authorize", {"payment_id": "pay-2", "method_token": "tok_ok_1", "amount": TOTAL}),
+        ("void", {"payment_id": "pay-1"}),
+    ]:
+        answer = await put(bank, operation, {"Idempotency-Key": "k-authorize"}, msgspec.json.encode(body))
+        assert answer is not None
+        assert answer.error is not None
+        assert answer.error[0] == "409"
+
+
+async def test_answers_are_kept_over_a_restart(tmp_path: Path) -> None:
+    async with open_bank(tmp_path, slow_s=0) as bank:
+        assert await authorize(bank, "tok_poor_1") == {"outcome": "refused", "reason": "insufficient_funds"}
+    async with open_bank(tmp_path, slow_s=0) as bank:
+        assert await authorize(bank, "tok_poor_1") == {"outcome": "refused", "reason": "insufficient_funds"}
+    assert stat.S_IMODE((tmp_path / "bank.db").stat().st_mode) == 0o600
+
+
+async def test_lost_answer_comes_the_second_time_and_charges_once(bank: Endpoints, tmp_path: Path) -> None:
+    assert await authorize(bank, "tok_lost_1") is None
+    assert await authorize(bank, "tok_lost_1") == DONE
+    assert await ask(bank, "capture", "k-2", payment_id="pay-1", amount=TOTAL) is None
+    assert await ask(bank, "capture", "k-2", payment_id="pay-1", amount=TOTAL) == DONE
+    assert balance(tmp_path, "tok_lost_1") == (OPENING_MINOR - 4200, 0)
+
+
+async def test_slow_token_keeps_nobody_else_waiting(bank: Endpoints) -> None:
+    asked_at = time.monotonic()
+    slow = asyncio.ensure_future(authorize(bank, "tok_slow_1"))
+    assert await authorize(bank, "tok_ok_1", payment="pay-2", key="k-2") == DONE
+    assert not slow.done()
+    assert await slow == DONE
+    assert time.monotonic() - asked_at >= SLOW_S
+
+
+async def test_look_up_tells_what_was_answered_and_does_nothing(bank: Endpoints) -> None:
+    assert await ask(bank, "lookup", "k-authorize") == {"found": False}
+    await authorize(bank, "tok_ok_1")
+    assert await ask(bank, "lookup", "k-authorize") == {"found": True, "operation": "authorize", "answer": DONE}
+
+
+GOOD_KEY = {"Idempotency-Key": "k-1"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({}, b'{"payment_id": "pay-1"}'),
+        ({"Idempotency-Key": ""}, b'{"payment_id": "pay-1"}'),
+        ({"Idempotency-Key": "k" * 256}, b'{"payment_id": "pay-1"}'),
+        (GOOD_KEY, b""),
+        (GOOD_KEY, b"not JSON"),
+        (GOOD_KEY, b"\xff\xfe"),
+        (GOOD_KEY, b"[]"),
+        (GOOD_KEY, b"{}"),
+        (GOOD_KEY, b'{"payment_id": 1}'),
+        (GOOD_KEY, b'{"payment_id": ""}'),
+        (GOOD_KEY, b'{"payment_id": "pay-1", "payment_id": "pay-2"}'),
+        (GOOD_KEY, b'{"payment_id": "pay-1", "surprise": NaN}'),
+        (GOOD_KEY, b'{"payment_id": "pay-1", "surprise": 1}'),
+        (GOOD_KEY, b'{"payment_id": ' + 100_000 * b"[" + b"}"),
+        (GOOD_KEY, b'{"payment_id": "' + 70_000 * b"p" + b'"}'),
+    ],
+    ids=range(15),
+)
+async def test_bad_request_is_answered_with_what_is_wrong(
+    bank: Endpoints, headers: dict[str, str], body: bytes
+) -> None:
+    answer = await put(bank, "void", headers, body)
+    assert answer is not None
+    assert answer.error is not None
+    assert answer.error[0] == "400"
+    assert await ask(bank, "lookup", "k-1") == {"found": False}
+
+
+@pytest.mark.parametrize("minor", [-1, 10**12 + 1, 1.5, "4200", None])
+async def test_amount_out_of_range_is_a_bad_request(bank: Endpoints, minor: object) -> None:
+    body = {"payment_id": "pay-1", "method_token": "tok_ok_1", "amount": {"amount_minor": minor, "currency": "EUR"}}
+    answer = await put(bank, "authorize", GOOD_KEY, msgspec.json.encode(body))
+    assert answer is not None
+    assert answer.error is not None
+    assert answer.error[0] == "400"
+
+
+async def test_requests_that_cannot_be_written_down_are_answered_and_later_obeyed(
+    bank: Endpoints, tmp_path: Path
+) -> None:
+    await authorize(bank, "tok_ok_1")
+    with closing(sqlite3.connect(tmp_path / "bank.db", isolation_level=None)) as stranger:
+        stranger.execute("CREATE TRIGGER closed BEFORE INSERT ON answers BEGIN SELECT RAISE(ABORT, 'closed'); END")
+        answer = await put(bank, "void", GOOD_KEY, b'{"payment_id": "pay-1"}')
+        assert answer is not None
+        assert answer.error is not None
+        assert answer.error[0] == "503"
+        assert balance(tmp_path, "tok_ok_1") == (OPENING_MINOR, 4200)
+        stranger.execute("DROP TRIGGER closed")
+    assert await ask(bank, "void", "k-1", payment_id="pay-1") == DONE
+
+
+async def test_balances_add_up_to_nothing_after_a_thousand_requests(bank: Endpoints, tmp_path: Path) -> None:
+    """They arrive together, so they also share a handful of transactions."""
+
+    async def shop(number: int) -> None:
+        token, payment = f"tok_ok_{number % 7}", f"pay-{number}"
+        await authorize(bank, token, payment, f"a-{number}")
+        if number % 3 == 0:
+            await ask(bank, "void", f"v-{number}", payment_id=payment)
+        else:
+            await ask(bank, "capture", f"c-{number}", payment_id=payment, amount=TOTAL)
+        if number % 3 == 1:
+            await ask(bank, "refund", f"r-{number}", payment_id=payment, amount=TOTAL)
+
+    await asyncio.gather(*(shop(number) for number in range(400)))
+    assert rows(tmp_path, "SELECT sum(balance_minor), sum(held_minor) FROM accounts") == [(0, 0)]
+    assert balance(tmp_path, "merchant")[0] == 4200 * sum(number % 3 == 2 for number in range(400))
+    moved = rows(
+        tmp_path,
+        """SELECT balance_minor, (SELECT coalesce(sum(amount_minor), 0) FROM ledger WHERE to_account = account_id)
+             - (SELECT coalesce(sum(amount_minor), 0) FROM ledger WHERE from_account = account_id) FROM accounts""",
+    )
+    assert all(balance_minor == of_the_ledger for balance_minor, of_the_ledger in moved)
