@@ -1,0 +1,106 @@
+"""The contexts of the shop, found by looking: each `contexts/<name>/worker.py` says what its context is.
+
+Importing them by name is what lets the machinery run every context and know none.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
+
+from shared.context import CommandRejected, Context, Service
+from shared.messages import check_name
+from shared.settings import Settings
+from shared.spelling import did_you_mean
+
+PACKAGE = "contexts"
+
+
+class CatalogError(Exception):
+    """The contexts cannot be run as they are; `problems` is a line per mistake."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def names() -> tuple[str, ...]:
+    """Every context's name, in the alphabet's order."""
+    package = importlib.import_module(PACKAGE)
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.ispkg))
+
+
+def load(name: str, settings: Settings) -> Context | Service:
+    """One context; raises CatalogError when there is none of this name, or it does not say what it is."""
+    if name not in names():
+        raise CatalogError(
+            (f"there is no context {name!r}{did_you_mean(name, names())}; there are {', '.join(names())}",)
+        )
+    try:
+        worker = importlib.import_module(f"{PACKAGE}.{name}.worker")
+    except ModuleNotFoundError as error:
+        if error.name != f"{PACKAGE}.{name}.worker":
+            raise
+        raise CatalogError((f"{PACKAGE}/{name} has no worker.py",)) from error
+    declare = getattr(worker, "context", None) or getattr(worker, "service", None)
+    if declare is None:
+        raise CatalogError((f"{PACKAGE}/{name}/worker.py has neither context(settings) nor service(settings)",))
+    declared = declare(settings)
+    if not isinstance(declared, Context | Service) or declared.name != name:
+        raise CatalogError((f"{PACKAGE}/{name}/worker.py does not declare a Context or Service named {name!r}",))
+    return declared
+
+
+def contexts(settings: Settings) -> Mapping[str, Context | Service]:
+    """All contexts by name; raises CatalogError with everything that does not fit together."""
+    found = {name: load(name, settings) for name in names()}
+    wrong = problems(found)
+    if wrong:
+        raise CatalogError(wrong)
+    return found
+
+
+def problems(found: Mapping[str, Context | Service]) -> tuple[str, ...]:
+    """What does not fit together: within each context, then between them."""
+    members = {name: member for name, member in found.items() if isinstance(member, Context)}
+    return (*(problem for name in found for problem in _names_of(name, found[name])), *_between(members))
+
+
+def _names_of(name: str, member: Context | Service) -> Iterator[str]:
+    kinds: list[list[str]] = [[name]]
+    if isinstance(member, Context):
+        kinds.append([command.__name__ for command in member.accepts])
+        kinds.append([event.__name__ for event in member.publishes])
+        kinds.append([timer.name for timer in member.timers])
+        answered = {command for decider in member.deciders for command in decider.commands}
+        for command in member.accepts:
+            if command not in answered:
+                yield f"{name} accepts {command.__name__}, which none of its deciders answers"
+    for words in kinds:
+        for word in sorted(set(words)):
+            if words.count(word) > 1:
+                yield f"{name} uses the name {word} twice"
+            try:
+                check_name(word)
+            except ValueError as error:
+                yield f"{name}: {error}"
+
+
+def _between(members: Mapping[str, Context]) -> Iterator[str]:
+    published = {name: {event.__name__ for event in context.publishes} for name, context in members.items()}
+    publishers: dict[str, list[str]] = {}
+    for name in sorted(published):
+        for event in published[name]:
+            publishers.setdefault(event, []).append(name)
+    for event, publishing in sorted(publishers.items()):
+        if len(publishing) > 1:
+            yield f"{event} is published by {' and '.join(publishing)}; an event has one publisher"
+    for name, context in members.items():
+        for policy in context.policies:
+            event, source = policy.event.__name__, getattr(policy.event, "context", "")
+            heard = f"{name} hears {source}.{event}"
+            if not source:
+                yield f"{name} hears {event}, which does not say whose it is: give it `context: ClassVar[str]`"
+            elif source not in members:
+                yield f"{heard}, but there is no context {source!r}{did_you_mean(source, members)}"
+            elif event not in published[source] and event != CommandRejected.__name__:
+                yield f"{heard}, which {source} never says{did_you_mean(event, published[source])}"

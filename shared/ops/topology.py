@@ -1,0 +1,139 @@
+"""The streams and consumers that Chorus needs: they follow from the contexts' code, within streams.yaml's bounds."""
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from shared.context import Context, Service
+from shared.messages import Kind, filter_subject
+from shared.units import nanoseconds
+
+COMMANDS, EVENTS, TIMERS, DEAD_LETTERS = "COMMANDS", "EVENTS", "TIMERS", "DEAD_LETTERS"
+STREAMS = (COMMANDS, EVENTS, TIMERS, DEAD_LETTERS)
+
+PRIORITY_GROUP = "w"
+PARTITIONS_METADATA = "chorus.partitions"
+"""Stands on every stream and consumer of ours; a worker refuses to start when it differs from streams.yaml."""
+
+ApiConfig = Mapping[str, Any]
+"""A configuration as JetStream's API spells it: durations in nanoseconds, sizes in bytes."""
+
+
+class ConsumerBounds(Struct, frozen=True, kw_only=True):
+    """The bounds of every consumer; the last two of those that acknowledge."""
+
+    priority_timeout: timedelta
+    max_waiting: int
+    ack_wait: timedelta
+    max_ack_pending: int
+    metadata: Mapping[str, str] = {}
+
+
+class Topology(Struct, frozen=True, kw_only=True):
+    """What streams.yaml says: the number of partitions, each stream's declared keys, and the bounds of consumers."""
+
+    partitions: int
+    streams: Mapping[str, ApiConfig]
+    consumers: ConsumerBounds
+
+
+class Declared(Struct, frozen=True, kw_only=True):
+    """A stream or consumer as it has to be, in its declared keys only."""
+
+    kind: Literal["stream", "consumer"]
+    stream: str
+    name: str
+    config: ApiConfig
+
+
+def declare(topology: Topology, contexts: Iterable[Context | Service]) -> tuple[Declared, ...]:
+    """Every stream that anyone may publish to, then every consumer."""
+    members = sorted((member for member in contexts if isinstance(member, Context)), key=lambda context: context.name)
+    streams = [_stream(topology, name, subjects) for name in STREAMS if (subjects := _subjects(name, members))]
+    consumers = [
+        _consumer(topology, context, stream, partition, filters)
+        for context in members
+        for partition in range(topology.partitions)
+        for stream, filters in filters_of(context, partition).items()
+    ]
+    return (*streams, *consumers)
+
+
+def filters_of(context: Context, partition: int) -> Mapping[str, tuple[str, ...]]:
+    """What a context reads of each stream in a partition; a stream it reads nothing of is not among them."""
+    heard = {
+        filter_subject("evt", policy.event.context, policy.event.__name__, partition) for policy in context.policies
+    }
+    read = {
+        COMMANDS: (filter_subject("cmd", context.name, "*", partition),) if context.accepts else (),
+        EVENTS: tuple(sorted(heard)),
+        TIMERS: (filter_subject("due", context.name, "*", partition),) if context.timers else (),
+    }
+    return {stream: filters for stream, filters in read.items() if filters}
+
+
+def consumer_name(context: str, partition: int) -> str:
+    """The durable name of a context's consumer, the same on every stream."""
+    return f"{context}-{partition}"
+
+
+def _subjects(stream: str, contexts: list[Context]) -> list[str]:
+    match stream:
+        case "COMMANDS":
+            return sorted(
+                f"cmd.{context.name}.{command.__name__}.*" for context in contexts for command in context.accepts
+            )
+        case "EVENTS":
+            return [f"evt.{context.name}.*.*" for context in contexts]
+        case "TIMERS":
+            return ["due.*.*.*", "timer.*.*.*"]
+        case _:
+            return ["dlq.*.*.*"]
+
+
+_PARTITIONED: Mapping[str, Kind] = {COMMANDS: "cmd", EVENTS: "evt", TIMERS: "due"}
+
+
+def _stream(topology: Topology, name: str, subjects: list[str]) -> Declared:
+    config = {"name": name, "subjects": subjects, **topology.streams[name]}
+    config["metadata"] = {**config.get("metadata", {}), PARTITIONS_METADATA: str(topology.partitions)}
+    if name in _PARTITIONED:
+        kind = _PARTITIONED[name]
+        partition = f"{{{{partition({topology.partitions},3)}}}}"
+        config["subject_transform"] = {
+            "src": f"{kind}.*.*.*",
+            "dest": f"{kind}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}.{partition}.{{{{wildcard(3)}}}}",
+        }
+    return Declared(kind="stream", stream=name, name=name, config=config)
+
+
+def _consumer(topology: Topology, context: Context, stream: str, partition: int, filters: tuple[str, ...]) -> Declared:
+    bounds = topology.consumers
+    name = consumer_name(context.name, partition)
+    config = {
+        "name": name,
+        "durable_name": name,
+        "filter_subjects": list(filters),
+        # A reset may go back to any sequence only when the consumer began with all of them.
+        "deliver_policy": "all",
+        "replay_policy": "instant",
+        "ack_policy": "none",
+        # A message that was delivered too often would be skipped silently.
+        "max_deliver": -1,
+        "max_waiting": bounds.max_waiting,
+        "priority_groups": [PRIORITY_GROUP],
+        "priority_policy": "pinned_client",
+        "priority_timeout": nanoseconds(bounds.priority_timeout),
+        "metadata": {
+            **bounds.metadata,
+            "context": context.name,
+            PARTITIONS_METADATA: str(topology.partitions),
+        },
+    }
+    if stream != EVENTS:
+        config["ack_policy"] = "explicit"
+        config["ack_wait"] = nanoseconds(bounds.ack_wait)
+        config["max_ack_pending"] = bounds.max_ack_pending
+    return Declared(kind="consumer", stream=stream, name=name, config=config)
