@@ -25,8 +25,8 @@ FILE_NAMES = {
 }
 SHARED_LINES_AT_MOST = 250
 
-NOQA = re.compile(r"# noqa(?!: [A-Z]+[0-9]+(?:, ?[A-Z]+[0-9]+)* - \w)")
-MACHINE_PATH = re.compile(r"/(?:work|root|home/\w+|Users/\w+)/|pyenv|/opt/wheels")
+NOQA = re.compile(r"#\s?noqa(?!: [A-Z]+[0-9]+(?:, ?[A-Z]+[0-9]+)* - \w)")
+MACHINE_PATH = re.compile(r"/(?:work|root|opt/wheels|home/\w+|Users/\w+)/")
 REGISTRY_HOST = re.compile(r"(?:pypi|pythonhosted|npmjs|proxy\.golang|sum\.golang|crates|maven|debian)\.(?:org|com|io)")
 
 
