@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from shared.context import Context
+from shared.context import CommandRejected, Context
 from shared.messages import NEVER, BodyDecoder, stamped_fields
 from tests.contract.declared import contexts
 from tests.contract.examples import examples
@@ -25,7 +25,8 @@ NAMES = [f"{reader.name}-reads-{event.context}.{event.__name__}" for reader, eve
 
 def writer_of(event: Any) -> type[Struct]:
     """The event of the same name in the context that says it."""
-    (found,) = [said for said in CONTEXTS[event.context].publishes if said.__name__ == event.__name__]
+    said = (*CONTEXTS[event.context].publishes, CommandRejected)
+    (found,) = [written for written in said if written.__name__ == event.__name__]
     return found
 
 
