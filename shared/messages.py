@@ -32,20 +32,21 @@ OCCURRED_AT = "Occurred-At"
 SCHEMA_VERSION = "Schema-Version"
 SCHEDULE = "Nats-Schedule"
 SCHEDULE_TARGET = "Nats-Schedule-Target"
+SCHEDULE_TTL = "Nats-Schedule-TTL"
 TIMER_ID = "Timer-Id"
 
 Kind = Literal["cmd", "evt", "due"]
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
-_MESSAGE_ID = re.compile(r"[\x21-\x7e]{1,%d}" % MESSAGE_ID_LENGTH_AT_MOST)
+_MESSAGE_ID = re.compile(rf"[\x21-\x7e]{{1,{MESSAGE_ID_LENGTH_AT_MOST}}}")
 _PATH = re.compile(r" - at `([^`]+)`$")
 
 FROM_SUBJECT = msgspec.Meta(extra={"stamped": "key"})
 """Marks the field that takes the key of the subject: `order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")`."""
 
 FROM_STREAM = msgspec.Meta(extra={"stamped": "at"})
-"""Marks the field that takes the time at which the stream stored the message: `at: Annotated[datetime, FROM_STREAM] = NEVER`."""
+"""Marks the field that takes the time at which the stream stored it: `at: Annotated[datetime, FROM_STREAM] = NEVER`."""
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 

@@ -8,7 +8,7 @@ that blocks every writer.
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +32,8 @@ class DatabaseBusyError(Exception):
 class _Connection(aiosqlite.Connection):
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in the connection's thread."""
-        return await self._execute(work, self._conn)  # type: ignore[no-any-return]
+        execute: Callable[..., Awaitable[T]] = self._execute
+        return await execute(work, self._conn)
 
 
 class Database:
@@ -122,7 +123,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, schema: str, version: i
     connection.execute("PRAGMA foreign_keys = ON")
     if is_new:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {schema}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}; COMMIT"
+            f"BEGIN IMMEDIATE; {schema};"
+            f" PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}; COMMIT"
         )
 
 

@@ -69,7 +69,8 @@ def filters_of(context: Context, partition: int) -> Mapping[str, tuple[str, ...]
     read = {
         COMMANDS: (filter_subject("cmd", context.name, "*", partition),) if context.accepts else (),
         EVENTS: tuple(sorted(heard)),
-        TIMERS: (filter_subject("due", context.name, "*", partition),) if context.timers else (),
+        # Whoever has the pin of this one has the partition (engine/partitions.py), timers or none.
+        TIMERS: (filter_subject("due", context.name, "*", partition),),
     }
     return {stream: filters for stream, filters in read.items() if filters}
 

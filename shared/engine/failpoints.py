@@ -1,0 +1,33 @@
+"""Named places at which a test may kill this process, to show that nothing is lost or done twice there."""
+
+import os
+import signal
+from typing import Final, Literal
+
+Place = Literal[
+    "after-take",
+    "after-load",
+    "inside-transaction",
+    "after-commit",
+    "after-publish-before-ack",
+    "after-ack-before-mark",
+    "before-call",
+    "after-call",
+]
+
+_armed: Final[dict[str, int]] = {}
+
+
+def arm(description: str) -> None:
+    """Arm `place` or `place:n`: the process dies by SIGKILL when it comes there for the n-th time."""
+    place, _, nth = description.partition(":")
+    _armed[place] = int(nth or "1")
+
+
+def reach(place: Place) -> None:
+    """Die here if a test says so."""
+    if not _armed or place not in _armed:
+        return
+    _armed[place] -= 1
+    if _armed[place] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)

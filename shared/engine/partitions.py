@@ -1,0 +1,150 @@
+"""Which partitions this process holds: one reader leads, the others of the partition follow it.
+
+Whoever holds the pin of the leading consumer has the partition: it decides its messages, publishes its rows and runs its
+effects. TIMERS leads, because the server gives a pin only together with a message, and there a message may be offered
+that is none of the shop's business: a process that finds the pin free publishes a notice, with a short life, for the
+server to deliver to somebody.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import anyio
+import structlog
+
+from shared.engine.reactions import COMMANDS, EVENTS, TIMERS
+from shared.engine.reader import Phase, Reader
+from shared.engine.store import Position
+from shared.messages import due_subject, partition_of
+from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Clock, Delivery, Outgoing
+
+_log = structlog.get_logger("chorus.partitions")
+
+NOWHERE = Position(0, "")
+VACANT_POLL_S = 0.4
+"""How often a process without the partition looks whether somebody has it."""
+NOTICE = "PartitionVacant"
+NOTICE_TTL = "10s"
+
+
+class Partition:
+    """One partition of a context: its readers by stream. `lock` keeps those who tend and those who attend apart."""
+
+    def __init__(
+        self,
+        number: int,
+        partitions: int,
+        context: str,
+        streams: Sequence[str],
+        broker: Broker,
+        clock: Clock,
+        *,
+        priority_timeout_s: float,
+        wake: Callable[[], None],
+    ) -> None:
+        self.number = number
+        self.held = False
+        self.positions: dict[str, Position] = {}
+        self.lock = anyio.Lock()
+        self.readers = {
+            stream: Reader(
+                broker, clock, stream, f"{context}-{number}", priority_timeout_s=priority_timeout_s, wake=wake
+            )
+            for stream in streams
+        }
+        self.lead = self.readers[TIMERS]
+        self._broker = broker
+        self._clock = clock
+        self._notice = due_subject(context, NOTICE, _key_in(number, partitions))
+        self._asked_at = float("-inf")
+        self._barrier: _Barrier | None = None
+
+    @property
+    def leading(self) -> bool:
+        """Whether the pin of the leading consumer is ours."""
+        return self.lead.phase in (Phase.PINNED, Phase.READING)
+
+    @property
+    def wants_attention(self) -> bool:
+        """Whether the loop has to begin or to end something here."""
+        if not self.leading:
+            return self.held
+        return not self.held or any(reader.phase in (Phase.IDLE, Phase.PINNED) for reader in self.readers.values())
+
+    async def tend(self) -> None:
+        """Keep pins alive, pull, and stand by for what is free."""
+        async with self.lock:
+            if self.lead.phase is Phase.IDLE:
+                await self.lead.stand_by()
+            if self.lead.phase is Phase.STANDBY and self._clock.monotonic() - self._asked_at > VACANT_POLL_S:
+                self._asked_at = self._clock.monotonic()
+                await self._offer_if_vacant()
+            for reader in self.readers.values():
+                await reader.tend()
+
+    async def begin_reading(self) -> None:
+        """Reset every consumer that is not read yet to our position; what a work queue still holds is undecided or unacked."""
+        for stream, reader in self.readers.items():
+            if reader.phase in (Phase.IDLE, Phase.PINNED):
+                await reader.read_from(0 if stream == COMMANDS else self.positions.get(stream, NOWHERE).seq)
+
+    async def let_go(self) -> None:
+        """Read nothing more and let another process have the partition, or this one begin anew."""
+        self.held = False
+        self._barrier = None
+        for reader in self.readers.values():
+            try:
+                await reader.stop(hand_over=True)
+            except (BrokerUnavailableError, BrokerRefusedError) as error:
+                _log.info("pin not handed over", consumer=reader.consumer, reason=str(error))
+
+    async def _offer_if_vacant(self) -> None:
+        info = await self._broker.consumer_info(self.lead.stream, self.lead.consumer)
+        if not info.pinned:
+            await self._broker.publish(Outgoing(self._notice, {"Nats-TTL": NOTICE_TTL}, b"{}"))
+
+    async def take(self, stream: str, at_most: int) -> list[Delivery]:
+        """Up to that many deliveries of one stream, in order; timers only once nothing that was there before them is left."""
+        reader = self.readers.get(stream)
+        if reader is None or not reader.buffer or reader.phase is not Phase.READING:
+            return []
+        if stream == TIMERS and EVENTS in self.readers:
+            at_most = min(at_most, await self._due(reader, self.readers[EVENTS]))
+        taken = [reader.buffer.popleft() for _ in range(min(at_most, len(reader.buffer)))]
+        await reader.ask_for_more()
+        return taken
+
+    async def _due(self, timers: Reader, events: Reader) -> int:
+        """How many of the due timers come after every event that was in the stream when we first saw them."""
+        if self._barrier is not None and self._barrier.epoch != events.epoch:
+            self._barrier = None
+        if self._barrier is None:
+            info = await self._broker.consumer_info(events.stream, events.consumer)
+            if events.phase is not Phase.READING:
+                return 0  # It is about to be reset, and what was counted would not count.
+            self._barrier = _Barrier(
+                events.epoch, info.delivered_consumer_sequence + info.pending, timers.buffer[-1].sequence
+            )
+        if events.buffer or events.consumer_sequence < self._barrier.events:
+            return 0
+        last, self._barrier = self._barrier.timers, None
+        return sum(1 for delivery in timers.buffer if delivery.sequence <= last)
+
+
+class _Barrier:
+    """Timers up to the stream sequence `timers` wait for the events' consumer sequence `events` of one epoch."""
+
+    __slots__ = ("epoch", "events", "timers")
+
+    def __init__(self, epoch: int, events: int, timers: int) -> None:
+        self.epoch = epoch
+        self.events = events
+        self.timers = timers
+
+
+def _key_in(partition: int, partitions: int) -> str:
+    return next(key for key in map(str, range(partitions * 1000)) if partition_of(key, partitions) == partition)
+
+
+def positions_of(partition: int, positions: Mapping[tuple[str, int], Position]) -> dict[str, Position]:
+    """The positions of one partition by stream."""
+    return {stream: position for (stream, number), position in positions.items() if number == partition}

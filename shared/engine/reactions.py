@@ -1,0 +1,216 @@
+"""From a delivered message to commands: subject to type to Struct to policy. Pure; nothing here waits or writes."""
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from msgspec import Struct
+
+from shared.context import Command, Context, Decider, Detail, Effect, Timer
+from shared.engine.store import EffectRow
+from shared.messages import (
+    CAUSATION_DEPTH,
+    CAUSATION_DEPTH_AT_MOST,
+    CORRELATION_ID,
+    MSG_ID,
+    TIMER_ID,
+    BodyDecoder,
+    MalformedBodyError,
+    MalformedKeyError,
+    MessageId,
+    Subject,
+    check_key,
+    check_message_id,
+    content_hash,
+    parse_subject,
+)
+from shared.ports import Delivery
+
+COMMANDS: Final = "COMMANDS"
+EVENTS: Final = "EVENTS"
+TIMERS: Final = "TIMERS"
+STREAMS_READ: Final = (EVENTS, COMMANDS, TIMERS)
+
+UNKEYED: Final = "unkeyed"
+"""The key under which a command without a proper key is answered."""
+
+
+class PoisonError(Exception):
+    """A message that our code cannot take: its key is parked until someone has looked."""
+
+
+class Refusal(NamedTuple):
+    """Why a command is answered with CommandRejected without being put to a decider."""
+
+    reason: str
+    details: tuple[Detail, ...]
+
+
+class Input:
+    """What one message comes to: commands to decide, or a refusal, or poison, or nothing at all."""
+
+    __slots__ = (
+        "commands", "correlation_id", "delivery", "depth", "effect", "hash", "key", "message", "message_id",
+        "partition", "poison", "refusal", "stream", "type", "whenever",
+    )  # fmt: skip
+
+    def __init__(self, stream: str, partition: int, delivery: Delivery | None, message_id: str, key: str) -> None:
+        self.stream = stream
+        self.partition = partition
+        self.delivery = delivery
+        self.message_id = message_id
+        self.key = key
+        self.correlation_id = key
+        self.depth = 0
+        self.hash = b""
+        self.type = ""
+        self.message: Any = None
+        self.whenever: Callable[[Any], Sequence[Command]] | None = None
+        self.commands: Sequence[Command] = ()
+        self.refusal: Refusal | None = None
+        self.poison: str | None = None
+        self.effect: EffectRow | None = None
+        """The effect that this is the outcome of."""
+
+
+Route = tuple[BodyDecoder[Any], Callable[[Any], Sequence[Command]]]
+
+
+class Reactions:
+    """A context compiled for speed: routes by (kind, context, type), and who decides, folds, calls and arms what."""
+
+    def __init__(self, context: Context, *, partitions: int, created: Mapping[str, str]) -> None:
+        self.context = context
+        self.partitions = partitions
+        self._created = created
+        self.deciders: dict[type[Struct], tuple[Decider, Callable[[Any], str]]] = {}
+        for decider in context.deciders:
+            for command in decider.commands:
+                self.deciders[command] = (decider, _field(decider.aggregate.key))
+        self.aggregate_of = {event: aggregate for aggregate in context.aggregates for event in aggregate.events}
+        self.key_of = {event: _field(aggregate.key) for event, aggregate in self.aggregate_of.items()}
+        self.effects: dict[type[Struct], Effect] = {effect.asked_by: effect for effect in context.effects}
+        self.timers: dict[type[Struct], Timer] = {timer.armed_by: timer for timer in context.timers}
+        self.event_types = {event.__name__: event for event in context.publishes}
+        self._routes: dict[tuple[str, str, str], Route] = {}
+        for command in context.accepts:
+            decoder: BodyDecoder[Any] = BodyDecoder(command, strict=True)
+            self._routes["cmd", context.name, command.__name__] = (decoder, _as_it_is)
+        for timer in context.timers:
+            decoder = BodyDecoder(timer.armed_by, strict=False)
+            self._routes["due", context.name, timer.name] = (decoder, timer.whenever_due)
+        heard: dict[type[Any], list[Callable[[Any], Sequence[Command]]]] = {}
+        for policy in context.policies:
+            heard.setdefault(policy.event, []).append(policy.whenever)
+        for event, policies in heard.items():
+            decoder = BodyDecoder(event, strict=False)
+            self._routes["evt", event.context, event.__name__] = (decoder, _all_of(policies))
+        self._outcomes = {event.__name__: BodyDecoder(event, strict=False) for event in self.effects}
+
+    def decode(self, stream: str, partition: int, delivery: Delivery) -> Input:
+        """The delivery as an input with its message; never raises: bad input is a refusal, a broken event is poison."""
+        headers = delivery.headers
+        try:
+            subject = parse_subject(delivery.subject)
+            input_ = Input(stream, partition, delivery, self._message_id(stream, delivery), subject.key)
+        except MalformedKeyError as error:
+            return self._unkeyed(stream, partition, delivery, str(error))
+        except ValueError as error:
+            return self._unkeyed(stream, partition, delivery, str(error), path="Nats-Msg-Id")
+        input_.type = subject.type
+        input_.hash = content_hash(delivery.body)
+        try:
+            input_.correlation_id = check_key(headers.get(CORRELATION_ID) or subject.key)
+            input_.depth = _depth(headers)
+            route = self._routes.get((subject.kind, subject.context, subject.type))
+            if route is not None:  # An unknown event is ignored; an unknown command is refused by the stream already.
+                decoder, input_.whenever = route
+                input_.message = decoder.decode(delivery.body, key=subject.key, at=delivery.at)
+        except (MalformedBodyError, MalformedKeyError, _HeaderError) as error:
+            self._refuse(input_, subject, error)
+        except Exception:
+            input_.poison = traceback.format_exc(limit=-6)
+        return input_
+
+    def react(self, input_: Input) -> None:
+        """Let the policies turn the message into commands; a policy that raises makes the message poison."""
+        if input_.message is None or input_.whenever is None:
+            return
+        try:
+            input_.commands = input_.whenever(input_.message)
+        except Exception:
+            input_.poison = traceback.format_exc(limit=-6)
+
+    def event(self, type_name: str, body: bytes, key: str, at: datetime) -> Any:
+        """One of the context's own events that ask for an effect, from its journal body."""
+        return self._outcomes[type_name].decode(body, key=key, at=at)
+
+    def outcome(self, row: EffectRow, command: Command) -> Input:
+        """The input that the outcome of an effect is; what it leads to is caused by the event that asked."""
+        input_ = Input("", row.partition, None, row.event_id, row.key)
+        input_.effect = row
+        input_.type = row.type
+        input_.correlation_id = row.headers[CORRELATION_ID]
+        input_.depth = int(row.headers[CAUSATION_DEPTH])
+        input_.commands = (command,)
+        return input_
+
+    def _message_id(self, stream: str, delivery: Delivery) -> MessageId:
+        given = delivery.headers.get(TIMER_ID) if stream == TIMERS else delivery.headers.get(MSG_ID)
+        if given:
+            return check_message_id(given)
+        return self._position_id(stream, delivery)
+
+    def _position_id(self, stream: str, delivery: Delivery) -> MessageId:
+        """Sequences are used again after a loss, so the stream's birth is part of the name."""
+        return MessageId(f"{stream}@{self._created[stream]}/{delivery.sequence}")
+
+    def _refuse(self, input_: Input, subject: Subject, error: Exception) -> None:
+        path, problem = (
+            (error.path, error.problem) if isinstance(error, MalformedBodyError) else ("headers", str(error))
+        )
+        if subject.kind == "cmd":
+            input_.refusal = Refusal("malformed", (Detail(path=path, message=problem),))
+        else:
+            input_.poison = f"{path}: {problem}"
+
+    def _unkeyed(self, stream: str, partition: int, delivery: Delivery, problem: str, path: str = "subject") -> Input:
+        input_ = Input(stream, partition, delivery, self._position_id(stream, delivery), UNKEYED)
+        input_.hash = content_hash(delivery.body)
+        if stream == COMMANDS:
+            tokens = delivery.subject.split(".", 3)
+            input_.type = tokens[2] if len(tokens) > 2 else "Unknown"
+            input_.refusal = Refusal("malformed", (Detail(path=path, message=problem),))
+        else:
+            input_.poison = f"{path}: {problem}"
+        return input_
+
+
+class _HeaderError(ValueError):
+    """A header that says something impossible."""
+
+
+def _depth(headers: Mapping[str, str]) -> int:
+    given = headers.get(CAUSATION_DEPTH, "0")
+    if not given.isdecimal() or len(given) > 4:
+        raise _HeaderError(f"{CAUSATION_DEPTH} is {given[:40]!r}, which is no small number")
+    if int(given) >= CAUSATION_DEPTH_AT_MOST:
+        raise PoisonError(
+            f"a chain of {given} causes: more than {CAUSATION_DEPTH_AT_MOST}, so something goes in circles"
+        )
+    return int(given)
+
+
+def _field(name: str) -> Callable[[Any], str]:
+    return lambda message: getattr(message, name)
+
+
+def _as_it_is(command: Command) -> Sequence[Command]:
+    return (command,)
+
+
+def _all_of(policies: Sequence[Callable[[Any], Sequence[Command]]]) -> Callable[[Any], Sequence[Command]]:
+    if len(policies) == 1:
+        return policies[0]
+    return lambda event: [command for policy in policies for command in policy(event)]

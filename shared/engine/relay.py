@@ -1,0 +1,191 @@
+"""Publishes the journal: per key in journal order, each row with its id, until the stream has it.
+
+Many rows waiting go as one atomic batch, which costs the server one fsync; few go as single publishes side by side,
+never two of one key at once, because the first may fail and the second not.
+"""
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+import anyio
+import structlog
+
+from shared.engine.store import NumberedRow
+from shared.messages import MSG_ID
+from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Clock, Outgoing
+
+BATCH_AT_LEAST = 8
+BATCH_AT_MOST = 1_000
+WAITING_AT_MOST = 20_000
+"""Past this many rows the loop takes no new messages until the broker has caught up."""
+BACKOFF_FIRST_S = 0.05
+BACKOFF_LAST_S = 5.0
+STUCK_RETRY_S = 30.0
+
+STREAM_OF = {"evt": "EVENTS", "timer": "TIMERS", "dlq": "DEAD_LETTERS"}
+
+_log = structlog.get_logger("chorus.relay")
+
+
+class Relay:
+    """One per process. `marks` are (journal number, stream sequence) for the loop to record with its next commit."""
+
+    def __init__(self, broker: Broker, clock: Clock, *, wake: Callable[[], None]) -> None:
+        self.marks: list[tuple[int, int]] = []
+        self.published = 0
+        self.stuck: dict[str, str] = {}
+        """Keys whose next row the broker refuses for good, and why."""
+        self._broker = broker
+        self._clock = clock
+        self._wake = wake
+        self._waiting: deque[NumberedRow] = deque()
+        self._in_hand = 0
+        self._dropped: set[int] = set()
+        self._work = anyio.Event()
+        self._set_aside: list[NumberedRow] = []
+
+    @property
+    def backlog(self) -> int:
+        """How many rows are not in the stream yet."""
+        return len(self._waiting) + self._in_hand + len(self._set_aside)
+
+    @property
+    def full(self) -> bool:
+        """Whether the loop should rather wait."""
+        return len(self._waiting) >= WAITING_AT_MOST
+
+    def add(self, rows: Iterable[NumberedRow]) -> None:
+        """Publish these after all that was added before."""
+        self._waiting.extend(rows)
+        if self._waiting:
+            self._work.set()
+
+    def drop(self, partition: int) -> None:
+        """Leave a partition's rows to the process that holds it now."""
+        self._waiting = deque(numbered for numbered in self._waiting if numbered.row.partition != partition)
+        self._set_aside = [numbered for numbered in self._set_aside if numbered.row.partition != partition]
+
+    async def run(self) -> None:
+        """Publish for ever."""
+        while True:
+            if not self._waiting:
+                self._work = anyio.Event()
+                await self._work.wait()
+            rows = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_AT_MOST))]
+            self._in_hand = len(rows)
+            by_stream: dict[str, list[NumberedRow]] = {}
+            for numbered in rows:
+                by_stream.setdefault(STREAM_OF[numbered.row.subject.split(".", 1)[0]], []).append(numbered)
+            if len(by_stream) == 1:
+                await self._publish(*next(iter(by_stream.items())))
+            else:
+                async with anyio.create_task_group() as streams:
+                    for stream, of_stream in by_stream.items():
+                        streams.start_soon(self._publish, stream, of_stream)
+            self._in_hand = 0
+            self._wake()
+
+    async def retry_stuck(self) -> None:
+        """Offer what was refused for good once more, now and then: the refusal may have been mended."""
+        while True:
+            await self._clock.sleep(STUCK_RETRY_S)
+            if self._set_aside:
+                rows, self._set_aside = self._set_aside, []
+                self.stuck.clear()
+                self._waiting.extendleft(reversed(rows))
+                self._work.set()
+
+    async def _publish(self, stream: str, rows: Sequence[NumberedRow]) -> None:
+        backoff = _Backoff(self._clock)
+        while len(rows) >= BATCH_AT_LEAST and not self.stuck:
+            try:
+                last = await self._broker.publish_batch([_outgoing(numbered) for numbered in rows])
+            except BrokerUnavailableError as error:
+                _log.warning("batch unanswered, published again", stream=stream, rows=len(rows), reason=str(error))
+                await backoff.wait()
+            except BrokerRefusedError as error:
+                _log.info("batch refused, published singly", stream=stream, rows=len(rows), reason=str(error))
+                break
+            else:
+                first = last - len(rows) + 1
+                self._mark([(numbered.n, first + index) for index, numbered in enumerate(rows)])
+                return
+        chains: dict[str, list[NumberedRow]] = {}
+        for numbered in rows:
+            chains.setdefault(_key(numbered), []).append(numbered)
+        if len(rows) == 1:
+            await self._publish_chain(stream, rows)
+            return
+        async with anyio.create_task_group() as keys:
+            for chain in chains.values():
+                keys.start_soon(self._publish_chain, stream, chain)
+
+    async def _publish_chain(self, stream: str, rows: Sequence[NumberedRow]) -> None:
+        for index, numbered in enumerate(rows):
+            if _key(numbered) in self.stuck or not await self._publish_one(stream, numbered):
+                self._set_aside.extend(rows[index:])
+                return
+
+    async def _publish_one(self, stream: str, numbered: NumberedRow) -> bool:
+        """Whether the stream has the row; False when it refuses it for good."""
+        backoff = _Backoff(self._clock)
+        message = _outgoing(numbered)
+        while True:
+            try:
+                ack = await self._broker.publish(message)
+                if ack.duplicate and not await self._is_ours(stream, ack.sequence, message):
+                    self._refuse(numbered, f"{stream} has other content under the id {message.headers[MSG_ID]}")
+                    return False
+            except BrokerUnavailableError as error:
+                _log.debug("publish unanswered, sent again", id=numbered.row.event_id, reason=str(error))
+                await backoff.wait()
+            except BrokerRefusedError as error:
+                if error.code != STREAM_FULL:
+                    self._refuse(numbered, str(error))
+                    return False
+                _log.error("stream is full", stream=stream, waiting=self.backlog)
+                await backoff.wait()
+            else:
+                self._mark([(numbered.n, ack.sequence)])
+                return True
+
+    async def _is_ours(self, stream: str, sequence: int, message: Outgoing) -> bool:
+        stored = await self._broker.get(stream, sequence)
+        if stored is None:
+            return True  # A fired timer leaves its stream; its id proves that it was there.
+        return stored.headers.get(MSG_ID) == message.headers[MSG_ID] and stored.body == message.body
+
+    def _refuse(self, numbered: NumberedRow, reason: str) -> None:
+        self.stuck[_key(numbered)] = reason
+        _log.error(
+            "publish refused; the key waits", id=numbered.row.event_id, subject=numbered.row.subject, reason=reason
+        )
+
+    def _mark(self, marks: list[tuple[int, int]]) -> None:
+        self.marks.extend(marks)
+        self.published += len(marks)
+
+
+STREAM_FULL = 10077
+
+
+class _Backoff:
+    """Waits twice as long each time, with jitter, up to 5 s."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._next_s = BACKOFF_FIRST_S
+
+    async def wait(self) -> None:
+        await self._clock.sleep(self._next_s * random.uniform(0.5, 1.0))  # noqa: S311  Jitter, no secret.
+        self._next_s = min(self._next_s * 2, BACKOFF_LAST_S)
+
+
+def _outgoing(numbered: NumberedRow) -> Outgoing:
+    row = numbered.row
+    return Outgoing(row.subject, row.headers, row.body)
+
+
+def _key(numbered: NumberedRow) -> str:
+    return numbered.row.subject.rsplit(".", 1)[1]

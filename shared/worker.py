@@ -1,0 +1,261 @@
+"""One process of one context: opens what it needs, checks that it may run, decides until told to stop, and drains."""
+
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import anyio
+import structlog
+
+from shared import catalog, log
+from shared.adapters.clock import SystemClock
+from shared.adapters.jetstream import JetStream, connect
+from shared.adapters.sqlite import DatabaseError
+from shared.connection import ConnectionOptions
+from shared.context import Context, Service
+from shared.engine import failpoints
+from shared.engine.effects import EffectRunner
+from shared.engine.loop import Loop
+from shared.engine.notify import Notifier
+from shared.engine.partitions import Partition
+from shared.engine.reactions import COMMANDS, EVENTS, TIMERS, Reactions
+from shared.engine.reconcile import Reconciler
+from shared.engine.relay import Relay
+from shared.engine.store import Store
+from shared.ops.streams_file import read_topology
+from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError
+from shared.settings import Settings
+
+OK: Final = 0
+FAILED: Final = 70
+BROKER_AWAY: Final = 69
+BAD_CONFIGURATION: Final = 78
+
+BEAT_S = 1.0
+HUNG_AFTER_S = 5.0
+"""A loop that has not come round for so long is not reported alive any more."""
+SWITCH_INTERVAL_S = 0.001
+"""The database's thread waits at most so long for the interpreter while the event loop is busy."""
+
+_log = structlog.get_logger("chorus.worker")
+
+
+class MisconfiguredError(Exception):
+    """The worker may not run like this; the text says what to do."""
+
+
+async def run_worker(
+    name: str, *, settings: Settings, connection: ConnectionOptions, partitions: tuple[int, ...] | None
+) -> int:
+    """Run a context or service of the catalog until SIGTERM, SIGINT or a fatal error; the exit code."""
+    return await run_member(
+        name, lambda: catalog.load(name, settings), settings=settings, connection=connection, partitions=partitions
+    )
+
+
+async def run_member(
+    name: str,
+    load: Callable[[], Context | Service],
+    *,
+    settings: Settings,
+    connection: ConnectionOptions,
+    partitions: tuple[int, ...] | None = None,
+) -> int:
+    """Run what `load` gives until SIGTERM, SIGINT or a fatal error; the exit code."""
+    log.configure(settings.log_level, settings.log_format, context=name)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    if settings.failpoint:
+        failpoints.arm(settings.failpoint)
+    try:
+        member = load()
+        async with _connected(connection, name) as broker:
+            if isinstance(member, Service):
+                await _serve(member, broker, settings)
+            else:
+                await _decide(member, broker, settings, partitions)
+    except (BrokerUnavailableError, BrokerRefusedError) as error:
+        _log.error("broker away", reason=str(error))
+        return BROKER_AWAY
+    except (MisconfiguredError, DatabaseError, catalog.CatalogError, ValueError) as error:
+        _log.error("bad configuration", reason=str(error))
+        return BAD_CONFIGURATION
+    except BaseExceptionGroup as group:
+        return _exit_code(group)
+    return OK
+
+
+def _exit_code(group: BaseExceptionGroup[BaseException]) -> int:
+    for error in _leaves(group):
+        if isinstance(error, DatabaseError):
+            _log.error("bad configuration", reason=str(error))
+            return BAD_CONFIGURATION
+        if isinstance(error, (BrokerUnavailableError, BrokerRefusedError)):
+            _log.error("broker away", reason=str(error))
+            return BROKER_AWAY
+    _log.error("stopped by a fault", exc_info=group)
+    return FAILED
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    return [
+        leaf
+        for error in group.exceptions
+        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    ]
+
+
+@asynccontextmanager
+async def _connected(connection: ConnectionOptions, name: str) -> AsyncIterator[JetStream]:
+    broker = await connect(connection, name=f"chorus {name}")
+    try:
+        yield broker
+    finally:
+        await broker.close()
+
+
+async def _decide(context: Context, broker: JetStream, settings: Settings, partitions: tuple[int, ...] | None) -> None:
+    topology = read_topology(settings.streams_file)
+    numbers = partitions if partitions is not None else tuple(range(topology.partitions))
+    created = await _check_streams(context, broker, topology.partitions, numbers)
+    notifier = Notifier.from_environment(settings.data_dir / f"{context.name}.alive")
+    store = await Store.open(settings.data_dir / f"{context.name}.db", context=context.name)
+    clock = SystemClock()
+    reactions = Reactions(context, partitions=topology.partitions, created=created)
+    loop: Loop
+
+    def wake() -> None:
+        loop.wake()
+
+    relay = Relay(broker, clock, wake=wake)
+    effects = EffectRunner(reactions, broker, wake=wake)
+    loop = Loop(
+        reactions,
+        store,
+        broker,
+        clock,
+        [
+            Partition(
+                number,
+                topology.partitions,
+                context.name,
+                streams_of(context),
+                broker,
+                clock,
+                priority_timeout_s=settings.priority_timeout.total_seconds(),
+                wake=wake,
+            )
+            for number in numbers
+        ],
+        relay,
+        effects,
+        Reconciler(store, broker, created),
+        batch_at_most=settings.batch_at_most,
+    )
+    try:
+        async with anyio.create_task_group() as tasks:
+            effects.start(tasks)
+            tasks.start_soon(relay.run)
+            tasks.start_soon(relay.retry_stuck)
+            tasks.start_soon(loop.tend)
+            tasks.start_soon(_beat, loop, notifier)
+            tasks.start_soon(_watch, broker, loop)
+            notifier.ready()
+            _log.info("ready", partitions=list(numbers))
+            await loop.run()
+            notifier.stopping()
+            _log.info("draining", unpublished=relay.backlog, effects=effects.backlog)
+            with anyio.move_on_after(settings.drain_timeout.total_seconds()):
+                await loop.finish()
+            tasks.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await store.close()
+            if context.close is not None:
+                await context.close()
+    if broker.closed.is_set():
+        raise BrokerUnavailableError("the connection was closed for good")
+    _log.info("stopped", decided=loop.decided, batches=loop.batches)
+
+
+async def _serve(service: Service, broker: JetStream, settings: Settings) -> None:
+    notifier = Notifier.from_environment(settings.data_dir / f"{service.name}.alive")
+    directory: Path = settings.data_dir
+    async with service.open(directory) as endpoints, anyio.create_task_group() as tasks:
+        stop = await broker.serve(service.name, service.version, service.description, endpoints)
+
+        async def beat() -> None:
+            while True:
+                notifier.alive()
+                await anyio.sleep(BEAT_S)
+
+        async def closed() -> None:
+            await broker.closed.wait()
+            raise BrokerUnavailableError("the connection was closed for good")
+
+        tasks.start_soon(beat)
+        tasks.start_soon(closed)
+        notifier.ready()
+        _log.info("ready")
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for _ in signals:
+                break
+        notifier.stopping()
+        with anyio.move_on_after(settings.drain_timeout.total_seconds()):
+            await stop()
+        tasks.cancel_scope.cancel()
+    _log.info("stopped")
+
+
+async def _watch(broker: JetStream, loop: Loop) -> None:
+    """Stop the loop on a signal, or when the connection is beyond repair."""
+    async with anyio.create_task_group() as tasks:
+
+        async def closed() -> None:
+            await broker.closed.wait()
+            _log.error("broker connection closed for good")
+            loop.stop()
+
+        tasks.start_soon(closed)
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for number in signals:
+                _log.info("stopping", signal=signal.Signals(number).name)
+                loop.stop()
+
+
+async def _beat(loop: Loop, notifier: Notifier) -> None:
+    clock = SystemClock()
+    while True:
+        if clock.monotonic() - loop.beat < HUNG_AFTER_S:
+            notifier.alive()
+        await clock.sleep(BEAT_S)
+
+
+def streams_of(context: Context) -> tuple[str, ...]:
+    """The streams a context reads; TIMERS always, because whoever reads it has the partition."""
+    reads = {EVENTS: context.policies, COMMANDS: context.accepts, TIMERS: (True,)}
+    return tuple(stream for stream, needed in reads.items() if needed)
+
+
+async def _check_streams(context: Context, broker: Broker, partitions: int, numbers: tuple[int, ...]) -> dict[str, str]:
+    """The birth of each stream the context reads; raises MisconfiguredError when `streams apply` has not made them so."""
+    created = {}
+    for number in numbers:
+        if not 0 <= number < partitions:
+            raise MisconfiguredError(f"there is no partition {number}: streams.yaml has {partitions}, from 0")
+    for stream in streams_of(context):
+        try:
+            info = await broker.stream_info(stream)
+            for number in numbers:
+                await broker.consumer_info(stream, f"{context.name}-{number}")
+        except BrokerRefusedError as error:
+            raise MisconfiguredError(f"{stream}: {error.text}; run chorus streams apply") from error
+        found = info.metadata.get("chorus.partitions")
+        if found != str(partitions):
+            raise MisconfiguredError(
+                f"{stream} has {found or 'no'} partitions and streams.yaml {partitions}; run chorus streams plan"
+            )
+        created[stream] = info.created
+    return created
