@@ -12,10 +12,11 @@ import yaml
 
 from shared.ops.topology import COMMANDS, DEAD_LETTERS, EVENTS, STREAMS, TIMERS, ConsumerBounds, Topology
 from shared.spelling import did_you_mean
-from shared.units import nanoseconds, parse_duration, parse_size
+from shared.units import DURATION_AT_MOST, nanoseconds, parse_duration, parse_size
 
 PARTITIONS_AT_MOST = 256
 COUNT_AT_MOST = 10**12
+DURATION_NS_AT_MOST = nanoseconds(DURATION_AT_MOST)
 
 _TAG = "tag:yaml.org,2002:"
 _READ_BY_YAML_AS = {
@@ -193,6 +194,8 @@ class _File:
         for key, why in _MUST_NOT_SAY.get(name, {}).items():
             if key in found:
                 self._add(node, f"{where}.{key} must not be set: {why}")
+        if (found.get("duplicate_window") or 0) > (found.get("max_age") or DURATION_NS_AT_MOST):
+            self._add(node, f"{where}.duplicate_window must not be longer than max_age")
         return found
 
     def _keys(

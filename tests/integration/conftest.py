@@ -1,0 +1,23 @@
+"""Real servers on free ports that sync before they acknowledge."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from shared.ops.server import LocalServer, local_server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def nats_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalServer]:
+    """One for all tests that keep out of each other's way."""
+    async with local_server(tmp_path_factory.mktemp("nats")) as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def own_nats_server(tmp_path: Path) -> AsyncIterator[LocalServer]:
+    """One for this test alone, empty; it is ready after 20 ms."""
+    async with local_server(tmp_path / "nats") as server:
+        yield server
