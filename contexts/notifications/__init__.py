@@ -1,0 +1,1 @@
+"""Notifications: tells the customer how the order goes, once about each thing."""

@@ -1,0 +1,5 @@
+"""`python -m contexts.notifications` is `chorus worker notifications`."""
+
+from shared.cli import main
+
+main(["worker", "notifications"])

@@ -1,0 +1,139 @@
+"""Whether a letter about an order is sent: one of each template, and none before the customer's address is known.
+
+Pure: no I/O, clock, randomness or logging. Asking twice gives the answer once.
+"""
+
+from typing import Literal, TypeAlias, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from contexts.notifications.events import (
+    Channel,
+    CustomerNotified,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationHeld,
+    NotificationQueued,
+    Refusal,
+    Template,
+)
+from shared.kernel import OrderId
+
+
+class ConfirmReceipt(Struct, frozen=True, kw_only=True):
+    """Send the first letter of an order, and with it all that waited for the address."""
+
+    order_id: OrderId
+    email: str
+    subject: str
+    text: str
+
+
+class TellCustomer(Struct, frozen=True, kw_only=True):
+    """Send one more letter about an order."""
+
+    order_id: OrderId
+    template: Template
+    subject: str
+    text: str
+
+
+class RecordSent(Struct, frozen=True, kw_only=True):
+    """The letter has left."""
+
+    order_id: OrderId
+    template: Template
+    channel: Channel
+
+
+class RecordNotSent(Struct, frozen=True, kw_only=True):
+    """The letter will not be taken."""
+
+    order_id: OrderId
+    template: Template
+    reason: Refusal
+
+
+NotificationCommand: TypeAlias = ConfirmReceipt | TellCustomer | RecordSent | RecordNotSent
+
+Stage: TypeAlias = Literal["HELD", "QUEUED", "SENT", "FAILED"]
+
+
+class Notification(Struct, frozen=True, kw_only=True):
+    """The letters about one order; `held` are those that wait for the address."""
+
+    email: str = ""
+    letters: dict[Template, Stage] = {}
+    held: tuple[NotificationHeld, ...] = ()
+
+
+def decide(command: NotificationCommand, notification: Notification) -> tuple[NotificationEvent, ...]:
+    """What comes of the command: nothing for a template that was answered before."""
+    match command:
+        case ConfirmReceipt():
+            return () if "order_received" in notification.letters else _confirm(command, notification.held)
+        case TellCustomer():
+            return () if command.template in notification.letters else (_tell(command, notification.email),)
+        case RecordSent():
+            if notification.letters.get(command.template) != "QUEUED":
+                return ()
+            sent = CustomerNotified(order_id=command.order_id, template=command.template, channel=command.channel)
+            return (sent,)
+        case RecordNotSent():
+            if notification.letters.get(command.template) != "QUEUED":
+                return ()
+            failed = NotificationFailed(order_id=command.order_id, template=command.template, reason=command.reason)
+            return (failed,)
+        case _:
+            assert_never(command)
+
+
+def evolve(notification: Notification, event: NotificationEvent) -> Notification:
+    """The letters after one of their events."""
+    match event:
+        case NotificationHeld():
+            stage: Stage = "HELD"
+            notification = replace(notification, held=(*notification.held, event))
+        case NotificationQueued():
+            stage = "QUEUED"
+            waiting = tuple(letter for letter in notification.held if letter.template != event.template)
+            notification = replace(notification, email=event.email, held=waiting)
+        case CustomerNotified():
+            assert notification.letters[event.template] == "QUEUED", notification.letters
+            stage = "SENT"
+        case NotificationFailed():
+            assert notification.letters[event.template] == "QUEUED", notification.letters
+            stage = "FAILED"
+        case _:
+            assert_never(event)
+    return replace(notification, letters={**notification.letters, event.template: stage})
+
+
+def _confirm(command: ConfirmReceipt, held: tuple[NotificationHeld, ...]) -> tuple[NotificationQueued, ...]:
+    receipt = NotificationQueued(
+        order_id=command.order_id,
+        template="order_received",
+        email=command.email,
+        subject=command.subject,
+        text=command.text,
+    )
+    return (receipt, *(_queued(letter, command.email) for letter in held))
+
+
+def _tell(command: TellCustomer, email: str) -> NotificationEvent:
+    if email:
+        return _queued(command, email)
+    return NotificationHeld(
+        order_id=command.order_id, template=command.template, subject=command.subject, text=command.text
+    )
+
+
+def _queued(letter: TellCustomer | NotificationHeld, email: str) -> NotificationQueued:
+    return NotificationQueued(
+        order_id=letter.order_id,
+        template=letter.template,
+        email=email,
+        subject=letter.subject,
+        text=letter.text,
+    )

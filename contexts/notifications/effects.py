@@ -1,0 +1,178 @@
+"""Notifications' calls to the outside: a letter goes into a directory, or to a mail server."""
+
+import os
+import re
+import ssl
+import tempfile
+from email.mime.text import MIMEText
+from email.policy import compat32
+from email.utils import format_datetime
+from pathlib import Path
+from typing import ClassVar, NamedTuple, Protocol
+from urllib.parse import unquote, urlsplit
+
+import aiosmtplib
+import anyio.to_thread
+
+from contexts.notifications.decider import RecordNotSent, RecordSent
+from contexts.notifications.events import Channel, NotificationQueued, Refusal
+from shared.context import Call, Effect
+from shared.messages import check_key, content_hash
+from shared.ports import Clock
+
+LETTERS_AT_ONCE = 32
+
+_ON_THE_WIRE = compat32.clone(linesep="\r\n")
+
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
+"""An address without quotes, comments or non-ASCII letters; a header can carry it as it is."""
+
+
+class Letter(NamedTuple):
+    """A finished mail; `name` tells it from every other."""
+
+    name: str
+    sender: str
+    recipient: str
+    content: bytes
+
+
+class Mailer(Protocol):
+    """Whoever takes letters. Asked twice with one letter, it may send it twice, under one Message-ID."""
+
+    @property
+    def channel(self) -> Channel:
+        """How its letters leave."""
+        ...
+
+    async def send(self, letter: Letter) -> Refusal | None:
+        """Send it: None once it has left, or why it never will. Any exception means that nobody knows."""
+        ...
+
+
+class MailDirectory:
+    """Letters as files `<order>-<template>.eml`, whole and on disk when they appear, for their owner's eyes only."""
+
+    channel: ClassVar[Channel] = "directory"
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    async def send(self, letter: Letter) -> Refusal | None:
+        """Write it, unless it was written before."""
+        await anyio.to_thread.run_sync(self._write, letter)
+        return None
+
+    def _write(self, letter: Letter) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        target = self._directory / f"{letter.name}.eml"
+        if not target.exists():
+            descriptor, unfinished = tempfile.mkstemp(prefix=".", dir=self._directory)
+            try:
+                with open(descriptor, "wb") as file:
+                    file.write(letter.content)
+                    file.flush()
+                    os.fsync(descriptor)
+                os.replace(unfinished, target)
+            except BaseException:
+                os.unlink(unfinished)
+                raise
+        _sync_directory(self._directory)
+
+
+class MailServer:
+    """Letters over SMTP: `smtps://` speaks TLS, `smtp://` upgrades to it when the server can.
+
+    A password is never sent without TLS. A letter is refused for good when the server says 5xx to its recipient or its
+    content; what it says about us (sender, password) can be mended, so such letters wait.
+    """
+
+    channel: ClassVar[Channel] = "smtp"
+
+    def __init__(self, url: str, timeout_s: float, tls_context: ssl.SSLContext | None = None) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+            raise ValueError("CHORUS_SMTP_URL: write it like smtp[s]://user:password@host:port")
+        self._host = parts.hostname
+        self._port = parts.port
+        self._user = unquote(parts.username) if parts.username else None
+        self._password = unquote(parts.password) if parts.password else None
+        self._use_tls = parts.scheme == "smtps"
+        self._timeout_s = timeout_s
+        self._tls_context = tls_context
+
+    async def send(self, letter: Letter) -> Refusal | None:
+        """Hand it to the server."""
+        must_upgrade = True if self._user and not self._use_tls else None
+        try:
+            await aiosmtplib.send(
+                letter.content,
+                sender=letter.sender,
+                recipients=[letter.recipient],
+                hostname=self._host,
+                port=self._port,
+                username=self._user,
+                password=self._password,
+                timeout=self._timeout_s,
+                use_tls=self._use_tls,
+                start_tls=False if self._use_tls else must_upgrade,
+                tls_context=self._tls_context,
+            )
+        except aiosmtplib.SMTPRecipientsRefused as refused:
+            if all(500 <= recipient.code < 600 for recipient in refused.recipients):
+                return "address_refused"
+            raise
+        except aiosmtplib.SMTPDataError as refused:
+            if 500 <= refused.code < 600:
+                return "letter_refused"
+            raise
+        return None
+
+
+class Postbox:
+    """Turns what was queued into a letter, hands it to a mailer, and brings the outcome back as a command."""
+
+    def __init__(self, mailer: Mailer, clock: Clock, sender: str) -> None:
+        self._mailer = mailer
+        self._clock = clock
+        self._sender = sender
+
+    async def mail(self, queued: NotificationQueued, call: Call) -> RecordSent | RecordNotSent:
+        """Send one letter."""
+        refusal: Refusal | None = "address_refused"
+        if _ADDRESS.fullmatch(queued.email):
+            refusal = await self._mailer.send(self._letter(queued, call.idempotency_key))
+        if refusal is None:
+            return RecordSent(order_id=queued.order_id, template=queued.template, channel=self._mailer.channel)
+        return RecordNotSent(order_id=queued.order_id, template=queued.template, reason=refusal)
+
+    def effects(self, timeout_s: float) -> tuple[Effect, ...]:
+        """The whole table of calls; after `timeout_s` the outcome of one is unknown."""
+        return (
+            Effect(
+                asked_by=NotificationQueued,
+                call=self.mail,
+                outcomes=(RecordSent, RecordNotSent),
+                timeout_s=timeout_s,
+                at_once=LETTERS_AT_ONCE,
+            ),
+        )
+
+    def _letter(self, queued: NotificationQueued, idempotency_key: str) -> Letter:
+        mail = MIMEText(queued.text)
+        domain = self._sender.rpartition("@")[2]
+        mail["Message-ID"] = f"<{content_hash(idempotency_key.encode()).hex()}@{domain}>"
+        mail["Date"] = format_datetime(self._clock.now())
+        mail["From"] = self._sender
+        mail["To"] = queued.email
+        mail["Subject"] = " ".join(queued.subject.split())  # One line, whatever words of others stand in it.
+        name = f"{check_key(queued.order_id)}-{queued.template}"
+        return Letter(name, self._sender, queued.email, mail.as_bytes(policy=_ON_THE_WIRE))
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

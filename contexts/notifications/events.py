@@ -1,0 +1,63 @@
+"""What notifications tells the world: which letter to a customer is held, asked for, sent or refused."""
+
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from shared.kernel import OrderId
+
+Template: TypeAlias = Literal[
+    "order_received",
+    "order_confirmed",
+    "order_shipped",
+    "order_delivered",
+    "order_cancelled",
+    "cancellation_rejected",
+    "payment_refunded",
+    "refund_delayed",
+    "shipment_failed",
+]
+"""What a letter is about; an order has one of each at the most."""
+
+Channel: TypeAlias = Literal["directory", "smtp"]
+"""How a letter left: as a file for somebody to send, or to a mail server."""
+
+Refusal: TypeAlias = Literal["address_refused", "letter_refused"]
+
+
+class NotificationHeld(Struct, frozen=True, kw_only=True):
+    """The letter waits until the order, and with it the customer's address, is heard of."""
+
+    order_id: OrderId
+    template: Template
+    subject: str
+    text: str
+
+
+class NotificationQueued(Struct, frozen=True, kw_only=True):
+    """The letter is to be sent."""
+
+    order_id: OrderId
+    template: Template
+    email: str
+    subject: str
+    text: str
+
+
+class CustomerNotified(Struct, frozen=True, kw_only=True):
+    """The letter has left."""
+
+    order_id: OrderId
+    template: Template
+    channel: Channel
+
+
+class NotificationFailed(Struct, frozen=True, kw_only=True):
+    """Nobody will take this letter; it is not tried again."""
+
+    order_id: OrderId
+    template: Template
+    reason: Refusal
+
+
+NotificationEvent: TypeAlias = NotificationHeld | NotificationQueued | CustomerNotified | NotificationFailed

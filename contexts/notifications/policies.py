@@ -1,0 +1,114 @@
+"""Notifications' reactions, which are also the words of its letters: the whole table stands at the foot."""
+
+from contexts.notifications.decider import ConfirmReceipt, TellCustomer
+from contexts.notifications.events import Template
+from contexts.notifications.upstream import (
+    OrderCancellationRejected,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderDelivered,
+    OrderPlaced,
+    OrderShipped,
+    PaymentRefunded,
+    RefundFailed,
+    ShipmentFailed,
+)
+from shared.context import Policy
+from shared.kernel import Money, OrderId
+
+WHY_CANCELLED = {
+    "customer": "You asked us to cancel it.",
+    "payment_failed": "Your payment was refused.",
+    "out_of_stock": "We do not have everything you ordered.",
+    "expired": "It could not be completed in time.",
+    "shipment_failed": "It could not be delivered.",
+}
+WHAT_BECAME_OF_THE_PARCEL = {
+    "before_dispatch": "The carrier did not accept your parcel.",
+    "lost": "The carrier has lost your parcel.",
+    "returned": "Your parcel came back to us.",
+}
+MINOR_DIGITS = {
+    **dict.fromkeys(("CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF", "XPF"), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+}
+"""How many digits of an amount are minor units, where it is not two (ISO 4217)."""
+
+
+def whenever_order_placed_confirm_its_receipt(event: OrderPlaced) -> list[ConfirmReceipt]:
+    """P12."""
+    subject = f"We have received your order {event.order_id}"
+    text = _text(f"Thank you for your order of {_spelled(event.total)}.", "We will write again once it is confirmed.")
+    return [ConfirmReceipt(order_id=event.order_id, email=event.email, subject=subject, text=text)]
+
+
+def whenever_order_confirmed_tell_the_customer(event: OrderConfirmed) -> list[TellCustomer]:
+    """P40."""
+    return _tell(event.order_id, "order_confirmed", "is confirmed", "Your payment has arrived.")
+
+
+def whenever_order_shipped_tell_the_customer(event: OrderShipped) -> list[TellCustomer]:
+    """P40."""
+    parcel = f"Your parcel is with {event.carrier}; its number is {event.tracking_no}."
+    return _tell(event.order_id, "order_shipped", "is on its way", parcel)
+
+
+def whenever_order_delivered_tell_the_customer(event: OrderDelivered) -> list[TellCustomer]:
+    """P40."""
+    return _tell(event.order_id, "order_delivered", "has arrived", "We hope you like it.")
+
+
+def whenever_order_cancelled_tell_the_customer(event: OrderCancelled) -> list[TellCustomer]:
+    """P40."""
+    kept = "Whatever you have paid will be given back."
+    return _tell(event.order_id, "order_cancelled", "is cancelled", WHY_CANCELLED[event.reason], kept)
+
+
+def whenever_cancellation_rejected_tell_the_customer(event: OrderCancellationRejected) -> list[TellCustomer]:
+    """P40."""
+    return _tell(event.order_id, "cancellation_rejected", "was not cancelled", "It had been sent or ended before.")
+
+
+def whenever_payment_refunded_tell_the_customer(event: PaymentRefunded) -> list[TellCustomer]:
+    """P40."""
+    return _tell(event.order_id, "payment_refunded", "is refunded", f"You have {_spelled(event.amount)} back.")
+
+
+def whenever_refund_failed_tell_the_customer(event: RefundFailed) -> list[TellCustomer]:
+    """P33; the customer hears of it once, however often it fails."""
+    return _tell(
+        event.order_id, "refund_delayed", "will be refunded later", "Your bank did not take the money; we keep trying."
+    )
+
+
+def whenever_shipment_failed_tell_the_customer(event: ShipmentFailed) -> list[TellCustomer]:
+    """P40."""
+    return _tell(event.order_id, "shipment_failed", "cannot be delivered", WHAT_BECAME_OF_THE_PARCEL[event.stage])
+
+
+POLICIES: tuple[Policy, ...] = (
+    Policy(OrderPlaced, whenever_order_placed_confirm_its_receipt),
+    Policy(OrderConfirmed, whenever_order_confirmed_tell_the_customer),
+    Policy(OrderShipped, whenever_order_shipped_tell_the_customer),
+    Policy(OrderDelivered, whenever_order_delivered_tell_the_customer),
+    Policy(OrderCancelled, whenever_order_cancelled_tell_the_customer),
+    Policy(OrderCancellationRejected, whenever_cancellation_rejected_tell_the_customer),
+    Policy(PaymentRefunded, whenever_payment_refunded_tell_the_customer),
+    Policy(RefundFailed, whenever_refund_failed_tell_the_customer),
+    Policy(ShipmentFailed, whenever_shipment_failed_tell_the_customer),
+)
+
+
+def _tell(order_id: OrderId, template: Template, news: str, *sentences: str) -> list[TellCustomer]:
+    subject = f"Your order {order_id} {news}"
+    return [TellCustomer(order_id=order_id, template=template, subject=subject, text=_text(f"{subject}.", *sentences))]
+
+
+def _text(*sentences: str) -> str:
+    return "\n".join(("Hello,", "", *sentences, "", "Your shop", ""))
+
+
+def _spelled(amount: Money) -> str:
+    digits = MINOR_DIGITS.get(amount.currency, 2)
+    major, minor = divmod(amount.amount_minor, 10**digits)
+    return f"{major}.{minor:0{digits}} {amount.currency}" if digits else f"{major} {amount.currency}"

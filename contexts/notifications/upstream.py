@@ -1,0 +1,86 @@
+"""What notifications reads of others, and of that only what a customer wants to know."""
+
+from typing import ClassVar, Literal
+
+from msgspec import Struct
+
+from shared.kernel import Money, OrderId
+
+
+class OrderPlaced(Struct, frozen=True, kw_only=True):
+    """Whom to write to."""
+
+    context: ClassVar[str] = "ordering"
+
+    order_id: OrderId
+    email: str
+    total: Money
+
+
+class OrderConfirmed(Struct, frozen=True, kw_only=True):
+    """The order will be sent."""
+
+    context: ClassVar[str] = "ordering"
+
+    order_id: OrderId
+
+
+class OrderCancelled(Struct, frozen=True, kw_only=True):
+    """The order does not happen."""
+
+    context: ClassVar[str] = "ordering"
+
+    order_id: OrderId
+    reason: Literal["customer", "payment_failed", "out_of_stock", "expired", "shipment_failed"]
+
+
+class OrderCancellationRejected(Struct, frozen=True, kw_only=True):
+    """It is too late to cancel."""
+
+    context: ClassVar[str] = "ordering"
+
+    order_id: OrderId
+
+
+class OrderShipped(Struct, frozen=True, kw_only=True):
+    """The parcel is with the carrier."""
+
+    context: ClassVar[str] = "shipping"
+
+    order_id: OrderId
+    tracking_no: str
+    carrier: str
+
+
+class OrderDelivered(Struct, frozen=True, kw_only=True):
+    """The parcel is with the customer."""
+
+    context: ClassVar[str] = "shipping"
+
+    order_id: OrderId
+
+
+class ShipmentFailed(Struct, frozen=True, kw_only=True):
+    """The parcel does not reach the customer."""
+
+    context: ClassVar[str] = "shipping"
+
+    order_id: OrderId
+    stage: Literal["before_dispatch", "lost", "returned"]
+
+
+class PaymentRefunded(Struct, frozen=True, kw_only=True):
+    """The money is the customer's again."""
+
+    context: ClassVar[str] = "payments"
+
+    order_id: OrderId
+    amount: Money
+
+
+class RefundFailed(Struct, frozen=True, kw_only=True):
+    """The money is not the customer's yet."""
+
+    context: ClassVar[str] = "payments"
+
+    order_id: OrderId

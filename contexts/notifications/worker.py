@@ -1,0 +1,34 @@
+"""Notifications as one value."""
+
+from typing import get_args
+
+from contexts.notifications.decider import Notification, NotificationCommand, decide, evolve
+from contexts.notifications.effects import MailDirectory, Mailer, MailServer, Postbox
+from contexts.notifications.events import NotificationEvent
+from contexts.notifications.policies import POLICIES
+from shared.adapters.clock import SystemClock
+from shared.context import Aggregate, Context, Decider
+from shared.settings import Settings
+
+NOTIFICATION = Aggregate(
+    name="notification", key="order_id", state=Notification, events=get_args(NotificationEvent), evolve=evolve
+)
+
+
+def context(settings: Settings) -> Context:
+    """The context with a mail server behind it, or else with a directory of letters."""
+    timeout_s = settings.effect_timeout.total_seconds()
+    postbox = Postbox(_mailer(settings, timeout_s), SystemClock(), settings.mail_from)
+    return Context(
+        name="notifications",
+        deciders=(Decider(aggregate=NOTIFICATION, commands=get_args(NotificationCommand), decide=decide),),
+        policies=POLICIES,
+        effects=postbox.effects(timeout_s),
+    )
+
+
+def _mailer(settings: Settings, timeout_s: float) -> Mailer:
+    if settings.smtp_url is not None:
+        return MailServer(settings.smtp_url, timeout_s)
+    assert settings.mail_dir is not None, "settings always name a directory"
+    return MailDirectory(settings.mail_dir)
