@@ -119,33 +119,39 @@ def find_connection(environ: Mapping[str, str], flags: Mapping[str, str | None] 
 
 
 def _options(values: Mapping[str, str], sources: Mapping[str, str], environ: Mapping[str, str]) -> ConnectionOptions:
-    servers, user, password = _servers(values.get("server") or DEFAULT_SERVER, sources.get("server", "default"))
+    source = sources.get("server", "default")
+    servers, login = _servers(values.get("server", DEFAULT_SERVER), source)
+    values = {**_one_identity(values), **login}
     files = {name: _file(values[name], sources[name], environ) for name in _FILES if name in values}
     if ("cert" in files) != ("key" in files):
         alone = "cert" if "cert" in files else "key"
-        raise ConnectionOptionsError(
-            f"{sources[alone]}: a certificate and its key go together; only the {alone} is given"
-        )
-    token = values.get("token")
-    if user and password is None and "user" not in values:
-        user, token = None, token or user
-    password = values.get("password", password)
+        raise ConnectionOptionsError(f"{sources[alone]}: a certificate goes with its key; only the {alone} is given")
     return ConnectionOptions(
         servers=servers,
-        source=sources.get("server", "default"),
-        user=values.get("user", user),
-        password=None if password is None else Secret(password),
-        token=None if token is None else Secret(token),
-        tls_first=bool(values.get("tls_first")),
+        source=source,
+        user=values.get("user"),
+        password=_secret(values.get("password")),
+        token=_secret(values.get("token")),
+        tls_first="tls_first" in values,
         inbox_prefix=values.get("inbox_prefix"),
         **files,
     )
 
 
-def _servers(text: str, source: str) -> tuple[tuple[str, ...], str | None, str | None]:
-    """The servers without who logs in, and who that is: a user alone is a token."""
+def _one_identity(values: Mapping[str, str]) -> Mapping[str, str]:
+    """A user goes before a credentials file and that before an nkey, as with the CLI."""
+    unused = {"creds", "nkey"} if "user" in values else {"nkey"} if "creds" in values else set()
+    return {name: value for name, value in values.items() if name not in unused}
+
+
+def _secret(text: str | None) -> Secret | None:
+    return None if text is None else Secret(text)
+
+
+def _servers(text: str, source: str) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """The servers, bare, and the login that their URLs carry: a user and a password, or a token alone."""
     servers = []
-    logins = set()
+    logins = []
     for url in filter(None, (part.strip() for part in text.split(","))):
         shown = without_password(url)
         try:
@@ -154,18 +160,18 @@ def _servers(text: str, source: str) -> tuple[tuple[str, ...], str | None, str |
         except ValueError as error:
             raise ConnectionOptionsError(f"{source}: {shown!r} is not a server: {error}") from error
         if parts.scheme not in ("nats", "tls") or not parts.hostname or parts.path.strip("/"):
-            raise ConnectionOptionsError(
-                f"{source}: {shown!r} is not a server: write nats://host:4222 or tls://host:4222"
-            )
+            raise ConnectionOptionsError(f"{source}: {shown!r} is no server: write nats://host:4222 or tls://host:4222")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         servers.append(f"{parts.scheme}://{host}:{port}")
-        if parts.username is not None:
-            logins.add((unquote(parts.username), None if parts.password is None else unquote(parts.password)))
+        if parts.username is not None and parts.password is not None:
+            logins.append({"user": unquote(parts.username), "password": unquote(parts.password)})
+        elif parts.username is not None:
+            logins.append({"token": unquote(parts.username)})
     if not servers:
         raise ConnectionOptionsError(f"{source}: no server is named")
-    if len(logins) > 1:
+    if any(login != logins[0] for login in logins):
         raise ConnectionOptionsError(f"{source}: all servers must be asked as the same user")
-    return tuple(servers), *(logins.pop() if logins else (None, None))
+    return tuple(servers), logins[0] if logins else {}
 
 
 def _selected(directory: Path) -> str:

@@ -1,0 +1,95 @@
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import pytest
+from msgspec import Struct
+
+from shared.catalog import CatalogError, load, names, problems
+from shared.context import Aggregate, CommandRejected, Context, Decider, Policy, Timer
+from shared.settings import Settings
+
+
+class Ask(Struct, frozen=True, kw_only=True):
+    key: str
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    context: ClassVar[str] = "here"
+
+    key: str
+
+
+class Askked(Struct, frozen=True, kw_only=True):
+    context: ClassVar[str] = "here"
+
+    key: str
+
+
+class Nameless(Struct, frozen=True, kw_only=True):
+    key: str
+
+
+class RejectedHere(CommandRejected, frozen=True, kw_only=True):
+    context: ClassVar[str] = "here"
+
+
+RejectedHere.__name__ = "CommandRejected"
+
+
+def nothing(*_: Any) -> Any:
+    return ()
+
+
+THING = Aggregate(name="thing", key="key", state=Nameless, events=(Asked,), evolve=nothing)
+HERE = Context(name="here", deciders=(Decider(aggregate=THING, commands=(Ask,), decide=nothing),), accepts=(Ask,))
+THERE = Context(name="there", deciders=(), policies=(Policy(Asked, nothing), Policy(RejectedHere, nothing)))
+
+
+def problems_of(*contexts: Context) -> tuple[str, ...]:
+    return problems({context.name: context for context in contexts})
+
+
+def test_contexts_that_fit_together_have_no_problems() -> None:
+    assert problems_of(HERE, THERE) == ()
+
+
+def test_what_is_heard_is_said_by_somebody() -> None:
+    assert problems_of(THERE) == (
+        "there hears here.Asked, but there is no context 'here' (did you mean 'there'?)",
+        "there hears here.CommandRejected, but there is no context 'here' (did you mean 'there'?)",
+    )
+    deaf = replace(THERE, policies=(Policy(Askked, nothing), Policy(Nameless, nothing)))
+    assert problems_of(HERE, deaf) == (
+        "there hears here.Askked, which here never says (did you mean 'Asked'?)",
+        "there hears Nameless, which does not say whose it is: give it `context: ClassVar[str]`",
+    )
+
+
+def test_an_event_has_one_publisher() -> None:
+    assert problems_of(HERE, replace(HERE, name="also")) == (
+        "Asked is published by also and here; an event has one publisher",
+    )
+
+
+def test_an_accepted_command_is_answered() -> None:
+    assert problems_of(replace(HERE, accepts=(Ask, Nameless))) == (
+        "here accepts Nameless, which none of its deciders answers",
+    )
+
+
+def test_names_fit_into_subjects_and_stand_once() -> None:
+    timer = Timer(name="too.late", armed_by=Asked, at=nothing, whenever_due=nothing)
+    assert problems_of(replace(HERE, timers=(timer, timer))) == (
+        "here uses the name too.late twice",
+        "here: 'too.late' is not a name: use a letter, then letters and digits, 64 at the most",
+    )
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_context_of_the_shop_is_found_under_its_name(name: str) -> None:
+    assert load(name, Settings()).name == name
+
+
+def test_a_context_that_does_not_exist_is_told_with_those_that_do() -> None:
+    with pytest.raises(CatalogError, match=r"no context 'paymets' \(did you mean 'payments'\?\); there are bank, "):
+        load("paymets", Settings())
