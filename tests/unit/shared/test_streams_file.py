@@ -84,6 +84,7 @@ def test_the_file_of_this_shop_is_right() -> None:
             "    max_age: 600",
             "streams.COMMANDS.max_age: '600' is not a duration: write it like 15m",
         ),
+        ("priority_timeout", "  priority_timeout: 0s", "consumers.priority_timeout: it must be longer than 0s"),
         ("allow_direct", "    allow_direct: yes", "streams.COMMANDS.allow_direct: 'yes' is not true or false"),
         ("storage", "    no: file", "streams.COMMANDS.no: a key must be text; put it in quotes"),
         (
