@@ -25,7 +25,7 @@ NAMES = [f"{reader.name}-reads-{event.context}.{event.__name__}" for reader, eve
 
 def writer_of(event: Any) -> type[Struct]:
     """The event of the same name in the context that says it."""
-    said = (*CONTEXTS[event.context].publishes, CommandRejected)
+    said: tuple[type[Struct], ...] = (*CONTEXTS[event.context].publishes, CommandRejected)
     (found,) = [written for written in said if written.__name__ == event.__name__]
     return found
 
