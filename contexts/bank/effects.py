@@ -3,7 +3,6 @@
 Requests that arrive together share one transaction, and are answered after it is on disk.
 """
 
-import asyncio
 import sqlite3
 from collections.abc import Sequence
 from functools import partial
@@ -16,6 +15,7 @@ from contexts.bank.commands import Authorize, BankRequest, Found, Verify
 from contexts.bank.decider import MERCHANT, MINT, Decision, Payment, decide
 from shared.adapters.sqlite import Database
 from shared.context import Answer, Request
+from shared.gathering import Gathering
 from shared.kernel import MINOR_UNITS_AT_MOST
 from shared.messages import NEVER, BodyDecoder, MalformedBodyError, check_message_id, content_hash
 
@@ -78,8 +78,8 @@ class Answered(NamedTuple):
     method_token: str
 
 
-class OtherContentError(Exception):
-    """A key that was used for another request before."""
+class OtherContent(NamedTuple):
+    """The key was used for another request before."""
 
 
 class Counter:
@@ -88,25 +88,22 @@ class Counter:
     def __init__(self, books: Database, slow_s: float) -> None:
         self._books = books
         self._slow_s = slow_s
-        self._waiting: list[tuple[Asked, asyncio.Future[Answered | Exception]]] = []
-        self._serving: asyncio.Task[None] | None = None
+        self._requests = Gathering(self._answer_together, batch_at_most=BATCH_AT_MOST, waiting_at_most=WAITING_AT_MOST)
 
     async def answer(self, operation: str, decoder: BodyDecoder[BankRequest], request: Request) -> Answer | None:
         """Answer one request; None when the answer is lost on the way. Whatever is wrong is said, never raised."""
         try:
             key = check_message_id(request.headers.get("Idempotency-Key", ""))
             asked = Asked(key, operation, decoder.decode(request.body, key="", at=NEVER))
+            answered = await self._requests.put(asked)
         except MalformedBodyError as malformed:
             return Answer(error=("400", str(malformed)))
         except ValueError as no_key:
             return Answer(error=("400", f"Idempotency-Key: {no_key}"))
-        if len(self._waiting) >= WAITING_AT_MOST:
-            return Answer(error=("503", "too many requests are waiting; ask again with the same key"))
-        answered = await self._queue(asked)
-        if isinstance(answered, OtherContentError):
-            return Answer(error=("409", str(answered)))
-        if isinstance(answered, Exception):
-            return Answer(error=("503", f"nothing was done: {answered}"))
+        except Exception as trouble:
+            return Answer(error=("503", f"nothing was done: {trouble}"))
+        if isinstance(answered, OtherContent):
+            return Answer(error=("409", f"{key} was used for another request; use a new key"))
         if answered.first and answered.method_token.startswith("tok_lost"):
             return None
         if answered.first and answered.method_token.startswith("tok_slow"):
@@ -118,47 +115,25 @@ class Counter:
         key = request.headers.get("Idempotency-Key", "")
         try:
             return Answer(body=_encode(await self._books.read(partial(_look_up, idempotency_key=key))))
-        except Exception as error:
-            return Answer(error=("503", f"the books cannot be read: {error}"))
+        except Exception as trouble:
+            return Answer(error=("503", f"the books cannot be read: {trouble}"))
 
     async def close(self) -> None:
         """Answer whoever still waits."""
-        if self._serving is not None:
-            await self._serving
+        await self._requests.close()
 
-    async def _queue(self, asked: Asked) -> Answered | Exception:
-        answered: asyncio.Future[Answered | Exception] = asyncio.get_running_loop().create_future()
-        self._waiting.append((asked, answered))
-        if self._serving is None:
-            self._serving = asyncio.create_task(self._serve())
-        return await answered
-
-    async def _serve(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[:BATCH_AT_MOST], self._waiting[BATCH_AT_MOST:]
-            said: Sequence[Answered | Exception]
-            try:
-                said = await self._books.transact(partial(_answer_all, batch=[asked for asked, _ in batch]))
-            except Exception as error:
-                said = [error] * len(batch)
-            for (_, answered), answer in zip(batch, said, strict=True):
-                if not answered.cancelled():
-                    answered.set_result(answer)
-        self._serving = None
+    async def _answer_together(self, batch: Sequence[Asked]) -> list[Answered | OtherContent]:
+        return await self._books.transact(lambda books: [_answer(books, asked) for asked in batch])
 
 
-def _answer_all(books: sqlite3.Connection, batch: Sequence[Asked]) -> list[Answered | Exception]:
-    return [_answer(books, asked) for asked in batch]
-
-
-def _answer(books: sqlite3.Connection, asked: Asked) -> Answered | Exception:
+def _answer(books: sqlite3.Connection, asked: Asked) -> Answered | OtherContent:
     content = content_hash(asked.operation.encode() + _encode(asked.request))
     known = books.execute(
         "SELECT request_hash, answer FROM answers WHERE idempotency_key = ?", (asked.idempotency_key,)
     ).fetchone()
     if known is not None:
         if known[0] != content:
-            return OtherContentError(f"{asked.idempotency_key} was used for another request; use a new key")
+            return OtherContent()
         return Answered(known[1], False, "")
     decision = _obey(books, asked.request)
     answer = _encode(decision.outcome)

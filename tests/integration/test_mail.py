@@ -1,6 +1,7 @@
 """Letters on a real disk and to a real mail server; both mailers pass the same suite."""
 
 import asyncio
+import os
 import shutil
 import ssl
 import stat
@@ -106,7 +107,7 @@ async def test_letters_of_one_moment_are_files_of_their_own_for_their_owner_only
 async def test_letter_that_cannot_be_put_in_place_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         await MailDirectory(tmp_path).send(LETTER._replace(name="missing/o-42"))
-    assert list(tmp_path.iterdir()) == []
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -221,4 +222,4 @@ async def test_letters_go_to_the_directory_unless_a_server_is_set(tmp_path: Path
             (mailing,) = context(settings).effects
             outcome = await mailing.call(queued, FirstCall())
             assert outcome == RecordSent(order_id=OrderId("o-42"), template="order_received", channel=channel)
-    assert [path.name for path in tmp_path.rglob("*.eml")] == ["o-42-order_received.eml"]
+    assert os.listdir(tmp_path / "two" / "mail") == ["o-42-order_received.eml"]

@@ -68,7 +68,9 @@ async def test_letter_says_who_what_and_when() -> None:
     mail = message_from_bytes(letter.content, policy=default)
     assert (mail["From"], mail["To"], mail["Subject"]) == (SENDER, "ada@shop.example", "Your order")
     assert mail["Date"] == "Sat, 21 Nov 2026 09:00:00 +0000"
-    assert mail.get_content() == "Hello,\nthank you, Ada Grün.\n"
+    assert mail.get_content() == "Hello,\r\nthank you, Ada Grün.\r\n"
+    assert mail.defects == []
+    assert letter.content.isascii()
     assert letter.content.count(b"\n") == letter.content.count(b"\r\n")
 
 
