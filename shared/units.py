@@ -19,7 +19,7 @@ _DURATION_UNITS = {
 _SIZE_UNITS = {"TiB": 2**40, "GiB": 2**30, "MiB": 2**20, "KiB": 2**10, "B": 1}
 
 _DURATION = re.compile("".join(rf"(?:([0-9]{{1,12}}){unit})?" for unit in _DURATION_UNITS))
-_SIZE = re.compile(rf"([0-9]{{1,18}})({'|'.join(_SIZE_UNITS)})")
+_SIZE = re.compile(rf"([0-9]{{1,19}})({'|'.join(_SIZE_UNITS)})")
 
 
 def parse_duration(text: str) -> timedelta:

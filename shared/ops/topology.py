@@ -51,7 +51,7 @@ class Declared(Struct, frozen=True, kw_only=True):
 def declare(topology: Topology, contexts: Iterable[Context | Service]) -> tuple[Declared, ...]:
     """Every stream that anyone may publish to, then every consumer."""
     members = sorted((member for member in contexts if isinstance(member, Context)), key=lambda context: context.name)
-    streams = [_stream(topology, name, subjects) for name in STREAMS if (subjects := _subjects(name, members))]
+    streams = [_stream(topology, name, subjects) for name, subjects in _subjects(members).items() if subjects]
     consumers = [
         _consumer(topology, context, stream, partition, filters)
         for context in members
@@ -80,18 +80,14 @@ def consumer_name(context: str, partition: int) -> str:
     return f"{context}-{partition}"
 
 
-def _subjects(stream: str, contexts: list[Context]) -> list[str]:
-    match stream:
-        case "COMMANDS":
-            return sorted(
-                f"cmd.{context.name}.{command.__name__}.*" for context in contexts for command in context.accepts
-            )
-        case "EVENTS":
-            return [f"evt.{context.name}.*.*" for context in contexts]
-        case "TIMERS":
-            return ["due.*.*.*", "timer.*.*.*"]
-        case _:
-            return ["dlq.*.*.*"]
+def _subjects(contexts: list[Context]) -> Mapping[str, list[str]]:
+    accepted = [f"cmd.{context.name}.{command.__name__}.*" for context in contexts for command in context.accepts]
+    return {
+        COMMANDS: sorted(accepted),
+        EVENTS: [f"evt.{context.name}.*.*" for context in contexts],
+        TIMERS: ["due.*.*.*", "timer.*.*.*"],
+        DEAD_LETTERS: ["dlq.*.*.*"],
+    }
 
 
 _PARTITIONED: Mapping[str, Kind] = {COMMANDS: "cmd", EVENTS: "evt", TIMERS: "due"}
