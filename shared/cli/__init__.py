@@ -1,0 +1,133 @@
+"""`chorus`: one command line for who produces, operates, tests and builds.
+
+Nothing is imported before it is needed: what `chorus --help` prints stands in this file, and a command's module is
+imported when that command is called. cyclopts, rich and nats-py each take longer than everything else here.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
+
+from shared.cli.exits import CommandError, Exit, report
+
+
+class Command(NamedTuple):
+    """A command by its words, the function that it calls, and what it is for."""
+
+    words: str
+    function: str
+    purpose: str
+
+
+COMMANDS = (
+    Command("demo", "demo:demo", "Watch seven orders come to their ends, on a server of their own."),
+    Command("up", "up:up", "Run a server and every worker, until Ctrl-C."),
+    Command("worker", "worker:worker", "Run one worker of one context."),
+    Command("send", "send:send", "Send a command, and wait for its outcome if asked."),
+    Command("timeline", "timeline:timeline", "Show what caused what for one order, with times."),
+    Command("streams plan", "streams:plan", "Show what `streams apply` would change."),
+    Command("streams apply", "streams:apply", "Create and update the streams and consumers."),
+    Command("config", "config:config", "List the settings: value, default and where each comes from."),
+    Command("rebuild", "rebuild:rebuild", "Make the lost database of a context anew from EVENTS."),
+    Command("health", "health:health", "Tell whether a worker on this machine is alive."),
+)
+
+EXAMPLES = {
+    "": (
+        "chorus demo",
+        "chorus up",
+        "chorus send inventory.ReplenishStock apple quantity=10 delivery_id=d-1 --wait",
+        "chorus timeline o-42",
+    ),
+    "streams": ("chorus streams plan", "chorus streams apply"),
+}
+"""By the first word of the commands they belong to."""
+
+NOTES = """
+The server is found like the nats CLI finds it: flags, NATS_URL and its kin, the
+selected nats context, nats://127.0.0.1:4222.
+Exit codes: 0 ok, 1 no, 64 usage, 69 broker away, 70 a fault of ours,
+78 bad configuration.
+"""
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and exit with its code."""
+    sys.exit(run(sys.argv[1:] if argv is None else argv))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command; its exit code."""
+    words = " ".join(word for word in argv if word not in ("--help", "-h"))
+    if words in EXAMPLES:
+        print(overview(words), end="")
+        return Exit.OK
+    try:
+        code = _call(argv)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Who read our lines has had enough.
+        return Exit.OK
+    except Exception as error:
+        return report(error)
+
+
+def overview(group: str) -> str:
+    """What `chorus --help` says, or `chorus streams --help`."""
+    return "\n".join(
+        (
+            f"Usage: chorus {group + ' ' if group else ''}COMMAND [OPTIONS]",
+            "",
+            "Choreographed sagas on NATS JetStream: every context decides for itself.",
+            "",
+            "Commands:",
+            *(f"  {command.words:14} {command.purpose}" for command in COMMANDS if command.words.startswith(group)),
+            "",
+            "Examples:",
+            *(f"  {example}" for example in EXAMPLES[group]),
+            "",
+            "chorus COMMAND --help shows its options and more examples.",
+            NOTES,
+        )
+    )
+
+
+def _call(argv: Sequence[str]) -> int:
+    known = {command.words.partition(" ")[0] for command in COMMANDS}
+    if not argv[0].startswith("-") and argv[0] not in known:
+        from shared.spelling import did_you_mean
+
+        raise CommandError(Exit.USAGE, f"there is no command {argv[0]!r}{did_you_mean(argv[0], known)}; see --help")
+
+    from cyclopts import App
+
+    app = App(
+        name="chorus",
+        version=_version,
+        help_format="plaintext",
+        help_formatter="default" if sys.stdout.isatty() else "plain",
+        exit_on_error=False,
+        print_error=False,
+        suppress_keyboard_interrupt=False,
+        result_action="return_value",
+    )
+    groups = {"": app}
+    for command in COMMANDS:
+        group, _, name = command.words.rpartition(" ")
+        if group not in groups:
+            app.command(groups.setdefault(group, App(name=group)))
+        groups[group].command(f"shared.cli.{command.function}", name=name)
+    code = app(list(argv))
+    return Exit.OK if code is None else int(code)
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("chorus")

@@ -1,0 +1,163 @@
+"""`chorus demo`: the whole machine at work, in a quarter of a minute."""
+
+import os
+import shlex
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from shared.cli.exits import CommandError, Exit
+from shared.cli.flags import Connection, Json
+from shared.cli.output import show, show_json, show_lines
+
+if TYPE_CHECKING:
+    from anyio import CancelScope
+
+    from shared.ops.demo import End, Sent, Stage
+
+READY_WITHIN_S = 60.0
+INTERRUPTED = 130
+
+
+def demo(
+    *,
+    serve: Annotated[bool, Parameter(negative="", show_default=False, help="keep it running until Ctrl-C")] = False,
+    json: Json = False,
+) -> int:
+    """Watch seven orders come to their ends, on a server of their own.
+
+    Starts a nats-server and a process for every context in a new directory, sends
+    real commands, draws what caused what for each order, and stops everything.
+    Exit 1 if an order ended otherwise than it must.
+
+    For example:
+
+        chorus demo
+        chorus demo --serve
+    """
+    import anyio
+
+    directory = Path(tempfile.mkdtemp(prefix="chorus-demo-"))
+    wrong: list[str] | None = None
+    try:
+        wrong = anyio.run(_until_signal, directory, serve, json)
+    finally:
+        if not wrong:
+            shutil.rmtree(directory, ignore_errors=True)
+    if wrong:
+        raise CommandError(Exit.NO, "\n".join([*wrong, f"what the workers said is in {directory / 'workers.log'}"]))
+    return Exit.OK if wrong is not None else INTERRUPTED
+
+
+async def _until_signal(directory: Path, serve: bool, as_json: bool) -> list[str] | None:
+    """What went wrong, nothing if all went well, or None when it was interrupted before it could be told."""
+    import anyio
+
+    wrong: list[str] | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
+        async with _stage(directory) as stage:
+            wrong = await _perform(stage, as_json)
+            if serve:
+                show_lines(_how_to_play(stage.url))
+                await anyio.sleep_forever()
+        tasks.cancel_scope.cancel()
+    return wrong
+
+
+async def _cancel_on_signal(scope: "CancelScope") -> None:
+    import anyio
+
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+@asynccontextmanager
+async def _stage(directory: Path) -> AsyncIterator["Stage"]:
+    """A shop in the demo's own settings, whatever the environment says; its workers' lines go to a file."""
+    import anyio
+
+    from shared import log
+    from shared.adapters.jetstream import connect
+    from shared.ops.demo import SETTINGS, Stage
+    from shared.ops.server import ANY_PORT
+    from shared.ops.shop import open_shop
+
+    log.configure("error", "auto", context="demo")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CHORUS_")}
+    environ = {**kept, **SETTINGS, "CHORUS_DATA_DIR": str(directory)}
+    with (directory / "workers.log").open("w", buffering=1) as lines:
+
+        def tell(name: str, line: str) -> None:
+            print(f"{name:14}| {line}", file=lines)
+
+        async with open_shop(environ, tell=tell, port=ANY_PORT) as shop:
+            with anyio.fail_after(READY_WITHIN_S):
+                await shop.supervisor.ready()
+            broker = await connect(shop.options, name="chorus demo")
+            try:
+                yield Stage(broker, shop.supervisor, shop.options.servers[0])
+            finally:
+                await broker.close()
+
+
+async def _perform(stage: "Stage", as_json: bool) -> list[str]:
+    """Play every saga and show how it ended; what went wrong."""
+    import anyio
+
+    from shared.cli.timeline import as_json as tree_as_json
+    from shared.ops.demo import play_all
+    from shared.ops.drawing import draw
+    from shared.ops.timeline import read_saga, tree
+
+    began = anyio.current_time()
+    documents: list[dict[str, Any]] = []
+    if not as_json:
+        show_lines([f"{len(stage.supervisor.pids)} workers are ready on {stage.url}", ""])
+
+    async def ended(end: "End") -> None:
+        roots = tree(await read_saga(stage.broker, end.saga.order))
+        if as_json:
+            documents.append({"order": end.saga.order, "title": end.saga.title, "tree": tree_as_json(roots)})
+        else:
+            mark = "✗" if end.wrong else "✓"
+            show(f"[bold]{mark} {end.saga.title}[/bold] ({end.saga.order})", draw(roots), "")
+
+    ends = await play_all(stage, ended)
+    wrong = [f"{end.saga.order}: {problem}" for end in ends for problem in end.wrong]
+    if as_json:
+        show_json({"ok": not wrong, "wrong": wrong, "sagas": documents})
+    else:
+        right, took_s = sum(not end.wrong for end in ends), anyio.current_time() - began
+        show_lines([f"{right} of {len(ends)} orders ended as they must, in {took_s:.1f} s.", ""])
+        show_lines(_the_same_with_nats(stage.url, stage.sent))
+    return wrong
+
+
+def _the_same_with_nats(url: str, sent: Iterable["Sent"]) -> list[str]:
+    nats = Connection(server=url)
+    placed = next(command for command in sent if ".PlaceOrder." in command.subject)
+    return [
+        "The same with the nats CLI:",
+        nats.nats("pub", "-J", placed.subject, placed.body.decode()),
+        nats.nats("sub", "--stream=EVENTS", "--all", "--terminate-at-end", "evt.*.*.*.o-delivered"),
+        nats.nats("sub", "--stream=EVENTS", "--all", "--terminate-at-end", "--subjects-only", "evt.>"),
+    ]
+
+
+def _how_to_play(url: str) -> list[str]:
+    return [
+        "",
+        "It keeps running; in another terminal:",
+        f"  export NATS_URL={shlex.quote(url)}",
+        "  chorus send inventory.ReplenishStock apple quantity=10 delivery_id=d-1 --wait",
+        "  chorus timeline o-delivered",
+        "Ctrl-C stops it.",
+    ]

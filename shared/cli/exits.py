@@ -1,0 +1,77 @@
+"""How the command line ends: five exit codes, and one clear line on standard error instead of a traceback."""
+
+import os
+import sys
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The exit codes of every command, after sysexits.h."""
+
+    OK = 0
+    NO = 1
+    USAGE = 64
+    BROKER_AWAY = 69
+    INTERNAL = 70
+    MISCONFIGURED = 78
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked; the text says why and what to do."""
+
+    def __init__(self, code: Exit, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def complain(text: str) -> None:
+    """One line on standard error."""
+    print(f"chorus: {text}", file=sys.stderr)
+
+
+def report(error: BaseException) -> Exit:
+    """Say what went wrong and return how to exit; with CHORUS_LOG_LEVEL=debug the traceback as well."""
+    if os.environ.get("CHORUS_LOG_LEVEL") == "debug":
+        import traceback
+
+        traceback.print_exception(error)
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    code = _code(error)
+    complain(f"{type(error).__name__}: {error} (a fault of ours)" if code is Exit.INTERNAL else str(error))
+    return code
+
+
+def _code(error: BaseException) -> Exit:
+    from cyclopts import CycloptsError
+
+    from shared.catalog import CatalogError
+    from shared.connection import ConnectionOptionsError
+    from shared.messages import MalformedKeyError
+    from shared.ops.server import ServerError
+    from shared.ops.shop import DestructiveChangeError
+    from shared.ops.streams_file import StreamsFileError
+    from shared.ops.supervisor import NotWorthRestartingError
+    from shared.ports import BrokerRefusedError, BrokerUnavailableError
+    from shared.settings import SettingsError
+
+    match error:
+        case CommandError():
+            return error.code
+        case CycloptsError() | MalformedKeyError():
+            return Exit.USAGE
+        case BrokerUnavailableError():
+            return Exit.BROKER_AWAY
+        case BrokerRefusedError() | DestructiveChangeError():
+            return Exit.NO
+        case (
+            SettingsError()
+            | ConnectionOptionsError()
+            | StreamsFileError()
+            | CatalogError()
+            | ServerError()
+            | NotWorthRestartingError()
+        ):
+            return Exit.MISCONFIGURED
+        case _:
+            return Exit.INTERNAL

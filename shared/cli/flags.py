@@ -1,0 +1,75 @@
+"""The flags that many commands share, named as the nats CLI names its own."""
+
+import os
+import shlex
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+from cyclopts import Group, Parameter
+
+from shared.connection import VARIABLES, ConnectionOptions, find_connection
+
+if TYPE_CHECKING:
+    from shared.adapters.jetstream import JetStream
+
+CONNECTION = Group("Connection", sort_key=90)
+
+
+@Parameter(name="*", group=CONNECTION)
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """Where to connect and as whom."""
+
+    server: Annotated[str | None, Parameter(name=("--server", "-s"), help="NATS server URL [NATS_URL]")] = None
+    context: Annotated[str | None, Parameter(help="saved nats context [NATS_CONTEXT]")] = None
+    creds: Annotated[str | None, Parameter(help="credentials file [NATS_CREDS]")] = None
+    nkey: Annotated[str | None, Parameter(help="nkey seed file [NATS_NKEY]")] = None
+    user: Annotated[str | None, Parameter(help="user name, or a token [NATS_USER]")] = None
+    password: Annotated[str | None, Parameter(help="password [NATS_PASSWORD]")] = None
+    cert: Annotated[str | None, Parameter(name=("--tlscert", "--cert"), help="TLS certificate [NATS_CERT]")] = None
+    key: Annotated[str | None, Parameter(name=("--tlskey", "--key"), help="TLS key [NATS_KEY]")] = None
+    ca: Annotated[str | None, Parameter(name=("--tlsca", "--ca"), help="TLS authorities [NATS_CA]")] = None
+
+    @property
+    def given(self) -> Mapping[str, str]:
+        """The flags that were used, by the names of VARIABLES and `context`."""
+        return {name: value for name in (*VARIABLES, "context") if (value := getattr(self, name, None))}
+
+    def options(self) -> ConnectionOptions:
+        """Where to connect; raises ConnectionOptionsError."""
+        return find_connection(os.environ, self.given)
+
+    @asynccontextmanager
+    async def connected(self, purpose: str) -> AsyncIterator["JetStream"]:
+        """A connection for one command; it logs only what is worse than what the command will say itself."""
+        from shared import log
+        from shared.adapters.jetstream import connect
+
+        log.configure("debug" if os.environ.get("CHORUS_LOG_LEVEL") == "debug" else "error", "auto", context="cli")
+        broker = await connect(self.options(), name=f"chorus {purpose}")
+        try:
+            yield broker
+        finally:
+            await broker.close()
+
+    def variables(self) -> Mapping[str, str]:
+        """The same for a process that we start: in its environment, where other users cannot read it."""
+        return {{**VARIABLES, "context": "NATS_CONTEXT"}[name]: value for name, value in self.given.items()}
+
+    def nats(self, *words: str) -> str:
+        """A command line of the nats CLI that connects like this; a password stays in the environment."""
+        shown = {name: value for name, value in self.given.items() if name != "password"}
+        spelled = {"cert": "tlscert", "key": "tlskey", "ca": "tlsca"}
+        flags = [f"--{spelled.get(name, name)}={value}" for name, value in shown.items()]
+        return shlex.join(["nats", *flags, *words])
+
+
+HERE = Connection()
+"""No connection flags: the environment decides."""
+
+Json: TypeAlias = Annotated[bool, Parameter(name="--json", negative="", show_default=False, help="print JSON")]
+ShowNats: TypeAlias = Annotated[
+    bool, Parameter(name="--show-nats", negative="", show_default=False, help="only print the nats commands for it")
+]

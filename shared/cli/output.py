@@ -1,0 +1,44 @@
+"""What commands print: rich in a terminal, plain lines of any length in a pipe, JSON when asked."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+PIPE_WIDTH = 10_000
+"""Nothing is folded for a reader that is a program."""
+
+
+def console() -> "Console":
+    """Standard output; NO_COLOR and COLUMNS are respected."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
+    return Console(width=width, highlight=False, soft_wrap=False)
+
+
+def show(*renderables: "RenderableType") -> None:
+    """Print; in a pipe without the blanks that fill a line."""
+    out = console()
+    if out.is_terminal:
+        out.print(*renderables, sep="\n")
+        return
+    with out.capture() as captured:
+        out.print(*renderables, sep="\n")
+    for line in captured.get().splitlines():
+        print(line.rstrip())
+
+
+def show_json(value: Any) -> None:
+    """Print one JSON document."""
+    print(json.dumps(value, indent=2))
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Print lines as they are."""
+    for line in lines:
+        print(line)

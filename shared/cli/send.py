@@ -1,0 +1,149 @@
+"""`chorus send`: what `nats pub -J` does, with the command checked before and its outcome awaited after."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from shared.cli.exits import CommandError, Exit
+from shared.cli.flags import HERE, Connection, Json, ShowNats
+from shared.cli.output import show_json, show_lines
+
+if TYPE_CHECKING:
+    from shared.ops.sending import Answer, Sent
+    from shared.ports import Stored
+
+
+def send(
+    command: Annotated[str, Parameter(help="CONTEXT.COMMAND, such as ordering.PlaceOrder")],
+    key: Annotated[str, Parameter(help="what it is about: an order, a sku, an account")],
+    /,
+    *fields: Annotated[str, Parameter(name="FIELD=VALUE", help="the body, such as lines[0].sku=apple")],
+    body: Annotated[str | None, Parameter(help="the body instead: JSON, a file, or - for standard input")] = None,
+    id: Annotated[str | None, Parameter(help="the command's id (Nats-Msg-Id): sent twice, it has one effect")] = None,
+    wait: Annotated[bool, Parameter(negative="", show_default=False, help="wait for the outcome")] = False,
+    timeout: Annotated[str, Parameter(help="how long to wait for it")] = "10s",
+    json: Json = False,
+    show_nats: ShowNats = False,
+    connection: Connection = HERE,
+) -> int:
+    """Send a command, and wait for its outcome if asked.
+
+    Prints the PubAck: the stream has the command, or had it before (duplicate).
+    With --wait also the events that answer it; exit 1 if they refuse it.
+
+    For example:
+
+        chorus send inventory.RegisterStockItem apple name=Apple \\
+            unit_price.amount_minor=250
+        chorus send ordering.CancelOrder o-42 reason=customer --wait
+        chorus send ordering.PlaceOrder o-42 --body order.json --id place-o-42
+    """
+    import anyio
+
+    from shared import catalog
+    from shared.messages import check_key, check_message_id, command_subject
+    from shared.ops.sending import ComposeError, answer, find_command
+    from shared.ops.sending import send as publish
+    from shared.settings import load_settings
+    from shared.units import parse_duration
+
+    try:
+        context, command_type = find_command(command, catalog.contexts(load_settings(os.environ)))
+        said = _body(command_type, fields, body)
+        patience_s = parse_duration(timeout).total_seconds()
+        check_key(key)
+        if id:
+            check_message_id(id)
+    except (ComposeError, ValueError) as error:
+        raise CommandError(Exit.USAGE, str(error)) from error
+    if show_nats:
+        headers = [f"--header=Nats-Msg-Id:{id}"] if id else []
+        subject = command_subject(context, command_type.__name__, key)
+        show_lines([connection.nats("pub", "-J", *headers, subject, said.decode(errors="replace"))])
+        if wait:
+            show_lines([connection.nats("sub", "--stream=EVENTS", "--all", f"evt.*.*.*.{key}")])
+        return Exit.OK
+
+    async def run() -> "tuple[Sent, Answer | None]":
+        async with connection.connected("send") as broker:
+            sent = await publish(broker, context, command_type.__name__, key, said, id)
+            if not json:
+                show_lines([_stored(sent)])
+            return sent, await answer(broker, sent, patience_s) if wait else None
+
+    sent, answered = anyio.run(run)
+    if json:
+        show_json(_as_json(sent, answered))
+    elif answered is not None:
+        show_lines(_described(answered))
+    if answered is not None and answered.kind == "none":
+        raise CommandError(Exit.NO, f"no answer within {timeout}; is the {context} worker running?")
+    return Exit.NO if answered is not None and answered.kind == "rejected" else Exit.OK
+
+
+def _body(command_type: Any, fields: tuple[str, ...], body: str | None) -> bytes:
+    """What is sent; a --body goes as it is, so that a tester can send what is wrong."""
+    from shared.ops.sending import compose
+
+    if body is None:
+        return compose(command_type, fields)
+    if fields:
+        raise CommandError(Exit.USAGE, f"--body is the whole body; {fields[0]!r} cannot be put into it")
+    if body.lstrip().startswith(("{", "[")):
+        return body.encode()
+    try:
+        return sys.stdin.buffer.read() if body == "-" else Path(body).read_bytes()
+    except OSError as error:
+        raise CommandError(Exit.USAGE, f"--body {body}: {error.strerror}") from error
+
+
+def _stored(sent: "Sent") -> str:
+    stream, sequence, duplicate = sent.published
+    if duplicate:
+        return f"{stream} has it already, at sequence {sequence} (duplicate)"
+    return f"stored in {stream} at sequence {sequence}"
+
+
+def _described(answered: "Answer") -> list[str]:
+    if answered.kind == "quiet":
+        return ["decided without an event: there was nothing left to do"]
+    return [_line(stored) for stored in answered.events]
+
+
+def _line(stored: "Stored") -> str:
+    import msgspec
+
+    from shared.messages import parse_subject
+    from shared.ops.timeline import message_of
+
+    subject = parse_subject(stored.subject)
+    said = [f"{name}={value}" for name, value in message_of("EVENTS", stored).says.items()]
+    if subject.type == "CommandRejected":
+        details = msgspec.json.decode(stored.body).get("details", [])
+        said += [f"\n    {detail['path']}: {detail['message']}" for detail in details]
+    return " ".join([f"{subject.context}.{subject.type}", *said])
+
+
+def _as_json(sent: "Sent", answered: "Answer | None") -> dict[str, Any]:
+    import msgspec
+
+    from shared.messages import MSG_ID, parse_subject, rfc3339
+
+    published = {"stream": sent.published.stream, "seq": sent.published.sequence, "duplicate": sent.published.duplicate}
+    document: dict[str, Any] = {"command_id": sent.id, "subject": sent.subject, **published}
+    if answered is not None:
+        document["outcome"] = answered.kind
+        document["events"] = [
+            {
+                "id": stored.headers.get(MSG_ID),
+                "context": parse_subject(stored.subject).context,
+                "type": parse_subject(stored.subject).type,
+                "at": rfc3339(stored.at),
+                "body": msgspec.json.decode(stored.body),
+            }
+            for stored in answered.events
+        ]
+    return document

@@ -1,0 +1,99 @@
+"""`chorus timeline`: why an order is where it is."""
+
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from shared.cli.exits import CommandError, Exit
+from shared.cli.flags import HERE, Connection, Json, ShowNats
+from shared.cli.output import show, show_json, show_lines
+
+
+def timeline(
+    order: Annotated[str, Parameter(name="ORDER", help="an order's id, or another key: a sku, an account")],
+    /,
+    *,
+    everything: Annotated[
+        bool, Parameter(negative="", show_default=False, help="events under other keys too (slow)")
+    ] = False,
+    json: Json = False,
+    show_nats: ShowNats = False,
+    connection: Connection = HERE,
+) -> int:
+    """Show what caused what for one order, with times.
+
+    The first column counts from the first event, the second from the cause. With
+    --everything the log is read from the first event on, for what belongs to the
+    order under other keys, such as stock levels.
+
+    For example:
+
+        chorus timeline o-42
+        chorus timeline o-42 --json | jq '.[].type'
+    """
+    from shared.messages import check_key
+
+    key = check_key(order)
+    if show_nats:
+        show_lines(nats_commands(connection, key))
+        return Exit.OK
+
+    import anyio
+
+    from shared.ops.timeline import Message, read_saga, tree
+
+    async def read() -> list[Message]:
+        async with connection.connected("timeline") as broker:
+            return await read_saga(broker, key, everything=everything)
+
+    messages = anyio.run(read)
+    if not messages:
+        raise CommandError(Exit.NO, f"nothing has happened under the key {key!r}")
+    roots = tree(messages)
+    if json:
+        show_json(as_json(roots))
+    else:
+        from shared.ops.drawing import draw
+
+        show(draw(roots))
+    return Exit.OK
+
+
+def nats_commands(connection: Connection, key: str) -> list[str]:
+    """How the nats CLI shows the same events, without the tree."""
+    return [
+        connection.nats("sub", "--stream=EVENTS", "--all", "--terminate-at-end", f"evt.*.*.*.{key}"),
+        connection.nats("sub", "--stream=TIMERS", "--all", "--terminate-at-end", f"due.*.*.*.{key}"),
+    ]
+
+
+def as_json(roots: Any) -> list[dict[str, Any]]:
+    """The tree as a list from the top down; a cause that is not in the log has no more than its id."""
+    from shared.messages import rfc3339
+    from shared.ops.timeline import steps
+
+    return [
+        {
+            "id": step.node.id,
+            "depth": step.depth,
+            "copies": step.node.copies,
+            "after_ms": step.after and step.after.total_seconds() * 1000,
+            "took_ms": step.took and step.took.total_seconds() * 1000,
+            **(
+                {
+                    "kind": message.kind,
+                    "context": message.context,
+                    "type": message.type,
+                    "key": message.key,
+                    "caused_by": message.caused_by,
+                    "at": rfc3339(message.at),
+                    "stream": message.stream,
+                    "sequence": message.sequence,
+                    **message.says,
+                }
+                if (message := step.node.message)
+                else {"kind": "cmd" if step.node.is_command else "unknown"}
+            ),
+        }
+        for step in steps(roots)
+    ]

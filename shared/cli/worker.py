@@ -1,0 +1,59 @@
+"""`chorus worker`: one process of one context, until SIGTERM."""
+
+import os
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from shared.cli.exits import CommandError, Exit
+from shared.cli.flags import HERE, Connection
+
+
+def worker(
+    name: Annotated[str, Parameter(name="CONTEXT", help="a folder of contexts/, such as ordering")],
+    /,
+    *,
+    partitions: Annotated[str | None, Parameter(help="take part in these only, such as 0,1")] = None,
+    connection: Connection = HERE,
+) -> int:
+    """Run one worker of one context.
+
+    On SIGTERM it takes no new work, finishes its batch, publishes it and exits 0
+    within 10 s. Several workers of one context share its partitions, and one takes
+    over within 2 s when another dies. Logs go to standard error.
+
+    For example:
+
+        chorus worker ordering
+        chorus worker inventory --partitions 0,1
+    """
+    import anyio
+
+    from shared import catalog
+    from shared.settings import load_settings
+    from shared.spelling import did_you_mean
+
+    if name not in catalog.names():
+        known = ", ".join(catalog.names())
+        raise CommandError(
+            Exit.USAGE, f"there is no context {name!r}{did_you_mean(name, catalog.names())}; there are {known}"
+        )
+    settings = load_settings(os.environ)
+    options = connection.options()
+    numbers = _numbers(partitions)
+
+    from shared.worker import run_worker
+
+    async def run() -> int:
+        return await run_worker(name, settings=settings, connection=options, partitions=numbers)
+
+    return anyio.run(run, backend_options={"use_uvloop": os.name == "posix"})
+
+
+def _numbers(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    numbers = text.split(",")
+    if not all(number.isdecimal() and len(number) <= 4 for number in numbers):
+        raise CommandError(Exit.USAGE, f"--partitions {text!r}: write partition numbers like 0,1")
+    return tuple(sorted({int(number) for number in numbers}))

@@ -1,0 +1,274 @@
+"""Seven orders on real processes, each with the end it must have; the exit code of `chorus demo` says whether it had.
+
+What is sent is what a `nats` user would type: bare JSON without a header. The only hand that the demo has on the shop
+is the supervisor's, which stops payments for the order that has to expire.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeAlias
+
+import anyio
+
+from shared.messages import command_subject
+from shared.ops.sending import follow
+from shared.ops.supervisor import Supervisor
+from shared.ops.timeline import Message, message_of
+from shared.ports import Broker, Outgoing
+from shared.units import format_duration
+
+ORDER_DEADLINE = timedelta(seconds=3)
+DISPATCH_DELAY = timedelta(milliseconds=1500)
+BANK_SLOW = timedelta(milliseconds=700)
+ENDS_WITHIN_S = 20.0
+
+SETTINGS: Mapping[str, str] = {
+    "CHORUS_ORDER_DEADLINE": format_duration(ORDER_DEADLINE),
+    "CHORUS_DISPATCH_DELAY": format_duration(DISPATCH_DELAY),
+    "CHORUS_BANK_SLOW": format_duration(BANK_SLOW),
+    "CHORUS_LOG_LEVEL": "warning",
+    "CHORUS_LOG_FORMAT": "json",
+}
+"""Short enough to watch; every other setting is the default one."""
+
+STOCK = {"apple": 100, "pear": 1}
+PRICE: Mapping[str, Any] = {"amount_minor": 250, "currency": "EUR"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """One command as it was sent."""
+
+    subject: str
+    body: bytes
+
+
+class Watched:
+    """What has been heard of each key so far; one reader for all who wait."""
+
+    def __init__(self) -> None:
+        self._messages: dict[str, list[Message]] = {}
+        self._news = anyio.Event()
+
+    async def watch(self, broker: Broker) -> None:
+        """Read EVENTS until cancelled."""
+        async for arrived in follow(broker, "EVENTS", "evt.>", first=1):
+            for message in (message_of("EVENTS", stored) for stored in arrived):
+                self._messages.setdefault(message.key, []).append(message)
+            if arrived:
+                self._news.set()
+                self._news = anyio.Event()
+
+    def types(self, key: str) -> Counter[str]:
+        """How often each event was said under a key."""
+        return Counter(message.type for message in self._messages.get(key, []))
+
+    def find(self, key: str, event: str) -> Message:
+        """The first event of a type; it must have been waited for."""
+        return next(message for message in self._messages[key] if message.type == event)
+
+    async def until(self, key: str, *events: str) -> None:
+        """Wait until each of these was said under a key; raises TimeoutError after ENDS_WITHIN_S."""
+        with anyio.fail_after(ENDS_WITHIN_S):
+            while not set(events) <= self.types(key).keys():
+                await self._news.wait()
+
+
+class Stage:
+    """A running shop as its customers and its staff reach it: through commands and events."""
+
+    def __init__(self, broker: Broker, supervisor: Supervisor, url: str) -> None:
+        self.broker = broker
+        self.supervisor = supervisor
+        self.url = url
+        self.watched = Watched()
+        self.sent: list[Sent] = []
+
+    async def send(self, context: str, command: str, key: str, **body: Any) -> None:
+        """What `nats pub -J` does."""
+        sent = Sent(subject=command_subject(context, command, key), body=json.dumps(body).encode())
+        await self.broker.publish(Outgoing(sent.subject, {}, sent.body))
+        self.sent.append(sent)
+
+    async def fill_shelves(self) -> None:
+        """Register the articles and take in what there is of them."""
+        for sku, quantity in STOCK.items():
+            await self.send("inventory", "RegisterStockItem", sku, name=sku.title(), unit_price=PRICE)
+            await self.send("inventory", "ReplenishStock", sku, quantity=quantity, delivery_id=f"first-{sku}")
+        for sku in STOCK:
+            await self.watched.until(sku, "StockReplenished")
+
+    async def order(self, saga: "Saga", *, token: str, sku: str = "apple", quantity: int = 2) -> None:
+        """Place the saga's order."""
+        await self.send(
+            "ordering",
+            "PlaceOrder",
+            saga.order,
+            customer_id="c-1",
+            email="ann@example.com",
+            lines=[{"sku": sku, "quantity": quantity, "unit_price": PRICE}],
+            address={"street": "Hauptstr. 1", "city": "Bern", "country": "CH", "postal_code": "3000"},
+            method_token=token,
+        )
+
+
+Play: TypeAlias = "Callable[[Stage, Saga], Awaitable[None]]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saga:
+    """One order: what is done to it, the events that must be said exactly once, and those that must never be."""
+
+    order: str
+    title: str
+    play: Play
+    must: tuple[str, ...]
+    never: tuple[str, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class End:
+    """How a saga came out: `wrong` is empty when it ended as it must."""
+
+    saga: Saga
+    took_s: float
+    wrong: list[str] = field(default_factory=list)
+
+
+async def ship_and_deliver(stage: Stage, saga: Saga) -> None:
+    """Everything goes well."""
+    await stage.order(saga, token="tok_ok")  # noqa: S106 - a test token of the simulated bank
+    await stage.watched.until(saga.order, "OrderShipped")
+    shipped = json.loads(stage.watched.find(saga.order, "OrderShipped").body)
+    await stage.send("shipping", "ReportDelivered", saga.order, tracking_no=shipped["tracking_no"])
+
+
+def just_order(**order: Any) -> Play:
+    """The customer orders and does nothing more."""
+
+    async def play(stage: Stage, saga: Saga) -> None:
+        await stage.order(saga, **order)
+
+    return play
+
+
+def cancel_after(event: str, *, token: str) -> Play:
+    """The customer has second thoughts once `event` was said."""
+
+    async def play(stage: Stage, saga: Saga) -> None:
+        await stage.order(saga, token=token)
+        await stage.watched.until(saga.order, event)
+        await stage.send("ordering", "CancelOrder", saga.order, reason="customer")
+
+    return play
+
+
+async def expire(stage: Stage, saga: Saga) -> None:
+    """Payments is away past the deadline, and finds out when it is back."""
+    payments = await stage.supervisor.stop("payments")
+    await stage.order(saga, token="tok_ok")  # noqa: S106 - a test token of the simulated bank
+    await stage.watched.until(saga.order, "OrderCancelled")
+    stage.supervisor.start(payments)
+
+
+TOGETHER = (
+    Saga(
+        order="o-delivered",
+        title="shipped and delivered",
+        play=ship_and_deliver,
+        must=(
+            "OrderPlaced", "InventoryReserved", "PaymentAuthorized", "PaymentSucceeded", "OrderConfirmed",
+            "DeliveryScheduled", "OrderShipped", "StockCommitted", "OrderDelivered",
+        ),
+        never=("OrderCancelled", "PaymentFailed", "PaymentVoided", "PaymentRefunded", "InventoryReleased"),
+    ),
+    Saga(
+        order="o-stock-short",
+        title="stock short: two pears wanted, one there",
+        play=just_order(token="tok_ok", sku="pear"),  # noqa: S106
+        must=("OrderPlaced", "InventoryRejected", "PaymentVoided", "OrderCancelled"),
+        never=("InventoryReserved", "PaymentSucceeded", "OrderConfirmed"),
+    ),
+    Saga(
+        order="o-declined",
+        title="declined for funds",
+        play=just_order(token="tok_poor"),  # noqa: S106
+        must=("OrderPlaced", "InventoryReserved", "PaymentFailed", "InventoryReleased", "OrderCancelled"),
+        never=("PaymentAuthorized", "PaymentSucceeded", "OrderConfirmed"),
+    ),
+    Saga(
+        order="o-no-capture",
+        title="authorized, and the capture refused",
+        play=just_order(token="tok_nocapture"),  # noqa: S106
+        must=(
+            "OrderPlaced", "InventoryReserved", "PaymentAuthorized", "PaymentFailed", "PaymentVoided",
+            "InventoryReleased", "OrderCancelled",
+        ),
+        never=("PaymentSucceeded", "OrderConfirmed"),
+    ),
+    Saga(
+        order="o-second-thoughts",
+        title="cancelled while pending, the bank still thinking",
+        play=cancel_after("InventoryReserved", token="tok_slow"),  # noqa: S106
+        must=("OrderPlaced", "InventoryReserved", "OrderCancelled", "InventoryReleased", "PaymentVoided"),
+        never=("PaymentSucceeded", "OrderConfirmed"),
+    ),
+    Saga(
+        order="o-called-back",
+        title="cancelled after confirmation, before dispatch",
+        play=cancel_after("DeliveryScheduled", token="tok_ok"),  # noqa: S106
+        must=(
+            "OrderPlaced", "InventoryReserved", "PaymentSucceeded", "OrderConfirmed", "OrderCancellationRequested",
+            "ShipmentCancelled", "OrderCancelled", "PaymentRefunded", "InventoryReleased",
+        ),
+        never=("OrderShipped", "StockCommitted"),
+    ),
+)  # fmt: skip
+
+LAST = Saga(
+    order="o-expired",
+    title="expired, because payments was stopped",
+    play=expire,
+    must=("OrderPlaced", "InventoryReserved", "OrderCancelled", "InventoryReleased", "PaymentVoided"),
+    never=("PaymentSucceeded", "OrderConfirmed"),
+)
+"""Played when the others no longer need payments."""
+
+
+async def play_all(stage: Stage, ended: Callable[[End], Awaitable[None]]) -> list[End]:
+    """Play every saga to its end; `ended` hears of each as it comes."""
+    ends: list[End] = []
+
+    async def play(saga: Saga) -> None:
+        ends.append(await _play(stage, saga))
+        await ended(ends[-1])
+
+    async with anyio.create_task_group() as watching:
+        watching.start_soon(stage.watched.watch, stage.broker)
+        await stage.fill_shelves()
+        async with anyio.create_task_group() as playing:
+            for saga in TOGETHER:
+                playing.start_soon(play, saga)
+        await play(LAST)
+        for end in ends:
+            end.wrong[:] = _wrong(end.saga, stage.watched.types(end.saga.order))
+        watching.cancel_scope.cancel()
+    return ends
+
+
+async def _play(stage: Stage, saga: Saga) -> End:
+    began = anyio.current_time()
+    with suppress(TimeoutError):  # What is missing then is said below.
+        await saga.play(stage, saga)
+        await stage.watched.until(saga.order, *saga.must)
+    return End(saga=saga, took_s=anyio.current_time() - began, wrong=_wrong(saga, stage.watched.types(saga.order)))
+
+
+def _wrong(saga: Saga, said: Counter[str]) -> list[str]:
+    missing = [f"{event} is missing" for event in saga.must if not said[event]]
+    doubled = [f"{event} was said {said[event]} times" for event in saga.must if said[event] > 1]
+    return [*missing, *doubled, *(f"{event} was said" for event in saga.never if said[event])]

@@ -1,0 +1,117 @@
+"""The whole shop on one machine: a server, the streams as they must be, and a process for every context."""
+
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import anyio
+from anyio.abc import TaskStatus
+
+from shared import catalog
+from shared.adapters.jetstream import connect
+from shared.connection import ConnectionOptions, find_connection
+from shared.context import Context
+from shared.ops.apply import Outcome, apply
+from shared.ops.server import LocalServer, local_server
+from shared.ops.streams_file import read_topology
+from shared.ops.supervisor import FIRST_PAUSE_S, Program, Supervisor, Tell, supervised
+from shared.ops.topology import Declared, declare
+from shared.settings import Settings, load_settings
+
+
+class DestructiveChangeError(Exception):
+    """The streams are not as declared, and making them so would destroy what they hold."""
+
+
+class Shop(NamedTuple):
+    """A shop that is starting: wait for `supervisor.ready()`."""
+
+    options: ConnectionOptions
+    supervisor: Supervisor
+
+
+@asynccontextmanager
+async def open_shop(
+    environ: Mapping[str, str], *, tell: Tell, port: int | None = None, copies: int = 1
+) -> AsyncIterator[Shop]:
+    """Streams and workers, on a server of our own when a port is given (-1: any), else on the one `environ` names.
+
+    When the block is left the workers are stopped first, then the server.
+
+    Raises:
+        DestructiveChangeError: and nothing was changed.
+        NotWorthRestartingError: a worker is misconfigured.
+    """
+    settings = load_settings(environ)
+    workers = programs(settings, copies)
+    data_dir = private_directory(settings.data_dir)
+    async with AsyncExitStack() as stack:
+        if port is not None:
+            url = await stack.enter_async_context(kept_server(data_dir / "nats", port=port, tell=tell))
+            environ = own_environment(environ, url=url, data_dir=data_dir)
+        options = find_connection(environ)
+        if (await apply_streams(options, settings)).refused:
+            raise DestructiveChangeError(
+                "streams.yaml asks for what would destroy stored messages; see chorus streams plan"
+            )
+        yield Shop(options, await stack.enter_async_context(supervised(workers, environ, tell)))
+
+
+def declared(settings: Settings) -> tuple[Declared, ...]:
+    """The streams and consumers that this code needs; raises StreamsFileError or CatalogError."""
+    return declare(read_topology(settings.streams_file), catalog.contexts(settings).values())
+
+
+async def apply_streams(options: ConnectionOptions, settings: Settings) -> Outcome:
+    """Make the broker's streams and consumers as declared."""
+    broker = await connect(options, name="chorus streams apply")
+    try:
+        return await apply(broker.api, declared(settings))
+    finally:
+        await broker.close()
+
+
+def programs(settings: Settings, copies: int = 1) -> tuple[Program, ...]:
+    """A worker for every context, or several; a service such as the bank has one process, which owns its database."""
+    return tuple(
+        Program(name if number == 1 else f"{name}.{number}", (sys.executable, "-m", "shared.cli", "worker", name))
+        for name, member in catalog.contexts(settings).items()
+        for number in range(1, copies + 1 if isinstance(member, Context) else 2)
+    )
+
+
+def own_environment(environ: Mapping[str, str], *, url: str, data_dir: Path) -> dict[str, str]:
+    """The environment of workers whose server is ours: no variable and no selected nats context says otherwise."""
+    kept = {name: value for name, value in environ.items() if not name.startswith("NATS_")}
+    return {**kept, "NATS_URL": url, "XDG_CONFIG_HOME": str(data_dir / "config"), "CHORUS_DATA_DIR": str(data_dir)}
+
+
+@asynccontextmanager
+async def kept_server(directory: Path, *, port: int, tell: Tell) -> AsyncIterator[str]:
+    """A server of our own, by its URL; when it dies it is started again on the same port, where its clients look."""
+    async with anyio.create_task_group() as tasks:
+        server: LocalServer = await tasks.start(_keep, directory, port, tell)
+        yield server.url
+        tasks.cancel_scope.cancel()
+
+
+async def _keep(directory: Path, port: int, tell: Tell, *, task_status: TaskStatus[LocalServer]) -> None:
+    started = False
+    while True:
+        async with local_server(directory, port=port) as server:
+            port = urlsplit(server.url).port or port
+            if not started:
+                started = True
+                task_status.started(server)
+            await server.wait()
+        tell("chorus", "the nats-server ended, starting it again")
+        await anyio.sleep(FIRST_PAUSE_S)
+
+
+def private_directory(path: Path) -> Path:
+    """The directory, made for this user alone when it is not there."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path.absolute()
