@@ -101,7 +101,7 @@ class Counter:
         except ValueError as no_key:
             return Answer(error=("400", f"Idempotency-Key: {no_key}"))
         except Exception as trouble:
-            return Answer(error=("503", f"nothing was done: {trouble}"))
+            return Answer(error=("503", f"ask again with the same key: {trouble}"))
         if isinstance(answered, OtherContent):
             return Answer(error=("409", f"{key} was used for another request; use a new key"))
         if answered.first and answered.method_token.startswith("tok_lost"):
