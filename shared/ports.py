@@ -125,6 +125,11 @@ class Pulls(Protocol):
 class Broker(Protocol):
     """JetStream, or its twin. Every call raises BrokerUnavailableError or BrokerRefusedError."""
 
+    @property
+    def reconnects(self) -> int:
+        """How often the connection was made anew; what waited on an older one is gone."""
+        ...
+
     async def pulls(
         self,
         stream: str,

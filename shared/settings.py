@@ -63,9 +63,6 @@ class Settings(Struct, frozen=True, kw_only=True):
         seconds=2
     )
     batch_at_most: Annotated[int, Meta(ge=1, le=1000, description="messages decided in one commit")] = 1000
-    priority_timeout: Annotated[
-        timedelta, Meta(description="a silent worker's partitions go to another; not above streams.yaml's")
-    ] = timedelta(seconds=1)
     effect_timeout: Annotated[timedelta, Meta(description="after this an outside call's outcome is unknown")] = (
         timedelta(seconds=10)
     )

@@ -144,14 +144,14 @@ async def _decide(context: Context, broker: JetStream, settings: Settings, parti
                 streams_of(context),
                 broker,
                 clock,
-                priority_timeout_s=settings.priority_timeout.total_seconds(),
+                priority_timeout_s=topology.consumers.priority_timeout.total_seconds(),
                 wake=wake,
             )
             for number in numbers
         ],
         relay,
         effects,
-        Reconciler(store, broker, created),
+        Reconciler(store, broker, context.name, created),
         batch_at_most=settings.batch_at_most,
     )
     try:
@@ -239,7 +239,9 @@ def streams_of(context: Context) -> tuple[str, ...]:
     return tuple(stream for stream, needed in reads.items() if needed)
 
 
-async def _check_streams(context: Context, broker: Broker, partitions: int, numbers: tuple[int, ...]) -> dict[str, str]:
+async def _check_streams(
+    context: Context, broker: Broker, partitions: int, numbers: tuple[int, ...]
+) -> dict[str, str]:
     """The birth of each stream the context reads; raises MisconfiguredError when `streams apply` has not made them so."""
     created = {}
     for number in numbers:

@@ -16,7 +16,6 @@ import anyio
 import nats
 import nats.errors
 import structlog
-from anyio.abc import TaskGroup
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -69,9 +68,9 @@ class JetStream:
 
     def __init__(self) -> None:
         self._client = Client()
-        self._tasks: TaskGroup | None = None
+        self._closing = False
         self.closed = anyio.Event()
-        self.reconnects = 0
+        self._reconnects = 0
         self.last_error: Exception | None = None
 
     async def _connect(self, options: ConnectionOptions, name: str) -> None:
@@ -83,13 +82,14 @@ class JetStream:
             self.closed.set()
 
         async def on_reconnected() -> None:
-            self.reconnects += 1
+            self._reconnects += 1
             _log.info(
                 "broker reconnected", server=str(self._client.connected_url and self._client.connected_url.netloc)
             )
 
         async def on_disconnected() -> None:
-            _log.warning("broker connection lost")
+            if not self._closing:
+                _log.warning("broker connection lost")
 
         await self._client.connect(
             name=name,
@@ -108,9 +108,14 @@ class JetStream:
 
     async def close(self) -> None:
         """Send what is pending and disconnect."""
-        with anyio.CancelScope(shield=True), anyio.move_on_after(CONNECT_TIMEOUT_S):
-            with contextlib.suppress(nats.errors.Error, OSError):
-                await self._client.close()
+        self._closing = True
+        with anyio.move_on_after(CONNECT_TIMEOUT_S, shield=True), contextlib.suppress(nats.errors.Error, OSError):
+            await self._client.close()
+
+    @property
+    def reconnects(self) -> int:
+        """How often the connection was made anew; what waited on an older one is gone."""
+        return self._reconnects
 
     @property
     def connected(self) -> bool:

@@ -117,7 +117,7 @@ class Decisions:
         self.rows: list[JournalRow] = []
         self.asks: list[int] = []
         """Indexes into `rows` of the events that ask for an effect."""
-        self.inbox: list[tuple[str, bytes, str, int]] = []
+        self.inbox: list[tuple[str, bytes]] = []
         self.parked: list[ParkedRow] = []
         self.settled: list[str] = []
         """Effects whose outcome was decided."""
@@ -126,7 +126,7 @@ class Decisions:
         self.duplicates = 0
 
     def load(self, inputs: Sequence[Input]) -> Sequence[Input]:
-        """One query for known message ids, one for every aggregate the commands name; outcomes known before fall away."""
+        """One query for known ids, one for every aggregate the commands name; outcomes known before fall away."""
         self._known = self._transaction.known([input_.message_id for input_ in inputs if input_.effect is None])
         asked = [input_.effect.event_id for input_ in inputs if input_.effect is not None]
         if asked:
@@ -145,7 +145,7 @@ class Decisions:
                     self._meet_again(input_, input_.delivery, seen)
                     continue
                 known[input_.message_id] = input_.hash
-                self.inbox.append((input_.message_id, input_.hash, input_.stream, input_.delivery.sequence))
+                self.inbox.append((input_.message_id, input_.hash))
             if input_.refusal is not None:
                 self._reject(input_, input_.refusal.reason, input_.refusal.details)
             elif input_.key in self._parked_keys and input_.delivery is not None:
@@ -173,7 +173,7 @@ class Decisions:
         return named
 
     def _put(self, input_: Input) -> None:
-        """Put the input's commands to their deciders; when one raises, nothing of this input stays and its key parks."""
+        """Put the input's commands to their deciders; when one raises, nothing of it stays and its key parks."""
         rows, asks = len(self.rows), len(self.asks)
         undo: list[tuple[Held, int, State, bool]] = []
         try:
@@ -275,7 +275,7 @@ class Decisions:
         if seen == input_.hash or self._transaction.known([conflict]):
             self.duplicates += 1
             return
-        self._transaction.remember([(conflict, input_.hash, input_.stream, delivery.sequence)])
+        self._transaction.remember([(conflict, input_.hash)])
         _log.error("other content under a known id", message=input_.message_id, type=input_.type, saga=input_.key)
         if input_.stream == COMMANDS:
             said = Detail(path=MSG_ID, message=f"{input_.message_id} was used for other content before; use a new id")

@@ -130,7 +130,7 @@ class Loop:
         return [number for number, partition in self._partitions.items() if partition.held]
 
     async def take(self) -> list[Input]:
-        """What the partitions have delivered and the outside has answered, up to a batch, in stream order per partition."""
+        """What has been delivered and what the outside has answered, up to a batch, in stream order per partition."""
         inputs, self._effects.outcomes = self._effects.outcomes, []
         if self._relay.full:
             return inputs
@@ -265,7 +265,12 @@ class Loop:
 
     async def _activate(self, partition: Partition) -> None:
         """Take over what the partition's last holder left: positions, unpublished rows, effects without an outcome."""
-        await self._reconciler.check(partition)
+        if not await self._reconciler.check(partition.number, tuple(partition.readers)):
+            for other in self._partitions.values():
+                self._drop(other.number)
+                if other is not partition and other.held:
+                    async with other.lock:
+                        await other.let_go()
         mine = [*self.held, partition.number]
 
         def load(transaction: Transaction) -> tuple[dict[str, Position], list[NumberedRow], list[EffectRow], int]:

@@ -1,7 +1,7 @@
 """Which partitions this process holds: one reader leads, the others of the partition follow it.
 
-Whoever holds the pin of the leading consumer has the partition: it decides its messages, publishes its rows and runs its
-effects. TIMERS leads, because the server gives a pin only together with a message, and there a message may be offered
+Whoever holds the pin of the leading consumer has the partition: it decides its messages, publishes its rows and runs
+its effects. TIMERS leads, because the server gives a pin only together with a message, and there one may be offered
 that is none of the shop's business: a process that finds the pin free publishes a notice, with a short life, for the
 server to deliver to somebody.
 """
@@ -82,7 +82,7 @@ class Partition:
                 await reader.tend()
 
     async def begin_reading(self) -> None:
-        """Reset every consumer that is not read yet to our position; what a work queue still holds is undecided or unacked."""
+        """Reset every consumer that is not read yet to our position; a work queue to all that it still holds."""
         for stream, reader in self.readers.items():
             if reader.phase in (Phase.IDLE, Phase.PINNED):
                 await reader.read_from(0 if stream == COMMANDS else self.positions.get(stream, NOWHERE).seq)
@@ -103,7 +103,7 @@ class Partition:
             await self._broker.publish(Outgoing(self._notice, {"Nats-TTL": NOTICE_TTL}, b"{}"))
 
     async def take(self, stream: str, at_most: int) -> list[Delivery]:
-        """Up to that many deliveries of one stream, in order; timers only once nothing that was there before them is left."""
+        """Up to that many deliveries of one stream, in order; timers only after what was in EVENTS before them."""
         reader = self.readers.get(stream)
         if reader is None or not reader.buffer or reader.phase is not Phase.READING:
             return []

@@ -157,10 +157,8 @@ class Reactions:
         return input_
 
     def _message_id(self, stream: str, delivery: Delivery) -> MessageId:
-        given = delivery.headers.get(TIMER_ID) if stream == TIMERS else delivery.headers.get(MSG_ID)
-        if given:
-            return check_message_id(given)
-        return self._position_id(stream, delivery)
+        given = id_in(stream, delivery.headers)
+        return check_message_id(given) if given else self._position_id(stream, delivery)
 
     def _position_id(self, stream: str, delivery: Delivery) -> MessageId:
         """Sequences are used again after a loss, so the stream's birth is part of the name."""
@@ -185,6 +183,11 @@ class Reactions:
         else:
             input_.poison = f"{path}: {problem}"
         return input_
+
+
+def id_in(stream: str, headers: Mapping[str, str]) -> str | None:
+    """The id a message says it has; the server takes a timer's `Nats-Msg-Id` away when it fires."""
+    return headers.get(TIMER_ID) if stream == TIMERS else headers.get(MSG_ID)
 
 
 class _HeaderError(ValueError):

@@ -1,34 +1,90 @@
-"""Compares what a context knows with what the broker has, before a consumer is reset to a position.
+"""Compares what a context remembers with what the broker has, before any consumer is reset to a position.
 
-Sequences are used again after a loss, so a position is only worth something while the stream is the one we know and
-the message at our position has the id we know.
+Sequences are used again after a loss, so a position is worth something only while the stream is the one we know, and
+the messages at our position and at our last publication have the ids we know. Otherwise the broker lost or replaced
+data: the stream is read anew (the inbox knows what was decided) and what it lacks of our journal is published again.
 """
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import MutableMapping, Sequence
 
 import structlog
 
-from shared.engine.store import Store
-from shared.ports import Broker
+from shared.engine.reactions import EVENTS, TIMERS, id_in
+from shared.engine.store import Store, Transaction
+from shared.messages import MSG_ID
+from shared.ports import Broker, StreamInfo
+
+SUBJECTS = {EVENTS: "evt.", TIMERS: "timer."}
+"""How the subjects begin under which a context publishes into each stream."""
 
 _log = structlog.get_logger("chorus.reconcile")
 
 
-class Readable(Protocol):
-    """A partition as far as checking it needs."""
-
-    number: int
-
-
 class Reconciler:
-    """Checks a context's positions against the streams."""
+    """Checks one context; `created` are the births of the streams, shared with those who make ids of them."""
 
-    def __init__(self, store: Store, broker: Broker, created: Mapping[str, str]) -> None:
+    def __init__(self, store: Store, broker: Broker, context: str, created: MutableMapping[str, str]) -> None:
         self._store = store
         self._broker = broker
+        self._context = context
         self._created = created
 
-    async def check(self, partition: Readable) -> None:
-        """Compare a partition's positions with the streams."""
-        return
+    async def check(self, partition: int, streams: Sequence[str]) -> bool:
+        """Whether the streams are as this context knows them; where one is not, it has been reconciled already."""
+        sound = True
+        for stream in dict.fromkeys((*streams, EVENTS)):
+            info = await self._broker.stream_info(stream)
+            trouble = await self._trouble(stream, partition, info)
+            if trouble:
+                sound = False
+                await self._reconcile(stream, info, trouble)
+            self._created[stream] = info.created
+        return sound
+
+    async def _trouble(self, stream: str, partition: int, info: StreamInfo) -> str | None:
+        """What is wrong with the stream; None when nothing is."""
+
+        def remembered(transaction: Transaction) -> tuple[str | None, tuple[str, int] | None, tuple[str, int] | None]:
+            position = transaction.positions().get((stream, partition))
+            return (
+                transaction.meta(f"created {stream}"),
+                None if position is None or position.seq == 0 else (position.message_id, position.seq),
+                transaction.last_published(SUBJECTS[stream]) if stream == EVENTS else None,
+            )
+
+        created, position, published = await self._store.read(remembered)
+        if created is None:
+            await self._store.transact(lambda transaction: transaction.set_meta(f"created {stream}", info.created))
+            return None
+        if created != info.created:
+            return f"it was made anew on {info.created}, after we knew it from {created}"
+        for what, place in (("position", position), ("last publication", published)):
+            if place is not None and (difference := await self._difference(stream, info, *place)):
+                return f"our {what}: {difference}"
+        return None
+
+    async def _difference(self, stream: str, info: StreamInfo, message_id: str, sequence: int) -> str | None:
+        if sequence > info.last_sequence:
+            return f"{sequence} is past its end, {info.last_sequence}"
+        if sequence < info.first_sequence or stream not in (EVENTS, TIMERS):
+            return None  # What has left the stream cannot be compared.
+        stored = await self._broker.get(stream, sequence)
+        if stored is None:
+            return f"nothing is at {sequence} any more" if stream == EVENTS else None
+        found = id_in(stream, stored.headers) or f"{stream}@{info.created}/{sequence}"
+        return None if found == message_id else f"{found} is at {sequence} in the place of {message_id}"
+
+    async def _reconcile(self, stream: str, info: StreamInfo, trouble: str) -> None:
+        _log.error("the broker lost or replaced data; reconciling", stream=stream, trouble=trouble)
+        there: set[str] = set()
+        if stream == EVENTS:
+            async for stored in self._broker.read(EVENTS, f"evt.{self._context}.>"):
+                there.add(stored.headers.get(MSG_ID, ""))
+
+        def begin_anew(transaction: Transaction) -> int:
+            transaction.set_meta(f"created {stream}", info.created)
+            transaction.forget_positions(stream)
+            return transaction.unpublish(SUBJECTS[stream], there) if stream in SUBJECTS else 0
+
+        missing = await self._store.transact(begin_anew)
+        _log.error("reconciled", stream=stream, published_again=missing)
