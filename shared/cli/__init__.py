@@ -21,7 +21,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
-    Command("demo", "demo:demo", "Watch seven orders come to their ends, on a server of their own."),
+    Command("demo", "demo:demo", "Watch seven orders come to their ends on a server of their own."),
     Command("up", "up:up", "Run a server and every worker, until Ctrl-C."),
     Command("worker", "worker:worker", "Run one worker of one context."),
     Command("send", "send:send", "Send a command, and wait for its outcome if asked."),

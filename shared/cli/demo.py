@@ -30,7 +30,7 @@ def demo(
     serve: Annotated[bool, Parameter(negative="", show_default=False, help="keep it running until Ctrl-C")] = False,
     json: Json = False,
 ) -> int:
-    """Watch seven orders come to their ends, on a server of their own.
+    """Watch seven orders come to their ends on a server of their own.
 
     Starts a nats-server and a process for every context in a new directory, sends
     real commands, draws what caused what for each order, and stops everything.

@@ -57,8 +57,9 @@ def find_command(name: str, contexts: Mapping[str, Context | Service]) -> tuple[
         for command in context.accepts
     }
     if name not in known:
-        near = did_you_mean(name, known) or f"; there are {', '.join(known)}"
-        raise ComposeError(f"there is no command {name!r}{near}")
+        fuller = next((full for full in known if full.endswith(f".{name}")), name)
+        meant = did_you_mean(fuller, known) or f"; there are {', '.join(known)}"
+        raise ComposeError(f"there is no command {name!r}{meant}")
     return known[name]
 
 

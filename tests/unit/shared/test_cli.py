@@ -1,0 +1,133 @@
+"""What the command line says, how it exits, and what it does not import to say it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from shared.cli import COMMANDS, Command
+
+HEAVY = ("nats", "cyclopts", "rich", "anyio", "msgspec", "structlog", "aiosqlite", "contexts")
+UNUSED_PORT = "nats://127.0.0.1:1"
+
+
+def chorus(*words: str, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHORUS_", "NATS_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "shared.cli", *words],
+        env={**kept, "COLUMNS": "80", "PYTHONPATH": os.getcwd(), "XDG_CONFIG_HOME": "nowhere", **environ},
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("-h",), ("streams",), ("streams", "--help")])
+def test_help_names_every_command_within_eighty_columns(words: tuple[str, ...]) -> None:
+    said = chorus(*words)
+    assert (said.returncode, said.stderr) == (0, "")
+    group = "streams" if "streams" in words else ""
+    assert all(command.words in said.stdout for command in COMMANDS if command.words.startswith(group))
+    assert max(map(len, said.stdout.splitlines())) <= 80
+
+
+def test_help_imports_nothing_that_takes_long() -> None:
+    program = (
+        "import sys; from shared.cli import run; run(['--help']);"
+        f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert said.stderr.strip() == "[]"
+
+
+def test_a_command_imports_nats_only_when_it_connects() -> None:
+    program = (
+        "import sys; from shared.cli import run; run(['config', '--json']); run(['timeline', 'o-1', '--show-nats']);"
+        "print([name for name in ('nats', 'rich', 'aiosqlite', 'contexts') if name in sys.modules], file=sys.stderr)"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert said.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=[command.words for command in COMMANDS])
+def test_every_command_says_what_it_is_for_and_gives_an_example(command: Command) -> None:
+    words = command.words
+    said = chorus(*words.split(), "--help")
+    assert (said.returncode, said.stderr) == (0, "")
+    assert command.purpose in said.stdout
+    assert f"    chorus {words}" in said.stdout
+    assert max(len(line.rstrip()) for line in said.stdout.splitlines()) <= 80
+
+
+@pytest.mark.parametrize(
+    ("words", "mended"),
+    [
+        (("sned",), "there is no command 'sned' (did you mean 'send'?)"),
+        (("streams", "aply"), "aply"),
+        (("timeline",), "ORDER"),
+        (("timeline", "o.1"), "'o.1' is not a key"),
+        (("timeline", "o-1", "--jsn"), "--jsn"),
+        (("worker", "paymets"), "did you mean 'payments'"),
+        (("worker", "payments", "--partitions", "a"), "--partitions 'a'"),
+        (("up", "--port", "1", "--server", "nats://x"), "--port starts a server, --server uses another"),
+        (("up", "--copies", "0"), "--copies 0"),
+    ],
+)
+def test_a_wrong_command_line_exits_64_with_one_line_that_helps(words: tuple[str, ...], mended: str) -> None:
+    said = chorus(*words)
+    assert said.returncode == 64
+    assert said.stdout == ""
+    assert mended in said.stderr
+    assert len(said.stderr.splitlines()) == 1
+
+
+def test_a_broker_that_is_away_exits_69_with_one_line() -> None:
+    said = chorus("timeline", "o-1", "--server", UNUSED_PORT)
+    assert said.returncode == 69
+    assert "no answer from nats://127.0.0.1:1" in said.stderr
+    assert len(said.stderr.splitlines()) == 1
+    assert said.stdout == ""
+
+
+def test_a_wrong_setting_exits_78_with_what_was_meant() -> None:
+    said = chorus("config", CHORUS_ORDER_DEADLIN="1s")
+    assert said.returncode == 78
+    assert "did you mean 'CHORUS_ORDER_DEADLINE'" in said.stderr
+
+
+def test_config_lists_every_setting_with_its_source() -> None:
+    said = chorus("config", "--json", CHORUS_ORDER_DEADLINE="1h")
+    settings = {setting["name"]: setting for setting in json.loads(said.stdout)}
+    assert settings["order_deadline"]["value"] == "1h"
+    assert settings["order_deadline"]["source"] == "CHORUS_ORDER_DEADLINE"
+    assert settings["dispatch_delay"]["source"] == "default"
+    assert "order_deadline" in chorus("config").stdout
+
+
+def test_show_nats_prints_what_a_nats_user_would_type_and_no_password() -> None:
+    said = chorus("timeline", "o-1", "--show-nats", "-s", "nats://x:1", "--user", "ann", "--password", "secret")
+    first, *_ = said.stdout.splitlines()
+    assert first == "nats --server=nats://x:1 --user=ann sub --stream=EVENTS --all --terminate-at-end 'evt.*.*.*.o-1'"
+    assert "secret" not in said.stdout
+
+
+def test_health_is_no_until_a_worker_has_said_that_it_lives(tmp_path: Path) -> None:
+    assert chorus("health", CHORUS_DATA_DIR=str(tmp_path)).returncode == 1
+    assert chorus("health", "ordering", CHORUS_DATA_DIR=str(tmp_path)).returncode == 1
+    (tmp_path / "ordering.alive").touch()
+    assert chorus("health", "ordering", CHORUS_DATA_DIR=str(tmp_path)).returncode == 0
+    assert chorus("health", CHORUS_DATA_DIR=str(tmp_path)).returncode == 0
+    a_minute_ago = time.time() - 60
+    os.utime(tmp_path / "ordering.alive", (a_minute_ago, a_minute_ago))
+    said = chorus("health", "--json", CHORUS_DATA_DIR=str(tmp_path))
+    assert said.returncode == 1
+    assert json.loads(said.stdout)["ordering"]["alive"] is False
+
+
+def test_output_in_a_pipe_has_no_colour() -> None:
+    assert "\x1b" not in chorus("config").stdout + chorus("send", "--help").stdout

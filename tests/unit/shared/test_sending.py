@@ -1,0 +1,95 @@
+"""Commands as a client spells them."""
+
+import json
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+from msgspec import Struct
+
+from shared.context import Context, Service
+from shared.kernel import Address, Email, Line, Quantity
+from shared.ops.sending import ComposeError, compose, find_command
+
+
+class PlaceOrder(Struct, frozen=True, kw_only=True):
+    email: Email
+    lines: tuple[Line, ...]
+    address: Address
+    allow_backorder: bool = False
+    order_id: str = ""
+
+
+class Replenish(Struct, frozen=True, kw_only=True):
+    quantity: Quantity
+
+
+ORDERING = Context(name="ordering", deciders=(), accepts=(PlaceOrder, Replenish))
+BANK = Service(name="bank", version="1.0.0", description="", open=lambda _: nullcontext({}))
+CONTEXTS: Mapping[str, Context | Service] = {"ordering": ORDERING, "bank": BANK}
+
+ADDRESS = ("address.street=Main 1", "address.city=Bern", "address.country=CH", "address.postal_code=3000")
+
+
+def composed(*words: str) -> Any:
+    return json.loads(compose(PlaceOrder, words))
+
+
+def test_dots_and_brackets_spell_what_is_inside() -> None:
+    line = ("lines[0].sku=apple", "lines[0].quantity=2", "lines[0].unit_price.amount_minor=250")
+    assert composed("email=ann@example.com", *line, *ADDRESS) == {
+        "email": "ann@example.com",
+        "lines": [{"sku": "apple", "quantity": 2, "unit_price": {"amount_minor": 250}}],
+        "address": {"street": "Main 1", "city": "Bern", "country": "CH", "postal_code": "3000"},
+    }
+
+
+def test_a_number_is_read_where_the_command_has_one_and_nowhere_else() -> None:
+    assert json.loads(compose(Replenish, ("quantity=10",))) == {"quantity": 10}
+    assert composed("email=a@b", "lines=[]", "allow_backorder=true", *ADDRESS)["allow_backorder"] is True
+    assert composed("email=a@b", "lines=[]", *ADDRESS)["address"]["postal_code"] == "3000"
+
+
+def test_json_may_stand_for_a_part() -> None:
+    lines = '[{"sku": "apple", "quantity": 1, "unit_price": {"amount_minor": 5}}]'
+    assert composed("email=a@b", f"lines={lines}", *ADDRESS)["lines"][0]["sku"] == "apple"
+
+
+def test_what_was_not_said_is_not_sent() -> None:
+    assert "allow_backorder" not in composed("email=a@b", "lines=[]", *ADDRESS)
+
+
+@pytest.mark.parametrize(
+    ("words", "mended"),
+    [
+        (("quantity",), "'quantity' is not field=value"),
+        (("quantity=ten",), r"\$\.quantity"),
+        (("quantity=0",), r"\$\.quantity"),
+        (("quantity=1", "quantity=2"), "quantity is said twice"),
+        (("quantity=1", "quantity.of=2"), "quantity"),
+        (("quantity=1", "quantty=2"), r"no field quantty \(did you mean 'quantity'\?\)"),
+        (("quantity=1", "lots[1]=2"), r"counted from \[0\]"),
+        (("quantity=1", "lots={"), "not JSON"),
+        (("quantity..of=2",), "is not field=value"),
+        ((), "missing required field `quantity`"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(words: tuple[str, ...], mended: str) -> None:
+    with pytest.raises(ComposeError, match=mended):
+        compose(Replenish, words)
+
+
+def test_a_command_is_found_by_its_context_and_name() -> None:
+    assert find_command("ordering.PlaceOrder", CONTEXTS) == ("ordering", PlaceOrder)
+
+
+@pytest.mark.parametrize("name", ["ordering.PlaceOrdr", "PlaceOrder", "order.PlaceOrder"])
+def test_a_mistyped_command_is_answered_with_what_was_meant(name: str) -> None:
+    with pytest.raises(ComposeError, match=r"did you mean 'ordering\.PlaceOrder'"):
+        find_command(name, CONTEXTS)
+
+
+def test_an_unheard_of_command_is_answered_with_those_there_are() -> None:
+    with pytest.raises(ComposeError, match=r"there are ordering\.PlaceOrder, ordering\.Replenish"):
+        find_command("zzz", CONTEXTS)
