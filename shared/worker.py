@@ -4,6 +4,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from shared.adapters.sqlite import DatabaseError
 from shared.connection import ConnectionOptions
 from shared.context import Context, Service
 from shared.engine import failpoints
+from shared.engine.api import api_of
 from shared.engine.effects import EffectRunner
 from shared.engine.loop import Loop
 from shared.engine.notify import Notifier
@@ -162,12 +164,16 @@ async def _decide(context: Context, broker: JetStream, settings: Settings, parti
             tasks.start_soon(loop.tend)
             tasks.start_soon(_beat, loop, notifier)
             tasks.start_soon(_watch, broker, loop)
+            stop_api = await broker.serve(
+                context.name, metadata.version("chorus"), f"Chorus: {context.name}", api_of(context, broker)
+            )
             notifier.ready()
             _log.info("ready", partitions=list(numbers))
             await loop.run()
             notifier.stopping()
             _log.info("draining", unpublished=relay.backlog, effects=effects.backlog)
             with anyio.move_on_after(settings.drain_timeout.total_seconds()):
+                await stop_api()
                 await loop.finish()
             tasks.cancel_scope.cancel()
     finally:
@@ -239,10 +245,8 @@ def streams_of(context: Context) -> tuple[str, ...]:
     return tuple(stream for stream, needed in reads.items() if needed)
 
 
-async def _check_streams(
-    context: Context, broker: Broker, partitions: int, numbers: tuple[int, ...]
-) -> dict[str, str]:
-    """The birth of each stream the context reads; raises MisconfiguredError when `streams apply` has not made them so."""
+async def _check_streams(context: Context, broker: Broker, partitions: int, numbers: tuple[int, ...]) -> dict[str, str]:
+    """The birth of each stream the context reads; raises MisconfiguredError when `streams apply` is needed first."""
     created = {}
     for number in numbers:
         if not 0 <= number < partitions:

@@ -221,7 +221,7 @@ class Decisions:
         self._append(input_, identity, f"{aggregate.name}-{key}", held.version, subject, kind.__name__, key, body)
         timer = self._reactions.timers.get(kind)
         if timer is not None and (at := timer.at(event)) is not None:
-            self._arm(self.rows[-1], timer.name, key, at)
+            self.rows.append(timer_row(self._context.name, self.rows[-1], timer.name, key, at))
 
     def _append(
         self, input_: Input, identity: str, aggregate: str, version: int, subject: str, kind: str, key: str, body: bytes
@@ -240,25 +240,6 @@ class Decisions:
             )  # A command leaves its stream; the inbox can be rebuilt by this.
         partition = partition_of(key, self._reactions.partitions)
         self.rows.append(JournalRow(identity, aggregate, version, subject, kind, headers, body, partition))
-
-    def _arm(self, row: JournalRow, timer: str, key: str, at: datetime) -> None:
-        identity = f"{row.event_id}/{timer}"
-        headers = {
-            MSG_ID: identity,
-            TIMER_ID: identity,
-            CORRELATION_ID: row.headers[CORRELATION_ID],
-            CAUSATION_ID: row.event_id,
-            CAUSATION_DEPTH: str(int(row.headers[CAUSATION_DEPTH]) + 1),
-            SCHEDULE: f"@at {rfc3339(at)}",
-            SCHEDULE_TARGET: due_subject(self._context.name, timer, key),
-            SCHEDULE_TTL: DUE_KEPT,
-        }
-        subject = timer_subject(self._context.name, timer, key)
-        self.rows.append(
-            JournalRow(
-                identity, f"{timer}/{row.aggregate}", row.version, subject, timer, headers, row.body, row.partition
-            )
-        )
 
     def _reject(self, input_: Input, reason: str, details: tuple[Detail, ...]) -> None:
         """Answer a command that cannot be obeyed; its id makes the answer's id, so the same refusal is said once."""
@@ -312,3 +293,22 @@ class Decisions:
         subject = dead_letter_subject(self._context.name, kind, input_.key)
         identity = f"{self._context.name}/{aggregate}@1"
         self._append(input_, identity, aggregate, 1, subject, kind, input_.key, _encoder.encode(letter))
+
+
+def timer_row(context: str, row: JournalRow, timer: str, key: str, at: datetime) -> JournalRow:
+    """The message that sets a timer which the event in `row` arms for `at`; when due, the server publishes its body."""
+    identity = f"{row.event_id}/{timer}"
+    headers = {
+        MSG_ID: identity,
+        TIMER_ID: identity,
+        CORRELATION_ID: row.headers[CORRELATION_ID],
+        CAUSATION_ID: row.event_id,
+        CAUSATION_DEPTH: str(int(row.headers[CAUSATION_DEPTH]) + 1),
+        SCHEDULE: f"@at {rfc3339(at)}",
+        SCHEDULE_TARGET: due_subject(context, timer, key),
+        SCHEDULE_TTL: DUE_KEPT,
+    }
+    subject = timer_subject(context, timer, key)
+    return JournalRow(
+        identity, f"{timer}/{row.aggregate}", row.version, subject, timer, headers, row.body, row.partition
+    )

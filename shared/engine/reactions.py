@@ -142,6 +142,14 @@ class Reactions:
         except Exception:
             input_.poison = traceback.format_exc(limit=-6)
 
+    def hears(self, subject: Subject) -> bool:
+        """Whether a policy of the context reacts to such an event."""
+        return (subject.kind, subject.context, subject.type) in self._routes
+
+    def created(self, stream: str) -> str:
+        """The birth of a stream."""
+        return self._created[stream]
+
     def event(self, type_name: str, body: bytes, key: str, at: datetime) -> Any:
         """One of the context's own events that ask for an effect, from its journal body."""
         return self._outcomes[type_name].decode(body, key=key, at=at)

@@ -1,0 +1,90 @@
+"""Commands by request and reply: validated before they are stored, and answered with where they went.
+
+`nats req api.ordering.PlaceOrder '{…}'` is told within one round trip what `nats pub` learns from an event later.
+"""
+
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from shared.context import Answer, Command, Context, Endpoints, Request
+from shared.messages import (
+    MSG_ID,
+    NEVER,
+    BodyDecoder,
+    MalformedBodyError,
+    MalformedKeyError,
+    check_key,
+    check_message_id,
+    command_subject,
+)
+from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Outgoing
+
+_encoder = msgspec.json.Encoder()
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_text = msgspec.json.Decoder(str)
+
+
+def api_of(context: Context, broker: Broker) -> Endpoints:
+    """An endpoint `api.<context>.<Command>` for every command that clients may send."""
+    return {
+        f"api.{context.name}.{command.__name__}": _endpoint(context.name, command, broker)
+        for command in context.accepts
+    }
+
+
+def _endpoint(context: str, command: type[Command], broker: Broker) -> Callable[[Request], Awaitable[Answer]]:
+    decoder: BodyDecoder[Any] = BodyDecoder(command, strict=True)
+    name = command.__name__
+    assert decoder.key_field is not None, f"{name} has no field for the key of its subject"
+    key_field = decoder.key_field
+
+    async def accept(request: Request) -> Answer:
+        try:
+            key = _key(request.body, key_field)
+            decoder.decode(request.body, key=key, at=NEVER)
+            headers = {MSG_ID: check_message_id(request.headers.get(MSG_ID) or f"api-{uuid.uuid4().hex}")}
+        except MalformedBodyError as error:
+            return _problem(400, "malformed", error.problem, error.path)
+        except MalformedKeyError as error:
+            return _problem(400, "malformed", str(error), f"$.{key_field}")
+        except ValueError as error:
+            return _problem(400, "malformed", str(error), MSG_ID)
+        try:
+            ack = await broker.publish(Outgoing(command_subject(context, name, key), headers, request.body))
+        except BrokerRefusedError as error:
+            return _problem(503, "refused", str(error), "$")
+        except BrokerUnavailableError as error:
+            return _problem(504, "unknown", f"{error}; ask again with the same {MSG_ID}", "$")
+        return Answer(
+            _encoder.encode(
+                {
+                    "accepted": True,
+                    key_field: key,
+                    "message_id": headers[MSG_ID],
+                    "stream": ack.stream,
+                    "seq": ack.sequence,
+                    "duplicate": ack.duplicate,
+                    "watch": f"evt.*.*.*.{key}",
+                }
+            )
+        )
+
+    return accept
+
+
+def _key(body: bytes, field: str) -> str:
+    """The key that the body names, or a new one."""
+    try:
+        said: Mapping[str, msgspec.Raw] = _object.decode(body)
+        return check_key(_text.decode(said[field])) if field in said else uuid.uuid4().hex
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedBodyError("$", f"not a JSON object that can be read: {error}"[:300]) from error
+
+
+def _problem(status: int, title: str, detail: str, path: str) -> Answer:
+    """A refusal as RFC 9457 problem details."""
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "errors": [{"path": path}]}
+    return Answer(_encoder.encode(body), error=(str(status), f"{title}: {detail}"[:200].replace("\n", " ")))

@@ -1,0 +1,184 @@
+"""Makes a lost database anew from EVENTS: own events give journal, states and effects, their causes give the inbox.
+
+Every fact that changes a state is in the stream, so nothing is decided again. The position of a partition becomes the
+last message that led to an own event; what comes after it the worker takes again, and is quiet where it was quiet.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import structlog
+
+from shared.adapters.clock import SystemClock
+from shared.adapters.sqlite import DatabaseError
+from shared.context import Context
+from shared.engine.decisions import timer_row
+from shared.engine.reactions import EVENTS, Reactions
+from shared.engine.store import JournalRow, Move, Store, Transaction
+from shared.messages import (
+    CAUSATION_HASH,
+    CAUSATION_ID,
+    MSG_ID,
+    BodyDecoder,
+    Subject,
+    content_hash,
+    parse_subject,
+    partition_of,
+)
+from shared.ports import Broker, Stored
+
+BATCH = 1_000
+
+_log = structlog.get_logger("chorus.rebuild")
+_encoder = msgspec.json.Encoder()
+
+
+class Rebuilt(NamedTuple):
+    """What was found in EVENTS: own events, messages known as decided, aggregates, effects without an outcome."""
+
+    events: int
+    inbox: int
+    aggregates: int
+    effects: int
+    set_aside: Path | None
+
+
+class _Heard(NamedTuple):
+    hash: bytes
+    sequence: int
+    partition: int
+
+
+async def rebuild(context: Context, broker: Broker, data_dir: Path, *, partitions: int, force: bool = False) -> Rebuilt:
+    """Make `<data_dir>/<context>.db` from EVENTS. No worker of the context may run.
+
+    Raises:
+        DatabaseError: a database is there and `force` is not given. With it, the old one is set aside, not deleted.
+    """
+    path = data_dir / f"{context.name}.db"
+    set_aside = _set_aside(path, force=force)
+    info = await broker.stream_info(EVENTS)
+    reactions = Reactions(context, partitions=partitions, created={EVENTS: info.created})
+    folded = _Folded(reactions)
+    async for stored in broker.read(EVENTS, "evt.>", up_to=info.last_sequence):
+        folded.add(stored)
+    store = await Store.open(path, context=context.name)
+    try:
+        await store.transact(folded.write)
+        created = info.created
+        await store.transact(lambda transaction: transaction.set_meta(f"created {EVENTS}", created))
+    finally:
+        await store.close()
+    rebuilt = Rebuilt(len(folded.ids), len(folded.inbox), len(folded.states), len(folded.open_effects), set_aside)
+    _log.info("rebuilt", context=context.name, **{k: str(v) for k, v in rebuilt._asdict().items()})
+    return rebuilt
+
+
+class _Folded:
+    """Everything the database will hold, gathered in stream order."""
+
+    def __init__(self, reactions: Reactions) -> None:
+        self.ids: set[str] = set()
+        self.inbox: dict[str, bytes] = {}
+        self.states: dict[str, tuple[int, Any]] = {}
+        self.open_effects: dict[str, tuple[int, str, int]] = {}
+        self._reactions = reactions
+        self._rows: list[JournalRow] = []
+        self._marks: list[tuple[int, int]] = []
+        self._heard: dict[str, _Heard] = {}
+        self._positions: dict[int, tuple[int, str]] = {}
+        self._own_bodies: dict[str, bytes] = {}
+        self._decoders = {event: BodyDecoder(event, strict=False) for event in reactions.aggregate_of}
+
+    def add(self, stored: Stored) -> None:
+        """Take in one event: an own one, one that is heard, or neither."""
+        try:
+            subject = parse_subject(stored.subject)
+        except ValueError:
+            return  # A forged key; no context of ours publishes under it.
+        identity = stored.headers.get(MSG_ID) or f"{EVENTS}@{self._reactions.created(EVENTS)}/{stored.sequence}"
+        if self._reactions.hears(subject):
+            heard = _Heard(content_hash(stored.body), stored.sequence, subject.partition)
+            self._heard.setdefault(identity, heard)
+        if subject.context == self._reactions.context.name and identity not in self.ids:
+            self.ids.add(identity)
+            self._add_own(stored, subject, identity)
+
+    def _add_own(self, stored: Stored, subject: Subject, identity: str) -> None:
+        aggregate_id, _, version = identity.split("/", 1)[1].rpartition("@")
+        headers = {  # Those of the server, of its batches for one, the journal never had.
+            name: value for name, value in stored.headers.items() if name == MSG_ID or not name.startswith("Nats-")
+        }
+        row = JournalRow(
+            identity,
+            aggregate_id,
+            int(version),
+            f"evt.{subject.context}.{subject.type}.{subject.key}",
+            subject.type,
+            headers,
+            stored.body,
+            partition_of(subject.key, self._reactions.partitions),
+        )
+        self._rows.append(row)
+        self._marks.append((len(self._rows), stored.sequence))
+        self._remember_cause(stored.headers)
+        kind = self._reactions.event_types.get(subject.type)
+        if kind is None:
+            return
+        aggregate = self._reactions.aggregate_of[kind]
+        event = self._decoders[kind].decode(stored.body, key=subject.key, at=stored.at)
+        held, state = self.states.get(aggregate_id, (0, aggregate.state()))
+        if int(version) != held + 1:
+            raise DatabaseError(f"{identity} follows version {held} in EVENTS: an event between them is missing")
+        self.states[aggregate_id] = (int(version), aggregate.evolve(state, event))
+        if kind in self._reactions.effects:
+            self.open_effects[identity] = (len(self._rows), subject.key, row.partition)
+        timer = self._reactions.timers.get(kind)
+        if timer is not None and (at := timer.at(event)) is not None:
+            self._own_bodies[f"{identity}/{timer.name}"] = stored.body
+            self._rows.append(timer_row(self._reactions.context.name, row, timer.name, subject.key, at))
+
+    def _remember_cause(self, headers: Mapping[str, str]) -> None:
+        cause = headers.get(CAUSATION_ID, "")
+        self.open_effects.pop(cause, None)
+        if (of_command := headers.get(CAUSATION_HASH)) is not None:
+            self.inbox[cause] = bytes.fromhex(of_command)
+        elif (armed := self._own_bodies.get(cause)) is not None:
+            self.inbox[cause] = content_hash(armed)
+        elif (heard := self._heard.get(cause)) is not None:
+            self.inbox[cause] = heard.hash
+            if heard.sequence > self._positions.get(heard.partition, (0, ""))[0]:
+                self._positions[heard.partition] = (heard.sequence, cause)
+
+    def write(self, transaction: Transaction) -> None:
+        """Write it all into an empty database."""
+        for identity, heard in self._heard.items():
+            if heard.sequence <= self._positions.get(heard.partition, (0, ""))[0]:
+                self.inbox.setdefault(identity, heard.hash)
+        for first in range(0, len(self._rows), BATCH):
+            transaction.append(self._rows[first : first + BATCH])
+        transaction.mark_published(self._marks)
+        transaction.snapshot(
+            [(name, version, _encoder.encode(state).decode()) for name, (version, state) in self.states.items()]
+        )
+        transaction.ask([(n, identity, key, p) for identity, (n, key, p) in self.open_effects.items()])
+        transaction.remember(list(self.inbox.items()))
+        transaction.move(
+            [Move(EVENTS, partition, 0, seq, identity) for partition, (seq, identity) in self._positions.items()]
+        )
+
+
+def _set_aside(path: Path, *, force: bool) -> Path | None:
+    if not path.exists():
+        return None
+    if not force:
+        raise DatabaseError(f"{path} is there; stop its worker and use --force to set it aside and make it anew")
+    stamp = SystemClock().now().strftime("%Y%m%dT%H%M%S")
+    aside = path.with_name(f"{path.name}.{stamp}.aside")
+    for suffix in ("", "-wal", "-shm"):
+        old = path.with_name(path.name + suffix)
+        if old.exists():
+            old.rename(aside.with_name(aside.name + suffix))
+    return aside
