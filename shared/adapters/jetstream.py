@@ -4,6 +4,7 @@ Not used, because measured to lose messages, hang or cost several times more: `P
 `publish_async`, `flush`. Pulls are raw requests whose answers arrive on one subscription per epoch.
 """
 
+import asyncio
 import contextlib
 import json
 import ssl
@@ -274,8 +275,7 @@ class JetStream:
     ) -> Callable[[], Awaitable[None]]:
         """Answer requests as an ADR-32 service; up to 1,000 at once, each in a task of its own."""
         service = await add_service(self._client, name=name, version=version, description=description)
-        tasks = anyio.create_task_group()
-        await tasks.__aenter__()
+        tasks: set[asyncio.Task[None]] = set()
         places = anyio.Semaphore(REQUESTS_AT_ONCE)
 
         async def answer(request: MicroRequest, subject: str) -> None:
@@ -295,7 +295,9 @@ class JetStream:
         def handler(subject: str) -> Callable[[MicroRequest], Awaitable[None]]:
             async def handle(request: MicroRequest) -> None:
                 await places.acquire()
-                tasks.start_soon(answer, request, subject)
+                task = asyncio.create_task(answer(request, subject))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
 
             return handle
 
@@ -305,7 +307,7 @@ class JetStream:
         async def stop() -> None:
             with contextlib.suppress(nats.errors.Error):
                 await service.stop()
-            await tasks.__aexit__(None, None, None)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
         return stop
 
