@@ -47,5 +47,5 @@ def health(
 
 def _described(age: float | None, alive: bool) -> str:
     if age is None:
-        return "never seen"
+        return "not running"
     return "alive" if alive else f"silent for {age:.0f} s"

@@ -30,7 +30,6 @@ PROVEN_AFTER_S = 30.0
 GRACE_S = 0.1
 LAST_LINES_WITHIN_S = 1.0
 LINE_BYTES_AT_MOST = 64 * 1024
-WATCHED = {"WATCHDOG_USEC": str(int(SILENT_AT_MOST_S * 1e6))}
 USAGE, MISCONFIGURED = 64, 78
 
 Tell = Callable[[str, str], None]
@@ -67,11 +66,14 @@ class _Kept:
 class Supervisor:
     """The programs that are kept, by name."""
 
-    def __init__(self, tasks: TaskGroup, sockets: Path, environment: Mapping[str, str], tell: Tell) -> None:
+    def __init__(
+        self, tasks: TaskGroup, sockets: Path, environment: Mapping[str, str], tell: Tell, silent_at_most_s: float
+    ) -> None:
         self._tasks = tasks
         self._sockets = sockets
-        self._environment = environment
+        self._environment = {**environment, "WATCHDOG_USEC": str(int(silent_at_most_s * 1e6))}
         self._tell = tell
+        self._silent_at_most_s = silent_at_most_s
         self._kept: dict[str, _Kept] = {}
 
     def start(self, program: Program) -> None:
@@ -118,7 +120,7 @@ class Supervisor:
     async def _run(self, kept: _Kept) -> int:
         """Run the program once, from start to end; its exit code, negative for a signal."""
         path = self._sockets / kept.program.name
-        environment = {**self._environment, "NOTIFY_SOCKET": str(path), **WATCHED}
+        environment = {**self._environment, "NOTIFY_SOCKET": str(path)}
         async with (
             await anyio.create_unix_datagram_socket(local_path=path, local_mode=0o600) as listener,
             self._running(kept.program, environment) as process,
@@ -151,21 +153,21 @@ class Supervisor:
                 with anyio.CancelScope(shield=True):
                     await _stop(process)
                 lines.deadline = anyio.current_time() + LAST_LINES_WITHIN_S
-        await process.aclose()
 
     async def _watch(self, kept: _Kept, process: Process, listener: UNIXDatagramSocket) -> None:
         """Kill the process when it is silent for too long; what it says is a line each, several to a datagram."""
         starting = True
-        while (said := await _hear(listener, STARTS_WITHIN_S if starting else SILENT_AT_MOST_S)) is not None:
+        while (said := await _hear(listener, STARTS_WITHIN_S if starting else self._silent_at_most_s)) is not None:
             starting = starting and not said & {b"READY=1", b"WATCHDOG=1"}
             if b"READY=1" in said:
                 kept.ready.set()
                 if kept.restarts:
                     self._tell("chorus", f"{kept.program.name} is back")
             if b"STOPPING=1" in said:
-                return
+                await anyio.sleep(STOPS_WITHIN_S)
+                break
         self._tell("chorus", f"{kept.program.name} hangs: killing it")
-        process.kill()
+        _signal(process, signal.SIGKILL)
 
     async def _forward(self, name: str, lines: ByteReceiveStream, scope: anyio.CancelScope) -> None:
         pending = b""
@@ -182,7 +184,11 @@ class Supervisor:
 
 @asynccontextmanager
 async def supervised(
-    programs: Iterable[Program], environment: Mapping[str, str], tell: Tell
+    programs: Iterable[Program],
+    environment: Mapping[str, str],
+    tell: Tell,
+    *,
+    silent_at_most_s: float = SILENT_AT_MOST_S,
 ) -> AsyncIterator[Supervisor]:
     """The programs are started when the block is entered and stopped when it is left, each within STOPS_WITHIN_S.
 
@@ -192,7 +198,7 @@ async def supervised(
     with tempfile.TemporaryDirectory(prefix="chorus-") as sockets:
         try:
             async with anyio.create_task_group() as tasks:
-                supervisor = Supervisor(tasks, Path(sockets), environment, tell)
+                supervisor = Supervisor(tasks, Path(sockets), environment, tell, silent_at_most_s)
                 for program in programs:
                     supervisor.start(program)
                 yield supervisor
@@ -202,13 +208,17 @@ async def supervised(
 
 
 async def _stop(process: Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
+    _signal(process, signal.SIGTERM)
     with anyio.move_on_after(STOPS_WITHIN_S):
         await process.wait()
         return
-    process.kill()
+    _signal(process, signal.SIGKILL)
     await process.wait()
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):  # It may just have ended.
+        process.send_signal(number)
 
 
 async def _hear(listener: UNIXDatagramSocket, within_s: float) -> set[bytes] | None:

@@ -1,0 +1,155 @@
+"""The supervisor with real processes: a small stand-in for a worker that speaks the same notify protocol."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from shared.ops.supervisor import NotWorthRestartingError, Program, Supervisor, supervised
+
+WORKER = """
+import os, signal, socket, sys, time
+
+said = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+def say(what):
+    said.sendto(what, os.environ["NOTIFY_SOCKET"])
+
+def stop(*_):
+    say(b"STOPPING=1")
+    print("drained", flush=True)
+    sys.exit(0)
+
+signal.signal(signal.SIGTERM, stop)
+print("hello from", os.getpid(), flush=True)
+say(b"READY=1")
+while True:
+    time.sleep(0.2)
+    say(b"WATCHDOG=1")
+"""
+ENDS_WITH = "import sys; sys.exit({})"
+WITHIN_S = 20.0
+
+
+class Lines:
+    """What the supervised processes and the supervisor have said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self._news = anyio.Event()
+
+    def tell(self, name: str, line: str) -> None:
+        self.said.append(f"{name}: {line}")
+        self._news.set()
+        self._news = anyio.Event()
+
+    async def until(self, wanted: Callable[[str], bool], times: int = 1) -> None:
+        with anyio.fail_after(WITHIN_S):
+            while sum(map(wanted, self.said)) < times:
+                await self._news.wait()
+
+
+def program(name: str, source: str = WORKER) -> Program:
+    return Program(name, (sys.executable, "-c", source))
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended and waits for its parent to look does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def ready(kept: Supervisor) -> None:
+    with anyio.fail_after(WITHIN_S):
+        await kept.ready()
+
+
+async def test_a_worker_that_was_killed_is_started_again() -> None:
+    lines = Lines()
+    async with supervised([program("a"), program("b")], os.environ, lines.tell) as kept:
+        await ready(kept)
+        before = dict(kept.pids)
+        os.kill(kept.pids["a"], signal.SIGKILL)
+        await lines.until("chorus: a is back".__eq__)
+        assert kept.pids["a"] != before["a"]
+        assert kept.pids["b"] == before["b"]
+    assert "chorus: a ended (SIGKILL), starting it again in 0.1 s" in lines.said
+    assert not any(map(alive, kept.pids.values()))
+
+
+async def test_a_worker_that_hangs_is_killed_and_started_again() -> None:
+    lines = Lines()
+    async with supervised([program("a")], os.environ, lines.tell, silent_at_most_s=1.0) as kept:
+        await ready(kept)
+        os.kill(kept.pids["a"], signal.SIGSTOP)
+        await lines.until("chorus: a is back".__eq__)
+    assert "chorus: a hangs: killing it" in lines.said
+
+
+async def test_a_worker_is_stopped_with_sigterm_and_heard_to_its_last_line() -> None:
+    lines = Lines()
+    async with supervised([program("a")], os.environ, lines.tell) as kept:
+        await ready(kept)
+        stopped = await kept.stop("a")
+        assert lines.said[-1] == "a: drained"
+        kept.start(stopped)
+        await ready(kept)
+    assert lines.said[-1] == "a: drained"
+
+
+@pytest.mark.parametrize("code", [64, 78])
+async def test_a_misconfigured_worker_is_not_started_again_and_stops_all(code: int) -> None:
+    pids: list[int] = []
+
+    async def run() -> None:
+        async with supervised([program("a")], os.environ, Lines().tell) as kept:
+            await ready(kept)
+            pids.extend(kept.pids.values())
+            kept.start(program("bad", ENDS_WITH.format(code)))
+            await anyio.sleep_forever()
+
+    with pytest.raises(NotWorthRestartingError, match=f"bad ended with exit code {code}") as stopped:
+        await run()
+    assert stopped.value.code == code
+    assert not any(map(alive, pids))
+
+
+async def test_a_worker_that_keeps_dying_is_started_ever_more_slowly() -> None:
+    lines = Lines()
+    async with supervised([program("a", ENDS_WITH.format(70))], os.environ, lines.tell):
+        await lines.until(lambda line: "starting it again" in line, times=3)
+    pauses = [line.rpartition(" in ")[2] for line in lines.said]
+    assert pauses[:3] == ["0.1 s", "0.2 s", "0.4 s"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
+def test_no_worker_outlives_a_supervisor_that_was_killed(tmp_path: Path) -> None:
+    source = (
+        "import anyio, os, sys\n"
+        "from shared.ops.supervisor import Program, supervised\n"
+        "async def run():\n"
+        "    programs = [Program(name, (sys.executable, '-c', sys.argv[1])) for name in 'ab']\n"
+        "    async with supervised(programs, os.environ, lambda *_: None) as kept:\n"
+        "        await kept.ready()\n"
+        "        print(*kept.pids.values(), flush=True)\n"
+        "        await anyio.sleep_forever()\n"
+        "anyio.run(run)\n"
+    )
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", source, WORKER], env=environ, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        workers = [os.pidfd_open(int(pid)) for pid in parent.stdout.readline().split()]
+        assert len(workers) == 2
+        assert select.select(workers, [], [], 0)[0] == []
+        parent.kill()
+    for worker in workers:
+        assert select.select([worker], [], [], WITHIN_S)[0] == [worker]
+        os.close(worker)
