@@ -45,6 +45,7 @@ def report(error: BaseException) -> Exit:
 def _code(error: BaseException) -> Exit:
     from cyclopts import CycloptsError
 
+    from shared.adapters.sqlite import DatabaseError
     from shared.catalog import CatalogError
     from shared.connection import ConnectionOptionsError
     from shared.messages import MalformedKeyError
@@ -69,6 +70,7 @@ def _code(error: BaseException) -> Exit:
             | ConnectionOptionsError()
             | StreamsFileError()
             | CatalogError()
+            | DatabaseError()
             | ServerError()
             | NotWorthRestartingError()
         ):

@@ -5,7 +5,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from shared.cli.flags import HERE, Connection
+from shared.cli.exits import CommandError, Exit
+from shared.cli.flags import HERE, Connection, Json
+from shared.cli.output import show_json, show_lines
 
 
 def rebuild(
@@ -13,8 +15,9 @@ def rebuild(
     /,
     *,
     force: Annotated[bool, Parameter(negative="", show_default=False, help="replace a database that is there")] = False,
+    json: Json = False,
     connection: Connection = HERE,
-) -> int:
+) -> None:
     """Make the lost database of a context anew from EVENTS.
 
     The context's own events give its state, its journal and the commands it has
@@ -27,13 +30,31 @@ def rebuild(
     """
     import anyio
 
+    from shared import catalog
+    from shared.context import Context
+    from shared.engine.rebuild import Rebuilt
     from shared.engine.rebuild import rebuild as make_anew
+    from shared.ops.streams_file import read_topology
     from shared.settings import load_settings
 
     settings = load_settings(os.environ)
+    context = catalog.load(name, settings)
+    if not isinstance(context, Context):
+        raise CommandError(Exit.USAGE, f"{name} is a service: its database is not made from EVENTS")
+    partitions = read_topology(settings.streams_file).partitions
 
-    async def run() -> int:
+    async def run() -> Rebuilt:
         async with connection.connected("rebuild") as broker:
-            return await make_anew(name, settings=settings, broker=broker, force=force)
+            return await make_anew(context, broker, settings.data_dir, partitions=partitions, force=force)
 
-    return anyio.run(run)
+    rebuilt = anyio.run(run)
+    if json:
+        show_json({**rebuilt._asdict(), "set_aside": rebuilt.set_aside and str(rebuilt.set_aside)})
+        return
+    show_lines(
+        [
+            f"{name}.db holds {rebuilt.events} events of {rebuilt.aggregates} aggregates, "
+            f"{rebuilt.inbox} messages it has decided and {rebuilt.effects} calls to make",
+            *([f"the old one is {rebuilt.set_aside}"] if rebuilt.set_aside else []),
+        ]
+    )

@@ -23,6 +23,7 @@ ITEMS_AT_MOST: Final = 1000
 STREAM_NOT_FOUND: Final = 10059
 
 _STEP = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]{1,4})\]")
+_UNKNOWN = re.compile(r"unknown field `([^`]+)`")
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*|\[[0-9]{1,4}\])*")
 
 
@@ -78,8 +79,16 @@ def compose(command: type[Struct], words: Iterable[str]) -> bytes:
     try:
         message = msgspec.convert(given, command, strict=False)
     except msgspec.ValidationError as error:
-        raise ComposeError(f"{command.__name__}: {error}") from error
+        raise ComposeError(f"{command.__name__}: {error}{_meant(command, str(error))}") from error
     return json.dumps(_picked(given, msgspec.to_builtins(message), ""), separators=(",", ":")).encode()
+
+
+def _meant(command: type[Struct], problem: str) -> str:
+    unknown = _UNKNOWN.search(problem)
+    if unknown is None:
+        return ""
+    _, parts = msgspec.json.schema_components((command,))
+    return did_you_mean(unknown[1], {name for part in parts.values() for name in part.get("properties", {})})
 
 
 def _put(given: dict[str, Any], path: str, value: str) -> None:

@@ -14,6 +14,7 @@ from shared.messages import (
     CORRELATION_ID,
     MSG_ID,
     TIMER_ID,
+    MalformedKeyError,
     check_key,
     parse_subject,
 )
@@ -133,7 +134,8 @@ async def read_saga(broker: Broker, order: str, *, everything: bool = False) -> 
         first = min((message.sequence for message in found if message.stream == "EVENTS"), default=1)
         async for stored in broker.read("EVENTS", "evt.>", first=first):
             if stored.headers.get(CORRELATION_ID) == key and not stored.subject.endswith(f".{key}"):
-                found.append(message_of("EVENTS", stored))
+                with suppress(MalformedKeyError):  # Somebody else may have written what no context would.
+                    found.append(message_of("EVENTS", stored))
     return found
 
 

@@ -25,6 +25,10 @@ class Replenish(Struct, frozen=True, kw_only=True):
     quantity: Quantity
 
 
+class Cancel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    reason: str
+
+
 ORDERING = Context(name="ordering", deciders=(), accepts=(PlaceOrder, Replenish))
 BANK = Service(name="bank", version="1.0.0", description="", open=lambda _: nullcontext({}))
 CONTEXTS: Mapping[str, Context | Service] = {"ordering": ORDERING, "bank": BANK}
@@ -78,6 +82,11 @@ def test_what_was_not_said_is_not_sent() -> None:
 def test_a_mistake_is_told_with_its_place(words: tuple[str, ...], mended: str) -> None:
     with pytest.raises(ComposeError, match=mended):
         compose(Replenish, words)
+
+
+def test_a_field_that_the_command_forbids_is_answered_with_what_was_meant() -> None:
+    with pytest.raises(ComposeError, match=r"unknown field `reasn` \(did you mean 'reason'\?\)"):
+        compose(Cancel, ("reasn=late",))
 
 
 def test_a_command_is_found_by_its_context_and_name() -> None:
