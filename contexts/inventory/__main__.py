@@ -1,0 +1,5 @@
+"""`python -m contexts.inventory` is `chorus worker inventory`."""
+
+from shared.cli import main
+
+main(["worker", "inventory"])

@@ -1,0 +1,41 @@
+"""What inventory can be asked by a client."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, Struct
+
+from shared.kernel import Money, Quantity, Sku, Text
+from shared.messages import FROM_SUBJECT
+
+ON_HAND_AT_MOST = 10**9
+"""No shelf holds more units of one sku."""
+
+Identity: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200)]
+
+Refusal: TypeAlias = Literal["registered_otherwise", "id_known_otherwise", "too_many_units", "not_enough_stock"]
+"""Why what is on the shelves stays as it is."""
+
+
+class RegisterStockItem(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Have an article, at this price."""
+
+    sku: Annotated[Sku, FROM_SUBJECT] = Sku("")
+    name: Text
+    unit_price: Money
+
+
+class ReplenishStock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Count a delivery in, once per `delivery_id`."""
+
+    sku: Annotated[Sku, FROM_SUBJECT] = Sku("")
+    quantity: Quantity
+    delivery_id: Identity
+
+
+class AdjustStock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Correct the count by `delta`; with an `adjustment_id` once, without one as often as it is sent."""
+
+    sku: Annotated[Sku, FROM_SUBJECT] = Sku("")
+    delta: Annotated[int, Meta(ge=-ON_HAND_AT_MOST, le=ON_HAND_AT_MOST)]
+    reason: Text
+    adjustment_id: Identity | None = None

@@ -1,0 +1,94 @@
+"""What inventory tells the world: what is on the shelves, and which order it is for."""
+
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from shared.kernel import Money, OrderId, Sku, SkuQuantity
+
+ReleaseReason: TypeAlias = Literal["customer", "payment_failed", "out_of_stock", "expired", "shipment_failed"]
+"""Why goods are not for an order after all."""
+
+
+class StockItemRegistered(Struct, frozen=True, kw_only=True):
+    """There is such an article, at this price."""
+
+    sku: Sku
+    name: str
+    unit_price: Money
+
+
+class StockReplenished(Struct, frozen=True, kw_only=True):
+    """A delivery was counted in: said once for each `delivery_id`."""
+
+    sku: Sku
+    quantity: int
+    delivery_id: str
+
+
+class StockAdjusted(Struct, frozen=True, kw_only=True):
+    """The count was corrected by `delta`."""
+
+    sku: Sku
+    delta: int
+    reason: str
+    adjustment_id: str | None = None
+
+
+class StockLevelChanged(Struct, frozen=True, kw_only=True):
+    """This much is on hand, and so much of it is promised: 0 <= reserved <= on_hand, the rest is available."""
+
+    sku: Sku
+    on_hand: int
+    reserved: int
+    available: int
+
+
+class Shortage(Struct, frozen=True, kw_only=True):
+    """What was wanted of one article, and what there was."""
+
+    sku: Sku
+    requested: int
+    available: int
+
+
+class InventoryReserved(Struct, frozen=True, kw_only=True):
+    """All lines of the order are promised to it, each sku once."""
+
+    order_id: OrderId
+    lines: tuple[SkuQuantity, ...]
+
+
+class InventoryRejected(Struct, frozen=True, kw_only=True):
+    """No line of the order is promised, because these articles are short."""
+
+    order_id: OrderId
+    shortages: tuple[Shortage, ...]
+
+
+class InventoryReleased(Struct, frozen=True, kw_only=True):
+    """These lines are for others again; none, when nothing was held, and then nothing ever will be."""
+
+    order_id: OrderId
+    lines: tuple[SkuQuantity, ...]
+    reason: ReleaseReason
+
+
+class StockCommitted(Struct, frozen=True, kw_only=True):
+    """These lines have left with the carrier."""
+
+    order_id: OrderId
+    lines: tuple[SkuQuantity, ...]
+
+
+class StockWrittenOff(Struct, frozen=True, kw_only=True):
+    """These lines are lost, whether they were counted as committed before or not."""
+
+    order_id: OrderId
+    lines: tuple[SkuQuantity, ...]
+
+
+StockEvent: TypeAlias = StockItemRegistered | StockReplenished | StockAdjusted | StockLevelChanged
+ReservationEvent: TypeAlias = (
+    InventoryReserved | InventoryRejected | InventoryReleased | StockCommitted | StockWrittenOff
+)

@@ -1,0 +1,249 @@
+"""Whether an order stands, is confirmed, or is cancelled: the judge of every race until the confirmation.
+
+Pure: no I/O, clock, randomness or logging. Asking twice gives the answer once. From the confirmation to the dispatch
+shipping is the judge: a cancellation then waits for what it says.
+"""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import TypeAlias, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from contexts.ordering.commands import CancelOrder, PlaceOrder, Refusal
+from contexts.ordering.events import (
+    CancellationReason,
+    DeliveryRecorded,
+    OrderCancellationRejected,
+    OrderCancellationRequested,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderEvent,
+    OrderPlaced,
+    ShipmentRecorded,
+    Status,
+)
+from shared.context import Detail, Rejected
+from shared.kernel import MINOR_UNITS_AT_MOST, QUANTITY_AT_MOST, Money, OrderId, PaymentId
+
+
+class ConfirmOrder(Struct, frozen=True, kw_only=True):
+    """The money is in."""
+
+    order_id: OrderId
+    payment_id: PaymentId
+
+
+class CancelPendingOrder(Struct, frozen=True, kw_only=True):
+    """The order lacks its goods or its money."""
+
+    order_id: OrderId
+    reason: CancellationReason
+
+
+class ExpireOrder(Struct, frozen=True, kw_only=True):
+    """The deadline of the order has passed."""
+
+    order_id: OrderId
+
+
+class FinishCancellation(Struct, frozen=True, kw_only=True):
+    """Shipping has stopped the parcel: the customer may have the order cancelled."""
+
+    order_id: OrderId
+
+
+class CancelUndeliverableOrder(Struct, frozen=True, kw_only=True):
+    """The parcel does not reach the customer."""
+
+    order_id: OrderId
+
+
+class RecordShipment(Struct, frozen=True, kw_only=True):
+    """The parcel is with the carrier, too late to cancel."""
+
+    order_id: OrderId
+    tracking_no: str
+    carrier: str
+
+
+class RecordDelivery(Struct, frozen=True, kw_only=True):
+    """The parcel is with the customer; may come before the news that it was sent."""
+
+    order_id: OrderId
+    tracking_no: str
+
+
+OrderCommand: TypeAlias = (
+    PlaceOrder
+    | CancelOrder
+    | ConfirmOrder
+    | CancelPendingOrder
+    | ExpireOrder
+    | FinishCancellation
+    | CancelUndeliverableOrder
+    | RecordShipment
+    | RecordDelivery
+)
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """One order; `cancellation_reason` is why the customer wanted a confirmed one cancelled."""
+
+    status: Status = "UNKNOWN"
+    placed: OrderPlaced | None = None
+    cancellation_reason: str = ""
+    cancellation_refused: bool = False
+
+
+def decide(
+    command: OrderCommand, order: Order, *, order_deadline: timedelta, currency: str
+) -> tuple[OrderEvent | Rejected, ...]:
+    """What comes of the command: nothing when it was answered before, or when the order is past it."""
+    match command:
+        case PlaceOrder():
+            return _place(command, order, order_deadline, currency)
+        case CancelOrder():
+            return _cancel(command, order)
+        case ConfirmOrder() if order.status == "PENDING":
+            address = _placed(order).address
+            return (OrderConfirmed(order_id=command.order_id, payment_id=command.payment_id, address=address),)
+        case CancelPendingOrder() if order.status == "PENDING":
+            return (_cancelled(order, command.reason),)
+        case ExpireOrder() if order.status == "PENDING":
+            return (_cancelled(order, "expired"),)
+        case FinishCancellation() if order.status == "CANCELLING":
+            return (_cancelled(order, "customer"),)
+        case CancelUndeliverableOrder() if order.status in ("CONFIRMED", "CANCELLING", "SHIPPED"):
+            return (_cancelled(order, "shipment_failed"),)
+        case RecordShipment() if order.status in ("CONFIRMED", "CANCELLING"):
+            shipped = ShipmentRecorded(
+                order_id=command.order_id, tracking_no=command.tracking_no, carrier=command.carrier
+            )
+            return (shipped, *_too_late_to_cancel(order, "SHIPPED"))
+        case RecordDelivery() if order.status in ("CONFIRMED", "CANCELLING", "SHIPPED"):
+            delivered = DeliveryRecorded(order_id=command.order_id, tracking_no=command.tracking_no)
+            return (delivered, *_too_late_to_cancel(order, "DELIVERED"))
+        case (
+            ConfirmOrder()
+            | CancelPendingOrder()
+            | ExpireOrder()
+            | FinishCancellation()
+            | CancelUndeliverableOrder()
+            | RecordShipment()
+            | RecordDelivery()
+        ):
+            return ()
+        case _:
+            assert_never(command)
+
+
+def evolve(order: Order, event: OrderEvent) -> Order:
+    """The order after one of its events."""
+    match event:
+        case OrderPlaced():
+            assert order.placed is None
+            return Order(status="PENDING", placed=event)
+        case OrderConfirmed():
+            assert order.status == "PENDING", order.status
+            return replace(order, status="CONFIRMED")
+        case OrderCancellationRequested():
+            assert order.status == "CONFIRMED", order.status
+            return replace(order, status="CANCELLING", cancellation_reason=event.reason)
+        case OrderCancellationRejected():
+            assert order.status == event.state, order.status
+            return replace(order, cancellation_refused=True)
+        case OrderCancelled():
+            assert order.status == event.from_state, order.status
+            return replace(order, status="CANCELLED")
+        case ShipmentRecorded():
+            assert order.status in ("CONFIRMED", "CANCELLING"), order.status
+            return replace(order, status="SHIPPED")
+        case DeliveryRecorded():
+            assert order.status in ("CONFIRMED", "CANCELLING", "SHIPPED"), order.status
+            return replace(order, status="DELIVERED")
+        case _:
+            assert_never(event)
+
+
+def _place(
+    command: PlaceOrder, order: Order, order_deadline: timedelta, currency: str
+) -> tuple[OrderPlaced | Rejected, ...]:
+    if order.placed is None:
+        return (_refused(command, currency) or _placement(command, command.asked_at + order_deadline),)
+    if _placement(command, order.placed.expires_at) == order.placed:
+        return ()
+    return (_rejected("order_already_placed", ("$", f"{command.order_id} is another order; use a new id")),)
+
+
+def _placement(command: PlaceOrder, expires_at: datetime) -> OrderPlaced:
+    return OrderPlaced(
+        order_id=command.order_id,
+        customer_id=command.customer_id,
+        email=command.email,
+        lines=command.lines,
+        total=Money(amount_minor=_total_minor(command), currency=command.lines[0].unit_price.currency),
+        address=command.address,
+        method_token=command.method_token,
+        allow_backorder=command.allow_backorder,
+        expires_at=expires_at,
+    )
+
+
+def _total_minor(command: PlaceOrder) -> int:
+    return sum(line.quantity * line.unit_price.amount_minor for line in command.lines)
+
+
+def _refused(command: PlaceOrder, currency: str) -> Rejected | None:
+    foreign = [
+        (f"$.lines[{number}].unit_price.currency", f"the shop charges in {currency}")
+        for number, line in enumerate(command.lines)
+        if line.unit_price.currency != currency
+    ]
+    if foreign:
+        return _rejected("wrong_currency", *foreign)
+    units: Counter[str] = Counter()
+    for number, line in enumerate(command.lines):
+        units[line.sku] += line.quantity
+        if units[line.sku] > QUANTITY_AT_MOST:
+            problem = f"an order has at most {QUANTITY_AT_MOST} units of one sku"
+            return _rejected("too_many_units", (f"$.lines[{number}].quantity", problem))
+    if _total_minor(command) > MINOR_UNITS_AT_MOST:
+        return _rejected("total_too_large", ("$.lines", f"they come to more than {MINOR_UNITS_AT_MOST} minor units"))
+    return None
+
+
+def _rejected(reason: Refusal, *problems: tuple[str, str]) -> Rejected:
+    return Rejected(reason=reason, details=tuple(Detail(path=path, message=problem) for path, problem in problems))
+
+
+def _cancel(command: CancelOrder, order: Order) -> tuple[OrderEvent, ...]:
+    match order.status:
+        case "PENDING":
+            return (_cancelled(order, "customer"),)
+        case "CONFIRMED":
+            return (OrderCancellationRequested(order_id=command.order_id, reason=command.reason),)
+        case "UNKNOWN" | "SHIPPED" | "DELIVERED" if not order.cancellation_refused:
+            rejected = OrderCancellationRejected(order_id=command.order_id, reason=command.reason, state=order.status)
+            return (rejected,)
+        case _:
+            return ()
+
+
+def _too_late_to_cancel(order: Order, status: Status) -> tuple[OrderCancellationRejected, ...]:
+    """The answer to a cancellation that was waiting for shipping, if one was."""
+    if order.status != "CANCELLING":
+        return ()
+    reason = order.cancellation_reason
+    return (OrderCancellationRejected(order_id=_placed(order).order_id, reason=reason, state=status),)
+
+
+def _cancelled(order: Order, reason: CancellationReason) -> OrderCancelled:
+    placed = _placed(order)
+    return OrderCancelled(order_id=placed.order_id, reason=reason, from_state=order.status, lines=placed.lines)
+
+
+def _placed(order: Order) -> OrderPlaced:
+    assert order.placed is not None, order.status
+    return order.placed

@@ -1,0 +1,89 @@
+"""Ordering's reactions: the whole table stands at the foot."""
+
+from contexts.ordering.decider import (
+    CancelPendingOrder,
+    CancelUndeliverableOrder,
+    ConfirmOrder,
+    ExpireOrder,
+    FinishCancellation,
+    RecordDelivery,
+    RecordShipment,
+)
+from contexts.ordering.events import OrderPlaced
+from contexts.ordering.upstream import (
+    InventoryRejected,
+    InventoryReleased,
+    OrderDelivered,
+    OrderShipped,
+    PaymentFailed,
+    PaymentSucceeded,
+    ShipmentCancelled,
+    ShipmentFailed,
+)
+from shared.context import Policy, Timer
+
+
+def whenever_payment_succeeded_confirm_the_order(event: PaymentSucceeded) -> list[ConfirmOrder]:
+    """P14."""
+    return [ConfirmOrder(order_id=event.order_id, payment_id=event.payment_id)]
+
+
+def whenever_order_shipped_record_it(event: OrderShipped) -> list[RecordShipment]:
+    """P18 and P28."""
+    return [RecordShipment(order_id=event.order_id, tracking_no=event.tracking_no, carrier=event.carrier)]
+
+
+def whenever_order_delivered_record_it(event: OrderDelivered) -> list[RecordDelivery]:
+    """P18."""
+    return [RecordDelivery(order_id=event.order_id, tracking_no=event.tracking_no)]
+
+
+def whenever_payment_failed_cancel_the_order(event: PaymentFailed) -> list[CancelPendingOrder]:
+    """P21. Compensates the placement, as does the release that the same failure leads to."""
+    return [CancelPendingOrder(order_id=event.order_id, reason="payment_failed")]
+
+
+def whenever_inventory_released_cancel_the_order(event: InventoryReleased) -> list[CancelPendingOrder]:
+    """P21. Compensates the placement; a release that follows from a cancellation finds nothing left to cancel."""
+    return [CancelPendingOrder(order_id=event.order_id, reason=event.reason)]
+
+
+def whenever_inventory_rejected_cancel_the_order(event: InventoryRejected) -> list[CancelPendingOrder]:
+    """P22. Compensates the placement."""
+    return [CancelPendingOrder(order_id=event.order_id, reason="out_of_stock")]
+
+
+def whenever_shipment_cancelled_finish_the_cancellation(event: ShipmentCancelled) -> list[FinishCancellation]:
+    """P27. Compensates whenever_payment_succeeded_confirm_the_order."""
+    return [FinishCancellation(order_id=event.order_id)]
+
+
+def whenever_shipment_failed_cancel_the_order(event: ShipmentFailed) -> list[CancelUndeliverableOrder]:
+    """P32. Compensates whenever_payment_succeeded_confirm_the_order."""
+    return [CancelUndeliverableOrder(order_id=event.order_id)]
+
+
+def whenever_the_deadline_of_an_order_passes_expire_it(event: OrderPlaced) -> list[ExpireOrder]:
+    """P29. Compensates the placement."""
+    return [ExpireOrder(order_id=event.order_id)]
+
+
+POLICIES: tuple[Policy, ...] = (
+    Policy(PaymentSucceeded, whenever_payment_succeeded_confirm_the_order),
+    Policy(OrderShipped, whenever_order_shipped_record_it),
+    Policy(OrderDelivered, whenever_order_delivered_record_it),
+    Policy(PaymentFailed, whenever_payment_failed_cancel_the_order),
+    Policy(InventoryReleased, whenever_inventory_released_cancel_the_order),
+    Policy(InventoryRejected, whenever_inventory_rejected_cancel_the_order),
+    Policy(ShipmentCancelled, whenever_shipment_cancelled_finish_the_cancellation),
+    Policy(ShipmentFailed, whenever_shipment_failed_cancel_the_order),
+)
+
+TIMERS: tuple[Timer, ...] = (
+    Timer(
+        name="OrderDeadline",
+        armed_by=OrderPlaced,
+        at=lambda placed: placed.expires_at,
+        whenever_due=whenever_the_deadline_of_an_order_passes_expire_it,
+    ),
+)

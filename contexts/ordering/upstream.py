@@ -1,0 +1,77 @@
+"""What ordering reads of others, and of that only what it needs."""
+
+from typing import ClassVar
+
+from msgspec import Struct
+
+from contexts.ordering.events import CancellationReason
+from shared.kernel import OrderId, PaymentId
+
+
+class PaymentSucceeded(Struct, frozen=True, kw_only=True):
+    """The money for an order is ours."""
+
+    context: ClassVar[str] = "payments"
+
+    order_id: OrderId
+    payment_id: PaymentId
+
+
+class PaymentFailed(Struct, frozen=True, kw_only=True):
+    """The money for an order was refused."""
+
+    context: ClassVar[str] = "payments"
+
+    order_id: OrderId
+
+
+class InventoryRejected(Struct, frozen=True, kw_only=True):
+    """The goods of an order are not there."""
+
+    context: ClassVar[str] = "inventory"
+
+    order_id: OrderId
+
+
+class InventoryReleased(Struct, frozen=True, kw_only=True):
+    """The goods of an order are no longer held for it."""
+
+    context: ClassVar[str] = "inventory"
+
+    order_id: OrderId
+    reason: CancellationReason
+
+
+class OrderShipped(Struct, frozen=True, kw_only=True):
+    """The parcel is with the carrier."""
+
+    context: ClassVar[str] = "shipping"
+
+    order_id: OrderId
+    tracking_no: str
+    carrier: str
+
+
+class OrderDelivered(Struct, frozen=True, kw_only=True):
+    """The parcel is with the customer."""
+
+    context: ClassVar[str] = "shipping"
+
+    order_id: OrderId
+    tracking_no: str
+
+
+class ShipmentCancelled(Struct, frozen=True, kw_only=True):
+    """The parcel stays here, and will not be sent."""
+
+    context: ClassVar[str] = "shipping"
+
+    order_id: OrderId
+
+
+class ShipmentFailed(Struct, frozen=True, kw_only=True):
+    """The parcel does not reach the customer."""
+
+    context: ClassVar[str] = "shipping"
+
+    order_id: OrderId

@@ -1,0 +1,25 @@
+"""Ordering as one value."""
+
+from functools import partial
+from typing import get_args
+
+from contexts.ordering.commands import CancelOrder, PlaceOrder
+from contexts.ordering.decider import Order, OrderCommand, decide, evolve
+from contexts.ordering.events import OrderEvent
+from contexts.ordering.policies import POLICIES, TIMERS
+from shared.context import Aggregate, Context, Decider
+from shared.settings import Settings
+
+ORDER = Aggregate(name="order", key="order_id", state=Order, events=get_args(OrderEvent), evolve=evolve)
+
+
+def context(settings: Settings) -> Context:
+    """The context, with the deadline and the currency of this shop."""
+    judge = partial(decide, order_deadline=settings.order_deadline, currency=settings.currency)
+    return Context(
+        name="ordering",
+        deciders=(Decider(aggregate=ORDER, commands=get_args(OrderCommand), decide=judge),),
+        accepts=(PlaceOrder, CancelOrder),
+        policies=POLICIES,
+        timers=TIMERS,
+    )

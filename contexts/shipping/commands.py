@@ -1,0 +1,34 @@
+"""What shipping can be asked by a client: the carrier reports what became of a parcel."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Struct
+
+from shared.kernel import OrderId, Text
+from shared.messages import FROM_SUBJECT
+
+Refusal: TypeAlias = Literal[
+    "not_dispatched", "other_tracking_no", "already_delivered", "already_lost", "already_returned"
+]
+"""Why a report is not believed."""
+
+
+class ReportDelivered(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The parcel is with the customer."""
+
+    order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
+    tracking_no: Text
+
+
+class ReportLost(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The carrier has lost the parcel."""
+
+    order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
+    tracking_no: Text
+
+
+class ReportReturned(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The parcel could not be delivered, and is here again."""
+
+    order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
+    tracking_no: Text

@@ -1,0 +1,184 @@
+"""Whether the parcel of an order goes to the carrier, and what became of it: the judge from the confirmation on.
+
+Pure: no I/O, clock, randomness or logging. Asking twice gives the answer once. Once the carrier is asked to take the
+parcel nothing cancels it; a cancellation that comes before, even first of all, forbids it for ever.
+"""
+
+from datetime import datetime, timedelta
+from typing import Literal, TypeAlias, assert_never, get_args
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from contexts.shipping.commands import Refusal, ReportDelivered, ReportLost, ReportReturned
+from contexts.shipping.events import (
+    CancellationReason,
+    CarrierRefusal,
+    DeliveryScheduled,
+    DispatchRequested,
+    OrderDelivered,
+    OrderShipped,
+    Requirement,
+    ShipmentCancelled,
+    ShipmentEvent,
+    ShipmentFailed,
+    ShipmentRequirementMet,
+)
+from shared.context import Detail, Rejected
+from shared.kernel import Address, OrderId
+
+
+class MeetRequirement(Struct, frozen=True, kw_only=True):
+    """One of the three facts that a parcel needs; the confirmation also says where it goes."""
+
+    order_id: OrderId
+    requirement: Requirement
+    met_at: datetime
+    address: Address | None = None
+
+
+class Dispatch(Struct, frozen=True, kw_only=True):
+    """It is time to hand the parcel over."""
+
+    order_id: OrderId
+
+
+class CancelShipment(Struct, frozen=True, kw_only=True):
+    """The parcel is not to go, if there is still time."""
+
+    order_id: OrderId
+    reason: CancellationReason
+
+
+class RecordDispatched(Struct, frozen=True, kw_only=True):
+    """The carrier has taken the parcel."""
+
+    order_id: OrderId
+    tracking_no: str
+    carrier: str
+
+
+class RecordDispatchRefused(Struct, frozen=True, kw_only=True):
+    """The carrier does not take the parcel."""
+
+    order_id: OrderId
+    reason: CarrierRefusal
+
+
+Report: TypeAlias = ReportDelivered | ReportLost | ReportReturned
+ShipmentCommand: TypeAlias = (
+    MeetRequirement | Dispatch | CancelShipment | RecordDispatched | RecordDispatchRefused | Report
+)
+
+End: TypeAlias = Literal["delivered", "lost", "returned"]
+Status: TypeAlias = Literal["WAITING", "READY", "DISPATCHING", "DISPATCHED", "DELIVERED", "FAILED", "CANCELLED"]
+
+REQUIREMENTS = len(get_args(Requirement))
+ALREADY: dict[End, Refusal] = {
+    "delivered": "already_delivered",
+    "lost": "already_lost",
+    "returned": "already_returned",
+}
+
+
+class Shipment(Struct, frozen=True, kw_only=True):
+    """The parcel of one order; `end` is what became of it once it was dispatched."""
+
+    status: Status = "WAITING"
+    met: tuple[Requirement, ...] = ()
+    address: Address | None = None
+    tracking_no: str | None = None
+    end: End | None = None
+
+
+def decide(
+    command: ShipmentCommand, shipment: Shipment, *, dispatch_delay: timedelta
+) -> tuple[ShipmentEvent | Rejected, ...]:
+    """What comes of the command: nothing when it was answered before, or when the parcel is past it."""
+    match command:
+        case MeetRequirement() if shipment.status == "WAITING" and command.requirement not in shipment.met:
+            return _meet(command, shipment, dispatch_delay)
+        case Dispatch() if shipment.status == "READY":
+            assert shipment.address is not None
+            return (DispatchRequested(order_id=command.order_id, address=shipment.address),)
+        case CancelShipment() if shipment.status in ("WAITING", "READY"):
+            return (ShipmentCancelled(order_id=command.order_id, reason=command.reason),)
+        case RecordDispatched() if shipment.status == "DISPATCHING":
+            shipped = OrderShipped(order_id=command.order_id, tracking_no=command.tracking_no, carrier=command.carrier)
+            return (shipped,)
+        case RecordDispatchRefused() if shipment.status == "DISPATCHING":
+            return (ShipmentFailed(order_id=command.order_id, stage="before_dispatch", reason=command.reason),)
+        case ReportDelivered():
+            delivered = OrderDelivered(order_id=command.order_id, tracking_no=command.tracking_no)
+            return _end(command, shipment, "delivered", delivered)
+        case ReportLost():
+            lost = ShipmentFailed(order_id=command.order_id, stage="lost", reason="lost_by_carrier")
+            return _end(command, shipment, "lost", lost)
+        case ReportReturned():
+            returned = ShipmentFailed(order_id=command.order_id, stage="returned", reason="returned_to_sender")
+            return _end(command, shipment, "returned", returned)
+        case MeetRequirement() | Dispatch() | CancelShipment() | RecordDispatched() | RecordDispatchRefused():
+            return ()
+        case _:
+            assert_never(command)
+
+
+def evolve(shipment: Shipment, event: ShipmentEvent) -> Shipment:
+    """The shipment after one of its events."""
+    match event:
+        case ShipmentRequirementMet():
+            assert shipment.status == "WAITING", shipment.status
+            address = event.address or shipment.address
+            return replace(shipment, met=(*shipment.met, event.requirement), address=address)
+        case DeliveryScheduled():
+            assert shipment.status == "WAITING", shipment.status
+            return replace(shipment, status="READY", met=get_args(Requirement), address=event.address)
+        case DispatchRequested():
+            assert shipment.status == "READY", shipment.status
+            return replace(shipment, status="DISPATCHING")
+        case OrderShipped():
+            assert shipment.status == "DISPATCHING", shipment.status
+            return replace(shipment, status="DISPATCHED", tracking_no=event.tracking_no)
+        case ShipmentCancelled():
+            assert shipment.status in ("WAITING", "READY"), shipment.status
+            return replace(shipment, status="CANCELLED")
+        case ShipmentFailed():
+            assert shipment.status in ("DISPATCHING", "DISPATCHED"), shipment.status
+            end = None if event.stage == "before_dispatch" else event.stage
+            return replace(shipment, status="FAILED", end=end)
+        case OrderDelivered():
+            assert shipment.status == "DISPATCHED", shipment.status
+            return replace(shipment, status="DELIVERED", end="delivered")
+        case _:
+            assert_never(event)
+
+
+def _meet(command: MeetRequirement, shipment: Shipment, dispatch_delay: timedelta) -> tuple[ShipmentEvent, ...]:
+    address = command.address or shipment.address
+    if len(shipment.met) + 1 < REQUIREMENTS:
+        met = ShipmentRequirementMet(
+            order_id=command.order_id, requirement=command.requirement, address=command.address
+        )
+        return (met,)
+    assert address is not None, "the confirmation has one"
+    dispatch_at = command.met_at + dispatch_delay
+    scheduled = DeliveryScheduled(order_id=command.order_id, dispatch_at=dispatch_at, address=address)
+    if dispatch_delay:
+        return (scheduled,)
+    return (scheduled, DispatchRequested(order_id=command.order_id, address=address))
+
+
+def _end(
+    command: Report, shipment: Shipment, end: End, event: OrderDelivered | ShipmentFailed
+) -> tuple[ShipmentEvent | Rejected, ...]:
+    if shipment.tracking_no is None:
+        return (_rejected("not_dispatched", "$", "the carrier has no parcel of this order"),)
+    if shipment.tracking_no != command.tracking_no:
+        return (_rejected("other_tracking_no", "$.tracking_no", "the parcel of this order has another one"),)
+    if shipment.end is None:
+        return (event,)
+    return () if shipment.end == end else (_rejected(ALREADY[shipment.end], "$", f"the parcel was {shipment.end}"),)
+
+
+def _rejected(reason: Refusal, path: str, problem: str) -> Rejected:
+    return Rejected(reason=reason, details=(Detail(path=path, message=problem),))

@@ -1,0 +1,82 @@
+"""What shipping tells the world: a parcel may go, went, arrived, or did not."""
+
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from shared.kernel import Address, OrderId
+
+Requirement: TypeAlias = Literal["reserved", "paid", "confirmed"]
+"""What an order needs before its parcel may go, in any order."""
+
+CancellationReason: TypeAlias = Literal["customer", "payment_failed", "out_of_stock", "expired", "shipment_failed"]
+FailureStage: TypeAlias = Literal["before_dispatch", "lost", "returned"]
+CarrierRefusal: TypeAlias = Literal["not_served"]
+"""Why a carrier does not take a parcel: it does not go to that address."""
+
+FailureReason: TypeAlias = CarrierRefusal | Literal["lost_by_carrier", "returned_to_sender"]
+
+
+class ShipmentRequirementMet(Struct, frozen=True, kw_only=True):
+    """One of the first two requirements is met; the third one schedules the delivery."""
+
+    order_id: OrderId
+    requirement: Requirement
+    address: Address | None = None
+
+
+class DeliveryScheduled(Struct, frozen=True, kw_only=True):
+    """All requirements are met: the parcel goes at `dispatch_at`, unless it is cancelled before."""
+
+    order_id: OrderId
+    dispatch_at: datetime
+    address: Address
+
+
+class DispatchRequested(Struct, frozen=True, kw_only=True):
+    """The parcel is being handed to the carrier: too late to cancel. Said once for an order."""
+
+    order_id: OrderId
+    address: Address
+
+
+class OrderShipped(Struct, frozen=True, kw_only=True):
+    """The parcel is with the carrier."""
+
+    order_id: OrderId
+    tracking_no: str
+    carrier: str
+
+
+class ShipmentCancelled(Struct, frozen=True, kw_only=True):
+    """No parcel goes to the carrier for this order, and none ever will."""
+
+    order_id: OrderId
+    reason: CancellationReason
+
+
+class ShipmentFailed(Struct, frozen=True, kw_only=True):
+    """The parcel does not reach the customer: it never left, it is lost, or it is here again."""
+
+    order_id: OrderId
+    stage: FailureStage
+    reason: FailureReason
+
+
+class OrderDelivered(Struct, frozen=True, kw_only=True):
+    """The parcel is with the customer."""
+
+    order_id: OrderId
+    tracking_no: str
+
+
+ShipmentEvent: TypeAlias = (
+    ShipmentRequirementMet
+    | DeliveryScheduled
+    | DispatchRequested
+    | OrderShipped
+    | ShipmentCancelled
+    | ShipmentFailed
+    | OrderDelivered
+)

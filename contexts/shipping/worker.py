@@ -1,0 +1,27 @@
+"""Shipping as one value."""
+
+from functools import partial
+from typing import get_args
+
+from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturned
+from contexts.shipping.decider import Shipment, ShipmentCommand, decide, evolve
+from contexts.shipping.effects import SimulatedCarrier, effects
+from contexts.shipping.events import ShipmentEvent
+from contexts.shipping.policies import POLICIES, timers
+from shared.context import Aggregate, Context, Decider
+from shared.settings import Settings
+
+SHIPMENT = Aggregate(name="shipment", key="order_id", state=Shipment, events=get_args(ShipmentEvent), evolve=evolve)
+
+
+def context(settings: Settings) -> Context:
+    """The context with a simulated carrier behind it."""
+    judge = partial(decide, dispatch_delay=settings.dispatch_delay)
+    return Context(
+        name="shipping",
+        deciders=(Decider(aggregate=SHIPMENT, commands=get_args(ShipmentCommand), decide=judge),),
+        accepts=(ReportDelivered, ReportLost, ReportReturned),
+        policies=POLICIES,
+        timers=timers(settings.dispatch_delay),
+        effects=effects(SimulatedCarrier(), settings.effect_timeout.total_seconds()),
+    )
