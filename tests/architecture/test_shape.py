@@ -25,7 +25,7 @@ FILE_NAMES = {
 }
 SHARED_LINES_AT_MOST = 250
 
-NOQA = re.compile(r"#\s?noqa(?!: [A-Z]+[0-9]+(?:, ?[A-Z]+[0-9]+)* - \w)")
+NOQA = re.compile(r"#\s?noqa(?!: [A-Z]+[0-9]+(?:, ?[A-Z]+[0-9]+)*\s+(?:- )?\w)")
 MACHINE_PATH = re.compile(r"/(?:work|root|opt/wheels|home/\w+|Users/\w+)/")
 REGISTRY_HOST = re.compile(r"(?:pypi|pythonhosted|npmjs|proxy\.golang|sum\.golang|crates|maven|debian)\.(?:org|com|io)")
 
