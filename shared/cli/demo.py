@@ -5,7 +5,7 @@ import shlex
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +19,7 @@ from shared.cli.output import show, show_json, show_lines
 if TYPE_CHECKING:
     from anyio import CancelScope
 
-    from shared.ops.demo import End, Sent, Stage
+    from shared.ops.demo import Saga, Stage
 
 READY_WITHIN_S = 60.0
 INTERRUPTED = 130
@@ -122,28 +122,26 @@ async def _perform(stage: "Stage", as_json: bool) -> list[str]:
     if not as_json:
         show_lines([f"{len(stage.supervisor.pids)} workers are ready on {stage.url}", ""])
 
-    async def ended(end: "End") -> None:
-        roots = tree(await read_saga(stage.broker, end.saga.order))
-        if as_json:
-            documents.append({"order": end.saga.order, "title": end.saga.title, "tree": tree_as_json(roots)})
-        else:
-            mark = "✗" if end.wrong else "✓"
-            show(f"[bold]{mark} {end.saga.title}[/bold] ({end.saga.order})", draw(roots), "")
+    async def tell(saga: "Saga", wrong: list[str]) -> None:
+        roots = tree(await read_saga(stage.broker, saga.order))
+        documents.append({"order": saga.order, "title": saga.title, "ok": not wrong, "tree": tree_as_json(roots)})
+        if not as_json:
+            show(f"[bold]{'✗' if wrong else '✓'} {saga.title}[/bold] ({saga.order})", draw(roots), "")
 
-    ends = await play_all(stage, ended)
-    wrong = [f"{end.saga.order}: {problem}" for end in ends for problem in end.wrong]
+    wrong = await play_all(stage, tell)
     if as_json:
         show_json({"ok": not wrong, "wrong": wrong, "sagas": documents})
-    else:
-        right, took_s = sum(not end.wrong for end in ends), anyio.current_time() - began
-        show_lines([f"{right} of {len(ends)} orders ended as they must, in {took_s:.1f} s.", ""])
-        show_lines(_the_same_with_nats(stage.url, stage.sent))
+        return wrong
+    right = sum(document["ok"] for document in documents)
+    took_s = anyio.current_time() - began
+    show_lines([f"{right} of {len(documents)} orders ended as they must, in {took_s:.1f} s.", ""])
+    show_lines(_the_same_with_nats(stage))
     return wrong
 
 
-def _the_same_with_nats(url: str, sent: Iterable["Sent"]) -> list[str]:
-    nats = Connection(server=url)
-    placed = next(command for command in sent if ".PlaceOrder." in command.subject)
+def _the_same_with_nats(stage: "Stage") -> list[str]:
+    nats = Connection(server=stage.url)
+    placed = next(command for command in stage.sent if ".PlaceOrder." in command.subject)
     return [
         "The same with the nats CLI:",
         nats.nats("pub", "-J", placed.subject, placed.body.decode()),

@@ -5,27 +5,23 @@ is the supervisor's, which stops payments for the order that has to expire.
 """
 
 import json
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeAlias
 
 import anyio
 
 from shared.messages import command_subject
-from shared.ops.sending import follow
 from shared.ops.supervisor import Supervisor
-from shared.ops.timeline import Message, message_of
+from shared.ops.watched import Watched
 from shared.ports import Broker, Outgoing
 from shared.units import format_duration
 
 ORDER_DEADLINE = timedelta(seconds=3)
 DISPATCH_DELAY = timedelta(milliseconds=1500)
 BANK_SLOW = timedelta(milliseconds=700)
-ENDS_WITHIN_S = 20.0
-
 SETTINGS: Mapping[str, str] = {
     "CHORUS_ORDER_DEADLINE": format_duration(ORDER_DEADLINE),
     "CHORUS_DISPATCH_DELAY": format_duration(DISPATCH_DELAY),
@@ -45,37 +41,6 @@ class Sent:
 
     subject: str
     body: bytes
-
-
-class Watched:
-    """What has been heard of each key so far; one reader for all who wait."""
-
-    def __init__(self) -> None:
-        self._messages: dict[str, list[Message]] = {}
-        self._news = anyio.Event()
-
-    async def watch(self, broker: Broker) -> None:
-        """Read EVENTS until cancelled."""
-        async for arrived in follow(broker, "EVENTS", "evt.>", first=1):
-            for message in (message_of("EVENTS", stored) for stored in arrived):
-                self._messages.setdefault(message.key, []).append(message)
-            if arrived:
-                self._news.set()
-                self._news = anyio.Event()
-
-    def types(self, key: str) -> Counter[str]:
-        """How often each event was said under a key."""
-        return Counter(message.type for message in self._messages.get(key, []))
-
-    def find(self, key: str, event: str) -> Message:
-        """The first event of a type; it must have been waited for."""
-        return next(message for message in self._messages[key] if message.type == event)
-
-    async def until(self, key: str, *events: str) -> None:
-        """Wait until each of these was said under a key; raises TimeoutError after ENDS_WITHIN_S."""
-        with anyio.fail_after(ENDS_WITHIN_S):
-            while not set(events) <= self.types(key).keys():
-                await self._news.wait()
 
 
 class Stage:
@@ -128,15 +93,6 @@ class Saga:
     play: Play
     must: tuple[str, ...]
     never: tuple[str, ...]
-
-
-@dataclass(slots=True, kw_only=True)
-class End:
-    """How a saga came out: `wrong` is empty when it ended as it must."""
-
-    saga: Saga
-    took_s: float
-    wrong: list[str] = field(default_factory=list)
 
 
 async def ship_and_deliver(stage: Stage, saga: Saga) -> None:
@@ -239,36 +195,36 @@ LAST = Saga(
 """Played when the others no longer need payments."""
 
 
-async def play_all(stage: Stage, ended: Callable[[End], Awaitable[None]]) -> list[End]:
-    """Play every saga to its end; `ended` hears of each as it comes."""
-    ends: list[End] = []
+ACTS = (TOGETHER, (LAST,))
 
-    async def play(saga: Saga) -> None:
-        ends.append(await _play(stage, saga))
-        await ended(ends[-1])
 
-    async with anyio.create_task_group() as watching:
-        watching.start_soon(stage.watched.watch, stage.broker)
+async def play_all(stage: Stage, tell: Callable[[Saga, list[str]], Awaitable[None]]) -> list[str]:
+    """Play every saga to its end; `tell` hears of each in their order, with what went wrong. Returns all that did."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stage.watched.watch, stage.broker)
         await stage.fill_shelves()
-        async with anyio.create_task_group() as playing:
-            for saga in TOGETHER:
-                playing.start_soon(play, saga)
-        await play(LAST)
-        for end in ends:
-            end.wrong[:] = _wrong(end.saga, stage.watched.types(end.saga.order))
-        watching.cancel_scope.cancel()
-    return ends
+        for act in ACTS:
+            ended = {saga.order: anyio.Event() for saga in act}
+            for saga in act:
+                tasks.start_soon(_play, stage, saga, ended[saga.order])
+            for saga in act:
+                await ended[saga.order].wait()
+                await tell(saga, _wrong(stage, saga))
+        tasks.cancel_scope.cancel()
+    # Asked once more at the end: a late event may be one too many.
+    return [f"{saga.order}: {problem}" for act in ACTS for saga in act for problem in _wrong(stage, saga)]
 
 
-async def _play(stage: Stage, saga: Saga) -> End:
-    began = anyio.current_time()
-    with suppress(TimeoutError):  # What is missing then is said below.
+async def _play(stage: Stage, saga: Saga, ended: anyio.Event) -> None:
+    with suppress(TimeoutError):  # What is missing then will be said.
         await saga.play(stage, saga)
         await stage.watched.until(saga.order, *saga.must)
-    return End(saga=saga, took_s=anyio.current_time() - began, wrong=_wrong(saga, stage.watched.types(saga.order)))
+    await stage.watched.settled(saga.order)
+    ended.set()
 
 
-def _wrong(saga: Saga, said: Counter[str]) -> list[str]:
+def _wrong(stage: Stage, saga: Saga) -> list[str]:
+    said = stage.watched.types(saga.order)
     missing = [f"{event} is missing" for event in saga.must if not said[event]]
     doubled = [f"{event} was said {said[event]} times" for event in saga.must if said[event] > 1]
     return [*missing, *doubled, *(f"{event} was said" for event in saga.never if said[event])]
