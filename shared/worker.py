@@ -27,6 +27,7 @@ from shared.engine.reactions import COMMANDS, EVENTS, TIMERS, Reactions
 from shared.engine.reconcile import Reconciler
 from shared.engine.relay import Relay
 from shared.engine.store import Store
+from shared.engine.tenure import Tenure
 from shared.ops.streams_file import read_topology
 from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError
 from shared.settings import Settings
@@ -133,11 +134,7 @@ async def _decide(context: Context, broker: JetStream, settings: Settings, parti
 
     relay = Relay(broker, clock, wake=wake)
     effects = EffectRunner(reactions, broker, wake=wake)
-    loop = Loop(
-        reactions,
-        store,
-        broker,
-        clock,
+    tenure = Tenure(
         [
             Partition(
                 number,
@@ -151,17 +148,21 @@ async def _decide(context: Context, broker: JetStream, settings: Settings, parti
             )
             for number in numbers
         ],
+        store,
         relay,
         effects,
         Reconciler(store, broker, context.name, created),
-        batch_at_most=settings.batch_at_most,
+        clock,
+        of=topology.partitions,
+        wake=wake,
     )
+    loop = Loop(reactions, store, broker, clock, tenure, relay, effects, batch_at_most=settings.batch_at_most)
     try:
         async with anyio.create_task_group() as tasks:
             effects.start(tasks)
             tasks.start_soon(relay.run)
             tasks.start_soon(relay.retry_stuck)
-            tasks.start_soon(loop.tend)
+            tasks.start_soon(tenure.tend)
             tasks.start_soon(_beat, loop, notifier)
             tasks.start_soon(_watch, broker, loop)
             stop_api = await broker.serve(

@@ -12,8 +12,9 @@ import structlog
 from anyio.abc import TaskGroup
 
 from shared.context import Command, Effect, Event, UnknownOutcomeError
+from shared.engine.failpoints import reach
 from shared.engine.reactions import Input, Reactions
-from shared.engine.store import EffectRow
+from shared.engine.tables import EffectRow
 from shared.messages import NEVER
 from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError
 
@@ -140,7 +141,10 @@ class EffectRunner:
         try:
             async with self._places[name]:
                 with anyio.fail_after(effect.timeout_s):
-                    return await effect.call(event, call)
+                    reach("before-call")
+                    outcome = await effect.call(event, call)
+                    reach("after-call")
+                    return outcome
         except Exception as error:
             self.attempts[call.idempotency_key] = (call.attempt, f"{type(error).__name__}: {error}"[:500])
             _log.warning(

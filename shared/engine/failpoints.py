@@ -9,8 +9,8 @@ Place = Literal[
     "after-load",
     "inside-transaction",
     "after-commit",
-    "after-publish-before-ack",
-    "after-ack-before-mark",
+    "before-publish",
+    "after-ack",
     "before-call",
     "after-call",
 ]

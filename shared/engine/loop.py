@@ -13,18 +13,20 @@ from shared.adapters.sqlite import DatabaseBusyError
 from shared.engine.decisions import Decisions
 from shared.engine.effects import EffectRunner
 from shared.engine.failpoints import reach
-from shared.engine.partitions import NOWHERE, Partition, positions_of
+from shared.engine.partitions import NOWHERE
 from shared.engine.reactions import STREAMS_READ, Input, Reactions
-from shared.engine.reconcile import Reconciler
 from shared.engine.relay import Relay
-from shared.engine.store import EffectRow, FencedError, Move, NumberedRow, Position, Store, Transaction
+from shared.engine.store import Store
+from shared.engine.tables import EffectRow, Move, NumberedRow, Position
+from shared.engine.tenure import Tenure
+from shared.engine.transaction import FencedError, Transaction
 from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Clock
 
 MARKS_WAIT_S = 0.2
 """Without new messages, PubAcks are recorded this long after they came."""
 OTHERS_ROWS_POLL_S = 0.05
 """How often a process that shares its context looks for rows of its partitions that others wrote."""
-TEND_S = 0.1
+IDLE_S = 1.0
 BUSY_RETRY_S = 0.1
 BROKER_RETRY_S = 0.25
 
@@ -50,10 +52,9 @@ class Loop:
         store: Store,
         broker: Broker,
         clock: Clock,
-        partitions: Sequence[Partition],
+        tenure: Tenure,
         relay: Relay,
         effects: EffectRunner,
-        reconciler: Reconciler,
         *,
         batch_at_most: int,
     ) -> None:
@@ -66,13 +67,11 @@ class Loop:
         self._store = store
         self._broker = broker
         self._clock = clock
-        self._partitions = {partition.number: partition for partition in partitions}
+        self._tenure = tenure
+        self._partitions = tenure.partitions
         self._relay = relay
         self._effects = effects
-        self._reconciler = reconciler
         self._batch_at_most = batch_at_most
-        self._shared = len(partitions) < reactions.partitions
-        self._last_number = 0
         self._turn = 0
         self._woken = anyio.Event()
         self._stopping = False
@@ -92,42 +91,22 @@ class Loop:
             self.beat = self._clock.monotonic()
             self._woken = anyio.Event()
             try:
-                await self._attend()
-                inputs = await self.take()
+                await self._tenure.attend()
             except (BrokerUnavailableError, BrokerRefusedError) as error:
                 _log.warning("broker away", reason=str(error))
-                await self._pause(BROKER_RETRY_S)
-                continue
+                await self._clock.sleep(BROKER_RETRY_S)
+            inputs = await self.take()
             if inputs:
                 await self._batch(inputs)
             elif not self._woken.is_set():
                 await self._idle()
 
-    async def tend(self) -> None:
-        """Keep pins alive and pulls topped up, whatever the loop is doing."""
-        while True:
-            for partition in self._partitions.values():
-                try:
-                    await partition.tend()
-                except (BrokerUnavailableError, BrokerRefusedError) as error:
-                    _log.warning("broker away", reason=str(error))
-                if partition.wants_attention:
-                    self.wake()
-            await self._clock.sleep(TEND_S)
-
     async def finish(self) -> None:
         """After `run`: wait until what was committed is published, record the PubAcks, and hand the partitions over."""
-        while self._relay.backlog and not self._relay.stuck:
+        while self._relay.publishing:
             await self._clock.sleep(0.005)
         await self._record_marks()
-        for partition in self._partitions.values():
-            async with partition.lock:
-                await partition.let_go()
-
-    @property
-    def held(self) -> list[int]:
-        """The partitions this process holds."""
-        return [number for number, partition in self._partitions.items() if partition.held]
+        await self._tenure.begin_anew(self._partitions)
 
     async def take(self) -> list[Input]:
         """What has been delivered and what the outside has answered, up to a batch, in stream order per partition."""
@@ -152,7 +131,7 @@ class Loop:
         moves = self._moves(inputs)
         marks, self._relay.marks = self._relay.marks, []
         attempts, self._effects.attempts = self._effects.attempts, {}
-        held = self.held
+        held = self._tenure.held
         while True:
             try:
                 committed = await self._store.transact(
@@ -167,7 +146,8 @@ class Loop:
                 self._relay.marks = marks + self._relay.marks
                 self._effects.attempts = attempts | self._effects.attempts
                 self._effects.outcomes = [i for i in inputs if i.effect is not None] + self._effects.outcomes
-                await self._begin_anew(inputs, str(error))
+                _log.warning("fenced: another process decided these", inputs=len(inputs), reason=str(error))
+                await self._tenure.begin_anew({i.partition for i in inputs if i.delivery is not None})
                 return
         reach("after-commit")
         for stream, number, _, seq, message_id in moves:
@@ -206,18 +186,18 @@ class Loop:
         reach("inside-transaction")
         self.duplicates += decisions.duplicates
         others: list[NumberedRow] = []
-        if numbered and numbered[0].n != self._last_number + 1:
-            others = transaction.unpublished(held, after=self._last_number, before=numbered[0].n)
+        if numbered and numbered[0].n != self._tenure.last_number + 1:
+            others = transaction.unpublished(held, after=self._tenure.last_number, before=numbered[0].n)
         return Committed(
             [*others, *(entry for entry in numbered if entry.row.partition in held)],
             [_effect_row(entry) for entry in asked if entry.row.partition in held],
             decisions.undecided,
-            numbered[-1].n if numbered else self._last_number,
+            numbered[-1].n if numbered else self._tenure.last_number,
         )
 
     def publish(self, committed: Committed) -> None:
         """Hand the new rows to the relay and the new effects to the runner; neither is waited for."""
-        self._last_number = committed.last_number
+        self._tenure.last_number = committed.last_number
         self._relay.add(committed.rows)
         self._effects.add(committed.asked)
         for input_, reason in committed.undecided:
@@ -249,80 +229,17 @@ class Loop:
             moves[place] = move
         return list(moves.values())
 
-    async def _attend(self) -> None:
-        """Begin with partitions whose pin is new, and let go of those that were lost."""
-        for partition in self._partitions.values():
-            if not partition.wants_attention:
-                continue
-            async with partition.lock:
-                if partition.held and not partition.leading:
-                    self._drop(partition.number)
-                    await partition.let_go()
-                elif partition.leading:
-                    if not partition.held:
-                        await self._activate(partition)
-                    await partition.begin_reading()
-
-    async def _activate(self, partition: Partition) -> None:
-        """Take over what the partition's last holder left: positions, unpublished rows, effects without an outcome."""
-        if not await self._reconciler.check(partition.number, tuple(partition.readers)):
-            for other in self._partitions.values():
-                self._drop(other.number)
-                if other is not partition and other.held:
-                    async with other.lock:
-                        await other.let_go()
-        mine = [*self.held, partition.number]
-
-        def load(transaction: Transaction) -> tuple[dict[str, Position], list[NumberedRow], list[EffectRow], int]:
-            last = transaction.last_number()
-            rows = transaction.unpublished([partition.number])
-            rows += transaction.unpublished(self.held, after=self._last_number)
-            asked = transaction.asked(mine, limit=self._effects.room)
-            return positions_of(partition.number, transaction.positions()), rows, asked, last
-
-        partition.positions, rows, asked, self._last_number = await self._store.read(load)
-        partition.held = True
-        self._relay.add(rows)
-        self._effects.add(asked)
-        _log.info("partition held", partition=partition.number, unpublished=len(rows), effects=len(asked))
-
-    async def _begin_anew(self, inputs: Sequence[Input], reason: str) -> None:
-        """Another process decided these meanwhile: nothing of the batch stays, and its partitions start over."""
-        _log.warning("fenced", inputs=len(inputs), reason=reason)
-        for number in {input_.partition for input_ in inputs if input_.delivery is not None}:
-            partition = self._partitions[number]
-            async with partition.lock:
-                self._drop(number)
-                await partition.let_go()
-
-    def _drop(self, number: int) -> None:
-        self._relay.drop(number)
-        self._effects.drop(number)
-
     async def _idle(self) -> None:
         """Wait for work; meanwhile record PubAcks, and look for what other processes left for us."""
-        held = self.held
-        shares = bool(held) and (self._shared or len(held) < self._reactions.partitions)
-        if self._effects.overflowed or shares:
-            await self._fetch_from_others(held)
-        waiting_s = OTHERS_ROWS_POLL_S if shares else MARKS_WAIT_S if self._relay.marks else 1.0
+        shared = self._tenure.shared
+        if shared or self._effects.overflowed:
+            await self._tenure.fetch_from_others()
         marks = len(self._relay.marks)
-        with anyio.move_on_after(waiting_s):
+        with anyio.move_on_after(OTHERS_ROWS_POLL_S if shared else MARKS_WAIT_S if marks else IDLE_S):
             await self._woken.wait()
             return
-        if (marks and not shares) or self._effects.attempts:
+        if marks or self._effects.attempts:
             await self._record_marks()
-
-    async def _fetch_from_others(self, held: Sequence[int]) -> None:
-        def fetch(transaction: Transaction) -> tuple[list[NumberedRow], list[EffectRow], int]:
-            rows = transaction.unpublished(held, after=self._last_number)
-            asked = transaction.asked(held, after=self._effects.last, limit=self._effects.room)
-            return rows, asked, transaction.last_number()
-
-        rows, asked, self._last_number = await self._store.read(fetch)
-        self._effects.overflowed = False
-        self._relay.add(rows)
-        self._effects.add(asked)
 
     async def _record_marks(self) -> None:
         marks, self._relay.marks = self._relay.marks, []
@@ -333,10 +250,6 @@ class Loop:
             self._relay.marks = marks + self._relay.marks
             self._effects.attempts = attempts | self._effects.attempts
             _log.warning("database busy", reason=str(error))
-
-    async def _pause(self, seconds: float) -> None:
-        with anyio.move_on_after(seconds):
-            await self._woken.wait()
 
 
 def _record(

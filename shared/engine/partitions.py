@@ -13,7 +13,7 @@ import structlog
 
 from shared.engine.reactions import COMMANDS, EVENTS, TIMERS
 from shared.engine.reader import Phase, Reader
-from shared.engine.store import Position
+from shared.engine.tables import Position
 from shared.messages import due_subject, partition_of
 from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Clock, Delivery, Outgoing
 
@@ -103,14 +103,21 @@ class Partition:
             await self._broker.publish(Outgoing(self._notice, {"Nats-TTL": NOTICE_TTL}, b"{}"))
 
     async def take(self, stream: str, at_most: int) -> list[Delivery]:
-        """Up to that many deliveries of one stream, in order; timers only after what was in EVENTS before them."""
+        """Up to that many deliveries of one stream, in order; timers only after what was in EVENTS before them.
+
+        Never raises: what has left the buffer must reach the loop.
+        """
         reader = self.readers.get(stream)
         if reader is None or not reader.buffer or reader.phase is not Phase.READING:
             return []
-        if stream == TIMERS and EVENTS in self.readers:
-            at_most = min(at_most, await self._due(reader, self.readers[EVENTS]))
-        taken = [reader.buffer.popleft() for _ in range(min(at_most, len(reader.buffer)))]
-        await reader.ask_for_more()
+        taken: list[Delivery] = []
+        try:
+            if stream == TIMERS and EVENTS in self.readers:
+                at_most = min(at_most, await self._due(reader, self.readers[EVENTS]))
+            taken = [reader.buffer.popleft() for _ in range(min(at_most, len(reader.buffer)))]
+            await reader.ask_for_more()
+        except (BrokerUnavailableError, BrokerRefusedError) as error:
+            _log.warning("broker away", consumer=reader.consumer, reason=str(error))
         return taken
 
     async def _due(self, timers: Reader, events: Reader) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 
 from shared.context import Command, Context, Decider, Detail, Effect, Timer
-from shared.engine.store import EffectRow
+from shared.engine.tables import EffectRow
 from shared.messages import (
     CAUSATION_DEPTH,
     CAUSATION_DEPTH_AT_MOST,

@@ -14,9 +14,11 @@ import structlog
 from shared.adapters.clock import SystemClock
 from shared.adapters.sqlite import DatabaseError
 from shared.context import Context
-from shared.engine.decisions import timer_row
 from shared.engine.reactions import EVENTS, Reactions
-from shared.engine.store import JournalRow, Move, Store, Transaction
+from shared.engine.rows import timer_row
+from shared.engine.store import Store
+from shared.engine.tables import JournalRow, Move
+from shared.engine.transaction import Transaction
 from shared.messages import (
     CAUSATION_HASH,
     CAUSATION_ID,

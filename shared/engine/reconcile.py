@@ -10,7 +10,8 @@ from collections.abc import MutableMapping, Sequence
 import structlog
 
 from shared.engine.reactions import EVENTS, TIMERS, id_in
-from shared.engine.store import Store, Transaction
+from shared.engine.store import Store
+from shared.engine.transaction import Transaction
 from shared.messages import MSG_ID
 from shared.ports import Broker, StreamInfo
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 import anyio
 import structlog
 
-from shared.engine.store import NumberedRow
+from shared.engine.failpoints import reach
+from shared.engine.tables import NumberedRow
 from shared.messages import MSG_ID
 from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Clock, Outgoing
 
@@ -41,7 +42,6 @@ class Relay:
         self._wake = wake
         self._waiting: deque[NumberedRow] = deque()
         self._in_hand = 0
-        self._dropped: set[int] = set()
         self._work = anyio.Event()
         self._set_aside: list[NumberedRow] = []
 
@@ -49,6 +49,11 @@ class Relay:
     def backlog(self) -> int:
         """How many rows are not in the stream yet."""
         return len(self._waiting) + self._in_hand + len(self._set_aside)
+
+    @property
+    def publishing(self) -> bool:
+        """Whether rows are on their way; those that the broker refuses for good are not."""
+        return bool(self._waiting or self._in_hand)
 
     @property
     def full(self) -> bool:
@@ -74,6 +79,7 @@ class Relay:
                 await self._work.wait()
             rows = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_AT_MOST))]
             self._in_hand = len(rows)
+            reach("before-publish")
             by_stream: dict[str, list[NumberedRow]] = {}
             for numbered in rows:
                 by_stream.setdefault(STREAM_OF[numbered.row.subject.split(".", 1)[0]], []).append(numbered)
@@ -108,6 +114,7 @@ class Relay:
                 _log.info("batch refused, published singly", stream=stream, rows=len(rows), reason=str(error))
                 break
             else:
+                reach("after-ack")
                 first = last - len(rows) + 1
                 self._mark([(numbered.n, first + index) for index, numbered in enumerate(rows)])
                 return
@@ -147,6 +154,7 @@ class Relay:
                 _log.error("stream is full", stream=stream, waiting=self.backlog)
                 await backoff.wait()
             else:
+                reach("after-ack")
                 self._mark([(numbered.n, ack.sequence)])
                 return True
 

@@ -1,0 +1,122 @@
+"""The messages a decision leads to, as rows of the journal: events, refusals, dead letters and timers."""
+
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from shared.context import Aggregate, CommandRejected, Detail, Event
+from shared.engine.reactions import COMMANDS, Input
+from shared.engine.tables import JournalRow
+from shared.messages import (
+    CAUSATION_DEPTH,
+    CAUSATION_HASH,
+    CAUSATION_ID,
+    CORRELATION_ID,
+    MSG_ID,
+    OCCURRED_AT,
+    SCHEDULE,
+    SCHEDULE_TARGET,
+    SCHEDULE_TTL,
+    SCHEMA_VERSION,
+    TIMER_ID,
+    content_hash,
+    dead_letter_subject,
+    due_subject,
+    event_id,
+    event_subject,
+    partition_of,
+    rfc3339,
+    timer_subject,
+)
+from shared.ports import Delivery
+
+DUE_KEPT: Final = "720h"
+"""How long a timer that came due waits in TIMERS for a context that is away."""
+
+UNKNOWN_TYPE: Final = "Unknown"
+
+_encoder = msgspec.json.Encoder()
+
+
+class RowMaker:
+    """Makes the rows of one batch of one context; `now` is when they are said to have occurred."""
+
+    def __init__(self, context: str, *, schema_version: int, partitions: int, now: datetime) -> None:
+        self._context = context
+        self._schema_version = str(schema_version)
+        self._partitions = partitions
+        self._now = rfc3339(now)
+
+    def event(self, cause: Input, event: Event, aggregate: Aggregate, key: str, version: int) -> JournalRow:
+        """A fact of an aggregate; raises MalformedKeyError when its key cannot stand in a subject."""
+        kind = type(event).__name__
+        return self._row(
+            cause,
+            event_id(self._context, aggregate.name, key, version),
+            f"{aggregate.name}-{key}",
+            version,
+            event_subject(self._context, kind, key),
+            kind,
+            key,
+            event,
+        )
+
+    def rejection(self, cause: Input, reason: str, details: tuple[Detail, ...]) -> JournalRow:
+        """The answer to a command that cannot be obeyed; its id follows from the command's id and content."""
+        event = CommandRejected(command=cause.type, command_id=cause.message_id, reason=reason, details=details)
+        subject = event_subject(self._context, "CommandRejected", cause.key)
+        return self._once(cause, "rejection", subject, "CommandRejected", event)
+
+    def dead_letter(self, cause: Input, delivery: Delivery, reason: str) -> JournalRow:
+        """A copy of a message that our code cannot take, with the reason."""
+        kind = cause.type or UNKNOWN_TYPE
+        letter = {
+            "context": self._context,
+            "message_id": cause.message_id,
+            "subject": delivery.subject,
+            "stream": cause.stream,
+            "sequence": delivery.sequence,
+            "reason": reason,
+            "body": delivery.body.decode(errors="backslashreplace"),
+        }
+        return self._once(cause, "dead", dead_letter_subject(self._context, kind, cause.key), kind, letter)
+
+    def _once(self, cause: Input, what: str, subject: str, kind: str, said: Any) -> JournalRow:
+        aggregate = f"{what}-{content_hash(cause.message_id.encode() + cause.hash).hex()}"
+        return self._row(cause, f"{self._context}/{aggregate}@1", aggregate, 1, subject, kind, cause.key, said)
+
+    def _row(
+        self, cause: Input, identity: str, aggregate: str, version: int, subject: str, kind: str, key: str, said: Any
+    ) -> JournalRow:
+        headers = {
+            MSG_ID: identity,
+            CORRELATION_ID: cause.correlation_id,
+            CAUSATION_ID: cause.message_id,
+            CAUSATION_DEPTH: str(cause.depth + 1),
+            OCCURRED_AT: self._now,
+            SCHEMA_VERSION: self._schema_version,
+        }
+        if cause.stream == COMMANDS:  # A command leaves its stream; by this a rebuilt inbox knows what it said.
+            headers[CAUSATION_HASH] = cause.hash.hex()
+        partition = partition_of(key, self._partitions)
+        return JournalRow(identity, aggregate, version, subject, kind, headers, _encoder.encode(said), partition)
+
+
+def timer_row(context: str, row: JournalRow, timer: str, key: str, at: datetime) -> JournalRow:
+    """The message that sets a timer which the event in `row` arms for `at`; when due, the server publishes its body."""
+    identity = f"{row.event_id}/{timer}"
+    headers = {
+        MSG_ID: identity,
+        TIMER_ID: identity,
+        CORRELATION_ID: row.headers[CORRELATION_ID],
+        CAUSATION_ID: row.event_id,
+        CAUSATION_DEPTH: str(int(row.headers[CAUSATION_DEPTH]) + 1),
+        SCHEDULE: f"@at {rfc3339(at)}",
+        SCHEDULE_TARGET: due_subject(context, timer, key),
+        SCHEDULE_TTL: DUE_KEPT,
+    }
+    subject = timer_subject(context, timer, key)
+    return JournalRow(
+        identity, f"{timer}/{row.aggregate}", row.version, subject, timer, headers, row.body, row.partition
+    )

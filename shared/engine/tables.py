@@ -1,0 +1,123 @@
+"""What a context's database holds: its tables, and their rows as values."""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+SCHEMA_VERSION: Final = 1
+
+SCHEMA: Final = """
+CREATE TABLE meta (
+  key TEXT PRIMARY KEY, value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE journal (
+  n INTEGER PRIMARY KEY,
+  event_id TEXT NOT NULL UNIQUE,
+  aggregate TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  subject TEXT NOT NULL,
+  type TEXT NOT NULL,
+  headers TEXT NOT NULL,
+  body TEXT NOT NULL,
+  partition INTEGER NOT NULL,
+  published_seq INTEGER,
+  UNIQUE (aggregate, version)
+) STRICT;
+CREATE INDEX unpublished ON journal (partition, n) WHERE published_seq IS NULL;
+CREATE TABLE aggregates (
+  id TEXT PRIMARY KEY, version INTEGER NOT NULL, state TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE inbox (
+  message_id TEXT PRIMARY KEY, hash BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE positions (
+  stream TEXT NOT NULL, partition INTEGER NOT NULL, seq INTEGER NOT NULL, message_id TEXT NOT NULL,
+  PRIMARY KEY (stream, partition)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE effects (
+  n INTEGER PRIMARY KEY,
+  event_id TEXT NOT NULL UNIQUE,
+  key TEXT NOT NULL,
+  partition INTEGER NOT NULL,
+  attempts INTEGER NOT NULL DEFAULT 0,
+  last_error TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE TABLE parked (
+  id INTEGER PRIMARY KEY,
+  key TEXT NOT NULL,
+  partition INTEGER NOT NULL,
+  stream TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  at_ns INTEGER NOT NULL,
+  message_id TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  headers TEXT NOT NULL,
+  body BLOB NOT NULL,
+  reason TEXT NOT NULL
+) STRICT;
+CREATE INDEX parked_by_key ON parked (key, id)
+"""
+
+
+class JournalRow(NamedTuple):
+    """One message of the outbox; `aggregate` and `version` say which fact of which aggregate it is."""
+
+    event_id: str
+    aggregate: str
+    version: int
+    subject: str
+    type: str
+    headers: Mapping[str, str]
+    body: bytes
+    partition: int
+
+
+class NumberedRow(NamedTuple):
+    """A journal row with its place in the journal."""
+
+    n: int
+    row: JournalRow
+
+
+class EffectRow(NamedTuple):
+    """An effect that is asked for and not answered yet; `n` is the journal row that asks."""
+
+    n: int
+    event_id: str
+    key: str
+    partition: int
+    attempts: int
+    type: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class ParkedRow(NamedTuple):
+    """A message that waits because its key is parked; `reason` is empty for those that only wait behind another."""
+
+    key: str
+    partition: int
+    stream: str
+    seq: int
+    at_ns: int
+    message_id: str
+    subject: str
+    headers: str
+    body: bytes
+    reason: str
+
+
+class Position(NamedTuple):
+    """How far a context has decided one partition of one stream, and which message stood there."""
+
+    seq: int
+    message_id: str
+
+
+class Move(NamedTuple):
+    """A position's compare-and-set."""
+
+    stream: str
+    partition: int
+    expected: int
+    seq: int
+    message_id: str

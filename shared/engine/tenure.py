@@ -1,0 +1,142 @@
+"""Taking partitions over, keeping them, and letting them go, with their unpublished rows and their effects."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import structlog
+
+from shared.engine.effects import EffectRunner
+from shared.engine.partitions import Partition, positions_of
+from shared.engine.reconcile import Reconciler
+from shared.engine.relay import Relay
+from shared.engine.store import Store
+from shared.engine.tables import EffectRow, NumberedRow, Position
+from shared.engine.transaction import Transaction
+from shared.ports import BrokerRefusedError, BrokerUnavailableError, Clock
+
+TEND_S = 0.1
+
+_log = structlog.get_logger("chorus.tenure")
+
+
+class _Left(NamedTuple):
+    """What the last holder of a partition left."""
+
+    positions: dict[str, Position]
+    rows: Sequence[NumberedRow]
+    asked: Sequence[EffectRow]
+    last_number: int
+
+
+class Tenure:
+    """The partitions of this process. `last_number` is how far in the journal we know whose rows are whose."""
+
+    def __init__(
+        self,
+        partitions: Sequence[Partition],
+        store: Store,
+        relay: Relay,
+        effects: EffectRunner,
+        reconciler: Reconciler,
+        clock: Clock,
+        *,
+        of: int,
+        wake: Callable[[], None],
+    ) -> None:
+        self.partitions = {partition.number: partition for partition in partitions}
+        self.last_number = 0
+        self._store = store
+        self._relay = relay
+        self._effects = effects
+        self._reconciler = reconciler
+        self._clock = clock
+        self._of = of
+        self._wake = wake
+
+    @property
+    def held(self) -> list[int]:
+        """The partitions this process holds."""
+        return [number for number, partition in self.partitions.items() if partition.held]
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may write rows for partitions that are ours."""
+        return 0 < len(self.held) < self._of
+
+    async def tend(self) -> None:
+        """Keep pins alive and pulls topped up, whatever the loop is doing."""
+        while True:
+            for partition in self.partitions.values():
+                try:
+                    await partition.tend()
+                except (BrokerUnavailableError, BrokerRefusedError) as error:
+                    _log.warning("broker away", reason=str(error))
+                if partition.wants_attention:
+                    self._wake()
+            await self._clock.sleep(TEND_S)
+
+    async def attend(self) -> None:
+        """Begin with partitions whose pin is new, and let go of those that were lost; between batches only."""
+        for partition in self.partitions.values():
+            if not partition.wants_attention:
+                continue
+            async with partition.lock:
+                if partition.held and not partition.leading:
+                    await self._let_go(partition)
+                elif partition.leading:
+                    if not partition.held:
+                        await self._take_over(partition)
+                    await partition.begin_reading()
+
+    async def begin_anew(self, numbers: Iterable[int]) -> None:
+        """Let these partitions go without handing them to anybody in particular."""
+        for number in numbers:
+            partition = self.partitions[number]
+            async with partition.lock:
+                await self._let_go(partition)
+
+    async def fetch_from_others(self) -> None:
+        """Publish what other processes wrote for our partitions, and call what only the database still remembers."""
+        held = self.held
+
+        def fetch(transaction: Transaction) -> tuple[list[NumberedRow], list[EffectRow], int]:
+            rows = transaction.unpublished(held, after=self.last_number)
+            asked = transaction.asked(held, after=self._effects.last, limit=self._effects.room)
+            return rows, asked, transaction.last_number()
+
+        rows, asked, self.last_number = await self._store.read(fetch)
+        self._effects.overflowed = False
+        self._relay.add(rows)
+        self._effects.add(asked)
+
+    async def _take_over(self, partition: Partition) -> None:
+        if not await self._reconciler.check(partition.number, tuple(partition.readers)):
+            self._drop(partition.number)
+            await self.begin_anew(number for number in self.held if number != partition.number)
+        held = self.held
+
+        def load(transaction: Transaction) -> _Left:
+            rows = transaction.unpublished([partition.number])
+            rows += transaction.unpublished(held, after=self.last_number)
+            return _Left(
+                positions_of(partition.number, transaction.positions()),
+                sorted(rows),
+                transaction.asked([*held, partition.number], limit=self._effects.room),
+                transaction.last_number(),
+            )
+
+        left = await self._store.read(load)
+        partition.positions = left.positions
+        partition.held = True
+        self.last_number = left.last_number
+        self._relay.add(left.rows)
+        self._effects.add(left.asked)
+        _log.info("partition held", partition=partition.number, unpublished=len(left.rows), effects=len(left.asked))
+
+    async def _let_go(self, partition: Partition) -> None:
+        self._drop(partition.number)
+        await partition.let_go()
+
+    def _drop(self, number: int) -> None:
+        self._relay.drop(number)
+        self._effects.drop(number)
