@@ -1,0 +1,274 @@
+"""What ordering decides: every command in every state, and the races that it judges."""
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from contexts.ordering.commands import CancelOrder, PlaceOrder
+from contexts.ordering.decider import (
+    CancelPendingOrder,
+    CancelUndeliverableOrder,
+    ConfirmOrder,
+    ExpireOrder,
+    FinishCancellation,
+    Order,
+    OrderCommand,
+    RecordDelivery,
+    RecordShipment,
+    evolve,
+)
+from contexts.ordering.decider import decide as decide_in_a_shop
+from contexts.ordering.events import (
+    CancellationReason,
+    DeliveryRecorded,
+    OrderCancellationRejected,
+    OrderCancellationRequested,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderEvent,
+    OrderPlaced,
+    ShipmentRecorded,
+    Status,
+)
+from contexts.ordering.policies import TIMERS, whenever_inventory_released_cancel_the_order
+from contexts.ordering.upstream import InventoryReleased
+from shared.context import Detail, Rejected
+from shared.kernel import Address, CustomerId, Line, MethodToken, Money, OrderId, PaymentId, Sku
+
+decide = partial(decide_in_a_shop, order_deadline=timedelta(minutes=15), currency="EUR")
+
+ORDER = OrderId("o-42")
+PAYMENT = PaymentId("pay-o-42")
+ASKED_AT = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
+ADDRESS = Address(street="Hoofdweg 1", city="Amsterdam", country="NL", postal_code="1011 AB")
+LINES = (
+    Line(sku=Sku("mug"), quantity=2, unit_price=Money(amount_minor=1250)),
+    Line(sku=Sku("tea"), quantity=1, unit_price=Money(amount_minor=499)),
+)
+
+PLACE = PlaceOrder(
+    order_id=ORDER,
+    customer_id=CustomerId("c-7"),
+    email="ada@shop.example",
+    lines=LINES,
+    address=ADDRESS,
+    method_token=MethodToken("tok_ok"),
+    asked_at=ASKED_AT,
+)
+CANCEL = CancelOrder(order_id=ORDER, reason="found it cheaper")
+CONFIRM = ConfirmOrder(order_id=ORDER, payment_id=PAYMENT)
+PAYMENT_FAILED = CancelPendingOrder(order_id=ORDER, reason="payment_failed")
+OUT_OF_STOCK = CancelPendingOrder(order_id=ORDER, reason="out_of_stock")
+EXPIRE = ExpireOrder(order_id=ORDER)
+SHIPMENT_CANCELLED = FinishCancellation(order_id=ORDER)
+SHIPMENT_FAILED = CancelUndeliverableOrder(order_id=ORDER)
+SHIP = RecordShipment(order_id=ORDER, tracking_no="T-1", carrier="Post")
+DELIVER = RecordDelivery(order_id=ORDER, tracking_no="T-1")
+
+PLACED = OrderPlaced(
+    order_id=ORDER,
+    customer_id=CustomerId("c-7"),
+    email="ada@shop.example",
+    lines=LINES,
+    total=Money(amount_minor=2999),
+    address=ADDRESS,
+    method_token=MethodToken("tok_ok"),
+    allow_backorder=False,
+    expires_at=datetime(2026, 11, 21, 9, 15, tzinfo=UTC),
+)
+CONFIRMED = OrderConfirmed(order_id=ORDER, payment_id=PAYMENT, address=ADDRESS)
+REQUESTED = OrderCancellationRequested(order_id=ORDER, reason="found it cheaper")
+SHIPPED = ShipmentRecorded(order_id=ORDER, tracking_no="T-1", carrier="Post")
+DELIVERED = DeliveryRecorded(order_id=ORDER, tracking_no="T-1")
+
+
+def cancelled(reason: CancellationReason, from_state: Status) -> OrderCancelled:
+    return OrderCancelled(order_id=ORDER, reason=reason, from_state=from_state, lines=LINES)
+
+
+def too_late(state: Status) -> OrderCancellationRejected:
+    return OrderCancellationRejected(order_id=ORDER, reason="found it cheaper", state=state)
+
+
+HISTORIES: dict[str, tuple[OrderEvent, ...]] = {
+    "unknown": (),
+    "unknown_and_refused": (too_late("UNKNOWN"),),
+    "pending": (PLACED,),
+    "pending_after_a_refusal": (too_late("UNKNOWN"), PLACED),
+    "confirmed": (PLACED, CONFIRMED),
+    "cancelling": (PLACED, CONFIRMED, REQUESTED),
+    "shipped": (PLACED, CONFIRMED, SHIPPED),
+    "shipped_and_refused": (PLACED, CONFIRMED, REQUESTED, SHIPPED, too_late("SHIPPED")),
+    "delivered": (PLACED, CONFIRMED, SHIPPED, DELIVERED),
+    "cancelled": (PLACED, cancelled("customer", "PENDING")),
+}
+COMMANDS: tuple[OrderCommand, ...] = (
+    PLACE,
+    CANCEL,
+    CONFIRM,
+    PAYMENT_FAILED,
+    OUT_OF_STOCK,
+    EXPIRE,
+    SHIPMENT_CANCELLED,
+    SHIPMENT_FAILED,
+    SHIP,
+    DELIVER,
+)
+
+
+def after(*events: OrderEvent) -> Order:
+    order = Order()
+    for event in events:
+        order = evolve(order, event)
+    return order
+
+
+ANSWERS: dict[tuple[str, OrderCommand], tuple[OrderEvent, ...]] = {
+    ("unknown", PLACE): (PLACED,),
+    ("unknown_and_refused", PLACE): (PLACED,),
+    ("unknown", CANCEL): (too_late("UNKNOWN"),),
+    ("pending", CANCEL): (cancelled("customer", "PENDING"),),
+    ("pending_after_a_refusal", CANCEL): (cancelled("customer", "PENDING"),),
+    ("confirmed", CANCEL): (REQUESTED,),
+    ("shipped", CANCEL): (too_late("SHIPPED"),),
+    ("delivered", CANCEL): (too_late("DELIVERED"),),
+    ("pending", CONFIRM): (CONFIRMED,),
+    ("pending_after_a_refusal", CONFIRM): (CONFIRMED,),
+    ("pending", PAYMENT_FAILED): (cancelled("payment_failed", "PENDING"),),
+    ("pending_after_a_refusal", PAYMENT_FAILED): (cancelled("payment_failed", "PENDING"),),
+    ("pending", OUT_OF_STOCK): (cancelled("out_of_stock", "PENDING"),),
+    ("pending_after_a_refusal", OUT_OF_STOCK): (cancelled("out_of_stock", "PENDING"),),
+    ("pending", EXPIRE): (cancelled("expired", "PENDING"),),
+    ("pending_after_a_refusal", EXPIRE): (cancelled("expired", "PENDING"),),
+    ("cancelling", SHIPMENT_CANCELLED): (cancelled("customer", "CANCELLING"),),
+    ("confirmed", SHIPMENT_FAILED): (cancelled("shipment_failed", "CONFIRMED"),),
+    ("cancelling", SHIPMENT_FAILED): (cancelled("shipment_failed", "CANCELLING"),),
+    ("shipped", SHIPMENT_FAILED): (cancelled("shipment_failed", "SHIPPED"),),
+    ("shipped_and_refused", SHIPMENT_FAILED): (cancelled("shipment_failed", "SHIPPED"),),
+    ("confirmed", SHIP): (SHIPPED,),
+    ("cancelling", SHIP): (SHIPPED, too_late("SHIPPED")),
+    ("confirmed", DELIVER): (DELIVERED,),
+    ("cancelling", DELIVER): (DELIVERED, too_late("DELIVERED")),
+    ("shipped", DELIVER): (DELIVERED,),
+    ("shipped_and_refused", DELIVER): (DELIVERED,),
+}
+"""Every answer there is; whatever is not here is too early, too late or asked before, and stays quiet."""
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: type(command).__name__)
+def test_every_command_in_every_state(history: str, command: OrderCommand) -> None:
+    assert decide(command, after(*HISTORIES[history])) == ANSWERS.get((history, command), ())
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: type(command).__name__)
+def test_asking_twice_gives_the_answer_once(history: str, command: OrderCommand) -> None:
+    events = HISTORIES[history]
+    answer = ANSWERS.get((history, command), ())
+    assert decide(command, after(*events, *answer)) == ()
+
+
+def test_same_order_asked_again_later_is_quiet_whatever_became_of_it() -> None:
+    later = replace(PLACE, asked_at=ASKED_AT + timedelta(days=1))
+    for history in ("pending", "shipped", "cancelled"):
+        assert decide(later, after(*HISTORIES[history])) == ()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"customer_id": CustomerId("c-8")},
+        {"email": "bob@shop.example"},
+        {"lines": LINES[:1]},
+        {"address": replace(ADDRESS, street="Hoofdweg 2")},
+        {"method_token": MethodToken("tok_other")},
+        {"allow_backorder": True},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_other_order_under_a_known_id_is_refused(other: dict[str, Any]) -> None:
+    (refused,) = decide(replace(PLACE, **other), after(PLACED))
+    assert isinstance(refused, Rejected)
+    assert refused.reason == "order_already_placed"
+
+
+def test_price_in_another_currency_is_refused_at_its_line() -> None:
+    in_dollars = replace(LINES[1], unit_price=Money(amount_minor=499, currency="USD"))
+    refused = Rejected(
+        reason="wrong_currency",
+        details=(Detail(path="$.lines[1].unit_price.currency", message="the shop charges in EUR"),),
+    )
+    assert decide(replace(PLACE, lines=(LINES[0], in_dollars)), after()) == (refused,)
+
+
+def test_order_of_more_units_of_one_sku_than_any_message_carries_is_refused() -> None:
+    most = Line(sku=Sku("pin"), quantity=1_000_000, unit_price=Money(amount_minor=0))
+    assert type(decide(replace(PLACE, lines=(most,)), after())[0]) is OrderPlaced
+    (refused,) = decide(replace(PLACE, lines=(most, LINES[0], replace(most, quantity=1))), after())
+    assert isinstance(refused, Rejected)
+    assert (refused.reason, refused.details[0].path) == ("too_many_units", "$.lines[2].quantity")
+
+
+def test_order_that_costs_more_than_any_message_carries_is_refused() -> None:
+    dear = Line(sku=Sku("house"), quantity=1, unit_price=Money(amount_minor=10**12))
+    assert type(decide(replace(PLACE, lines=(dear,)), after())[0]) is OrderPlaced
+    (refused,) = decide(replace(PLACE, lines=(dear, LINES[0])), after())
+    assert isinstance(refused, Rejected)
+    assert (refused.reason, refused.details[0].path) == ("total_too_large", "$.lines")
+
+
+def test_refused_order_leaves_its_id_free() -> None:
+    dear = Line(sku=Sku("house"), quantity=2, unit_price=Money(amount_minor=10**12))
+    assert decide(replace(PLACE, lines=(dear,)), after()) == decide(replace(PLACE, lines=(dear,)), after())
+    assert decide(PLACE, after()) == (PLACED,)
+
+
+def test_cancellation_of_an_unknown_order_does_not_forbid_it() -> None:
+    assert decide(CANCEL, after()) == (too_late("UNKNOWN"),)
+    assert decide(PLACE, after(too_late("UNKNOWN"))) == (PLACED,)
+    assert decide(CANCEL, after(too_late("UNKNOWN"), PLACED)) == (cancelled("customer", "PENDING"),)
+
+
+@pytest.mark.parametrize(
+    ("first", "reason"), [(PAYMENT_FAILED, "payment_failed"), (OUT_OF_STOCK, "out_of_stock"), (EXPIRE, "expired")]
+)
+def test_whatever_ends_an_order_first_is_the_only_reason(first: OrderCommand, reason: CancellationReason) -> None:
+    assert decide(first, after(PLACED)) == (cancelled(reason, "PENDING"),)
+    for other in (PAYMENT_FAILED, OUT_OF_STOCK, EXPIRE, CANCEL, CONFIRM):
+        assert decide(other, after(PLACED, cancelled(reason, "PENDING"))) == ()
+
+
+def test_release_gives_its_own_reason_to_the_cancellation() -> None:
+    released = InventoryReleased(order_id=ORDER, reason="payment_failed")
+    (command,) = whenever_inventory_released_cancel_the_order(released)
+    assert decide(command, after(PLACED)) == (cancelled("payment_failed", "PENDING"),)
+    assert decide(command, after(PLACED, CONFIRMED, SHIPPED)) == ()
+
+
+def test_cancellation_and_confirmation_race_and_the_first_one_counts() -> None:
+    assert decide(CONFIRM, after(PLACED, cancelled("customer", "PENDING"))) == ()
+    assert decide(CANCEL, after(PLACED, CONFIRMED)) == (REQUESTED,)
+
+
+def test_deadline_and_confirmation_race_and_the_first_one_counts() -> None:
+    assert decide(CONFIRM, after(PLACED, cancelled("expired", "PENDING"))) == ()
+    assert decide(EXPIRE, after(PLACED, CONFIRMED)) == ()
+
+
+def test_delivery_may_be_heard_of_before_the_shipment() -> None:
+    assert decide(SHIP, after(PLACED, CONFIRMED, DELIVERED)) == ()
+
+
+def test_failed_shipment_may_be_heard_of_before_the_shipment() -> None:
+    assert decide(SHIP, after(PLACED, CONFIRMED, cancelled("shipment_failed", "CONFIRMED"))) == ()
+
+
+def test_deadline_is_armed_by_the_order_itself() -> None:
+    (deadline,) = TIMERS
+    assert deadline.armed_by is OrderPlaced
+    assert deadline.at(PLACED) == ASKED_AT + timedelta(minutes=15)
+    assert deadline.whenever_due(PLACED) == [EXPIRE]
