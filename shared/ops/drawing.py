@@ -25,19 +25,19 @@ def draw(roots: Iterable[Node]) -> Table:
 
 
 def _line(step: Step) -> Text:
-    guides = "".join("   " if last else "│  " for last in step.last[:-1])
-    branch = ("└─ " if step.last[-1] else "├─ ") if step.last else ""
-    line = Text(guides + branch, style="dim")
+    line = Text()
+    if step.last:
+        line.append("".join("  " if last else "│ " for last in step.last[:-1]), style="dim")
+        line.append("└ " if step.last[-1] else "├ ", style="dim")
     node, message = step.node, step.node.message
     if message is None:
         line.append("command " if node.is_command else "not in the log: ", style="bold" if node.is_command else "red")
-        return line.append(PLACE_IN_STREAM.sub(r"\1 #\2", node.id), style="none")
-    line.append(f"{message.context}.", style="none")
-    line.append(message.type, style="yellow" if SAD.search(message.type) else "green")
+        return line.append(PLACE_IN_STREAM.sub(r"\1 #\2", node.id))
+    line.append(f"{message.context}.").append(message.type, style="yellow" if SAD.search(message.type) else "green")
     if message.kind == "due":
-        line.append(" is due", style="none")
-    for name, said in message.says.items():
-        line.append(f" {name}={said}", style="none")
+        line.append(" is due")
+    for said in message.says.values():
+        line.append(f" {said}", style="dim")
     if node.copies > 1:
         line.append(f" ({node.copies} copies)", style="red")
     return line

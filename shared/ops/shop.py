@@ -15,7 +15,7 @@ from shared.adapters.jetstream import connect
 from shared.connection import ConnectionOptions, find_connection
 from shared.context import Context
 from shared.ops.apply import Outcome, apply
-from shared.ops.server import LocalServer, local_server
+from shared.ops.server import local_server
 from shared.ops.streams_file import read_topology
 from shared.ops.supervisor import FIRST_PAUSE_S, Program, Supervisor, Tell, supervised
 from shared.ops.topology import Declared, declare
@@ -91,24 +91,31 @@ def own_environment(environ: Mapping[str, str], *, url: str, data_dir: Path) -> 
 
 @asynccontextmanager
 async def kept_server(directory: Path, *, port: int, tell: Tell) -> AsyncIterator[str]:
-    """A server of our own, by its URL; when it dies it is started again on the same port, where its clients look."""
+    """A server of our own, by its URL; when it dies it is started again on the same port, where its clients look.
+
+    It stays until the block is left, even when the block is cancelled: workers need it to stop in good order.
+    """
+    scope = anyio.CancelScope(shield=True)
     async with anyio.create_task_group() as tasks:
-        server: LocalServer = await tasks.start(_keep, directory, port, tell)
-        yield server.url
-        tasks.cancel_scope.cancel()
+        url: str = await tasks.start(_keep, directory, port, tell, scope)
+        try:
+            yield url
+        finally:
+            scope.cancel()
 
 
-async def _keep(directory: Path, port: int, tell: Tell, *, task_status: TaskStatus[LocalServer]) -> None:
-    started = False
-    while True:
+async def _keep(
+    directory: Path, port: int, tell: Tell, scope: anyio.CancelScope, *, task_status: TaskStatus[str]
+) -> None:
+    with scope:
         async with local_server(directory, port=port) as server:
-            port = urlsplit(server.url).port or port
-            if not started:
-                started = True
-                task_status.started(server)
+            task_status.started(server.url)
             await server.wait()
-        tell("chorus", "the nats-server ended, starting it again")
-        await anyio.sleep(FIRST_PAUSE_S)
+        while True:
+            tell("chorus", "the nats-server ended, starting it again")
+            await anyio.sleep(FIRST_PAUSE_S)
+            async with local_server(directory, port=urlsplit(server.url).port or port) as again:
+                await again.wait()
 
 
 def private_directory(path: Path) -> Path:

@@ -106,9 +106,8 @@ def test_the_drawing_is_plain_in_a_pipe_and_fits_eighty_columns() -> None:
         console.print(draw(tree((PLACED, RESERVED, AUTHORIZED, refused))))
     assert [line.rstrip() for line in captured.get().splitlines()] == [
         "               command place-o-1",
-        "0.0 ms         └─ ordering.Placed",
-        "1.0 ms +1.0 ms    ├─ ordering.Reserved",
-        "3.0 ms +3.0 ms    └─ ordering.Authorized",
-        "8.0 ms +5.0 ms       └─ ordering.PaymentFailed stage=authorize",
-        "               reason=insufficient_funds",
+        "0.0 ms         └ ordering.Placed",
+        "1.0 ms +1.0 ms   ├ ordering.Reserved",
+        "3.0 ms +3.0 ms   └ ordering.Authorized",
+        "8.0 ms +5.0 ms     └ ordering.PaymentFailed authorize insufficient_funds",
     ]
