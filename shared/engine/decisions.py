@@ -13,7 +13,7 @@ from shared.context import Aggregate, Command, Detail, Event, Rejected, State
 from shared.engine.reactions import COMMANDS, Input, Reactions
 from shared.engine.rows import RowMaker, timer_row
 from shared.engine.states import Beside, Held, States
-from shared.engine.tables import JournalRow, ParkedRow
+from shared.engine.tables import JournalRow, ParkedRow, Waiting
 from shared.engine.transaction import Transaction
 from shared.messages import MSG_ID
 from shared.ports import Delivery
@@ -36,13 +36,18 @@ class Decisions:
             now=now,
         )
         self._transaction = transaction
-        self._parked_keys = transaction.parked_keys()
+        self._parked_keys = transaction.parking.keys()
         self._known: dict[str, bytes] = {}
         self.rows: list[JournalRow] = []
         self.asks: list[int] = []
         """Indexes into `rows` of the events that ask for an effect."""
         self.inbox: list[tuple[str, bytes]] = []
         self.parked: list[ParkedRow] = []
+        self.unparked: list[int] = []
+        """Parked messages that were decided now, or skipped."""
+        self.parked_again: dict[int, tuple[str, str]] = {}
+        """Parked messages that failed again: (key, reason) by id."""
+        self._failed_again: set[str] = set()
         self.settled: list[str] = []
         """Effects whose outcome was decided."""
         self.undecided: list[tuple[Input, str]] = []
@@ -52,7 +57,7 @@ class Decisions:
 
     def load(self, inputs: Sequence[Input]) -> Sequence[Input]:
         """One query for known ids, one for every aggregate the commands name; outcomes known before fall away."""
-        self._known = self._transaction.known([input_.message_id for input_ in inputs if input_.effect is None])
+        self._known = self._transaction.known([i.message_id for i in inputs if i.delivery is not None])
         asked = [input_.effect.event_id for input_ in inputs if input_.effect is not None]
         if asked:
             open_ = self._transaction.still_asked(asked)
@@ -64,6 +69,9 @@ class Decisions:
         """Decide the loaded inputs, in order and in memory."""
         known = self._known
         for input_ in inputs:
+            if input_.parked is not None:
+                self._try_again(input_, input_.parked)
+                continue
             if input_.delivery is not None:
                 seen = known.get(input_.message_id)
                 if seen is not None:
@@ -75,10 +83,13 @@ class Decisions:
                 self._reject(input_, input_.refusal.reason, input_.refusal.details)
             elif input_.key in self._parked_keys and input_.delivery is not None:
                 self._park(input_, input_.delivery, "")
-            elif input_.poison is not None and input_.delivery is not None:
-                self._park(input_, input_.delivery, input_.poison)
+            elif (failure := self._put(input_)) is None:
+                if input_.effect is not None:
+                    self.settled.append(input_.effect.event_id)
+            elif input_.delivery is None:
+                self.undecided.append((input_, failure))
             else:
-                self._put(input_)
+                self._park(input_, input_.delivery, failure)
 
     @property
     def snapshots(self) -> list[tuple[str, int, str]]:
@@ -97,8 +108,10 @@ class Decisions:
                         named |= {f"{decider.beside.name}-{key}": decider.beside for key in decider.names(command)}
         return named
 
-    def _put(self, input_: Input) -> None:
-        """Put the input's commands to their deciders; when one raises, nothing of it stays and its key parks."""
+    def _put(self, input_: Input) -> str | None:
+        """Put the input's commands to their deciders; when one raises, nothing of it stays, and why is returned."""
+        if input_.poison is not None:
+            return input_.poison
         rows, asks = len(self.rows), len(self.asks)
         undo: list[tuple[Held, int, State, bool]] = []
         try:
@@ -108,13 +121,7 @@ class Decisions:
             for held, version, state, changed in reversed(undo):
                 held.version, held.state, held.changed = version, state, changed
             del self.rows[rows:], self.asks[asks:]
-            if input_.delivery is None:
-                self.undecided.append((input_, traceback.format_exc(limit=-6)))
-            else:
-                self._park(input_, input_.delivery, traceback.format_exc(limit=-6))
-            return
-        if input_.effect is not None:
-            self.settled.append(input_.effect.event_id)
+            return traceback.format_exc(limit=-6)
         if self._verbose:
             _log.debug(
                 "decided",
@@ -123,6 +130,22 @@ class Decisions:
                 commands=[type(command).__name__ for command in input_.commands],
                 events=[row.type for row in self.rows[rows:]],
             )
+        return None
+
+    def _try_again(self, input_: Input, waiting: Waiting) -> None:
+        """A parked message that somebody has looked at; what waits behind one that fails again goes on waiting."""
+        if input_.key in self._failed_again:
+            return
+        if not waiting.skip and (failure := self._put(input_)) is not None:
+            self._failed_again.add(input_.key)
+            self.parked_again[waiting.id] = (input_.key, failure)
+            _log.error("parked again", key=input_.key, message=input_.message_id, type=input_.type, reason=failure)
+            return
+        _log.warning("skipped" if waiting.skip else "unparked", key=input_.key, message=input_.message_id)
+        self.unparked.append(waiting.id)
+        self._parked_keys[input_.key] -= 1
+        if not self._parked_keys[input_.key]:
+            del self._parked_keys[input_.key]
 
     def _decide(self, input_: Input, command: Command, undo: list[tuple[Held, int, State, bool]]) -> None:
         decider, key_of = self._reactions.deciders[type(command)]
@@ -175,9 +198,10 @@ class Decisions:
     def _park(self, input_: Input, delivery: Delivery, reason: str) -> None:
         """Let the message wait; the first of its key also goes to DEAD_LETTERS with the reason."""
         if input_.key not in self._parked_keys:
-            self._parked_keys.add(input_.key)
+            self._parked_keys[input_.key] = 0
             _log.error("parked", key=input_.key, message=input_.message_id, type=input_.type, reason=reason)
             self.rows.append(self._make.dead_letter(input_, delivery, reason))
+        self._parked_keys[input_.key] += 1
         headers = _encoder.encode(delivery.headers).decode()
         self.parked.append(
             ParkedRow(

@@ -3,44 +3,36 @@
 Whatever arrives while a transaction runs is the next batch. The publishing of one batch overlaps with the next commit.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from functools import partial
 
 import anyio
 import structlog
 
 from shared.adapters.sqlite import DatabaseBusyError
-from shared.engine.decisions import Decisions
+from shared.engine.batch import Batch, Committed, Progress, commit, record
 from shared.engine.effects import EffectRunner
 from shared.engine.failpoints import reach
 from shared.engine.partitions import NOWHERE
-from shared.engine.reactions import STREAMS_READ, Input, Reactions
+from shared.engine.reactions import EVENTS, STREAMS_READ, Input, Reactions
 from shared.engine.relay import Relay
 from shared.engine.store import Store
-from shared.engine.tables import EffectRow, Move, NumberedRow, Position
+from shared.engine.tables import Move, Position
 from shared.engine.tenure import Tenure
-from shared.engine.transaction import FencedError, Transaction
+from shared.engine.transaction import FencedError
 from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Clock
 
 MARKS_WAIT_S = 0.2
 """Without new messages, PubAcks are recorded this long after they came."""
 OTHERS_ROWS_POLL_S = 0.05
 """How often a process that shares its context looks for rows of its partitions that others wrote."""
+VERDICTS_POLL_S = 1.0
+"""How often the loop looks whether somebody has retried or skipped a parked message."""
 IDLE_S = 1.0
 BUSY_RETRY_S = 0.1
 BROKER_RETRY_S = 0.25
 
 _log = structlog.get_logger("chorus.loop")
-
-
-class Committed(NamedTuple):
-    """What one transaction wrote, for the steps that follow it."""
-
-    rows: Sequence[NumberedRow]
-    """Rows to publish from here: ours, and those that other processes wrote for our partitions before ours."""
-    asked: Sequence[EffectRow]
-    undecided: Sequence[tuple[Input, str]]
-    last_number: int
 
 
 class Loop:
@@ -73,6 +65,7 @@ class Loop:
         self._effects = effects
         self._batch_at_most = batch_at_most
         self._turn = 0
+        self._looked = clock.monotonic()
         self._woken = anyio.Event()
         self._stopping = False
 
@@ -105,7 +98,7 @@ class Loop:
         """After `run`: wait until what was committed is published, record the PubAcks, and hand the partitions over."""
         while self._relay.publishing:
             await self._clock.sleep(0.005)
-        await self._record_marks()
+        await self._record_progress()
         await self._tenure.begin_anew(self._partitions)
 
     async def take(self) -> list[Input]:
@@ -113,6 +106,7 @@ class Loop:
         inputs, self._effects.outcomes = self._effects.outcomes, []
         if self._relay.full:
             return inputs
+        inputs += await self._looked_at()
         self._turn += 1
         numbers = sorted(self._partitions, key=lambda number: (number + self._turn) % len(self._partitions))
         for partition in (self._partitions[number] for number in numbers):
@@ -125,29 +119,36 @@ class Loop:
             reach("after-take")
         return inputs
 
+    async def _looked_at(self) -> list[Input]:
+        """Parked messages on which somebody has given a verdict, before anything newer of their keys."""
+        now = self._clock.monotonic()
+        if now - self._looked < VERDICTS_POLL_S:
+            return []
+        self._looked = now
+        held, room = self._tenure.held, self._batch_at_most
+        waiting = await self._store.read(lambda transaction: transaction.parking.looked_at(held, limit=room))
+        return [self._reactions.decode_parked(message) for message in waiting]
+
     async def _batch(self, inputs: Sequence[Input]) -> None:
         for input_ in inputs:
             self._reactions.react(input_)
+        progress = self._progress()
+        tenure = self._tenure
         moves = self._moves(inputs)
-        marks, self._relay.marks = self._relay.marks, []
-        attempts, self._effects.attempts = self._effects.attempts, {}
-        held = self._tenure.held
+        batch = Batch(inputs, moves, progress, tenure.held, tenure.last_number, self._clock.now())
         while True:
             try:
-                committed = await self._store.transact(
-                    lambda transaction: self.commit(transaction, inputs, moves, marks, attempts, held)
-                )
+                committed = await self._store.transact(partial(commit, reactions=self._reactions, batch=batch))
                 break
             except DatabaseBusyError as error:
                 _log.warning("database busy, batch tried again", inputs=len(inputs), reason=str(error))
                 self.beat = self._clock.monotonic()
                 await self._clock.sleep(BUSY_RETRY_S)
             except FencedError as error:
-                self._relay.marks = marks + self._relay.marks
-                self._effects.attempts = attempts | self._effects.attempts
-                self._effects.outcomes = [i for i in inputs if i.effect is not None] + self._effects.outcomes
                 _log.warning("fenced: another process decided these", inputs=len(inputs), reason=str(error))
-                await self._tenure.begin_anew({i.partition for i in inputs if i.delivery is not None})
+                self._take_back(progress)
+                self._effects.outcomes = [i for i in inputs if i.effect is not None] + self._effects.outcomes
+                await tenure.begin_anew({i.partition for i in inputs if i.delivery is not None})
                 return
         reach("after-commit")
         for stream, number, _, seq, message_id in moves:
@@ -156,44 +157,7 @@ class Loop:
         await self.acknowledge(inputs)
         self.batches += 1
         self.decided += len(inputs)
-
-    def commit(
-        self,
-        transaction: Transaction,
-        inputs: Sequence[Input],
-        moves: Sequence[Move],
-        marks: Sequence[tuple[int, int]],
-        attempts: Mapping[str, tuple[int, str]],
-        held: Sequence[int],
-    ) -> Committed:
-        """The one transaction: positions by compare-and-set first, then load, decide, and write all that came of it."""
-        transaction.move(moves)
-        decisions = Decisions(self._reactions, transaction, self._clock.now())
-        loaded = decisions.load(inputs)
-        reach("after-load")
-        decisions.decide(loaded)
-        transaction.remember(decisions.inbox)
-        numbered = transaction.append(decisions.rows)
-        transaction.snapshot(decisions.snapshots)
-        asked = [numbered[index] for index in decisions.asks]
-        transaction.ask([(n, row.event_id, _key(row.subject), row.partition) for n, row in asked])
-        if decisions.settled:
-            transaction.settle(decisions.settled)
-        transaction.park(decisions.parked)
-        transaction.mark_published(marks)
-        if attempts:
-            transaction.note_attempts([(count, error, event_id) for event_id, (count, error) in attempts.items()])
-        reach("inside-transaction")
-        self.duplicates += decisions.duplicates
-        others: list[NumberedRow] = []
-        if numbered and numbered[0].n != self._tenure.last_number + 1:
-            others = transaction.unpublished(held, after=self._tenure.last_number, before=numbered[0].n)
-        return Committed(
-            [*others, *(entry for entry in numbered if entry.row.partition in held)],
-            [_effect_row(entry) for entry in asked if entry.row.partition in held],
-            decisions.undecided,
-            numbered[-1].n if numbered else self._tenure.last_number,
-        )
+        self.duplicates += committed.duplicates
 
     def publish(self, committed: Committed) -> None:
         """Hand the new rows to the relay and the new effects to the runner; neither is waited for."""
@@ -207,9 +171,7 @@ class Loop:
 
     async def acknowledge(self, inputs: Sequence[Input]) -> None:
         """Tell the server that commands and timers are decided; a lost ack only means another, harmless delivery."""
-        replies = [
-            input_.delivery.reply for input_ in inputs if input_.delivery is not None and input_.stream != "EVENTS"
-        ]
+        replies = [i.delivery.reply for i in inputs if i.delivery and i.delivery.reply and i.stream != EVENTS]
         if replies:
             try:
                 await self._broker.acknowledge(replies)
@@ -219,7 +181,7 @@ class Loop:
     def _moves(self, inputs: Sequence[Input]) -> list[Move]:
         moves: dict[tuple[str, int], Move] = {}
         for input_ in inputs:
-            if input_.delivery is None:
+            if input_.delivery is None or input_.parked is not None:
                 continue
             place = (input_.stream, input_.partition)
             at = self._partitions[input_.partition].positions.get(input_.stream, NOWHERE)
@@ -239,30 +201,21 @@ class Loop:
             await self._woken.wait()
             return
         if marks or self._effects.attempts:
-            await self._record_marks()
+            await self._record_progress()
 
-    async def _record_marks(self) -> None:
-        marks, self._relay.marks = self._relay.marks, []
-        attempts, self._effects.attempts = self._effects.attempts, {}
+    async def _record_progress(self) -> None:
+        progress = self._progress()
         try:
-            await self._store.transact(lambda transaction: _record(transaction, marks, attempts))
+            await self._store.transact(partial(record, progress=progress))
         except DatabaseBusyError as error:
-            self._relay.marks = marks + self._relay.marks
-            self._effects.attempts = attempts | self._effects.attempts
+            self._take_back(progress)
             _log.warning("database busy", reason=str(error))
 
+    def _progress(self) -> Progress:
+        progress = Progress(self._relay.marks, self._effects.attempts)
+        self._relay.marks, self._effects.attempts = [], {}
+        return progress
 
-def _record(
-    transaction: Transaction, marks: Sequence[tuple[int, int]], attempts: Mapping[str, tuple[int, str]]
-) -> None:
-    transaction.mark_published(marks)
-    transaction.note_attempts([(count, error, event_id) for event_id, (count, error) in attempts.items()])
-
-
-def _effect_row(entry: NumberedRow) -> EffectRow:
-    row = entry.row
-    return EffectRow(entry.n, row.event_id, _key(row.subject), row.partition, 0, row.type, row.headers, row.body)
-
-
-def _key(subject: str) -> str:
-    return subject.rsplit(".", 1)[1]
+    def _take_back(self, progress: Progress) -> None:
+        self._relay.marks = [*progress.marks, *self._relay.marks]
+        self._effects.attempts = {**progress.attempts, **self._effects.attempts}

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 
 from shared.context import Command, Context, Decider, Detail, Effect, Timer
-from shared.engine.tables import EffectRow
+from shared.engine.tables import EffectRow, Waiting, headers_from_text
 from shared.messages import (
     CAUSATION_DEPTH,
     CAUSATION_DEPTH_AT_MOST,
@@ -52,7 +52,7 @@ class Input:
 
     __slots__ = (
         "commands", "correlation_id", "delivery", "depth", "effect", "hash", "key", "message", "message_id",
-        "partition", "poison", "refusal", "stream", "type", "whenever",
+        "parked", "partition", "poison", "refusal", "stream", "type", "whenever",
     )  # fmt: skip
 
     def __init__(self, stream: str, partition: int, delivery: Delivery | None, message_id: str, key: str) -> None:
@@ -70,6 +70,8 @@ class Input:
         self.commands: Sequence[Command] = ()
         self.refusal: Refusal | None = None
         self.poison: str | None = None
+        self.parked: Waiting | None = None
+        """The parked message that this is, when it is tried again."""
         self.effect: EffectRow | None = None
         """The effect that this is the outcome of."""
 
@@ -131,6 +133,24 @@ class Reactions:
             self._refuse(input_, subject, error)
         except Exception:
             input_.poison = traceback.format_exc(limit=-6)
+        return input_
+
+    def decode_parked(self, waiting: Waiting) -> Input:
+        """A parked message as the input it was when it came."""
+        row = waiting.row
+        delivery = Delivery(
+            sequence=row.seq,
+            consumer_sequence=0,
+            pending=0,
+            at_ns=row.at_ns,
+            subject=row.subject,
+            headers=headers_from_text(row.headers),
+            body=row.body,
+            reply="",
+        )
+        input_ = self.decode(row.stream, row.partition, delivery)
+        input_.message_id = row.message_id
+        input_.parked = waiting
         return input_
 
     def react(self, input_: Input) -> None:

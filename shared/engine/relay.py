@@ -120,7 +120,7 @@ class Relay:
                 return
         chains: dict[str, list[NumberedRow]] = {}
         for numbered in rows:
-            chains.setdefault(_key(numbered), []).append(numbered)
+            chains.setdefault(numbered.row.key, []).append(numbered)
         if len(rows) == 1:
             await self._publish_chain(stream, rows)
             return
@@ -130,7 +130,7 @@ class Relay:
 
     async def _publish_chain(self, stream: str, rows: Sequence[NumberedRow]) -> None:
         for index, numbered in enumerate(rows):
-            if _key(numbered) in self.stuck or not await self._publish_one(stream, numbered):
+            if numbered.row.key in self.stuck or not await self._publish_one(stream, numbered):
                 self._set_aside.extend(rows[index:])
                 return
 
@@ -165,7 +165,7 @@ class Relay:
         return stored.headers.get(MSG_ID) == message.headers[MSG_ID] and stored.body == message.body
 
     def _refuse(self, numbered: NumberedRow, reason: str) -> None:
-        self.stuck[_key(numbered)] = reason
+        self.stuck[numbered.row.key] = reason
         _log.error(
             "publish refused; the key waits", id=numbered.row.event_id, subject=numbered.row.subject, reason=reason
         )
@@ -193,7 +193,3 @@ class _Backoff:
 def _outgoing(numbered: NumberedRow) -> Outgoing:
     row = numbered.row
     return Outgoing(row.subject, row.headers, row.body)
-
-
-def _key(numbered: NumberedRow) -> str:
-    return numbered.row.subject.rsplit(".", 1)[1]

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+import msgspec
+
 SCHEMA_VERSION: Final = 1
 
 SCHEMA: Final = """
@@ -52,9 +54,22 @@ CREATE TABLE parked (
   subject TEXT NOT NULL,
   headers TEXT NOT NULL,
   body BLOB NOT NULL,
-  reason TEXT NOT NULL
+  reason TEXT NOT NULL,
+  verdict TEXT NOT NULL DEFAULT '' CHECK (verdict IN ('', 'retry', 'skip')),
+  who TEXT NOT NULL DEFAULT '',
+  why TEXT NOT NULL DEFAULT ''
 ) STRICT;
-CREATE INDEX parked_by_key ON parked (key, id)
+CREATE INDEX parked_by_key ON parked (key, id);
+CREATE TABLE skipped (
+  id INTEGER PRIMARY KEY,
+  key TEXT NOT NULL,
+  message_id TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  who TEXT NOT NULL,
+  why TEXT NOT NULL,
+  at TEXT NOT NULL
+) STRICT
 """
 
 
@@ -69,6 +84,11 @@ class JournalRow(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     partition: int
+
+    @property
+    def key(self) -> str:
+        """The key of its subject."""
+        return self.subject.rsplit(".", 1)[1]
 
 
 class NumberedRow(NamedTuple):
@@ -106,6 +126,14 @@ class ParkedRow(NamedTuple):
     reason: str
 
 
+class Waiting(NamedTuple):
+    """A parked message that somebody has looked at: to be tried again, or (`skip`) to be left out."""
+
+    id: int
+    row: ParkedRow
+    skip: bool
+
+
 class Position(NamedTuple):
     """How far a context has decided one partition of one stream, and which message stood there."""
 
@@ -121,3 +149,11 @@ class Move(NamedTuple):
     expected: int
     seq: int
     message_id: str
+
+
+def headers_from_text(text: str) -> Mapping[str, str]:
+    """Headers as a column holds them."""
+    return _headers.decode(text)
+
+
+_headers = msgspec.json.Decoder(dict[str, str])

@@ -1,17 +1,21 @@
 """The queries of one transaction on a context's database.
 
-Rows go in by statements of many rows each: every statement gives up and takes back the interpreter lock once, and a row
-at a time waits for it behind the event loop (measured 4 times slower).
+Each is one statement, however many rows it touches.
 """
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import chain
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
 
-import msgspec
-
-from shared.engine.tables import EffectRow, JournalRow, Move, NumberedRow, ParkedRow, Position
+from shared.engine.parking import Parking
+from shared.engine.sql import insert, json_text
+from shared.engine.tables import (
+    EffectRow,
+    JournalRow,
+    Move,
+    NumberedRow,
+    Position,
+    headers_from_text,
+)
 
 
 class FencedError(Exception):
@@ -23,13 +27,14 @@ class Transaction:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self.parking = Parking(connection)
 
     def known(self, message_ids: Iterable[str]) -> dict[str, bytes]:
         """The content hashes of those messages that were decided before."""
         return dict(
             self._connection.execute(
                 "SELECT message_id, hash FROM inbox WHERE message_id IN (SELECT value FROM json_each(?))",
-                (_json(list(message_ids)),),
+                (json_text(list(message_ids)),),
             ).fetchall()
         )
 
@@ -37,12 +42,8 @@ class Transaction:
         """(id, version, state) of those aggregates that exist."""
         return self._connection.execute(
             "SELECT id, version, state FROM aggregates WHERE id IN (SELECT value FROM json_each(?))",
-            (_json(list(ids)),),
+            (json_text(list(ids)),),
         ).fetchall()
-
-    def parked_keys(self) -> set[str]:
-        """The keys whose messages wait."""
-        return {key for (key,) in self._connection.execute("SELECT DISTINCT key FROM parked")}
 
     def move(self, moves: Iterable[Move]) -> None:
         """Advance positions by compare-and-set; raises FencedError when any stands elsewhere."""
@@ -58,7 +59,7 @@ class Transaction:
 
     def remember(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Put (message id, content hash) into the inbox."""
-        _insert(self._connection, "INSERT INTO inbox VALUES", 2, messages)
+        insert(self._connection, "INSERT INTO inbox VALUES", 2, messages)
 
     def append(self, rows: Sequence[JournalRow]) -> list[NumberedRow]:
         """Append to the journal; the rows with their numbers."""
@@ -66,12 +67,12 @@ class Transaction:
             return []
         last = self.last_number()
         numbered = [NumberedRow(n, row) for n, row in enumerate(rows, last + 1)]
-        _insert(
+        insert(
             self._connection,
             "INSERT INTO journal (n, event_id, aggregate, version, subject, type, headers, body, partition) VALUES",
             9,
             [
-                (n, row.event_id, row.aggregate, row.version, row.subject, row.type, _json(row.headers),
+                (n, row.event_id, row.aggregate, row.version, row.subject, row.type, json_text(row.headers),
                  row.body.decode(), row.partition)
                 for n, row in numbered
             ],
@@ -84,21 +85,21 @@ class Transaction:
 
     def snapshot(self, rows: Sequence[tuple[str, int, str]]) -> None:
         """Write (id, version, state) of aggregates."""
-        _insert(self._connection, "INSERT OR REPLACE INTO aggregates VALUES", 3, rows)
+        insert(self._connection, "INSERT OR REPLACE INTO aggregates VALUES", 3, rows)
 
     def ask(self, rows: Sequence[tuple[int, str, str, int]]) -> None:
         """Record effects to run: (journal number, event id, key, partition)."""
-        _insert(self._connection, "INSERT INTO effects (n, event_id, key, partition) VALUES", 4, rows)
+        insert(self._connection, "INSERT INTO effects (n, event_id, key, partition) VALUES", 4, rows)
 
     def still_asked(self, event_ids: Sequence[str]) -> set[str]:
         """Which of these effects have no outcome yet."""
         query = "SELECT event_id FROM effects WHERE event_id IN (SELECT value FROM json_each(?))"
-        return {event_id for (event_id,) in self._connection.execute(query, (_json(event_ids),))}
+        return {event_id for (event_id,) in self._connection.execute(query, (json_text(event_ids),))}
 
     def settle(self, event_ids: Sequence[str]) -> None:
         """Take effects off the list."""
         self._connection.execute(
-            "DELETE FROM effects WHERE event_id IN (SELECT value FROM json_each(?))", (_json(event_ids),)
+            "DELETE FROM effects WHERE event_id IN (SELECT value FROM json_each(?))", (json_text(event_ids),)
         )
 
     def note_attempts(self, attempts: Sequence[tuple[int, str, str]]) -> None:
@@ -112,11 +113,6 @@ class Transaction:
                 "UPDATE journal SET published_seq = n + ? WHERE n BETWEEN ? AND ?", (offset, first, last)
             )
 
-    def park(self, rows: Sequence[ParkedRow]) -> None:
-        """Let messages wait."""
-        columns = "key, partition, stream, seq, at_ns, message_id, subject, headers, body, reason"
-        _insert(self._connection, f"INSERT INTO parked ({columns}) VALUES", 10, rows)
-
     def positions(self) -> dict[tuple[str, int], Position]:
         """Every position by (stream, partition)."""
         return {
@@ -127,24 +123,26 @@ class Transaction:
     def unpublished(self, partitions: Iterable[int], *, after: int = 0, before: int = 2**62) -> list[NumberedRow]:
         """Rows of these partitions that have no PubAck yet, in journal order, with `after < n < before`."""
         return [
-            NumberedRow(n, JournalRow(event_id, aggregate, version, subject, kind, _headers(headers), body.encode(), p))
+            NumberedRow(
+                n, JournalRow(event_id, aggregate, version, subject, kind, headers_from_text(headers), body.encode(), p)
+            )
             for n, event_id, aggregate, version, subject, kind, headers, body, p in self._connection.execute(
                 "SELECT n, event_id, aggregate, version, subject, type, headers, body, partition FROM journal"
                 " WHERE published_seq IS NULL AND partition IN (SELECT value FROM json_each(?)) AND n > ? AND n < ?"
                 " ORDER BY n",
-                (_json(list(partitions)), after, before),
+                (json_text(list(partitions)), after, before),
             )
         ]
 
     def asked(self, partitions: Iterable[int], *, after: int = 0, limit: int) -> list[EffectRow]:
         """Effects of these partitions without an outcome, oldest first, asked by rows after `after`."""
         return [
-            EffectRow(n, event_id, key, partition, attempts, kind, _headers(headers), body.encode())
+            EffectRow(n, event_id, key, partition, attempts, kind, headers_from_text(headers), body.encode())
             for n, event_id, key, partition, attempts, kind, headers, body in self._connection.execute(
                 "SELECT e.n, e.event_id, e.key, e.partition, e.attempts, j.type, j.headers, j.body"
                 " FROM effects e JOIN journal j ON j.n = e.n"
                 " WHERE e.partition IN (SELECT value FROM json_each(?)) AND e.n > ? ORDER BY e.n LIMIT ?",
-                (_json(list(partitions)), after, limit),
+                (json_text(list(partitions)), after, limit),
             )
         ]
 
@@ -180,28 +178,6 @@ class Transaction:
     def set_meta(self, key: str, value: str) -> None:
         """Remember a fact about this database."""
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-
-
-_json_encoder = msgspec.json.Encoder()
-_headers_decoder = msgspec.json.Decoder(dict[str, str])
-_ROWS_AT_ONCE = (128, 16, 1)
-
-
-def _json(value: Any) -> str:
-    return _json_encoder.encode(value).decode()
-
-
-def _headers(text: str) -> Mapping[str, str]:
-    return _headers_decoder.decode(text)
-
-
-def _insert(connection: sqlite3.Connection, into: str, columns: int, rows: Sequence[Sequence[Any]]) -> None:
-    row = f"({', '.join('?' * columns)})"
-    done = 0
-    for size in _ROWS_AT_ONCE:
-        while len(rows) - done >= size:
-            connection.execute(f"{into} {', '.join([row] * size)}", list(chain.from_iterable(rows[done : done + size])))
-            done += size
 
 
 def _runs(marks: Sequence[tuple[int, int]]) -> Iterable[tuple[int, int, int]]:
