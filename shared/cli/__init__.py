@@ -28,6 +28,10 @@ COMMANDS = (
     Command("timeline", "timeline:timeline", "Show what caused what for one order, with times."),
     Command("streams plan", "streams:plan", "Show what `streams apply` would change."),
     Command("streams apply", "streams:apply", "Create and update the streams and consumers."),
+    Command("parked ls", "parked:ls", "List messages that our code could not take."),
+    Command("parked show", "parked:show_one", "Show such messages whole, with the traceback."),
+    Command("parked retry", "parked:retry", "Try a parked key again, in order."),
+    Command("parked skip", "parked:skip", "Leave a parked message out, on record."),
     Command("config", "config:config", "List the settings: value, default and where each comes from."),
     Command("rebuild", "rebuild:rebuild", "Make the lost database of a context anew from EVENTS."),
     Command("health", "health:health", "Tell whether a worker on this machine is alive."),
@@ -41,6 +45,7 @@ EXAMPLES = {
         "chorus timeline o-42",
     ),
     "streams": ("chorus streams plan", "chorus streams apply"),
+    "parked": ("chorus parked ls", "chorus parked show o-42", "chorus parked retry o-42"),
 }
 """By the first word of the commands they belong to."""
 
