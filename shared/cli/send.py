@@ -120,7 +120,7 @@ def _line(stored: "Stored") -> str:
     from shared.ops.timeline import message_of
 
     subject = parse_subject(stored.subject)
-    said = [f"{name}={value}" for name, value in message_of("EVENTS", stored).says.items()]
+    said = [*message_of("EVENTS", stored).says.values()]
     if subject.type == "CommandRejected":
         details = msgspec.json.decode(stored.body).get("details", [])
         said += [f"\n    {detail['path']}: {detail['message']}" for detail in details]

@@ -1,5 +1,6 @@
 """`chorus timeline`: why an order is where it is."""
 
+from datetime import timedelta
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -77,8 +78,8 @@ def as_json(roots: Any) -> list[dict[str, Any]]:
             "id": step.node.id,
             "depth": step.depth,
             "copies": step.node.copies,
-            "after_ms": step.after and step.after.total_seconds() * 1000,
-            "took_ms": step.took and step.took.total_seconds() * 1000,
+            "after_ms": _milliseconds(step.after),
+            "took_ms": _milliseconds(step.took),
             **(
                 {
                     "kind": message.kind,
@@ -97,3 +98,7 @@ def as_json(roots: Any) -> list[dict[str, Any]]:
         }
         for step in steps(roots)
     ]
+
+
+def _milliseconds(span: timedelta | None) -> float | None:
+    return None if span is None else span / timedelta(milliseconds=1)

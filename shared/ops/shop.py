@@ -8,14 +8,13 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import anyio
-from anyio.abc import TaskStatus
 
 from shared import catalog
 from shared.adapters.jetstream import connect
 from shared.connection import ConnectionOptions, find_connection
 from shared.context import Context
 from shared.ops.apply import Outcome, apply
-from shared.ops.server import local_server
+from shared.ops.server import LocalServer, local_server
 from shared.ops.streams_file import read_topology
 from shared.ops.supervisor import FIRST_PAUSE_S, Program, Supervisor, Tell, supervised
 from shared.ops.topology import Declared, declare
@@ -95,26 +94,22 @@ async def kept_server(directory: Path, *, port: int, tell: Tell) -> AsyncIterato
 
     It stays until the block is left, even when the block is cancelled: workers need it to stop in good order.
     """
-    scope = anyio.CancelScope(shield=True)
-    async with anyio.create_task_group() as tasks:
-        url: str = await tasks.start(_keep, directory, port, tell, scope)
+    kept = anyio.CancelScope(shield=True)
+    async with local_server(directory, port=port) as server, anyio.create_task_group() as tasks:
+        tasks.start_soon(_start_again, server, tell, kept)
         try:
-            yield url
+            yield server.url
         finally:
-            scope.cancel()
+            kept.cancel()
 
 
-async def _keep(
-    directory: Path, port: int, tell: Tell, scope: anyio.CancelScope, *, task_status: TaskStatus[str]
-) -> None:
-    with scope:
-        async with local_server(directory, port=port) as server:
-            task_status.started(server.url)
-            await server.wait()
+async def _start_again(server: LocalServer, tell: Tell, kept: anyio.CancelScope) -> None:
+    with kept:
+        await server.wait()
         while True:
             tell("chorus", "the nats-server ended, starting it again")
             await anyio.sleep(FIRST_PAUSE_S)
-            async with local_server(directory, port=urlsplit(server.url).port or port) as again:
+            async with local_server(server.directory, port=urlsplit(server.url).port or -1) as again:
                 await again.wait()
 
 

@@ -1,0 +1,1 @@
+"""The shop as processes, driven from outside."""

@@ -1,0 +1,154 @@
+"""`chorus up` and the commands of who works with it, as processes, the way a person would run them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+from anyio.abc import Process
+
+WITHIN_S = 40.0
+ORDER = (
+    "customer_id=c-1",
+    "email=ann@example.com",
+    "lines[0].sku=apple",
+    "lines[0].quantity=1",
+    "lines[0].unit_price.amount_minor=250",
+    "address.street=Hauptstr. 1",
+    "address.city=Bern",
+    "address.country=CH",
+    "address.postal_code=3000",
+    "method_token=tok_ok",
+)
+
+
+class Up:
+    """A running `chorus up`, its lines, and a shell beside it."""
+
+    def __init__(self, process: Process, environ: Mapping[str, str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self._environ = dict(environ)
+        self._news = anyio.Event()
+
+    async def listen(self) -> None:
+        assert self.process.stdout is not None
+        pending = b""
+        async for chunk in self.process.stdout:
+            *complete, pending = (pending + chunk).split(b"\n")
+            self.lines += [line.decode() for line in complete]
+            self._news.set()
+            self._news = anyio.Event()
+
+    async def until(self, *words: str) -> str:
+        """The first line that has all the words."""
+        with anyio.move_on_after(WITHIN_S):
+            while True:
+                for line in self.lines:
+                    if all(word in line for word in words):
+                        return line
+                await self._news.wait()
+        raise AssertionError("\n".join([f"no line with {words} within {WITHIN_S} s in:", *self.lines]))
+
+    async def ready(self) -> None:
+        line = await self.until("ready after")
+        self._environ["NATS_URL"] = line.split(" on ")[1].partition(";")[0]
+
+    async def chorus(self, *words: str, exits: int = 0) -> str:
+        done = await anyio.run_process(
+            [sys.executable, "-m", "shared.cli", *words], env=self._environ, check=False, stderr=subprocess.STDOUT
+        )
+        assert done.returncode == exits, done.stdout.decode()
+        return done.stdout.decode()
+
+    def pid(self, words: str) -> int:
+        """The process among the children of `chorus up` whose command line has these words."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        commands = {int(child): Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ") for child in children}
+        return next(child for child, command in commands.items() if words in command)
+
+
+@asynccontextmanager
+async def chorus_up(data: Path, **settings: str) -> AsyncIterator[Up]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHORUS_", "NATS_"))}
+    environ = {**kept, "CHORUS_DATA_DIR": str(data), "XDG_CONFIG_HOME": str(data), "TMPDIR": str(data), **settings}
+    process = await anyio.open_process(
+        [sys.executable, "-m", "shared.cli", "up", "--port", "-1"], env=environ, stderr=subprocess.STDOUT
+    )
+    up = Up(process, environ)
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(up.listen)
+            yield up
+            tasks.cancel_scope.cancel()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.aclose()
+
+
+async def stock(up: Up) -> None:
+    await up.chorus("send", "inventory.RegisterStockItem", "apple", "name=Apple", "unit_price.amount_minor=250")
+    await up.chorus("send", "inventory.ReplenishStock", "apple", "quantity=9", "delivery_id=d-1", "--wait")
+
+
+async def test_what_dies_or_hangs_is_started_again_and_all_stop_on_sigterm(tmp_path: Path) -> None:
+    async with chorus_up(tmp_path) as up:
+        await up.ready()
+        await stock(up)
+        server, bank = up.pid("nats-server"), up.pid("worker bank")
+        os.kill(up.pid("worker ordering"), signal.SIGKILL)
+        await up.until("ordering ended (SIGKILL)")
+        await up.until("ordering is back")
+        os.kill(up.pid("worker inventory"), signal.SIGSTOP)
+        await up.until("inventory hangs")
+        await up.until("inventory is back")
+        os.kill(server, signal.SIGKILL)
+        await up.until("nats-server ended")
+        await up.until("broker reconnected", "ordering")
+        said = await up.chorus("send", "ordering.PlaceOrder", "o-1", *ORDER, "--wait", "--timeout", "30s")
+        assert "ordering.OrderPlaced" in said
+        up.process.terminate()
+        with anyio.fail_after(WITHIN_S):
+            assert await up.process.wait() == 0
+        assert not await anyio.Path(f"/proc/{bank}").exists()
+
+
+async def test_a_worker_that_cannot_be_configured_stops_all_with_78(tmp_path: Path) -> None:
+    (tmp_path / "ordering.db").write_text("not a database, and not empty either")
+    async with chorus_up(tmp_path) as up:
+        with anyio.fail_after(WITHIN_S):
+            assert await up.process.wait() == 78
+        await up.until("chorus: ordering ended with exit code 78")
+
+
+async def test_a_command_is_sent_followed_and_told(tmp_path: Path) -> None:
+    async with chorus_up(tmp_path) as up:
+        await up.ready()
+        await stock(up)
+        place = ("send", "ordering.PlaceOrder", "o-1", *ORDER, "--id", "place-o-1", "--wait", "--json")
+        first = json.loads(await up.chorus(*place))
+        assert (first["outcome"], first["duplicate"], first["command_id"]) == ("answered", False, "place-o-1")
+        assert first["events"][0]["type"] == "OrderPlaced"
+        again = json.loads(await up.chorus(*place))
+        assert (again["duplicate"], again["seq"], again["events"]) == (True, first["seq"], first["events"])
+        quiet = await up.chorus("send", "inventory.ReplenishStock", "apple", "quantity=9", "delivery_id=d-1", "--wait")
+        assert "nothing left to do" in quiet
+        refused = await up.chorus("send", "ordering.PlaceOrder", "o-2", "--body", '{"lines": 1}', "--wait", exits=1)
+        assert "ordering.CommandRejected malformed" in refused
+        assert "$.lines: Expected `array`" in refused
+        tree = json.loads(await up.chorus("timeline", "o-1", "--json"))
+        assert [(step["id"], step["depth"]) for step in tree[:2]] == [("place-o-1", 0), ("ordering/order-o-1@1", 1)]
+        assert "nothing has happened" in await up.chorus("timeline", "o-9", exits=1)
+        assert await up.chorus("streams", "plan") == "nothing to do\n"
+        assert "ordering: alive" in await up.chorus("health")
+        os.kill(up.pid("worker ordering"), signal.SIGSTOP)
+        unheard = await up.chorus(
+            "send", "ordering.CancelOrder", "o-1", "reason=late", "--wait", "--timeout", "1s", exits=1
+        )
+        assert "no answer within 1s; is the ordering worker running?" in unheard
