@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from msgspec import Struct
 
@@ -18,6 +18,7 @@ from shared.messages import (
     BodyDecoder,
     MalformedBodyError,
     MalformedKeyError,
+    MalformedSubjectError,
     MessageId,
     Subject,
     check_key,
@@ -27,6 +28,8 @@ from shared.messages import (
 )
 from shared.ports import Delivery
 
+T = TypeVar("T")
+
 COMMANDS: Final = "COMMANDS"
 EVENTS: Final = "EVENTS"
 TIMERS: Final = "TIMERS"
@@ -34,10 +37,6 @@ STREAMS_READ: Final = (EVENTS, COMMANDS, TIMERS)
 
 UNKEYED: Final = "unkeyed"
 """The key under which a command without a proper key is answered."""
-
-
-class PoisonError(Exception):
-    """A message that our code cannot take: its key is parked until someone has looked."""
 
 
 class Refusal(NamedTuple):
@@ -115,22 +114,23 @@ class Reactions:
         headers = delivery.headers
         try:
             subject = parse_subject(delivery.subject)
-            input_ = Input(stream, partition, delivery, self._message_id(stream, delivery), subject.key)
-        except MalformedKeyError as error:
+        except (MalformedSubjectError, MalformedKeyError) as error:
             return self._unkeyed(stream, partition, delivery, str(error))
-        except ValueError as error:
-            return self._unkeyed(stream, partition, delivery, str(error), path="Nats-Msg-Id")
+        given = id_in(stream, headers)
+        input_ = Input(stream, partition, delivery, given or self._position_id(stream, delivery), subject.key)
         input_.type = subject.type
         input_.hash = content_hash(delivery.body)
         try:
-            input_.correlation_id = check_key(headers.get(CORRELATION_ID) or subject.key)
-            input_.depth = _depth(headers)
+            if given:
+                _checked(MSG_ID, check_message_id, given)
+            input_.correlation_id = _checked(CORRELATION_ID, check_key, headers.get(CORRELATION_ID) or subject.key)
+            input_.depth = _checked(CAUSATION_DEPTH, _depth, headers.get(CAUSATION_DEPTH, "0"))
             route = self._routes.get((subject.kind, subject.context, subject.type))
             if route is not None:  # An unknown event is ignored; an unknown command is refused by the stream already.
                 decoder, input_.whenever = route
                 input_.message = decoder.decode(delivery.body, key=subject.key, at=delivery.at)
-        except (MalformedBodyError, MalformedKeyError, _HeaderError) as error:
-            self._refuse(input_, subject, error)
+        except (MalformedBodyError, _MalformedHeaderError) as error:
+            self._refuse(input_, delivery, error.path, error.problem)
         except Exception:
             input_.poison = traceback.format_exc(limit=-6)
         return input_
@@ -184,32 +184,24 @@ class Reactions:
         input_.commands = (command,)
         return input_
 
-    def _message_id(self, stream: str, delivery: Delivery) -> MessageId:
-        given = id_in(stream, delivery.headers)
-        return check_message_id(given) if given else self._position_id(stream, delivery)
-
     def _position_id(self, stream: str, delivery: Delivery) -> MessageId:
         """Sequences are used again after a loss, so the stream's birth is part of the name."""
         return MessageId(f"{stream}@{self._created[stream]}/{delivery.sequence}")
 
-    def _refuse(self, input_: Input, subject: Subject, error: Exception) -> None:
-        path, problem = (
-            (error.path, error.problem) if isinstance(error, MalformedBodyError) else ("headers", str(error))
-        )
-        if subject.kind == "cmd":
+    def _refuse(self, input_: Input, delivery: Delivery, path: str, problem: str) -> None:
+        if path == MSG_ID:
+            input_.message_id = self._position_id(input_.stream, delivery)
+        if input_.stream == COMMANDS:
             input_.refusal = Refusal("malformed", (Detail(path=path, message=problem),))
         else:
             input_.poison = f"{path}: {problem}"
 
-    def _unkeyed(self, stream: str, partition: int, delivery: Delivery, problem: str, path: str = "subject") -> Input:
+    def _unkeyed(self, stream: str, partition: int, delivery: Delivery, problem: str) -> Input:
         input_ = Input(stream, partition, delivery, self._position_id(stream, delivery), UNKEYED)
         input_.hash = content_hash(delivery.body)
-        if stream == COMMANDS:
-            tokens = delivery.subject.split(".", 3)
-            input_.type = tokens[2] if len(tokens) > 2 else "Unknown"
-            input_.refusal = Refusal("malformed", (Detail(path=path, message=problem),))
-        else:
-            input_.poison = f"{path}: {problem}"
+        tokens = delivery.subject.split(".", 3)
+        input_.type = tokens[2] if len(tokens) > 2 else "Unknown"
+        self._refuse(input_, delivery, "subject", problem)
         return input_
 
 
@@ -218,16 +210,27 @@ def id_in(stream: str, headers: Mapping[str, str]) -> str | None:
     return headers.get(TIMER_ID) if stream == TIMERS else headers.get(MSG_ID)
 
 
-class _HeaderError(ValueError):
-    """A header that says something impossible."""
+class _MalformedHeaderError(ValueError):
+    """A header that says something impossible; `path` is its name."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+        self.problem = problem
 
 
-def _depth(headers: Mapping[str, str]) -> int:
-    given = headers.get(CAUSATION_DEPTH, "0")
+def _checked(header: str, check: Callable[[str], T], value: str) -> T:
+    try:
+        return check(value)
+    except ValueError as error:
+        raise _MalformedHeaderError(header, str(error)) from error
+
+
+def _depth(given: str) -> int:
     if not given.isdecimal() or len(given) > 4:
-        raise _HeaderError(f"{CAUSATION_DEPTH} is {given[:40]!r}, which is no small number")
+        raise ValueError(f"{given[:40]!r} is no small number")
     if int(given) >= CAUSATION_DEPTH_AT_MOST:
-        raise PoisonError(
+        raise ValueError(
             f"a chain of {given} causes: more than {CAUSATION_DEPTH_AT_MOST}, so something goes in circles"
         )
     return int(given)
