@@ -17,6 +17,8 @@ PULL_EXPIRES_S = 30.0
 HEARTBEAT_S = 2.0
 SILENCE_AT_MOST_S = 3 * HEARTBEAT_S
 """Longer than a server needs that stores 20,000 single commands with a sync each (measured: 2.3 s of silence)."""
+LAST_DELIVERED = "Nats-Last-Consumer"
+"""What a heartbeat says of the consumer sequence."""
 
 _log = structlog.get_logger("chorus.reader")
 
@@ -153,6 +155,9 @@ class Reader:
             return
         self._heard_at = self._clock.monotonic()
         if status.code == 100:
+            delivered = int(status.headers.get(LAST_DELIVERED, self.consumer_sequence))
+            if self.phase is Phase.READING and delivered != self.consumer_sequence:
+                self._gap = True  # Somebody else has set the consumer ahead, and nothing may ever come to tell.
             return
         if status.code == 423:
             self._lost = True
