@@ -64,11 +64,14 @@ class Partition:
         return self.lead.phase in (Phase.PINNED, Phase.READING)
 
     @property
+    def broken(self) -> bool:
+        """Whether one of its streams was taken from us or away altogether, so that what we know has to be checked."""
+        return self.held and (not self.leading or any(reader.phase is Phase.IDLE for reader in self.readers.values()))
+
+    @property
     def wants_attention(self) -> bool:
         """Whether the loop has to begin or to end something here."""
-        if not self.leading:
-            return self.held
-        return not self.held or any(reader.phase in (Phase.IDLE, Phase.PINNED) for reader in self.readers.values())
+        return self.broken or (self.leading and not self.held)
 
     async def tend(self) -> None:
         """Keep pins alive, pull, and stand by for what is free."""

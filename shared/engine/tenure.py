@@ -81,11 +81,10 @@ class Tenure:
             if not partition.wants_attention:
                 continue
             async with partition.lock:
-                if partition.held and not partition.leading:
+                if partition.broken:
                     await self._let_go(partition)
                 elif partition.leading:
-                    if not partition.held:
-                        await self._take_over(partition)
+                    await self._take_over(partition)
                     await partition.begin_reading()
 
     async def begin_anew(self, numbers: Iterable[int]) -> None:
