@@ -1,0 +1,111 @@
+"""A broker that does as it is told: the real one behind the same port, with trouble where a test wants it."""
+
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Literal, TypeAlias, TypeVar
+
+from shared.context import Endpoints
+from shared.ports import (
+    Broker,
+    BrokerRefusedError,
+    BrokerUnavailableError,
+    ConsumerInfo,
+    Delivery,
+    Outgoing,
+    Published,
+    Pulls,
+    Status,
+    Stored,
+    StreamInfo,
+)
+
+Answer = TypeVar("Answer")
+
+Trouble: TypeAlias = Literal["answer lost", "never arrived"] | BrokerRefusedError
+"""What becomes of one publication: stored without an answer, not stored without an answer, or refused."""
+
+
+class TroubledBroker(Broker):
+    """Takes one trouble after the other from `troubles`, then none; `published` and `batches` are what was tried."""
+
+    def __init__(self, real: Broker, *troubles: Trouble) -> None:
+        self._real = real
+        self.troubles = deque(troubles)
+        self.published: list[str] = []
+        self.batches: list[int] = []
+
+    async def publish(self, message: Outgoing) -> Published:
+        """Publish one message, or have trouble with it."""
+        self.published.append(message.headers["Nats-Msg-Id"])
+        return await self._troubled(lambda: self._real.publish(message))
+
+    async def publish_batch(self, messages: Sequence[Outgoing]) -> int:
+        """Publish a batch, or have trouble with it."""
+        self.batches.append(len(messages))
+        return await self._troubled(lambda: self._real.publish_batch(messages))
+
+    async def _troubled(self, publish: Callable[[], Awaitable[Answer]]) -> Answer:
+        trouble = self.troubles.popleft() if self.troubles else None
+        if isinstance(trouble, BrokerRefusedError):
+            raise trouble
+        if trouble == "never arrived":
+            raise BrokerUnavailableError(trouble)
+        answer = await publish()
+        if trouble == "answer lost":
+            raise BrokerUnavailableError(trouble)
+        return answer
+
+    @property
+    def reconnects(self) -> int:
+        """As the real one."""
+        return self._real.reconnects
+
+    async def pulls(
+        self,
+        stream: str,
+        consumer: str,
+        on_delivery: Callable[[Delivery, str | None], None],
+        on_status: Callable[[Status], None],
+    ) -> Pulls:
+        """As the real one."""
+        return await self._real.pulls(stream, consumer, on_delivery, on_status)
+
+    async def reset(self, stream: str, consumer: str, sequence: int) -> None:
+        """As the real one."""
+        await self._real.reset(stream, consumer, sequence)
+
+    async def unpin(self, stream: str, consumer: str) -> None:
+        """As the real one."""
+        await self._real.unpin(stream, consumer)
+
+    async def consumer_info(self, stream: str, consumer: str) -> ConsumerInfo:
+        """As the real one."""
+        return await self._real.consumer_info(stream, consumer)
+
+    async def stream_info(self, stream: str) -> StreamInfo:
+        """As the real one."""
+        return await self._real.stream_info(stream)
+
+    async def get(self, stream: str, sequence: int) -> Stored | None:
+        """As the real one."""
+        return await self._real.get(stream, sequence)
+
+    def read(self, stream: str, subject: str, *, first: int = 1, up_to: int = 0) -> AsyncIterator[Stored]:
+        """As the real one."""
+        return self._real.read(stream, subject, first=first, up_to=up_to)
+
+    async def acknowledge(self, replies: Sequence[str]) -> None:
+        """As the real one."""
+        await self._real.acknowledge(replies)
+
+    async def request(
+        self, subject: str, body: bytes, headers: Mapping[str, str], timeout_s: float
+    ) -> tuple[Mapping[str, str], bytes]:
+        """As the real one."""
+        return await self._real.request(subject, body, headers, timeout_s)
+
+    async def serve(
+        self, name: str, version: str, description: str, endpoints: Endpoints
+    ) -> Callable[[], Awaitable[None]]:
+        """As the real one."""
+        return await self._real.serve(name, version, description, endpoints)

@@ -1,0 +1,155 @@
+"""The engine in the process of a test: put together as a worker does it, on a real database and a real server."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+from msgspec.structs import replace
+
+from shared.adapters.clock import SystemClock
+from shared.adapters.jetstream import JetStream, connect
+from shared.adapters.sqlite import open_read_only
+from shared.connection import ConnectionOptions
+from shared.context import Context
+from shared.engine.effects import EffectRunner
+from shared.engine.loop import Loop
+from shared.engine.partitions import Partition
+from shared.engine.reactions import Reactions
+from shared.engine.reconcile import Reconciler
+from shared.engine.relay import Relay
+from shared.engine.store import Store
+from shared.engine.tenure import Tenure
+from shared.messages import MSG_ID
+from shared.ops.apply import apply
+from shared.ops.streams_file import read_topology
+from shared.ops.topology import Topology, declare
+from shared.ports import Broker, Outgoing, Published
+from shared.settings import default_streams_file
+from shared.units import nanoseconds
+from shared.worker import streams_of
+from tests.integration.till import scanner, till
+from tests.watching import Watcher, watching
+
+PARTITIONS = 2
+TOPOLOGY: Topology = replace(read_topology(default_streams_file()), partitions=PARTITIONS)
+
+
+class Counter:
+    """Where tills stand: a server with streams, what is heard there, and a database."""
+
+    def __init__(self, url: str, directory: Path, broker: JetStream, watchers: Mapping[str, Watcher]) -> None:
+        self.url = url
+        self.directory = directory
+        self.broker = broker
+        self.watcher = watchers["EVENTS"]
+        self.timers = watchers["TIMERS"]
+        self.letters = watchers["DEAD_LETTERS"]
+
+    async def publish(self, subject: str, body: bytes, message_id: str | None = None, **headers: str) -> Published:
+        """Publish as a client or as another context would."""
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.broker.publish(
+            Outgoing(subject, {**given, MSG_ID: message_id} if message_id else given, body)
+        )
+
+    async def ring(self, key: str, amount: int, message_id: str | None = None) -> Published:
+        """Send the till's command."""
+        return await self.publish(f"cmd.till.Ring.{key}", b'{"amount": %d}' % amount, message_id)
+
+    async def scan(self, key: str, amount: int, message_id: str) -> Published:
+        """Say as the scanner that something was scanned."""
+        body = b'{"till_id": "%s", "amount": %d}' % (key.encode(), amount)
+        return await self.publish(f"evt.scanner.GoodsScanned.{key}", body, message_id)
+
+    async def lose_events(self) -> None:
+        """Delete EVENTS with all that it holds, and make it again as an operator would."""
+        await self.broker.api("$JS.API.STREAM.DELETE.EVENTS", b"")
+        await apply(self.broker.api, declare(TOPOLOGY, (till(), scanner())))
+        await self.watcher.begin_anew()
+
+    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Read the till's database beside its worker."""
+        with closing(open_read_only(self.directory / "till.db")) as database:
+            return database.execute(query, parameters).fetchall()
+
+    def change(self, statement: str, *parameters: Any) -> None:
+        """Change the database of a till that is not running."""
+        with closing(sqlite3.connect(self.directory / "till.db", isolation_level=None)) as database:
+            database.execute(statement, parameters)
+
+    def totals(self, key: str) -> list[int]:
+        """What was in the drawer after each amount, by the stream."""
+        return [fact.content["total"] for fact in self.watcher.about(key) if fact.type == "Rung"]
+
+
+@asynccontextmanager
+async def standing(url: str, directory: Path, *, remembers: timedelta | None = None) -> AsyncIterator[Counter]:
+    """A counter on an empty server, which remembers message ids for so long."""
+    topology = TOPOLOGY
+    if remembers is not None:
+        window = {"duplicate_window": nanoseconds(remembers)}
+        topology = replace(topology, streams={name: {**keys, **window} for name, keys in topology.streams.items()})
+    broker = await connect(ConnectionOptions(servers=(url,)), name="tests")
+    try:
+        await apply(broker.api, declare(topology, (till(), scanner())))
+        async with AsyncExitStack() as stack:
+            watchers = {
+                stream: await stack.enter_async_context(watching(url, stream))
+                for stream in ("EVENTS", "TIMERS", "DEAD_LETTERS")
+            }
+            yield Counter(url, directory, broker, watchers)
+    finally:
+        await broker.close()
+
+
+@asynccontextmanager
+async def running(
+    counter: Counter,
+    context: Context | None = None,
+    *,
+    broker: Broker | None = None,
+    batch_at_most: int = 1_000,
+) -> AsyncIterator[Loop]:
+    """A till's worker until the block is left, when it drains; on a connection of its own unless one is given."""
+    context = context or till()
+    own = await connect(ConnectionOptions(servers=(counter.url,)), name="till")
+    broker = broker or own
+    clock = SystemClock()
+    created = {stream: (await broker.stream_info(stream)).created for stream in streams_of(context)}
+    store = await Store.open(counter.directory / f"{context.name}.db", context=context.name)
+    reactions = Reactions(context, partitions=PARTITIONS, created=created)
+    loop: Loop
+
+    def wake() -> None:
+        loop.wake()
+
+    def partition(number: int) -> Partition:
+        return Partition(
+            number, PARTITIONS, context.name, streams_of(context), broker, clock, priority_timeout_s=1.0, wake=wake
+        )
+
+    relay = Relay(broker, clock, wake=wake)
+    effects = EffectRunner(reactions, broker, wake=wake)
+    reconciler = Reconciler(store, broker, context.name, created)
+    partitions = [partition(number) for number in range(PARTITIONS)]
+    tenure = Tenure(partitions, store, relay, effects, reconciler, clock, of=PARTITIONS, wake=wake)
+    loop = Loop(reactions, store, broker, clock, tenure, relay, effects, batch_at_most=batch_at_most)
+    try:
+        async with anyio.create_task_group() as tasks:
+            effects.start(tasks)
+            for service in (relay.run, relay.retry_stuck, tenure.tend):
+                tasks.start_soon(service)
+            async with anyio.create_task_group() as deciding:
+                deciding.start_soon(loop.run)
+                yield loop
+                loop.stop()
+            await loop.finish()
+            tasks.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await store.close()
+            await own.close()

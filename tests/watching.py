@@ -1,0 +1,130 @@
+"""Hears all that a stream holds and all that comes, so that a test waits for a message and never for time."""
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+from msgspec import Struct
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from shared.messages import CAUSATION_ID, MSG_ID
+
+WITHIN_S = 20.0
+
+
+class Fact(Struct, frozen=True, kw_only=True):
+    """One message as the stream has it; in EVENTS an event."""
+
+    sequence: int
+    context: str
+    type: str
+    key: str
+    id: str
+    cause: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def content(self) -> Any:
+        """What the body's JSON says."""
+        return json.loads(self.body)
+
+
+class Watcher:
+    """The facts so far, in stream order; it goes on after the server was away."""
+
+    def __init__(self, client: Client, stream: str) -> None:
+        self.facts: list[Fact] = []
+        self._client = client
+        self._stream = stream
+        self._news = anyio.Event()
+
+    def about(self, key: str) -> list[Fact]:
+        """Every fact under one key."""
+        return [fact for fact in self.facts if fact.key == key]
+
+    def types(self, key: str) -> Counter[str]:
+        """How often each event was said under one key."""
+        return Counter(fact.type for fact in self.about(key))
+
+    async def until(self, key: str, event: str, *, times: int = 1, within_s: float = WITHIN_S) -> Fact:
+        """Wait until an event was said under a key so many times; the last of them."""
+        await self.until_said(key, Counter({event: times}), within_s=within_s)
+        return [fact for fact in self.about(key) if fact.type == event][times - 1]
+
+    async def until_said(self, key: str, said: Counter[str], *, within_s: float = WITHIN_S) -> None:
+        """Wait until at least all this was said under a key."""
+        with anyio.move_on_after(within_s):
+            while not said <= self.types(key):
+                await self._news.wait()
+            return
+        raise AssertionError(f"{key} lacks {dict(said - self.types(key))} after {within_s:g} s: {self.told(key)}")
+
+    def told(self, key: str) -> list[str]:
+        """The facts under one key as `context.Event`, in stream order."""
+        return [f"{fact.context}.{fact.type}" for fact in self.about(key)]
+
+    async def begin_anew(self) -> None:
+        """Forget everything and read a stream that was made again."""
+        self.facts.clear()
+        await self.hear()
+
+    async def hear(self) -> None:
+        """Read on after the last fact, by a consumer that ends with the connection."""
+        inbox = self._client.new_inbox()
+        await self._client.subscribe(inbox, cb=self._on_message, pending_bytes_limit=0)
+        await self._client.jetstream().add_consumer(
+            self._stream,
+            ConsumerConfig(
+                deliver_subject=inbox,
+                ack_policy=AckPolicy.NONE,
+                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+                opt_start_seq=self.facts[-1].sequence + 1 if self.facts else 1,
+                mem_storage=True,
+            ),
+        )
+
+    async def _on_message(self, message: Msg) -> None:
+        sequence = int(message.reply.split(".")[-4])
+        if self.facts and sequence <= self.facts[-1].sequence:
+            return
+        _, context, kind, *_, key = message.subject.split(".")
+        headers = message.headers or {}
+        self.facts.append(
+            Fact(
+                sequence=sequence,
+                context=context,
+                type=kind,
+                key=key,
+                id=headers.get(MSG_ID, ""),
+                cause=headers.get(CAUSATION_ID, ""),
+                headers=headers,
+                body=message.data,
+            )
+        )
+        self._news.set()
+        self._news = anyio.Event()
+
+
+@asynccontextmanager
+async def watching(url: str, stream: str = "EVENTS") -> AsyncIterator[Watcher]:
+    """A watcher with a connection of its own, of a stream that exists."""
+    client = Client()
+    watcher = Watcher(client, stream)
+
+    async def expected(error: Exception) -> None:
+        """The server may go away: that is what some tests are about."""
+
+    await client.connect(
+        url, reconnected_cb=watcher.hear, error_cb=expected, max_reconnect_attempts=-1, reconnect_time_wait=0
+    )
+    try:
+        await watcher.hear()
+        yield watcher
+    finally:
+        await client.close()
