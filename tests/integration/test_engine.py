@@ -336,6 +336,7 @@ class TestJournal:
         printer = Printer()
         async with running(counter, till(printer)):
             await counter.ring(TILL, 5, "m-1")
+            await counter.watcher.until(TILL, "Rung")
             await counter.scan(TILL, 2, "scanner/scan-1@1")
             await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "thanks at 1"}')
             await counter.watcher.until(TILL, "ReceiptPrinted")
