@@ -16,7 +16,7 @@ REACHES_OUT = {"effects.py", "projections.py", "worker.py", "__main__.py"}
 PLANTED = [
     ("contexts/here/upstream.py", "import contexts.there.events", "Contexts never import each other"),
     ("shared/kernel.py", "import contexts.here.events", "The machinery knows no context"),
-    ("shared/kernel.py", "import nats", "One module speaks to NATS"),
+    ("shared/kernel.py", "import nats", "One package speaks to NATS"),
     ("contexts/here/effects.py", "import aiosqlite", "One module opens SQLite"),
     ("contexts/here/decider.py", "import random", "What decides is pure"),
     ("contexts/here/decider.py", "import shared.adapters.sqlite", "What decides is pure"),
@@ -44,13 +44,20 @@ def test_every_import_contract_is_kept() -> None:
 @pytest.mark.parametrize(("where", "what", "contract"), PLANTED)
 def test_a_planted_import_breaks_its_contract(tmp_path: Path, where: str, what: str, contract: str) -> None:
     files = ["contexts/here/events.py", "contexts/there/events.py", "shared/adapters/sqlite.py", "shared/context.py"]
-    for name in [*files, "shared/kernel.py", "shared/adapters/jetstream.py", "contexts/here/effects.py", where]:
+    for name in [*files, "shared/kernel.py", "shared/adapters/jetstream/broker.py", "contexts/here/effects.py", where]:
         module = tmp_path / name
         module.parent.mkdir(parents=True, exist_ok=True)
         module.write_text("")
-    for package in ["contexts", "contexts/here", "contexts/there", "shared", "shared/adapters"]:
+    for package in [
+        "contexts",
+        "contexts/here",
+        "contexts/there",
+        "shared",
+        "shared/adapters",
+        "shared/adapters/jetstream",
+    ]:
         (tmp_path / package / "__init__.py").write_text("")
-    (tmp_path / "shared/adapters/jetstream.py").write_text("import nats\n")
+    (tmp_path / "shared/adapters/jetstream/broker.py").write_text("import nats\n")
     (tmp_path / "shared/adapters/sqlite.py").write_text("import aiosqlite\n")
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     (tmp_path / "tests").symlink_to(ROOT / "tests")

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,9 @@ def test_every_locked_version_is_what_uv_run_takes() -> None:
     constraints = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["constraint-dependencies"]
     locked = re.findall(r"^(\S+==[^\\\n]+?)(?: \\)?$", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
     assert constraints == locked, "run .ci/lock"
+
+
+def test_everything_installed_is_locked() -> None:
+    locked = set(re.findall(r"^(\S+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    installed = {re.sub(r"[-_.]+", "-", package.name).lower() for package in distributions()}
+    assert installed - locked - {"chorus"} == set(), "run .ci/lock"
