@@ -97,7 +97,7 @@ class Saga:
 
 async def ship_and_deliver(stage: Stage, saga: Saga) -> None:
     """Everything goes well."""
-    await stage.order(saga, token="tok_ok")  # noqa: S106 - a test token of the simulated bank
+    await stage.order(saga, token="tok_ok")
     await stage.watched.until(saga.order, "OrderShipped")
     shipped = json.loads(stage.watched.find(saga.order, "OrderShipped").body)
     await stage.send("shipping", "ReportDelivered", saga.order, tracking_no=shipped["tracking_no"])
@@ -126,7 +126,7 @@ def cancel_after(event: str, *, token: str) -> Play:
 async def expire(stage: Stage, saga: Saga) -> None:
     """Payments is away past the deadline, and finds out when it is back."""
     payments = await stage.supervisor.stop("payments")
-    await stage.order(saga, token="tok_ok")  # noqa: S106 - a test token of the simulated bank
+    await stage.order(saga, token="tok_ok")
     await stage.watched.until(saga.order, "OrderCancelled")
     stage.supervisor.start(payments)
 
@@ -145,21 +145,21 @@ TOGETHER = (
     Saga(
         order="o-stock-short",
         title="stock short: two pears wanted, one there",
-        play=just_order(token="tok_ok", sku="pear"),  # noqa: S106
+        play=just_order(token="tok_ok", sku="pear"),
         must=("OrderPlaced", "InventoryRejected", "PaymentVoided", "OrderCancelled"),
         never=("InventoryReserved", "PaymentSucceeded", "OrderConfirmed"),
     ),
     Saga(
         order="o-declined",
         title="declined for funds",
-        play=just_order(token="tok_poor"),  # noqa: S106
+        play=just_order(token="tok_poor"),
         must=("OrderPlaced", "InventoryReserved", "PaymentFailed", "InventoryReleased", "OrderCancelled"),
         never=("PaymentAuthorized", "PaymentSucceeded", "OrderConfirmed"),
     ),
     Saga(
         order="o-no-capture",
         title="authorized, and the capture refused",
-        play=just_order(token="tok_nocapture"),  # noqa: S106
+        play=just_order(token="tok_nocapture"),
         must=(
             "OrderPlaced", "InventoryReserved", "PaymentAuthorized", "PaymentFailed", "PaymentVoided",
             "InventoryReleased", "OrderCancelled",
@@ -169,14 +169,14 @@ TOGETHER = (
     Saga(
         order="o-second-thoughts",
         title="cancelled while pending, the bank still thinking",
-        play=cancel_after("InventoryReserved", token="tok_slow"),  # noqa: S106
+        play=cancel_after("InventoryReserved", token="tok_slow"),
         must=("OrderPlaced", "InventoryReserved", "OrderCancelled", "InventoryReleased", "PaymentVoided"),
         never=("PaymentSucceeded", "OrderConfirmed"),
     ),
     Saga(
         order="o-called-back",
         title="cancelled after confirmation, before dispatch",
-        play=cancel_after("DeliveryScheduled", token="tok_ok"),  # noqa: S106
+        play=cancel_after("DeliveryScheduled", token="tok_ok"),
         must=(
             "OrderPlaced", "InventoryReserved", "PaymentSucceeded", "OrderConfirmed", "OrderCancellationRequested",
             "ShipmentCancelled", "OrderCancelled", "PaymentRefunded", "InventoryReleased",

@@ -1,30 +1,28 @@
-"""JetStream behind the Broker port: the only module that imports nats-py, and the place for its peculiarities.
+"""JetStream behind the Broker port.
 
 Not used, because measured to lose messages, hang or cost several times more: `PullSubscription.fetch`,
 `publish_async`, `flush`. Pulls are raw requests whose answers arrive on one subscription per epoch.
 """
 
-import asyncio
 import contextlib
 import json
 import ssl
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import anyio
 import nats
 import nats.errors
 import structlog
-from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
-from nats.micro import add_service
-from nats.micro.request import Request as MicroRequest
 
+from shared.adapters.jetstream.pulls import PullEpoch
+from shared.adapters.jetstream.reading import NOT_FOUND, read_batch
+from shared.adapters.jetstream.service import serve
+from shared.adapters.jetstream.wire import FastClient, api_answer, to_delivery, to_stored, translated
 from shared.connection import ConnectionOptions
-from shared.context import Endpoints, Request
+from shared.context import Endpoints
 from shared.ports import (
     BrokerRefusedError,
     BrokerUnavailableError,
@@ -44,9 +42,6 @@ UNANSWERED_PINGS = 2
 RECONNECT_WAIT_S = 0.25
 BUFFERED_BYTES_WHILE_AWAY = 64 * 1024
 """Small: what cannot be sent now is sent again from the journal, not from a buffer whose age nobody knows."""
-REQUESTS_AT_ONCE = 1_000
-READ_BATCH = 1_000
-NOT_FOUND = 404
 
 _log = structlog.get_logger("chorus.broker")
 
@@ -68,7 +63,7 @@ class JetStream:
     """One connection. `closed` is set when it is beyond repair: the process must end and be started anew."""
 
     def __init__(self) -> None:
-        self._client = _Client()
+        self._client = FastClient()
         self._closing = False
         self.closed = anyio.Event()
         self._reconnects = 0
@@ -133,7 +128,7 @@ class JetStream:
         consumer: str,
         on_delivery: Callable[[Delivery, str | None], None],
         on_status: Callable[[Status], None],
-    ) -> "_Pulls":
+    ) -> PullEpoch:
         """Begin an epoch on a durable consumer."""
         inbox = self._client.new_inbox()
 
@@ -142,11 +137,11 @@ class JetStream:
             if not message.reply or "Status" in headers:
                 on_status(Status(int(headers.get("Status", 0)), headers.get("Description", ""), headers))
             else:
-                on_delivery(_delivery(message, headers), headers.get("Nats-Pin-Id"))
+                on_delivery(to_delivery(message, headers), headers.get("Nats-Pin-Id"))
 
-        with _translated():
+        with translated():
             subscription = await self._client.subscribe(inbox, cb=on_message, pending_bytes_limit=0)
-        return _Pulls(self._client, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", inbox, subscription)
+        return PullEpoch(self._client, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", inbox, subscription)
 
     async def reset(self, stream: str, consumer: str, sequence: int) -> None:
         """Let the consumer deliver from `sequence` on."""
@@ -188,14 +183,14 @@ class JetStream:
             if int(headers["Status"]) == NOT_FOUND:
                 return None
             raise BrokerRefusedError(int(headers["Status"]), headers.get("Description", "direct get refused"))
-        return _stored(answer, headers)
+        return to_stored(answer, headers)
 
     async def read(self, stream: str, subject: str, *, first: int = 1, up_to: int = 0) -> AsyncIterator[Stored]:
         """The stored messages whose subject matches, in stream order; `up_to` 0 is the stream's end as of now."""
         last = up_to or (await self.stream_info(stream)).last_sequence
         following = max(first, 1)
         while following <= last:
-            batch, more = await self._read_batch(stream, subject, following)
+            batch, more = await read_batch(self._client, stream, subject, following)
             for message in batch:
                 if message.sequence > last:
                     return
@@ -204,52 +199,22 @@ class JetStream:
                 return
             following = batch[-1].sequence + 1
 
-    async def _read_batch(self, stream: str, subject: str, first: int) -> tuple[list[Stored], bool]:
-        request = {"batch": READ_BATCH, "seq": first, "next_by_subj": subject}
-        inbox = self._client.new_inbox()
-        found: list[Stored] = []
-        ended: dict[str, str] = {}
-        done = anyio.Event()
-
-        async def on_message(message: Msg) -> None:
-            headers = message.headers or {}
-            if headers.get("Status"):
-                ended.update(headers)
-                done.set()
-            else:
-                found.append(_stored(message, headers))
-
-        with _translated():
-            subscription = await self._client.subscribe(inbox, cb=on_message, pending_bytes_limit=0)
-            try:
-                await self._client.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(request).encode(), reply=inbox)
-                with anyio.fail_after(API_TIMEOUT_S):
-                    await done.wait()
-            except TimeoutError as error:
-                raise BrokerUnavailableError(f"{stream} did not answer a read in {API_TIMEOUT_S} s") from error
-            finally:
-                await subscription.unsubscribe()
-        code = int(ended["Status"])
-        if code not in (204, NOT_FOUND):
-            raise BrokerRefusedError(code, ended.get("Description", "read refused"))
-        return found, int(ended.get("Nats-Num-Pending", "0")) > 0
-
     async def acknowledge(self, replies: Sequence[str]) -> None:
         """Acknowledge deliveries by their reply subjects."""
-        with _translated():
+        with translated():
             for reply in replies:
                 await self._client.publish(reply, b"+ACK")
 
     async def publish(self, message: Outgoing) -> Published:
         """Publish one message and wait for its PubAck."""
-        answer = _answer((await self._ask(message.subject, message.body, message.headers)).data)
+        answer = api_answer((await self._ask(message.subject, message.body, message.headers)).data)
         return Published(answer["stream"], answer["seq"], answer.get("duplicate", False))
 
     async def publish_batch(self, messages: Sequence[Outgoing]) -> int:
         """Publish 2 to 1,000 messages to one stream atomically; the sequence of the last one (they are consecutive)."""
         batch_id = uuid.uuid4().hex
         publish = self._client.publish
-        with _translated():
+        with translated():
             for number, (subject, headers, body) in enumerate(messages[:-1], 1):
                 await publish(
                     subject, body, headers={**headers, "Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
@@ -261,7 +226,7 @@ class JetStream:
             "Nats-Batch-Sequence": str(len(messages)),
             "Nats-Batch-Commit": "1",
         }
-        return int(_answer((await self._ask(subject, body, committing)).data)["seq"])
+        return int(api_answer((await self._ask(subject, body, committing)).data)["seq"])
 
     async def request(
         self, subject: str, body: bytes, headers: Mapping[str, str], timeout_s: float
@@ -273,146 +238,16 @@ class JetStream:
     async def serve(
         self, name: str, version: str, description: str, endpoints: Endpoints
     ) -> Callable[[], Awaitable[None]]:
-        """Answer requests as an ADR-32 service; up to 1,000 at once, each in a task of its own."""
-        service = await add_service(self._client, name=name, version=version, description=description)
-        tasks: set[asyncio.Task[None]] = set()
-        places = anyio.Semaphore(REQUESTS_AT_ONCE)
-
-        async def answer(request: MicroRequest, subject: str) -> None:
-            try:
-                said = await endpoints[subject](Request(request.headers or {}, request.data))
-                if said is None:
-                    return
-                if said.error is not None:
-                    await request.respond_error(said.error[0], said.error[1], data=said.body)
-                else:
-                    await request.respond(said.body)
-            except nats.errors.Error as error:
-                _log.warning("answer not sent", subject=subject, error=str(error))
-            finally:
-                places.release()
-
-        def handler(subject: str) -> Callable[[MicroRequest], Awaitable[None]]:
-            async def handle(request: MicroRequest) -> None:
-                await places.acquire()
-                task = asyncio.create_task(answer(request, subject))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
-
-            return handle
-
-        for subject in endpoints:
-            await service.add_endpoint(name=subject.replace(".", "-"), subject=subject, handler=handler(subject))
-
-        async def stop() -> None:
-            with contextlib.suppress(nats.errors.Error):
-                await service.stop()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-        return stop
+        """Answer requests as an ADR-32 service; returns how to stop."""
+        return await serve(self._client, name, version, description, endpoints)
 
     async def _api(self, subject: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        return _answer(await self.api(f"$JS.API.{subject}", b"" if body is None else json.dumps(body).encode()))
+        return api_answer(await self.api(f"$JS.API.{subject}", b"" if body is None else json.dumps(body).encode()))
 
     async def _ask(
         self, subject: str, body: bytes, headers: Mapping[str, str] | None = None, timeout_s: float = API_TIMEOUT_S
     ) -> Msg:
-        with _translated():
+        with translated():
             return await self._client.request(
                 subject, body, timeout=timeout_s, headers=dict(headers) if headers else None
             )
-
-
-class _Client(Client):
-    """nats-py's client, reading headers 3 times faster: they were a seventh of a worker's time."""
-
-    @staticmethod
-    def _parse_header_lines(raw: bytes) -> dict[str, str]:
-        found = {}
-        for line in raw.decode("utf-8", "replace").split("\r\n"):
-            name, colon, value = line.partition(":")
-            if colon:
-                found[name.strip()] = value.strip()
-        return found
-
-
-class _Pulls:
-    def __init__(self, client: Client, subject: str, inbox: str, subscription: Subscription) -> None:
-        self._client = client
-        self._subject = subject
-        self._inbox = inbox
-        self._subscription = subscription
-
-    async def pull(self, *, batch: int, pin: str | None, expires_s: float, heartbeat_s: float) -> None:
-        """Ask for up to `batch` messages."""
-        request = {
-            "batch": batch,
-            "expires": int(expires_s * 1e9),
-            "idle_heartbeat": int(heartbeat_s * 1e9),
-            "group": "w",
-        }
-        if pin is not None:
-            request["id"] = pin
-        await self._send(request)
-
-    async def keep_alive(self, pin: str) -> None:
-        """Refresh the pin; a message that is there comes, else nothing waits."""
-        await self._send({"batch": 1, "no_wait": True, "group": "w", "id": pin})
-
-    async def close(self) -> None:
-        """End the epoch."""
-        with contextlib.suppress(nats.errors.Error, OSError):
-            await self._subscription.unsubscribe()
-
-    async def _send(self, request: Mapping[str, Any]) -> None:
-        with _translated():
-            await self._client.publish(self._subject, json.dumps(request).encode(), reply=self._inbox)
-
-
-def _delivery(message: Msg, headers: Mapping[str, str]) -> Delivery:
-    tokens = message.reply.rsplit(".", 6)
-    return Delivery(
-        sequence=int(tokens[-4]),
-        consumer_sequence=int(tokens[-3]),
-        at_ns=int(tokens[-2]),
-        pending=int(tokens[-1]),
-        subject=message.subject,
-        headers=headers,
-        body=message.data,
-        reply=message.reply,
-    )
-
-
-def _stored(message: Msg, headers: Mapping[str, str]) -> Stored:
-    return Stored(
-        int(headers["Nats-Sequence"]),
-        _parse_time(headers["Nats-Time-Stamp"]),
-        headers["Nats-Subject"],
-        headers,
-        message.data,
-    )
-
-
-def _parse_time(text: str) -> datetime:
-    whole, _, fraction = text.rstrip("Z").partition(".")
-    return datetime.fromisoformat(whole).replace(microsecond=int(fraction[:6].ljust(6, "0")), tzinfo=UTC)
-
-
-def _answer(data: bytes) -> dict[str, Any]:
-    if not data:
-        raise BrokerUnavailableError("an empty answer where a PubAck was due")
-    answer: dict[str, Any] = json.loads(data)
-    if (error := answer.get("error")) is not None:
-        code = error.get("err_code", error.get("code", 0))
-        if error.get("code") == 503 and code != 10077:
-            raise BrokerUnavailableError(f"{error.get('description', 'unavailable')} ({code})")
-        raise BrokerRefusedError(code, error.get("description", "refused"))
-    return answer
-
-
-@contextlib.contextmanager
-def _translated() -> Any:
-    try:
-        yield
-    except (nats.errors.Error, OSError) as error:
-        raise BrokerUnavailableError(str(error) or type(error).__name__) from error
