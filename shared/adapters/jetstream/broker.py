@@ -1,7 +1,7 @@
 """JetStream behind the Broker port.
 
 Not used, because measured to lose messages, hang or cost several times more: `PullSubscription.fetch`,
-`publish_async`, `flush`. Pulls are raw requests whose answers arrive on one subscription per epoch.
+`publish_async`, `flush`.
 """
 
 import contextlib
@@ -112,11 +112,6 @@ class JetStream:
     def reconnects(self) -> int:
         """How often the connection was made anew; what waited on an older one is gone."""
         return self._reconnects
-
-    @property
-    def connected(self) -> bool:
-        """Whether the server is there just now."""
-        return bool(self._client.is_connected)
 
     async def api(self, subject: str, body: bytes) -> bytes:
         """A raw request to the JetStream API; raises BrokerUnavailableError when it is not answered."""
