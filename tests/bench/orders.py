@@ -1,0 +1,187 @@
+"""Orders: from PlaceOrder to OrderShipped through every context of the shop, bank and letters included."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import anyio
+import msgspec
+from msgspec import Struct
+
+from shared import catalog
+from shared.context import Context
+from shared.ops.shop import programs
+from shared.ops.supervisor import Supervisor
+from shared.ports import Outgoing
+from shared.settings import Settings
+from tests.bench.costs import Costs, between, load_average
+from tests.bench.load import KINDS, PRICE, SKUS, Load, send
+from tests.bench.marks import marks, tenths
+from tests.bench.profiles import Profile, profile_of
+from tests.bench.runs import OpenLoop, Run, Target, open_loop, saturated
+from tests.bench.stage import Stage, bench_program, stage
+
+PER_S_AT_LEAST = 400.0
+P99_MS_AT_MOST = 300.0
+RSS_MB_AT_MOST = 150.0
+GROWTH_AT_MOST = 1.25
+"""The last tenth of many orders may cost so much more CPU each than the second."""
+OPEN_AT_MOST = 2_000
+STOCK_WITHIN_S = 30.0
+MANY_WITHIN_S = 3600.0
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """How much is measured."""
+
+    waiting: int = 4_000
+    per_s: float = 100.0
+    seconds: int = 20
+
+
+QUICK = Plan(waiting=40, per_s=20.0, seconds=1)
+
+
+class Orders(Struct, frozen=True, kw_only=True):
+    """What was measured: orders that wait, and orders that come one by one."""
+
+    capacity: Run
+    open_loop: OpenLoop
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What has to be true of it."""
+        return (
+            Target(name="orders/s", found=self.capacity.throughput.per_s, at_least=PER_S_AT_LEAST),
+            Target(
+                name=f"p99 at {self.open_loop.per_s:g}/s, ms",
+                found=self.open_loop.latency.p99_ms,
+                at_most=P99_MS_AT_MOST,
+            ),
+        )
+
+
+class Tenth(Struct, frozen=True, kw_only=True):
+    """A tenth of many orders: its pace, its CPU per order and the memory at its end, by process."""
+
+    per_s: float
+    cpu_us: Mapping[str, float]
+    rss_mb: Mapping[str, float]
+    load: float
+
+
+class ManyOrders(Struct, frozen=True, kw_only=True):
+    """What became of pace, cost and memory while the streams grew; up to OPEN_AT_MOST orders were open at once."""
+
+    orders: int
+    tenths: tuple[Tenth, ...]
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What has to be true of it; the first tenth warms up."""
+        early, late = (sum(self.tenths[number].cpu_us.values()) for number in (1, 9))
+        memory = max(mb for name, mb in self.tenths[9].rss_mb.items() if name != "server")
+        return (
+            Target(name="CPU per order, last tenth to second", found=late / early, at_most=GROWTH_AT_MOST),
+            Target(name="the largest worker, MB", found=memory, at_most=RSS_MB_AT_MOST),
+        )
+
+
+class OrdersLostError(Exception):
+    """Not every order was placed and shipped exactly once."""
+
+
+async def measure(plan: Plan) -> Orders:
+    """Capacity first, then the open loop on the same shop."""
+    async with _shop() as (place, supervisor):
+        load = Load(kind="orders", count=plan.waiting)
+        capacity = await saturated(place, supervisor, load, place.consumers("ordering"))
+        load = Load(kind="orders", count=round(plan.seconds * plan.per_s), first=plan.waiting, per_s=plan.per_s)
+        slow = await open_loop(place, load)
+        await place.quiet()
+        await _check(place, plan.waiting + load.count + round(plan.per_s))
+    return Orders(capacity=capacity, open_loop=slow)
+
+
+async def measure_many(orders: int) -> ManyOrders:
+    """Send orders as fast as they are shipped."""
+    async with _shop() as (place, supervisor):
+        shipped = await place.count(KINDS["orders"].ends_with)
+        costs = [place.costs(supervisor)]
+        loads = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send, place, Load(kind="orders", count=orders, open_at_most=OPEN_AT_MOST))
+            for part in range(1, 11):
+                await shipped.reaches(orders * part // 10, within_s=MANY_WITHIN_S)
+                costs.append(place.costs(supervisor))
+                loads.append(load_average())
+        await place.quiet()
+        await _check(place, orders)
+        paces = tenths(await marks(place.broker, KINDS["orders"].ends_with))
+    return ManyOrders(
+        orders=orders,
+        tenths=tuple(_tenth(paces[part], costs[part], costs[part + 1], orders, loads[part]) for part in range(10)),
+    )
+
+
+async def profile(plan: Plan, context: str) -> Profile:
+    """Where one context's process spends its time while orders queue."""
+    async with _shop(profiled=context) as (place, supervisor):
+        file = place.directory / "profile"
+        load = Load(kind="orders", count=plan.waiting)
+        await saturated(place, supervisor, load, place.consumers("ordering"))
+        await supervisor.stop(context)  # Only then is the profile written.
+        return profile_of(file, sagas=plan.waiting)
+
+
+def _tenth(per_s: float, before: Costs, after: Costs, orders: int, load: float) -> Tenth:
+    spent = between(before, after)
+    return Tenth(
+        per_s=per_s,
+        cpu_us={name: cost.cpu_s / (orders / 10) * 1e6 for name, cost in spent.items()},
+        rss_mb={name: cost.rss_mb for name, cost in spent.items()},
+        load=load,
+    )
+
+
+@asynccontextmanager
+async def _shop(profiled: str | None = None) -> AsyncIterator[tuple[Stage, Supervisor]]:
+    """Every worker ready and the shelves full."""
+    settings = Settings()
+    members = catalog.contexts(settings)
+    async with stage(members.values()) as place:
+        workers = [
+            bench_program(worker.name, "worker", worker.name, str(place.directory / "profile"))
+            if worker.name == profiled
+            else worker
+            for worker in programs(settings)
+        ]
+        async with place.running(workers) as supervisor:
+            await place.held([name for name, member in members.items() if isinstance(member, Context)])
+            await _fill_shelves(place)
+            yield place, supervisor
+
+
+async def _fill_shelves(place: Stage) -> None:
+    replenished = await place.count("evt.inventory.StockReplenished.*.*")
+    for sku in SKUS:
+        for command, body in (
+            ("RegisterStockItem", {"name": sku, "unit_price": PRICE}),
+            ("ReplenishStock", {"quantity": 1_000_000, "delivery_id": "bench"}),
+        ):
+            await place.broker.publish(Outgoing(f"cmd.inventory.{command}.{sku}", {}, msgspec.json.encode(body)))
+    await replenished.reaches(len(SKUS), within_s=STOCK_WITHIN_S)
+
+
+async def _check(place: Stage, orders: int) -> None:
+    wanted = {
+        "ordering.OrderPlaced": orders,
+        "payments.PaymentSucceeded": orders,
+        "shipping.OrderShipped": orders,
+        "inventory.StockCommitted": orders,
+        "ordering.OrderCancelled": 0,
+        "ordering.CommandRejected": 0,
+        "notifications.NotificationFailed": 0,
+    }
+    found = {name: await (await place.count(f"evt.{name}.*.*")).now() for name in wanted}
+    if found != wanted:
+        raise OrdersLostError(f"of {orders} orders: {found}")

@@ -1,0 +1,108 @@
+"""The figures as tables for people, or as one JSON object for machines."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench.orders import ManyOrders, Orders
+from tests.bench.profiles import Line, Profile
+from tests.bench.runs import OpenLoop, Run, Target
+from tests.bench.sagas import HOPS, Chain, sagas_per_s
+
+Result = Chain | Orders | ManyOrders
+
+
+def as_json(result: Result | Profile) -> str:
+    """Everything that was measured, the targets included."""
+    found: dict[str, Any] = msgspec.to_builtins(result)
+    if not isinstance(result, Profile):
+        found["targets"] = [{**msgspec.to_builtins(target), "met": target.met} for target in result.targets]
+    return msgspec.json.encode(found).decode()
+
+
+def show(result: Result | Profile, console: Console) -> None:
+    """Print the tables."""
+    match result:
+        case Chain():
+            _show_chain(result, console)
+        case Orders():
+            _show_orders(result, console)
+        case ManyOrders():
+            _show_many(result, console)
+        case Profile():
+            console.print(_profile("event loop", result.loop), _profile("database", result.database))
+    if not isinstance(result, Profile):
+        console.print(_targets(result.targets))
+
+
+def _show_chain(chain: Chain, console: Console) -> None:
+    hop, five_ms = chain.hop, HOPS * chain.hop.hop_ms
+    console.print(
+        f"one unloaded hop: {hop.hop_ms:.2f} ms (commit {hop.commit_ms:.2f}, publish to PubAck {hop.publish_ms:.2f},"
+        f" medians of {hop.times}); five are {five_ms:.2f} ms"
+    )
+    table = Table("five hops", "sagas/s", "runs", "load", title="All sagas waiting")
+    for name, runs in (("bare loop", chain.bare), ("Chorus", chain.chorus)):
+        each = " ".join(f"{run.throughput.per_s:,.0f}" for run in runs)
+        table.add_row(name, f"{sagas_per_s(runs):,.0f}", each, " ".join(f"{run.load:.1f}" for run in runs))
+    console.print(table, _costs({"bare loop": chain.bare[-1], "Chorus": chain.chorus[-1]}), _open(chain.open_loop))
+
+
+def _show_orders(orders: Orders, console: Console) -> None:
+    pace = orders.capacity.throughput
+    console.print(
+        f"{pace.sagas:,} orders waiting: {pace.per_s:,.0f} orders/s from the first OrderPlaced to the last OrderShipped"
+        f" ({pace.seconds:.1f} s), {pace.steady_per_s:,.0f} a second in the middle 80 % of the shipments,"
+        f" {orders.capacity.events:.1f} events per order, load {orders.capacity.load:.1f}"
+    )
+    console.print(_costs({"the shop": orders.capacity}), _open(orders.open_loop))
+
+
+def _show_many(many: ManyOrders, console: Console) -> None:
+    tenths = [str(number) for number in range(1, 11)]
+    pace = Table("tenth", *tenths, title=f"{many.orders:,} orders, by tenths")
+    pace.add_row("orders/s", *(f"{tenth.per_s:,.0f}" for tenth in many.tenths))
+    pace.add_row("load", *(f"{tenth.load:.1f}" for tenth in many.tenths))
+    cpu = Table("tenth", *tenths, title="CPU microseconds per order")
+    memory = Table("tenth", *tenths, title="Memory, MB")
+    for name in many.tenths[0].cpu_us:
+        cpu.add_row(name, *(f"{tenth.cpu_us[name]:,.0f}" for tenth in many.tenths))
+        memory.add_row(name, *(f"{tenth.rss_mb[name]:.0f}" for tenth in many.tenths))
+    console.print(pace, cpu, memory)
+
+
+def _costs(runs: Mapping[str, Run]) -> Table:
+    columns = [column for title in runs for column in (f"{title}, CPU us", "MB")]
+    table = Table("process", *columns, title="Per saga, and at the end")
+    for name in dict.fromkeys(name for run in runs.values() for name in run.cpu_us):
+        table.add_row(
+            name, *(cell for run in runs.values() for cell in (f"{run.cpu_us[name]:,.0f}", f"{run.rss_mb[name]:.0f}"))
+        )
+    table.add_row("all", *(cell for run in runs.values() for cell in (f"{sum(run.cpu_us.values()):,.0f}", "")))
+    return table
+
+
+def _open(loop: OpenLoop) -> Table:
+    latency = loop.latency
+    table = Table("median", "p99", "most", "sender late", "load", title=f"{loop.per_s:g} a second, milliseconds")
+    in_ms = (latency.p50_ms, latency.p99_ms, latency.most_ms, latency.late_ms)
+    table.add_row(*(f"{ms:.1f}" for ms in in_ms), f"{loop.load:.1f}")
+    return table
+
+
+def _targets(targets: Iterable[Target]) -> Table:
+    table = Table("target", "found", "wanted", "", title="Ratios and targets")
+    for target in targets:
+        wanted = f">= {target.at_least:g}" if target.at_least is not None else f"<= {target.at_most:g}"
+        table.add_row(target.name, f"{target.found:.2f}", wanted, "met" if target.met else "MISSED")
+    return table
+
+
+def _profile(thread: str, lines: Iterable[Line]) -> Table:
+    table = Table("function", "calls", "own us", "with callees us", title=f"The {thread}'s thread, per saga")
+    for line in lines:
+        table.add_row(line.function, f"{line.calls:.2f}", f"{line.own_us:.1f}", f"{line.with_callees_us:.1f}")
+    return table

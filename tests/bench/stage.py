@@ -1,0 +1,156 @@
+"""Where a measurement takes place: a server that syncs before it acknowledges, its streams, and the processes on it."""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+
+from shared.adapters.jetstream import JetStream, connect
+from shared.connection import ConnectionOptions
+from shared.context import Context, Service
+from shared.ops.apply import apply
+from shared.ops.server import check_sync_always, local_server
+from shared.ops.shop import own_environment
+from shared.ops.streams_file import read_topology
+from shared.ops.supervisor import Program, Supervisor, supervised
+from shared.ops.topology import Declared, consumer_name, declare
+from shared.settings import Settings
+from tests.bench.costs import Costs, costs_of
+
+HELD_WITHIN_S = 30.0
+QUIET_FOR_S = 0.5
+QUIET_WITHIN_S = 300.0
+POLL_S = 0.02
+
+
+class WorkerTroubleError(Exception):
+    """A process ended, hung or complained while it was measured: the figures mean nothing."""
+
+
+class Stage:
+    """A running server with streams. Every process that is started here counts in `costs`."""
+
+    def __init__(self, broker: JetStream, url: str, server_pid: int, directory: Path, partitions: int) -> None:
+        self.broker = broker
+        self.url = url
+        self.directory = directory
+        self._server_pid = server_pid
+        self._partitions = partitions
+
+    @asynccontextmanager
+    async def running(self, programs: Iterable[Program]) -> AsyncIterator[Supervisor]:
+        """The programs, ready; raises WorkerTroubleError when one said anything: they log warnings only."""
+        said: list[str] = []
+        environment = own_environment(os.environ, url=self.url, data_dir=self.directory)
+        environment |= {"CHORUS_LOG_LEVEL": "warning", "CHORUS_LOG_FORMAT": "json"}
+        async with supervised(programs, environment, lambda name, line: said.append(f"{name}: {line}")) as supervisor:
+            await supervisor.ready()
+            yield supervisor
+        if said:
+            raise WorkerTroubleError("\n".join(said[:20]))
+
+    async def held(self, contexts: Collection[str]) -> None:
+        """Wait until every partition of these contexts is held by somebody."""
+        free = [consumer for context in contexts for consumer in self.consumers(context)]
+        with anyio.fail_after(HELD_WITHIN_S):
+            while free:
+                if (await self.broker.consumer_info("TIMERS", free[-1])).pinned:
+                    free.pop()
+                else:
+                    await anyio.sleep(POLL_S)
+
+    async def hold_back(self, commands: Collection[str]) -> None:
+        """Deliver no commands to these consumers of COMMANDS, so that many can be waiting before the first is taken."""
+        await self._pause(commands, {"pause_until": "2099-01-01T00:00:00Z"})
+
+    async def let_go(self, commands: Collection[str]) -> None:
+        """Deliver what was held back."""
+        await self._pause(commands, {})
+
+    async def _pause(self, consumers: Collection[str], until: Mapping[str, str]) -> None:
+        for consumer in consumers:
+            body = json.dumps(until).encode()
+            answer = json.loads(await self.broker.api(f"$JS.API.CONSUMER.PAUSE.COMMANDS.{consumer}", body))
+            assert "error" not in answer, answer
+
+    async def quiet(self) -> None:
+        """Wait until nothing has been published for a while: the last saga may have ended before its last letter."""
+        with anyio.fail_after(QUIET_WITHIN_S):
+            last = -1
+            while (found := (await self.broker.stream_info("EVENTS")).last_sequence) != last:
+                last = found
+                await anyio.sleep(QUIET_FOR_S)
+
+    def consumers(self, context: str) -> list[str]:
+        """A context's consumers on each of its streams."""
+        return [consumer_name(context, partition) for partition in range(self._partitions)]
+
+    def costs(self, supervisor: Supervisor) -> Costs:
+        """What the server and the programs have cost since they were started."""
+        return costs_of({"server": self._server_pid, **supervisor.pids})
+
+    async def count(self, subject: str) -> "Count":
+        """Counts what EVENTS holds under a subject filter, without reading it."""
+        return await Count.of(self.broker, subject)
+
+
+class Count:
+    """A consumer that is never read: what it still has to deliver is how many there are."""
+
+    def __init__(self, broker: JetStream, name: str) -> None:
+        self._broker = broker
+        self._name = name
+
+    @classmethod
+    async def of(cls, broker: JetStream, subject: str) -> "Count":
+        """Count what matches."""
+        config = {"filter_subject": subject, "deliver_policy": "all", "ack_policy": "none", "mem_storage": True}
+        request = {"stream_name": "EVENTS", "config": {**config, "inactive_threshold": int(3600e9)}}
+        answer = json.loads(await broker.api("$JS.API.CONSUMER.CREATE.EVENTS", json.dumps(request).encode()))
+        return cls(broker, answer["name"])
+
+    async def now(self) -> int:
+        """How many there are."""
+        return (await self._broker.consumer_info("EVENTS", self._name)).pending
+
+    async def reaches(self, wanted: int, *, within_s: float) -> None:
+        """Wait for so many; raises TimeoutError naming how many there are."""
+        found = -1
+        with anyio.move_on_after(within_s):
+            while True:
+                found = await self.now()
+                if found >= wanted:
+                    return
+                await anyio.sleep(POLL_S)
+        raise TimeoutError(f"{found} of {wanted} after {within_s:.0f} s")
+
+
+@asynccontextmanager
+async def stage(
+    members: Iterable[Context | Service], consumers: Sequence[Declared] | None = None
+) -> AsyncIterator[Stage]:
+    """An empty server with the members' streams and consumers, or with others; gone when the block is left."""
+    topology = read_topology(Settings().streams_file)
+    declared = declare(topology, members)
+    if consumers is not None:
+        declared = (*(part for part in declared if part.kind == "stream"), *consumers)
+    with tempfile.TemporaryDirectory(prefix="chorus-bench-") as path:
+        directory = Path(path)
+        async with local_server(directory / "nats") as server:
+            await check_sync_always(server.monitor_url)
+            broker = await connect(ConnectionOptions(servers=(server.url,)), name="bench")
+            try:
+                await apply(broker.api, declared)
+                yield Stage(broker, server.url, server.pid, directory, topology.partitions)
+            finally:
+                await broker.close()
+
+
+def bench_program(name: str, module: str, *arguments: str) -> Program:
+    """A program of the bench's own."""
+    return Program(name, (sys.executable, "-m", f"tests.bench.{module}", *arguments))

@@ -1,0 +1,80 @@
+"""One worker of the chain, or one of the shop's under a profiler: `python -m tests.bench.worker NAME [PROFILE]`."""
+
+import cProfile
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import anyio
+
+from shared import catalog
+from shared.connection import find_connection
+from shared.context import Context, Service
+from shared.settings import Settings, load_settings
+from shared.worker import run_member
+from tests.bench import chain
+
+DATABASE_THREAD = "database"
+LOOP_THREAD = "loop"
+
+
+def run(name: str) -> int:
+    """Run the worker until SIGTERM; its exit code."""
+    settings = load_settings(os.environ)
+
+    async def worker() -> int:
+        return await run_member(
+            name, lambda: _load(name, settings), settings=settings, connection=find_connection(os.environ)
+        )
+
+    return anyio.run(worker, backend_options={"use_uvloop": True})
+
+
+def _load(name: str, settings: Settings) -> Context | Service:
+    ring = {context.name: context for context in chain.contexts()}
+    return ring[name] if name in ring else catalog.load(name, settings)
+
+
+@contextmanager
+def profiled(path: Path) -> Iterator[None]:
+    """Leave `path.loop` and `path.database`: cProfile sees one thread, so each has a profile of its own."""
+    of_threads: list[cProfile.Profile] = []
+
+    def begin(_frame: FrameType, _event: str, _argument: Any) -> None:
+        profile = cProfile.Profile()
+        of_threads.append(profile)
+        profile.enable()
+
+    hook: Callable[[FrameType, str, Any], None] = begin
+    threading.setprofile(hook)
+    loop = cProfile.Profile()
+    loop.enable()
+    try:
+        yield
+    finally:
+        loop.disable()
+        loop.dump_stats(f"{path}.{LOOP_THREAD}")
+        busiest = max(of_threads, key=_seconds, default=None)
+        if busiest is not None:
+            busiest.dump_stats(f"{path}.{DATABASE_THREAD}")
+
+
+def _seconds(profile: cProfile.Profile) -> float:
+    return sum(entry.inlinetime for entry in profile.getstats())
+
+
+def main(name: str, profile: str | None = None) -> int:
+    """Run, and profile when there is somewhere to leave it."""
+    if profile is None:
+        return run(name)
+    with profiled(Path(profile)):
+        return run(name)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
