@@ -4,7 +4,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -18,18 +17,12 @@ from shared.adapters.sqlite import DatabaseError
 from shared.connection import ConnectionOptions
 from shared.context import Context, Service
 from shared.engine import failpoints
-from shared.engine.api import api_of
-from shared.engine.effects import EffectRunner
 from shared.engine.loop import Loop
 from shared.engine.notify import Notifier
-from shared.engine.partitions import Partition
-from shared.engine.reactions import COMMANDS, EVENTS, TIMERS, Reactions
-from shared.engine.reconcile import Reconciler
-from shared.engine.relay import Relay
+from shared.engine.process import ContextProcess, MisconfiguredError, check_streams
 from shared.engine.store import Store
-from shared.engine.tenure import Tenure
 from shared.ops.streams_file import read_topology
-from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError
+from shared.ports import BrokerRefusedError, BrokerUnavailableError
 from shared.settings import Settings
 
 OK: Final = 0
@@ -44,10 +37,6 @@ SWITCH_INTERVAL_S = 0.001
 """The database's thread waits at most so long for the interpreter while the event loop is busy."""
 
 _log = structlog.get_logger("chorus.worker")
-
-
-class MisconfiguredError(Exception):
-    """The worker may not run like this; the text says what to do."""
 
 
 async def run_worker(
@@ -122,69 +111,28 @@ async def _connected(connection: ConnectionOptions, name: str) -> AsyncIterator[
 async def _decide(context: Context, broker: JetStream, settings: Settings, partitions: tuple[int, ...] | None) -> None:
     topology = read_topology(settings.streams_file)
     numbers = partitions if partitions is not None else tuple(range(topology.partitions))
-    created = await _check_streams(context, broker, topology.partitions, numbers)
+    created = await check_streams(context, broker, topology.partitions, numbers)
     notifier = Notifier.from_environment(settings.data_dir / f"{context.name}.alive")
-    store = await Store.open(settings.data_dir / f"{context.name}.db", context=context.name)
-    clock = SystemClock()
-    reactions = Reactions(context, partitions=topology.partitions, created=created)
-    loop: Loop
-
-    def wake() -> None:
-        loop.wake()
-
-    relay = Relay(broker, clock, wake=wake)
-    effects = EffectRunner(reactions, broker, wake=wake)
-    tenure = Tenure(
-        [
-            Partition(
-                number,
-                topology.partitions,
-                context.name,
-                streams_of(context),
-                broker,
-                clock,
-                priority_timeout_s=topology.consumers.priority_timeout.total_seconds(),
-                wake=wake,
-            )
-            for number in numbers
-        ],
-        store,
-        relay,
-        effects,
-        Reconciler(store, broker, context.name, created),
-        clock,
-        of=topology.partitions,
-        wake=wake,
+    process = ContextProcess(
+        context,
+        await Store.open(settings.data_dir / f"{context.name}.db", context=context.name),
+        broker,
+        SystemClock(),
+        numbers=numbers,
+        partitions=topology.partitions,
+        priority_timeout_s=topology.consumers.priority_timeout.total_seconds(),
+        created=created,
+        batch_at_most=settings.batch_at_most,
     )
-    loop = Loop(reactions, store, broker, clock, tenure, relay, effects, batch_at_most=settings.batch_at_most)
-    try:
-        async with anyio.create_task_group() as tasks:
-            effects.start(tasks)
-            tasks.start_soon(relay.run)
-            tasks.start_soon(relay.retry_stuck)
-            tasks.start_soon(tenure.tend)
-            tasks.start_soon(_beat, loop, notifier)
-            tasks.start_soon(_watch, broker, loop)
-            stop_api = await broker.serve(
-                context.name, metadata.version("chorus"), f"Chorus: {context.name}", api_of(context, broker)
-            )
-            notifier.ready()
-            _log.info("ready", partitions=list(numbers))
-            await loop.run()
-            notifier.stopping()
-            _log.info("draining", unpublished=relay.backlog, effects=effects.backlog)
-            with anyio.move_on_after(settings.drain_timeout.total_seconds()):
-                await stop_api()
-                await loop.finish()
-            tasks.cancel_scope.cancel()
-    finally:
-        with anyio.CancelScope(shield=True):
-            await store.close()
-            if context.close is not None:
-                await context.close()
+    async with process.at_work() as tasks:
+        tasks.start_soon(_beat, process.loop, notifier)
+        tasks.start_soon(_watch, broker, process.loop)
+        notifier.ready()
+        await process.loop.run()
+        notifier.stopping()
+        await process.drain(settings.drain_timeout.total_seconds())
     if broker.closed.is_set():
         raise BrokerUnavailableError("the connection was closed for good")
-    _log.info("stopped", decided=loop.decided, batches=loop.batches)
 
 
 async def _serve(service: Service, broker: JetStream, settings: Settings) -> None:
@@ -238,31 +186,3 @@ async def _beat(loop: Loop, notifier: Notifier) -> None:
         if clock.monotonic() - loop.beat < HUNG_AFTER_S:
             notifier.alive()
         await clock.sleep(BEAT_S)
-
-
-def streams_of(context: Context) -> tuple[str, ...]:
-    """The streams a context reads; TIMERS always, because whoever reads it has the partition."""
-    reads = {EVENTS: context.policies, COMMANDS: context.accepts, TIMERS: (True,)}
-    return tuple(stream for stream, needed in reads.items() if needed)
-
-
-async def _check_streams(context: Context, broker: Broker, partitions: int, numbers: tuple[int, ...]) -> dict[str, str]:
-    """The birth of each stream the context reads; raises MisconfiguredError when `streams apply` is needed first."""
-    created = {}
-    for number in numbers:
-        if not 0 <= number < partitions:
-            raise MisconfiguredError(f"there is no partition {number}: streams.yaml has {partitions}, from 0")
-    for stream in streams_of(context):
-        try:
-            info = await broker.stream_info(stream)
-            for number in numbers:
-                await broker.consumer_info(stream, f"{context.name}-{number}")
-        except BrokerRefusedError as error:
-            raise MisconfiguredError(f"{stream}: {error.text}; run chorus streams apply") from error
-        found = info.metadata.get("chorus.partitions")
-        if found != str(partitions):
-            raise MisconfiguredError(
-                f"{stream} has {found or 'no'} partitions and streams.yaml {partitions}; run chorus streams plan"
-            )
-        created[stream] = info.created
-    return created

@@ -15,14 +15,9 @@ from shared.adapters.jetstream import JetStream, connect
 from shared.adapters.sqlite import open_read_only
 from shared.connection import ConnectionOptions
 from shared.context import Context
-from shared.engine.effects import EffectRunner
 from shared.engine.loop import Loop
-from shared.engine.partitions import Partition
-from shared.engine.reactions import Reactions
-from shared.engine.reconcile import Reconciler
-from shared.engine.relay import Relay
+from shared.engine.process import ContextProcess, streams_of
 from shared.engine.store import Store
-from shared.engine.tenure import Tenure
 from shared.messages import MSG_ID
 from shared.ops.apply import apply
 from shared.ops.streams_file import read_topology
@@ -30,11 +25,11 @@ from shared.ops.topology import Topology, declare
 from shared.ports import Broker, Outgoing, Published
 from shared.settings import default_streams_file
 from shared.units import nanoseconds
-from shared.worker import streams_of
 from tests.integration.till import scanner, till
 from tests.watching import Watcher, watching
 
 PARTITIONS = 2
+DRAINED_WITHIN_S = 20.0
 TOPOLOGY: Topology = replace(read_topology(default_streams_file()), partitions=PARTITIONS)
 
 
@@ -118,38 +113,26 @@ async def running(
     context = context or till()
     own = await connect(ConnectionOptions(servers=(counter.url,)), name="till")
     broker = broker or own
-    clock = SystemClock()
     created = {stream: (await broker.stream_info(stream)).created for stream in streams_of(context)}
     store = await Store.open(counter.directory / f"{context.name}.db", context=context.name)
-    reactions = Reactions(context, partitions=PARTITIONS, created=created)
-    loop: Loop
-
-    def wake() -> None:
-        loop.wake()
-
-    def partition(number: int) -> Partition:
-        return Partition(
-            number, PARTITIONS, context.name, streams_of(context), broker, clock, priority_timeout_s=1.0, wake=wake
-        )
-
-    relay = Relay(broker, clock, wake=wake)
-    effects = EffectRunner(reactions, broker, wake=wake)
-    reconciler = Reconciler(store, broker, context.name, created)
-    partitions = [partition(number) for number in range(PARTITIONS)]
-    tenure = Tenure(partitions, store, relay, effects, reconciler, clock, of=PARTITIONS, wake=wake)
-    loop = Loop(reactions, store, broker, clock, tenure, relay, effects, batch_at_most=batch_at_most)
+    process = ContextProcess(
+        context,
+        store,
+        broker,
+        SystemClock(),
+        numbers=range(PARTITIONS),
+        partitions=PARTITIONS,
+        priority_timeout_s=1.0,
+        created=created,
+        batch_at_most=batch_at_most,
+    )
     try:
-        async with anyio.create_task_group() as tasks:
-            effects.start(tasks)
-            for service in (relay.run, relay.retry_stuck, tenure.tend):
-                tasks.start_soon(service)
+        async with process.at_work():
             async with anyio.create_task_group() as deciding:
-                deciding.start_soon(loop.run)
-                yield loop
-                loop.stop()
-            await loop.finish()
-            tasks.cancel_scope.cancel()
+                deciding.start_soon(process.loop.run)
+                yield process.loop
+                process.loop.stop()
+            await process.drain(DRAINED_WITHIN_S)
     finally:
         with anyio.CancelScope(shield=True):
-            await store.close()
             await own.close()

@@ -1,0 +1,144 @@
+"""A context at work: all that one process of it consists of, put together on a broker, a database and a clock.
+
+A worker runs one of these; a simulation runs many in one process.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib import metadata
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from shared.context import Context
+from shared.engine.api import api_of
+from shared.engine.effects import EffectRunner
+from shared.engine.loop import Loop
+from shared.engine.partitions import Partition
+from shared.engine.reactions import COMMANDS, EVENTS, TIMERS, Reactions
+from shared.engine.reconcile import Reconciler
+from shared.engine.relay import Relay
+from shared.engine.store import Store
+from shared.engine.tenure import Tenure
+from shared.ports import Broker, BrokerRefusedError, Clock
+
+_log = structlog.get_logger("chorus.process")
+
+
+class MisconfiguredError(Exception):
+    """The process may not run like this; the text says what to do."""
+
+
+class ContextProcess:
+    """One process of a context; `numbers` are the partitions it asks for, of `partitions`."""
+
+    def __init__(
+        self,
+        context: Context,
+        store: Store,
+        broker: Broker,
+        clock: Clock,
+        *,
+        numbers: Sequence[int],
+        partitions: int,
+        priority_timeout_s: float,
+        created: dict[str, str],
+        batch_at_most: int,
+    ) -> None:
+        self.context = context
+        self.store = store
+        self._broker = broker
+        self._numbers = numbers
+        reactions = Reactions(context, partitions=partitions, created=created)
+        self.relay = Relay(broker, clock, wake=self._wake)
+        self.effects = EffectRunner(reactions, broker, wake=self._wake)
+        self.tenure = Tenure(
+            [
+                Partition(
+                    number,
+                    partitions,
+                    context.name,
+                    streams_of(context),
+                    broker,
+                    clock,
+                    priority_timeout_s=priority_timeout_s,
+                    wake=self._wake,
+                )
+                for number in numbers
+            ],
+            store,
+            self.relay,
+            self.effects,
+            Reconciler(store, broker, context.name, created),
+            clock,
+            of=partitions,
+            wake=self._wake,
+        )
+        self.loop = Loop(
+            reactions, store, broker, clock, self.tenure, self.relay, self.effects, batch_at_most=batch_at_most
+        )
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[TaskGroup]:
+        """Publish, call, keep partitions and answer requests while the block runs; `loop.run()` is for the block.
+
+        Leaving it ends all tasks of the group and closes the database; to leave nothing half done, `drain` first.
+        """
+        try:
+            async with anyio.create_task_group() as tasks:
+                self.effects.start(tasks)
+                tasks.start_soon(self.relay.run)
+                tasks.start_soon(self.relay.retry_stuck)
+                tasks.start_soon(self.tenure.tend)
+                name = self.context.name
+                self._stop_answering = await self._broker.serve(
+                    name, metadata.version("chorus"), f"Chorus: {name}", api_of(self.context, self._broker)
+                )
+                _log.info("ready", partitions=list(self._numbers))
+                yield tasks
+                tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.store.close()
+                if self.context.close is not None:
+                    await self.context.close()
+        _log.info("stopped", decided=self.loop.decided, batches=self.loop.batches)
+
+    async def drain(self, timeout_s: float) -> None:
+        """After `loop.run()`: finish what was begun and hand the partitions over, within that time."""
+        _log.info("draining", unpublished=self.relay.backlog, effects=self.effects.backlog)
+        with anyio.move_on_after(timeout_s):
+            await self._stop_answering()
+            await self.loop.finish()
+
+    def _wake(self) -> None:
+        self.loop.wake()
+
+
+def streams_of(context: Context) -> tuple[str, ...]:
+    """The streams a context reads; TIMERS always, because whoever reads it has the partition."""
+    reads = {EVENTS: context.policies, COMMANDS: context.accepts, TIMERS: (True,)}
+    return tuple(stream for stream, needed in reads.items() if needed)
+
+
+async def check_streams(context: Context, broker: Broker, partitions: int, numbers: Sequence[int]) -> dict[str, str]:
+    """The birth of each stream the context reads; raises MisconfiguredError when `streams apply` is needed first."""
+    created = {}
+    for number in numbers:
+        if not 0 <= number < partitions:
+            raise MisconfiguredError(f"there is no partition {number}: streams.yaml has {partitions}, from 0")
+    for stream in streams_of(context):
+        try:
+            info = await broker.stream_info(stream)
+            for number in numbers:
+                await broker.consumer_info(stream, f"{context.name}-{number}")
+        except BrokerRefusedError as error:
+            raise MisconfiguredError(f"{stream}: {error.text}; run chorus streams apply") from error
+        found = info.metadata.get("chorus.partitions")
+        if found != str(partitions):
+            raise MisconfiguredError(
+                f"{stream} has {found or 'no'} partitions and streams.yaml {partitions}; run chorus streams plan"
+            )
+        created[stream] = info.created
+    return created
