@@ -22,7 +22,7 @@ What: TypeAlias = Annotated[
 
 
 def ls(context: Annotated[str | None, Parameter(name="CONTEXT")] = None, /, *, json: Json = False) -> None:
-    """List the parked messages on this machine.
+    """List messages that our code could not take.
 
     A message that made our code fail parks its key: it and all later ones of the
     key wait in order, everything else flows.
@@ -54,7 +54,7 @@ def ls(context: Annotated[str | None, Parameter(name="CONTEXT")] = None, /, *, j
 
 
 def show_one(what: What, /, *, json: Json = False) -> None:
-    """Show parked messages whole: headers, body, and the traceback.
+    """Show such messages whole, with the traceback.
 
     For example:
 
@@ -79,10 +79,10 @@ def show_one(what: What, /, *, json: Json = False) -> None:
 
 
 def retry(what: What, /, *, json: Json = False) -> None:
-    """Try a parked key again, in order, with all that waits behind it.
+    """Try a parked key again, in order.
 
-    The worker that holds the key does it within two seconds; if it fails again,
-    the key stays parked.
+    The worker that holds the key does it within two seconds, with all that waits
+    behind it; if it fails again, the key stays parked.
 
     For example:
 
@@ -106,10 +106,10 @@ def skip(
     yes: Annotated[bool, Parameter(negative="", show_default=False, help="do not ask")] = False,
     json: Json = False,
 ) -> None:
-    """Leave one parked message out for good, and go on with what waits behind it.
+    """Leave a parked message out, on record.
 
-    Its effect never happens. Who skipped it and why is kept in the context's
-    database, table `skipped`.
+    It is never decided; what waits behind it goes on. Who skipped it and why is
+    kept in the context's database, table `skipped`.
 
     For example:
 
