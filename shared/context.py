@@ -125,6 +125,11 @@ class Call(Protocol):
         """1 on the first call, counting up over restarts."""
         ...
 
+    @property
+    def now(self) -> datetime:
+        """The time, aware and UTC; virtual in simulations."""
+        ...
+
     async def request(self, subject: str, body: bytes, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
         """A NATS request: the answer's headers and body. Raises UnknownOutcomeError when none came in time."""
         ...

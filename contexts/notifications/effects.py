@@ -3,6 +3,7 @@
 A letter is written out header by header: five headers and plain text, and email.message takes 0.7 ms for them.
 """
 
+import asyncio
 import os
 import re
 import ssl
@@ -15,14 +16,12 @@ from typing import ClassVar, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
-import anyio.to_thread
 
 from contexts.notifications.decider import RecordNotSent, RecordSent
 from contexts.notifications.events import Channel, NotificationQueued, Refusal
 from shared.context import Call, Effect
 from shared.gathering import Gathering
 from shared.messages import check_key, content_hash
-from shared.ports import Clock
 
 LETTERS_AT_ONCE = 64
 LETTERS_WAITING = 1_000
@@ -70,7 +69,7 @@ class MailDirectory:
         return None
 
     async def _write_together(self, letters: Sequence[Letter]) -> list[OSError | None]:
-        return await anyio.to_thread.run_sync(self._write, letters)
+        return await asyncio.to_thread(self._write, letters)
 
     def _write(self, letters: Sequence[Letter]) -> list[OSError | None]:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
@@ -150,16 +149,15 @@ class MailServer:
 class Postbox:
     """Turns what was queued into a letter, hands it to a mailer, and brings the outcome back as a command."""
 
-    def __init__(self, mailer: Mailer, clock: Clock, sender: str) -> None:
+    def __init__(self, mailer: Mailer, sender: str) -> None:
         self._mailer = mailer
-        self._clock = clock
         self._sender = sender
 
     async def mail(self, queued: NotificationQueued, call: Call) -> RecordSent | RecordNotSent:
         """Send one letter."""
         refusal: Refusal | None = "address_refused"
         if _ADDRESS.fullmatch(queued.email):
-            refusal = await self._mailer.send(self._letter(queued, call.idempotency_key))
+            refusal = await self._mailer.send(self._letter(queued, call))
         if refusal is None:
             return RecordSent(order_id=queued.order_id, template=queued.template, channel=self._mailer.channel)
         return RecordNotSent(order_id=queued.order_id, template=queued.template, reason=refusal)
@@ -176,11 +174,11 @@ class Postbox:
             ),
         )
 
-    def _letter(self, queued: NotificationQueued, idempotency_key: str) -> Letter:
+    def _letter(self, queued: NotificationQueued, call: Call) -> Letter:
         domain = self._sender.rpartition("@")[2]
         headers = {
-            "Message-ID": f"<{content_hash(idempotency_key.encode()).hex()}@{domain}>",
-            "Date": format_datetime(self._clock.now()),
+            "Message-ID": f"<{content_hash(call.idempotency_key.encode()).hex()}@{domain}>",
+            "Date": format_datetime(call.now),
             "From": self._sender,
             "To": queued.email,
             "Subject": Header(" ".join(queued.subject.split())).encode(linesep="\r\n"),

@@ -6,7 +6,6 @@ from contexts.notifications.decider import Notification, NotificationCommand, de
 from contexts.notifications.effects import MailDirectory, Mailer, MailServer, Postbox
 from contexts.notifications.events import NotificationEvent
 from contexts.notifications.policies import POLICIES
-from shared.adapters.clock import SystemClock
 from shared.context import Aggregate, Context, Decider
 from shared.settings import Settings
 
@@ -18,7 +17,7 @@ NOTIFICATION = Aggregate(
 def context(settings: Settings) -> Context:
     """The context with a mail server behind it, or else with a directory of letters."""
     timeout_s = settings.effect_timeout.total_seconds()
-    postbox = Postbox(_mailer(settings, timeout_s), SystemClock(), settings.mail_from)
+    postbox = Postbox(_mailer(settings, timeout_s), settings.mail_from)
     return Context(
         name="notifications",
         deciders=(Decider(aggregate=NOTIFICATION, commands=get_args(NotificationCommand), decide=decide),),

@@ -26,7 +26,6 @@ from contexts.payments.events import (
 )
 from shared.context import Call, Effect, UnknownOutcomeError
 from shared.kernel import MethodToken, Money, PaymentId
-from shared.ports import Clock
 
 REFUND_RETRY_DELAY_AT_MOST = timedelta(hours=1)
 """The bank is asked at least this often for money it keeps refusing to give back, for ever."""
@@ -114,9 +113,8 @@ class BankOverNats:
 class Cashier:
     """Asks a gateway for what payments' events want, and brings the outcome back as a command."""
 
-    def __init__(self, gateway: Callable[[Call], Gateway], clock: Clock, refund_retry_delay: timedelta) -> None:
+    def __init__(self, gateway: Callable[[Call], Gateway], refund_retry_delay: timedelta) -> None:
         self._gateway = gateway
-        self._clock = clock
         self._refund_retry_delay = refund_retry_delay
 
     async def authorize(
@@ -157,7 +155,7 @@ class Cashier:
                     order_id=asked.order_id,
                     attempt=asked.attempt,
                     reason=reason,
-                    retry_at=self._clock.now() + refund_retry_delay(self._refund_retry_delay, asked.attempt),
+                    retry_at=call.now + refund_retry_delay(self._refund_retry_delay, asked.attempt),
                 )
 
     def effects(self, timeout_s: float) -> tuple[Effect, ...]:

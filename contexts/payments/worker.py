@@ -7,7 +7,6 @@ from contexts.payments.decider import Payment, PaymentCommand, decide, evolve
 from contexts.payments.effects import BankOverNats, Cashier
 from contexts.payments.events import PaymentEvent
 from contexts.payments.policies import POLICIES, TIMERS
-from shared.adapters.clock import SystemClock
 from shared.context import Aggregate, Context, Decider
 from shared.settings import Settings
 
@@ -16,7 +15,7 @@ PAYMENT = Aggregate(name="payment", key="order_id", state=Payment, events=get_ar
 
 def context(settings: Settings) -> Context:
     """The context with the real bank behind it."""
-    cashier = Cashier(BankOverNats, SystemClock(), settings.refund_retry_delay)
+    cashier = Cashier(BankOverNats, settings.refund_retry_delay)
     return Context(
         name="payments",
         deciders=(Decider(aggregate=PAYMENT, commands=get_args(PaymentCommand), decide=decide),),

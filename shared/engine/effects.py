@@ -5,6 +5,7 @@ What was done or refused comes back as a command of the context, which the loop 
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 import anyio
 import stamina
@@ -16,7 +17,7 @@ from shared.engine.failpoints import reach
 from shared.engine.reactions import Input, Reactions
 from shared.engine.tables import EffectRow
 from shared.messages import NEVER
-from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError
+from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Clock
 
 HELD_AT_MOST = 10_000
 """More than these wait in the database, and are fetched when there is room."""
@@ -29,7 +30,7 @@ _log = structlog.get_logger("chorus.effects")
 class EffectRunner:
     """One per process. `outcomes` are for the loop to decide; `attempts` for it to record."""
 
-    def __init__(self, reactions: Reactions, broker: Broker, *, wake: Callable[[], None]) -> None:
+    def __init__(self, reactions: Reactions, broker: Broker, clock: Clock, *, wake: Callable[[], None]) -> None:
         self.outcomes: list[Input] = []
         self.attempts: dict[str, tuple[int, str]] = {}
         self.overflowed = False
@@ -37,6 +38,7 @@ class EffectRunner:
         self.last = 0
         self._reactions = reactions
         self._broker = broker
+        self._clock = clock
         self._wake = wake
         self._queues: dict[str, deque[EffectRow]] = {}
         self._held = 0
@@ -83,7 +85,7 @@ class EffectRunner:
         assert self._tasks is not None
 
         async def wait_and_add() -> None:
-            await anyio.sleep(BACKOFF_LAST_S)
+            await self._clock.sleep(BACKOFF_LAST_S)
             self.add([row])
 
         self._tasks.start_soon(wait_and_add)
@@ -114,7 +116,7 @@ class EffectRunner:
     async def _run(self, row: EffectRow) -> Input:
         effect = self._by_name[row.type]
         event = self._reactions.event(row.type, row.body, row.key, NEVER)
-        call = _Call(self._broker, row, effect.timeout_s)
+        call = _Call(self._broker, self._clock, row, effect.timeout_s)
         try:
             command = await self._call(effect, event, call)
         except Exception:
@@ -122,7 +124,7 @@ class EffectRunner:
         return self._reactions.outcome(row, command)
 
     async def _call_until_known(self, effect: Effect, event: Event, call: "_Call") -> Command:
-        await anyio.sleep(BACKOFF_FIRST_S)
+        await self._clock.sleep(BACKOFF_FIRST_S)
         async for attempt in stamina.retry_context(
             on=Exception,
             attempts=None,
@@ -156,11 +158,17 @@ class EffectRunner:
 class _Call:
     """What an effect may use while it calls."""
 
-    def __init__(self, broker: Broker, row: EffectRow, timeout_s: float) -> None:
+    def __init__(self, broker: Broker, clock: Clock, row: EffectRow, timeout_s: float) -> None:
         self.idempotency_key = row.event_id
         self.attempt = row.attempts
         self._broker = broker
+        self._clock = clock
         self._timeout_s = timeout_s
+
+    @property
+    def now(self) -> datetime:
+        """The time, aware and UTC; virtual in simulations."""
+        return self._clock.now()
 
     async def request(self, subject: str, body: bytes, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
         """A NATS request; raises UnknownOutcomeError when no answer came in time."""

@@ -52,7 +52,7 @@ class ContextProcess:
         self._numbers = numbers
         reactions = Reactions(context, partitions=partitions, created=created)
         self.relay = Relay(broker, clock, wake=self._wake)
-        self.effects = EffectRunner(reactions, broker, wake=self._wake)
+        self.effects = EffectRunner(reactions, broker, clock, wake=self._wake)
         self.tenure = Tenure(
             [
                 Partition(

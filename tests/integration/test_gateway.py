@@ -20,7 +20,6 @@ from contexts.payments.decider import (
 from contexts.payments.effects import BankOverNats, Cashier, refund_retry_delay
 from contexts.payments.events import AuthorizationRequested, CaptureRequested, RefundRequested, Refusal, VoidRequested
 from contexts.payments.worker import context
-from shared.adapters.clock import SystemClock
 from shared.context import Endpoints, Request, UnknownOutcomeError
 from shared.kernel import MethodToken, Money, OrderId, PaymentId
 from shared.settings import Settings
@@ -43,13 +42,6 @@ def refund(attempt: int) -> RefundRequested:
     return RefundRequested(order_id=ORDER, payment_id=PAYMENT, amount=TOTAL, attempt=attempt, reason="customer")
 
 
-class StandingClock(SystemClock):
-    """Always nine o'clock."""
-
-    def now(self) -> datetime:
-        return NINE
-
-
 class DirectCall:
     """A call that reaches the bank's endpoints without NATS between, headers and lost answers as over NATS."""
 
@@ -57,6 +49,7 @@ class DirectCall:
         self._bank = bank
         self.idempotency_key = f"payments/payment-{ORDER}@{version}"
         self.attempt = 1
+        self.now = NINE
 
     async def request(self, subject: str, body: bytes, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
         answer = await self._bank[subject](Request(headers, body))
@@ -74,7 +67,7 @@ async def bank(tmp_path: Path) -> AsyncIterator[Endpoints]:
         yield endpoints
 
 
-CASHIER = Cashier(BankOverNats, StandingClock(), HALF_A_MINUTE)
+CASHIER = Cashier(BankOverNats, HALF_A_MINUTE)
 
 
 async def test_money_is_held_then_taken_then_given_back(bank: Endpoints) -> None:

@@ -8,6 +8,7 @@ import stat
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from shared.settings import Settings
 CONTENT = b"Message-ID: <1@chorus.example>\r\nFrom: shop@chorus.example\r\nTo: ada@shop.example\r\n\r\nHello.\r\n"
 LETTER = Letter("o-42-order_received", "shop@chorus.example", "ada@shop.example", CONTENT)
 TIMEOUT_S = 5.0
+NINE = datetime(2026, 11, 21, 9, tzinfo=UTC)
 
 
 class Inbox:
@@ -205,6 +207,7 @@ class FirstCall:
 
     idempotency_key = "notifications/notification-o-42@1"
     attempt = 1
+    now = NINE
 
     async def request(self, subject: str, body: bytes, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
         raise AssertionError(f"a letter asks nobody, not even {subject}: {headers} {body!r}")

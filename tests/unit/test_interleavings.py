@@ -73,6 +73,7 @@ class CallTo(NamedTuple):
     bank: Bank
     idempotency_key: str
     attempt: int = 1
+    now: datetime = NOW
 
     async def request(self, subject: str, body: bytes, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
         return {}, self.bank.answer(subject.removeprefix("svc.bank."), body, headers["Idempotency-Key"])

@@ -13,19 +13,12 @@ from contexts.notifications.decider import RecordNotSent, RecordSent
 from contexts.notifications.effects import Letter, Postbox
 from contexts.notifications.events import Channel, NotificationQueued, Refusal
 from contexts.notifications.upstream import OrderCancelled, OrderPlaced, OrderShipped
-from shared.adapters.clock import SystemClock
 from shared.kernel import Money, OrderId
 
 ORDER = OrderId("o-42")
 SENDER = "shop@chorus.example"
 KEY = "notifications/notification-o-42@1"
-
-
-class StandingClock(SystemClock):
-    """Always nine o'clock."""
-
-    def now(self) -> datetime:
-        return datetime(2026, 11, 21, 9, tzinfo=UTC)
+NINE = datetime(2026, 11, 21, 9, tzinfo=UTC)
 
 
 class Pile:
@@ -48,6 +41,7 @@ class FirstCall:
 
     idempotency_key: str = KEY
     attempt: int = 1
+    now: datetime = NINE
 
     async def request(self, subject: str, body: bytes, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
         raise AssertionError(f"a letter asks nobody, not even {subject}: {headers} {body!r}")
@@ -61,7 +55,7 @@ def queued(email: str = "ada@shop.example", subject: str = "Your order") -> Noti
 
 async def test_letter_says_who_what_and_when() -> None:
     pile = Pile()
-    sent = await Postbox(pile, StandingClock(), SENDER).mail(queued(), FirstCall())
+    sent = await Postbox(pile, SENDER).mail(queued(), FirstCall())
     assert sent == RecordSent(order_id=ORDER, template="order_received", channel="directory")
     (letter,) = pile.letters
     assert letter[:3] == ("o-42-order_received", SENDER, "ada@shop.example")
@@ -76,7 +70,7 @@ async def test_letter_says_who_what_and_when() -> None:
 
 async def test_letter_of_the_same_event_has_the_same_message_id() -> None:
     pile = Pile()
-    postbox = Postbox(pile, StandingClock(), SENDER)
+    postbox = Postbox(pile, SENDER)
     await postbox.mail(queued(), FirstCall())
     await postbox.mail(queued(), FirstCall(attempt=2))
     await postbox.mail(queued(), FirstCall("notifications/notification-o-42@2"))
@@ -87,7 +81,7 @@ async def test_letter_of_the_same_event_has_the_same_message_id() -> None:
 
 @pytest.mark.parametrize("refusal", ["address_refused", "letter_refused"])
 async def test_refusal_comes_back_as_the_outcome(refusal: Refusal) -> None:
-    outcome = await Postbox(Pile(refusal), StandingClock(), SENDER).mail(queued(), FirstCall())
+    outcome = await Postbox(Pile(refusal), SENDER).mail(queued(), FirstCall())
     assert outcome == RecordNotSent(order_id=ORDER, template="order_received", reason=refusal)
 
 
@@ -103,14 +97,14 @@ async def test_refusal_comes_back_as_the_outcome(refusal: Refusal) -> None:
 )
 async def test_address_that_is_more_than_one_address_is_refused(email: str) -> None:
     pile = Pile()
-    outcome = await Postbox(pile, StandingClock(), SENDER).mail(queued(email=email), FirstCall())
+    outcome = await Postbox(pile, SENDER).mail(queued(email=email), FirstCall())
     assert outcome == RecordNotSent(order_id=ORDER, template="order_received", reason="address_refused")
     assert pile.letters == []
 
 
 async def test_subject_stays_one_line_in_any_language() -> None:
     pile = Pile()
-    await Postbox(pile, StandingClock(), SENDER).mail(queued(subject="Grüße\r\nBcc: eve@shop.example"), FirstCall())
+    await Postbox(pile, SENDER).mail(queued(subject="Grüße\r\nBcc: eve@shop.example"), FirstCall())
     mail = message_from_bytes(pile.letters[0].content, policy=default)
     assert mail["Subject"] == "Grüße Bcc: eve@shop.example"
     assert mail["Bcc"] is None

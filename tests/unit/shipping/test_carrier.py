@@ -1,6 +1,7 @@
 """The carrier's promises, shown on the simulated one: a real adapter passes the same."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import pytest
 from msgspec.structs import replace
@@ -12,6 +13,7 @@ from shared.kernel import Address, OrderId
 
 ORDER = OrderId("o-42")
 ADDRESS = Address(street="Hoofdweg 1", city="Amsterdam", country="NL", postal_code="1011 AB")
+NINE = datetime(2026, 11, 21, 9, tzinfo=UTC)
 NOWHERE = replace(ADDRESS, postal_code="0000 XX")
 REQUESTED = DispatchRequested(order_id=ORDER, address=ADDRESS)
 
@@ -21,6 +23,7 @@ class FirstCall:
 
     idempotency_key = "shipping/shipment-o-42@4"
     attempt = 1
+    now = NINE
 
     async def request(self, subject: str, body: bytes, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
         raise AssertionError(f"the carrier is not at {subject}: {headers} {body!r}")
