@@ -1,40 +1,75 @@
-"""What processes have cost, as the kernel counts it: CPU seconds and resident memory."""
+"""What processes have cost, as the kernel counts it, and how much of the machine others took meanwhile."""
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec import Struct
+
+BENCH = "bench"
+"""This process and its children that have ended, such as the sender."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-class Cost(Struct, frozen=True, kw_only=True):
-    """One process; `cpu_s` counts user and system time of all its threads."""
+class Reading(NamedTuple):
+    """CPU seconds and resident memory of each process so far, and what the whole machine has been busy."""
 
-    cpu_s: float
-    rss_mb: float
-
-
-Costs = Mapping[str, Cost]
-
-
-def costs_of(pids: Mapping[str, int]) -> Costs:
-    """The cost of each process so far, by its name."""
-    return {name: Cost(cpu_s=_cpu_s(pid), rss_mb=_rss_mb(pid)) for name, pid in pids.items()}
+    at_s: float
+    busy_s: float
+    cpu_s: Mapping[str, float]
+    rss_mb: Mapping[str, float]
 
 
-def between(before: Costs, after: Costs) -> Costs:
-    """The CPU time that was spent in between, and the memory that is held after it."""
-    return {
-        name: Cost(cpu_s=after[name].cpu_s - (before[name].cpu_s if name in before else 0.0), rss_mb=after[name].rss_mb)
-        for name in after
-    }
+class Machine(Struct, frozen=True, kw_only=True):
+    """What else went on: the cores that processes of others used, those that nobody used, and the load average."""
+
+    others_cores: float
+    idle_cores: float
+    load: float
 
 
-def load_average() -> float:
-    """Processes that ran or wanted to in the last minute, ours included: past the number of cores, others disturbed."""
-    return os.getloadavg()[0]
+class Spent(Struct, frozen=True, kw_only=True):
+    """Microseconds of CPU per saga and memory at the end, by process."""
+
+    cpu_us: Mapping[str, float]
+    rss_mb: Mapping[str, float]
+    machine: Machine
+
+
+def read_costs(pids: Mapping[str, int]) -> Reading:
+    """The costs of these processes, by their names, and of the bench."""
+    own = os.times()
+    return Reading(
+        time.monotonic(),
+        _busy_s(),
+        {**{name: _cpu_s(pid) for name, pid in pids.items()}, BENCH: sum(own[:4])},
+        {**{name: _rss_mb(pid) for name, pid in pids.items()}, BENCH: _rss_mb(os.getpid())},
+    )
+
+
+def spent(before: Reading, after: Reading, *, sagas: float) -> Spent:
+    """What so many sagas cost in between."""
+    cpu_s = {name: after.cpu_s[name] - before.cpu_s[name] for name in after.cpu_s}
+    seconds = after.at_s - before.at_s
+    busy_cores = (after.busy_s - before.busy_s) / seconds
+    machine = Machine(
+        others_cores=max(busy_cores - sum(cpu_s.values()) / seconds, 0.0),
+        idle_cores=max((os.cpu_count() or 1) - busy_cores, 0.0),
+        load=os.getloadavg()[0],
+    )
+    return Spent(
+        cpu_us={name: seconds / sagas * 1e6 for name, seconds in cpu_s.items()}, rss_mb=after.rss_mb, machine=machine
+    )
+
+
+def _busy_s() -> float:
+    user, nice, system, _idle, _iowait, interrupt, soft_interrupt, stolen = map(
+        int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    )
+    return (user + nice + system + interrupt + soft_interrupt + stolen) / _TICKS
 
 
 def _cpu_s(pid: int) -> float:

@@ -1,6 +1,6 @@
 """Orders: from PlaceOrder to OrderShipped through every context of the shop, bank and letters included."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
@@ -13,7 +13,7 @@ from shared.ops.shop import programs
 from shared.ops.supervisor import Supervisor
 from shared.ports import Outgoing
 from shared.settings import Settings
-from tests.bench.costs import Costs, between, load_average
+from tests.bench.costs import BENCH, Spent, spent
 from tests.bench.load import KINDS, PRICE, SKUS, Load, send
 from tests.bench.marks import marks, tenths
 from tests.bench.profiles import Profile, profile_of
@@ -61,12 +61,10 @@ class Orders(Struct, frozen=True, kw_only=True):
 
 
 class Tenth(Struct, frozen=True, kw_only=True):
-    """A tenth of many orders: its pace, its CPU per order and the memory at its end, by process."""
+    """A tenth of many orders: its pace and its costs."""
 
     per_s: float
-    cpu_us: Mapping[str, float]
-    rss_mb: Mapping[str, float]
-    load: float
+    spent: Spent
 
 
 class ManyOrders(Struct, frozen=True, kw_only=True):
@@ -78,8 +76,8 @@ class ManyOrders(Struct, frozen=True, kw_only=True):
     @property
     def targets(self) -> tuple[Target, ...]:
         """What has to be true of it; the first tenth warms up."""
-        early, late = (sum(self.tenths[number].cpu_us.values()) for number in (1, 9))
-        memory = max(mb for name, mb in self.tenths[9].rss_mb.items() if name != "server")
+        early, late = (sum(self.tenths[number].spent.cpu_us.values()) for number in (1, 9))
+        memory = max(mb for name, mb in self.tenths[9].spent.rss_mb.items() if name not in ("server", BENCH))
         return (
             Target(name="CPU per order, last tenth to second", found=late / early, at_most=GROWTH_AT_MOST),
             Target(name="the largest worker, MB", found=memory, at_most=RSS_MB_AT_MOST),
@@ -96,7 +94,7 @@ async def measure(plan: Plan) -> Orders:
         load = Load(kind="orders", count=plan.waiting)
         capacity = await saturated(place, supervisor, load, place.consumers("ordering"))
         load = Load(kind="orders", count=round(plan.seconds * plan.per_s), first=plan.waiting, per_s=plan.per_s)
-        slow = await open_loop(place, load)
+        slow = await open_loop(place, supervisor, load)
         await place.quiet()
         await _check(place, plan.waiting + load.count + round(plan.per_s))
     return Orders(capacity=capacity, open_loop=slow)
@@ -107,19 +105,19 @@ async def measure_many(orders: int) -> ManyOrders:
     async with _shop() as (place, supervisor):
         shipped = await place.count(KINDS["orders"].ends_with)
         costs = [place.costs(supervisor)]
-        loads = []
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(send, place, Load(kind="orders", count=orders, open_at_most=OPEN_AT_MOST))
             for part in range(1, 11):
                 await shipped.reaches(orders * part // 10, within_s=MANY_WITHIN_S)
                 costs.append(place.costs(supervisor))
-                loads.append(load_average())
         await place.quiet()
         await _check(place, orders)
         paces = tenths(await marks(place.broker, KINDS["orders"].ends_with))
     return ManyOrders(
         orders=orders,
-        tenths=tuple(_tenth(paces[part], costs[part], costs[part + 1], orders, loads[part]) for part in range(10)),
+        tenths=tuple(
+            Tenth(per_s=paces[part], spent=spent(costs[part], costs[part + 1], sagas=orders / 10)) for part in range(10)
+        ),
     )
 
 
@@ -131,16 +129,6 @@ async def profile(plan: Plan, context: str) -> Profile:
         await saturated(place, supervisor, load, place.consumers("ordering"))
         await supervisor.stop(context)  # Only then is the profile written.
         return profile_of(file, sagas=plan.waiting)
-
-
-def _tenth(per_s: float, before: Costs, after: Costs, orders: int, load: float) -> Tenth:
-    spent = between(before, after)
-    return Tenth(
-        per_s=per_s,
-        cpu_us={name: cost.cpu_s / (orders / 10) * 1e6 for name, cost in spent.items()},
-        rss_mb={name: cost.rss_mb for name, cost in spent.items()},
-        load=load,
-    )
 
 
 @asynccontextmanager

@@ -1,16 +1,20 @@
 """The figures as tables for people, or as one JSON object for machines."""
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.costs import Machine, Spent
 from tests.bench.orders import ManyOrders, Orders
 from tests.bench.profiles import Line, Profile
-from tests.bench.runs import OpenLoop, Run, Target
+from tests.bench.runs import OpenLoop, Target
 from tests.bench.sagas import HOPS, Chain, sagas_per_s
+
+MACHINE = ("load", "others' cores", "idle cores")
 
 Result = Chain | Orders | ManyOrders
 
@@ -38,17 +42,18 @@ def show(result: Result | Profile, console: Console) -> None:
         console.print(_targets(result.targets))
 
 
-def _show_chain(chain: Chain, console: Console) -> None:
-    hop, five_ms = chain.hop, HOPS * chain.hop.hop_ms
+def _show_chain(ring: Chain, console: Console) -> None:
+    hop, five_ms = ring.hop, HOPS * ring.hop.hop_ms
     console.print(
         f"one unloaded hop: {hop.hop_ms:.2f} ms (commit {hop.commit_ms:.2f}, publish to PubAck {hop.publish_ms:.2f},"
         f" medians of {hop.times}); five are {five_ms:.2f} ms"
     )
-    table = Table("five hops", "sagas/s", "runs", "load", title="All sagas waiting")
-    for name, runs in (("bare loop", chain.bare), ("Chorus", chain.chorus)):
+    table = Table("five hops", "sagas/s", "runs", *MACHINE, title="All sagas waiting")
+    for name, runs in (("bare loop", ring.bare), ("Chorus", ring.chorus)):
         each = " ".join(f"{run.throughput.per_s:,.0f}" for run in runs)
-        table.add_row(name, f"{sagas_per_s(runs):,.0f}", each, " ".join(f"{run.load:.1f}" for run in runs))
-    console.print(table, _costs({"bare loop": chain.bare[-1], "Chorus": chain.chorus[-1]}), _open(chain.open_loop))
+        table.add_row(name, f"{sagas_per_s(runs):,.0f}", each, *_machine([run.spent.machine for run in runs]))
+    costs = {"bare loop": ring.bare[-1].spent, "Chorus": ring.chorus[-1].spent, "slowly": ring.open_loop.spent}
+    console.print(table, _costs(costs), _open(ring.open_loop))
 
 
 def _show_orders(orders: Orders, console: Console) -> None:
@@ -56,40 +61,49 @@ def _show_orders(orders: Orders, console: Console) -> None:
     console.print(
         f"{pace.sagas:,} orders waiting: {pace.per_s:,.0f} orders/s from the first OrderPlaced to the last OrderShipped"
         f" ({pace.seconds:.1f} s), {pace.steady_per_s:,.0f} a second in the middle 80 % of the shipments,"
-        f" {orders.capacity.events:.1f} events per order, load {orders.capacity.load:.1f}"
+        f" {orders.capacity.events:.1f} events per order"
     )
-    console.print(_costs({"the shop": orders.capacity}), _open(orders.open_loop))
+    machine = Table(*MACHINE, title="The machine")
+    machine.add_row(*_machine([orders.capacity.spent.machine]))
+    costs = {"waiting": orders.capacity.spent, "one by one": orders.open_loop.spent}
+    console.print(machine, _costs(costs), _open(orders.open_loop))
 
 
 def _show_many(many: ManyOrders, console: Console) -> None:
     tenths = [str(number) for number in range(1, 11)]
     pace = Table("tenth", *tenths, title=f"{many.orders:,} orders, by tenths")
     pace.add_row("orders/s", *(f"{tenth.per_s:,.0f}" for tenth in many.tenths))
-    pace.add_row("load", *(f"{tenth.load:.1f}" for tenth in many.tenths))
+    pace.add_row("load", *(f"{tenth.spent.machine.load:.1f}" for tenth in many.tenths))
+    pace.add_row("others' cores", *(f"{tenth.spent.machine.others_cores:.1f}" for tenth in many.tenths))
     cpu = Table("tenth", *tenths, title="CPU microseconds per order")
     memory = Table("tenth", *tenths, title="Memory, MB")
-    for name in many.tenths[0].cpu_us:
-        cpu.add_row(name, *(f"{tenth.cpu_us[name]:,.0f}" for tenth in many.tenths))
-        memory.add_row(name, *(f"{tenth.rss_mb[name]:.0f}" for tenth in many.tenths))
+    for name in many.tenths[0].spent.cpu_us:
+        cpu.add_row(name, *(f"{tenth.spent.cpu_us[name]:,.0f}" for tenth in many.tenths))
+        memory.add_row(name, *(f"{tenth.spent.rss_mb[name]:.0f}" for tenth in many.tenths))
     console.print(pace, cpu, memory)
 
 
-def _costs(runs: Mapping[str, Run]) -> Table:
+def _costs(runs: Mapping[str, Spent]) -> Table:
     columns = [column for title in runs for column in (f"{title}, CPU us", "MB")]
     table = Table("process", *columns, title="Per saga, and at the end")
-    for name in dict.fromkeys(name for run in runs.values() for name in run.cpu_us):
-        table.add_row(
-            name, *(cell for run in runs.values() for cell in (f"{run.cpu_us[name]:,.0f}", f"{run.rss_mb[name]:.0f}"))
-        )
-    table.add_row("all", *(cell for run in runs.values() for cell in (f"{sum(run.cpu_us.values()):,.0f}", "")))
+    for name in next(iter(runs.values())).cpu_us:
+        cells = ((f"{run.cpu_us[name]:,.0f}", f"{run.rss_mb[name]:.0f}") for run in runs.values())
+        table.add_row(name, *chain.from_iterable(cells))
+    sums = ((f"{sum(run.cpu_us.values()):,.0f}", "") for run in runs.values())
+    table.add_row("all", *chain.from_iterable(sums))
     return table
+
+
+def _machine(machines: Iterable[Machine]) -> list[str]:
+    seen = [(machine.load, machine.others_cores, machine.idle_cores) for machine in machines]
+    return [" ".join(f"{value:.1f}" for value in values) for values in zip(*seen, strict=True)]
 
 
 def _open(loop: OpenLoop) -> Table:
     latency = loop.latency
-    table = Table("median", "p99", "most", "sender late", "load", title=f"{loop.per_s:g} a second, milliseconds")
+    table = Table("median", "p99", "most", "sender late", *MACHINE, title=f"{loop.per_s:g} a second, milliseconds")
     in_ms = (latency.p50_ms, latency.p99_ms, latency.most_ms, latency.late_ms)
-    table.add_row(*(f"{ms:.1f}" for ms in in_ms), f"{loop.load:.1f}")
+    table.add_row(*(f"{ms:.1f}" for ms in in_ms), *_machine([loop.spent.machine]))
     return table
 
 

@@ -1,11 +1,11 @@
 """One run on a stage: sagas that all wait before the first is taken, or that come one by one at a given rate."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from msgspec import Struct
 
 from shared.ops.supervisor import Supervisor
-from tests.bench.costs import between, load_average
+from tests.bench.costs import Spent, spent
 from tests.bench.load import KINDS, Load, send
 from tests.bench.marks import Latency, Throughput, latency, marks, throughput
 from tests.bench.stage import Stage
@@ -14,15 +14,11 @@ ENDS_WITHIN_S = 300.0
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """How fast it went and what it cost: microseconds of CPU per saga, and memory at its end, by process."""
+    """How fast it went and what it cost; `events` were published per saga."""
 
     throughput: Throughput
-    cpu_us: Mapping[str, float]
-    rss_mb: Mapping[str, float]
     events: float
-    """Published per saga."""
-    load: float
-    """The machine's load average at the end."""
+    spent: Spent
 
 
 class OpenLoop(Struct, frozen=True, kw_only=True):
@@ -30,7 +26,7 @@ class OpenLoop(Struct, frozen=True, kw_only=True):
 
     per_s: float
     latency: Latency
-    load: float
+    spent: Spent
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -61,18 +57,16 @@ async def saturated(place: Stage, supervisor: Supervisor, load: Load, commands: 
     await place.let_go(commands)
     await ended.reaches(ended_before + load.count, within_s=ENDS_WITHIN_S)
     await place.quiet()
-    costs = between(costs, place.costs(supervisor))
+    cost = spent(costs, place.costs(supervisor), sagas=load.count)
     events = (await place.broker.stream_info("EVENTS")).last_sequence - events
     return Run(
         throughput=throughput(await marks(place.broker, kind.begins_with), await marks(place.broker, kind.ends_with)),
-        cpu_us={name: cost.cpu_s / load.count * 1e6 for name, cost in costs.items()},
-        rss_mb={name: cost.rss_mb for name, cost in costs.items()},
         events=events / load.count,
-        load=load_average(),
+        spent=cost,
     )
 
 
-async def open_loop(place: Stage, load: Load) -> OpenLoop:
+async def open_loop(place: Stage, supervisor: Supervisor, load: Load) -> OpenLoop:
     """Send `load` at its rate, after a second's worth of sagas that do not count."""
     kind = KINDS[load.kind]
     ended = await place.count(kind.ends_with)
@@ -80,10 +74,12 @@ async def open_loop(place: Stage, load: Load) -> OpenLoop:
     warming = Load(kind=load.kind, count=round(load.per_s), first=load.first, per_s=load.per_s)
     await send(place, warming)
     measured = Load(kind=load.kind, count=load.count, first=load.first + warming.count, per_s=load.per_s)
+    costs = place.costs(supervisor)
     sent = await send(place, measured)
     await ended.reaches(ended_before + warming.count + load.count, within_s=ENDS_WITHIN_S)
+    cost = spent(costs, place.costs(supervisor), sagas=load.count)
     return OpenLoop(
         per_s=load.per_s,
         latency=latency(sent.at_ns, await marks(place.broker, kind.ends_with), sent.late_ms),
-        load=load_average(),
+        spent=cost,
     )

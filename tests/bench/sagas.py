@@ -73,9 +73,9 @@ async def measure(plan: Plan) -> Chain:
     for _ in range(plan.times):
         for loop, done in runs.items():
             done.append(await _saturated(loop, plan.sagas))
-    async with _ring("chorus") as (place, _):
+    async with _ring("chorus") as (place, supervisor):
         load = Load(kind="sagas", count=round(plan.seconds * plan.per_s), per_s=plan.per_s)
-        slow = await open_loop(place, load)
+        slow = await open_loop(place, supervisor, load)
     return Chain(hop=hop, bare=tuple(runs["bare"]), chorus=tuple(runs["chorus"]), open_loop=slow)
 
 

@@ -20,16 +20,18 @@ from shared.ops.streams_file import read_topology
 from shared.ops.supervisor import Program, Supervisor, supervised
 from shared.ops.topology import Declared, consumer_name, declare
 from shared.settings import Settings
-from tests.bench.costs import Costs, costs_of
+from tests.bench.costs import Reading, read_costs
 
 HELD_WITHIN_S = 30.0
 QUIET_FOR_S = 0.5
 QUIET_WITHIN_S = 300.0
 POLL_S = 0.02
+LINES_SHOWN = 20
+SUPERVISOR = "chorus"
 
 
 class WorkerTroubleError(Exception):
-    """A process ended, hung or complained while it was measured: the figures mean nothing."""
+    """A process ended or hung while it was measured: the figures mean nothing."""
 
 
 class Stage:
@@ -44,15 +46,21 @@ class Stage:
 
     @asynccontextmanager
     async def running(self, programs: Iterable[Program]) -> AsyncIterator[Supervisor]:
-        """The programs, ready; raises WorkerTroubleError when one said anything: they log warnings only."""
-        said: list[str] = []
+        """The programs, ready. What they warn of is told at the end.
+
+        Raises:
+            WorkerTroubleError: one of them had to be started again.
+        """
+        said: list[tuple[str, str]] = []
         environment = own_environment(os.environ, url=self.url, data_dir=self.directory)
         environment |= {"CHORUS_LOG_LEVEL": "warning", "CHORUS_LOG_FORMAT": "json"}
-        async with supervised(programs, environment, lambda name, line: said.append(f"{name}: {line}")) as supervisor:
+        async with supervised(programs, environment, lambda name, line: said.append((name, line))) as supervisor:
             await supervisor.ready()
             yield supervisor
-        if said:
-            raise WorkerTroubleError("\n".join(said[:20]))
+        for name, line in said[:LINES_SHOWN]:
+            print(f"{name}: {line}", file=sys.stderr)
+        if trouble := [line for name, line in said if name == SUPERVISOR]:
+            raise WorkerTroubleError(trouble[0])
 
     async def held(self, contexts: Collection[str]) -> None:
         """Wait until every partition of these contexts is held by somebody."""
@@ -90,9 +98,9 @@ class Stage:
         """A context's consumers on each of its streams."""
         return [consumer_name(context, partition) for partition in range(self._partitions)]
 
-    def costs(self, supervisor: Supervisor) -> Costs:
+    def costs(self, supervisor: Supervisor) -> Reading:
         """What the server and the programs have cost since they were started."""
-        return costs_of({"server": self._server_pid, **supervisor.pids})
+        return read_costs({"server": self._server_pid, **supervisor.pids})
 
     async def count(self, subject: str) -> "Count":
         """Counts what EVENTS holds under a subject filter, without reading it."""
