@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -60,10 +60,19 @@ class Watcher:
     async def until_said(self, key: str, said: Counter[str], *, within_s: float = WITHIN_S) -> None:
         """Wait until at least all this was said under a key."""
         with anyio.move_on_after(within_s):
-            while not said <= self.types(key):
-                await self._news.wait()
+            await self.until_true(lambda: said <= self.types(key))
             return
         raise AssertionError(f"{key} lacks {dict(said - self.types(key))} after {within_s:g} s: {self.told(key)}")
+
+    async def until_any(self, key: str, *events: str, within_s: float = WITHIN_S) -> None:
+        """Wait until one of these events was said under a key."""
+        with anyio.fail_after(within_s):
+            await self.until_true(lambda: not self.types(key).keys().isdisjoint(events))
+
+    async def until_true(self, condition: Callable[[], bool]) -> None:
+        """Wait for messages until a condition holds, for ever."""
+        while not condition():
+            await self._news.wait()
 
     def told(self, key: str) -> list[str]:
         """The facts under one key as `context.Event`, in stream order."""

@@ -1,0 +1,256 @@
+"""A shop of real processes on a real server, driven as its customers drive it: by the `nats` command."""
+
+import asyncio
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from shared import catalog
+from shared.adapters.jetstream import JetStream, connect
+from shared.adapters.sqlite import open_read_only
+from shared.connection import ConnectionOptions
+from shared.messages import MSG_ID
+from shared.ops.server import LocalServer, local_server
+from shared.ops.shop import apply_streams, own_environment
+from shared.ports import Outgoing
+from shared.settings import Settings
+from tests.e2e.processes import Worker, spawn_ready
+from tests.watching import Fact, Watcher, watching
+
+PRICE = {"amount_minor": 250, "currency": "EUR"}
+ADDRESS = {"street": "Hauptstr. 1", "city": "Bern", "country": "CH", "postal_code": "3000"}
+CONTEXTS = tuple(name for name in catalog.names() if name != "bank")
+MEMBERS = (*CONTEXTS, "bank")
+
+NATS_CLI = shutil.which("nats")
+open_shops: list["Shop"] = []
+"""Whose logs are shown when a test fails."""
+
+
+class Said(NamedTuple):
+    """How the `nats` command ended."""
+
+    code: int
+    output: str
+
+
+class Level(NamedTuple):
+    """What is on the shelf of one sku."""
+
+    on_hand: int
+    reserved: int
+
+
+class Shop:
+    """Processes by name, such as `ordering`, or `ordering.2` for the second one of a context."""
+
+    def __init__(self, server: LocalServer, directory: Path, watcher: Watcher, broker: JetStream) -> None:
+        self.url = server.url
+        self.directory = directory
+        self.watcher = watcher
+        self.workers: dict[str, Worker] = {}
+        self.environ: Mapping[str, str] = {}
+        self._server = server
+        self._servers = AsyncExitStack()
+        self._broker = broker
+        self._sockets = Path(tempfile.mkdtemp(prefix="chorus-"))
+        self._peculiar: set[str] = set()
+
+    async def start(self, name: str, *arguments: str, **settings: str) -> None:
+        """Start a process and wait until it is ready; `settings` are named like `order_deadline`."""
+        context = name.partition(".")[0]
+        environ = {**self.environ, "CHORUS_DATA_DIR": str(self.data_dir(context)), **as_variables(settings)}
+        if arguments or settings:
+            self._peculiar.add(name)
+        self.workers[name] = await spawn_ready(
+            name,
+            ("-m", "shared.cli", "worker", context, *arguments) if arguments else ("-m", f"contexts.{context}"),
+            environ,
+            self.directory / f"{name}.log",
+            self._sockets / name,
+        )
+
+    async def start_all(self, *names: str) -> None:
+        """Start several at once."""
+        async with asyncio.TaskGroup() as starting:
+            for name in names:
+                starting.create_task(self.start(name))
+
+    async def kill(self, *names: str) -> None:
+        """Kill processes with -9."""
+        for name in names:
+            await self.workers[name].kill()
+
+    async def stop(self, name: str) -> int:
+        """Let a process end in good order; its exit code."""
+        return await self.workers[name].stop()
+
+    async def be_whole(self) -> None:
+        """Have one process of each context, set up like the others, whatever a test has done."""
+        for name in self.workers.keys() - (set(MEMBERS) - self._peculiar):
+            await self.workers.pop(name).stop()
+        self._peculiar.clear()
+        await self.start_all(*(name for name in MEMBERS if name not in self.workers or not self.workers[name].running))
+
+    async def crash_the_server(self) -> None:
+        """Kill the server with -9, and start it again where its clients look for it."""
+        await self._server.kill()
+        port = urlsplit(self.url).port or -1
+        self._server = await self._servers.enter_async_context(local_server(self.directory / "nats", port=port))
+
+    async def close(self) -> None:
+        """Stop everything."""
+        async with asyncio.TaskGroup() as stopping:
+            for worker in self.workers.values():
+                stopping.create_task(worker.stop())
+        await self._servers.aclose()
+        shutil.rmtree(self._sockets)
+
+    async def send(self, command: str, key: str, body: Mapping[str, Any], message_id: str | None = None) -> None:
+        """Send `ordering.PlaceOrder` or another command, by the `nats` command where there is one."""
+        subject, text = f"cmd.{command}.{key}", json.dumps(body)
+        if NATS_CLI is None:
+            await self._broker.publish(Outgoing(subject, {MSG_ID: message_id} if message_id else {}, text.encode()))
+            return
+        said = await self.nats("pub", "-J", subject, text, *(("-H", f"{MSG_ID}:{message_id}") if message_id else ()))
+        assert said.code == 0, said.output
+
+    async def send_quickly(self, command: str, key: str, body: Mapping[str, Any]) -> None:
+        """Send a command without a process of its own, where many are wanted."""
+        await self._broker.publish(Outgoing(f"cmd.{command}.{key}", {}, json.dumps(body).encode()))
+
+    async def nats(self, *arguments: str) -> Said:
+        """Run the `nats` command against the shop's server."""
+        assert NATS_CLI is not None
+        process = await asyncio.create_subprocess_exec(
+            NATS_CLI,
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=dict(self.environ),
+        )
+        output, _ = await process.communicate()
+        assert process.returncode is not None
+        return Said(process.returncode, output.decode())
+
+    async def until(self, key: str, event: str, *, times: int = 1, within_s: float = 20.0) -> Fact:
+        """Wait until something was said."""
+        return await self.watcher.until(key, event, times=times, within_s=within_s)
+
+    def facts(self, key: str) -> list[str]:
+        """Everything that was said under a key, in stream order, each as one line."""
+        return [as_line(fact) for fact in self.watcher.about(key)]
+
+    async def stock(self, sku: str, quantity: int) -> None:
+        """Have so many of an article on the shelf."""
+        await self.send_quickly("inventory.RegisterStockItem", sku, {"name": sku.title(), "unit_price": PRICE})
+        delivery = {"quantity": quantity, "delivery_id": f"first-{sku}"}
+        await self.send_quickly("inventory.ReplenishStock", sku, delivery)
+        await self.until(sku, "StockLevelChanged")
+
+    async def place(
+        self,
+        order: str,
+        sku: str,
+        *,
+        token: str = "tok_ok",
+        quantity: int = 2,
+        postal_code: str = "3000",
+        message_id: str | None = None,
+        quickly: bool = False,
+    ) -> None:
+        """Place an order of one line; each order pays from an account of its own."""
+        body = {
+            "customer_id": "c-1",
+            "email": "ann@example.com",
+            "lines": [{"sku": sku, "quantity": quantity, "unit_price": PRICE}],
+            "address": {**ADDRESS, "postal_code": postal_code},
+            "method_token": token_of(order, token),
+        }
+        if quickly:
+            await self.send_quickly("ordering.PlaceOrder", order, body)
+        else:
+            await self.send("ordering.PlaceOrder", order, body, message_id)
+
+    def level(self, sku: str) -> Level:
+        """What the shelf holds, by what inventory said last."""
+        last = [fact for fact in self.watcher.about(sku) if fact.type == "StockLevelChanged"][-1].content
+        return Level(last["on_hand"], last["reserved"])
+
+    def ledger(self, order: str) -> list[str]:
+        """Which money has moved for an order: `capture`, `refund`."""
+        query = "SELECT reason FROM ledger WHERE payment_id = ? ORDER BY entry"
+        return [reason for (reason,) in self.rows("bank", query, f"pay-{order}")]
+
+    def held_minor(self, order: str, token: str = "tok_ok") -> int:
+        """What the bank holds on the account that pays for an order."""
+        query = "SELECT COALESCE(SUM(held_minor), 0) FROM accounts WHERE account_id = ?"
+        return int(self.rows("bank", query, token_of(order, token))[0][0])
+
+    def letters(self, order: str) -> list[str]:
+        """The templates of the letters that lie in the mail directory for an order."""
+        files = (self.data_dir("notifications") / "mail").glob(f"{order}-*.eml")
+        return sorted(file.stem.removeprefix(f"{order}-") for file in files)
+
+    def rows(self, context: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Read a context's database beside its worker."""
+        with closing(open_read_only(self.data_dir(context) / f"{context}.db")) as database:
+            return database.execute(query, parameters).fetchall()
+
+    def data_dir(self, context: str) -> Path:
+        """Where a context has its database."""
+        return self.directory / context
+
+    @property
+    def tails(self) -> Mapping[str, str]:
+        """The end of each log."""
+        return {name: worker.tail for name, worker in self.workers.items()}
+
+
+@asynccontextmanager
+async def opened(directory: Path, **settings: str) -> AsyncIterator[Shop]:
+    """A shop with a server of its own and one process for each context; `settings` as `order_deadline="2s"`."""
+    async with local_server(directory / "nats") as server:
+        await apply_streams(ConnectionOptions(servers=(server.url,)), Settings())
+        broker = await connect(ConnectionOptions(servers=(server.url,)), name="tests")
+        async with watching(server.url) as watcher:
+            shop = Shop(server, directory, watcher, broker)
+            shop.environ = environment(server.url, directory, **settings)
+            open_shops.append(shop)
+            try:
+                await shop.start_all(*MEMBERS)
+                yield shop
+            finally:
+                await shop.close()
+                open_shops.remove(shop)
+                await broker.close()
+
+
+def environment(url: str, directory: Path, **settings: str) -> dict[str, str]:
+    """The environment of a worker on this server, with these settings and no others."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("CHORUS_")}
+    return {**own_environment(bare, url=url, data_dir=directory), **as_variables(settings)}
+
+
+def as_variables(settings: Mapping[str, str]) -> dict[str, str]:
+    """`order_deadline` as `CHORUS_ORDER_DEADLINE`."""
+    return {f"CHORUS_{name.upper()}": value for name, value in settings.items()}
+
+
+def token_of(order: str, behaviour: str) -> str:
+    """The method token of an order: the bank behaves by its beginning and has an account for each."""
+    return f"{behaviour}_{order}"
+
+
+def as_line(fact: Fact) -> str:
+    """`context.Event`, with the word that tells it from others of its type."""
+    telling = {"OrderCancelled": "reason", "ShipmentFailed": "stage", "PaymentFailed": "stage"}
+    field = "template" if fact.context == "notifications" else telling.get(fact.type)
+    return f"{fact.context}.{fact.type}" + (f" {fact.content[field]}" if field else "")

@@ -1,0 +1,270 @@
+"""One order on real processes, from the `nats` command to its end; a test is named by how the saga ends."""
+
+import asyncio
+
+import pytest
+
+from tests.e2e.ends import (
+    CALLED_BACK,
+    CAPTURE_REFUSED,
+    CONFIRMED,
+    DELIVERED,
+    JUST_TOO_LATE,
+    LOST,
+    OUT_OF_STOCK,
+    PAYMENT_REFUSED,
+    REFUSED_BY_CARRIER,
+    RETURNED,
+    SHIPPED,
+    TOO_LATE,
+    End,
+    Ended,
+    refunded,
+    voided,
+)
+from tests.e2e.shop import NATS_CLI, Level, Shop
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def sku_of(order: str) -> str:
+    """The article that only this order is about."""
+    return f"s{order[1:]}"
+
+
+async def cancel(shop: Shop, order: str) -> None:
+    await shop.send("ordering.CancelOrder", order, {"reason": "found it cheaper"})
+
+
+async def report(shop: Shop, command: str, order: str) -> None:
+    """Report as the carrier, with the number it gave the parcel."""
+    shipped = await shop.until(order, "OrderShipped")
+    await shop.send(f"shipping.{command}", order, {"tracking_no": shipped.content["tracking_no"]})
+
+
+async def test_shipped(shop: Shop, ended: Ended, order: str) -> None:
+    await shop.stock(sku_of(order), 10)
+    await shop.place(order, sku_of(order), quantity=3)
+    await ended.check(order, SHIPPED)
+    assert shop.level(sku_of(order)) == Level(on_hand=7, reserved=0)
+
+
+async def test_delivered(shop: Shop, ended: Ended, order: str) -> None:
+    await shop.stock(sku_of(order), 10)
+    await shop.place(order, sku_of(order))
+    await report(shop, "ReportDelivered", order)
+    await ended.check(order, DELIVERED)
+
+
+async def test_cancelled_because_stock_is_short(shop: Shop, ended: Ended, order: str) -> None:
+    """F1."""
+    await shop.stock(sku_of(order), 1)
+    await shop.place(order, sku_of(order), quantity=2)
+    await ended.check(order, OUT_OF_STOCK)
+    assert shop.level(sku_of(order)) == Level(on_hand=1, reserved=0)
+
+
+@pytest.mark.parametrize("token", ["tok_poor", "tok_declined"])
+async def test_cancelled_because_the_authorization_is_refused(shop: Shop, ended: Ended, order: str, token: str) -> None:
+    """F2."""
+    await shop.stock(sku_of(order), 10)
+    await shop.place(order, sku_of(order), token=token)
+    await ended.check(order, PAYMENT_REFUSED, token=token)
+    assert shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
+
+
+async def test_cancelled_because_the_capture_is_refused(shop: Shop, ended: Ended, order: str) -> None:
+    """F4."""
+    await shop.stock(sku_of(order), 10)
+    await shop.place(order, sku_of(order), token="tok_nocapture")
+    await ended.check(order, CAPTURE_REFUSED, token="tok_nocapture")
+    assert shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
+
+
+async def test_cancelled_by_the_customer_while_the_bank_is_asked(shop: Shop, ended: Ended, order: str) -> None:
+    """F5."""
+    await shop.stock(sku_of(order), 10)
+    await shop.place(order, sku_of(order), token="tok_slow")
+    await shop.until(order, "InventoryReserved")
+    await cancel(shop, order)
+    await ended.check(order, voided("customer"), token="tok_slow")
+    assert shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
+
+
+async def test_cancelled_by_the_customer_with_a_refund_or_confirmed_and_then_too_late(
+    shop: Shop, ended: Ended, order: str
+) -> None:
+    """F6 and F8: the cancellation races the payment and the dispatch, and one judge at a time decides."""
+    orders = [f"{order}-{number}" for number in range(4)]
+    await shop.stock(sku_of(order), 100)
+
+    async def race(order_id: str, event: str) -> End:
+        await shop.place(order_id, sku_of(order), quickly=True)
+        await shop.until(order_id, event)
+        await shop.send_quickly("ordering.CancelOrder", order_id, {"reason": "found it cheaper"})
+        return await ended.check(order_id, voided("customer"), refunded("customer"), CALLED_BACK, JUST_TOO_LATE)
+
+    events = ("PaymentAuthorized", "CaptureRequested", "PaymentSucceeded", "OrderConfirmed")
+    ends = await asyncio.gather(*map(race, orders, events))
+    shipped = ends.count(JUST_TOO_LATE)
+    assert shop.level(sku_of(order)) == Level(on_hand=100 - 2 * shipped, reserved=0)
+
+
+async def test_called_back_before_the_dispatch(hasty_shop: Shop, ended_hastily: Ended, order: str) -> None:
+    """F7."""
+    shop = hasty_shop
+    await shop.stock(sku_of(order), 10)
+    await shop.place(order, sku_of(order))
+    await shop.until(order, "DeliveryScheduled")
+    await cancel(shop, order)
+    await ended_hastily.check(order, CALLED_BACK)
+    assert shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
+
+
+async def test_shipped_because_the_cancellation_comes_too_late(shop: Shop, ended: Ended, order: str) -> None:
+    """F9."""
+    await shop.stock(sku_of(order), 10)
+    await shop.place(order, sku_of(order))
+    await shop.until(order, "ShipmentRecorded")
+    await cancel(shop, order)
+    await ended.check(order, TOO_LATE)
+    assert (await shop.until(order, "OrderCancellationRejected")).content["state"] == "SHIPPED"
+
+
+async def test_cancelled_because_the_carrier_refuses(shop: Shop, ended: Ended, order: str) -> None:
+    """F10."""
+    await shop.stock(sku_of(order), 10)
+    await shop.place(order, sku_of(order), postal_code="0000")
+    await ended.check(order, REFUSED_BY_CARRIER)
+    assert shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
+
+
+async def test_cancelled_because_the_parcel_is_lost(shop: Shop, ended: Ended, order: str) -> None:
+    """F11."""
+    await shop.stock(sku_of(order), 10)
+    await shop.place(order, sku_of(order))
+    await report(shop, "ReportLost", order)
+    await ended.check(order, LOST)
+    assert shop.level(sku_of(order)) == Level(on_hand=8, reserved=0)
+
+
+async def test_cancelled_because_the_parcel_comes_back(shop: Shop, ended: Ended, order: str) -> None:
+    """F11."""
+    await shop.stock(sku_of(order), 10)
+    await shop.place(order, sku_of(order))
+    await report(shop, "ReportReturned", order)
+    await ended.check(order, RETURNED)
+    assert shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
+
+
+async def test_expired_while_payments_is_down(hasty_shop: Shop, ended_hastily: Ended, order: str) -> None:
+    """F12."""
+    shop = hasty_shop
+    await shop.stock(sku_of(order), 10)
+    await shop.kill("payments")
+    await shop.place(order, sku_of(order))
+    cancelled = await shop.until(order, "OrderCancelled")
+    assert cancelled.content["reason"] == "expired"
+    await shop.start("payments")
+    await ended_hastily.check(order, voided("expired"))
+    assert shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
+
+
+async def test_confirmed_or_expired_when_the_payment_races_the_deadline(
+    hasty_shop: Shop, ended_hastily: Ended, order: str
+) -> None:
+    """F13: two answers of a slow bank take as long as the order has."""
+    shop = hasty_shop
+    await shop.stock(sku_of(order), 100)
+
+    async def race(order_id: str) -> End:
+        await shop.place(order_id, sku_of(order), token="tok_slow", quickly=True)
+        ends = CONFIRMED, voided("expired"), refunded("expired")
+        return await ended_hastily.check(order_id, *ends, token="tok_slow")
+
+    ends = await asyncio.gather(*(race(f"{order}-{number}") for number in range(4)))
+    assert shop.level(sku_of(order)) == Level(on_hand=100, reserved=2 * ends.count(CONFIRMED))
+
+
+async def test_shipped_and_charged_once_though_the_bank_loses_its_answers(shop: Shop, ended: Ended, order: str) -> None:
+    """F14."""
+    await shop.stock(sku_of(order), 10)
+    await shop.place(order, sku_of(order), token="tok_lost")
+    await ended.check(order, SHIPPED, token="tok_lost")
+
+
+async def test_refunded_though_the_bank_refuses_at_first(shop: Shop, ended: Ended, order: str) -> None:
+    """F16."""
+    await shop.stock(sku_of(order), 10)
+    await shop.place(order, sku_of(order), token="tok_norefund")
+    await report(shop, "ReportReturned", order)
+    refused = ("payments.RefundFailed", "payments.RefundRequested") * 2
+    end = End(
+        facts=(*RETURNED.facts, *refused),
+        letters=(*RETURNED.letters, "refund_delayed"),
+        money=RETURNED.money,
+        perhaps=RETURNED.perhaps,
+    )
+    await ended.check(order, end, token="tok_norefund")
+
+
+async def test_shipped_once_though_the_command_comes_again(shop: Shop, ended: Ended, order: str) -> None:
+    """F17: under the same id, and without one."""
+    await shop.stock(sku_of(order), 10)
+    for message_id in (f"place-{order}", f"place-{order}", None):
+        await shop.place(order, sku_of(order), message_id=message_id)
+    await ended.check(order, SHIPPED)
+    await shop.place(order, sku_of(order))
+    await report(shop, "ReportDelivered", order)
+    await ended.check(order, DELIVERED)
+
+
+async def test_another_order_under_the_same_key_is_rejected(shop: Shop, ended: Ended, order: str) -> None:
+    await shop.stock(sku_of(order), 10)
+    await shop.place(order, sku_of(order))
+    await shop.until(order, "ShipmentRecorded")
+    await shop.place(order, sku_of(order), quantity=3)
+    rejected = await shop.until(order, "CommandRejected")
+    assert rejected.content["reason"] == "order_already_placed"
+    end = End(
+        facts=(*SHIPPED.facts, "ordering.CommandRejected"),
+        letters=SHIPPED.letters,
+        money=SHIPPED.money,
+        perhaps=SHIPPED.perhaps,
+    )
+    await ended.check(order, end)
+
+
+async def test_one_shipped_and_one_out_of_stock_when_two_want_the_last_unit(
+    shop: Shop, ended: Ended, order: str
+) -> None:
+    """F24."""
+    orders = [f"{order}-{number}" for number in range(6)]
+    await shop.stock(sku_of(order), 1)
+
+    async def race(order_id: str) -> End:
+        await shop.place(order_id, sku_of(order), quantity=1, quickly=True)
+        return await ended.check(order_id, SHIPPED, OUT_OF_STOCK)
+
+    ends = await asyncio.gather(*map(race, orders))
+    assert ends.count(SHIPPED) == 1
+    assert shop.level(sku_of(order)) == Level(on_hand=0, reserved=0)
+
+
+@pytest.mark.skipif(NATS_CLI is None, reason="there is no nats command on the PATH; .ci/run builds it")
+async def test_nats_command_says_what_was_stored_and_refuses_what_nobody_takes(shop: Shop) -> None:
+    subject = "cmd.inventory.AdjustStock.s-told"
+    body = '{"delta": 1, "reason": "found behind the shelf"}'
+    once = await shop.nats("pub", "-J", subject, body, "-H", "Nats-Msg-Id:told-1")
+    again = await shop.nats("pub", "-J", subject, body, "-H", "Nats-Msg-Id:told-1")
+    assert (once.code, again.code) == (0, 0)
+    assert "Stored in Stream: COMMANDS" in once.output
+    assert "Duplicate: true" in again.output
+    misspelt = await shop.nats("pub", "-J", "cmd.inventory.AdjustSock.s-told", body)
+    assert misspelt.code == 1
+    assert "no responders" in misspelt.output
+
+
+async def test_nothing_was_said_after_the_end_of_any_saga(ended: Ended, ended_hastily: Ended) -> None:
+    ended.check_again()
+    ended_hastily.check_again()

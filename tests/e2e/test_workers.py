@@ -1,0 +1,221 @@
+"""Workers as an operator meets them: killed, doubled, stopped, wrongly set up, and left without a server."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from shared.messages import partition_of
+from shared.ops.server import LocalServer, local_server
+from tests.e2e.ends import SHIPPED, Ended
+from tests.e2e.processes import spawn
+from tests.e2e.shop import CONTEXTS, MEMBERS, Level, Shop, environment
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PARTITIONS = 4
+TAKEN_OVER_WITHIN_S = 5.0
+"""It is promised within 2 s; a machine that runs other tests beside is given more."""
+ENDS_WITHIN_S = 10.0
+
+
+def orders_of(order: str, number: int) -> list[str]:
+    """Several orders of one test, over all partitions."""
+    orders = [f"{order}-{n}" for n in range(number)]
+    assert {partition_of(one, PARTITIONS) for one in orders} == set(range(PARTITIONS))
+    return orders
+
+
+async def place_all(shop: Shop, orders: list[str], sku: str, token: str = "tok_ok") -> None:
+    await asyncio.gather(*(shop.place(order, sku, token=token, quickly=True) for order in orders))
+
+
+async def check_all(ended: Ended, orders: list[str], token: str = "tok_ok") -> None:
+    await asyncio.gather(*(ended.check(order, SHIPPED, token=token) for order in orders))
+
+
+class TestKilled:
+    """What dies is started again, and nothing is lost or doubled."""
+
+    @pytest.mark.parametrize(
+        ("context", "when"),
+        [
+            ("ordering", "InventoryReserved"),
+            ("inventory", "OrderPlaced"),
+            ("payments", "AuthorizationRequested"),
+            ("payments", "CaptureRequested"),
+            ("shipping", "PaymentSucceeded"),
+            ("notifications", "OrderPlaced"),
+            ("bank", "AuthorizationRequested"),
+        ],
+    )
+    async def test_worker_killed_in_the_middle_goes_on_where_it_was(
+        self, shop: Shop, ended: Ended, order: str, context: str, when: str
+    ) -> None:
+        orders = orders_of(order, 12)
+        await shop.stock(order, 100)
+        await place_all(shop, orders, order, token="tok_slow")
+        await shop.until(orders[0], when)
+        await shop.kill(context)
+        await place_all(shop, more := [f"{one}x" for one in orders], order)
+        await shop.start(context)
+        await check_all(ended, orders, token="tok_slow")
+        await check_all(ended, more)
+        assert shop.level(order) == Level(on_hand=100 - 2 * 24, reserved=0)
+
+    async def test_all_workers_killed_at_once_go_on_where_they_were(self, shop: Shop, ended: Ended, order: str) -> None:
+        orders = orders_of(order, 12)
+        await shop.stock(order, 100)
+        await place_all(shop, orders, order)
+        await shop.until(orders[-1], "OrderPlaced")
+        await shop.kill(*MEMBERS)
+        await shop.be_whole()
+        await check_all(ended, orders)
+
+    async def test_server_killed_in_the_middle_is_waited_for(self, shop: Shop, ended: Ended, order: str) -> None:
+        orders = orders_of(order, 12)
+        await shop.stock(order, 100)
+        await place_all(shop, orders, order, token="tok_slow")
+        await shop.until(orders[0], "AuthorizationRequested")
+        await shop.crash_the_server()
+        await check_all(ended, orders, token="tok_slow")
+        assert all(worker.running for worker in shop.workers.values())
+        assert shop.level(order) == Level(on_hand=100 - 2 * 12, reserved=0)
+
+
+class TestShared:
+    """Several processes of a context share its partitions and its database."""
+
+    async def test_second_processes_take_over_when_the_first_are_killed(
+        self, shop: Shop, ended: Ended, order: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        orders = orders_of(order, 4)
+        await shop.stock(order, 100)
+        await shop.start_all(*(f"{context}.2" for context in CONTEXTS))
+        await shop.kill(*CONTEXTS)
+        killed_at = time.monotonic()
+        await place_all(shop, orders, order)
+        for one in orders:
+            await shop.until(one, "OrderShipped")
+        took_s = time.monotonic() - killed_at
+        with capsys.disabled():
+            print(f" [{len(CONTEXTS)} contexts taken over and 4 orders shipped after {took_s:.2f} s]", end="")
+        assert took_s < TAKEN_OVER_WITHIN_S
+        await check_all(ended, orders)
+
+    async def test_processes_race_for_one_sku_and_the_stock_is_right(
+        self, shop: Shop, ended: Ended, order: str
+    ) -> None:
+        orders = orders_of(order, 40)
+        await shop.stock(order, 30)
+        assert await shop.stop("inventory") == 0
+        await shop.start("inventory", "--partitions", "0,1")
+        await shop.start("inventory.2", "--partitions", "2,3")
+        await place_all(shop, orders, order)
+        for one in orders:
+            await shop.watcher.until_any(one, "InventoryReserved", "InventoryRejected")
+        reserved = [one for one in orders if shop.watcher.types(one)["InventoryReserved"]]
+        assert len(reserved) == 15
+        await check_all(ended, reserved)
+        await shop.watcher.until(order, "StockLevelChanged", times=1 + 2 * 15)
+        assert shop.level(order) == Level(on_hand=0, reserved=0)
+        levels = [fact.id for fact in shop.watcher.about(order) if fact.type == "StockLevelChanged"]
+        assert levels == [f"inventory/stock-{order}@{version}" for version in range(3, 3 + len(levels))]
+
+    async def test_partition_nobody_may_have_waits_while_the_others_flow(
+        self, shop: Shop, ended: Ended, order: str
+    ) -> None:
+        orders = orders_of(order, 12)
+        await shop.stock(order, 100)
+        assert await shop.stop("payments") == 0
+        await shop.start("payments", "--partitions", "0,1")
+        await place_all(shop, orders, order)
+        served = [one for one in orders if partition_of(one, PARTITIONS) in (0, 1)]
+        waiting = [one for one in orders if one not in served]
+        await check_all(ended, served)
+        assert not any(shop.watcher.types(one)["AuthorizationRequested"] for one in waiting)
+        await shop.start("payments.2", "--partitions", "2,3")
+        await check_all(ended, waiting)
+
+
+class TestStopped:
+    """A worker that is told to stop finishes what it has in hand."""
+
+    @pytest.mark.parametrize("context", CONTEXTS)
+    async def test_worker_told_to_stop_has_published_what_it_decided(
+        self, shop: Shop, ended: Ended, order: str, context: str
+    ) -> None:
+        orders = orders_of(order, 12)
+        await shop.stock(order, 100)
+        await place_all(shop, orders, order)
+        await shop.until(orders[0], "OrderPlaced")
+        assert await shop.stop(context) == 0
+        assert shop.rows(context, "SELECT count(*) FROM journal WHERE published_seq IS NULL") == [(0,)]
+        await shop.start(context)
+        await check_all(ended, orders)
+
+    async def test_bank_told_to_stop_ends_well(self, shop: Shop) -> None:
+        assert await shop.stop("bank") == 0
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def bare_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalServer]:
+    """A server on which nobody has applied anything."""
+    async with local_server(tmp_path_factory.mktemp("bare")) as server:
+        yield server
+
+
+class TestRefused:
+    """A worker that may not run says why in one line, and with which exit code."""
+
+    async def last_line(self, directory: Path, environ: Mapping[str, str], *arguments: str) -> tuple[int, str]:
+        """How a worker of ordering ends, and what it says then."""
+        command = ("-m", "shared.cli", "worker", "ordering", *arguments)
+        worker = await spawn("ordering", command, environ, directory / "ordering.log")
+        code = await worker.ended(within_s=ENDS_WITHIN_S)
+        (line,) = worker.tail.splitlines()
+        return code, line
+
+    @pytest.mark.parametrize(
+        ("settings", "said"),
+        [
+            ({"order_deadline": "yesterday"}, "CHORUS_ORDER_DEADLINE"),
+            ({"oder_deadline": "1m"}, "CHORUS_ORDER_DEADLINE"),
+            ({"streams_file": "nowhere.yaml"}, "nowhere.yaml"),
+        ],
+    )
+    async def test_setting_that_cannot_be_used_is_named(
+        self, bare_server: LocalServer, tmp_path: Path, settings: dict[str, str], said: str
+    ) -> None:
+        code, line = await self.last_line(tmp_path, environment(bare_server.url, tmp_path, **settings))
+        assert code == 78
+        assert said in line
+
+    async def test_broker_that_cannot_be_reached_is_named(self, tmp_path: Path) -> None:
+        code, line = await self.last_line(tmp_path, environment("nats://127.0.0.1:9", tmp_path))
+        assert code == 69
+        assert "127.0.0.1:9" in line
+
+    async def test_streams_that_are_not_there_say_what_to_run(self, bare_server: LocalServer, tmp_path: Path) -> None:
+        code, line = await self.last_line(tmp_path, environment(bare_server.url, tmp_path))
+        assert code == 78
+        assert "chorus streams apply" in line
+
+    async def test_partition_that_does_not_exist_is_refused(self, shop: Shop, tmp_path: Path) -> None:
+        code, line = await self.last_line(tmp_path, environment(shop.url, tmp_path), "--partitions", "0,4")
+        assert code == 78
+        assert "no partition 4" in line
+
+    async def test_database_of_another_context_is_refused(self, shop: Shop, tmp_path: Path) -> None:
+        assert await shop.stop("payments") == 0
+        (tmp_path / "ordering.db").write_bytes((shop.data_dir("payments") / "payments.db").read_bytes())
+        code, line = await self.last_line(tmp_path, environment(shop.url, tmp_path))
+        assert code == 78
+        assert "belongs to payments" in line
+
+
+async def test_nothing_was_said_after_the_end_of_any_saga(ended: Ended) -> None:
+    ended.check_again()
