@@ -76,7 +76,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_format: Annotated[
         Literal["auto", "json", "console"], Meta(description="auto: json unless a person is watching")
     ] = "auto"
-    metrics_port: Annotated[Port | None, Meta(description="where /metrics, /livez and /readyz answer")] = None
+    metrics_port: Annotated[Port | None, Meta(description="where /metrics answers; not at all without it")] = None
+    metrics_host: Annotated[str, Meta(description="the address /metrics answers on")] = "127.0.0.1"
+    monitor_url: Annotated[
+        str | None, Meta(pattern=r"^https?://", description="the server's monitoring, to check that it syncs always")
+    ] = None
 
     def __post_init__(self) -> None:
         if self.mail_dir is None:

@@ -18,9 +18,11 @@ from shared.connection import ConnectionOptions
 from shared.context import Context, Service
 from shared.engine import failpoints
 from shared.engine.loop import Loop
+from shared.engine.metrics import serve_metrics
 from shared.engine.notify import Notifier
 from shared.engine.process import ContextProcess, MisconfiguredError, check_streams
 from shared.engine.store import Store
+from shared.ops.server import ServerError, check_sync_always
 from shared.ops.streams_file import read_topology
 from shared.ports import BrokerRefusedError, BrokerUnavailableError
 from shared.settings import Settings
@@ -71,7 +73,7 @@ async def run_member(
     except (BrokerUnavailableError, BrokerRefusedError) as error:
         _log.error("broker away", reason=str(error))
         return BROKER_AWAY
-    except (MisconfiguredError, DatabaseError, catalog.CatalogError, ValueError) as error:
+    except (MisconfiguredError, DatabaseError, ServerError, catalog.CatalogError, ValueError) as error:
         _log.error("bad configuration", reason=str(error))
         return BAD_CONFIGURATION
     except BaseExceptionGroup as group:
@@ -109,6 +111,7 @@ async def _connected(connection: ConnectionOptions, name: str) -> AsyncIterator[
 
 
 async def _decide(context: Context, broker: JetStream, settings: Settings, partitions: tuple[int, ...] | None) -> None:
+    await check_sync_always(settings.monitor_url)
     topology = read_topology(settings.streams_file)
     numbers = partitions if partitions is not None else tuple(range(topology.partitions))
     created = await check_streams(context, broker, topology.partitions, numbers)
@@ -124,6 +127,8 @@ async def _decide(context: Context, broker: JetStream, settings: Settings, parti
         created=created,
         batch_at_most=settings.batch_at_most,
     )
+    if settings.metrics_port is not None:
+        serve_metrics(process, settings.metrics_host, settings.metrics_port)
     async with process.at_work() as tasks:
         tasks.start_soon(_beat, process.loop, notifier)
         tasks.start_soon(_watch, broker, process.loop)

@@ -40,6 +40,7 @@ class Committed(NamedTuple):
     asked: Sequence[EffectRow]
     undecided: Sequence[tuple[Input, str]]
     duplicates: int
+    parked: int
     last_number: int
 
 
@@ -75,6 +76,7 @@ def commit(transaction: Transaction, reactions: Reactions, batch: Batch) -> Comm
         [_effect_row(entry) for entry in asked if entry.row.partition in batch.held],
         decisions.undecided,
         decisions.duplicates,
+        decisions.waiting,
         numbered[-1].n if numbered else batch.last_number,
     )
 

@@ -36,7 +36,7 @@ _log = structlog.get_logger("chorus.loop")
 
 
 class Loop:
-    """Decides the messages of the partitions this process holds; `decided` and `batches` count for the metrics."""
+    """Decides the messages of the partitions this process holds, and counts what it does for the metrics."""
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class Loop:
     ) -> None:
         self.decided = 0
         self.duplicates = 0
+        self.parked = 0
         self.batches = 0
         self.beat = clock.monotonic()
         """When the loop last came round; a supervisor judges by it."""
@@ -158,6 +159,7 @@ class Loop:
         self.batches += 1
         self.decided += len(inputs)
         self.duplicates += committed.duplicates
+        self.parked = committed.parked
 
     def publish(self, committed: Committed) -> None:
         """Hand the new rows to the relay and the new effects to the runner; neither is waited for."""
