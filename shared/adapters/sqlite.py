@@ -2,17 +2,20 @@
 
 A transaction is one function run in the connection's own thread, from BEGIN IMMEDIATE to COMMIT. A statement at a time
 costs a hop each (measured 23 times slower), and a task cancelled between two statements would leave a transaction open
-that blocks every writer.
+that blocks every writer. In virtual time there is no thread: the function runs on the spot, after a virtual moment.
 """
 
+import asyncio
 import fcntl
 import os
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import aiosqlite
+
+from shared.adapters.virtual import VirtualLoop, virtual_loop
 
 T = TypeVar("T")
 
@@ -29,11 +32,40 @@ class DatabaseBusyError(Exception):
     """The database is locked, full or cannot be written just now: try again later."""
 
 
-class _Connection(aiosqlite.Connection):
+class _Connection(Protocol):
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work`, one after the other."""
+        ...
+
+    async def close(self) -> None:
+        """Close after what is queued."""
+        ...
+
+
+class _InThread(aiosqlite.Connection):
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in the connection's thread."""
         execute: Callable[..., Awaitable[T]] = self._execute
         return await execute(work, self._conn)
+
+
+class _OnTheSpot:
+    """For simulations: a process that dies there loses nothing it has written, so nothing is synced either."""
+
+    def __init__(self, connection: sqlite3.Connection, loop: VirtualLoop) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+        self._connection = connection
+        self._loop = loop
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` within two moments, in which other things happen."""
+        await asyncio.sleep(self._loop.moment_s())
+        result = work(self._connection)
+        await asyncio.sleep(self._loop.moment_s())
+        return result
+
+    async def close(self) -> None:
+        self._connection.close()
 
 
 class Database:
@@ -51,10 +83,8 @@ class Database:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            connection = _Connection(lambda: _connect(path, lock, schema, version), 64)
-            connection._thread.daemon = True
             try:
-                await connection
+                connection = await _connection(lambda: _connect(path, lock, schema, version))
             except sqlite3.Error as error:
                 raise _translated(error, path) from error
         finally:
@@ -90,6 +120,16 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise DatabaseError(f"{path}: no such database; start the worker first, or set CHORUS_DATA_DIR")
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+
+
+async def _connection(connect: Callable[[], sqlite3.Connection]) -> _Connection:
+    loop = virtual_loop()
+    if loop is not None:
+        return _OnTheSpot(connect(), loop)
+    in_thread = _InThread(connect, 64)
+    in_thread._thread.daemon = True
+    await in_thread
+    return in_thread
 
 
 def _connect(path: Path, lock: int, schema: str, version: int) -> sqlite3.Connection:
