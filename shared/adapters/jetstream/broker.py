@@ -129,10 +129,10 @@ class JetStream:
 
         async def on_message(message: Msg) -> None:
             headers = message.headers or {}
-            if not message.reply or "Status" in headers:
-                on_status(Status(int(headers.get("Status", 0)), headers.get("Description", ""), headers))
-            else:
+            if message.reply.startswith("$JS.ACK."):
                 on_delivery(to_delivery(message, headers), headers.get("Nats-Pin-Id"))
+            else:
+                on_status(Status(int(headers.get("Status", 0)), headers.get("Description", ""), headers))
 
         with translated():
             subscription = await self._client.subscribe(inbox, cb=on_message, pending_bytes_limit=0)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -9,21 +10,51 @@ from typing import Any
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.protocol import parser
 
 from shared.ports import BrokerRefusedError, BrokerUnavailableError, Delivery, Stored
 
+# Only these four end a word for the server; nats-py's own expressions also stop at a form feed, and end the connection.
+_WORD, _GAP = rb"([^ \t\r\n]+)", rb"[ \t]+"
+parser.MSG_RE = re.compile(rb"\AMSG" + _GAP + _WORD + _GAP + _WORD + _GAP + rb"(" + _WORD + _GAP + rb")?(\d+)\r\n")
+parser.HMSG_RE = re.compile(
+    rb"\AHMSG" + _GAP + _WORD + _GAP + _WORD + _GAP + rb"(" + _WORD + _GAP + rb")?(\d+)" + _GAP + rb"(\d+)\r\n"
+)
+
 
 class FastClient(Client):
-    """nats-py's client, reading headers 3 times faster: they were a seventh of a worker's time."""
+    """nats-py's client, which nothing that a client can store stops, and which reads headers 3 times faster.
 
-    @staticmethod
-    def _parse_header_lines(raw: bytes) -> dict[str, str]:
+    nats-py stops reading, and never begins again, at a subject that is not UTF-8 or a header block that is none, and
+    takes a message whose headers say `Status` for the server's word. Its headers were a seventh of a worker's time.
+    """
+
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        if not headers:
+            return None
+        first, _, lines = headers.decode("utf-8", "replace").partition("\r\n")
         found = {}
-        for line in raw.decode("utf-8", "replace").split("\r\n"):
+        for line in lines.split("\r\n"):
             name, colon, value = line.partition(":")
             if colon:
                 found[name.strip()] = value.strip()
-        return found
+        found.pop("Status", None)
+        status, _, description = first.partition(" ")[2].partition(" ")
+        if status.isdecimal() and "Nats-Sequence" not in found:  # What has one is a message, whatever it says it is.
+            found |= {"Status": status, "Description": description}
+        return found or None
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg:
+        return self.msg_class(
+            subject=subject.decode(errors="backslashreplace"),
+            reply=reply.decode(errors="backslashreplace"),
+            data=data,
+            headers=headers,
+            _client=self,
+            _sid=sid,
+        )
 
 
 def to_delivery(message: Msg, headers: Mapping[str, str]) -> Delivery:
