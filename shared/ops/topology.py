@@ -67,12 +67,20 @@ def filters_of(context: Context, partition: int) -> Mapping[str, tuple[str, ...]
         filter_subject("evt", policy.event.context, policy.event.__name__, partition) for policy in context.policies
     }
     read = {
-        COMMANDS: (filter_subject("cmd", context.name, "*", partition),) if context.accepts else (),
+        COMMANDS: _commands(context, partition),
         EVENTS: tuple(sorted(heard)),
         # Whoever has the pin of this one has the partition (engine/partitions.py), timers or none.
         TIMERS: (filter_subject("due", context.name, "*", partition),),
     }
     return {stream: filters for stream, filters in read.items() if filters}
+
+
+def _commands(context: Context, partition: int) -> tuple[str, ...]:
+    """What clients ask; the first partition also has what is under the keys `*` and `>`, which no transform takes."""
+    if not context.accepts:
+        return ()
+    partitioned = filter_subject("cmd", context.name, "*", partition)
+    return (partitioned, f"cmd.{context.name}.*.*") if partition == 0 else (partitioned,)
 
 
 def consumer_name(context: str, partition: int) -> str:
