@@ -1,27 +1,23 @@
-"""How messages look on the wire: subjects, keys, ids, headers and bodies (README, "On the wire").
+"""How messages look on the wire: subjects, keys, ids and headers (README, "On the wire").
 
 One function checks a key, one builds each kind of subject, one reads a subject back; nobody else splits or joins one.
 """
 
 import hashlib
-import json
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Generic, Literal, NamedTuple, NewType, TypeVar
+from typing import Literal, NamedTuple, NewType
 
 import msgspec
-from msgspec import Struct
 
 MessageId = NewType("MessageId", str)
 Key = NewType("Key", str)
 
-BODY_BYTES_AT_MOST = 64 * 1024
-"""A larger body is refused before it is parsed; streams.yaml sets the same bound at the door."""
-
 MESSAGE_ID_LENGTH_AT_MOST = 255
 CAUSATION_DEPTH_AT_MOST = 32
+COMMAND_DEPTH_AT_MOST = 16
+"""Leaves room for what a command leads to, which is 13 at the most in this shop."""
 
 MSG_ID = "Nats-Msg-Id"
 CORRELATION_ID = "Correlation-Id"
@@ -39,8 +35,8 @@ Kind = Literal["cmd", "evt", "due"]
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
+_PARTITION = re.compile(r"[0-9]{1,4}")
 _MESSAGE_ID = re.compile(rf"[\x21-\x7e]{{1,{MESSAGE_ID_LENGTH_AT_MOST}}}")
-_PATH = re.compile(r" - at `([^`]+)`$")
 
 FROM_SUBJECT = msgspec.Meta(extra={"stamped": "key"})
 """Marks the field that takes the key of the subject: `order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")`."""
@@ -69,15 +65,6 @@ class MalformedSubjectError(ValueError):
     """A subject that is not one of Chorus's stored forms."""
 
 
-class MalformedBodyError(ValueError):
-    """A body that is not the JSON its type asks for; `path` is a JSON path such as `$.lines[0].quantity`."""
-
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(f"{problem} - at `{path}`")
-        self.path = path
-        self.problem = problem
-
-
 def check_key(key: str) -> Key:
     """Return the key; raise MalformedKeyError unless it is 1 to 64 of `A-Z a-z 0-9 _ -`."""
     if _KEY.fullmatch(key) is None:
@@ -90,6 +77,17 @@ def check_message_id(message_id: str) -> MessageId:
     if _MESSAGE_ID.fullmatch(message_id) is None:
         raise ValueError(f"{message_id[:80]!r} is not a message id: use 1 to 255 visible ASCII characters, no spaces")
     return MessageId(message_id)
+
+
+def check_command_id(message_id: str) -> MessageId:
+    """Return the id that a client gave its command; raise ValueError when it could be mistaken for one of ours.
+
+    Events are `ordering/order-o-42@1` and messages without an id `COMMANDS@…/7`. A context remembers all ids in one
+    place, so a command under the id of an event to come would take that event's place.
+    """
+    if "/" in message_id and "@" in message_id:
+        raise ValueError(f"{message_id[:80]!r} has both / and @, as only the ids that Chorus gives; use another id")
+    return check_message_id(message_id)
 
 
 def command_subject(context: str, command: str, key: str) -> str:
@@ -125,7 +123,9 @@ def filter_subject(kind: Kind, context: str, message_type: str, partition: int) 
 def parse_subject(subject: str) -> Subject:
     """Take a stored subject apart; raises MalformedSubjectError, or MalformedKeyError when only its key is wrong."""
     tokens = subject.split(".", 4)
-    if len(tokens) != 5 or tokens[0] not in ("cmd", "evt", "due") or not tokens[3].isdecimal():
+    if len(tokens) == 4:  # The server puts no partition into a subject with the key `*` or `>`.
+        check_key(tokens[3])
+    if len(tokens) != 5 or tokens[0] not in ("cmd", "evt", "due") or _PARTITION.fullmatch(tokens[3]) is None:
         raise MalformedSubjectError(f"{subject[:200]!r} is no subject of COMMANDS, EVENTS or TIMERS")
     kind, context, message_type, partition, key = tokens
     return Subject(kind, context, message_type, int(partition), check_key(key))
@@ -160,83 +160,3 @@ def content_hash(body: bytes) -> bytes:
 def rfc3339(moment: datetime) -> str:
     """A moment as RFC 3339 in UTC with microseconds, e.g. `2026-11-21T09:00:00.000000Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-T = TypeVar("T", bound=Struct)
-
-
-class BodyDecoder(Generic[T]):
-    """Decodes the bodies of one message type, and stamps the fields that come from the subject and the stream.
-
-    A `strict` decoder, for what clients send, also refuses a JSON object that names one key twice.
-    """
-
-    def __init__(self, message_type: type[T], *, strict: bool) -> None:
-        self.message_type = message_type
-        self._strict = strict
-        self._decoder = msgspec.json.Decoder(message_type)
-        stamped = stamped_fields(message_type)
-        self.key_field = stamped.get("key")
-        self._at_field = stamped.get("at")
-
-    def decode(self, body: bytes, *, key: str, at: datetime) -> T:
-        """The message that `body` holds; raises MalformedBodyError naming the JSON path and the problem."""
-        if len(body) > BODY_BYTES_AT_MOST:
-            raise MalformedBodyError("$", f"{len(body)} bytes are more than the {BODY_BYTES_AT_MOST} a body may have")
-        try:
-            if self._strict:
-                json.loads(body, object_pairs_hook=_refuse_duplicate_keys, parse_constant=_refuse_constant)
-            message = self._decoder.decode(body)
-        except msgspec.ValidationError as error:
-            raise _located(error) from error
-        except MalformedBodyError:
-            raise
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise MalformedBodyError("$", f"not JSON that can be read: {error}"[:300]) from error
-        if self.key_field is not None:
-            self._stamp(message, self.key_field, key)
-        if self._at_field is not None:
-            if getattr(message, self._at_field) != NEVER:
-                raise MalformedBodyError(f"$.{self._at_field}", "this field is set by the stream; leave it out")
-            msgspec.structs.force_setattr(message, self._at_field, at)
-        return message
-
-    def _stamp(self, message: T, field: str, key: str) -> None:
-        said = getattr(message, field)
-        if said == key:
-            return
-        if said:
-            raise MalformedBodyError(f"$.{field}", f"the body names {str(said)[:80]!r} but the subject names {key!r}")
-        msgspec.structs.force_setattr(message, field, key)
-
-
-def stamped_fields(message_type: type[Struct]) -> Mapping[str, str]:
-    """Which field is stamped with what: `{"key": "order_id", "at": "asked_at"}`."""
-    found: dict[str, str] = {}
-    described = msgspec.inspect.type_info(message_type)
-    assert isinstance(described, msgspec.inspect.StructType)
-    for field in described.fields:
-        if isinstance(field.type, msgspec.inspect.Metadata) and field.type.extra and "stamped" in field.type.extra:
-            found[field.type.extra["stamped"]] = field.name
-    return found
-
-
-def _located(error: msgspec.ValidationError) -> MalformedBodyError:
-    text = str(error)
-    where = _PATH.search(text)
-    if where is None:
-        return MalformedBodyError("$", text)
-    return MalformedBodyError(where.group(1), text[: where.start()])
-
-
-def _refuse_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise MalformedBodyError("$", f"the key {twice[:80]!r} stands twice in one object")
-    return found
-
-
-def _refuse_constant(name: str) -> None:
-    raise MalformedBodyError("$", f"{name} is not JSON")

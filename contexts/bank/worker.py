@@ -8,8 +8,8 @@ from pathlib import Path
 from contexts.bank.commands import OPERATIONS
 from contexts.bank.effects import SCHEMA, SCHEMA_VERSION, Counter
 from shared.adapters.sqlite import Database
+from shared.bodies import BodyDecoder
 from shared.context import Answer, Endpoints, Request, Service
-from shared.messages import BodyDecoder
 from shared.settings import Settings
 
 

@@ -44,7 +44,7 @@ def send(
     import anyio
 
     from shared import catalog
-    from shared.messages import check_key, check_message_id, command_subject
+    from shared.messages import check_command_id, check_key, command_subject
     from shared.ops.sending import ComposeError, answer, find_command
     from shared.ops.sending import send as publish
     from shared.settings import load_settings
@@ -56,7 +56,7 @@ def send(
         patience_s = parse_duration(timeout).total_seconds()
         check_key(key)
         if id:
-            check_message_id(id)
+            check_command_id(id)
     except (ComposeError, ValueError) as error:
         raise CommandError(Exit.USAGE, str(error)) from error
     if show_nats:

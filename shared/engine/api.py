@@ -9,15 +9,14 @@ from typing import Any
 
 import msgspec
 
+from shared.bodies import BodyDecoder, MalformedBodyError, check_size
 from shared.context import Answer, Command, Context, Endpoints, Request
 from shared.messages import (
     MSG_ID,
     NEVER,
-    BodyDecoder,
-    MalformedBodyError,
     MalformedKeyError,
+    check_command_id,
     check_key,
-    check_message_id,
     command_subject,
 )
 from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Outgoing
@@ -43,9 +42,10 @@ def _endpoint(context: str, command: type[Command], broker: Broker) -> Callable[
 
     async def accept(request: Request) -> Answer:
         try:
+            check_size(request.body)
             key = _key(request.body, key_field)
             decoder.decode(request.body, key=key, at=NEVER)
-            headers = {MSG_ID: check_message_id(request.headers.get(MSG_ID) or f"api-{uuid.uuid4().hex}")}
+            headers = {MSG_ID: check_command_id(request.headers.get(MSG_ID) or f"api-{uuid.uuid4().hex}")}
         except MalformedBodyError as error:
             return _problem(400, "malformed", error.problem, error.path)
         except MalformedKeyError as error:
@@ -79,9 +79,14 @@ def _key(body: bytes, field: str) -> str:
     """The key that the body names, or a new one."""
     try:
         said: Mapping[str, msgspec.Raw] = _object.decode(body)
-        return check_key(_text.decode(said[field])) if field in said else uuid.uuid4().hex
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedBodyError("$", f"not a JSON object that can be read: {error}"[:300]) from error
+        raise MalformedBodyError("$", f"not a JSON object that can be read: {error}") from error
+    if field not in said:
+        return uuid.uuid4().hex
+    try:
+        return check_key(_text.decode(said[field]))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedBodyError(f"$.{field}", str(error)) from error
 
 
 def _problem(status: int, title: str, detail: str, path: str) -> Answer:

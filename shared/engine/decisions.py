@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import traceback
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -10,7 +9,7 @@ import msgspec
 import structlog
 
 from shared.context import Aggregate, Command, Detail, Event, Rejected, State
-from shared.engine.reactions import COMMANDS, Input, Reactions
+from shared.engine.reactions import COMMANDS, Input, Reactions, told
 from shared.engine.rows import RowMaker, timer_row
 from shared.engine.states import Beside, Held, States
 from shared.engine.tables import JournalRow, ParkedRow, Waiting
@@ -92,6 +91,11 @@ class Decisions:
                 self._park(input_, input_.delivery, failure)
 
     @property
+    def waiting(self) -> int:
+        """How many messages of the context are parked after this batch."""
+        return sum(self._parked_keys.values())
+
+    @property
     def snapshots(self) -> list[tuple[str, int, str]]:
         """The aggregates' new states."""
         return self._states.changed()
@@ -121,7 +125,7 @@ class Decisions:
             for held, version, state, changed in reversed(undo):
                 held.version, held.state, held.changed = version, state, changed
             del self.rows[rows:], self.asks[asks:]
-            return traceback.format_exc(limit=-6)
+            return told()
         if self._verbose:
             _log.debug(
                 "decided",
@@ -183,7 +187,7 @@ class Decisions:
 
     def _meet_again(self, input_: Input, delivery: Delivery, seen: bytes) -> None:
         """The same id again: with the same content it has no effect, with other content it is reported, once."""
-        conflict = f"{input_.message_id}~{input_.hash.hex()}"
+        conflict = f"{input_.message_id} {input_.hash.hex()}"  # No message id has a space.
         if seen == input_.hash or self._transaction.known([conflict]):
             self.duplicates += 1
             return

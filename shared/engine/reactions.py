@@ -7,21 +7,22 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from msgspec import Struct
 
+from shared.bodies import BodyDecoder, MalformedBodyError
 from shared.context import Command, Context, Decider, Detail, Effect, Timer
+from shared.engine.headers import MalformedHeaderError, checked, correlation_in, depth_in
 from shared.engine.tables import EffectRow, Waiting, headers_from_text
 from shared.messages import (
     CAUSATION_DEPTH,
     CAUSATION_DEPTH_AT_MOST,
+    COMMAND_DEPTH_AT_MOST,
     CORRELATION_ID,
     MSG_ID,
     TIMER_ID,
-    BodyDecoder,
-    MalformedBodyError,
     MalformedKeyError,
     MalformedSubjectError,
     MessageId,
     Subject,
-    check_key,
+    check_command_id,
     check_message_id,
     content_hash,
     parse_subject,
@@ -34,6 +35,10 @@ COMMANDS: Final = "COMMANDS"
 EVENTS: Final = "EVENTS"
 TIMERS: Final = "TIMERS"
 STREAMS_READ: Final = (EVENTS, COMMANDS, TIMERS)
+
+CALLS_TOLD: Final = 6
+REASON_LENGTH_AT_MOST: Final = 8_000
+"""Of a longer traceback the end is kept, which names the error."""
 
 UNKEYED: Final = "unkeyed"
 """The key under which a command without a proper key is answered."""
@@ -122,17 +127,18 @@ class Reactions:
         input_.hash = content_hash(delivery.body)
         try:
             if given:
-                _checked(MSG_ID, check_message_id, given)
-            input_.correlation_id = _checked(CORRELATION_ID, check_key, headers.get(CORRELATION_ID) or subject.key)
-            input_.depth = _checked(CAUSATION_DEPTH, _depth, headers.get(CAUSATION_DEPTH, "0"))
+                check_id = check_command_id if stream == COMMANDS else check_message_id
+                checked(TIMER_ID if stream == TIMERS else MSG_ID, check_id, given)
+            input_.correlation_id = correlation_in(headers) or subject.key
+            input_.depth = depth_in(headers, COMMAND_DEPTH_AT_MOST if stream == COMMANDS else CAUSATION_DEPTH_AT_MOST)
             route = self._routes.get((subject.kind, subject.context, subject.type))
             if route is not None:  # An unknown event is ignored; an unknown command is refused by the stream already.
                 decoder, input_.whenever = route
                 input_.message = decoder.decode(delivery.body, key=subject.key, at=delivery.at)
-        except (MalformedBodyError, _MalformedHeaderError) as error:
+        except (MalformedBodyError, MalformedHeaderError) as error:
             self._refuse(input_, delivery, error.path, error.problem)
         except Exception:
-            input_.poison = traceback.format_exc(limit=-6)
+            input_.poison = told()
         return input_
 
     def decode_parked(self, waiting: Waiting) -> Input:
@@ -160,7 +166,7 @@ class Reactions:
         try:
             input_.commands = input_.whenever(input_.message)
         except Exception:
-            input_.poison = traceback.format_exc(limit=-6)
+            input_.poison = told()
 
     def hears(self, subject: Subject) -> bool:
         """Whether a policy of the context reacts to such an event."""
@@ -189,7 +195,7 @@ class Reactions:
         return MessageId(f"{stream}@{self._created[stream]}/{delivery.sequence}")
 
     def _refuse(self, input_: Input, delivery: Delivery, path: str, problem: str) -> None:
-        if path == MSG_ID:
+        if path in (MSG_ID, TIMER_ID):
             input_.message_id = self._position_id(input_.stream, delivery)
         if input_.stream == COMMANDS:
             input_.refusal = Refusal("malformed", (Detail(path=path, message=problem),))
@@ -210,30 +216,10 @@ def id_in(stream: str, headers: Mapping[str, str]) -> str | None:
     return headers.get(TIMER_ID) if stream == TIMERS else headers.get(MSG_ID)
 
 
-class _MalformedHeaderError(ValueError):
-    """A header that says something impossible; `path` is its name."""
-
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(f"{path}: {problem}")
-        self.path = path
-        self.problem = problem
-
-
-def _checked(header: str, check: Callable[[str], T], value: str) -> T:
-    try:
-        return check(value)
-    except ValueError as error:
-        raise _MalformedHeaderError(header, str(error)) from error
-
-
-def _depth(given: str) -> int:
-    if not given.isdecimal() or len(given) > 4:
-        raise ValueError(f"{given[:40]!r} is no small number")
-    if int(given) >= CAUSATION_DEPTH_AT_MOST:
-        raise ValueError(
-            f"a chain of {given} causes: more than {CAUSATION_DEPTH_AT_MOST}, so something goes in circles"
-        )
-    return int(given)
+def told() -> str:
+    """The exception in hand with the calls that led to it, as much as can be kept of it."""
+    said = traceback.format_exc(limit=-CALLS_TOLD)[-REASON_LENGTH_AT_MOST:]
+    return said.encode(errors="backslashreplace").decode()
 
 
 def _field(name: str) -> Callable[[Any], str]:

@@ -13,6 +13,7 @@ import structlog
 
 from shared.adapters.clock import SystemClock
 from shared.adapters.sqlite import DatabaseError
+from shared.bodies import BodyDecoder
 from shared.context import Context
 from shared.engine.reactions import EVENTS, Reactions
 from shared.engine.rows import timer_row
@@ -23,7 +24,6 @@ from shared.messages import (
     CAUSATION_HASH,
     CAUSATION_ID,
     MSG_ID,
-    BodyDecoder,
     Subject,
     content_hash,
     parse_subject,

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from shared.bodies import BODY_BYTES_AT_MOST
 from shared.context import Aggregate, CommandRejected, Detail, Event
 from shared.engine.reactions import COMMANDS, Input
 from shared.engine.tables import JournalRow
@@ -69,7 +70,7 @@ class RowMaker:
         return self._once(cause, "rejection", subject, "CommandRejected", event)
 
     def dead_letter(self, cause: Input, delivery: Delivery, reason: str) -> JournalRow:
-        """A copy of a message that our code cannot take, with the reason."""
+        """A copy of a message that our code cannot take, with the reason; not more of it than a body may have."""
         kind = cause.type or UNKNOWN_TYPE
         letter = {
             "context": self._context,
@@ -78,7 +79,7 @@ class RowMaker:
             "stream": cause.stream,
             "sequence": delivery.sequence,
             "reason": reason,
-            "body": delivery.body.decode(errors="backslashreplace"),
+            "body": delivery.body[:BODY_BYTES_AT_MOST].decode(errors="backslashreplace"),
         }
         return self._once(cause, "dead", dead_letter_subject(self._context, kind, cause.key), kind, letter)
 
@@ -104,14 +105,17 @@ class RowMaker:
 
 
 def timer_row(context: str, row: JournalRow, timer: str, key: str, at: datetime) -> JournalRow:
-    """The message that sets a timer which the event in `row` arms for `at`; when due, the server publishes its body."""
+    """The message that sets a timer which the event in `row` arms for `at`; when due, the server publishes its body.
+
+    What waits for time does not go in circles, so the depth begins anew: a refund may be tried again for ever.
+    """
     identity = f"{row.event_id}/{timer}"
     headers = {
         MSG_ID: identity,
         TIMER_ID: identity,
         CORRELATION_ID: row.headers[CORRELATION_ID],
         CAUSATION_ID: row.event_id,
-        CAUSATION_DEPTH: str(int(row.headers[CAUSATION_DEPTH]) + 1),
+        CAUSATION_DEPTH: "0",
         SCHEDULE: f"@at {rfc3339(at)}",
         SCHEDULE_TARGET: due_subject(context, timer, key),
         SCHEDULE_TTL: DUE_KEPT,

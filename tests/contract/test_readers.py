@@ -7,8 +7,9 @@ import msgspec
 import pytest
 from msgspec import Struct
 
+from shared.bodies import BodyDecoder, stamped_fields
 from shared.context import CommandRejected, Context
-from shared.messages import NEVER, BodyDecoder, stamped_fields
+from shared.messages import NEVER
 from tests.contract.declared import contexts
 from tests.contract.examples import examples
 from tests.contract.golden import keeps, versions

@@ -28,9 +28,9 @@ from contexts.payments.worker import context as payments
 from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturned
 from contexts.shipping.events import DeliveryScheduled, OrderShipped
 from contexts.shipping.worker import context as shipping
+from shared.bodies import BodyDecoder
 from shared.context import Aggregate, Context, Decider, Effect, Rejected
 from shared.kernel import Address, CustomerId, Line, MethodToken, Money, OrderId, Sku
-from shared.messages import BodyDecoder
 from shared.settings import Settings
 
 RUNS = 150
