@@ -26,7 +26,7 @@ HELD_WITHIN_S = 30.0
 QUIET_FOR_S = 0.5
 QUIET_WITHIN_S = 300.0
 POLL_S = 0.02
-LINES_SHOWN = 20
+LINE_SHOWN = 1_000
 SUPERVISOR = "chorus"
 
 
@@ -46,21 +46,22 @@ class Stage:
 
     @asynccontextmanager
     async def running(self, programs: Iterable[Program]) -> AsyncIterator[Supervisor]:
-        """The programs, ready. What they warn of is told at the end.
+        """The programs, ready; what they warn of goes to standard error.
 
         Raises:
-            WorkerTroubleError: one of them had to be started again.
+            WorkerTroubleError: one of them ended or hung, at any time.
         """
-        said: list[tuple[str, str]] = []
+
+        def tell(name: str, line: str) -> None:
+            print(f"{name}: {line[:LINE_SHOWN]}", file=sys.stderr)
+            if name == SUPERVISOR:
+                raise WorkerTroubleError(line)
+
         environment = own_environment(os.environ, url=self.url, data_dir=self.directory)
         environment |= {"CHORUS_LOG_LEVEL": "warning", "CHORUS_LOG_FORMAT": "json"}
-        async with supervised(programs, environment, lambda name, line: said.append((name, line))) as supervisor:
+        async with supervised(programs, environment, tell) as supervisor:
             await supervisor.ready()
             yield supervisor
-        for name, line in said[:LINES_SHOWN]:
-            print(f"{name}: {line}", file=sys.stderr)
-        if trouble := [line for name, line in said if name == SUPERVISOR]:
-            raise WorkerTroubleError(trouble[0])
 
     async def held(self, contexts: Collection[str]) -> None:
         """Wait until every partition of these contexts is held by somebody."""
