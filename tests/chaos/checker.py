@@ -1,0 +1,84 @@
+"""Whether a shop has kept its promises: reads only the streams, the databases and the bank's books, and says what not.
+
+`python -m tests.chaos.checker` looks at the shop that the environment names, as `chorus` would.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import anyio
+
+from shared import catalog
+from shared.adapters.jetstream import connect
+from shared.connection import find_connection
+from shared.settings import load_settings
+from tests.chaos.evidence import Evidence, gather
+from tests.chaos.finding import Finding
+from tests.chaos.invariants import messages, shop
+from tests.chaos.invariants.recomputed import databases_come_out_again, decisions_come_out_again
+
+Check = Callable[[Evidence], Iterator[Finding]]
+
+
+def files_are_whole_and_ours(evidence: Evidence) -> Iterator[Finding]:
+    """I8. That `synchronous` is FULL only the connection that writes can say: a worker does not start otherwise."""
+    for problem in evidence.files:
+        yield Finding(invariant="I8", where="databases", what=problem)
+
+
+ALWAYS: Final[tuple[Check, ...]] = (
+    messages.same_id_same_content,
+    messages.versions_count_up,
+    shop.orders_end_once,
+    shop.stock_adds_up,
+    shop.money_adds_up,
+    shop.parcels_leave_once,
+    messages.positions_have_been_heard,
+    files_are_whole_and_ours,
+)
+AT_REST: Final[tuple[Check, ...]] = (
+    shop.cancelled_orders_keep_no_money,
+    messages.journals_are_published,
+    messages.events_are_explained,
+    messages.events_have_causes,
+    messages.commands_are_answered,
+    shop.orders_are_terminal,
+    shop.reservations_are_settled,
+    shop.letters_are_single,
+    messages.nothing_is_left,
+)
+
+
+def always(evidence: Evidence) -> list[Finding]:
+    """I1 to I8, which hold at every instant."""
+    return [finding for check in ALWAYS for finding in check(evidence)]
+
+
+async def at_rest(evidence: Evidence) -> list[Finding]:
+    """All of them, which hold when everything that was begun has ended."""
+    return [
+        *always(evidence),
+        *(finding for check in AT_REST for finding in check(evidence)),
+        *await decisions_come_out_again(evidence),
+        *await databases_come_out_again(evidence),
+    ]
+
+
+async def main() -> int:
+    """Say what is found, a line each; exit 1 when it is anything."""
+    settings = load_settings(os.environ)
+    broker = await connect(find_connection(os.environ), name="chorus checker")
+    try:
+        paths = {name: settings.data_dir / f"{name}.db" for name in catalog.names()}
+        findings = await at_rest(await gather(broker, settings, paths))
+    finally:
+        await broker.close()
+    for finding in findings:
+        print(finding)
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(anyio.run(main))

@@ -1,0 +1,42 @@
+"""Stages; when a test fails, the end of each worker's log is shown."""
+
+import os
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.chaos.stage import Stage, staged
+from tests.e2e.conftest import pytest_runtest_makereport as pytest_runtest_makereport
+from tests.e2e.ends import Ended
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def open_stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    """One for most of the run."""
+    directory = tmp_path_factory.mktemp("chaos")
+    async with staged(directory, bank_slow="400ms", effect_timeout="1s", refund_retry_delay="400ms") as stage:
+        yield stage
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def stage(open_stage: Stage) -> Stage:
+    """The stage of the run, with a process for each context again."""
+    await open_stage.be_whole()
+    return open_stage
+
+
+@pytest.fixture(scope="session")
+def ended(open_stage: Stage) -> Ended:
+    """The sagas of the stage that have ended."""
+    return Ended(open_stage)
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> random.Random:
+    """Chance with a seed, from CHORUS_SEED or a new one, that is printed."""
+    seed = os.environ.get("CHORUS_SEED") or str(random.randrange(10**6))
+    with capsys.disabled():
+        print(f" [{request.node.name}: CHORUS_SEED={seed}]", end="")
+    return random.Random(f"{seed} {request.node.name}")

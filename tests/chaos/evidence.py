@@ -1,0 +1,277 @@
+"""Everything that the streams, the contexts' databases and the bank's books hold, read once and kept as values."""
+
+import json
+import sqlite3
+import stat
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from shared import catalog
+from shared.adapters.sqlite import open_read_only
+from shared.context import Context
+from shared.engine.reactions import COMMANDS, EVENTS, TIMERS, id_in
+from shared.engine.tables import Position
+from shared.messages import parse_subject
+from shared.ops.streams_file import read_topology
+from shared.ports import Broker, Stored, StreamInfo
+from shared.settings import Settings
+
+DEAD_LETTERS = "DEAD_LETTERS"
+STREAMS = (COMMANDS, EVENTS, TIMERS, DEAD_LETTERS)
+OURS_ALONE = 0o600
+
+
+class Row(NamedTuple):
+    """A row of a journal; what it says is published under `subject`."""
+
+    n: int
+    event_id: str
+    aggregate: str
+    version: int
+    subject: str
+    type: str
+    headers: Mapping[str, str]
+    body: bytes
+    partition: int
+    published_seq: int | None
+
+    @property
+    def kind(self) -> str:
+        """`evt`, `timer` or `dlq`."""
+        return self.subject.partition(".")[0]
+
+    @property
+    def key(self) -> str:
+        """The key of its subject."""
+        return self.subject.rpartition(".")[2]
+
+
+class Database(NamedTuple):
+    """One context's database as of one moment."""
+
+    journal: Sequence[Row]
+    aggregates: Mapping[str, tuple[int, str]]
+    inbox: Mapping[str, bytes]
+    positions: Mapping[tuple[str, int], Position]
+    effects: Sequence[str]
+    parked: Sequence[str]
+
+
+class Entry(NamedTuple):
+    """A line of the bank's ledger."""
+
+    payment_id: str
+    reason: str
+    from_account: str
+    to_account: str
+    currency: str
+    amount_minor: int
+
+
+class Given(NamedTuple):
+    """What the bank answered under one idempotency key."""
+
+    operation: str
+    answer: bytes
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it did what was asked."""
+        return bool(json.loads(self.answer)["outcome"] == "done")
+
+
+class Books(NamedTuple):
+    """The bank's books: balances and what is held by (account, currency), the ledger, and every answer by its key."""
+
+    accounts: Mapping[tuple[str, str], tuple[int, int]]
+    ledger: Sequence[Entry]
+    answers: Mapping[str, Given]
+
+
+class Fact(NamedTuple):
+    """An event of the stream, taken apart."""
+
+    stored: Stored
+    id: str
+    context: str
+    type: str
+    key: str
+
+    @property
+    def aggregate(self) -> str:
+        """`context/aggregate`, as its id spells it."""
+        return self.id.rpartition("@")[0]
+
+    @property
+    def version(self) -> int:
+        """Which fact of its aggregate it is."""
+        return int(self.id.rpartition("@")[2])
+
+    def content(self, field: str) -> object:
+        """A field of its body."""
+        return json.loads(self.stored.body)[field]
+
+
+class Evidence(Struct, frozen=True, kw_only=True):
+    """All that the checker looks at. `files` are what is wrong with the databases as files."""
+
+    settings: Settings
+    partitions: int
+    contexts: Mapping[str, Context]
+    born: Mapping[str, str]
+    streams: Mapping[str, Sequence[Stored]]
+    databases: Mapping[str, Database]
+    books: Books
+    files: Sequence[str]
+
+    def facts(self) -> Iterator[Fact]:
+        """Every event in stream order, those under keys that nobody can use left out."""
+        for stored in self.streams[EVENTS]:
+            try:
+                subject = parse_subject(stored.subject)
+            except ValueError:
+                continue
+            yield Fact(stored, self.id_of(EVENTS, stored), subject.context, subject.type, subject.key)
+
+    def first_facts(self) -> list[Fact]:
+        """Every event once: where it stands first."""
+        found: dict[str, Fact] = {}
+        for fact in self.facts():
+            found.setdefault(fact.id, fact)
+        return list(found.values())
+
+    def id_of(self, stream: str, stored: Stored) -> str:
+        """The id of a message, made of its place where it says none."""
+        return id_in(stream, stored.headers) or f"{stream}@{self.born[stream]}/{stored.sequence}"
+
+
+class Streams(NamedTuple):
+    """When each stream was made, and every message that it holds."""
+
+    born: Mapping[str, str]
+    messages: Mapping[str, Sequence[Stored]]
+
+
+async def gather(broker: Broker, settings: Settings, databases: Mapping[str, Path]) -> Evidence:
+    """Read it all; the databases first, so that what they have heard of is in the streams that are read after them."""
+    read = assemble(settings, databases, Streams({}, {}))
+    streams = await read_streams(broker)
+    return msgspec.structs.replace(read, born=streams.born, streams=streams.messages)
+
+
+async def read_streams(broker: Broker) -> Streams:
+    """Every message of every stream."""
+    born = {stream: (await broker.stream_info(stream)).created for stream in STREAMS}
+    return Streams(born, {stream: [stored async for stored in broker.read(stream, ">")] for stream in STREAMS})
+
+
+def assemble(settings: Settings, databases: Mapping[str, Path], streams: Streams) -> Evidence:
+    """The evidence of these databases, the bank's among them, and of streams that were read."""
+    contexts = {n: member for n, member in catalog.contexts(settings).items() if isinstance(member, Context)}
+    return Evidence(
+        settings=settings,
+        partitions=read_topology(settings.streams_file).partitions,
+        contexts=contexts,
+        born=streams.born,
+        streams=streams.messages,
+        databases={name: read_database(databases[name]) for name in contexts},
+        books=read_books(databases["bank"]),
+        files=[problem for path in databases.values() for problem in problems_of(path)],
+    )
+
+
+def problems_of(path: Path) -> Iterator[str]:
+    """What is wrong with a database as a file."""
+    for suffix in ("", "-wal", "-shm", ".lock"):
+        file = path.with_name(path.name + suffix)
+        if file.exists() and (mode := stat.S_IMODE(file.stat().st_mode)) != OURS_ALONE:
+            yield f"{file.name} is open to others: {mode:o}"
+    with closing(open_read_only(path)) as database:
+        try:
+            said = [line for (line,) in database.execute("PRAGMA integrity_check")]
+            journal_mode = database.execute("PRAGMA journal_mode").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            yield f"{path.name} cannot be read: {error}"
+            return
+    if said != ["ok"]:
+        yield f"{path.name} is not whole: {'; '.join(said)}"
+    if journal_mode != "wal":
+        yield f"{path.name} has a {journal_mode} journal"
+
+
+def read_database(path: Path) -> Database:
+    """One context's database, in one read transaction."""
+    with closing(open_read_only(path)) as database:
+        database.execute("BEGIN")
+        columns = "n, event_id, aggregate, version, subject, type, headers, body, partition, published_seq"
+        return Database(
+            journal=[
+                Row(n, event_id, aggregate, version, subject, kind, msgspec.json.decode(headers), body.encode(), p, seq)
+                for n, event_id, aggregate, version, subject, kind, headers, body, p, seq in database.execute(
+                    f"SELECT {columns} FROM journal ORDER BY n"
+                )
+            ],
+            aggregates={
+                name: (version, state)
+                for name, version, state in database.execute("SELECT id, version, state FROM aggregates")
+            },
+            inbox=dict(database.execute("SELECT message_id, hash FROM inbox").fetchall()),
+            positions={
+                (stream, partition): Position(seq, message_id)
+                for stream, partition, seq, message_id in database.execute(
+                    "SELECT stream, partition, seq, message_id FROM positions"
+                )
+            },
+            effects=[event_id for (event_id,) in database.execute("SELECT event_id FROM effects ORDER BY n")],
+            parked=[message_id for (message_id,) in database.execute("SELECT message_id FROM parked ORDER BY id")],
+        )
+
+
+def read_books(path: Path) -> Books:
+    """The bank's books, in one read transaction."""
+    with closing(open_read_only(path)) as database:
+        database.execute("BEGIN")
+        return Books(
+            accounts={
+                (account, currency): (balance_minor, held_minor)
+                for account, currency, balance_minor, held_minor in database.execute(
+                    "SELECT account_id, currency, balance_minor, held_minor FROM accounts"
+                )
+            },
+            ledger=[
+                Entry(*row)
+                for row in database.execute(
+                    "SELECT payment_id, reason, from_account, to_account, currency, amount_minor FROM ledger"
+                    " ORDER BY entry"
+                )
+            ],
+            answers={
+                key: Given(operation, answer)
+                for key, operation, answer in database.execute("SELECT idempotency_key, operation, answer FROM answers")
+            },
+        )
+
+
+class Replay:
+    """The streams of the evidence behind as much of the Broker port as a rebuild reads."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+
+    async def stream_info(self, stream: str) -> StreamInfo:
+        """The stream as it was found."""
+        messages = self._evidence.streams[stream]
+        first, last = (messages[0].sequence, messages[-1].sequence) if messages else (1, 0)
+        return StreamInfo(self._evidence.born[stream], first, last, len(messages), {})
+
+    async def read(self, stream: str, subject: str, *, first: int = 1, up_to: int = 0) -> AsyncIterator[Stored]:
+        """Every message of a stream; `subject` must be wide enough for that."""
+        assert subject in (">", "evt.>"), subject
+        for stored in self._evidence.streams[stream]:
+            if first <= stored.sequence <= (up_to or stored.sequence):
+                yield stored

@@ -1,0 +1,262 @@
+"""What must come out again when it is computed anew: decisions from the log (I13), and databases from EVENTS (I17)."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+from msgspec import Struct
+
+from shared import catalog
+from shared.bodies import BodyDecoder
+from shared.context import Context, Effect, Rejected, UnknownOutcomeError
+from shared.engine.reactions import EVENTS, Reactions
+from shared.engine.rebuild import rebuild
+from shared.messages import CAUSATION_HASH, CAUSATION_ID, NEVER, parse_subject
+from shared.ports import Broker, Delivery, Stored
+from tests.chaos.evidence import Database, Evidence, Replay, Row, read_database
+from tests.chaos.finding import Finding
+
+_encode = msgspec.json.Encoder().encode
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+States = dict[str, tuple[int, Any]]
+
+
+class _Beside(Mapping[str, Any]):
+    """The other aggregates that a decision reads."""
+
+    def __init__(self, states: States, name: str, unborn: Any) -> None:
+        self._states, self._name, self._unborn = states, name, unborn
+
+    def __getitem__(self, key: str) -> Any:
+        return self._states.get(f"{self._name}-{key}", (0, self._unborn))[1]
+
+    def __iter__(self) -> Iterator[str]:
+        raise TypeError("ask for a key")
+
+    def __len__(self) -> int:
+        raise TypeError("ask for a key")
+
+
+class _Recorded:
+    """The outside as it has answered: the bank's books under the same key, and nobody else."""
+
+    def __init__(self, evidence: Evidence, idempotency_key: str) -> None:
+        self.idempotency_key = idempotency_key
+        self.attempt = 1
+        self.now = NEVER
+        self._answers = evidence.books.answers
+
+    async def request(self, subject: str, body: bytes, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
+        """What the bank has said."""
+        del body, headers
+        given = self._answers.get(self.idempotency_key)
+        if given is None or not subject.endswith(given.operation):
+            raise UnknownOutcomeError(f"the bank was never asked {subject} under {self.idempotency_key}")
+        return {}, given.answer
+
+
+class Recomputation:
+    """One context decided again, from its journal and what it has heard."""
+
+    def __init__(self, evidence: Evidence, name: str, context: Context) -> None:
+        self._evidence = evidence
+        self._name = name
+        self._context = context
+        self._database = evidence.databases[name]
+        self._reactions = Reactions(context, partitions=evidence.partitions, created=evidence.born)
+        self._heard: dict[str, Stored] = {}
+        for fact in evidence.facts():
+            if self._reactions.hears(parse_subject(fact.stored.subject)):
+                self._heard.setdefault(fact.id, fact.stored)
+        self._own = {row.event_id: row for row in self._database.journal if row.kind == "evt"}
+        self._timers = {timer.name: timer for timer in context.timers}
+        self._decoders = {kind.__name__: BodyDecoder[Any](kind, strict=False) for kind in self._reactions.aggregate_of}
+        self._states: States = {}
+
+    async def findings(self) -> list[Finding]:
+        """What differs; the states are folded on the way, and hold every fact afterwards."""
+        found: list[Finding] = []
+        for group in self._groups():
+            found += await self._differences(group)
+            for row in group:
+                try:
+                    self._fold(row)
+                except Exception as error:
+                    return [*found, Finding(invariant="I13", where=row.event_id, what=f"cannot be: {error!r}")]
+        return [*found, *self._snapshots(), *self._unmoved()]
+
+    def _groups(self) -> Iterator[list[Row]]:
+        """The events that one message led to, as they stand together in the journal."""
+        group: list[Row] = []
+        for row in self._own.values():
+            if group and row.headers[CAUSATION_ID] != group[0].headers[CAUSATION_ID]:
+                yield group
+                group = []
+            group.append(row)
+        if group:
+            yield group
+
+    async def _differences(self, group: Sequence[Row]) -> list[Finding]:
+        cause = group[0].headers[CAUSATION_ID]
+        if CAUSATION_HASH in group[0].headers:
+            return []  # A command leaves its stream, so it cannot be put to the decider again.
+        try:
+            commands, timeless = await self._commands(cause, group)
+        except Exception as error:
+            return [Finding(invariant="I13", where=group[0].event_id, what=f"its cause says nothing: {error!r}")]
+        decided = [_told(event, timeless) for event in self._decide(commands)]
+        written = [self._read(row, timeless) for row in group]
+        if decided == written:
+            return []
+        what = f"{self._name} would decide {decided} of {cause}, and its journal has {written}"
+        return [Finding(invariant="I13", where=group[0].event_id, what=what)]
+
+    async def _commands(self, cause: str, group: Sequence[Row]) -> tuple[Sequence[Any], bool]:
+        """The commands that a cause leads to, and whether times in what comes of them are those of a clock."""
+        armed_by, _, timer = cause.rpartition("/")
+        if cause in self._heard:
+            return self._commands_of(self._heard[cause]), False
+        if armed_by in self._own and timer in self._timers:
+            return self._timers[timer].whenever_due(self._decoded(self._own[armed_by])), False
+        asked = self._own[cause]
+        effect: Effect = self._reactions.effects[self._reactions.event_types[asked.type]]
+        outcome = await effect.call(self._decoded(asked), _Recorded(self._evidence, cause))
+        assert group[0].headers[CAUSATION_ID] == asked.event_id
+        return (outcome,), True
+
+    def _commands_of(self, stored: Stored) -> Sequence[Any]:
+        at_ns = (stored.at.astimezone(UTC) - _EPOCH) // _MICROSECOND * 1_000
+        delivery = Delivery(
+            sequence=stored.sequence,
+            consumer_sequence=0,
+            pending=0,
+            at_ns=at_ns,
+            subject=stored.subject,
+            headers=stored.headers,
+            body=stored.body,
+            reply="",
+        )
+        input_ = self._reactions.decode(EVENTS, parse_subject(stored.subject).partition, delivery)
+        self._reactions.react(input_)
+        assert input_.poison is None, input_.poison
+        return input_.commands
+
+    def _decide(self, commands: Sequence[Any]) -> list[Any]:
+        """What comes of commands, each deciding on what the ones before it changed; the states stay as they were."""
+        kept = dict(self._states)
+        decided: list[Any] = []
+        for command in commands:
+            decider, key_of = self._reactions.deciders[type(command)]
+            aggregate, beside = decider.aggregate, decider.beside
+            state = _Beside(self._states, aggregate.name, aggregate.state())[key_of(command)]
+            others = () if beside is None else (_Beside(self._states, beside.name, beside.state()),)
+            for event in decider.decide(command, state, *others):
+                decided.append(event)
+                if not isinstance(event, Rejected):
+                    of = self._reactions.aggregate_of[type(event)]
+                    name = f"{of.name}-{self._reactions.key_of[type(event)](event)}"
+                    version, held = self._states.get(name, (0, of.state()))
+                    self._states[name] = (version + 1, of.evolve(held, event))
+        self._states = kept
+        return decided
+
+    def _fold(self, row: Row) -> None:
+        kind = self._reactions.event_types.get(row.type)
+        if kind is not None:
+            aggregate = self._reactions.aggregate_of[kind]
+            _, state = self._states.get(row.aggregate, (0, aggregate.state()))
+            self._states[row.aggregate] = (row.version, aggregate.evolve(state, self._decoded(row)))
+
+    def _snapshots(self) -> list[Finding]:
+        folded = {name: (version, _encode(state).decode()) for name, (version, state) in self._states.items()}
+        return [
+            Finding(invariant="I13", where=f"{self._name} {name}", what="its snapshot is not the fold of its facts")
+            for name in folded.keys() | self._database.aggregates.keys()
+            if folded.get(name) != self._database.aggregates.get(name)
+        ]
+
+    def _unmoved(self) -> list[Finding]:
+        """What was heard would change nothing any more."""
+        found = []
+        for message_id, stored in self._heard.items():
+            moved = [event for event in self._decide(self._commands_of(stored)) if not isinstance(event, Rejected)]
+            if message_id in self._database.inbox and moved:
+                what = f"{self._name} has heard it, and it would still lead to {moved}"
+                found.append(Finding(invariant="I13", where=message_id, what=what))
+        return found
+
+    def _decoded(self, row: Row) -> Any:
+        return self._decoders[row.type].decode(row.body, key=row.key, at=NEVER)
+
+    def _read(self, row: Row, timeless: bool) -> tuple[str, Any]:
+        return _told(self._decoded(row), timeless) if row.type in self._decoders else (row.type, None)
+
+
+async def decisions_come_out_again(evidence: Evidence) -> list[Finding]:
+    """I13: outputs equal `decide` recomputed from the log, and what was heard has had its effect."""
+    with tempfile.TemporaryDirectory() as directory:  # Letters that are written again go there.
+        settings = msgspec.structs.replace(evidence.settings, mail_dir=Path(directory))
+        found: list[Finding] = []
+        for name, context in catalog.contexts(settings).items():
+            if isinstance(context, Context):
+                found += await Recomputation(evidence, name, context).findings()
+        return found
+
+
+async def databases_come_out_again(evidence: Evidence) -> list[Finding]:
+    """I17: a rebuild of each context from EVENTS has the same states, byte for byte, and the same journal."""
+    found: list[Finding] = []
+    broker = cast(Broker, Replay(evidence))
+    with tempfile.TemporaryDirectory() as directory:
+        for name, context in evidence.contexts.items():
+            try:
+                await rebuild(context, broker, Path(directory), partitions=evidence.partitions)
+            except Exception as error:
+                found.append(Finding(invariant="I17", where=name, what=f"cannot be rebuilt: {error!r}"))
+                continue
+            rebuilt = read_database(Path(directory) / f"{name}.db")
+            found += _rebuilt_otherwise(name, evidence.databases[name], rebuilt)
+    return found
+
+
+def _rebuilt_otherwise(name: str, live: Database, rebuilt: Database) -> Iterator[Finding]:
+    def finding(where: str, what: str) -> Finding:
+        return Finding(invariant="I17", where=f"{name} {where}", what=what)
+
+    for aggregate in live.aggregates.keys() | rebuilt.aggregates.keys():
+        if live.aggregates.get(aggregate) != rebuilt.aggregates.get(aggregate):
+            yield finding(aggregate, "is rebuilt otherwise")
+    rows, again = _journal(live), _journal(rebuilt)
+    for event_id in rows.keys() | again.keys():
+        if rows.get(event_id) != again.get(event_id):
+            yield finding(event_id, f"is {rows.get(event_id)}, and is rebuilt as {again.get(event_id)}")
+    for message_id, content in rebuilt.inbox.items():
+        if live.inbox.get(message_id) != content:
+            yield finding(message_id, "was not heard, or otherwise")
+    # More may be asked again than is open: what an outcome had no event of is not in the stream, and is quiet again.
+    for event_id in set(live.effects) - set(rebuilt.effects):
+        yield finding(event_id, "is asked for, and forgotten by a rebuild")
+
+
+def _journal(database: Database) -> dict[str, tuple[Any, ...]]:
+    """What rows say, dead letters aside; their numbers follow the stream when they are rebuilt."""
+    return {
+        row.event_id: (row.aggregate, row.version, row.subject, row.type, row.headers, row.body, row.partition)
+        for row in database.journal
+        if row.kind != "dlq"
+    }
+
+
+def _told(event: Struct, timeless: bool) -> tuple[str, Any]:
+    """The type of an event and what it says; `timeless` leaves out the times, which came from a clock."""
+    if isinstance(event, Rejected):
+        return "CommandRejected", None
+    fields = msgspec.structs.asdict(event)
+    if timeless:
+        fields = {name: value for name, value in fields.items() if not name.endswith("_at")}
+    return type(event).__name__, fields

@@ -1,0 +1,136 @@
+"""A shop under attack: its server and its workers can be killed, stopped and started, and its promises be checked."""
+
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import anyio
+
+from shared import catalog
+from shared.adapters.jetstream import connect
+from shared.connection import ConnectionOptions
+from shared.ops.server import local_server
+from shared.ops.shop import apply_streams
+from shared.settings import Settings, load_settings
+from tests.chaos.checker import always, at_rest
+from tests.chaos.evidence import Evidence, gather
+from tests.chaos.finding import Finding
+from tests.e2e.shop import MEMBERS, Shop, environment, open_shops
+from tests.watching import watching
+
+CHECKED_EVERY_S = 0.25
+AT_REST_WITHIN_S = 20.0
+KILLED = -signal.SIGKILL
+
+
+class Stage(Shop):
+    """A shop of which every part can be taken away."""
+
+    @property
+    def settings(self) -> Settings:
+        """What the workers were told."""
+        return load_settings({name: value for name, value in self.environ.items() if name.startswith("CHORUS_")})
+
+    @property
+    def databases(self) -> dict[str, Path]:
+        """Where everyone's database is."""
+        return {name: self.data_dir(name) / f"{name}.db" for name in catalog.names()}
+
+    async def evidence(self) -> Evidence:
+        """All there is to see now."""
+        return await gather(self._broker, self.settings, self.databases)
+
+    async def check_at_rest(self, *but: str, within_s: float = AT_REST_WITHIN_S) -> None:
+        """Wait until nothing moves any more, and assert every invariant (`but` those, by number); I1 to I8 at once."""
+        findings: Sequence[Finding] = ()
+        with anyio.move_on_after(within_s):
+            while True:
+                evidence = await self.evidence()
+                broken = [finding for finding in always(evidence) if finding.invariant not in but]
+                assert not broken, told(broken)
+                findings = [finding for finding in await at_rest(evidence) if finding.invariant not in but]
+                if not findings:
+                    return
+                await anyio.sleep(CHECKED_EVERY_S)
+        raise AssertionError(told(findings))
+
+    async def dies(self, name: str, *, within_s: float) -> None:
+        """Wait until a worker has killed itself at its failpoint."""
+        code = await self.workers[name].ended(within_s=within_s)
+        assert code == KILLED, f"{name} ended with {code}\n{self.workers[name].tail}"
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a worker."""
+        os.kill(self.workers[name]._process.pid, number)
+
+    def log(self, name: str) -> str:
+        """All that a worker has logged."""
+        return self.workers[name].log.read_text(errors="replace")
+
+    async def logs(self, name: str, text: str, *, within_s: float, after: int = 0) -> None:
+        """Wait until a worker has logged a text, past the first `after` characters of its log."""
+        with anyio.move_on_after(within_s):
+            while text not in self.log(name)[after:]:  # noqa: ASYNC110 - a file tells nobody that it grows
+                await anyio.sleep(CHECKED_EVERY_S)
+            return
+        raise AssertionError(f"{name} did not log {text!r} within {within_s:g} s\n{self.workers[name].tail}")
+
+    async def stop_the_server(self) -> None:
+        """Kill the server with -9."""
+        await self._server.kill()
+
+    async def start_the_server(self) -> None:
+        """Start it where its clients look for it."""
+        port = urlsplit(self._server.url).port or -1
+        self._server = await self._servers.enter_async_context(local_server(self.directory / "nats", port=port))
+
+    def keep_a_copy(self) -> Path:
+        """Copy what a killed server has on disk."""
+        copy = self.directory / "older"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(self.directory / "nats" / "jetstream", copy)
+        return copy
+
+    def bring_back(self, copy: Path) -> None:
+        """Let a killed server have an older copy in the place of what it has."""
+        shutil.rmtree(self.directory / "nats" / "jetstream")
+        shutil.copytree(copy, self.directory / "nats" / "jetstream")
+
+    async def api(self, subject: str, body: bytes = b"") -> bytes:
+        """Ask the server's API as an operator would."""
+        return await self._broker.api(f"$JS.API.{subject}", body)
+
+    async def apply_streams(self) -> None:
+        """What `chorus streams apply` does."""
+        await apply_streams(ConnectionOptions(servers=(self._server.url,)), self.settings)
+
+
+@asynccontextmanager
+async def staged(directory: Path, **settings: str) -> AsyncIterator[Stage]:
+    """A server of its own and one process for each context; `settings` as `order_deadline="2s"`."""
+    async with local_server(directory / "nats") as server:
+        await apply_streams(ConnectionOptions(servers=(server.url,)), Settings())
+        broker = await connect(ConnectionOptions(servers=(server.url,)), name="tests")
+        async with watching(server.url) as watcher:
+            stage = Stage(server, directory, watcher, broker)
+            stage.environ = environment(server.url, directory, **settings)
+            open_shops.append(stage)
+            try:
+                await stage.start_all(*MEMBERS)
+                yield stage
+            finally:
+                for name, worker in stage.workers.items():
+                    if worker.running:
+                        stage.signal(name, signal.SIGCONT)
+                await stage.close()
+                open_shops.remove(stage)
+                await broker.close()
+
+
+def told(findings: Sequence[Finding]) -> str:
+    """Findings as lines."""
+    return "\n".join(["", *map(str, findings)])
