@@ -64,8 +64,9 @@ async def _until_signal(directory: Path, serve: bool, as_json: bool) -> list[str
         tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
         async with _stage(directory) as stage:
             wrong = await _perform(stage, as_json)
+            if not as_json:
+                show_lines(_try_it(stage, serve))
             if serve:
-                show_lines(_how_to_play(stage.url))
                 await anyio.sleep_forever()
         tasks.cancel_scope.cancel()
     return wrong
@@ -135,27 +136,20 @@ async def _perform(stage: "Stage", as_json: bool) -> list[str]:
     right = sum(document["ok"] for document in documents)
     took_s = anyio.current_time() - began
     show_lines([f"{right} of {len(documents)} orders ended as they must, in {took_s:.1f} s.", ""])
-    show_lines(_the_same_with_nats(stage))
     return wrong
 
 
-def _the_same_with_nats(stage: "Stage") -> list[str]:
-    nats = Connection(server=stage.url)
-    placed = next(command for command in stage.sent if ".PlaceOrder." in command.subject)
+def _try_it(stage: "Stage", serve: bool) -> list[str]:
+    """What to type next; the order is the one that was delivered, under a new key."""
+    nats = Connection(server=stage.url if serve else None)
+    delivered = next(command for command in stage.sent if ".PlaceOrder." in command.subject)
+    subject = delivered.subject.rpartition(".")[0] + ".o-mine"
     return [
-        "The same with the nats CLI:",
-        nats.nats("pub", "-J", placed.subject, placed.body.decode()),
-        nats.nats("sub", "--stream=EVENTS", "--all", "--terminate-at-end", "evt.*.*.*.o-delivered"),
-        nats.nats("sub", "--stream=EVENTS", "--all", "--terminate-at-end", "--subjects-only", "evt.>"),
-    ]
-
-
-def _how_to_play(url: str) -> list[str]:
-    return [
+        "It runs until Ctrl-C. In another terminal:"
+        if serve
+        else "Try it: chorus demo --serve, and in another terminal",
         "",
-        "It keeps running; in another terminal:",
-        f"  export NATS_URL={shlex.quote(url)}",
-        "  chorus send inventory.ReplenishStock apple quantity=10 delivery_id=d-1 --wait",
-        "  chorus timeline o-delivered",
-        "Ctrl-C stops it.",
+        nats.nats("pub", "-J", subject, delivered.body.decode()),
+        nats.nats("sub", "--stream=EVENTS", "--all", "--terminate-at-end", "evt.*.*.*.o-mine"),
+        shlex.join(["chorus", "timeline", *(["-s", stage.url] if serve else []), "o-mine"]),
     ]

@@ -49,6 +49,7 @@ def _code(error: BaseException) -> Exit:
     from shared.catalog import CatalogError
     from shared.connection import ConnectionOptionsError
     from shared.messages import MalformedKeyError
+    from shared.ops.apply import JetStreamApiError, NeverAsDeclaredError
     from shared.ops.server import ServerError
     from shared.ops.shop import DestructiveChangeError
     from shared.ops.streams_file import StreamsFileError
@@ -63,7 +64,7 @@ def _code(error: BaseException) -> Exit:
             return Exit.USAGE
         case BrokerUnavailableError():
             return Exit.BROKER_AWAY
-        case BrokerRefusedError() | DestructiveChangeError():
+        case BrokerRefusedError() | JetStreamApiError() | NeverAsDeclaredError() | DestructiveChangeError():
             return Exit.NO
         case (
             SettingsError()

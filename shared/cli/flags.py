@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from cyclopts import Group, Parameter
 
+from shared.cli.exits import CommandError, Exit
 from shared.connection import VARIABLES, ConnectionOptions, find_connection
 
 if TYPE_CHECKING:
@@ -46,11 +47,17 @@ class Connection:
         """A connection for one command; it logs only what is worse than what the command will say itself."""
         from shared import log
         from shared.adapters.jetstream import connect
+        from shared.ops.apply import STREAM_NOT_FOUND
+        from shared.ports import BrokerRefusedError
 
         log.configure("debug" if os.environ.get("CHORUS_LOG_LEVEL") == "debug" else "error", "auto", context="cli")
         broker = await connect(self.options(), name=f"chorus {purpose}")
         try:
             yield broker
+        except BrokerRefusedError as error:
+            if error.code != STREAM_NOT_FOUND:
+                raise
+            raise CommandError(Exit.MISCONFIGURED, f"{error.text}; run chorus streams apply") from error
         finally:
             await broker.close()
 

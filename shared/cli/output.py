@@ -29,16 +29,16 @@ def show(*renderables: "RenderableType") -> None:
         return
     with out.capture() as captured:
         out.print(*renderables, sep="\n")
-    for line in captured.get().splitlines():
-        print(line.rstrip())
+    show_lines(line.rstrip() for line in captured.get().splitlines())
 
 
 def show_json(value: Any) -> None:
     """Print one JSON document."""
-    print(json.dumps(value, indent=2))
+    show_lines([json.dumps(value, indent=2)])
 
 
 def show_lines(lines: Iterable[str]) -> None:
-    """Print lines as they are."""
+    """Print lines as they are, for a reader who may be waiting."""
     for line in lines:
         print(line)
+    sys.stdout.flush()

@@ -102,4 +102,7 @@ def _lines(changes: "Iterable[Change]") -> list[str]:
 def _as_json(changes: "Iterable[Change]") -> Any:
     import msgspec
 
-    return [{**msgspec.to_builtins(change), "config": None} for change in changes]
+    documents = [msgspec.to_builtins(change) for change in changes]
+    for document in documents:
+        del document["config"]  # As long as streams.yaml, and said by the differences.
+    return documents

@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Struct
 
 from shared.context import Context, Service
-from shared.messages import CAUSATION_ID, MSG_ID, check_message_id, command_subject, parse_subject
+from shared.messages import CAUSATION_ID, MSG_ID, check_command_id, command_subject, parse_subject
+from shared.ops.apply import STREAM_NOT_FOUND
 from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Outgoing, Published, Stored
 from shared.spelling import did_you_mean
 
@@ -20,7 +21,6 @@ POLL_S: Final = 0.025
 SETTLED_AFTER_S: Final = 1.0
 """A command that has been decided has left its stream; its events are in theirs within so long."""
 ITEMS_AT_MOST: Final = 1000
-STREAM_NOT_FOUND: Final = 10059
 
 _STEP = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]{1,4})\]")
 _UNKNOWN = re.compile(r"unknown field `([^`]+)`")
@@ -138,24 +138,19 @@ async def send(broker: Broker, context: str, command: str, key: str, body: bytes
     """Publish a command and wait for its PubAck.
 
     Raises:
-        BrokerRefusedError: the stream said no, or takes no such command.
+        BrokerRefusedError: the stream said no, or (STREAM_NOT_FOUND) there is none that takes the command.
         BrokerUnavailableError: whether it is stored is not known.
     """
     subject = command_subject(context, command, key)
-    headers = {MSG_ID: check_message_id(message_id)} if message_id else {}
-    try:
-        since = (await broker.stream_info(EVENTS)).last_sequence + 1
-        born = (await broker.stream_info(COMMANDS)).created
-    except BrokerRefusedError as error:
-        if error.code != STREAM_NOT_FOUND:
-            raise
-        raise BrokerUnavailableError("nobody listens: the streams do not exist; run chorus streams apply") from error
+    headers = {MSG_ID: check_command_id(message_id)} if message_id else {}
+    since = (await broker.stream_info(EVENTS)).last_sequence + 1
+    born = (await broker.stream_info(COMMANDS)).created
     try:
         published = await broker.publish(Outgoing(subject, headers, body))
     except BrokerUnavailableError as error:
         if "no responders" not in str(error):
             raise
-        raise BrokerUnavailableError(f"no stream takes {subject}; run chorus streams apply") from error
+        raise BrokerRefusedError(STREAM_NOT_FOUND, f"no stream takes {subject}") from error
     return Sent(
         id=message_id or f"{COMMANDS}@{born}/{published.sequence}",
         subject=subject,

@@ -21,7 +21,7 @@ from shared.messages import (
 from shared.ports import Broker, Stored
 
 STREAMS = (("EVENTS", "evt"), ("TIMERS", "due"))
-TELLING = ("stage", "reason", "template", "sku", "tracking_no")
+TELLING = ("stage", "reason", "requirement", "template", "sku", "tracking_no")
 """Fields that are worth a place in one line."""
 
 

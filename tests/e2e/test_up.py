@@ -47,13 +47,12 @@ class Up:
 
     async def until(self, *words: str) -> str:
         """The first line that has all the words."""
-        with anyio.move_on_after(WITHIN_S):
+        with anyio.fail_after(WITHIN_S):
             while True:
                 for line in self.lines:
                     if all(word in line for word in words):
                         return line
                 await self._news.wait()
-        raise AssertionError("\n".join([f"no line with {words} within {WITHIN_S} s in:", *self.lines]))
 
     async def ready(self) -> None:
         line = await self.until("ready after")
@@ -87,6 +86,7 @@ async def chorus_up(data: Path, **settings: str) -> AsyncIterator[Up]:
             yield up
             tasks.cancel_scope.cancel()
     finally:
+        print(*up.lines, sep="\n")
         if process.returncode is None:
             process.kill()
         await process.aclose()
@@ -110,7 +110,6 @@ async def test_what_dies_or_hangs_is_started_again_and_all_stop_on_sigterm(tmp_p
         await up.until("inventory is back")
         os.kill(server, signal.SIGKILL)
         await up.until("nats-server ended")
-        await up.until("broker reconnected", "ordering")
         said = await up.chorus("send", "ordering.PlaceOrder", "o-1", *ORDER, "--wait", "--timeout", "30s")
         assert "ordering.OrderPlaced" in said
         up.process.terminate()
