@@ -14,6 +14,9 @@ from nats.protocol import parser
 
 from shared.ports import BrokerRefusedError, BrokerUnavailableError, Delivery, Stored
 
+TOO_LARGE = 10054
+"""The JetStream API's code for a message that exceeds the bound of its stream; a connection has one as well."""
+
 # Only these four end a word for the server; nats-py's own expressions also stop at a form feed, and end the connection.
 _WORD, _GAP = rb"([^ \t\r\n]+)", rb"[ \t]+"
 parser.MSG_RE = re.compile(rb"\AMSG" + _GAP + _WORD + _GAP + _WORD + _GAP + rb"(" + _WORD + _GAP + rb")?(\d+)\r\n")
@@ -102,5 +105,7 @@ def api_answer(data: bytes) -> dict[str, Any]:
 def translated() -> Iterator[None]:
     try:
         yield
+    except nats.errors.MaxPayloadError as error:
+        raise BrokerRefusedError(TOO_LARGE, "the message is larger than the server takes (max_payload)") from error
     except (nats.errors.Error, OSError) as error:
         raise BrokerUnavailableError(str(error) or type(error).__name__) from error
