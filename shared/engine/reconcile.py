@@ -3,12 +3,14 @@
 Sequences are used again after a loss, so a position is worth something only while the stream is the one we know, and
 the messages at our position and at our last publication have the ids we know. Otherwise the broker lost or replaced
 data: the stream is read anew (the inbox knows what was decided) and what it lacks of our journal is published again.
+The other way round, a stream that has events of ours which the journal lacks tells that the database lost something.
 """
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 
 import structlog
 
+from shared.adapters.sqlite import DatabaseError
 from shared.engine.reactions import EVENTS, TIMERS, id_in
 from shared.engine.store import Store
 from shared.engine.transaction import Transaction
@@ -17,6 +19,8 @@ from shared.ports import Broker, StreamInfo
 
 SUBJECTS = {EVENTS: "evt.", TIMERS: "timer."}
 """How the subjects begin under which a context publishes into each stream."""
+
+READ_AT_ONCE = 1_000
 
 _log = structlog.get_logger("chorus.reconcile")
 
@@ -31,7 +35,11 @@ class Reconciler:
         self._created = created
 
     async def check(self, partition: int, streams: Sequence[str]) -> bool:
-        """Whether the streams are as this context knows them; where one is not, it has been reconciled already."""
+        """Whether the streams are as this context knows them; where one is not, it has been reconciled already.
+
+        Raises:
+            DatabaseError: the database is an older copy: the stream has events of ours that it does not know.
+        """
         sound = True
         for stream in dict.fromkeys((*streams, EVENTS)):
             info = await self._broker.stream_info(stream)
@@ -39,6 +47,8 @@ class Reconciler:
             if trouble:
                 sound = False
                 await self._reconcile(stream, info, trouble)
+            elif stream == EVENTS:
+                await self._check_memory()
             self._created[stream] = info.created
         return sound
 
@@ -75,12 +85,32 @@ class Reconciler:
         found = id_in(stream, stored.headers) or f"{stream}@{info.created}/{sequence}"
         return None if found == message_id else f"{found} is at {sequence} in the place of {message_id}"
 
+    async def _check_memory(self) -> None:
+        published = await self._store.read(lambda transaction: transaction.last_published(SUBJECTS[EVENTS]))
+        first = 1 if published is None else published[1] + 1
+        ids: list[str] = []
+        async for stored in self._broker.read(EVENTS, f"evt.{self._context}.>", first=first):
+            ids.append(stored.headers.get(MSG_ID, ""))
+            if len(ids) == READ_AT_ONCE:
+                await self._check_known(ids)
+                ids.clear()
+        await self._check_known(ids)
+
+    async def _check_known(self, ids: Iterable[str]) -> None:
+        ours = [event_id for event_id in ids if event_id.startswith(f"{self._context}/")]
+        if ours and (strangers := await self._store.read(lambda transaction: transaction.strangers(ours))):
+            raise DatabaseError(
+                f"EVENTS has {strangers[0]}, which this database does not know: it is new or an older copy, and would"
+                f" decide again what has been decided; stop the workers and run chorus rebuild {self._context} --force"
+            )
+
     async def _reconcile(self, stream: str, info: StreamInfo, trouble: str) -> None:
         _log.error("the broker lost or replaced data; reconciling", stream=stream, trouble=trouble)
         there: set[str] = set()
         if stream == EVENTS:
             async for stored in self._broker.read(EVENTS, f"evt.{self._context}.>"):
                 there.add(stored.headers.get(MSG_ID, ""))
+            await self._check_known(there)
 
         def begin_anew(transaction: Transaction) -> int:
             transaction.set_meta(f"created {stream}", info.created)

@@ -155,6 +155,16 @@ class Transaction:
         ).fetchone()
         return None if found is None else (str(found[0]), int(found[1]))
 
+    def strangers(self, event_ids: Iterable[str]) -> list[str]:
+        """Which of these events the journal does not have."""
+        return [
+            event_id
+            for (event_id,) in self._connection.execute(
+                "SELECT value FROM json_each(?) WHERE value NOT IN (SELECT event_id FROM journal)",
+                (json_text(list(event_ids)),),
+            )
+        ]
+
     def unpublish(self, subjects: str, but: Collection[str]) -> int:
         """Let rows under subjects that begin so be published again, but these event ids; how many they are."""
         self._connection.execute("CREATE TEMP TABLE IF NOT EXISTS there (event_id TEXT PRIMARY KEY)")
