@@ -10,7 +10,7 @@ import structlog
 
 from shared.context import Aggregate, Command, Detail, Event, Rejected, State
 from shared.engine.reactions import COMMANDS, Input, Reactions, told
-from shared.engine.rows import RowMaker, timer_row
+from shared.engine.rows import MESSAGE_ID_REUSED, RowMaker, conflict_id, timer_row
 from shared.engine.states import Beside, Held, States
 from shared.engine.tables import JournalRow, ParkedRow, Waiting
 from shared.engine.transaction import Transaction
@@ -55,12 +55,16 @@ class Decisions:
         self._verbose = _log.is_enabled_for(logging.DEBUG)
 
     def load(self, inputs: Sequence[Input]) -> Sequence[Input]:
-        """One query for known ids, one for every aggregate the commands name; outcomes known before fall away."""
+        """One query for known ids, one for every aggregate the commands name; what was settled meanwhile falls away."""
         self._known = self._transaction.known([i.message_id for i in inputs if i.delivery is not None])
         asked = [input_.effect.event_id for input_ in inputs if input_.effect is not None]
         if asked:
             open_ = self._transaction.still_asked(asked)
             inputs = [input_ for input_ in inputs if input_.effect is None or input_.effect.event_id in open_]
+        again = [input_.parked.id for input_ in inputs if input_.parked is not None]
+        if again:
+            there = self._transaction.parking.still_there(again)
+            inputs = [input_ for input_ in inputs if input_.parked is None or input_.parked.id in there]
         self._states.prefetch(self._names(inputs))
         return inputs
 
@@ -140,12 +144,17 @@ class Decisions:
         """A parked message that somebody has looked at; what waits behind one that fails again goes on waiting."""
         if input_.key in self._failed_again:
             return
-        if not waiting.skip and (failure := self._put(input_)) is not None:
+        if waiting.skip:
+            _log.warning("skipped", key=input_.key, message=input_.message_id)
+        elif input_.refusal is not None:
+            self._reject(input_, input_.refusal.reason, input_.refusal.details)
+        elif (failure := self._put(input_)) is not None:
             self._failed_again.add(input_.key)
             self.parked_again[waiting.id] = (input_.key, failure)
             _log.error("parked again", key=input_.key, message=input_.message_id, type=input_.type, reason=failure)
             return
-        _log.warning("skipped" if waiting.skip else "unparked", key=input_.key, message=input_.message_id)
+        else:
+            _log.warning("unparked", key=input_.key, message=input_.message_id)
         self.unparked.append(waiting.id)
         self._parked_keys[input_.key] -= 1
         if not self._parked_keys[input_.key]:
@@ -187,7 +196,7 @@ class Decisions:
 
     def _meet_again(self, input_: Input, delivery: Delivery, seen: bytes) -> None:
         """The same id again: with the same content it has no effect, with other content it is reported, once."""
-        conflict = f"{input_.message_id} {input_.hash.hex()}"  # No message id has a space.
+        conflict = conflict_id(input_.message_id, input_.hash)
         if seen == input_.hash or self._transaction.known([conflict]):
             self.duplicates += 1
             return
@@ -195,7 +204,7 @@ class Decisions:
         _log.error("other content under a known id", message=input_.message_id, type=input_.type, saga=input_.key)
         if input_.stream == COMMANDS:
             said = Detail(path=MSG_ID, message=f"{input_.message_id} was used for other content before; use a new id")
-            self._reject(input_, "message_id_reused", (said,))
+            self._reject(input_, MESSAGE_ID_REUSED, (said,))
         else:
             self.rows.append(self._make.dead_letter(input_, delivery, f"{input_.message_id} came before"))
 

@@ -31,8 +31,17 @@ class Parking:
             )
         ]
 
+    def still_there(self, numbers: Sequence[int]) -> set[int]:
+        """Which of these still wait: another process may have decided them since they were looked at."""
+        return {number for (number,) in self._connection.execute(f"SELECT id {_CHOSEN}", (json_text(numbers),))}
+
     def unpark(self, numbers: Sequence[int], *, at: str) -> None:
-        """Let go of messages that were decided or skipped; those that were skipped leave who said so, why and when."""
+        """Let go of messages that were decided or skipped, and try those behind them next.
+
+        Those that were skipped leave who said so, why and when.
+        """
+        behind = f"verdict = '' AND key IN (SELECT key {_CHOSEN})"
+        self._connection.execute(f"UPDATE parked SET verdict = 'retry' WHERE {behind}", (json_text(numbers),))  # noqa: S608  No input.
         recorded = f"SELECT id, key, message_id, subject, reason, who, why, ? {_CHOSEN} AND verdict = 'skip'"
         self._connection.execute(f"INSERT INTO skipped {recorded}", (at, json_text(numbers)))
         self._connection.execute(f"DELETE {_CHOSEN}", (json_text(numbers),))

@@ -4,7 +4,7 @@ Every fact that changes a state is in the stream, so nothing is decided again. T
 last message that led to an own event; what comes after it the worker takes again, and is quiet where it was quiet.
 """
 
-from collections.abc import Mapping
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,10 +13,10 @@ import structlog
 
 from shared.adapters.clock import SystemClock
 from shared.adapters.sqlite import DatabaseError
-from shared.bodies import BodyDecoder
-from shared.context import Context
+from shared.bodies import BodyDecoder, MalformedBodyError
+from shared.context import CommandRejected, Context
 from shared.engine.reactions import EVENTS, Reactions
-from shared.engine.rows import timer_row
+from shared.engine.rows import MESSAGE_ID_REUSED, conflict_id, timer_row
 from shared.engine.store import Store
 from shared.engine.tables import JournalRow, Move
 from shared.engine.transaction import Transaction
@@ -35,6 +35,7 @@ BATCH = 1_000
 
 _log = structlog.get_logger("chorus.rebuild")
 _encoder = msgspec.json.Encoder()
+_rejection = msgspec.json.Decoder(CommandRejected)
 
 
 class Rebuilt(NamedTuple):
@@ -87,6 +88,7 @@ class _Folded:
         self.states: dict[str, tuple[int, Any]] = {}
         self.open_effects: dict[str, tuple[int, str, int]] = {}
         self._reactions = reactions
+        self._own_id = re.compile(rf"{reactions.context.name}/(.+)@([1-9][0-9]{{0,11}})")
         self._rows: list[JournalRow] = []
         self._marks: list[tuple[int, int]] = []
         self._heard: dict[str, _Heard] = {}
@@ -105,11 +107,16 @@ class _Folded:
             heard = _Heard(content_hash(stored.body), stored.sequence, subject.partition)
             self._heard.setdefault(identity, heard)
         if subject.context == self._reactions.context.name and identity not in self.ids:
+            own = self._own_id.fullmatch(identity)
+            if own is None:
+                _log.error("left out: not an id of ours", id=identity, subject=stored.subject, sequence=stored.sequence)
+                return
             self.ids.add(identity)
-            self._add_own(stored, subject, identity)
+            self._add_own(stored, subject, own)
 
-    def _add_own(self, stored: Stored, subject: Subject, identity: str) -> None:
-        aggregate_id, _, version = identity.split("/", 1)[1].rpartition("@")
+    def _add_own(self, stored: Stored, subject: Subject, own: re.Match[str]) -> None:
+        identity = own[0]
+        aggregate_id, version = own[1], own[2]
         headers = {  # Those of the server, of its batches for one, the journal never had.
             name: value for name, value in stored.headers.items() if name == MSG_ID or not name.startswith("Nats-")
         }
@@ -125,12 +132,15 @@ class _Folded:
         )
         self._rows.append(row)
         self._marks.append((len(self._rows), stored.sequence))
-        self._remember_cause(stored.headers)
+        self._remember_cause(subject.type, stored)
         kind = self._reactions.event_types.get(subject.type)
         if kind is None:
             return
         aggregate = self._reactions.aggregate_of[kind]
-        event = self._decoders[kind].decode(stored.body, key=subject.key, at=stored.at)
+        try:
+            event = self._decoders[kind].decode(stored.body, key=subject.key, at=stored.at)
+        except MalformedBodyError as error:
+            raise DatabaseError(f"{identity}, {stored.sequence} in EVENTS, cannot be read: {error}") from error
         held, state = self.states.get(aggregate_id, (0, aggregate.state()))
         if int(version) != held + 1:
             raise DatabaseError(f"{identity} follows version {held} in EVENTS: an event between them is missing")
@@ -142,11 +152,13 @@ class _Folded:
             self._own_bodies[f"{identity}/{timer.name}"] = stored.body
             self._rows.append(timer_row(self._reactions.context.name, row, timer.name, subject.key, at))
 
-    def _remember_cause(self, headers: Mapping[str, str]) -> None:
-        cause = headers.get(CAUSATION_ID, "")
+    def _remember_cause(self, kind: str, stored: Stored) -> None:
+        cause = stored.headers.get(CAUSATION_ID, "")
         self.open_effects.pop(cause, None)
-        if (of_command := headers.get(CAUSATION_HASH)) is not None:
-            self.inbox[cause] = bytes.fromhex(of_command)
+        if (of_command := stored.headers.get(CAUSATION_HASH)) is not None:
+            content = bytes.fromhex(of_command)
+            reused = kind == CommandRejected.__name__ and _rejection.decode(stored.body).reason == MESSAGE_ID_REUSED
+            self.inbox[conflict_id(cause, content) if reused else cause] = content
         elif (armed := self._own_bodies.get(cause)) is not None:
             self.inbox[cause] = content_hash(armed)
         elif (heard := self._heard.get(cause)) is not None:

@@ -37,6 +37,9 @@ DUE_KEPT: Final = "720h"
 
 UNKNOWN_TYPE: Final = "Unknown"
 
+MESSAGE_ID_REUSED: Final = "message_id_reused"
+"""Why a command is refused whose id came before with other content."""
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -102,6 +105,11 @@ class RowMaker:
             headers[CAUSATION_HASH] = cause.hash.hex()
         partition = partition_of(key, self._partitions)
         return JournalRow(identity, aggregate, version, subject, kind, headers, _encoder.encode(said), partition)
+
+
+def conflict_id(message_id: str, content: bytes) -> str:
+    """Under what the inbox remembers that this content under a known id was reported: no message id has a space."""
+    return f"{message_id} {content.hex()}"
 
 
 def timer_row(context: str, row: JournalRow, timer: str, key: str, at: datetime) -> JournalRow:
