@@ -89,8 +89,10 @@ class Loop:
             except (BrokerUnavailableError, BrokerRefusedError) as error:
                 _log.warning("broker away", reason=str(error))
                 await self._clock.sleep(BROKER_RETRY_S)
-            inputs = await self.take()
-            if inputs:
+            except DatabaseBusyError as error:
+                await self._wait_for_database(error)
+                continue
+            if inputs := await self.take():
                 await self._batch(inputs)
             elif not self._woken.is_set():
                 await self._idle()
@@ -104,10 +106,10 @@ class Loop:
 
     async def take(self) -> list[Input]:
         """What has been delivered and what the outside has answered, up to a batch, in stream order per partition."""
-        inputs, self._effects.outcomes = self._effects.outcomes, []
+        parked = [] if self._relay.full else await self._looked_at()
+        inputs, self._effects.outcomes = [*self._effects.outcomes, *parked], []
         if self._relay.full:
             return inputs
-        inputs += await self._looked_at()
         self._turn += 1
         numbers = sorted(self._partitions, key=lambda number: (number + self._turn) % len(self._partitions))
         for partition in (self._partitions[number] for number in numbers):
@@ -127,7 +129,11 @@ class Loop:
             return []
         self._looked = now
         held, room = self._tenure.held, self._batch_at_most
-        waiting = await self._store.read(lambda transaction: transaction.parking.looked_at(held, limit=room))
+        try:
+            waiting = await self._store.read(lambda transaction: transaction.parking.looked_at(held, limit=room))
+        except DatabaseBusyError as error:
+            await self._wait_for_database(error)
+            return []
         return [self._reactions.decode_parked(message) for message in waiting]
 
     async def _batch(self, inputs: Sequence[Input]) -> None:
@@ -142,9 +148,9 @@ class Loop:
                 committed = await self._store.transact(partial(commit, reactions=self._reactions, batch=batch))
                 break
             except DatabaseBusyError as error:
-                _log.warning("database busy, batch tried again", inputs=len(inputs), reason=str(error))
-                self.beat = self._clock.monotonic()
-                await self._clock.sleep(BUSY_RETRY_S)
+                await self._wait_for_database(error, inputs=len(inputs))
+                if self._stopping:
+                    return  # Nothing of it was committed, so it comes again to the next process.
             except FencedError as error:
                 _log.warning("fenced: another process decided these", inputs=len(inputs), reason=str(error))
                 self._take_back(progress)
@@ -197,7 +203,10 @@ class Loop:
         """Wait for work; meanwhile record PubAcks, and look for what other processes left for us."""
         shared = self._tenure.shared
         if shared or self._effects.overflowed:
-            await self._tenure.fetch_from_others()
+            try:
+                await self._tenure.fetch_from_others()
+            except DatabaseBusyError as error:
+                await self._wait_for_database(error)
         marks = len(self._relay.marks)
         with anyio.move_on_after(OTHERS_ROWS_POLL_S if shared else MARKS_WAIT_S if marks else IDLE_S):
             await self._woken.wait()
@@ -211,7 +220,12 @@ class Loop:
             await self._store.transact(partial(record, progress=progress))
         except DatabaseBusyError as error:
             self._take_back(progress)
-            _log.warning("database busy", reason=str(error))
+            await self._wait_for_database(error)
+
+    async def _wait_for_database(self, error: DatabaseBusyError, **known: int) -> None:
+        _log.error("database busy, tried again", reason=str(error), **known)
+        self.beat = self._clock.monotonic()
+        await self._clock.sleep(BUSY_RETRY_S)
 
     def _progress(self) -> Progress:
         progress = Progress(self._relay.marks, self._effects.attempts)
