@@ -48,9 +48,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def run_in_executor(  # type: ignore[override]  # It returns the same kind of future, and returns it done.
         self,
-        executor: Executor | None,
+        executor: Executor | None,  # noqa: ARG002  No thread is needed.
         func: Callable[..., Any],
-        *args: Any,  # noqa: ARG002  None of them is needed.
+        *args: Any,
     ) -> asyncio.Future[Any]:
         """Do on the spot what a thread would do."""
         future = self.create_future()

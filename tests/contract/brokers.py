@@ -1,0 +1,184 @@
+"""A server to hold to the contract, in whichever time a test runs: JetStream in real time, its twin in virtual time."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+from msgspec.structs import replace
+
+from shared.adapters.jetstream import JetStream, connect
+from shared.adapters.memory import MemoryBroker, MemoryServer
+from shared.adapters.virtual import VirtualClock, virtual_loop
+from shared.connection import ConnectionOptions
+from shared.ops.apply import apply
+from shared.ops.server import local_server
+from shared.ops.streams_file import read_topology
+from shared.ops.topology import Declared, Topology, declare
+from shared.ports import Broker, Delivery, Outgoing, Pulls, Status
+from shared.settings import default_streams_file
+from shared.units import nanoseconds
+from tests.integration.till import scanner, till
+
+WITHIN_S = 10.0
+POLL_S = 0.005
+
+PARTITIONS = 2
+FULL = 5
+REQUESTS_AT_MOST = 3
+PIN_FOR = timedelta(milliseconds=400)
+ACK_WAIT = timedelta(milliseconds=400)
+
+
+class Ground(Protocol):
+    """A server, and what an operator can do to it."""
+
+    async def connect(self) -> Broker:
+        """A client's connection of its own."""
+        ...
+
+    async def apply(self, declared: Sequence[Declared]) -> None:
+        """Have these streams and consumers."""
+        ...
+
+    async def delete_stream(self, stream: str) -> None:
+        """Lose a stream."""
+        ...
+
+    async def delete_consumer(self, stream: str, consumer: str) -> None:
+        """Lose a consumer."""
+        ...
+
+
+class _OnJetStream:
+    def __init__(self, url: str, stack: AsyncExitStack) -> None:
+        self._url = url
+        self._stack = stack
+
+    async def connect(self) -> JetStream:
+        broker = await connect(ConnectionOptions(servers=(self._url,)), name="tests")
+        self._stack.push_async_callback(broker.close)
+        return broker
+
+    async def apply(self, declared: Sequence[Declared]) -> None:
+        await apply((await self.connect()).api, declared)
+
+    async def delete_stream(self, stream: str) -> None:
+        await (await self.connect()).api(f"$JS.API.STREAM.DELETE.{stream}", b"")
+
+    async def delete_consumer(self, stream: str, consumer: str) -> None:
+        await (await self.connect()).api(f"$JS.API.CONSUMER.DELETE.{stream}.{consumer}", b"")
+
+
+class _InMemory:
+    def __init__(self, server: MemoryServer) -> None:
+        self._server = server
+
+    async def connect(self) -> MemoryBroker:
+        return MemoryBroker(self._server)
+
+    async def apply(self, declared: Sequence[Declared]) -> None:
+        self._server.apply(declared)
+
+    async def delete_stream(self, stream: str) -> None:
+        self._server.delete_stream(stream)
+
+    async def delete_consumer(self, stream: str, consumer: str) -> None:
+        self._server.delete_consumer(stream, consumer)
+
+
+@asynccontextmanager
+async def ground(directory: Path) -> AsyncIterator[Ground]:
+    """An empty server."""
+    loop = virtual_loop()
+    if loop is not None:
+        yield _InMemory(MemoryServer(loop, VirtualClock(loop)))
+        return
+    async with local_server(directory) as server, AsyncExitStack() as stack:
+        yield _OnJetStream(server.url, stack)
+
+
+def tills(*, remembers: timedelta | None = None) -> tuple[Declared, ...]:
+    """Streams and consumers of a till and a scanner, small enough to be filled and quick enough to wait for."""
+    topology: Topology = replace(read_topology(default_streams_file()), partitions=PARTITIONS)
+    streams = {name: dict(keys) for name, keys in topology.streams.items()}
+    streams["COMMANDS"]["max_msgs"] = FULL
+    if remembers is not None:
+        streams["EVENTS"]["duplicate_window"] = nanoseconds(remembers)
+    consumers = replace(topology.consumers, priority_timeout=PIN_FOR, ack_wait=ACK_WAIT, max_waiting=REQUESTS_AT_MOST)
+    return declare(replace(topology, streams=streams, consumers=consumers), (till(), scanner()))
+
+
+class Ear:
+    """What one epoch of pulling hears."""
+
+    def __init__(self) -> None:
+        self.deliveries: list[Delivery] = []
+        self.pins: list[str | None] = []
+        self.statuses: list[Status] = []
+        self.pulls: Pulls
+
+    @classmethod
+    async def to(cls, broker: Broker, stream: str, consumer: str) -> "Ear":
+        """Begin an epoch."""
+        ear = cls()
+        ear.pulls = await broker.pulls(stream, consumer, ear._hear, ear.statuses.append)
+        return ear
+
+    async def ask(self, batch: int, pin: str | None = None, *, expires_s: float = 60.0, beat_s: float = 20.0) -> None:
+        """Ask for messages."""
+        await self.pulls.pull(batch=batch, pin=pin, expires_s=expires_s, heartbeat_s=beat_s)
+
+    async def hears(self, count: int) -> list[Delivery]:
+        """Wait until so many messages came; all of them."""
+        await until(lambda: len(self.deliveries) >= count)
+        assert len(self.deliveries) == count, [delivery.subject for delivery in self.deliveries]
+        return self.deliveries
+
+    async def is_told(self, *codes: int) -> Status:
+        """Wait until exactly these statuses came; the last of them."""
+        await until(lambda: len(self.statuses) >= len(codes))
+        assert [status.code for status in self.statuses] == list(codes), self.statuses
+        return self.statuses[-1]
+
+    @property
+    def pin(self) -> str:
+        """The pin that came with the last message."""
+        pin = self.pins[-1]
+        assert pin
+        return pin
+
+    def _hear(self, delivery: Delivery, pin: str | None) -> None:
+        self.deliveries.append(delivery)
+        self.pins.append(pin)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for something that will be so."""
+    with anyio.fail_after(WITHIN_S):
+        while not true():  # noqa: ASYNC110  It comes from a server, which sets no event of ours.
+            await anyio.sleep(POLL_S)
+
+
+async def until_so(true: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for something that has to be asked for."""
+    with anyio.fail_after(WITHIN_S):
+        while not await true():  # noqa: ASYNC110  As above.
+            await anyio.sleep(POLL_S)
+
+
+def scanned(key: str, message_id: str | None = None, body: bytes = b"{}", **headers: str) -> Outgoing:
+    """An event of the scanner."""
+    return Outgoing(f"evt.scanner.GoodsScanned.{key}", _headers(message_id, headers), body)
+
+
+def ring(key: str, message_id: str | None = None, body: bytes = b"{}") -> Outgoing:
+    """A command to the till."""
+    return Outgoing(f"cmd.till.Ring.{key}", _headers(message_id, {}), body)
+
+
+def _headers(message_id: str | None, more: dict[str, str]) -> dict[str, str]:
+    given = {name.replace("_", "-"): value for name, value in more.items()}
+    return {**given, "Nats-Msg-Id": message_id} if message_id else given

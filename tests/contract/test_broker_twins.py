@@ -1,0 +1,499 @@
+"""What Chorus relies on in a broker: one suite, which JetStream and its twin in memory both pass."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+import pytest_asyncio
+
+from shared.adapters.virtual import BEGINNING, virtual_loop
+from shared.context import Answer, Request
+from shared.messages import partition_of, rfc3339
+from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Outgoing, Published, Stored
+from tests.contract.brokers import (
+    FULL,
+    PARTITIONS,
+    REQUESTS_AT_MOST,
+    Ear,
+    Ground,
+    ground,
+    ring,
+    scanned,
+    tills,
+    until,
+    until_so,
+)
+
+HERE = [f"k-{n}" for n in range(40) if partition_of(f"k-{n}", PARTITIONS) == 0]
+THERE = [f"k-{n}" for n in range(40) if partition_of(f"k-{n}", PARTITIONS) == 1]
+TILL = "till-0"
+A_WHILE_S = 0.2
+TOO_LARGE = b"x" * (64 * 1024 + 1)
+
+
+@pytest_asyncio.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Ground]:
+    async with ground(tmp_path / "nats") as empty:
+        await empty.apply(tills())
+        yield empty
+
+
+@pytest_asyncio.fixture
+async def broker(server: Ground) -> Broker:
+    return await server.connect()
+
+
+async def test_partition_is_put_into_the_subject(broker: Broker) -> None:
+    for sequence, key in enumerate((HERE[0], THERE[0]), 1):
+        assert await broker.publish(scanned(key)) == Published("EVENTS", sequence, False)
+    assert [stored.subject for stored in await read(broker, "EVENTS", ">")] == [
+        f"evt.scanner.GoodsScanned.0.{HERE[0]}",
+        f"evt.scanner.GoodsScanned.1.{THERE[0]}",
+    ]
+
+
+@pytest.mark.parametrize("subject", ["nowhere.at.all", "evt.scanner.GoodsScanned.0.k-1", "cmd.till.Rong.k-1"])
+async def test_what_no_stream_takes_is_refused_at_the_door(broker: Broker, subject: str) -> None:
+    with pytest.raises(BrokerUnavailableError, match="no responders"):
+        await broker.publish(Outgoing(subject, {}, b"{}"))
+    with pytest.raises(BrokerUnavailableError, match="no responders"):
+        await broker.publish_batch([Outgoing(subject, {}, b"{}")] * 2)
+
+
+async def test_message_that_is_too_large_is_refused_even_if_its_id_is_known(broker: Broker) -> None:
+    await broker.publish(ring("k-1", "id-1"))
+    for message_id in ("id-1", "id-2"):
+        with pytest.raises(BrokerRefusedError) as refused:
+            await broker.publish(ring("k-1", message_id, TOO_LARGE))
+        assert refused.value.code == 10054
+
+
+async def test_full_work_queue_refuses_what_is_new_and_knows_what_it_has(broker: Broker) -> None:
+    for number in range(FULL):
+        await broker.publish(ring("k-1", f"id-{number}"))
+    with pytest.raises(BrokerRefusedError) as refused:
+        await broker.publish(ring("k-1", "one-too-many"))
+    assert refused.value.code == 10077
+    assert await broker.publish(ring("k-1", "id-1")) == Published("COMMANDS", 2, True)
+
+
+async def test_known_id_is_a_duplicate_whatever_it_says_and_wherever_it_goes(broker: Broker) -> None:
+    await broker.publish(scanned(HERE[0], "id-1", b'{"amount":1}'))
+    assert await broker.publish(scanned(THERE[0], "id-1", b'{"amount":2}')) == Published("EVENTS", 1, True)
+    assert (await broker.stream_info("EVENTS")).messages == 1
+    assert await broker.publish(ring("k-1", "id-1")) == Published("COMMANDS", 1, False)
+
+
+async def test_id_is_forgotten_after_the_window(server: Ground, broker: Broker) -> None:
+    await server.apply(tills(remembers=timedelta(milliseconds=300)))
+    await broker.publish(scanned("k-1", "id-1"))
+
+    async def stored_again() -> bool:
+        return not (await broker.publish(scanned("k-1", "id-1"))).duplicate
+
+    await until_so(stored_again)
+    assert (await broker.stream_info("EVENTS")).last_sequence == 2
+
+
+async def test_batch_is_stored_as_a_whole_and_in_order(broker: Broker) -> None:
+    await broker.publish(scanned("k-1", "id-0"))
+    assert await broker.publish_batch([scanned("k-1", "id-1"), scanned("k-2", "id-2"), scanned("k-3")]) == 4
+    assert [stored.headers.get("Nats-Msg-Id") for stored in await read(broker, "EVENTS", ">")] == [
+        *("id-0", "id-1", "id-2"),
+        None,
+    ]
+    assert await broker.publish(scanned("k-2", "id-2")) == Published("EVENTS", 3, True)
+
+
+BATCHES: Mapping[str, tuple[int, Callable[[], list[Outgoing]]]] = {
+    "an id is known": (10201, lambda: [scanned("k-1", "new"), scanned("k-2", "known")]),
+    "an id stands twice": (10201, lambda: [scanned("k-1", "new"), scanned("k-2", "new")]),
+    "it is too long": (10199, lambda: [scanned("k-1", f"id-{n}") for n in range(1001)]),
+    "the stream has no batches": (10174, lambda: [ring("k-1"), ring("k-2")]),
+    "it goes to two streams": (10176, lambda: [Outgoing("dlq.till.Ring.k-1", {}, b""), scanned("k-1", "new")]),
+    "two timers are one": (10111, lambda: [timer("k-1", 60.0, "t-1"), timer("k-1", 60.0, "t-2")]),
+}
+
+
+@pytest.mark.parametrize("why", BATCHES)
+async def test_batch_is_refused_as_a_whole(broker: Broker, why: str) -> None:
+    code, batch = BATCHES[why]
+    await broker.publish(scanned("k-1", "known"))
+    with pytest.raises(BrokerRefusedError) as refused:
+        await broker.publish_batch(batch())
+    assert refused.value.code == code
+    for stream in ("EVENTS", "TIMERS", "COMMANDS", "DEAD_LETTERS"):
+        assert (await broker.stream_info(stream)).messages == (1 if stream == "EVENTS" else 0)
+    assert not (await broker.publish(scanned("k-1", "new"))).duplicate
+
+
+async def test_consumer_delivers_its_partition_in_order(broker: Broker) -> None:
+    for number in range(3):
+        await broker.publish(scanned(HERE[number], f"here-{number}", b'{"n":%d}' % number, X_Y="z"))
+        await broker.publish(scanned(THERE[number], f"there-{number}"))
+    ear = await Ear.to(broker, "EVENTS", TILL)
+    await ear.ask(10)
+    heard = await ear.hears(3)
+    assert [(d.sequence, d.consumer_sequence, d.pending) for d in heard] == [(1, 1, 2), (3, 2, 1), (5, 3, 0)]
+    assert [d.body for d in heard] == [b'{"n":0}', b'{"n":1}', b'{"n":2}']
+    assert heard[1].subject == f"evt.scanner.GoodsScanned.0.{HERE[1]}"
+    assert (heard[1].headers["Nats-Msg-Id"], heard[1].headers["X-Y"]) == ("here-1", "z")
+    stored = await broker.get("EVENTS", 3)
+    assert stored is not None
+    assert stored.at == heard[1].at
+    info = await broker.consumer_info("EVENTS", TILL)
+    assert info == (3, 5, 0, 0, True)
+
+
+async def test_what_comes_later_is_delivered_to_who_waits(broker: Broker) -> None:
+    ear = await Ear.to(broker, "EVENTS", TILL)
+    await ear.ask(2)
+    for number in range(3):
+        await broker.publish(scanned(HERE[number]))
+    assert [delivery.sequence for delivery in await ear.hears(2)] == [1, 2]
+    await ear.ask(1, ear.pin)
+    assert [delivery.sequence for delivery in await ear.hears(3)] == [1, 2, 3]
+
+
+async def test_first_who_gets_a_message_has_the_pin_and_others_wait(server: Ground, broker: Broker) -> None:
+    first, second = await Ear.to(broker, "EVENTS", TILL), await Ear.to(await server.connect(), "EVENTS", TILL)
+    await first.ask(1)
+    await broker.stream_info("EVENTS")
+    await second.ask(1, beat_s=0.1)
+    await broker.publish(scanned(HERE[0]))
+    await first.hears(1)
+    await broker.publish(scanned(HERE[1]))
+    await first.ask(2, first.pin)
+    await first.hears(2)
+    await until(lambda: any(status.code == 100 for status in second.statuses))
+    assert second.deliveries == []
+    assert set(first.pins) == {first.pin}
+
+
+async def test_wrong_pin_is_told_so_at_once_while_somebody_has_the_right_one(broker: Broker) -> None:
+    await broker.publish(scanned(HERE[0]))
+    ear, stranger = await Ear.to(broker, "EVENTS", TILL), await Ear.to(broker, "EVENTS", TILL)
+    await ear.ask(1)
+    await ear.hears(1)
+    await stranger.ask(1, "no-such-pin")
+    assert (await stranger.is_told(423)).description == "Nats-Pin-Id mismatch"
+
+
+async def test_pin_that_is_kept_alive_stays_and_one_that_is_not_is_free(server: Ground, broker: Broker) -> None:
+    first, second = await Ear.to(broker, "EVENTS", TILL), await Ear.to(await server.connect(), "EVENTS", TILL)
+    await broker.publish(scanned(HERE[0]))
+    await first.ask(2)
+    await first.hears(1)
+    await second.ask(1)
+    for _ in range(6):
+        await anyio.sleep(0.1)
+        await first.pulls.keep_alive(first.pin)
+    await first.is_told(*[404] * 6)
+    assert (await broker.consumer_info("EVENTS", TILL)).pinned
+    await until_so(lambda: is_free(broker))
+    assert second.deliveries == []
+    await broker.publish(scanned(HERE[1]))
+    (delivery,) = await second.hears(1)
+    assert (delivery.sequence, delivery.consumer_sequence) == (2, 2)
+    assert second.pin != first.pin
+    told = await first.is_told(*[404] * 6, 423)
+    assert (told.description, told.headers["Nats-Pending-Messages"]) == ("Nats-Wrong-Pin-Id", "1")
+
+
+async def test_keep_alive_brings_the_message_that_is_there(broker: Broker) -> None:
+    await broker.publish_batch([scanned(HERE[0]), scanned(HERE[1])])
+    ear = await Ear.to(broker, "EVENTS", TILL)
+    await ear.ask(1)
+    await ear.hears(1)
+    await ear.pulls.keep_alive(ear.pin)
+    assert [delivery.sequence for delivery in await ear.hears(2)] == [1, 2]
+    await ear.pulls.keep_alive(ear.pin)
+    assert (await ear.is_told(404)).description == "No Messages"
+
+
+async def test_unpinned_consumer_serves_the_next_at_once(server: Ground, broker: Broker) -> None:
+    await broker.publish_batch([scanned(HERE[0]), scanned(HERE[1])])
+    first, second = await Ear.to(broker, "EVENTS", TILL), await Ear.to(await server.connect(), "EVENTS", TILL)
+    await first.ask(1)
+    await first.hears(1)
+    await second.ask(1)
+    await anyio.sleep(A_WHILE_S)
+    assert second.deliveries == []
+    await broker.unpin("EVENTS", TILL)
+    assert [delivery.sequence for delivery in await second.hears(1)] == [2]
+    await broker.unpin("EVENTS", TILL)
+    assert not (await broker.consumer_info("EVENTS", TILL)).pinned
+
+
+async def test_reset_delivers_again_to_who_waits_and_leaves_the_pin(broker: Broker) -> None:
+    await broker.publish_batch([scanned(key) for key in HERE[:3]])
+    ear = await Ear.to(broker, "EVENTS", TILL)
+    await ear.ask(10)
+    await ear.hears(3)
+    await broker.reset("EVENTS", TILL, 2)
+    again = (await ear.hears(5))[3:]
+    assert [(d.sequence, d.consumer_sequence) for d in again] == [(2, 1), (3, 2)]
+    assert len(set(ear.pins)) == 1
+
+
+async def test_reset_ahead_skips_without_a_word(broker: Broker) -> None:
+    await broker.publish_batch([scanned(key) for key in HERE[:3]])
+    await broker.reset("EVENTS", TILL, 3)
+    assert await broker.consumer_info("EVENTS", TILL) == (0, 2, 1, 0, False)
+    await broker.reset("EVENTS", TILL, 10)
+    assert await broker.consumer_info("EVENTS", TILL) == (0, 9, 0, 0, False)
+
+
+async def test_command_leaves_once_it_is_acknowledged(broker: Broker) -> None:
+    await broker.publish(ring(HERE[0], "id-1"))
+    await broker.publish(ring(HERE[1]))
+    ear = await Ear.to(broker, "COMMANDS", TILL)
+    await ear.ask(1)
+    (delivery,) = await ear.hears(1)
+    assert (await broker.consumer_info("COMMANDS", TILL)).unacknowledged == 1
+    await broker.acknowledge([delivery.reply])
+    await until_so(lambda: has_messages(broker, "COMMANDS", 1))
+    info = await broker.stream_info("COMMANDS")
+    assert (info.first_sequence, info.last_sequence) == (2, 2)
+    assert await broker.get("COMMANDS", 1) is None
+    assert (await broker.publish(ring(HERE[0], "id-1"))).duplicate
+    await broker.acknowledge([delivery.reply.replace(".1.1.1.", ".1.2.2.")])
+    await anyio.sleep(A_WHILE_S)
+    assert (await broker.stream_info("COMMANDS")).messages == 1
+
+
+async def test_command_that_is_not_acknowledged_comes_again(broker: Broker) -> None:
+    await broker.publish(ring(HERE[0]))
+    await broker.publish(ring(HERE[1]))
+    ear = await Ear.to(broker, "COMMANDS", TILL)
+    await ear.ask(10)
+    first, _ = await ear.hears(2)
+    await broker.acknowledge([first.reply])
+    while len(ear.deliveries) < 3:
+        await ear.pulls.keep_alive(ear.pin)
+        await anyio.sleep(0.05)
+    again = ear.deliveries[2]
+    assert (again.sequence, again.consumer_sequence) == (2, 3)
+
+
+async def test_reset_of_a_work_queue_delivers_all_that_it_still_holds(broker: Broker) -> None:
+    for key in HERE[:3]:
+        await broker.publish(ring(key))
+    ear = await Ear.to(broker, "COMMANDS", TILL)
+    await ear.ask(10)
+    await broker.acknowledge([(await ear.hears(3))[1].reply])
+    await until_so(lambda: has_messages(broker, "COMMANDS", 2))
+    await broker.reset("COMMANDS", TILL, 1)
+    again = (await ear.hears(5))[3:]
+    assert [(d.sequence, d.consumer_sequence) for d in again] == [(1, 1), (3, 2)]
+    assert (await broker.consumer_info("COMMANDS", TILL)).unacknowledged == 2
+
+
+async def test_request_ends_when_its_time_is_up(broker: Broker) -> None:
+    ear = await Ear.to(broker, "EVENTS", TILL)
+    await ear.ask(7, expires_s=0.5, beat_s=0.2)
+    await until(lambda: bool(ear.statuses) and ear.statuses[-1].code == 408)
+    assert {status.code for status in ear.statuses} == {100, 408}
+    assert ear.statuses[-1].headers["Nats-Pending-Messages"] == "7"
+
+
+async def test_requests_past_the_bound_are_dropped_without_a_word(broker: Broker) -> None:
+    ears = [await Ear.to(broker, "EVENTS", TILL) for _ in range(REQUESTS_AT_MOST + 1)]
+    for ear in ears:
+        await ear.ask(1, expires_s=0.5, beat_s=0.2)
+        await broker.stream_info("EVENTS")
+    *served, dropped = ears
+    await until(lambda: all(ear.statuses and ear.statuses[-1].code == 408 for ear in served))
+    assert dropped.statuses == []
+
+
+async def test_nothing_arrives_in_an_epoch_that_is_over(broker: Broker) -> None:
+    over, now = await Ear.to(broker, "EVENTS", TILL), await Ear.to(broker, "EVENTS", TILL)
+    await over.ask(10)
+    await over.pulls.close()
+    await now.ask(10)
+    await broker.publish(scanned(HERE[0]))
+    await now.hears(1)
+    assert (over.deliveries, over.statuses) == ([], [])
+
+
+async def test_who_waits_is_told_that_the_consumer_is_gone(server: Ground, broker: Broker) -> None:
+    ear = await Ear.to(broker, "EVENTS", TILL)
+    await ear.ask(1)
+    await broker.stream_info("EVENTS")
+    await server.delete_consumer("EVENTS", TILL)
+    assert (await ear.is_told(409)).description == "Consumer Deleted"
+    await ear.ask(1)
+    await ear.is_told(409, 503)
+    with pytest.raises(BrokerRefusedError) as refused:
+        await broker.consumer_info("EVENTS", TILL)
+    assert refused.value.code == 10014
+    with pytest.raises(BrokerRefusedError) as refused:
+        await broker.unpin("EVENTS", TILL)
+    assert refused.value.code == 10014
+
+
+async def test_stream_that_is_made_again_has_another_birth_and_begins_at_1(server: Ground, broker: Broker) -> None:
+    await broker.publish_batch([scanned("k-1", "id-1"), scanned("k-1", "id-2")])
+    before = await broker.stream_info("EVENTS")
+    ear = await Ear.to(broker, "EVENTS", TILL)
+    await ear.ask(10)
+    await broker.stream_info("EVENTS")
+    await server.delete_stream("EVENTS")
+    await ear.is_told(409)
+    with pytest.raises(BrokerRefusedError) as refused:
+        await broker.stream_info("EVENTS")
+    assert refused.value.code == 10059
+    with pytest.raises(BrokerUnavailableError, match="no responders"):
+        await broker.publish(scanned("k-1"))
+    with pytest.raises(BrokerUnavailableError, match="no responders"):
+        await broker.get("EVENTS", 1)
+    await server.apply(tills())
+    after = await broker.stream_info("EVENTS")
+    assert after.created != before.created
+    assert (after.first_sequence, after.last_sequence, after.messages) == (0, 0, 0)
+    assert after.metadata["chorus.partitions"] == str(PARTITIONS)
+    assert await broker.publish(scanned("k-1", "id-1")) == Published("EVENTS", 1, False)
+
+
+async def test_timer_comes_due_under_its_target_and_leaves(broker: Broker) -> None:
+    message = timer(HERE[0], 0.3, "t-1", b'{"n":1}', Timer_Id="t-1")
+    assert await broker.publish(message) == Published("TIMERS", 1, False)
+    ear = await Ear.to(broker, "TIMERS", TILL)
+    await ear.ask(1)
+    (due,) = await ear.hears(1)
+    assert (due.sequence, due.subject, due.body) == (2, f"due.till.ClosingTime.0.{HERE[0]}", b'{"n":1}')
+    assert {name: value for name, value in due.headers.items() if name != "Nats-Pin-Id"} == {
+        "Timer-Id": "t-1",
+        "Nats-Scheduler": f"timer.till.ClosingTime.{HERE[0]}",
+        "Nats-Schedule-Next": "purge",
+        "Nats-TTL": "720h",
+    }
+    assert await broker.get("TIMERS", 1) is None
+    assert (await broker.publish(message)).duplicate
+
+
+async def test_later_timer_of_a_subject_replaces_the_earlier(broker: Broker) -> None:
+    await broker.publish(timer(HERE[0], 0.2, "t-1", b"1"))
+    await broker.publish(timer(HERE[0], 0.3, "t-2", b"2"))
+    await broker.publish(timer(HERE[1], 0.1, "t-3", b"3"))
+    assert (await broker.stream_info("TIMERS")).messages == 2
+    ear = await Ear.to(broker, "TIMERS", TILL)
+    await ear.ask(10)
+    assert [delivery.body for delivery in await ear.hears(2)] == [b"3", b"2"]
+    assert await read(broker, "TIMERS", "timer.>") == []
+
+
+async def test_timer_of_the_past_comes_due_soon_and_timers_come_in_batches_too(broker: Broker) -> None:
+    await broker.publish_batch([timer(HERE[0], -60.0, "t-1"), timer(HERE[1], 0.2, "t-2")])
+    ear = await Ear.to(broker, "TIMERS", TILL)
+    await ear.ask(10)
+    heard = await ear.hears(2)
+    assert [delivery.subject.rpartition(".")[2] for delivery in heard] == HERE[:2]
+
+
+@pytest.mark.parametrize(
+    ("code", "headers"),
+    [
+        (10189, {"Nats_Schedule": "soon"}),
+        (10190, {"Nats_Schedule_Target": "evt.till.Rung.k-1"}),
+        (10190, {"Nats_Schedule_Target": "due.till.ClosingTime.0.k-1"}),
+        (10190, {"Nats_Schedule_Target": "timer.till.ClosingTime.k-1"}),
+        (10191, {"Nats_Schedule_TTL": "soon"}),
+        (10165, {"Nats_TTL": "10ms"}),
+    ],
+)
+async def test_timer_that_makes_no_sense_is_refused(broker: Broker, code: int, headers: dict[str, str]) -> None:
+    with pytest.raises(BrokerRefusedError) as refused:
+        await broker.publish(timer("k-1", 60.0, "t-1", b"{}", **headers))
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize(("code", "header"), [(10166, "Nats_TTL"), (10188, "Nats_Schedule")])
+async def test_stream_of_facts_takes_no_orders_about_time(broker: Broker, code: int, header: str) -> None:
+    with pytest.raises(BrokerRefusedError) as refused:
+        await broker.publish(scanned("k-1", None, b"{}", **{header: "10s"}))
+    assert refused.value.code == code
+
+
+async def test_message_with_a_short_life_is_gone_after_it(broker: Broker) -> None:
+    await broker.publish(Outgoing(f"due.till.Notice.{HERE[0]}", {"Nats-TTL": "1s"}, b"{}"))
+    await broker.publish(Outgoing(f"due.till.Notice.{HERE[0]}", {"Nats-TTL": "720h"}, b"{}"))
+    assert (await broker.consumer_info("TIMERS", TILL)).pending == 2
+    await until_so(lambda: has_messages(broker, "TIMERS", 1))
+    assert (await broker.consumer_info("TIMERS", TILL)).pending == 1
+
+
+async def test_stream_is_read_by_subject_from_any_point_to_any_other(broker: Broker) -> None:
+    await broker.publish_batch([scanned(key, f"{n}-{key}") for n in range(3) for key in ("k-1", "k-2")])
+    assert [s.sequence for s in await read(broker, "EVENTS", "evt.*.*.*.k-1")] == [1, 3, 5]
+    assert [s.sequence for s in await read(broker, "EVENTS", "evt.*.*.*.k-1", first=2)] == [3, 5]
+    assert [s.sequence for s in await read(broker, "EVENTS", "evt.>", first=2, up_to=4)] == [2, 3, 4]
+    assert await read(broker, "EVENTS", "evt.*.*.*.k-3") == []
+    (last,) = await read(broker, "EVENTS", "evt.>", first=6)
+    assert last.headers["Nats-Msg-Id"] == "2-k-2"
+    assert (last.headers["Nats-Stream"], last.headers["Nats-Sequence"]) == ("EVENTS", "6")
+    assert await broker.get("EVENTS", 7) is None
+
+
+async def test_more_than_one_page_is_read_to_the_end(broker: Broker) -> None:
+    for page in range(3):
+        await broker.publish_batch([scanned("k-1", f"{page}-{n}") for n in range(500)])
+    assert [stored.sequence for stored in await read(broker, "EVENTS", "evt.>")] == list(range(1, 1501))
+
+
+async def test_service_answers_says_what_is_wrong_or_keeps_silent(server: Ground, broker: Broker) -> None:
+    async def echo(request: Request) -> Answer | None:
+        if request.body == b"wrong":
+            return Answer(body=b"details", error=("400", "that is wrong"))
+        return None if request.body == b"hush" else Answer(request.headers["X"].encode() + request.body)
+
+    host = await server.connect()
+    stop = await host.serve("echo", "1.0.0", "An echo", {"svc.echo.say": echo})
+    await host.stream_info("EVENTS")
+    headers, body = await broker.request("svc.echo.say", b"hello", {"X": "oh-"}, 5.0)
+    assert (headers.get("Nats-Service-Error-Code"), body) == (None, b"oh-hello")
+    headers, body = await broker.request("svc.echo.say", b"wrong", {}, 5.0)
+    assert (headers["Nats-Service-Error-Code"], headers["Nats-Service-Error"]) == ("400", "that is wrong")
+    assert body == b"details"
+    with pytest.raises(BrokerUnavailableError):
+        await broker.request("svc.echo.say", b"hush", {}, 0.2)
+    await stop()
+    await host.stream_info("EVENTS")
+    with pytest.raises(BrokerUnavailableError, match="no responders"):
+        await broker.request("svc.echo.say", b"hello", {"X": ""}, 5.0)
+
+
+def timer(key: str, in_s: float, message_id: str, body: bytes = b"{}", **headers: str) -> Outgoing:
+    """What sets a timer of the till."""
+    given = {
+        "Nats-Msg-Id": message_id,
+        "Nats-Schedule": f"@at {rfc3339(now() + timedelta(seconds=in_s))}",
+        "Nats-Schedule-Target": f"due.till.ClosingTime.{key}",
+        "Nats-Schedule-TTL": "720h",
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    return Outgoing(f"timer.till.ClosingTime.{key}", given, body)
+
+
+def now() -> datetime:
+    """The time for the server."""
+    loop = virtual_loop()
+    return datetime.now(UTC) if loop is None else BEGINNING + timedelta(seconds=loop.time())
+
+
+async def read(broker: Broker, stream: str, subject: str, *, first: int = 1, up_to: int = 0) -> list[Stored]:
+    """All that is read."""
+    return [stored async for stored in broker.read(stream, subject, first=first, up_to=up_to)]
+
+
+async def is_free(broker: Broker) -> bool:
+    """Whether nobody has the pin."""
+    return not (await broker.consumer_info("EVENTS", TILL)).pinned
+
+
+async def has_messages(broker: Broker, stream: str, count: int) -> bool:
+    """Whether a stream holds so many messages."""
+    return (await broker.stream_info(stream)).messages == count
