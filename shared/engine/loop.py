@@ -69,6 +69,12 @@ class Loop:
         self._looked = clock.monotonic()
         self._woken = anyio.Event()
         self._stopping = False
+        self._idling = False
+
+    @property
+    def resting(self) -> bool:
+        """Whether it has nothing in hand, and nobody has called."""
+        return self._idling and not self._woken.is_set()
 
     def wake(self) -> None:
         """There is something to do."""
@@ -95,7 +101,9 @@ class Loop:
             if inputs := await self.take():
                 await self._batch(inputs)
             elif not self._woken.is_set():
+                self._idling = True
                 await self._idle()
+                self._idling = False
 
     async def finish(self) -> None:
         """After `run`: wait until what was committed is published, record the PubAcks, and hand the partitions over."""
