@@ -74,17 +74,29 @@ async def apply_streams(options: ConnectionOptions, settings: Settings) -> Outco
 
 
 def programs(settings: Settings, copies: int = 1) -> tuple[Program, ...]:
-    """A worker for every context, or several; a service such as the bank has one process, which owns its database."""
-    return tuple(
-        Program(name if number == 1 else f"{name}.{number}", (sys.executable, "-m", "shared.cli", "worker", name))
+    """A worker for every context, or several; a service such as the bank has one process, which owns its database.
+
+    With CHORUS_METRICS_PORT each has a port of its own, from that one on.
+    """
+    named = [
+        (name if number == 1 else f"{name}.{number}", name)
         for name, member in catalog.contexts(settings).items()
         for number in range(1, copies + 1 if isinstance(member, Context) else 2)
+    ]
+    first = settings.metrics_port
+    return tuple(
+        Program(
+            program,
+            (sys.executable, "-m", "shared.cli", "worker", name),
+            {} if first is None else {"CHORUS_METRICS_PORT": str(first + place)},
+        )
+        for place, (program, name) in enumerate(named)
     )
 
 
 def own_environment(environ: Mapping[str, str], *, url: str, data_dir: Path) -> dict[str, str]:
     """The environment of workers whose server is ours: no variable and no selected nats context says otherwise."""
-    kept = {name: value for name, value in environ.items() if not name.startswith("NATS_")}
+    kept = {name: value for name, value in environ.items() if not name.startswith(("NATS_", "CHORUS_MONITOR_URL"))}
     return {**kept, "NATS_URL": url, "XDG_CONFIG_HOME": str(data_dir / "config"), "CHORUS_DATA_DIR": str(data_dir)}
 
 

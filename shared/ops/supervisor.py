@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import anyio
@@ -37,10 +38,11 @@ Tell = Callable[[str, str], None]
 
 
 class Program(NamedTuple):
-    """A process to keep: `name` is how its lines are marked."""
+    """A process to keep: `name` is how its lines are marked, `environment` what it has of its own."""
 
     name: str
     command: tuple[str, ...]
+    environment: Mapping[str, str] = MappingProxyType({})
 
 
 class NotWorthRestartingError(Exception):
@@ -120,7 +122,7 @@ class Supervisor:
     async def _run(self, kept: _Kept) -> int:
         """Run the program once, from start to end; its exit code, negative for a signal."""
         path = self._sockets / kept.program.name
-        environment = {**self._environment, "NOTIFY_SOCKET": str(path)}
+        environment = {**self._environment, **kept.program.environment, "NOTIFY_SOCKET": str(path)}
         async with (
             await anyio.create_unix_datagram_socket(local_path=path, local_mode=0o600) as listener,
             self._running(kept.program, environment) as process,
