@@ -1,8 +1,11 @@
 """The few words that every context of the shop shares: ids, money, addresses and order lines."""
 
+import re
 from typing import Annotated, NewType
 
 from msgspec import Meta, Struct
+
+from shared.bodies import MalformedBodyError
 
 OrderId = NewType("OrderId", str)
 CustomerId = NewType("CustomerId", str)
@@ -19,6 +22,9 @@ Text = Annotated[str, Meta(min_length=1, max_length=500)]
 Quantity = Annotated[int, Meta(gt=0, le=QUANTITY_AT_MOST)]
 SkuText = Annotated[Sku, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 Email = Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+\Z", max_length=254)]
+
+
+_CARD_NUMBER = re.compile(r"[0-9](?:[ -]?[0-9]){12,18}")
 
 
 class Money(Struct, frozen=True, kw_only=True):
@@ -50,3 +56,13 @@ class SkuQuantity(Struct, frozen=True, kw_only=True):
 
     sku: SkuText
     quantity: Quantity
+
+
+def refuse_card_number(token: str, path: str) -> None:
+    """Raise MalformedBodyError, naming `path`, when a token is 13 to 19 digits that end in a card's check digit."""
+    if _CARD_NUMBER.fullmatch(token) is None:
+        return
+    digits = [int(digit) for digit in reversed(token) if digit.isdigit()]
+    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[1::2]]
+    if (sum(digits[::2]) + sum(doubled)) % 10 == 0:
+        raise MalformedBodyError(path, "this is a card number; send the token that your payment provider gave for it")

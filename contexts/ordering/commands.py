@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from shared.kernel import Address, CustomerId, Email, Line, MethodToken, OrderId, Text
+from shared.kernel import Address, CustomerId, Email, Line, MethodToken, OrderId, Text, refuse_card_number
 from shared.messages import FROM_STREAM, FROM_SUBJECT, NEVER
 
 LINES_AT_MOST = 100
@@ -25,6 +25,9 @@ class PlaceOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     method_token: Annotated[MethodToken, Meta(min_length=1, max_length=500)]
     allow_backorder: bool = False
     asked_at: Annotated[datetime, FROM_STREAM] = NEVER
+
+    def __post_init__(self) -> None:
+        refuse_card_number(self.method_token, "$.method_token")
 
 
 class CancelOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
