@@ -69,7 +69,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     drain_timeout: Annotated[timedelta, Meta(description="how long a stopping worker may finish its batch")] = (
         timedelta(seconds=8)
     )
-    failpoint: Annotated[str | None, Meta(description="where a worker kills itself, for crash tests")] = None
+    failpoint: Annotated[
+        str | None,
+        Meta(pattern=r"^[a-z-]+(:[1-9][0-9]{0,5})?\Z", description="where a worker kills itself, for crash tests"),
+    ] = None
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="the least that is logged")] = (
         "info"
     )

@@ -40,7 +40,7 @@ def parse_topology(text: bytes, name: str) -> Topology:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise StreamsFileError((f"{name}:{line}: {error.problem or error.context}",)) from error
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:  # PyYAML's own slips are among them.
         raise StreamsFileError((f"{name}:1: not YAML that can be read: {str(error).splitlines()[0]}",)) from error
     file = _File(name)
     topology = file.topology(root) if root is not None else None
@@ -140,7 +140,7 @@ class _File:
             return None
 
     def _add(self, node: yaml.Node, text: str) -> None:
-        self._problems.append((node.start_mark.line + 1, text))
+        self._problems.append((node.start_mark.line + 1, text.encode(errors="backslashreplace").decode()))
 
 
 def _trap(node: yaml.ScalarNode) -> str:

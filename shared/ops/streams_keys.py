@@ -16,6 +16,7 @@ COUNT_AT_MOST = 10**12
 
 TAG = "tag:yaml.org,2002:"
 _YAML_READS = {"bool": "yes or no", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
+_HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 _WHOLE = re.compile(r"[1-9][0-9]{0,12}")
 
 Read: TypeAlias = Callable[[yaml.ScalarNode], Any]
@@ -27,6 +28,8 @@ def read_text(node: yaml.ScalarNode) -> str:
     meant = _YAML_READS.get(node.tag.removeprefix(TAG))
     if meant is not None:
         raise ValueError(f"YAML reads {node.value!r} as {meant}; put it in quotes")
+    if _HALF_A_CHARACTER.search(node.value):
+        raise ValueError(f"{node.value!r} has half a character in it")
     return str(node.value)
 
 
