@@ -72,7 +72,8 @@ class JetStream:
     async def _connect(self, options: ConnectionOptions, name: str) -> None:
         async def on_error(error: Exception) -> None:
             self.last_error = error
-            _log.warning("broker error", error=str(error))
+            if self._client.is_connected:  # That it is not is told once, by whoever wants it or has lost it.
+                _log.warning("broker error", error=str(error))
 
         async def on_closed() -> None:
             self.closed.set()
@@ -84,6 +85,7 @@ class JetStream:
             )
 
         async def on_disconnected() -> None:
+            self._client.abandon_requests()
             if not self._closing:
                 _log.warning("broker connection lost")
 

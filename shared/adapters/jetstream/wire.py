@@ -59,6 +59,12 @@ class FastClient(Client):
             _sid=sid,
         )
 
+    def abandon_requests(self) -> None:
+        """Tell all who wait for an answer that none will come: what would bring it went with the connection."""
+        for answer in self._resp_map.values():
+            if not answer.done():
+                answer.set_exception(nats.errors.StaleConnectionError())
+
 
 def to_delivery(message: Msg, headers: Mapping[str, str]) -> Delivery:
     tokens = message.reply.rsplit(".", 6)
