@@ -15,6 +15,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from shared.messages import CAUSATION_ID, MSG_ID
 
 WITHIN_S = 20.0
+RECONNECT_WAIT_S = 0.1
 
 
 class Fact(Struct, frozen=True, kw_only=True):
@@ -130,7 +131,11 @@ async def watching(url: str, stream: str = "EVENTS") -> AsyncIterator[Watcher]:
         """The server may go away: that is what some tests are about."""
 
     await client.connect(
-        url, reconnected_cb=watcher.hear, error_cb=expected, max_reconnect_attempts=-1, reconnect_time_wait=0
+        url,
+        reconnected_cb=watcher.hear,
+        error_cb=expected,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # Annotated int, used as seconds of any kind.
     )
     try:
         await watcher.hear()

@@ -50,14 +50,16 @@ class Level(NamedTuple):
 class Shop:
     """Processes by name, such as `ordering`, or `ordering.2` for the second one of a context."""
 
-    def __init__(self, server: LocalServer, directory: Path, watcher: Watcher, broker: JetStream) -> None:
+    def __init__(
+        self, servers: AsyncExitStack, server: LocalServer, directory: Path, watcher: Watcher, broker: JetStream
+    ) -> None:
         self.url = server.url
         self.directory = directory
         self.watcher = watcher
         self.workers: dict[str, Worker] = {}
         self.environ: Mapping[str, str] = {}
         self._server = server
-        self._servers = AsyncExitStack()
+        self._servers = servers
         self._broker = broker
         self._sockets = Path(tempfile.mkdtemp(prefix="chorus-"))
         self._peculiar: set[str] = set()
@@ -105,11 +107,10 @@ class Shop:
         self._server = await self._servers.enter_async_context(local_server(self.directory / "nats", port=port))
 
     async def close(self) -> None:
-        """Stop everything."""
+        """Stop all workers."""
         async with asyncio.TaskGroup() as stopping:
             for worker in self.workers.values():
                 stopping.create_task(worker.stop())
-        await self._servers.aclose()
         shutil.rmtree(self._sockets)
 
     async def send(self, command: str, key: str, body: Mapping[str, Any], message_id: str | None = None) -> None:
@@ -217,11 +218,12 @@ class Shop:
 @asynccontextmanager
 async def opened(directory: Path, **settings: str) -> AsyncIterator[Shop]:
     """A shop with a server of its own and one process for each context; `settings` as `order_deadline="2s"`."""
-    async with local_server(directory / "nats") as server:
+    async with AsyncExitStack() as servers:
+        server = await servers.enter_async_context(local_server(directory / "nats"))
         await apply_streams(ConnectionOptions(servers=(server.url,)), Settings())
         broker = await connect(ConnectionOptions(servers=(server.url,)), name="tests")
         async with watching(server.url) as watcher:
-            shop = Shop(server, directory, watcher, broker)
+            shop = Shop(servers, server, directory, watcher, broker)
             shop.environ = environment(server.url, directory, **settings)
             open_shops.append(shop)
             try:
