@@ -38,6 +38,8 @@ class Notifier:
     def _say(self, what: str) -> None:
         if self._socket is not None:
             try:
-                self._socket.sendto(what.encode(), self._address)
+                self._socket.sendto(what.encode(), socket.MSG_DONTWAIT, self._address)
+            except BlockingIOError:
+                pass  # The supervisor is behind with its reading; it must not hold us up.
             except OSError:
                 self._socket = None  # The supervisor is gone; it is not our part to go with it.

@@ -22,7 +22,7 @@ from shared.ops.leash import leashed
 
 STARTS_WITHIN_S = 60.0
 """Long enough for a worker that has to read its database first; a worker that says WATCHDOG=1 meanwhile has longer."""
-SILENT_AT_MOST_S = 5.0
+SILENT_AT_MOST_S = 10.0
 STOPS_WITHIN_S = 10.0
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
