@@ -9,10 +9,8 @@ from typing import TypeVar
 from shared.adapters.memory.ends import Epoch, Service
 from shared.adapters.memory.moods import Trouble
 from shared.adapters.memory.server import MemoryServer, NoAnswerError
-from shared.adapters.memory.stream import Kept
 from shared.adapters.memory.wire import Reply, Wire
 from shared.context import Endpoints, Request
-from shared.messages import rfc3339
 from shared.ports import (
     ConsumerInfo,
     Delivery,
@@ -21,7 +19,6 @@ from shared.ports import (
     Status,
     Stored,
     StreamInfo,
-    moment,
 )
 
 T = TypeVar("T")
@@ -94,7 +91,7 @@ class MemoryBroker:
     async def get(self, stream: str, sequence: int) -> Stored | None:
         """The message at a sequence, or None when it is not there."""
         kept = await self._ask(lambda: self.server.get(stream, sequence))
-        return None if kept is None else _stored(stream, kept)
+        return None if kept is None else kept.as_stored(stream)
 
     async def read(self, stream: str, subject: str, *, first: int = 1, up_to: int = 0) -> AsyncIterator[Stored]:
         """The stored messages whose subject matches, in stream order; `up_to` 0 is the stream's end as of now."""
@@ -105,7 +102,7 @@ class MemoryBroker:
                 partial(lambda since: self.server.stream(stream).matching(subject, since, last, READ_BATCH), following)
             )
             for kept in batch:
-                yield _stored(stream, kept)
+                yield kept.as_stored(stream)
             if len(batch) < READ_BATCH:
                 return
             following = batch[-1].sequence + 1
@@ -179,15 +176,3 @@ class MemoryBroker:
         if trouble is not None:
             raise NoAnswerError
         return stored
-
-
-def _stored(stream: str, kept: Kept) -> Stored:
-    at = moment(kept.at_ns)
-    headers = {
-        **kept.headers,
-        "Nats-Stream": stream,
-        "Nats-Subject": kept.subject,
-        "Nats-Sequence": str(kept.sequence),
-        "Nats-Time-Stamp": rfc3339(at),
-    }
-    return Stored(kept.sequence, at, kept.subject, headers, kept.body)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from shared.adapters.memory.orders import NEXT, SCHEDULER, TTL, Schedule, life_ns, schedule
 from shared.adapters.memory.subjects import matcher, transform
 from shared.adapters.virtual import VirtualClock
-from shared.messages import MSG_ID, SCHEDULE, SCHEDULE_TARGET, SCHEDULE_TTL
-from shared.ports import BrokerRefusedError, Outgoing, Published, StreamInfo
+from shared.messages import MSG_ID, SCHEDULE, SCHEDULE_TARGET, SCHEDULE_TTL, rfc3339
+from shared.ports import BrokerRefusedError, Outgoing, Published, Stored, StreamInfo, moment
 
 BATCH_AT_MOST = 1_000
 DUPLICATE_WINDOW_NS = 120 * 10**9
@@ -33,6 +33,18 @@ class Kept(NamedTuple):
     def size(self) -> int:
         """Its bytes on the wire, headers included."""
         return len(self.body) + _header_bytes(self.headers)
+
+    def as_stored(self, stream: str) -> Stored:
+        """As it is when it is read from the stream, with the headers that the server adds."""
+        at = moment(self.at_ns)
+        headers = {
+            **self.headers,
+            "Nats-Stream": stream,
+            "Nats-Subject": self.subject,
+            "Nats-Sequence": str(self.sequence),
+            "Nats-Time-Stamp": rfc3339(at),
+        }
+        return Stored(self.sequence, at, self.subject, headers, self.body)
 
 
 class Reader:
