@@ -35,6 +35,10 @@ def default_streams_file() -> Path:
 
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
+WebUrl = Annotated[str, Meta(pattern=r"^https?://")]
+Failpoint = Annotated[str, Meta(pattern=r"^[a-z-]+(:[1-9][0-9]{0,5})?\Z")]
+HttpUrl = Annotated[str, Meta(pattern=r"^https?://[^\s]+\Z")]
+Failpoint = Annotated[str, Meta(pattern=r"^[a-z-]+(:[1-9][0-9]{0,5})?\Z")]
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -69,10 +73,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     drain_timeout: Annotated[timedelta, Meta(description="how long a stopping worker may finish its batch")] = (
         timedelta(seconds=8)
     )
-    failpoint: Annotated[
-        str | None,
-        Meta(pattern=r"^[a-z-]+(:[1-9][0-9]{0,5})?\Z", description="where a worker kills itself, for crash tests"),
-    ] = None
+    failpoint: Annotated[Failpoint | None, Meta(description="where a worker kills itself, for crash tests")] = None
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="the least that is logged")] = (
         "info"
     )
@@ -82,7 +83,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     metrics_port: Annotated[Port | None, Meta(description="where /metrics answers; not at all without it")] = None
     metrics_host: Annotated[str, Meta(description="the address /metrics answers on")] = "127.0.0.1"
     monitor_url: Annotated[
-        str | None, Meta(pattern=r"^https?://", description="the server's monitoring, to check that it syncs always")
+        HttpUrl | None, Meta(description="the server's monitoring, to check that it syncs always")
     ] = None
 
     def __post_init__(self) -> None:
