@@ -20,7 +20,7 @@ from nats.aio.msg import Msg
 from shared.adapters.jetstream.pulls import PullEpoch
 from shared.adapters.jetstream.reading import NOT_FOUND, read_batch
 from shared.adapters.jetstream.service import serve
-from shared.adapters.jetstream.wire import FastClient, api_answer, to_delivery, to_stored, translated
+from shared.adapters.jetstream.wire import GONE, FastClient, api_answer, to_delivery, to_stored, translated
 from shared.connection import ConnectionOptions
 from shared.context import Endpoints
 from shared.ports import (
@@ -80,12 +80,12 @@ class JetStream:
 
         async def on_reconnected() -> None:
             self._reconnects += 1
-            _log.info(
-                "broker reconnected", server=str(self._client.connected_url and self._client.connected_url.netloc)
-            )
+            self._client.found()
+            url = self._client.connected_url
+            _log.info("broker reconnected", server=url and url.netloc)
 
         async def on_disconnected() -> None:
-            self._client.abandon_requests()
+            self._client.lost()
             if not self._closing:
                 _log.warning("broker connection lost")
 
@@ -107,7 +107,7 @@ class JetStream:
     async def close(self) -> None:
         """Send what is pending and disconnect."""
         self._closing = True
-        with anyio.move_on_after(CONNECT_TIMEOUT_S, shield=True), contextlib.suppress(nats.errors.Error, OSError):
+        with anyio.move_on_after(CONNECT_TIMEOUT_S, shield=True), contextlib.suppress(*GONE):
             await self._client.close()
 
     @property
@@ -210,10 +210,10 @@ class JetStream:
     async def publish_batch(self, messages: Sequence[Outgoing]) -> int:
         """Publish 2 to 1,000 messages to one stream atomically; the sequence of the last one (they are consecutive)."""
         batch_id = uuid.uuid4().hex
-        publish = self._client.publish
         with translated():
+            await self._client.be_connected()
             for number, (subject, headers, body) in enumerate(messages[:-1], 1):
-                await publish(
+                await self._client.publish(
                     subject, body, headers={**headers, "Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
                 )
         subject, headers, body = messages[-1]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import anyio
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -16,6 +17,10 @@ from shared.ports import BrokerRefusedError, BrokerUnavailableError, Delivery, S
 
 TOO_LARGE = 10054
 """The JetStream API's code for a message that exceeds the bound of its stream; a connection has one as well."""
+
+AWAY_AT_MOST_S = 1.0
+GONE = (nats.errors.Error, OSError, RuntimeError)
+"""How it is told that a connection is not there any more; the last is uvloop's way."""
 
 # Only these four end a word for the server; nats-py's own expressions also stop at a form feed, and end the connection.
 _WORD, _GAP = rb"([^ \t\r\n]+)", rb"[ \t]+"
@@ -31,6 +36,10 @@ class FastClient(Client):
     nats-py stops reading, and never begins again, at a subject that is not UTF-8 or a header block that is none, and
     takes a message whose headers say `Status` for the server's word. Its headers were a seventh of a worker's time.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._back = anyio.Event()
 
     async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
         if not headers:
@@ -59,11 +68,29 @@ class FastClient(Client):
             _sid=sid,
         )
 
-    def abandon_requests(self) -> None:
+    def lost(self) -> None:
         """Tell all who wait for an answer that none will come: what would bring it went with the connection."""
+        self._back = anyio.Event()
         for answer in self._resp_map.values():
             if not answer.done():
                 answer.set_exception(nats.errors.StaleConnectionError())
+
+    def found(self) -> None:
+        """Let those go on who wait for the server."""
+        self._back.set()
+
+    async def be_connected(self) -> None:
+        """Wait a moment for a server that is away, rather than let a request grow old in a buffer."""
+        if not self.is_connected:
+            with anyio.move_on_after(AWAY_AT_MOST_S):
+                await self._back.wait()
+                return
+            raise nats.errors.StaleConnectionError
+
+    async def request(self, *arguments: Any, **options: Any) -> Msg:
+        """Ask, and wait for the answer."""
+        await self.be_connected()
+        return await super().request(*arguments, **options)
 
 
 def to_delivery(message: Msg, headers: Mapping[str, str]) -> Delivery:
