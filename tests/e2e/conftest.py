@@ -32,7 +32,9 @@ def nats_cli() -> None:
 async def open_shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
     """One for the whole run."""
     directory = tmp_path_factory.mktemp("shop")
-    async with opened(directory, bank_slow="400ms", effect_timeout="1s", refund_retry_delay="100ms") as shop:
+    async with opened(
+        directory, bank_slow="400ms", effect_timeout="1s", refund_retry_delay="100ms", drain_timeout="2s"
+    ) as shop:
         yield shop
 
 

@@ -101,8 +101,11 @@ class Shop:
         await self.start_all(*(name for name in MEMBERS if name not in self.workers or not self.workers[name].running))
 
     async def crash_the_server(self) -> None:
-        """Kill the server with -9, and start it again where its clients look for it."""
+        """Kill the server with -9."""
         await self._server.kill()
+
+    async def start_the_server(self) -> None:
+        """Start the server again where its clients look for it."""
         port = urlsplit(self.url).port or -1
         self._server = await self._servers.enter_async_context(local_server(self.directory / "nats", port=port))
 

@@ -81,6 +81,7 @@ class TestKilled:
         await place_all(shop, orders, order, token="tok_slow")
         await shop.until(orders[0], "AuthorizationRequested")
         await shop.crash_the_server()
+        await shop.start_the_server()
         await check_all(ended, orders, token="tok_slow")
         assert all(worker.running for worker in shop.workers.values())
         assert shop.level(order) == Level(on_hand=100 - 2 * 12, reserved=0)
@@ -155,6 +156,20 @@ class TestStopped:
         assert await shop.stop(context) == 0
         assert shop.rows(context, "SELECT count(*) FROM journal WHERE published_seq IS NULL") == [(0,)]
         await shop.start(context)
+        await check_all(ended, orders)
+
+    async def test_workers_told_to_stop_while_the_server_is_away_end_in_time(
+        self, shop: Shop, ended: Ended, order: str
+    ) -> None:
+        orders = orders_of(order, 12)
+        await shop.stock(order, 100)
+        await place_all(shop, orders, order)
+        await shop.until(orders[0], "OrderPlaced")
+        await shop.crash_the_server()
+        codes = await asyncio.gather(*map(shop.stop, MEMBERS))
+        await shop.start_the_server()
+        assert codes == [0] * len(MEMBERS)
+        await shop.be_whole()
         await check_all(ended, orders)
 
     async def test_bank_told_to_stop_ends_well(self, shop: Shop) -> None:
