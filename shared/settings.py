@@ -35,8 +35,6 @@ def default_streams_file() -> Path:
 
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
-WebUrl = Annotated[str, Meta(pattern=r"^https?://")]
-Failpoint = Annotated[str, Meta(pattern=r"^[a-z-]+(:[1-9][0-9]{0,5})?\Z")]
 HttpUrl = Annotated[str, Meta(pattern=r"^https?://[^\s]+\Z")]
 Failpoint = Annotated[str, Meta(pattern=r"^[a-z-]+(:[1-9][0-9]{0,5})?\Z")]
 
