@@ -4,6 +4,7 @@ A letter is written out header by header: five headers and plain text, and email
 """
 
 import asyncio
+import ctypes
 import os
 import re
 import ssl
@@ -23,7 +24,7 @@ from shared.context import Call, Effect
 from shared.gathering import Gathering
 from shared.messages import check_key, content_hash
 
-LETTERS_AT_ONCE = 64
+LETTERS_AT_ONCE = 256
 LETTERS_WAITING = 1_000
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
@@ -73,28 +74,55 @@ class MailDirectory:
 
     def _write(self, letters: Sequence[Letter]) -> list[OSError | None]:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        troubles = [self._write_one(letter) for letter in letters]
-        descriptor = os.open(self._directory, os.O_RDONLY)
+        directory = os.open(self._directory, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            unfinished = [self._begin(letter, number) for number, letter in enumerate(letters)]
+            sync_file_system(directory)
+            troubles = [self._finish(letter, file) for letter, file in zip(letters, unfinished, strict=True)]
+            os.fsync(directory)
         finally:
-            os.close(descriptor)
+            os.close(directory)
         return troubles
 
-    def _write_one(self, letter: Letter) -> OSError | None:
-        target = f"{self._directory}/{letter.name}.eml"
-        unfinished = f"{self._directory}/.{letter.name}.{os.getpid()}"
-        if os.path.exists(target):
+    def _begin(self, letter: Letter, number: int) -> str | OSError | None:
+        """Where the letter stands unfinished; None when it was written before."""
+        if os.path.exists(self._target(letter)):
             return None
+        unfinished = f"{self._directory}/.{letter.name}.{os.getpid()}-{number}"
         try:
             descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with open(descriptor, "wb", buffering=0) as file:
                 file.write(letter.content)
-                os.fsync(descriptor)
-            os.replace(unfinished, target)
+        except OSError as trouble:
+            return trouble
+        return unfinished
+
+    def _finish(self, letter: Letter, unfinished: str | OSError | None) -> OSError | None:
+        if not isinstance(unfinished, str):
+            return unfinished
+        try:
+            os.replace(unfinished, self._target(letter))
         except OSError as trouble:
             return trouble
         return None
+
+    def _target(self, letter: Letter) -> str:
+        return f"{self._directory}/{letter.name}.eml"
+
+
+def sync_file_system(descriptor: int) -> None:
+    """Bring all that was written to this descriptor's file system to the disk: one sync, however many files.
+
+    A sync for each letter took 3 times the processor's time, and held up every other sync on the disk. Raises OSError.
+    """
+    if _syncfs is None:
+        os.sync()
+    elif _syncfs(descriptor) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+_syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 
 
 class MailServer:

@@ -43,7 +43,13 @@ class EffectRunner:
         self._queues: dict[str, deque[EffectRow]] = {}
         self._held = 0
         self._ids: set[str] = set()
-        self._places = {kind.__name__: anyio.Semaphore(effect.at_once) for kind, effect in reactions.effects.items()}
+        self._places = {
+            kind.__name__: anyio.Semaphore(effect.at_once, fast_acquire=True)
+            for kind, effect in reactions.effects.items()
+        }
+            kind.__name__: anyio.Semaphore(effect.at_once, fast_acquire=True)
+            for kind, effect in reactions.effects.items()
+        }
         self._by_name: Mapping[str, Effect] = {kind.__name__: effect for kind, effect in reactions.effects.items()}
         self._tasks: TaskGroup | None = None
 

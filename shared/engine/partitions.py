@@ -44,7 +44,7 @@ class Partition:
         self.number = number
         self.held = False
         self.positions: dict[str, Position] = {}
-        self.lock = anyio.Lock()
+        self.lock = anyio.Lock(fast_acquire=True)
         self.readers = {
             stream: Reader(
                 broker, clock, stream, f"{context}-{number}", priority_timeout_s=priority_timeout_s, wake=wake

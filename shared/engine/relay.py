@@ -2,6 +2,9 @@
 
 Many rows waiting go as one atomic batch, which costs the server one fsync; few go as single publishes side by side,
 never two of one key at once, because the first may fail and the second not.
+
+A server that was away may come back without rows that it had acknowledged. So nothing is published on a new connection
+before somebody has compared its streams with the journal: what was to follow a lost row would be there before it.
 """
 
 import random
@@ -16,7 +19,8 @@ from shared.engine.tables import NumberedRow
 from shared.messages import MSG_ID
 from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Clock, Outgoing
 
-BATCH_AT_LEAST = 8
+BATCH_AT_LEAST = 12
+"""A batch costs the server 1.2 ms of processor time before its first message, a single publish 0.13 ms (measured)."""
 BATCH_AT_MOST = 1_000
 WAITING_AT_MOST = 20_000
 """Past this many rows the loop takes no new messages until the broker has caught up."""
@@ -44,6 +48,10 @@ class Relay:
         self._in_hand = 0
         self._work = anyio.Event()
         self._set_aside: list[NumberedRow] = []
+        self._sound = broker.reconnects
+        """The connection on which the streams are known to have what the journal says they have."""
+        self._found_sound = anyio.Event()
+        self._connection = self._sound
 
     @property
     def backlog(self) -> int:
@@ -54,6 +62,11 @@ class Relay:
     def publishing(self) -> bool:
         """Whether rows are on their way; those that the broker refuses for good are not."""
         return bool(self._waiting or self._in_hand)
+
+    @property
+    def connection(self) -> int:
+        """Which connection there is now; that it is sound is to be told by `resume`."""
+        return self._broker.reconnects
 
     @property
     def full(self) -> bool:
@@ -71,12 +84,20 @@ class Relay:
         self._waiting = deque(numbered for numbered in self._waiting if numbered.row.partition != partition)
         self._set_aside = [numbered for numbered in self._set_aside if numbered.row.partition != partition]
 
+    def resume(self, connection: int) -> None:
+        """The streams were compared with the journal on this connection."""
+        self._sound = connection
+        self._found_sound.set()
+        self._found_sound = anyio.Event()
+        self._work.set()
+
     async def run(self) -> None:
         """Publish for ever."""
         while True:
-            if not self._waiting:
+            while not self._waiting or self._sound != self._broker.reconnects:
                 self._work = anyio.Event()
                 await self._work.wait()
+            self._connection = self._sound
             rows = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_AT_MOST))]
             self._in_hand = len(rows)
             reach("before-publish")
@@ -103,13 +124,13 @@ class Relay:
                 self._work.set()
 
     async def _publish(self, stream: str, rows: Sequence[NumberedRow]) -> None:
-        backoff = _Backoff(self._clock)
-        while len(rows) >= BATCH_AT_LEAST and not self.stuck:
+        backoff = _Backoff()
+        while len(rows) >= BATCH_AT_LEAST and not self.stuck and not self._given_up:
             try:
                 last = await self._broker.publish_batch([_outgoing(numbered) for numbered in rows])
             except BrokerUnavailableError as error:
                 _log.warning("batch unanswered, published again", stream=stream, rows=len(rows), reason=str(error))
-                await backoff.wait()
+                await self._wait(backoff)
             except BrokerRefusedError as error:
                 _log.info("batch refused, published singly", stream=stream, rows=len(rows), reason=str(error))
                 break
@@ -135,10 +156,10 @@ class Relay:
                 return
 
     async def _publish_one(self, stream: str, numbered: NumberedRow) -> bool:
-        """Whether the stream has the row; False when it refuses it for good."""
-        backoff = _Backoff(self._clock)
+        """Whether we are done with the row; False when the stream refuses it for good."""
+        backoff = _Backoff()
         message = _outgoing(numbered)
-        while True:
+        while not self._given_up:
             try:
                 ack = await self._broker.publish(message)
                 if ack.duplicate and not await self._is_ours(stream, ack.sequence, message):
@@ -146,17 +167,29 @@ class Relay:
                     return False
             except BrokerUnavailableError as error:
                 _log.debug("publish unanswered, sent again", id=numbered.row.event_id, reason=str(error))
-                await backoff.wait()
+                await self._wait(backoff)
             except BrokerRefusedError as error:
                 if error.code != STREAM_FULL:
                     self._refuse(numbered, str(error))
                     return False
                 _log.error("stream is full", stream=stream, waiting=self.backlog)
-                await backoff.wait()
+                await self._wait(backoff)
             else:
                 reach("after-ack")
                 self._mark([(numbered.n, ack.sequence)])
                 return True
+        return True
+
+    @property
+    def _given_up(self) -> bool:
+        """Whether the connection of the rows in hand is gone: whoever takes their partition over has them again."""
+        return self._connection != self._broker.reconnects
+
+    async def _wait(self, backoff: "_Backoff") -> None:
+        """Back off, though not beyond the moment at which a new connection has been looked at."""
+        found_sound = self._found_sound
+        with anyio.move_on_after(backoff.next_s()):
+            await found_sound.wait()
 
     async def _is_ours(self, stream: str, sequence: int, message: Outgoing) -> bool:
         stored = await self._broker.get(stream, sequence)
@@ -179,15 +212,16 @@ STREAM_FULL = 10077
 
 
 class _Backoff:
-    """Waits twice as long each time, with jitter, up to 5 s."""
+    """Waits that are twice as long each time, with jitter, up to 5 s."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._next_s = BACKOFF_FIRST_S
 
-    async def wait(self) -> None:
-        await self._clock.sleep(self._next_s * random.uniform(0.5, 1.0))  # noqa: S311  Jitter, no secret.
+    def next_s(self) -> float:
+        """How long to wait now."""
+        wait_s = self._next_s * random.uniform(0.5, 1.0)  # noqa: S311  Jitter, no secret.
         self._next_s = min(self._next_s * 2, BACKOFF_LAST_S)
+        return wait_s
 
 
 def _outgoing(numbered: NumberedRow) -> Outgoing:
