@@ -47,9 +47,6 @@ class EffectRunner:
             kind.__name__: anyio.Semaphore(effect.at_once, fast_acquire=True)
             for kind, effect in reactions.effects.items()
         }
-            kind.__name__: anyio.Semaphore(effect.at_once, fast_acquire=True)
-            for kind, effect in reactions.effects.items()
-        }
         self._by_name: Mapping[str, Effect] = {kind.__name__: effect for kind, effect in reactions.effects.items()}
         self._tasks: TaskGroup | None = None
 
