@@ -1,0 +1,194 @@
+"""The relay against a real server: every PubAck it may have, and every one it may be left without."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from shared.adapters.clock import SystemClock
+from shared.engine.relay import BATCH_AT_LEAST, STREAM_FULL, Relay
+from shared.engine.tables import JournalRow, NumberedRow
+from shared.messages import MSG_ID
+from shared.ops.server import LocalServer
+from shared.ports import BrokerRefusedError, Outgoing
+from tests.integration.brokers import Trouble, TroubledBroker
+from tests.integration.engine import Counter, standing
+
+PUBLISHED_WITHIN_S = 10.0
+OTHER_STREAM_EXPECTED = BrokerRefusedError(10060, "expected stream does not match")
+
+
+@pytest.fixture
+async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
+    async with standing(own_nats_server.url, tmp_path) as counter:
+        yield counter
+
+
+def row(n: int, key: str, version: int, *, partition: int = 0) -> NumberedRow:
+    """The `version`-th fact about a till."""
+    identity = f"till/till-{key}@{version}"
+    body = b'{"till_id": "%s", "amount": 1, "total": %d}' % (key.encode(), version)
+    subject = f"evt.till.Rung.{key}"
+    return NumberedRow(
+        n, JournalRow(identity, f"till-{key}", version, subject, "Rung", {MSG_ID: identity}, body, partition)
+    )
+
+
+def rows_of(*keys: str, versions: int) -> list[NumberedRow]:
+    """So many facts about each till, all tills' first ones first."""
+    return [
+        row(1 + (version - 1) * len(keys) + number, key, version)
+        for version in range(1, versions + 1)
+        for number, key in enumerate(keys)
+    ]
+
+
+@asynccontextmanager
+async def publishing(broker: TroubledBroker) -> AsyncIterator[tuple[Relay, Callable[[], Awaitable[dict[int, int]]]]]:
+    """A relay at work, and how to wait for its marks: the sequence in the stream by the number in the journal."""
+    woken = anyio.Event()
+
+    def wake() -> None:
+        nonlocal woken
+        woken.set()
+        woken = anyio.Event()
+
+    async def marked() -> dict[int, int]:
+        with anyio.fail_after(PUBLISHED_WITHIN_S):
+            while relay.publishing:
+                await woken.wait()
+        return dict(relay.marks)
+
+    relay = Relay(broker, SystemClock(), wake=wake)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(relay.run)
+        yield relay, marked
+        tasks.cancel_scope.cancel()
+
+
+async def assert_stored(counter: Counter, rows: Sequence[NumberedRow], marks: dict[int, int]) -> None:
+    """The stream has these rows, each once and where the marks say, and each key's in journal order."""
+    stored = {fact.sequence: fact async for fact in counter.broker.read("EVENTS", "evt.till.>")}
+    assert {n: stored[marks[n]].body for n, _ in rows} == {n: row.body for n, row in rows}
+    assert len(stored) == len(rows)
+    for key in {numbered.row.key for numbered in rows}:
+        sequences = [marks[numbered.n] for numbered in rows if numbered.row.key == key]
+        assert sequences == sorted(sequences)
+
+
+async def test_many_rows_go_as_one_batch(counter: Counter) -> None:
+    broker = TroubledBroker(counter.broker)
+    rows = rows_of("a", "b", versions=10)
+    async with publishing(broker) as (relay, marked):
+        relay.add(rows)
+        marks = await marked()
+    assert (broker.batches, broker.published) == ([20], [])
+    assert marks == {n: n for n in range(1, 21)}
+    await assert_stored(counter, rows, marks)
+
+
+async def test_few_rows_go_singly_and_those_of_a_key_one_after_the_other(counter: Counter) -> None:
+    broker = TroubledBroker(counter.broker)
+    rows = rows_of("a", "b", versions=3)
+    async with publishing(broker) as (relay, marked):
+        relay.add(rows)
+        marks = await marked()
+    assert broker.batches == []
+    assert len(broker.published) == 6
+    await assert_stored(counter, rows, marks)
+
+
+@pytest.mark.parametrize("trouble", ["answer lost", "never arrived"])
+async def test_row_without_an_answer_is_published_again_and_stored_once(counter: Counter, trouble: Trouble) -> None:
+    broker = TroubledBroker(counter.broker, *[trouble] * 2)
+    rows = rows_of("a", versions=3)
+    async with publishing(broker) as (relay, marked):
+        relay.add(rows)
+        marks = await marked()
+    assert broker.published == [rows[0].row.event_id] * 2 + [numbered.row.event_id for numbered in rows]
+    await assert_stored(counter, rows, marks)
+
+
+@pytest.mark.parametrize("trouble", ["answer lost", "never arrived"])
+async def test_batch_without_an_answer_is_published_again_and_stored_once(counter: Counter, trouble: Trouble) -> None:
+    broker = TroubledBroker(counter.broker, trouble)
+    rows = rows_of("a", "b", versions=BATCH_AT_LEAST)
+    async with publishing(broker) as (relay, marked):
+        relay.add(rows)
+        marks = await marked()
+    assert broker.batches == [len(rows)] * 2
+    await assert_stored(counter, rows, marks)
+
+
+async def test_batch_of_which_one_row_is_stored_already_is_resolved_singly(counter: Counter) -> None:
+    broker = TroubledBroker(counter.broker)
+    rows = rows_of("a", "b", versions=BATCH_AT_LEAST)
+    await publish(counter, rows[0])
+    async with publishing(broker) as (relay, marked):
+        relay.add(rows)
+        marks = await marked()
+    assert marks[1] == 1
+    await assert_stored(counter, rows, marks)
+
+
+async def test_row_that_is_stored_already_is_not_stored_again(counter: Counter) -> None:
+    broker = TroubledBroker(counter.broker)
+    rows = rows_of("a", versions=2)
+    await publish(counter, rows[0])
+    async with publishing(broker) as (relay, marked):
+        relay.add(rows)
+        marks = await marked()
+    assert relay.stuck == {}
+    await assert_stored(counter, rows, marks)
+
+
+async def test_other_content_under_the_id_of_a_row_stops_its_key_alone(counter: Counter) -> None:
+    broker = TroubledBroker(counter.broker)
+    rows = rows_of("a", "b", versions=3)
+    await counter.publish("evt.till.Rung.a", b"{}", rows[0].row.event_id)
+    async with publishing(broker) as (relay, marked):
+        relay.add(rows)
+        marks = await marked()
+        assert sorted(marks) == [2, 4, 6]
+        assert relay.stuck == {"a": "EVENTS has other content under the id till/till-a@1"}
+        relay.add([row(7, "a", 4), row(8, "b", 4)])
+        assert sorted(await marked()) == [2, 4, 6, 8]
+        assert relay.backlog == 4
+
+
+async def test_row_that_is_refused_stops_its_key_alone(counter: Counter) -> None:
+    broker = TroubledBroker(counter.broker, OTHER_STREAM_EXPECTED)
+    async with publishing(broker) as (relay, marked):
+        relay.add([row(1, "a", 1)])
+        assert await marked() == {}
+        relay.add([row(2, "a", 2), row(3, "b", 1)])
+        assert list(await marked()) == [3]
+        assert relay.stuck == {"a": str(OTHER_STREAM_EXPECTED)}
+    assert broker.published == ["till/till-a@1", "till/till-b@1"]
+
+
+async def test_full_stream_is_waited_for(counter: Counter) -> None:
+    full = BrokerRefusedError(STREAM_FULL, "maximum messages exceeded")
+    broker = TroubledBroker(counter.broker, full, full)
+    rows = rows_of("a", versions=2)
+    async with publishing(broker) as (relay, marked):
+        relay.add(rows)
+        marks = await marked()
+    assert relay.stuck == {}
+    await assert_stored(counter, rows, marks)
+
+
+async def test_rows_of_a_partition_that_was_let_go_are_left_to_others(counter: Counter) -> None:
+    broker = TroubledBroker(counter.broker)
+    kept, left = row(1, "a", 1, partition=0), row(2, "b", 1, partition=1)
+    async with publishing(broker) as (relay, marked):
+        relay.add([kept, left])
+        relay.drop(1)
+        assert list(await marked()) == [1]
+
+
+async def publish(counter: Counter, numbered: NumberedRow) -> None:
+    """Store a row as an earlier process did."""
+    await counter.broker.publish(Outgoing(numbered.row.subject, numbered.row.headers, numbered.row.body))
