@@ -20,6 +20,9 @@ from shared.ports import Broker, StreamInfo
 SUBJECTS = {EVENTS: "evt.", TIMERS: "timer."}
 """How the subjects begin under which a context publishes into each stream."""
 
+KINDS = {EVENTS: ("evt",), TIMERS: ("timer", "due")}
+"""How the subjects begin of what it has published there: a timer that came due has another subject."""
+
 READ_AT_ONCE = 1_000
 
 _log = structlog.get_logger("chorus.reconcile")
@@ -40,17 +43,56 @@ class Reconciler:
         Raises:
             DatabaseError: the database is an older copy: the stream has events of ours that it does not know.
         """
-        sound = True
+        born: dict[str, str] = {}
+        troubled: dict[str, str] = {}
         for stream in dict.fromkeys((*streams, EVENTS)):
             info = await self._broker.stream_info(stream)
-            trouble = await self._trouble(stream, partition, info)
-            if trouble:
-                sound = False
-                await self._reconcile(stream, info, trouble)
-            elif stream == EVENTS:
-                await self._check_memory()
-            self._created[stream] = info.created
-        return sound
+            born[stream] = info.created
+            if trouble := await self._trouble(stream, partition, info):
+                troubled[stream] = trouble
+        if EVENTS not in troubled:
+            await self._check_memory()
+        elif (
+            TIMERS in born
+        ):  # What came back without events may have come back without timers, and they leave no trace.
+            troubled.setdefault(TIMERS, "events were lost")
+        for stream, trouble in troubled.items():
+            _log.error("the broker lost or replaced data; reconciling", stream=stream, trouble=trouble)
+            await self.reconcile(stream, born[stream])
+        self._created.update(born)
+        return not troubled
+
+    async def reconcile(self, stream: str, born: str) -> int:
+        """Have the journal say what the stream has, and read the stream anew; how many rows wait for publication then.
+
+        Raises:
+            DatabaseError: the stream has events of ours that the database does not know.
+        """
+        there = await self._there(stream)
+        if stream == EVENTS:
+            await self._check_known(there)
+
+        def begin_anew(transaction: Transaction) -> int:
+            transaction.set_meta(f"created {stream}", born)
+            transaction.forget_positions(stream)
+            if stream not in SUBJECTS:
+                return 0
+            transaction.publish_again(SUBJECTS[stream], there)
+            if stream == TIMERS:
+                transaction.let_rest(SUBJECTS[stream])
+            return transaction.count_unpublished(SUBJECTS[stream])
+
+        waiting = await self._store.transact(begin_anew)
+        _log.error("reconciled", stream=stream, to_publish=waiting)
+        return waiting
+
+    async def _there(self, stream: str) -> dict[str, int]:
+        """Where the messages of this context are in a stream, by their ids."""
+        there: dict[str, int] = {}
+        for kind in KINDS.get(stream, ()):
+            async for stored in self._broker.read(stream, f"{kind}.{self._context}.>"):
+                there.setdefault(id_in(stream, stored.headers) or "", stored.sequence)
+        return there
 
     async def _trouble(self, stream: str, partition: int, info: StreamInfo) -> str | None:
         """What is wrong with the stream; None when nothing is."""
@@ -60,7 +102,7 @@ class Reconciler:
             return (
                 transaction.meta(f"created {stream}"),
                 None if position is None or position.seq == 0 else (position.message_id, position.seq),
-                transaction.last_published(SUBJECTS[stream]) if stream == EVENTS else None,
+                transaction.last_published(SUBJECTS[stream]) if stream in SUBJECTS else None,
             )
 
         created, position, published = await self._store.read(remembered)
@@ -103,19 +145,3 @@ class Reconciler:
                 f"EVENTS has {strangers[0]}, which this database does not know: it is new or an older copy, and would"
                 f" decide again what has been decided; stop the workers and run chorus rebuild {self._context} --force"
             )
-
-    async def _reconcile(self, stream: str, info: StreamInfo, trouble: str) -> None:
-        _log.error("the broker lost or replaced data; reconciling", stream=stream, trouble=trouble)
-        there: set[str] = set()
-        if stream == EVENTS:
-            async for stored in self._broker.read(EVENTS, f"evt.{self._context}.>"):
-                there.add(stored.headers.get(MSG_ID, ""))
-            await self._check_known(there)
-
-        def begin_anew(transaction: Transaction) -> int:
-            transaction.set_meta(f"created {stream}", info.created)
-            transaction.forget_positions(stream)
-            return transaction.unpublish(SUBJECTS[stream], there) if stream in SUBJECTS else 0
-
-        missing = await self._store.transact(begin_anew)
-        _log.error("reconciled", stream=stream, published_again=missing)

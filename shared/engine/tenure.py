@@ -109,6 +109,8 @@ class Tenure:
         self._effects.add(asked)
 
     async def _take_over(self, partition: Partition) -> None:
+        connection = self._relay.connection
+        await self._record_marks()  # What was acknowledged last may be what was lost.
         if not await self._reconciler.check(partition.number, tuple(partition.readers)):
             self._drop(partition.number)
             await self.begin_anew(number for number in self.held if number != partition.number)
@@ -128,9 +130,16 @@ class Tenure:
         partition.positions = left.positions
         partition.held = True
         self.last_number = left.last_number
+        self._relay.resume(connection)
         self._relay.add(left.rows)
         self._effects.add(left.asked)
         _log.info("partition held", partition=partition.number, unpublished=len(left.rows), effects=len(left.asked))
+
+    async def _record_marks(self) -> None:
+        marks = tuple(self._relay.marks)
+        if marks:
+            await self._store.transact(lambda transaction: transaction.mark_published(marks))
+            del self._relay.marks[: len(marks)]
 
     async def _let_go(self, partition: Partition) -> None:
         self._drop(partition.number)

@@ -4,7 +4,7 @@ Each is one statement, however many rows it touches.
 """
 
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from shared.engine.parking import Parking
 from shared.engine.sql import insert, json_text
@@ -16,6 +16,9 @@ from shared.engine.tables import (
     Position,
     headers_from_text,
 )
+
+PUBLISHED_LATE_AT_MOST = 50_000
+"""Rows are not published in the order of their numbers; further apart than so many they are not (relay.py)."""
 
 
 class FencedError(Exception):
@@ -147,11 +150,12 @@ class Transaction:
         ]
 
     def last_published(self, subjects: str) -> tuple[str, int] | None:
-        """(event id, stream sequence) of the last row that was published under subjects which begin so."""
+        """(event id, stream sequence) of what stands last in the stream, among the last rows under such subjects."""
         found = self._connection.execute(
-            "SELECT event_id, published_seq FROM journal"
-            " WHERE published_seq IS NOT NULL AND substr(subject, 1, length(?)) = ? ORDER BY n DESC LIMIT 1",
-            (subjects, subjects),
+            "SELECT event_id, published_seq FROM (SELECT event_id, published_seq FROM journal"
+            " WHERE substr(subject, 1, length(?)) = ? ORDER BY n DESC LIMIT ?)"
+            " WHERE published_seq > 0 ORDER BY published_seq DESC LIMIT 1",
+            (subjects, subjects, PUBLISHED_LATE_AT_MOST),
         ).fetchone()
         return None if found is None else (str(found[0]), int(found[1]))
 
@@ -165,16 +169,43 @@ class Transaction:
             )
         ]
 
-    def unpublish(self, subjects: str, but: Collection[str]) -> int:
-        """Let rows under subjects that begin so be published again, but these event ids; how many they are."""
-        self._connection.execute("CREATE TEMP TABLE IF NOT EXISTS there (event_id TEXT PRIMARY KEY)")
-        self._connection.execute("DELETE FROM there")
-        self._connection.executemany("INSERT OR IGNORE INTO there VALUES (?)", ((event_id,) for event_id in but))
-        return self._connection.execute(
+    def publish_again(self, subjects: str, there: Mapping[str, int]) -> None:
+        """Have `published_seq` say where each row under such subjects is, by event id; the rest is to be published."""
+        self._there(there)
+        self._connection.execute(
             "UPDATE journal SET published_seq = NULL WHERE published_seq IS NOT NULL"
             " AND substr(subject, 1, length(?)) = ? AND event_id NOT IN (SELECT event_id FROM there)",
             (subjects, subjects),
-        ).rowcount
+        )
+        self._connection.execute(
+            "UPDATE journal SET published_seq = there.seq FROM there"
+            " WHERE there.event_id = journal.event_id AND published_seq IS NOT there.seq"
+        )
+
+    def let_rest(self, subjects: str) -> None:
+        """Have timers that were decided, or replaced by a later one of their kind, not be armed again."""
+        self._connection.execute(
+            "UPDATE journal SET published_seq = 0 WHERE published_seq IS NULL AND substr(subject, 1, length(?)) = ?"
+            " AND (event_id IN (SELECT message_id FROM inbox) OR EXISTS (SELECT 1 FROM journal later"
+            " WHERE later.aggregate = journal.aggregate AND later.version > journal.version))",
+            (subjects, subjects),
+        )
+
+    def count_unpublished(self, subjects: str) -> int:
+        """How many rows under such subjects wait for their publication."""
+        return int(
+            self._connection.execute(
+                "SELECT count(*) FROM journal WHERE published_seq IS NULL AND substr(subject, 1, length(?)) = ?",
+                (subjects, subjects),
+            ).fetchone()[0]
+        )
+
+    def _there(self, there: Mapping[str, int]) -> None:
+        self._connection.execute(
+            "CREATE TEMP TABLE IF NOT EXISTS there (event_id TEXT PRIMARY KEY, seq INTEGER NOT NULL)"
+        )
+        self._connection.execute("DELETE FROM there")
+        self._connection.executemany("INSERT OR IGNORE INTO there VALUES (?, ?)", there.items())
 
     def forget_positions(self, stream: str) -> None:
         """Begin this stream anew; the inbox keeps what was decided."""
