@@ -153,12 +153,16 @@ def _servers(text: str, source: str) -> tuple[tuple[str, ...], Mapping[str, str]
     servers = []
     logins = []
     for url in filter(None, (part.strip() for part in text.split(","))):
+        url = url if "://" in url else f"nats://{url}"
         shown = without_password(url)
         try:
-            parts = urlsplit(url if "://" in url else f"nats://{url}")
+            parts = urlsplit(url)
             port = parts.port or DEFAULT_PORT
-        except ValueError as error:
-            raise ConnectionOptionsError(f"{source}: {shown!r} is not a server: {error}") from error
+        except ValueError:  # It may quote what it takes for a port and is a part of a password.
+            raise ConnectionOptionsError(
+                f"{source}: {shown!r} is no server: its port is no number to 65535, or what is in its password must be"
+                " quoted (%2F for /, %40 for @)"
+            ) from None
         if parts.scheme not in ("nats", "tls") or not parts.hostname or parts.path.strip("/"):
             raise ConnectionOptionsError(f"{source}: {shown!r} is no server: write nats://host:4222 or tls://host:4222")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -187,7 +191,11 @@ def _selected(directory: Path) -> str:
 def _context_file(directory: Path, name: str) -> Path:
     contexts = directory / "context"
     file = contexts / f"{name}.json"
-    if file.parent != contexts or not file.is_file():
+    try:
+        there = file.parent == contexts and file.is_file()
+    except OSError:  # Such a name no file can have.
+        there = False
+    if not there:
         known = sorted(found.stem for found in contexts.glob("*.json"))
         raise ConnectionOptionsError(f"there is no nats context {name!r}{did_you_mean(name, known)} in {contexts}")
     return file

@@ -2,7 +2,8 @@
 
 import re
 
-_USER_INFO = re.compile(r"(?<=://)[^/?#]*@")
+_USER_INFO = re.compile(r"(?<=://)[^,\s]*@")
+"""All up to the last @, because a password that is not quoted may hold a / or another @."""
 
 
 class Secret(str):

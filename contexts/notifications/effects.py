@@ -26,6 +26,7 @@ from shared.messages import check_key, content_hash
 
 LETTERS_AT_ONCE = 256
 LETTERS_WAITING = 1_000
+WRITE_IT = "CHORUS_SMTP_URL: write it like smtp[s]://user:password@host:port"
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
 """An address without quotes, comments or non-ASCII letters; a header can carry it as it is."""
@@ -135,11 +136,14 @@ class MailServer:
     channel: ClassVar[Channel] = "smtp"
 
     def __init__(self, url: str, timeout_s: float, tls_context: ssl.SSLContext | None = None) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            self._port = parts.port
+        except ValueError:  # It may quote what it takes for a port and is a part of a password.
+            raise ValueError(f"{WRITE_IT} (and in a password %2F for /, %40 for @)") from None
         if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
-            raise ValueError("CHORUS_SMTP_URL: write it like smtp[s]://user:password@host:port")
+            raise ValueError(WRITE_IT)
         self._host = parts.hostname
-        self._port = parts.port
         self._user = unquote(parts.username) if parts.username else None
         self._password = unquote(parts.password) if parts.password else None
         self._use_tls = parts.scheme == "smtps"

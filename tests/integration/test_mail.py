@@ -195,7 +195,9 @@ async def test_password_is_never_said_without_tls() -> None:
     assert said == []
 
 
-@pytest.mark.parametrize("url", ["http://mail.example", "mail.example", "smtp://", "smtp://shop:hush@"])
+@pytest.mark.parametrize(
+    "url", ["http://mail.example", "mail.example", "smtp://", "smtp://shop:hush@", "smtp://shop:hush/hush@mail"]
+)
 def test_url_of_no_mail_server_is_refused_without_showing_its_password(url: str) -> None:
     with pytest.raises(ValueError, match="CHORUS_SMTP_URL") as error:
         MailServer(url, TIMEOUT_S)
