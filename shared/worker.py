@@ -35,6 +35,8 @@ BAD_CONFIGURATION: Final = 78
 BEAT_S = 1.0
 HUNG_AFTER_S = 5.0
 """A loop that has not come round for so long is not reported alive any more."""
+SETTLED_WITHIN_S = 10.0
+"""A worker that is still without some of its partitions then is ready all the same: it will get them."""
 SWITCH_INTERVAL_S = 0.001
 """The database's thread waits at most so long for the interpreter while the event loop is busy."""
 
@@ -132,7 +134,7 @@ async def _decide(context: Context, broker: JetStream, settings: Settings, parti
     async with process.at_work() as tasks:
         tasks.start_soon(_beat, process.loop, notifier)
         tasks.start_soon(_watch, broker, process.loop)
-        notifier.ready()
+        tasks.start_soon(_ready, process, notifier)
         await process.loop.run()
         notifier.stopping()
         await process.drain(settings.drain_timeout.total_seconds())
@@ -167,6 +169,13 @@ async def _serve(service: Service, broker: JetStream, settings: Settings) -> Non
             await stop()
         tasks.cancel_scope.cancel()
     _log.info("stopped")
+
+
+async def _ready(process: ContextProcess, notifier: Notifier) -> None:
+    """Say so once whatever comes is read at once, here or by another process of the context."""
+    await process.tenure.settle(SETTLED_WITHIN_S)
+    notifier.ready()
+    _log.info("ready", held=process.tenure.held)
 
 
 async def _watch(broker: JetStream, loop: Loop) -> None:

@@ -160,9 +160,10 @@ def decide(command: PaymentCommand, payment: Payment) -> tuple[PaymentEvent | Re
             return _capture_when_held(order_id, payment)
         case UndoPayment():
             return _undo(command, payment)
-        case RecordAuthorized() if payment.status == "AUTHORIZING":
+        case RecordAuthorized() if payment.status in ("AUTHORIZING", "VOIDING") and not payment.authorized:
             held = PaymentAuthorized(order_id=order_id, payment_id=payment.payment_id, amount=payment.amount)
-            return (held, _capture(order_id, payment)) if payment.reserved else (held,)
+            wanted = payment.reserved and payment.status == "AUTHORIZING"
+            return (held, _capture(order_id, payment)) if wanted else (held,)
         case RecordAuthorizationRefused() if payment.status in ("AUTHORIZING", "VOIDING") and not payment.authorized:
             return (PaymentFailed(order_id=order_id, stage="authorize", reason=command.reason),)
         case RecordCaptured() if payment.status == "CAPTURING":
@@ -197,7 +198,8 @@ def evolve(payment: Payment, event: PaymentEvent) -> Payment:
         case ReservationNoted():
             return replace(payment, reserved=True)
         case PaymentAuthorized():
-            return replace(payment, status="AUTHORIZED", authorized=True)
+            status: Status = "VOIDING" if payment.status == "VOIDING" else "AUTHORIZED"
+            return replace(payment, status=status, authorized=True)
         case CaptureRequested():
             assert payment.status == "AUTHORIZED", payment.status
             return replace(payment, status="CAPTURING", reserved=True)

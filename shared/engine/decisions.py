@@ -75,6 +75,8 @@ class Decisions:
             if input_.parked is not None:
                 self._try_again(input_, input_.parked)
                 continue
+            if input_.ignored:
+                continue
             if input_.delivery is not None:
                 seen = known.get(input_.message_id)
                 if seen is not None:

@@ -56,12 +56,18 @@ class Partition:
         self._clock = clock
         self._notice = due_subject(context, NOTICE, _key_in(number, partitions))
         self._asked_at = float("-inf")
+        self._elsewhere = False
         self._barrier: _Barrier | None = None
 
     @property
     def leading(self) -> bool:
         """Whether the pin of the leading consumer is ours."""
         return self.lead.phase in (Phase.PINNED, Phase.READING)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is read here, or known to be another process's."""
+        return (self.held and not self.broken) or (self._elsewhere and not self.leading)
 
     @property
     def broken(self) -> bool:
@@ -102,6 +108,7 @@ class Partition:
 
     async def _offer_if_vacant(self) -> None:
         info = await self._broker.consumer_info(self.lead.stream, self.lead.consumer)
+        self._elsewhere = info.pinned
         if not info.pinned:
             await self._broker.publish(Outgoing(self._notice, {"Nats-TTL": NOTICE_TTL}, b"{}"))
 

@@ -95,7 +95,7 @@ class ContextProcess:
                 self._stop_answering = await self._broker.serve(
                     name, metadata.version("chorus"), f"Chorus: {name}", api_of(self.context, self._broker)
                 )
-                _log.info("ready", partitions=list(self._numbers))
+                _log.info("at work", partitions=list(self._numbers))
                 yield tasks
                 tasks.cancel_scope.cancel()
         finally:

@@ -79,6 +79,11 @@ class Input:
         self.effect: EffectRow | None = None
         """The effect that this is the outcome of."""
 
+    @property
+    def ignored(self) -> bool:
+        """Whether this is an unknown event, or a notice that a partition is vacant: nothing to decide or to remember."""
+        return self.message is None and self.refusal is None and self.poison is None and self.effect is None
+
 
 Route = tuple[BodyDecoder[Any], Callable[[Any], Sequence[Command]]]
 

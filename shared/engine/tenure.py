@@ -15,6 +15,7 @@ from shared.engine.transaction import Transaction
 from shared.ports import BrokerRefusedError, BrokerUnavailableError, Clock
 
 TEND_S = 0.1
+SETTLE_POLL_S = 0.01
 
 _log = structlog.get_logger("chorus.tenure")
 
@@ -62,6 +63,12 @@ class Tenure:
     def shared(self) -> bool:
         """Whether other processes may write rows for partitions that are ours."""
         return 0 < len(self.held) < self._of
+
+    async def settle(self, within_s: float) -> None:
+        """Wait until each partition is read here or known to be another process's, but no longer than this."""
+        until = self._clock.monotonic() + within_s
+        while self._clock.monotonic() < until and not all(p.settled for p in self.partitions.values()):
+            await self._clock.sleep(SETTLE_POLL_S)
 
     async def tend(self) -> None:
         """Keep pins alive and pulls topped up, whatever the loop is doing."""
@@ -133,7 +140,7 @@ class Tenure:
         self._relay.resume(connection)
         self._relay.add(left.rows)
         self._effects.add(left.asked)
-        _log.info("partition held", partition=partition.number, unpublished=len(left.rows), effects=len(left.asked))
+        _log.debug("partition held", partition=partition.number, unpublished=len(left.rows), effects=len(left.asked))
 
     async def _record_marks(self) -> None:
         marks = tuple(self._relay.marks)

@@ -79,12 +79,12 @@ class JetStream:
             self.closed.set()
 
         async def on_reconnected() -> None:
-            self._reconnects += 1
             self._client.found()
             url = self._client.connected_url
             _log.info("broker reconnected", server=url and url.netloc)
 
         async def on_disconnected() -> None:
+            self._reconnects += 1  # At once: what is asked from here on is asked on the next connection.
             self._client.lost()
             if not self._closing:
                 _log.warning("broker connection lost")
@@ -210,12 +210,15 @@ class JetStream:
     async def publish_batch(self, messages: Sequence[Outgoing]) -> int:
         """Publish 2 to 1,000 messages to one stream atomically; the sequence of the last one (they are consecutive)."""
         batch_id = uuid.uuid4().hex
+        frame = self._client.frame
         with translated():
             await self._client.be_connected()
-            for number, (subject, headers, body) in enumerate(messages[:-1], 1):
-                await self._client.publish(
-                    subject, body, headers={**headers, "Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
-                )
+            await self._client.send_frames(
+                [
+                    frame(subject, {**headers, "Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}, body)
+                    for number, (subject, headers, body) in enumerate(messages[:-1], 1)
+                ]
+            )
         subject, headers, body = messages[-1]
         committing = {
             **headers,

@@ -139,6 +139,7 @@ ANSWERS: dict[tuple[str, PaymentCommand], tuple[PaymentEvent, ...]] = {
     ("authorizing_and_reserved", AUTHORIZED_AT_BANK): (AUTHORIZED, CAPTURING),
     ("authorizing", AUTHORIZATION_REFUSED): (DECLINED,),
     ("authorizing_and_reserved", AUTHORIZATION_REFUSED): (DECLINED,),
+    ("voiding", AUTHORIZED_AT_BANK): (AUTHORIZED,),
     ("voiding", AUTHORIZATION_REFUSED): (DECLINED,),
     ("capturing", CAPTURED_AT_BANK): (SUCCEEDED,),
     ("capturing_and_cancelled", CAPTURED_AT_BANK): (SUCCEEDED, REFUNDING),
@@ -177,7 +178,7 @@ def test_cancellation_that_comes_first_forbids_the_authorization() -> None:
 
 
 def test_cancellation_while_authorizing_forbids_the_capture() -> None:
-    assert decide(AUTHORIZED_AT_BANK, after(ASKED, RESERVED, VOIDING)) == ()
+    assert decide(AUTHORIZED_AT_BANK, after(ASKED, RESERVED, VOIDING)) == (AUTHORIZED,)
     assert decide(CAPTURE, after(ASKED, VOIDING)) == ()
 
 
