@@ -52,6 +52,8 @@ class Relay:
         """The connection on which the streams are known to have what the journal says they have."""
         self._found_sound = anyio.Event()
         self._connection = self._sound
+        self._left: set[int] = set()
+        """Partitions that were left to others since the rows in hand were taken."""
 
     @property
     def backlog(self) -> int:
@@ -83,6 +85,7 @@ class Relay:
         """Leave a partition's rows to the process that holds it now."""
         self._waiting = deque(numbered for numbered in self._waiting if numbered.row.partition != partition)
         self._set_aside = [numbered for numbered in self._set_aside if numbered.row.partition != partition]
+        self._left.add(partition)
 
     def resume(self, connection: int) -> None:
         """The streams were compared with the journal on this connection."""
@@ -98,6 +101,7 @@ class Relay:
                 self._work = anyio.Event()
                 await self._work.wait()
             self._connection = self._sound
+            self._left.clear()
             rows = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_AT_MOST))]
             self._in_hand = len(rows)
             reach("before-publish")
@@ -125,7 +129,7 @@ class Relay:
 
     async def _publish(self, stream: str, rows: Sequence[NumberedRow]) -> None:
         backoff = _Backoff()
-        while len(rows) >= BATCH_AT_LEAST and not self.stuck and not self._given_up:
+        while len(rows := [n for n in rows if self._has(n)]) >= BATCH_AT_LEAST and not self.stuck:
             try:
                 last = await self._broker.publish_batch([_outgoing(numbered) for numbered in rows])
             except BrokerUnavailableError as error:
@@ -159,7 +163,7 @@ class Relay:
         """Whether we are done with the row; False when the stream refuses it for good."""
         backoff = _Backoff()
         message = _outgoing(numbered)
-        while not self._given_up:
+        while self._has(numbered):
             try:
                 ack = await self._broker.publish(message)
                 if ack.duplicate and not await self._is_ours(stream, ack.sequence, message):
@@ -180,10 +184,9 @@ class Relay:
                 return True
         return True
 
-    @property
-    def _given_up(self) -> bool:
-        """Whether the connection of the rows in hand is gone: whoever takes their partition over has them again."""
-        return self._connection != self._broker.reconnects
+    def _has(self, numbered: NumberedRow) -> bool:
+        """Whether a row in hand is ours still; if not, whoever takes its partition over finds it in the journal."""
+        return self._connection == self._broker.reconnects and numbered.row.partition not in self._left
 
     async def _wait(self, backoff: "_Backoff") -> None:
         """Back off, though not beyond the moment at which a new connection has been looked at."""
