@@ -1,0 +1,49 @@
+"""A client that speaks NATS by hand, and so can say what no client library lets one say."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"headers":true,"protocol":1}\r\nSUB answer 1\r\n'
+
+
+class Wire:
+    """One connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def publish(self, subject: bytes, body: bytes, headers: bytes | None = None) -> Any:
+        """Publish these very bytes; what JetStream answers."""
+        if headers is None:
+            self._writer.write(b"PUB %s answer %d\r\n" % (subject, len(body)))
+        else:
+            sizes = (len(headers), len(headers) + len(body))
+            self._writer.write(b"HPUB %s answer %d %d\r\n%s" % (subject, *sizes, headers))
+        self._writer.write(body + b"\r\n")
+        async with asyncio.timeout(5):
+            while not (line := await self._reader.readline()).startswith(b"MSG answer"):
+                assert line, "the server has closed the connection"
+            return json.loads(await self._reader.readexactly(int(line.split()[-1])))
+
+
+@asynccontextmanager
+async def wire(url: str) -> AsyncIterator[Wire]:
+    """A connection to the server at `url`."""
+    where = urlsplit(url)
+    reader, writer = await asyncio.open_connection(where.hostname, where.port)
+    writer.write(CONNECT)
+    try:
+        yield Wire(reader, writer)
+    finally:
+        writer.close()
+
+
+def header_block(**headers: str) -> bytes:
+    """Headers as they are on the wire; `Nats_Msg_Id` is `Nats-Msg-Id`."""
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return f"NATS/1.0\r\n{lines}\r\n".encode()
