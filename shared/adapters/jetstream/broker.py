@@ -210,22 +210,15 @@ class JetStream:
     async def publish_batch(self, messages: Sequence[Outgoing]) -> int:
         """Publish 2 to 1,000 messages to one stream atomically; the sequence of the last one (they are consecutive)."""
         batch_id = uuid.uuid4().hex
-        frame = self._client.frame
+        marked = [
+            (subject, {**headers, "Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}, body)
+            for number, (subject, headers, body) in enumerate(messages, 1)
+        ]
         with translated():
             await self._client.be_connected()
-            await self._client.send_frames(
-                [
-                    frame(subject, {**headers, "Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}, body)
-                    for number, (subject, headers, body) in enumerate(messages[:-1], 1)
-                ]
-            )
-        subject, headers, body = messages[-1]
-        committing = {
-            **headers,
-            "Nats-Batch-Id": batch_id,
-            "Nats-Batch-Sequence": str(len(messages)),
-            "Nats-Batch-Commit": "1",
-        }
+            await self._client.send_frames([self._client.frame(*message) for message in marked[:-1]])
+        subject, headers, body = marked[-1]
+        committing = {**headers, "Nats-Batch-Commit": "1"}
         return int(api_answer((await self._ask(subject, body, committing)).data)["seq"])
 
     async def request(
