@@ -95,7 +95,7 @@ class FastClient(Client):
         await self._flush_pending()
 
     def frame(self, subject: str, headers: Mapping[str, str], body: bytes) -> bytes:
-        """A message with headers as it goes over the wire; raises MaxPayloadError, or ValueError for a broken header."""
+        """A message with headers as it goes over the wire; raises MaxPayloadError, ValueError for a line break."""
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         if lines.count("\n") != len(headers):
             raise ValueError(f"a header of {subject} has a line break")

@@ -133,7 +133,7 @@ class TestBodies:
         assert problem in what
 
     @pytest.mark.parametrize(("body", "path", "problem"), BODIES.values(), ids=BODIES.keys())
-    def test_of_an_event_it_is_poison(self, body: bytes, path: str, problem: str) -> None:  # noqa: ARG002
+    def test_of_an_event_it_is_poison(self, body: bytes, path: str, problem: str) -> None:  # noqa: ARG002 - the cases are shared with commands
         input_ = taken_by("payments", EVENTS, "evt.ordering.OrderPlaced.3.o-42", {}, body)
         if input_.poison is None:  # Readers are tolerant of what they do not read.
             assert input_.message is not None
