@@ -83,7 +83,7 @@ class Shop:
     def __init__(self, world: World, time: "_Time") -> None:
         self._world = world
         self._time = time
-        self._broker = MemoryBroker(world.server)
+        self._broker = MemoryBroker(world.server, spared=True)
 
     def send(self, command: Command, *, key: str = "", message_id: str | None = None) -> Published:
         """Send a command as a client would, in bare JSON, and wait for its PubAck.
@@ -132,8 +132,11 @@ class Shop:
         return [event.type for event in self.events(key) if of in (None, event.context)]
 
     def events(self, key: str) -> list[Message]:
-        """The events under a key in stream order, with their bodies, ids, causes and times."""
-        return [event for event in self._events() if event.key == key]
+        """The events under a key in stream order, with their bodies, ids, causes and times.
+
+        One that was published again, under its id, after the broker had forgotten the id, counts once, as everywhere.
+        """
+        return list({event.id: event for event in reversed(self._events()) if event.key == key}.values())[::-1]
 
     def content(self, key: str, event: str) -> Any:
         """What the JSON of an event says; there must be exactly one of it under the key."""
@@ -189,9 +192,9 @@ class Shop:
     def _contexts(self) -> Iterator[Context]:
         return (member for member in self._world.members.values() if isinstance(member, Context))
 
-    def _events(self) -> Iterator[Message]:
-        for kept in self.server.stream(EVENTS).messages.values():
-            yield message_of(EVENTS, kept.as_stored(EVENTS))
+    def _events(self) -> list[Message]:
+        kept = self.server.stream(EVENTS).messages.values()
+        return [message_of(EVENTS, message.as_stored(EVENTS)) for message in kept]
 
 
 class _Time:

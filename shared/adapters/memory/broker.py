@@ -28,11 +28,15 @@ READ_BATCH = 1_000
 
 
 class MemoryBroker:
-    """One client's connection. Its next publications meet one of `troubles` each, after that what the moods bring."""
+    """One client's connection. Its next publications meet one of `troubles` each, after that what the moods bring.
 
-    def __init__(self, server: MemoryServer) -> None:
+    A connection that is `spared` the moods is for who looks on from outside.
+    """
+
+    def __init__(self, server: MemoryServer, *, spared: bool = False) -> None:
         self.troubles: deque[Trouble] = deque()
         self.server = server
+        self._spared = spared
         self._wire = Wire(server.loop)
         self._reconnects = 0
         self._epochs: list[Epoch] = []
@@ -165,7 +169,7 @@ class MemoryBroker:
     def _trouble(self) -> Trouble | None:
         if self.troubles:
             return self.troubles.popleft()
-        return self.server.moods.next(self.server.loop.random)
+        return None if self._spared else self.server.moods.next(self.server.loop.random)
 
     def _troubled(self, trouble: Trouble | None, store: Callable[[], T]) -> T:
         if trouble == "publication lost":

@@ -1,0 +1,66 @@
+"""What the customers and the staff of a shop in memory do, and what can be seen of it afterwards."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from contexts.inventory.commands import RegisterStockItem, ReplenishStock
+from contexts.ordering.commands import CancelOrder, PlaceOrder
+from shared.kernel import Address, CustomerId, Line, MethodToken, Money, Sku
+from shared.testing import Shop
+
+PRICE = Money(amount_minor=250)
+MUG = Sku("mug")
+ON_THE_SHELF = 100
+
+Told = Mapping[str, Sequence[str]]
+
+NOTED_ON_THE_WAY = {"ReservationNoted", "CancellationNoted", "ShipmentRequirementMet", "StockLevelChanged"}
+"""Who was faster than whom: true, and of no consequence to the end."""
+
+
+def order(*, token: str = "tok_ok", quantity: int = 2, sku: Sku = MUG, postal_code: str = "3000") -> PlaceOrder:
+    """An order for mugs."""
+    return PlaceOrder(
+        customer_id=CustomerId("c-1"),
+        email="ann@example.com",
+        lines=(Line(sku=sku, quantity=quantity, unit_price=PRICE),),
+        address=Address(street="Hauptstr. 1", city="Bern", country="CH", postal_code=postal_code),
+        method_token=MethodToken(token),
+    )
+
+
+CANCEL = CancelOrder(reason="found it cheaper")
+
+
+def fill_shelves(shop: Shop, sku: Sku = MUG, quantity: int = ON_THE_SHELF) -> None:
+    """Have an article, and so many of it."""
+    shop.send(RegisterStockItem(name="A mug", unit_price=PRICE), key=sku)
+    shop.send(ReplenishStock(quantity=quantity, delivery_id=f"first-{sku}"), key=sku)
+    shop.run_until_quiet()
+
+
+def told(shop: Shop, key: str) -> Told:
+    """What each context said under a key, in its order; what only tells who was faster is left out."""
+    said: dict[str, list[str]] = {}
+    for event in shop.events(key):
+        if event.type not in NOTED_ON_THE_WAY and event.context != "notifications":
+            said.setdefault(event.context, []).append(event.type)
+    return said
+
+
+def books(shop: Shop) -> dict[str, int]:
+    """How much money moved how: `capture` and `refund`, in minor units."""
+    moved: Counter[str] = Counter()
+    for reason, minor in shop.rows("bank", "SELECT reason, amount_minor FROM ledger WHERE reason <> 'opening'"):
+        moved[reason] += minor
+    return dict(moved)
+
+
+def level(shop: Shop, sku: Sku = MUG) -> tuple[int, int]:
+    """How many units are on hand, and how many of them reserved."""
+    (state,) = shop.rows(
+        "inventory",
+        "SELECT json_extract(state, '$.on_hand'), json_extract(state, '$.reserved') FROM aggregates WHERE id = ?",
+        f"stock-{sku}",
+    )
+    return state[0], state[1]
