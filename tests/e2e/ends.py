@@ -239,6 +239,6 @@ def assert_caused(facts: Sequence[Fact]) -> None:
         if fact.cause in depths:
             assert depth == depths[fact.cause] + 1, fact
         elif of_timer in depths:
-            assert depth == depths[of_timer] + 2, fact
+            assert depth == 1, fact  # What waited for time begins anew.
         else:
             assert depth == 1, f"{fact.id} comes before its cause {fact.cause}"
