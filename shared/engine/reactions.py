@@ -81,7 +81,7 @@ class Input:
 
     @property
     def ignored(self) -> bool:
-        """Whether this is an unknown event, or a notice that a partition is vacant: nothing to decide or to remember."""
+        """Whether this is an unknown event, or a notice of a vacant partition: nothing to decide or to remember."""
         return self.message is None and self.refusal is None and self.poison is None and self.effect is None
 
 
