@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from tests.chaos.stage import Stage, staged
+from tests.conftest import SEED
 from tests.e2e.conftest import pytest_runtest_makereport as pytest_runtest_makereport
 from tests.e2e.ends import Ended
 
@@ -34,9 +35,6 @@ def ended(open_stage: Stage) -> Ended:
 
 
 @pytest.fixture
-def chance(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> random.Random:
-    """Chance with a seed, from CHORUS_SEED or a new one, that is printed."""
-    seed = os.environ.get("CHORUS_SEED") or str(random.randrange(10**6))
-    with capsys.disabled():
-        print(f" [{request.node.name}: CHORUS_SEED={seed}]", end="")
-    return random.Random(f"{seed} {request.node.name}")
+def chance(request: pytest.FixtureRequest) -> random.Random:
+    """Chance with the seed of the run."""
+    return random.Random(f"{os.environ[SEED]} {request.node.name}")

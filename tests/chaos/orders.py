@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
+import anyio
 from msgspec import Struct
 
 from tests.chaos.stage import Stage
@@ -74,3 +75,13 @@ async def check_ends(ended: Ended, orders: Iterable[Placed]) -> None:
     await asyncio.gather(
         *(ended.check(p.order, *p.fate.ends, token=p.fate.token, within_s=ENDS_WITHIN_S) for p in orders)
     )
+
+
+async def check_said(stage: Stage, end: End, orders: Iterable[str], *, within_s: float) -> None:
+    """The same where the stream was lost and mended: what it has then may stand before its cause."""
+    for order in orders:
+        with anyio.move_on_after(within_s):
+            await stage.watcher.until_true(lambda order=order: end.is_reached(stage.facts(order)))  # type: ignore[misc]
+        assert end.is_kept(stage.facts(order)), (order, stage.facts(order))
+        assert stage.letters(order) == sorted(end.letters)
+        assert stage.ledger(order) == list(end.money)

@@ -4,9 +4,8 @@ import os
 import shutil
 import signal
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import anyio
 
@@ -24,6 +23,7 @@ from tests.watching import watching
 
 CHECKED_EVERY_S = 0.25
 AT_REST_WITHIN_S = 20.0
+LINES_AT_MOST, LINE_AT_MOST = 20, 400
 KILLED = -signal.SIGKILL
 
 
@@ -39,6 +39,20 @@ class Stage(Shop):
     def databases(self) -> dict[str, Path]:
         """Where everyone's database is."""
         return {name: self.data_dir(name) / f"{name}.db" for name in catalog.names()}
+
+    async def start(self, name: str, *arguments: str, via: str | None = None, **settings: str) -> None:
+        """As any shop does, via a proxy if one is given; what is started like the others is like them again."""
+        environ = self.environ
+        if via is not None:
+            self.environ = {**environ, "NATS_URL": via}
+        try:
+            await super().start(name, *arguments, **settings)
+        finally:
+            self.environ = environ
+        if via is not None:
+            self._peculiar.add(name)
+        elif not arguments and not settings:
+            self._peculiar.discard(name)
 
     async def evidence(self) -> Evidence:
         """All there is to see now."""
@@ -79,15 +93,6 @@ class Stage(Shop):
             return
         raise AssertionError(f"{name} did not log {text!r} within {within_s:g} s\n{self.workers[name].tail}")
 
-    async def stop_the_server(self) -> None:
-        """Kill the server with -9."""
-        await self._server.kill()
-
-    async def start_the_server(self) -> None:
-        """Start it where its clients look for it."""
-        port = urlsplit(self._server.url).port or -1
-        self._server = await self._servers.enter_async_context(local_server(self.directory / "nats", port=port))
-
     def keep_a_copy(self) -> Path:
         """Copy what a killed server has on disk."""
         copy = self.directory / "older"
@@ -112,11 +117,12 @@ class Stage(Shop):
 @asynccontextmanager
 async def staged(directory: Path, **settings: str) -> AsyncIterator[Stage]:
     """A server of its own and one process for each context; `settings` as `order_deadline="2s"`."""
-    async with local_server(directory / "nats") as server:
+    async with AsyncExitStack() as servers:
+        server = await servers.enter_async_context(local_server(directory / "nats"))
         await apply_streams(ConnectionOptions(servers=(server.url,)), Settings())
         broker = await connect(ConnectionOptions(servers=(server.url,)), name="tests")
         async with watching(server.url) as watcher:
-            stage = Stage(server, directory, watcher, broker)
+            stage = Stage(servers, server, directory, watcher, broker)
             stage.environ = environment(server.url, directory, **settings)
             open_shops.append(stage)
             try:
@@ -132,5 +138,7 @@ async def staged(directory: Path, **settings: str) -> AsyncIterator[Stage]:
 
 
 def told(findings: Sequence[Finding]) -> str:
-    """Findings as lines."""
-    return "\n".join(["", *map(str, findings)])
+    """Findings as lines, the first of many."""
+    return "\n".join(
+        [f"{len(findings)} findings", *(str(finding)[:LINE_AT_MOST] for finding in findings[:LINES_AT_MOST])]
+    )

@@ -152,13 +152,13 @@ def nothing_is_left(evidence: Evidence) -> Iterator[Finding]:
         reactions = Reactions(context, partitions=evidence.partitions, created=evidence.born)
         for stream, subject, stored in _meant_for(evidence, name, reactions):
             position = database.positions.get((stream, subject.partition))
-            if subject.type != NOTICE and stored.sequence > (position.seq if position else 0):
+            if stored.sequence > (position.seq if position else 0):
                 where = f"{name} {evidence.id_of(stream, stored)}"
                 yield Finding(invariant="I18", where=where, what=f"{stream} {stored.sequence} is not decided")
 
 
 def _meant_for(evidence: Evidence, name: str, reactions: Reactions) -> Iterator[tuple[str, Subject, Stored]]:
-    """What the consumers of a context deliver, in stream order per stream."""
+    """What the consumers of a context deliver, in stream order per stream; a notice is nobody's business."""
     for stream, kind in KINDS.items():
         for stored in evidence.streams[stream]:
             try:
@@ -166,7 +166,7 @@ def _meant_for(evidence: Evidence, name: str, reactions: Reactions) -> Iterator[
             except ValueError:
                 continue
             heard = reactions.hears(subject) if stream == EVENTS else subject.context == name
-            if subject.kind == kind and heard:
+            if subject.kind == kind and heard and subject.type != NOTICE:
                 yield stream, subject, stored
 
 

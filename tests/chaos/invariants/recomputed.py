@@ -14,7 +14,7 @@ from shared.bodies import BodyDecoder
 from shared.context import Context, Effect, Rejected, UnknownOutcomeError
 from shared.engine.reactions import EVENTS, Reactions
 from shared.engine.rebuild import rebuild
-from shared.messages import CAUSATION_HASH, CAUSATION_ID, NEVER, parse_subject
+from shared.messages import CAUSATION_HASH, CAUSATION_ID, NEVER, OCCURRED_AT, parse_subject
 from shared.ports import Broker, Delivery, Stored
 from tests.chaos.evidence import Database, Evidence, Replay, Row, read_database
 from tests.chaos.finding import Finding
@@ -113,14 +113,16 @@ class Recomputation:
         written = [self._read(row, timeless) for row in group]
         if decided == written:
             return []
-        what = f"{self._name} would decide {decided} of {cause}, and its journal has {written}"
+        what = f"of {cause} {self._name} would decide {decided}, and its journal has {written}"
         return [Finding(invariant="I13", where=group[0].event_id, what=what)]
 
     async def _commands(self, cause: str, group: Sequence[Row]) -> tuple[Sequence[Any], bool]:
-        """The commands that a cause leads to, and whether times in what comes of them are those of a clock."""
+        """The commands that a cause leads to, and whether the times in what comes of them cannot be known any more."""
         armed_by, _, timer = cause.rpartition("/")
         if cause in self._heard:
-            return self._commands_of(self._heard[cause]), False
+            stored = self._heard[cause]
+            published_again = stored.at > datetime.fromisoformat(group[0].headers[OCCURRED_AT])
+            return self._commands_of(stored), published_again
         if armed_by in self._own and timer in self._timers:
             return self._timers[timer].whenever_due(self._decoded(self._own[armed_by])), False
         asked = self._own[cause]

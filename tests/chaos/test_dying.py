@@ -1,0 +1,172 @@
+"""R1, R6, R16: processes killed at every named place, stopped and continued, and told to end at random moments."""
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import get_args
+
+import pytest
+
+from shared.engine.failpoints import Place
+from tests.chaos.orders import Placed, check_ends, place_handful
+from tests.chaos.stage import Stage
+from tests.e2e.ends import SHIPPED, Ended
+from tests.e2e.shop import CONTEXTS
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+Places = Mapping[str, Sequence[Place]]
+
+CALLING = ("payments", "shipping", "notifications")
+"""The contexts that call the outside."""
+OF_CALLS: tuple[Place, ...] = ("before-call", "after-call")
+EVERYWHERE: Places = {
+    context: [place for place in get_args(Place) if context in CALLING or place not in OF_CALLS] for context in CONTEXTS
+}
+ALONE: Places = {
+    "ordering": ("inside-transaction", "after-ack"),
+    "inventory": ("after-load", "after-commit"),
+    "payments": ("after-call", "before-publish"),
+    "shipping": ("after-take", "before-call"),
+    "notifications": ("after-call",),
+}
+SHARED: Places = {
+    "ordering": ("after-commit",),
+    "inventory": ("inside-transaction",),
+    "payments": ("after-call", "after-ack"),
+    "shipping": ("before-publish",),
+    "notifications": ("inside-transaction",),
+}
+"""Where to die by default: every place once, and every context."""
+
+DIES_WITHIN_S = 60.0
+WAVES_AT_MOST = 60
+ENDS_WITHIN_S = 10.0
+PIN_S = 1.0
+"""What streams.yaml gives as priority_timeout."""
+
+
+class Slot:
+    """A worker that is started again whenever it has died, to die at the next place; in the end it lives."""
+
+    def __init__(self, stage: Stage, name: str, places: Iterator[str]) -> None:
+        self.name = name
+        self.died: list[str] = []
+        self._stage = stage
+        self._places = places
+
+    async def run(self) -> None:
+        """Die everywhere."""
+        for place in self._places:
+            await self._stage.start(self.name, failpoint=place)
+            await self._stage.dies(self.name, within_s=DIES_WITHIN_S)
+            self.died.append(place)
+
+
+async def die_everywhere(
+    stage: Stage, ended: Ended, name: str, places: Places, *, copies: int, chance: random.Random, at_most: int
+) -> None:
+    """Let every context die at all its places while orders are placed, wave after wave; then all must be as it must."""
+    await stage.stock(name, 10_000)
+    await stage.kill(*CONTEXTS)
+    slots: list[Slot] = []
+    keeping: list[asyncio.Task[None]] = []
+    armed: list[str] = []
+    for context, of_context in places.items():
+        described = [f"{place}:{chance.randint(1, at_most)}" for place in of_context]
+        armed += [f"{context} {place}" for place in described]
+        shared = iter(described)
+        of_this = [Slot(stage, context if n == 1 else f"{context}.{n}", shared) for n in range(1, copies + 1)]
+        keeping.append(asyncio.create_task(_keep(stage, of_this)))
+        slots += of_this
+    waves: list[Placed] = []
+    kept = asyncio.gather(*keeping)
+    for wave in range(WAVES_AT_MOST):
+        handful = await place_handful(stage, f"{name}{wave}", name)
+        waves += handful
+        await check_ends(ended, handful)
+        if kept.done():
+            break
+    await kept
+    died = [f"{slot.name.partition('.')[0]} {place}" for slot in slots for place in slot.died]
+    assert sorted(died) == sorted(armed)
+    await stage.check_at_rest()
+
+
+async def _keep(stage: Stage, slots: Iterable[Slot]) -> None:
+    """Let the processes of one context die in turns, the last one alone, and then live together."""
+    await asyncio.gather(*(slot.run() for slot in slots))
+    await stage.start_all(*(slot.name for slot in slots))
+
+
+class TestKilled:
+    """R1: with -9, and started again."""
+
+    async def test_one_process_a_context_dies_wherever_it_can(
+        self, stage: Stage, ended: Ended, chance: random.Random
+    ) -> None:
+        await die_everywhere(stage, ended, "alone", ALONE, copies=1, chance=chance, at_most=2)
+
+    async def test_two_processes_a_context_die_in_turns(
+        self, stage: Stage, ended: Ended, chance: random.Random
+    ) -> None:
+        await die_everywhere(stage, ended, "shared", SHARED, copies=2, chance=chance, at_most=2)
+
+    @pytest.mark.long
+    @pytest.mark.timeout(1_200)
+    @pytest.mark.parametrize("copies", [1, 2])
+    async def test_every_context_dies_at_every_place(
+        self, stage: Stage, ended: Ended, chance: random.Random, copies: int
+    ) -> None:
+        name = f"everywhere{copies}"
+        await die_everywhere(stage, ended, name, EVERYWHERE, copies=copies, chance=chance, at_most=4)
+
+
+class TestStopped:
+    """R6 and R16: with SIGSTOP, and with SIGTERM."""
+
+    @pytest.mark.parametrize("context", ["payments", "inventory"])
+    async def test_process_that_was_stopped_beyond_its_pin_commits_nothing(
+        self, stage: Stage, ended: Ended, context: str
+    ) -> None:
+        """What it was sent while it was stopped, the other process has decided when it goes on."""
+        sku = f"zombie-{context}"
+        orders = [f"o-{sku}-{n}" for n in range(12)]
+        await stage.stock(sku, 100)
+        await stage.start(f"{context}.2")
+        before = len(stage.log(context))
+        stage.signal(context, signal.SIGSTOP)
+        await asyncio.gather(*(stage.place(order, sku, quickly=True) for order in orders))
+        await asyncio.gather(*(ended.check(order, SHIPPED) for order in orders))
+        stage.signal(context, signal.SIGCONT)
+        await stage.logs(context, "fenced", within_s=ENDS_WITHIN_S, after=before)
+        await stage.check_at_rest()
+
+    async def test_process_told_to_end_at_any_moment_ends_well(
+        self, stage: Stage, ended: Ended, chance: random.Random
+    ) -> None:
+        """Each context in turn, between one message and the next of its busiest time."""
+        await stage.stock("told", 1_000)
+        for number, context in enumerate(chance.sample(CONTEXTS, len(CONTEXTS))):
+            handful = asyncio.create_task(place_handful(stage, f"told{number}", "told"))
+            moment = chance.choice(("OrderPlaced", "InventoryReserved", "AuthorizationRequested", "CustomerNotified"))
+            await stage.until(f"o-told{number}-shipped", moment)
+            began = time.monotonic()
+            assert await stage.stop(context) == 0
+            assert time.monotonic() - began < ENDS_WITHIN_S
+            await stage.start(context)
+            await check_ends(ended, await handful)
+        await stage.check_at_rest()
+
+    async def test_process_told_to_end_while_the_server_is_away_ends_well(self, stage: Stage) -> None:
+        await stage.crash_the_server()
+        began = time.monotonic()
+        codes = await asyncio.gather(*(stage.stop(context) for context in CONTEXTS))
+        took_s = time.monotonic() - began
+        await stage.start_the_server()
+        assert codes == [0] * len(CONTEXTS)
+        assert took_s < ENDS_WITHIN_S
+        await stage.be_whole()
+        await stage.check_at_rest()

@@ -1,0 +1,76 @@
+"""F14 to F16 and R10: nobody knows whether the bank has done it, so it is asked again, and has done it once."""
+
+import anyio
+import pytest
+
+from tests.chaos.stage import Stage
+from tests.e2e.ends import RETURNED, SHIPPED, End, Ended
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+MOVED_WITHIN_S = 10.0
+ENDS_WITHIN_S = 30.0
+
+
+async def moved(stage: Stage, order: str, *reasons: str) -> None:
+    """Wait until so much money has moved for an order, whoever knows of it."""
+    with anyio.fail_after(MOVED_WITHIN_S):
+        while stage.ledger(order) != list(reasons):  # noqa: ASYNC110 - the bank's books tell nobody
+            await anyio.sleep(0.01)
+
+
+async def test_order_is_charged_once_though_the_answer_is_lost_and_payments_dies(stage: Stage, ended: Ended) -> None:
+    """R10."""
+    order = "o-unknown-lost"
+    await stage.stock("lost", 10)
+    await stage.place(order, "lost", token="tok_lost")
+    await moved(stage, order, "capture")
+    assert not stage.watcher.types(order)["PaymentSucceeded"]
+    await stage.kill("payments")
+    await stage.start("payments")
+    await ended.check(order, SHIPPED, token="tok_lost", within_s=ENDS_WITHIN_S)
+    await stage.check_at_rest()
+
+
+@pytest.mark.parametrize(("call", "known"), [(1, "AuthorizationRequested"), (2, "CaptureRequested")])
+async def test_order_is_charged_once_though_payments_dies_between_call_and_commit(
+    stage: Stage, ended: Ended, call: int, known: str
+) -> None:
+    """F15: the bank has answered, and the answer died with who asked."""
+    order = f"o-unknown-{call}"
+    await stage.stock(f"died{call}", 10)
+    await stage.kill("payments")
+    await stage.start("payments", failpoint=f"after-call:{call}")
+    await stage.place(order, f"died{call}")
+    await stage.dies("payments", within_s=ENDS_WITHIN_S)
+    assert stage.watcher.types(order)[known]
+    assert not stage.watcher.types(order)["PaymentSucceeded"]
+    assert stage.ledger(order) == ["capture"] * (call - 1)
+    await stage.start("payments")
+    await ended.check(order, SHIPPED, within_s=ENDS_WITHIN_S)
+    await stage.check_at_rest()
+
+
+async def test_order_is_refunded_once_though_the_bank_refuses_and_payments_dies(stage: Stage, ended: Ended) -> None:
+    """F16: everybody can see that the refund is late, and when it is tried again."""
+    order = "o-unknown-refund"
+    await stage.stock("refund", 10)
+    await stage.place(order, "refund", token="tok_norefund")
+    shipped = await stage.until(order, "OrderShipped")
+    await stage.send("shipping.ReportReturned", order, {"tracking_no": shipped.content["tracking_no"]})
+    refused = await stage.until(order, "RefundFailed")
+    await stage.kill("payments")
+    assert refused.content["attempt"] == 1
+    assert refused.content["retry_at"] > refused.headers["Occurred-At"]
+    assert stage.ledger(order) == ["capture"]
+    await stage.until(order, "CustomerNotified", times=5)
+    assert "refund_delayed" in stage.letters(order)
+    await stage.start("payments")
+    end = End(
+        facts=(*RETURNED.facts, *("payments.RefundFailed", "payments.RefundRequested") * 2),
+        letters=(*RETURNED.letters, "refund_delayed"),
+        money=RETURNED.money,
+        perhaps=RETURNED.perhaps,
+    )
+    await ended.check(order, end, token="tok_norefund", within_s=ENDS_WITHIN_S)
+    await stage.check_at_rest()
