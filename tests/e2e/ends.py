@@ -231,14 +231,11 @@ class Ended:
 
 
 def assert_caused(facts: Sequence[Fact]) -> None:
-    """Every fact comes after the one that it names as its cause, one step further down; the rest are of commands."""
+    """Every fact comes after the one that it names as its cause, one step further down.
+
+    What a client's command or a timer leads to begins anew, so whatever came before its cause would be too deep.
+    """
     depths: dict[str, int] = {}
     for fact in facts:
-        of_timer = fact.cause.rpartition("/")[0]
-        depths[fact.id] = depth = int(fact.headers[CAUSATION_DEPTH])
-        if fact.cause in depths:
-            assert depth == depths[fact.cause] + 1, fact
-        elif of_timer in depths:
-            assert depth == 1, fact  # What waited for time begins anew.
-        else:
-            assert depth == 1, f"{fact.id} comes before its cause {fact.cause}"
+        depths[fact.id] = int(fact.headers[CAUSATION_DEPTH])
+        assert depths[fact.id] == depths.get(fact.cause, 0) + 1, f"{fact.id} comes before its cause {fact.cause}"
