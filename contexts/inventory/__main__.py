@@ -1,5 +1,7 @@
 """`python -m contexts.inventory` is `chorus worker inventory`."""
 
+import sys
+
 from shared.cli import main
 
-main(["worker", "inventory"])
+main(["worker", "inventory", *sys.argv[1:]])

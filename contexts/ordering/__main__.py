@@ -1,5 +1,7 @@
 """`python -m contexts.ordering` is `chorus worker ordering`."""
 
+import sys
+
 from shared.cli import main
 
-main(["worker", "ordering"])
+main(["worker", "ordering", *sys.argv[1:]])
