@@ -72,7 +72,7 @@ class Shop:
             self._peculiar.add(name)
         self.workers[name] = await spawn_ready(
             name,
-            ("-m", "shared.cli", "worker", context, *arguments) if arguments else ("-m", f"contexts.{context}"),
+            ("-m", f"contexts.{context}", *arguments),
             environ,
             self.directory / f"{name}.log",
             self._sockets / name,

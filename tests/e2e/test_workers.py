@@ -145,17 +145,17 @@ class TestShared:
 class TestStopped:
     """A worker that is told to stop finishes what it has in hand."""
 
-    @pytest.mark.parametrize("context", CONTEXTS)
-    async def test_worker_told_to_stop_has_published_what_it_decided(
-        self, shop: Shop, ended: Ended, order: str, context: str
+    async def test_workers_told_to_stop_have_published_what_they_decided(
+        self, shop: Shop, ended: Ended, order: str
     ) -> None:
-        orders = orders_of(order, 12)
+        orders = orders_of(order, 40)
         await shop.stock(order, 100)
         await place_all(shop, orders, order)
-        await shop.until(orders[0], "OrderPlaced")
-        assert await shop.stop(context) == 0
-        assert shop.rows(context, "SELECT count(*) FROM journal WHERE published_seq IS NULL") == [(0,)]
-        await shop.start(context)
+        await shop.until(orders[0], "PaymentAuthorized")
+        assert await asyncio.gather(*map(shop.stop, CONTEXTS)) == [0] * len(CONTEXTS)
+        unpublished = "SELECT count(*) FROM journal WHERE published_seq IS NULL"
+        assert [shop.rows(context, unpublished) for context in CONTEXTS] == [[(0,)]] * len(CONTEXTS)
+        await shop.be_whole()
         await check_all(ended, orders)
 
     async def test_workers_told_to_stop_while_the_server_is_away_end_in_time(
@@ -188,8 +188,7 @@ class TestRefused:
 
     async def last_line(self, directory: Path, environ: Mapping[str, str], *arguments: str) -> tuple[int, str]:
         """How a worker of ordering ends, and what it says then."""
-        command = ("-m", "shared.cli", "worker", "ordering", *arguments)
-        worker = await spawn("ordering", command, environ, directory / "ordering.log")
+        worker = await spawn("ordering", ("-m", "contexts.ordering", *arguments), environ, directory / "ordering.log")
         code = await worker.ended(within_s=ENDS_WITHIN_S)
         (line,) = worker.tail.splitlines()
         return code, line
