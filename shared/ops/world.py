@@ -122,6 +122,8 @@ class World:
         name = process.context.name
         if process.relay.backlog:
             yield f"{name} has {process.relay.backlog} messages to publish"
+        if process.relay.marks:
+            yield f"{name} has to write down that {len(process.relay.marks)} messages are published"
         if process.effects.backlog or process.effects.outcomes:
             yield f"{name} waits for the outcome of {process.effects.backlog + len(process.effects.outcomes)} calls"
         if not process.loop.resting:

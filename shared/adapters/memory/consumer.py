@@ -1,7 +1,6 @@
 """One durable pull consumer in memory: its place in the stream, and who is served with what comes next."""
 
-import asyncio
-from asyncio import TimerHandle
+from asyncio import AbstractEventLoop, TimerHandle
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,9 +16,12 @@ PIN_ID = "Nats-Pin-Id"
 class Consumer(Reader):
     """A consumer with the priority policy `pinned_client`, that acknowledges explicitly or not at all."""
 
-    def __init__(self, config: Mapping[str, Any], stream: Stream, new_pin: Callable[[], str]) -> None:
+    def __init__(
+        self, config: Mapping[str, Any], stream: Stream, loop: AbstractEventLoop, new_pin: Callable[[], str]
+    ) -> None:
         self.stream = stream
-        self.pin = Pin(config["priority_timeout"] / 1e9, new_pin, self._serve)
+        self.pin = Pin(loop, config["priority_timeout"] / 1e9, new_pin, self._serve)
+        self._loop = loop
         self._new_pin = new_pin
         self._sequence = 0
         self._next = 1
@@ -48,7 +50,7 @@ class Consumer(Reader):
 
     def copy_to(self, stream: Stream) -> "Consumer":
         """The same place in a copy of the stream; pins and requests do not outlive a server."""
-        copied = Consumer(self.config, stream, self._new_pin)
+        copied = Consumer(self.config, stream, self._loop, self._new_pin)
         copied._sequence, copied._next, copied._last = self._sequence, self._next, self._last
         copied._pending, copied._times = dict(self._pending), dict(self._times)
         copied._again = list(self._again)
@@ -86,7 +88,7 @@ class Consumer(Reader):
             self._waiting.remove(pull)
             pull.tell(404, "No Messages")
         else:
-            pull.wait(self._expire, lambda: (self._sequence, self._last))
+            pull.wait(self._loop, self._expire, self._looked_at)
 
     def leave(self, inbox: Inbox) -> None:
         """Nobody listens there any more."""
@@ -128,6 +130,11 @@ class Consumer(Reader):
             if code is not None:
                 pull.tell(code, description)
 
+    def _looked_at(self) -> tuple[int, int]:
+        """How many were delivered, and how far the stream was searched for what comes next."""
+        searched = self._last if self._ahead() else self.stream.last_sequence
+        return self._sequence, max(searched, self._next - 1)
+
     def _ahead(self) -> int:
         return len(self._matching) - bisect_left(self._matching, self._next)
 
@@ -167,7 +174,7 @@ class Consumer(Reader):
         self._times[sequence] = self._times.get(sequence, 0) + 1
         if self._explicit:
             self._pending.pop(sequence, None)
-            self._pending[sequence] = asyncio.get_running_loop().time() + self.config["ack_wait"] / 1e9
+            self._pending[sequence] = self._loop.time() + self.config["ack_wait"] / 1e9
             self._watch()
         if pull.remaining == 1:
             self._waiting.remove(pull)
@@ -185,7 +192,7 @@ class Consumer(Reader):
             body=kept.body,
             reply=f"$JS.ACK.{self.stream.name}.{self.name}.{place}",
         )
-        pull.deliver(delivery, pin)
+        pull.deliver(delivery, pin, self._loop.time())
 
     def _expire(self, pull: Pull) -> None:
         self._waiting.remove(pull)
@@ -195,11 +202,11 @@ class Consumer(Reader):
         """See to it that what is not acknowledged is delivered again."""
         if self._watching is None and self._pending:
             first = next(iter(self._pending.values()))
-            self._watching = asyncio.get_running_loop().call_at(first, self._check)
+            self._watching = self._loop.call_at(first, self._check)
 
     def _check(self) -> None:
         self._watching = None
-        now = asyncio.get_running_loop().time() + ROUNDING_S
+        now = self._loop.time() + ROUNDING_S
         late = [sequence for sequence, again_at in self._pending.items() if again_at <= now]
         for sequence in late:
             del self._pending[sequence]

@@ -1,7 +1,6 @@
 """What a consumer is asked for and by whom: requests that wait, and the pin that says whose turn it is."""
 
-import asyncio
-from asyncio import TimerHandle
+from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable
 from typing import Protocol
 
@@ -38,9 +37,10 @@ class Pull:
         self._served_at = 0.0
         self._timers: tuple[TimerHandle, ...] = ()
 
-    def wait(self, expired: Callable[["Pull"], None], last: Callable[[], tuple[int, int]]) -> None:
+    def wait(
+        self, loop: AbstractEventLoop, expired: Callable[["Pull"], None], last: Callable[[], tuple[int, int]]
+    ) -> None:
         """Stay until it expires; while there is nothing else to say a heartbeat says how far the consumer is."""
-        loop = asyncio.get_running_loop()
         self._served_at = loop.time()
         expiring = loop.call_later(self._expires_s, expired, self)
 
@@ -54,10 +54,10 @@ class Pull:
 
         self._timers = (expiring, loop.call_later(self._heartbeat_s, beat))
 
-    def deliver(self, delivery: Delivery, pin: str) -> None:
+    def deliver(self, delivery: Delivery, pin: str, now: float) -> None:
         """One of the messages."""
         self.remaining -= 1
-        self._served_at = asyncio.get_running_loop().time()
+        self._served_at = now
         if self.remaining == 0:
             self.cancel()
         self.inbox.deliver(delivery, pin)
@@ -81,8 +81,11 @@ class Pull:
 class Pin:
     """Who alone is served: `held` is that client's id. It is free again when the client has not asked for a while."""
 
-    def __init__(self, timeout_s: float, new_id: Callable[[], str], freed: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: AbstractEventLoop, timeout_s: float, new_id: Callable[[], str], freed: Callable[[], None]
+    ) -> None:
         self.held: str | None = None
+        self._loop = loop
         self._timeout_s = timeout_s
         self._new_id = new_id
         self._freed = freed
@@ -97,7 +100,7 @@ class Pin:
 
     def refresh(self) -> None:
         """The client has asked for something."""
-        self._refreshed_at = asyncio.get_running_loop().time()
+        self._refreshed_at = self._loop.time()
 
     def free(self) -> None:
         """Let whoever asks next have it."""
@@ -105,12 +108,12 @@ class Pin:
         self._freed()
 
     def _watch(self, pin: str, in_s: float) -> None:
-        asyncio.get_running_loop().call_later(in_s, self._check, pin)
+        self._loop.call_later(in_s, self._check, pin)
 
     def _check(self, pin: str) -> None:
         if pin != self.held:
             return
-        left_s = self._refreshed_at + self._timeout_s - asyncio.get_running_loop().time()
+        left_s = self._refreshed_at + self._timeout_s - self._loop.time()
         if left_s > ROUNDING_S:
             self._watch(pin, left_s)
         else:

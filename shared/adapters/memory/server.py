@@ -82,7 +82,7 @@ class MemoryServer:
             elif (consumer := self.consumers.get((one.stream, one.name))) is not None:
                 consumer.configure(one.config)
             else:
-                made = Consumer(one.config, self.stream(one.stream), self._new_pin)
+                made = Consumer(one.config, self.stream(one.stream), self.loop, self._new_pin)
                 self.consumers[one.stream, one.name] = made
 
     def stream(self, name: str) -> Stream:

@@ -1,0 +1,194 @@
+"""What lost and doubled messages, dying processes and a moody broker come to: the whole shop in memory, seeded.
+
+`CHORUS_SEED` chooses where the seeds begin; a failing test says which one it was.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from shared.adapters.memory import Moods
+from shared.adapters.memory.stream import Kept
+from shared.messages import MSG_ID
+from shared.ops.topology import declare
+from shared.testing import Shop, shop
+from tests.unit.shopping import ON_THE_SHELF, PRICE, books, fill_shelves, level, order, told
+
+FIRST_SEED = int(os.environ.get("CHORUS_SEED", "1"))
+FEW, MANY = 4, 100
+SEEDS = [
+    pytest.param(seed, marks=[pytest.mark.long] if seed >= FIRST_SEED + FEW else [])
+    for seed in range(FIRST_SEED, FIRST_SEED + MANY)
+]
+CONTEXTS = ("ordering", "inventory", "payments", "shipping", "notifications", "bank")
+
+SHIPPED = ["OrderPlaced", "OrderConfirmed", "ShipmentRecorded"]
+CANCELLED = ["OrderPlaced", "OrderCancelled"]
+ENDS = {
+    "tok_ok": SHIPPED,
+    "tok_slow": SHIPPED,
+    "tok_lost": SHIPPED,
+    "tok_poor": CANCELLED,
+    "tok_nocapture": CANCELLED,
+}
+"""How an order ends by the token that pays it."""
+
+MOODY = Moods(publication_lost=0.03, answer_lost=0.05, connection_cut=0.02, delivered_twice=0.1)
+
+
+def shop_around(running: Shop, between: Callable[[int], object] = int) -> None:
+    """Place some orders, with something happening between any two, and let all come to its end."""
+    for number, token in enumerate(ENDS):
+        running.send(order(token=token), key=f"o-{number}", message_id=f"m-{number}")
+        between(number)
+    running.run_until_quiet()
+    running.advance(hours=1)
+
+
+def check(running: Shop) -> None:
+    """Every order has its end, once; goods and money are where they belong; one id has one content."""
+    for number, (token, end) in enumerate(ENDS.items()):
+        assert told(running, f"o-{number}")["ordering"] == end, (token, running.facts(f"o-{number}"))
+    shipped = sum(end is SHIPPED for end in ENDS.values())
+    assert books(running) == {"capture": shipped * 2 * PRICE.amount_minor}
+    assert level(running) == (ON_THE_SHELF - 2 * shipped, 0)
+    contents: dict[str, set[bytes]] = {}
+    for kept in facts(running):
+        contents.setdefault(kept.headers[MSG_ID], set()).add(kept.body)
+    assert {len(bodies) for bodies in contents.values()} == {1}
+    for context in CONTEXTS[:-1]:
+        unpublished = running.rows(context, "SELECT event_id FROM journal WHERE published_seq IS NULL")
+        journal = running.rows(context, "SELECT event_id, body FROM journal WHERE subject LIKE 'evt.%'")
+        assert unpublished == []
+        assert {event_id: {body.encode()} for event_id, body in journal}.items() <= contents.items()
+        assert running.rows(context, "SELECT * FROM effects") == []
+
+
+def facts(running: Shop) -> list[Kept]:
+    """What EVENTS holds."""
+    return list(running.server.stream("EVENTS").messages.values())
+
+
+def remake_streams(running: Shop) -> None:
+    """What an operator does when a stream is gone."""
+    world = running._world
+    running.server.apply(declare(world.topology, world.members.values()))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_lost_doubled_and_cut_messages_change_nothing(seed: int) -> None:
+    """R7, R8."""
+    with shop(seed=seed, partitions=2) as running:
+        fill_shelves(running)
+        running.server.moods = MOODY
+        shop_around(running)
+        check(running)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_processes_that_die_anywhere_change_nothing(seed: int) -> None:
+    """R1, R6: each is killed and started again at some moment of each order, while messages get lost as well."""
+    chance = Random(seed)
+
+    def kill_some(number: int) -> None:
+        del number
+        for name in chance.sample(CONTEXTS, 3):
+            running.advance(seconds=chance.random() / 20)
+            running.kill(name)
+            running.advance(seconds=chance.random() / 20)
+            running.start(name)
+
+    with shop(seed=seed, partitions=2) as running:
+        fill_shelves(running)
+        running.server.moods = MOODY
+        shop_around(running, kill_some)
+        check(running)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_two_processes_of_every_context_share_the_work(seed: int) -> None:
+    with shop(seed=seed, partitions=2) as running:
+        for name in CONTEXTS:
+            running.start(name)
+        fill_shelves(running)
+        shop_around(running)
+        for name in CONTEXTS:
+            running.kill(name)
+            running.start(name)
+        running.run_until_quiet()
+        check(running)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_server_that_dies_changes_nothing(seed: int) -> None:
+    """R2."""
+
+    def kill_the_server(number: int) -> None:
+        running.advance(seconds=number / 100)
+        running.server.stop()
+        running.advance(seconds=2)
+        running.server.start()
+
+    with shop(seed=seed, partitions=2) as running:
+        fill_shelves(running)
+        shop_around(running, kill_the_server)
+        check(running)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("lost", ["the stream", "a consumer", "the place of a consumer", "a week"])
+def test_broker_that_lost_or_replaced_something_is_reconciled(seed: int, lost: str) -> None:
+    """R4, R5."""
+    chance = Random(seed)
+
+    def lose(number: int) -> None:
+        server = running.server
+        running.advance(seconds=chance.random() / 20)
+        if lost == "the stream" and number == 2:
+            server.delete_stream("EVENTS")
+            remake_streams(running)
+        elif lost == "a consumer":
+            server.delete_consumer("EVENTS", f"{CONTEXTS[number % 5]}-{number % 2}")
+            remake_streams(running)
+        elif lost == "the place of a consumer":
+            name = f"{CONTEXTS[number % 5]}-{number % 2}"
+            has_delivered = server.consumer_info("EVENTS", name).delivered_consumer_sequence > 0
+            server.reset("EVENTS", name, chance.choice((1, 10_000)) if has_delivered else 1)
+        elif lost == "a week" and number == 2:
+            server.stop()
+            server.restore(old)
+            server.start()
+
+    with shop(seed=seed, partitions=2) as running:
+        fill_shelves(running)
+        old = running.server.copy()
+        shop_around(running, lose)
+        check(running)
+
+
+def test_one_seed_gives_the_same_streams_byte_for_byte_and_another_gives_others() -> None:
+    """Whatever the order in which this Python keeps its sets."""
+    seed = str(FIRST_SEED)
+    record = [sys.executable, "-c", f"from {__name__} import recorded; print(recorded({seed}))"]
+    once, again = (
+        subprocess.run(
+            record, env={**os.environ, "PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=True
+        ).stdout
+        for hash_seed in ("1", "2")
+    )
+    assert once == again
+    assert once.strip() == recorded(FIRST_SEED)
+    assert once.strip() != recorded(FIRST_SEED + 1)
+
+
+def recorded(seed: int) -> str:
+    """All that the streams hold after some trouble."""
+    with shop(seed=seed, partitions=2) as running:
+        fill_shelves(running)
+        running.server.moods = MOODY
+        shop_around(running)
+        return repr([list(stream.messages.values()) for stream in running.server.streams.values()])
