@@ -15,6 +15,9 @@ from tests.bench.profiles import Profile
 from tests.bench.report import as_json, show
 from tests.bench.sagas import Chain
 
+WIDTH = 132
+"""Of the tables in a pipe or a file."""
+
 app = App(name="python -m tests.bench", help="Measure Chorus on a server and databases of its own.")
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="one JSON object instead of tables")]
@@ -49,7 +52,7 @@ def _measured(work: Callable[[], Awaitable[Chain | Orders | ManyOrders | Profile
     if json:
         print(as_json(result))
     else:
-        show(result, Console())
+        show(result, Console() if sys.stdout.isatty() else Console(width=WIDTH))
     missed = not isinstance(result, Profile) and not all(target.met for target in result.targets)
     return 1 if missed and not quick else 0
 

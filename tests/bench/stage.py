@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,7 +27,6 @@ HELD_WITHIN_S = 30.0
 QUIET_FOR_S = 0.5
 QUIET_WITHIN_S = 300.0
 POLL_S = 0.02
-LINE_SHOWN = 1_000
 SUPERVISOR = "chorus"
 
 
@@ -46,22 +46,30 @@ class Stage:
 
     @asynccontextmanager
     async def running(self, programs: Iterable[Program]) -> AsyncIterator[Supervisor]:
-        """The programs, ready; what they warn of goes to standard error.
+        """The programs, ready; what they warn of is counted on standard error.
 
         Raises:
             WorkerTroubleError: one of them ended or hung, at any time.
         """
+        warned: Counter[str] = Counter()
 
         def tell(name: str, line: str) -> None:
-            print(f"{name}: {line[:LINE_SHOWN]}", file=sys.stderr)
             if name == SUPERVISOR:
                 raise WorkerTroubleError(line)
+            try:
+                warned[f"{name}: {json.loads(line)['event']}"] += 1
+            except (ValueError, KeyError):
+                print(f"{name}: {line}", file=sys.stderr)
 
         environment = own_environment(os.environ, url=self.url, data_dir=self.directory)
         environment |= {"CHORUS_LOG_LEVEL": "warning", "CHORUS_LOG_FORMAT": "json"}
-        async with supervised(programs, environment, tell) as supervisor:
-            await supervisor.ready()
-            yield supervisor
+        try:
+            async with supervised(programs, environment, tell) as supervisor:
+                await supervisor.ready()
+                yield supervisor
+        finally:
+            for warning, times in warned.items():
+                print(f"{warning}, {times} times", file=sys.stderr)
 
     async def held(self, contexts: Collection[str]) -> None:
         """Wait until every partition of these contexts is held by somebody."""
