@@ -18,6 +18,7 @@ from shared.settings import Settings, load_settings
 from tests.chaos.checker import always, at_rest
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.finding import Finding
+from tests.e2e.processes import spawn
 from tests.e2e.shop import MEMBERS, Shop, environment, open_shops
 from tests.watching import watching
 
@@ -53,6 +54,12 @@ class Stage(Shop):
             self._peculiar.add(name)
         elif not arguments and not settings:
             self._peculiar.discard(name)
+
+    async def arm(self, name: str, failpoint: str) -> None:
+        """Start a worker that will kill itself, perhaps before it is ready."""
+        context = name.partition(".")[0]
+        environ = {**self.environ, "CHORUS_DATA_DIR": str(self.data_dir(context)), "CHORUS_FAILPOINT": failpoint}
+        self.workers[name] = await spawn(name, ("-m", f"contexts.{context}"), environ, self.directory / f"{name}.log")
 
     async def evidence(self) -> Evidence:
         """All there is to see now."""

@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from shared.engine.failpoints import Place
-from tests.chaos.orders import Placed, check_ends, place_handful
+from tests.chaos.orders import check_ends, place_handful
 from tests.chaos.stage import Stage
 from tests.e2e.ends import SHIPPED, Ended
 from tests.e2e.shop import CONTEXTS
@@ -43,9 +43,8 @@ SHARED: Places = {
 
 DIES_WITHIN_S = 60.0
 WAVES_AT_MOST = 60
+WAVES = 3
 ENDS_WITHIN_S = 10.0
-PIN_S = 1.0
-"""What streams.yaml gives as priority_timeout."""
 
 
 class Slot:
@@ -60,7 +59,7 @@ class Slot:
     async def run(self) -> None:
         """Die everywhere."""
         for place in self._places:
-            await self._stage.start(self.name, failpoint=place)
+            await self._stage.arm(self.name, place)
             await self._stage.dies(self.name, within_s=DIES_WITHIN_S)
             self.died.append(place)
 
@@ -71,25 +70,21 @@ async def die_everywhere(
     """Let every context die at all its places while orders are placed, wave after wave; then all must be as it must."""
     await stage.stock(name, 10_000)
     await stage.kill(*CONTEXTS)
-    slots: list[Slot] = []
-    keeping: list[asyncio.Task[None]] = []
     armed: list[str] = []
-    for context, of_context in places.items():
-        described = [f"{place}:{chance.randint(1, at_most)}" for place in of_context]
-        armed += [f"{context} {place}" for place in described]
-        shared = iter(described)
-        of_this = [Slot(stage, context if n == 1 else f"{context}.{n}", shared) for n in range(1, copies + 1)]
-        keeping.append(asyncio.create_task(_keep(stage, of_this)))
-        slots += of_this
-    waves: list[Placed] = []
-    kept = asyncio.gather(*keeping)
-    for wave in range(WAVES_AT_MOST):
-        handful = await place_handful(stage, f"{name}{wave}", name)
-        waves += handful
-        await check_ends(ended, handful)
-        if kept.done():
-            break
-    await kept
+    slots: list[Slot] = []
+    async with asyncio.TaskGroup() as keeping:
+        kept: list[asyncio.Task[None]] = []
+        for context, of_context in places.items():
+            described = [f"{place}:{chance.randint(1, at_most)}" for place in of_context]
+            armed += [f"{context} {place}" for place in described]
+            following = iter(described)
+            of_this = [Slot(stage, context if n == 1 else f"{context}.{n}", following) for n in range(1, copies + 1)]
+            kept.append(keeping.create_task(_keep(stage, of_this)))
+            slots += of_this
+        for wave in range(WAVES_AT_MOST):
+            await check_ends(ended, await place_handful(stage, f"{name}{wave}", name))
+            if all(task.done() for task in kept):
+                break
     died = [f"{slot.name.partition('.')[0]} {place}" for slot in slots for place in slot.died]
     assert sorted(died) == sorted(armed)
     await stage.check_at_rest()
@@ -147,17 +142,23 @@ class TestStopped:
     async def test_process_told_to_end_at_any_moment_ends_well(
         self, stage: Stage, ended: Ended, chance: random.Random
     ) -> None:
-        """Each context in turn, between one message and the next of its busiest time."""
+        """Every context, each between one message and the next of its busiest time."""
         await stage.stock("told", 1_000)
-        for number, context in enumerate(chance.sample(CONTEXTS, len(CONTEXTS))):
-            handful = asyncio.create_task(place_handful(stage, f"told{number}", "told"))
-            moment = chance.choice(("OrderPlaced", "InventoryReserved", "AuthorizationRequested", "CustomerNotified"))
-            await stage.until(f"o-told{number}-shipped", moment)
+
+        async def end(context: str) -> None:
+            moment = chance.choice(("OrderPlaced", "InventoryReserved", "AuthorizationRequested", "NotificationQueued"))
+            await stage.until(f"o-told{chance.randrange(WAVES)}-shipped", moment, within_s=DIES_WITHIN_S)
             began = time.monotonic()
             assert await stage.stop(context) == 0
             assert time.monotonic() - began < ENDS_WITHIN_S
             await stage.start(context)
-            await check_ends(ended, await handful)
+
+        async with asyncio.TaskGroup() as tasks:
+            waves = [tasks.create_task(place_handful(stage, f"told{wave}", "told")) for wave in range(WAVES)]
+            for context in CONTEXTS:
+                tasks.create_task(end(context))
+        for wave in waves:
+            await check_ends(ended, wave.result())
         await stage.check_at_rest()
 
     async def test_process_told_to_end_while_the_server_is_away_ends_well(self, stage: Stage) -> None:
