@@ -7,6 +7,7 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from anyio import CancelScope
 
     from shared.ops.demo import Saga, Stage
+    from shared.ops.supervisor import Supervisor
 
 READY_WITHIN_S = 60.0
 INTERRUPTED = 130
@@ -28,25 +30,32 @@ INTERRUPTED = 130
 def demo(
     *,
     serve: Annotated[bool, Parameter(negative="", show_default=False, help="keep it running until Ctrl-C")] = False,
+    in_memory: Annotated[
+        bool, Parameter(negative="", show_default=False, help="without server and processes, in virtual time")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Watch seven orders come to their ends on a server of their own.
 
     Starts a nats-server and a process for every context in a new directory, sends
     real commands, draws what caused what for each order, and stops everything.
-    Exit 1 if an order ended otherwise than it must.
+    Exit 1 if an order ended otherwise than it must. With --in-memory the same orders
+    are played in this process, on JetStream's twin in memory and a virtual clock.
 
     For example:
 
         chorus demo
         chorus demo --serve
+        chorus demo --in-memory
     """
     import anyio
 
+    if serve and in_memory:
+        raise CommandError(Exit.USAGE, "--serve: there is nothing to serve --in-memory; use one of them")
     directory = Path(tempfile.mkdtemp(prefix="chorus-demo-"))
     wrong: list[str] | None = None
     try:
-        wrong = anyio.run(_until_signal, directory, serve, json)
+        wrong = _in_memory(directory, json) if in_memory else anyio.run(_until_signal, directory, serve, json)
     finally:
         if not wrong:
             shutil.rmtree(directory, ignore_errors=True)
@@ -63,13 +72,35 @@ async def _until_signal(directory: Path, serve: bool, as_json: bool) -> list[str
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
         async with _stage(directory) as stage:
-            wrong = await _perform(stage, as_json)
+            wrong = await _perform(stage, as_json, f"every worker is ready on {stage.url}", "s")
             if not as_json:
                 show_lines(_try_it(stage, serve))
             if serve:
                 await anyio.sleep_forever()
         tasks.cancel_scope.cancel()
     return wrong
+
+
+def _in_memory(directory: Path, as_json: bool) -> list[str]:
+    """What went wrong, nothing if all went well."""
+    import asyncio
+
+    from shared import log
+    from shared.adapters.virtual import VirtualLoop
+    from shared.ops.demo_in_memory import stage_in_memory
+
+    log.configure("error", "auto", context="demo")
+    loop = VirtualLoop()
+
+    async def play() -> list[str]:
+        async with stage_in_memory(directory, loop) as stage:
+            wrong = await _perform(stage, as_json, "every context is at work in this process", "virtual seconds")
+            if not as_json:
+                show_lines(["On a server and real processes: chorus demo"])
+            return wrong
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        return runner.run(play())
 
 
 async def _cancel_on_signal(scope: "CancelScope") -> None:
@@ -104,12 +135,19 @@ async def _stage(directory: Path) -> AsyncIterator["Stage"]:
                 await shop.supervisor.ready()
             broker = await connect(shop.options, name="chorus demo")
             try:
-                yield Stage(broker, shop.supervisor, shop.options.servers[0])
+                yield Stage(broker, partial(_away, shop.supervisor), shop.options.servers[0])
             finally:
                 await broker.close()
 
 
-async def _perform(stage: "Stage", as_json: bool) -> list[str]:
+@asynccontextmanager
+async def _away(supervisor: "Supervisor", name: str) -> AsyncIterator[None]:
+    program = await supervisor.stop(name)
+    yield
+    supervisor.start(program)
+
+
+async def _perform(stage: "Stage", as_json: bool, opening: str, seconds: str) -> list[str]:
     """Play every saga and show how it ended; what went wrong."""
     import anyio
 
@@ -121,7 +159,7 @@ async def _perform(stage: "Stage", as_json: bool) -> list[str]:
     began = anyio.current_time()
     documents: list[dict[str, Any]] = []
     if not as_json:
-        show_lines([f"{len(stage.supervisor.pids)} workers are ready on {stage.url}", ""])
+        show_lines([opening, ""])
 
     async def tell(saga: "Saga", wrong: list[str]) -> None:
         roots = tree(await read_saga(stage.broker, saga.order))
@@ -135,7 +173,7 @@ async def _perform(stage: "Stage", as_json: bool) -> list[str]:
         return wrong
     right = sum(document["ok"] for document in documents)
     took_s = anyio.current_time() - began
-    show_lines([f"{right} of {len(documents)} orders ended as they must, in {took_s:.1f} s.", ""])
+    show_lines([f"{right} of {len(documents)} orders ended as they must, in {took_s:.1f} {seconds}.", ""])
     return wrong
 
 

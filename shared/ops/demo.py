@@ -1,12 +1,12 @@
-"""Seven orders on real processes, each with the end it must have; the exit code of `chorus demo` says whether it had.
+"""Seven orders, each with the end it must have; the exit code of `chorus demo` says whether it had.
 
 What is sent is what a `nats` user would type: bare JSON without a header. The only hand that the demo has on the shop
-is the supervisor's, which stops payments for the order that has to expire.
+is that payments is away for the order that has to expire.
 """
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeAlias
@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 import anyio
 
 from shared.messages import command_subject
-from shared.ops.supervisor import Supervisor
 from shared.ops.watched import Watched
 from shared.ports import Broker, Outgoing
 from shared.units import format_duration
@@ -43,12 +42,16 @@ class Sent:
     body: bytes
 
 
+Away: TypeAlias = Callable[[str], AbstractAsyncContextManager[None]]
+"""Lets a context be away while the block runs."""
+
+
 class Stage:
     """A running shop as its customers and its staff reach it: through commands and events."""
 
-    def __init__(self, broker: Broker, supervisor: Supervisor, url: str) -> None:
+    def __init__(self, broker: Broker, away: Away, url: str) -> None:
         self.broker = broker
-        self.supervisor = supervisor
+        self.away = away
         self.url = url
         self.watched = Watched()
         self.sent: list[Sent] = []
@@ -125,10 +128,9 @@ def cancel_after(event: str, *, token: str) -> Play:
 
 async def expire(stage: Stage, saga: Saga) -> None:
     """Payments is away past the deadline, and finds out when it is back."""
-    payments = await stage.supervisor.stop("payments")
-    await stage.order(saga, token="tok_ok")
-    await stage.watched.until(saga.order, "OrderCancelled")
-    stage.supervisor.start(payments)
+    async with stage.away("payments"):
+        await stage.order(saga, token="tok_ok")
+        await stage.watched.until(saga.order, "OrderCancelled")
 
 
 TOGETHER = (
