@@ -28,7 +28,8 @@ class Store:
                 transaction.set_meta("context", context)
             return owner or context
 
-        owner = await store.transact(claim)
+        # Only a new file is written to, so that one which somebody else has locked can be opened all the same.
+        owner = await store.read(lambda transaction: transaction.meta("context")) or await store.transact(claim)
         if owner != context:
             await store.close()
             raise DatabaseError(
