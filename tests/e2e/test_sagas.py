@@ -22,7 +22,7 @@ from tests.e2e.ends import (
     refunded,
     voided,
 )
-from tests.e2e.shop import NATS_CLI, Level, Shop
+from tests.e2e.shop import CONTEXTS, NATS_CLI, Level, Shop
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -268,3 +268,11 @@ async def test_nats_command_says_what_was_stored_and_refuses_what_nobody_takes(s
 async def test_nothing_was_said_after_the_end_of_any_saga(ended: Ended, ended_hastily: Ended) -> None:
     ended.check_again()
     ended_hastily.check_again()
+
+
+async def test_no_money_comes_from_nowhere_and_nothing_is_left_to_do(open_shop: Shop, hasty_shop: Shop) -> None:
+    for shop in (open_shop, hasty_shop):
+        assert shop.rows("bank", "SELECT currency, SUM(balance_minor) FROM accounts GROUP BY currency") == [("EUR", 0)]
+        for context in CONTEXTS:
+            assert shop.rows(context, "SELECT event_id FROM effects") == []
+            assert shop.rows(context, "SELECT message_id FROM parked") == []
