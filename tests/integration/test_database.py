@@ -1,0 +1,517 @@
+"""The databases' moods: locked, full, broken, somebody else's, too old; and what becomes of one that is lost."""
+
+import asyncio
+import random
+import resource
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import anyio
+import pytest
+import pytest_asyncio
+
+from shared.adapters.sqlite import DatabaseError
+from shared.adapters.virtual import VirtualLoop
+from shared.engine.reactions import EVENTS
+from shared.engine.rebuild import rebuild
+from shared.engine.store import Store
+from shared.engine.tables import JournalRow
+from shared.engine.transaction import Transaction
+from shared.ops.leash import leashed
+from shared.ops.server import LocalServer
+from tests.e2e.shop import CONTEXTS, Shop, opened
+from tests.integration.engine import PARTITIONS, Counter, running, standing
+from tests.integration.till import till
+
+T = TypeVar("T")
+
+PAGE = 4096
+PASSWORD: Final = "hush-7Qk2"
+WITHIN_S = 30.0
+
+CAPTURED = {"ordering.OrderConfirmed": 1, "payments.PaymentSucceeded": 1}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
+    """One for all tests that stop and start its workers, and leave it whole."""
+    async with opened(tmp_path_factory.mktemp("shop"), refund_retry_delay="100ms", drain_timeout="1s") as shop:
+        yield shop
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def whole(shop: Shop) -> Shop:
+    """The shop with a process for each context."""
+    await shop.be_whole()
+    return shop
+
+
+class Process:
+    """A worker that is somebody's own, to be limited."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+        self.pid = process.pid
+        self.log = log
+        self.process = process
+
+    async def said(self, *words: str, times: int = 1) -> str:
+        """Wait until so many lines of its log have all the words; the last of them."""
+        deadline = time.monotonic() + WITHIN_S
+        while time.monotonic() < deadline:
+            lines = [line for line in self.log.read_text().splitlines() if all(word in line for word in words)]
+            if len(lines) >= times:
+                return lines[times - 1]
+            await anyio.sleep(0.05)
+        raise AssertionError(f"no {times} lines with {words}\n{self.log.read_text()[-2_000:]}")
+
+    async def ended(self) -> int:
+        """Wait until it has ended by itself; its exit code."""
+        with anyio.fail_after(WITHIN_S):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def process(shop: Shop, context: str, **variables: str) -> AsyncIterator[Process]:
+    """A worker of the shop in the place of the one that runs, which shares all that it writes with everybody if let."""
+    await shop.stop(context)
+    log = shop.directory / f"{context}.own.log"
+    environ = {**shop.environ, "CHORUS_DATA_DIR": str(shop.data_dir(context)), "CHORUS_LOG_FORMAT": "json", **variables}
+    with log.open("wb") as output:
+        own = await asyncio.create_subprocess_exec(
+            *leashed([sys.executable, "-m", f"contexts.{context}"]),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environ,
+            umask=0,
+        )
+    try:
+        yield Process(own, log)
+    finally:
+        if own.returncode is None:
+            own.terminate()
+        await own.wait()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+class TestNotNow:
+    """A database that cannot be written just now is waited for: nothing is acknowledged, nothing is lost."""
+
+    async def test_locked_database_is_waited_for_while_the_others_go_on(self, whole: Shop) -> None:
+        await self.locked_for(whole, "lock", times=1)
+
+    @pytest.mark.long
+    async def test_database_that_is_locked_for_half_a_minute_is_waited_for(self, whole: Shop) -> None:
+        await self.locked_for(whole, "longlock", times=6)
+
+    @staticmethod
+    async def locked_for(shop: Shop, sku: str, *, times: int) -> None:
+        """Hold the lock until the worker has been refused so many times, each after five seconds."""
+        async with process(shop, "inventory") as inventory:
+            await inventory.said("ready")
+            await shop.stock(sku, 4)
+            with closing(sqlite3.connect(shop.data_dir("inventory") / "inventory.db", isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                await shop.place(f"o-{sku}", sku, quickly=True)
+                await shop.until(f"o-{sku}", "PaymentAuthorized")
+                line = await inventory.said("database busy, tried again", times=times)
+                assert "database is locked" in line
+                assert "InventoryReserved" not in shop.watcher.types(f"o-{sku}")
+                other.execute("ROLLBACK")
+            await shop.until(f"o-{sku}", "OrderShipped")
+            assert shop.watcher.types(f"o-{sku}")["InventoryReserved"] == 1
+
+    async def test_disk_that_is_full_is_waited_for_until_there_is_space(self, whole: Shop) -> None:
+        async with process(whole, "inventory") as inventory:
+            await inventory.said("ready")
+            for number in range(60):
+                await whole.send_quickly(
+                    "inventory.RegisterStockItem", f"full-{number}", {"name": "x" * 400, "unit_price": PRICE}
+                )
+            await whole.until("full-59", "StockItemRegistered")
+            log = whole.data_dir("inventory") / "inventory.db-wal"
+            unlimited = resource.prlimit(inventory.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(inventory.pid, resource.RLIMIT_FSIZE, (log.stat().st_size, unlimited[1]))
+            await whole.send_quickly("inventory.ReplenishStock", "full-1", {"quantity": 4, "delivery_id": "d-1"})
+            await inventory.said("database busy, tried again", times=3)
+            assert "StockReplenished" not in whole.watcher.types("full-1")
+            resource.prlimit(inventory.pid, resource.RLIMIT_FSIZE, unlimited)
+            await whole.until("full-1", "StockLevelChanged")
+            assert await integrity(whole, "inventory") == "ok"
+
+    async def test_worker_that_starts_while_the_database_is_locked_waits_as_well(self, whole: Shop) -> None:
+        path = whole.data_dir("shipping") / "shipping.db"
+        await whole.stop("shipping")
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            async with process(whole, "shipping") as shipping:
+                await shipping.said("ready")
+                await whole.stock("early", 9)
+                await whole.place("o-early", "early", quickly=True)
+                await whole.until("o-early", "OrderConfirmed")
+                other.execute("ROLLBACK")
+                await whole.until("o-early", "OrderShipped")
+
+
+async def integrity(shop: Shop, context: str) -> str:
+    return str(shop.rows(context, "PRAGMA integrity_check")[0][0])
+
+
+PRICE = {"amount_minor": 250, "currency": "EUR"}
+
+
+async def fill(file: Path) -> None:
+    """Make a till's database with 400 facts in it, and close it."""
+
+    def work(transaction: Transaction) -> None:
+        keys = [f"t-{number}" for number in range(400)]
+        transaction.append(
+            [
+                JournalRow(
+                    f"till/till-{key}@1", f"till-{key}", 1, f"evt.till.Rung.{key}", "Rung", {}, b'{"amount":5}', 0
+                )
+                for key in keys
+            ]
+        )
+        transaction.remember([(f"m-{key}", b"sixteen bytes...") for key in keys])
+        transaction.snapshot([(f"till-{key}", 1, '{"total":5,"state":"OPEN"}') for key in keys])
+
+    store = await Store.open(file, context="till")
+    await store.transact(work)
+    await store.close()
+
+
+async def use(path: Path) -> None:
+    """What a worker does with every table."""
+
+    def work(transaction: Transaction) -> None:
+        keys = [f"t-{number}" for number in range(0, 400, 3)]
+        transaction.known([f"m-{key}" for key in keys])
+        transaction.snapshots([f"till-{key}" for key in keys])
+        transaction.unpublished([0])
+        transaction.remember([("m-new", b"")])
+        transaction.snapshot([("till-new", 1, "{}")])
+
+    store = await Store.open(path, context="till")
+    try:
+        await store.transact(work)
+    finally:
+        await store.close()
+
+
+def without_threads(work: Coroutine[Any, Any, T]) -> T:
+    """Run it in virtual time: there SQLite has no thread that a file which cannot be opened would leave behind."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(work)
+
+
+def foreign(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as other:
+        other.executescript("CREATE TABLE customers (name TEXT); INSERT INTO customers VALUES ('Ann')")
+
+
+def of_version(version: int) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        with closing(sqlite3.connect(path)) as till_of_another_release:
+            till_of_another_release.execute(f"PRAGMA user_version = {version}")
+
+    return change
+
+
+def overwrite(path: Path, first: int, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(first)
+        file.write(content)
+
+
+NOT_OURS: dict[str, tuple[bool, Callable[[Path], object], str]] = {
+    "text": (False, lambda path: path.write_text("Dear diary, today" * 99), "not a database; move it away"),
+    "another program's": (False, foreign, "not a Chorus database; move it away"),
+    "of a newer Chorus": (True, of_version(99), r"written by a newer Chorus \(schema 99, this one knows 1\); upgrade"),
+    "of an older Chorus": (True, of_version(0), "schema 0 is older than 1; move it away and run chorus rebuild"),
+    "its name gone": (True, lambda path: overwrite(path, 0, b"?" * 16), "not a database; move it away"),
+    "its head gone": (True, lambda path: overwrite(path, 0, b"\xff" * 100), "not a database; move it away"),
+    "its first page gone": (True, lambda path: overwrite(path, 100, b"\xff" * (PAGE - 100)), "malformed; move it away"),
+    "its end gone": (True, lambda path: path.write_bytes(path.read_bytes()[: 5 * PAGE]), "malformed; move it away"),
+}
+
+
+class TestNotOurs:
+    """A file that is no database of this context is refused with what to do, and left as it is."""
+
+    @pytest.mark.parametrize(("ours", "make", "problem"), NOT_OURS.values(), ids=NOT_OURS.keys())
+    def test_it_is_refused_with_the_file_and_the_remedy(
+        self, tmp_path: Path, ours: bool, make: Callable[[Path], object], problem: str
+    ) -> None:
+        path = tmp_path / "till.db"
+        if ours:
+            without_threads(fill(path))
+        make(path)
+        before = path.read_bytes()
+        with pytest.raises(DatabaseError, match=rf"^{path}: .*{problem}"):
+            without_threads(use(path))
+        assert path.read_bytes() == before
+
+    def test_another_contexts_is_refused_by_its_name(self, tmp_path: Path) -> None:
+        without_threads(fill(tmp_path / "till.db"))
+        with pytest.raises(DatabaseError, match="belongs to till, not to ordering; set CHORUS_DATA_DIR"):
+            without_threads(Store.open(tmp_path / "till.db", context="ordering"))
+
+    def test_page_that_was_overwritten_is_noticed_as_soon_as_it_is_needed(self, tmp_path: Path) -> None:
+        without_threads(fill(tmp_path / "till.db"))
+        whole = (tmp_path / "till.db").read_bytes()
+        chance = random.Random(7)
+        told = []
+        for first in range(0, len(whole), PAGE):
+            path = tmp_path / f"{first}.db"
+            path.write_bytes(whole[:first] + chance.randbytes(PAGE) + whole[first + PAGE :])
+            try:
+                without_threads(use(path))
+            except DatabaseError as error:
+                told.append(str(error))
+        assert len(told) > len(whole) / PAGE / 2
+        assert all("move it away" in one for one in told)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a database that nobody has open."""
+    assert not source.with_name(f"{source.name}-wal").exists()
+    shutil.copy(source, target)
+
+
+class TestOlderCopy:
+    """A database that was restored from an older copy knows less than the stream says of it."""
+
+    async def test_copy_that_lacks_facts_of_its_own_is_refused_until_it_is_rebuilt(
+        self, own_nats_server: LocalServer, tmp_path: Path
+    ) -> None:
+        async with standing(own_nats_server.url, tmp_path) as counter:
+            async with running(counter):
+                await counter.ring("t-1", 5, "m-1")
+                await counter.watcher.until("t-1", "Rung")
+            copy(tmp_path / "till.db", tmp_path / "copy")
+            async with running(counter):
+                await counter.ring("t-1", 6, "m-2")
+                await counter.watcher.until("t-1", "Rung", times=2)
+            copy(tmp_path / "copy", tmp_path / "till.db")
+            await self.refused(counter, "till/till-t-1@2")
+            (tmp_path / "till.db").unlink()
+            await self.refused(counter, "till/till-t-1@1")
+            await rebuild(till(), counter.broker, tmp_path, partitions=PARTITIONS, force=True)
+            async with running(counter):
+                await counter.ring("t-1", 7)
+                await counter.watcher.until("t-1", "Rung", times=3)
+            assert counter.totals("t-1") == [5, 11, 18]
+
+    @staticmethod
+    async def refused(counter: Counter, stranger: str) -> None:
+        with pytest.raises(BaseExceptionGroup) as refused, anyio.fail_after(WITHIN_S):
+            async with running(counter):
+                await anyio.sleep_forever()
+        (error,) = leaves(refused.value)
+        assert isinstance(error, DatabaseError)
+        assert str(error).startswith(f"EVENTS has {stranger}, which this database does not know")
+        assert str(error).endswith("run chorus rebuild till --force")
+
+    async def test_copy_that_lacks_only_what_led_to_nothing_hears_it_again(
+        self, own_nats_server: LocalServer, tmp_path: Path
+    ) -> None:
+        async with standing(own_nats_server.url, tmp_path, remembers=timedelta(milliseconds=100)) as counter:
+            async with running(counter):
+                await counter.scan("t-1", 1, "scanner/scan-1@1")
+                await counter.watcher.until("t-1", "Rung")
+            copy(tmp_path / "till.db", tmp_path / "copy")
+            with anyio.fail_after(WITHIN_S):
+                while (await counter.scan("t-1", 1, "scanner/scan-1@1")).duplicate:
+                    pass
+            async with running(counter) as loop:
+                with anyio.fail_after(WITHIN_S):
+                    while not loop.duplicates:
+                        await counter.broker.stream_info(EVENTS)
+            assert tables(tmp_path / "till.db") == tables(tmp_path / "copy")
+            assert (tmp_path / "till.db").read_bytes() != (tmp_path / "copy").read_bytes()
+            copy(tmp_path / "copy", tmp_path / "till.db")
+            async with running(counter):
+                await counter.scan("t-1", 2, "scanner/scan-2@1")
+                await counter.watcher.until("t-1", "Rung", times=2)
+            assert counter.totals("t-1") == [1, 3]
+
+
+def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+@pytest.mark.asyncio(loop_scope="module")
+class TestShop:
+    """Databases of the whole shop."""
+
+    async def test_payments_from_an_older_copy_refuses_and_after_a_rebuild_nobody_is_charged_twice(
+        self, whole: Shop
+    ) -> None:
+        shop = whole
+        await shop.stock("cup", 50)
+        await shop.place("o-first", "cup", quickly=True)
+        await shop.until("o-first", "OrderShipped")
+        await shop.stop("payments")
+        path = shop.data_dir("payments") / "payments.db"
+        copy(path, path.with_name("copy"))
+        await shop.start("payments")
+        await shop.place("o-second", "cup", quickly=True)
+        await shop.until("o-second", "OrderShipped")
+        await shop.stop("payments")
+        newest = tables(path)
+        copy(path.with_name("copy"), path)
+        async with process(shop, "payments") as payments:
+            assert await payments.ended() == 78
+            told = await payments.said("payments/payment-o-second@1")
+            assert "run chorus rebuild payments --force" in told
+        assert shop.ledger("o-second") == ["capture"]
+        told = await chorus(shop, "rebuild", "payments", "--force", CHORUS_DATA_DIR=str(path.parent))
+        assert "payments.db holds" in told
+        assert "the old one is" in told
+        assert same_but_quiet(tables(path), newest)
+        await shop.start("payments")
+        await shop.place("o-third", "cup", quickly=True, postal_code="0000")
+        await shop.until("o-third", "PaymentRefunded")
+        assert [shop.ledger(order) for order in ("o-first", "o-second", "o-third")] == [
+            ["capture"], ["capture"], ["capture", "refund"],
+        ]  # fmt: skip
+
+    async def test_every_context_is_rebuilt_byte_for_byte_and_goes_on(self, whole: Shop, tmp_path: Path) -> None:
+        shop = whole
+        await shop.stock("pot", 20)
+        await shop.place("o-good", "pot", quickly=True)
+        await shop.place("o-poor", "pot", token="tok_poor", quickly=True)
+        await shop.place("o-nowhere", "pot", postal_code="0000", quickly=True)
+        await shop.place("o-many", "pot", quantity=999, quickly=True)
+        await shop.place("o-norefund", "pot", token="tok_norefund", postal_code="0000", quickly=True)
+        await shop.send_quickly("ordering.PlaceOrder", "o-bad", {"lines": 1})
+        await shop.until("o-bad", "CommandRejected")
+        await shop.until("o-good", "CustomerNotified", times=3)
+        for order in ("o-poor", "o-many"):
+            await shop.until(order, "CustomerNotified", times=2)
+        for order in ("o-nowhere", "o-norefund"):
+            await shop.until(order, "PaymentRefunded")
+            await shop.until(order, "CustomerNotified", times=4)
+        for context in CONTEXTS:
+            assert await shop.stop(context) == 0
+        said = len(shop.watcher.facts)
+        letters = {order: shop.letters(order) for order in ("o-good", "o-poor", "o-nowhere")}
+        for context in CONTEXTS:
+            path = shop.data_dir(context) / f"{context}.db"
+            before = tables(path)
+            await chorus(shop, "rebuild", context, CHORUS_DATA_DIR=str(tmp_path))
+            after = tables(tmp_path / f"{context}.db")
+            assert same_but_quiet(after, before), context
+            for stale in path.parent.glob(f"{context}.db*"):
+                stale.unlink()
+            copy(tmp_path / f"{context}.db", path)
+        await shop.be_whole()
+        await shop.place("o-after", "pot", quickly=True)
+        await shop.until("o-after", "CustomerNotified", times=3)
+        assert {fact.key for fact in shop.watcher.facts[said:]} == {"o-after", "pot"}
+        assert {order: shop.letters(order) for order in letters} == letters
+        assert [shop.ledger(order) for order in ("o-good", "o-poor", "o-nowhere", "o-after")] == [
+            ["capture"], [], ["capture", "refund"], ["capture"],
+        ]  # fmt: skip
+
+    async def test_nobody_else_may_read_what_a_worker_writes(self, whole: Shop) -> None:
+        """Though it was started by somebody who shares everything (umask 0)."""
+        async with process(whole, "notifications") as notifications:
+            await notifications.said("ready")
+            await whole.stock("key", 9)
+            await whole.place("o-key", "key", quickly=True)
+            await whole.until("o-key", "CustomerNotified", times=2)
+            files = list(entries(whole.data_dir("notifications")))
+            names = {file.name for file in files}
+            assert {f"notifications.{end}" for end in ("db", "db-wal", "db-shm", "db.lock", "alive")} <= names
+            assert "o-key-order_received.eml" in names
+            readable = [str(file) for file in files if stat.S_IMODE(file.stat().st_mode) & 0o077]
+            assert readable == []
+
+    async def test_no_log_tells_a_secret(self, whole: Shop) -> None:
+        url = whole.url.replace("nats://", f"nats://shop:{PASSWORD}@")
+        secrets = {
+            "NATS_URL": url,
+            "CHORUS_SMTP_URL": f"smtp://shop:{PASSWORD}@127.0.0.1:1",
+            "CHORUS_LOG_LEVEL": "debug",
+        }
+        async with process(whole, "notifications", **secrets) as notifications:
+            await notifications.said("ready")
+            await whole.stock("safe", 9)
+            await whole.place("o-safe", "safe", quickly=True)
+            await notifications.said("outcome unknown", times=2)
+            assert PASSWORD not in notifications.log.read_text()
+        wrong = (
+            {"NATS_URL": f"nats://shop:{PASSWORD}@127.0.0.1:1"},
+            {"NATS_URL": f"nats://shop:{PASSWORD}/@127.0.0.1:4222"},
+            {"CHORUS_SMTP_URL": f"smtp://shop:{PASSWORD}/@mail"},
+        )
+        ended = await asyncio.gather(*(self.ended_with(whole, {**secrets, **variables}) for variables in wrong))
+        assert [code for code, _ in ended] == [69, 78, 78]
+        assert [PASSWORD in said for _, said in ended] == [False] * 3
+        for (_, said), place in zip(ended, ("127.0.0.1:1", "NATS_URL", "CHORUS_SMTP_URL"), strict=True):
+            assert place in said
+
+    @staticmethod
+    async def ended_with(shop: Shop, variables: Mapping[str, str]) -> tuple[int, str]:
+        """How a worker of notifications ends that cannot be configured like this, and what it says."""
+        done = await anyio.run_process(
+            [sys.executable, "-m", "contexts.notifications"],
+            env={**shop.environ, **variables},
+            check=False,
+            stderr=subprocess.STDOUT,
+        )
+        return done.returncode, done.stdout.decode()
+
+
+async def chorus(shop: Shop, *words: str, **variables: str) -> str:
+    """Run a command as an operator would."""
+    command = [sys.executable, "-m", "shared.cli", *words]
+    return (await anyio.run_process(command, env={**shop.environ, **variables})).stdout.decode()
+
+
+def entries(directory: Path) -> Iterator[Path]:
+    """Everything in a directory, and the directory itself."""
+    yield directory
+    yield from directory.rglob("*")
+
+
+def tables(path: Path) -> dict[str, Any]:
+    """What a closed database remembers of what was decided."""
+    with closing(sqlite3.connect(path)) as database:
+        columns = "event_id, aggregate, version, subject, type, headers, body, partition"
+        return {
+            "aggregates": database.execute("SELECT id, version, state FROM aggregates ORDER BY id").fetchall(),
+            "journal": database.execute(f"SELECT {columns} FROM journal ORDER BY event_id").fetchall(),
+            "published": database.execute(
+                "SELECT event_id, published_seq FROM journal WHERE subject LIKE 'evt.%' ORDER BY event_id"
+            ).fetchall(),
+            "effects": database.execute("SELECT event_id FROM effects ORDER BY event_id").fetchall(),
+            "inbox": dict(database.execute("SELECT message_id, hash FROM inbox").fetchall()),
+            "causes": {
+                cause
+                for (cause,) in database.execute("SELECT json_extract(headers, '$.\"Causation-Id\"') FROM journal")
+            },
+        }
+
+
+def same_but_quiet(rebuilt: dict[str, Any], known: dict[str, Any]) -> bool:
+    """Whether two databases remember the same, but for messages that were heard and led to nothing."""
+    inbox, inbox_before = rebuilt.pop("inbox"), known.pop("inbox")
+    assert rebuilt == known
+    assert inbox.items() <= inbox_before.items()
+    assert not (inbox_before.keys() - inbox.keys()) & known["causes"]
+    return True
