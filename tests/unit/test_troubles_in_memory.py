@@ -19,7 +19,7 @@ from shared.testing import Shop, shop
 from tests.unit.shopping import ON_THE_SHELF, PRICE, books, fill_shelves, level, order, told
 
 FIRST_SEED = int(os.environ.get("CHORUS_SEED", "1"))
-FEW, MANY = 4, 100
+FEW, MANY = 3, 100
 SEEDS = [
     pytest.param(seed, marks=[pytest.mark.long] if seed >= FIRST_SEED + FEW else [])
     for seed in range(FIRST_SEED, FIRST_SEED + MANY)
@@ -37,7 +37,7 @@ ENDS = {
 }
 """How an order ends by the token that pays it."""
 
-MOODY = Moods(publication_lost=0.03, answer_lost=0.05, connection_cut=0.02, delivered_twice=0.1)
+MOODY = Moods(publication_lost=0.03, answer_lost=0.05, connection_cut=0.02, delivery_lost=0.05, delivered_twice=0.1)
 
 
 def shop_around(running: Shop, between: Callable[[int], object] = int) -> None:

@@ -50,6 +50,8 @@ class Epoch:
 
     def deliver(self, delivery: Delivery, pin: str) -> None:
         """The server sends a message."""
+        if self._server.loop.random.random() < self._server.moods.delivery_lost:
+            return
         self._wire.to_client(lambda: None if self.closed else self._on_delivery(delivery, pin))
 
     def tell(self, status: Status) -> None:

@@ -15,6 +15,8 @@ class Moods(Struct, kw_only=True):
     publication_lost: float = 0.0
     answer_lost: float = 0.0
     connection_cut: float = 0.0
+    delivery_lost: float = 0.0
+    """How often a message leaves the server and never reaches the client, the connection being sound."""
     delivered_twice: float = 0.0
     """How often a publication makes the consumers of its stream deliver what they delivered last once more."""
 
