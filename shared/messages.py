@@ -152,6 +152,14 @@ def event_id(context: str, aggregate: str, key: str, version: int) -> MessageId:
     return MessageId(f"{context}/{aggregate}-{key}@{version}")
 
 
+def place_id(stream: str, sequence: int, at: datetime) -> MessageId:
+    """The id of a message that says none: where it stands, and since when.
+
+    The time is part of it because a stream that lost its end, such as an older copy, gives the same places once more.
+    """
+    return MessageId(f"{stream}@{rfc3339(at)}/{sequence}")
+
+
 def content_hash(body: bytes) -> bytes:
     """16 bytes that tell whether two messages under one id say the same."""
     return hashlib.blake2b(body, digest_size=16).digest()

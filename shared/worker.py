@@ -116,7 +116,7 @@ async def _decide(context: Context, broker: JetStream, settings: Settings, parti
     await check_sync_always(settings.monitor_url)
     topology = read_topology(settings.streams_file)
     numbers = partitions if partitions is not None else tuple(range(topology.partitions))
-    created = await check_streams(context, broker, topology.partitions, numbers)
+    await check_streams(context, broker, topology.partitions, numbers)
     notifier = Notifier.from_environment(settings.data_dir / f"{context.name}.alive")
     process = ContextProcess(
         context,
@@ -126,7 +126,6 @@ async def _decide(context: Context, broker: JetStream, settings: Settings, parti
         numbers=numbers,
         partitions=topology.partitions,
         priority_timeout_s=topology.consumers.priority_timeout.total_seconds(),
-        created=created,
         batch_at_most=settings.batch_at_most,
     )
     if settings.metrics_port is not None:

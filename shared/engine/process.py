@@ -43,14 +43,13 @@ class ContextProcess:
         numbers: Sequence[int],
         partitions: int,
         priority_timeout_s: float,
-        created: dict[str, str],
         batch_at_most: int,
     ) -> None:
         self.context = context
         self.store = store
         self._broker = broker
         self._numbers = numbers
-        reactions = Reactions(context, partitions=partitions, created=created)
+        reactions = Reactions(context, partitions=partitions)
         self.relay = Relay(broker, clock, wake=self._wake)
         self.effects = EffectRunner(reactions, broker, clock, wake=self._wake)
         self.tenure = Tenure(
@@ -70,7 +69,7 @@ class ContextProcess:
             store,
             self.relay,
             self.effects,
-            Reconciler(store, broker, context.name, created),
+            Reconciler(store, broker, context.name),
             clock,
             of=partitions,
             wake=self._wake,
@@ -122,9 +121,8 @@ def streams_of(context: Context) -> tuple[str, ...]:
     return tuple(stream for stream, needed in reads.items() if needed)
 
 
-async def check_streams(context: Context, broker: Broker, partitions: int, numbers: Sequence[int]) -> dict[str, str]:
-    """The birth of each stream the context reads; raises MisconfiguredError when `streams apply` is needed first."""
-    created = {}
+async def check_streams(context: Context, broker: Broker, partitions: int, numbers: Sequence[int]) -> None:
+    """Raise MisconfiguredError when `streams apply` is needed before the context can read its streams."""
     for number in numbers:
         if not 0 <= number < partitions:
             raise MisconfiguredError(f"there is no partition {number}: streams.yaml has {partitions}, from 0")
@@ -140,5 +138,3 @@ async def check_streams(context: Context, broker: Broker, partitions: int, numbe
             raise MisconfiguredError(
                 f"{stream} has {found or 'no'} partitions and streams.yaml {partitions}; run chorus streams plan"
             )
-        created[stream] = info.created
-    return created

@@ -26,6 +26,7 @@ from shared.messages import (
     check_message_id,
     content_hash,
     parse_subject,
+    place_id,
 )
 from shared.ports import Delivery
 
@@ -91,10 +92,9 @@ Route = tuple[BodyDecoder[Any], Callable[[Any], Sequence[Command]]]
 class Reactions:
     """A context compiled for speed: routes by (kind, context, type), and who decides, folds, calls and arms what."""
 
-    def __init__(self, context: Context, *, partitions: int, created: Mapping[str, str]) -> None:
+    def __init__(self, context: Context, *, partitions: int) -> None:
         self.context = context
         self.partitions = partitions
-        self._created = created
         self.deciders: dict[type[Struct], tuple[Decider, Callable[[Any], str]]] = {}
         for decider in context.deciders:
             for command in decider.commands:
@@ -127,7 +127,7 @@ class Reactions:
         except (MalformedSubjectError, MalformedKeyError) as error:
             return self._unkeyed(stream, partition, delivery, str(error))
         given = id_in(stream, headers)
-        input_ = Input(stream, partition, delivery, given or self._position_id(stream, delivery), subject.key)
+        input_ = Input(stream, partition, delivery, given or _place_id(stream, delivery), subject.key)
         input_.type = subject.type
         input_.hash = content_hash(delivery.body)
         try:
@@ -177,10 +177,6 @@ class Reactions:
         """Whether a policy of the context reacts to such an event."""
         return (subject.kind, subject.context, subject.type) in self._routes
 
-    def created(self, stream: str) -> str:
-        """The birth of a stream."""
-        return self._created[stream]
-
     def event(self, type_name: str, body: bytes, key: str, at: datetime) -> Any:
         """One of the context's own events that ask for an effect, from its journal body."""
         return self._outcomes[type_name].decode(body, key=key, at=at)
@@ -195,25 +191,25 @@ class Reactions:
         input_.commands = (command,)
         return input_
 
-    def _position_id(self, stream: str, delivery: Delivery) -> MessageId:
-        """Sequences are used again after a loss, so the stream's birth is part of the name."""
-        return MessageId(f"{stream}@{self._created[stream]}/{delivery.sequence}")
-
     def _refuse(self, input_: Input, delivery: Delivery, path: str, problem: str) -> None:
         if path in (MSG_ID, TIMER_ID):
-            input_.message_id = self._position_id(input_.stream, delivery)
+            input_.message_id = _place_id(input_.stream, delivery)
         if input_.stream == COMMANDS:
             input_.refusal = Refusal("malformed", (Detail(path=path, message=problem),))
         else:
             input_.poison = f"{path}: {problem}"
 
     def _unkeyed(self, stream: str, partition: int, delivery: Delivery, problem: str) -> Input:
-        input_ = Input(stream, partition, delivery, self._position_id(stream, delivery), UNKEYED)
+        input_ = Input(stream, partition, delivery, _place_id(stream, delivery), UNKEYED)
         input_.hash = content_hash(delivery.body)
         tokens = delivery.subject.split(".", 3)
         input_.type = tokens[2] if len(tokens) > 2 else "Unknown"
         self._refuse(input_, delivery, "subject", problem)
         return input_
+
+
+def _place_id(stream: str, delivery: Delivery) -> MessageId:
+    return place_id(stream, delivery.sequence, delivery.at)
 
 
 def id_in(stream: str, headers: Mapping[str, str]) -> str | None:

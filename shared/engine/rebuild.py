@@ -28,6 +28,7 @@ from shared.messages import (
     content_hash,
     parse_subject,
     partition_of,
+    place_id,
 )
 from shared.ports import Broker, Stored
 
@@ -63,7 +64,7 @@ async def rebuild(context: Context, broker: Broker, data_dir: Path, *, partition
     path = data_dir / f"{context.name}.db"
     set_aside = _set_aside(path, force=force)
     info = await broker.stream_info(EVENTS)
-    reactions = Reactions(context, partitions=partitions, created={EVENTS: info.created})
+    reactions = Reactions(context, partitions=partitions)
     folded = _Folded(reactions)
     async for stored in broker.read(EVENTS, "evt.>", up_to=info.last_sequence):
         folded.add(stored)
@@ -102,7 +103,7 @@ class _Folded:
             subject = parse_subject(stored.subject)
         except ValueError:
             return  # A forged key; no context of ours publishes under it.
-        identity = stored.headers.get(MSG_ID) or f"{EVENTS}@{self._reactions.created(EVENTS)}/{stored.sequence}"
+        identity = stored.headers.get(MSG_ID) or place_id(EVENTS, stored.sequence, stored.at)
         if self._reactions.hears(subject):
             heard = _Heard(content_hash(stored.body), stored.sequence, subject.partition)
             self._heard.setdefault(identity, heard)

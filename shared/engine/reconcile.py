@@ -6,7 +6,7 @@ data: the stream is read anew (the inbox knows what was decided) and what it lac
 The other way round, a stream that has events of ours which the journal lacks tells that the database lost something.
 """
 
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import structlog
 
@@ -14,7 +14,7 @@ from shared.adapters.sqlite import DatabaseError
 from shared.engine.reactions import EVENTS, TIMERS, id_in
 from shared.engine.store import Store
 from shared.engine.transaction import Transaction
-from shared.messages import MSG_ID
+from shared.messages import MSG_ID, place_id
 from shared.ports import Broker, StreamInfo
 
 SUBJECTS = {EVENTS: "evt.", TIMERS: "timer."}
@@ -29,13 +29,12 @@ _log = structlog.get_logger("chorus.reconcile")
 
 
 class Reconciler:
-    """Checks one context; `created` are the births of the streams, shared with those who make ids of them."""
+    """Checks one context."""
 
-    def __init__(self, store: Store, broker: Broker, context: str, created: MutableMapping[str, str]) -> None:
+    def __init__(self, store: Store, broker: Broker, context: str) -> None:
         self._store = store
         self._broker = broker
         self._context = context
-        self._created = created
 
     async def check(self, partition: int, streams: Sequence[str]) -> bool:
         """Whether the streams are as this context knows them; where one is not, it has been reconciled already.
@@ -59,7 +58,6 @@ class Reconciler:
         for stream, trouble in troubled.items():
             _log.error("the broker lost or replaced data; reconciling", stream=stream, trouble=trouble)
             await self.reconcile(stream, born[stream])
-        self._created.update(born)
         return not troubled
 
     async def reconcile(self, stream: str, born: str) -> int:
@@ -124,7 +122,7 @@ class Reconciler:
         stored = await self._broker.get(stream, sequence)
         if stored is None:
             return f"nothing is at {sequence} any more" if stream == EVENTS else None
-        found = id_in(stream, stored.headers) or f"{stream}@{info.created}/{sequence}"
+        found = id_in(stream, stored.headers) or place_id(stream, sequence, stored.at)
         return None if found == message_id else f"{found} is at {sequence} in the place of {message_id}"
 
     async def _check_memory(self) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -142,17 +143,16 @@ async def send(broker: Broker, context: str, command: str, key: str, body: bytes
         BrokerUnavailableError: whether it is stored is not known.
     """
     subject = command_subject(context, command, key)
-    headers = {MSG_ID: check_command_id(message_id)} if message_id else {}
+    identity = check_command_id(message_id or f"send-{uuid.uuid4().hex}")
     since = (await broker.stream_info(EVENTS)).last_sequence + 1
-    born = (await broker.stream_info(COMMANDS)).created
     try:
-        published = await broker.publish(Outgoing(subject, headers, body))
+        published = await broker.publish(Outgoing(subject, {MSG_ID: identity}, body))
     except BrokerUnavailableError as error:
         if "no responders" not in str(error):
             raise
         raise BrokerRefusedError(STREAM_NOT_FOUND, f"no stream takes {subject}") from error
     return Sent(
-        id=message_id or f"{COMMANDS}@{born}/{published.sequence}",
+        id=identity,
         subject=subject,
         published=published,
         since=1 if published.duplicate else since,

@@ -162,7 +162,7 @@ class _AtWork:
 
     async def _decide(self, context: Context) -> None:
         settings, topology = self._world.settings, self._world.topology
-        created = await check_streams(context, self.broker, topology.partitions, self.numbers)
+        await check_streams(context, self.broker, topology.partitions, self.numbers)
         self.process = ContextProcess(
             context,
             await Store.open(settings.data_dir / f"{context.name}.db", context=context.name),
@@ -171,7 +171,6 @@ class _AtWork:
             numbers=self.numbers,
             partitions=topology.partitions,
             priority_timeout_s=topology.consumers.priority_timeout.total_seconds(),
-            created=created,
             batch_at_most=settings.batch_at_most,
         )
         async with self.process.at_work():

@@ -16,7 +16,7 @@ from shared.adapters.sqlite import open_read_only
 from shared.context import Context
 from shared.engine.reactions import COMMANDS, EVENTS, TIMERS, id_in
 from shared.engine.tables import Position
-from shared.messages import parse_subject
+from shared.messages import parse_subject, place_id
 from shared.ops.streams_file import read_topology
 from shared.ports import Broker, Stored, StreamInfo
 from shared.settings import Settings
@@ -147,7 +147,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
     def id_of(self, stream: str, stored: Stored) -> str:
         """The id of a message, made of its place where it says none."""
-        return id_in(stream, stored.headers) or f"{stream}@{self.born[stream]}/{stored.sequence}"
+        return id_in(stream, stored.headers) or place_id(stream, stored.sequence, stored.at)
 
 
 class Streams(NamedTuple):

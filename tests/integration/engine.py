@@ -16,7 +16,7 @@ from shared.adapters.sqlite import open_read_only
 from shared.connection import ConnectionOptions
 from shared.context import Context
 from shared.engine.loop import Loop
-from shared.engine.process import ContextProcess, streams_of
+from shared.engine.process import ContextProcess
 from shared.engine.store import Store
 from shared.messages import MSG_ID
 from shared.ops.apply import apply
@@ -113,7 +113,6 @@ async def running(
     context = context or till()
     own = await connect(ConnectionOptions(servers=(counter.url,)), name="till")
     broker = broker or own
-    created = {stream: (await broker.stream_info(stream)).created for stream in streams_of(context)}
     store = await Store.open(counter.directory / f"{context.name}.db", context=context.name)
     process = ContextProcess(
         context,
@@ -123,7 +122,6 @@ async def running(
         numbers=range(PARTITIONS),
         partitions=PARTITIONS,
         priority_timeout_s=1.0,
-        created=created,
         batch_at_most=batch_at_most,
     )
     try:

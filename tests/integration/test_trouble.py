@@ -396,9 +396,7 @@ class TestParking:
             await until(lambda: len(parked.parked_in(tmp_path, ["till"])) == 1)
         stuck.unlink()
         await parked.retry(tmp_path, parked.parked_in(tmp_path, ["till"]), who="ann")
-        reactions = Reactions(
-            stuck_till(stuck), partitions=PARTITIONS, created=dict.fromkeys((COMMANDS, EVENTS, TIMERS), "")
-        )
+        reactions = Reactions(stuck_till(stuck), partitions=PARTITIONS)
         store = await Store.open(tmp_path / "till.db", context="till")
         try:
             (waiting,) = await store.read(lambda transaction: transaction.parking.looked_at([0, 1], limit=9))

@@ -55,7 +55,7 @@ def positions_have_been_heard(evidence: Evidence) -> Iterator[Finding]:
     """I7."""
     for name, context in evidence.contexts.items():
         database = evidence.databases[name]
-        reactions = Reactions(context, partitions=evidence.partitions, created=evidence.born)
+        reactions = Reactions(context, partitions=evidence.partitions)
         for stream, subject, stored in _meant_for(evidence, name, reactions):
             position = database.positions.get((stream, subject.partition))
             if position is None or stored.sequence > position.seq:
@@ -149,7 +149,7 @@ def nothing_is_left(evidence: Evidence) -> Iterator[Finding]:
         for what, ids in residue.items():
             for where in ids:
                 yield Finding(invariant="I18", where=f"{name} {where}", what=what)
-        reactions = Reactions(context, partitions=evidence.partitions, created=evidence.born)
+        reactions = Reactions(context, partitions=evidence.partitions)
         for stream, subject, stored in _meant_for(evidence, name, reactions):
             position = database.positions.get((stream, subject.partition))
             if stored.sequence > (position.seq if position else 0):

@@ -68,7 +68,7 @@ class Recomputation:
         self._name = name
         self._context = context
         self._database = evidence.databases[name]
-        self._reactions = Reactions(context, partitions=evidence.partitions, created=evidence.born)
+        self._reactions = Reactions(context, partitions=evidence.partitions)
         self._heard: dict[str, Stored] = {}
         for fact in evidence.facts():
             if self._reactions.hears(parse_subject(fact.stored.subject)):
