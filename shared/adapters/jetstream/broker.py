@@ -205,6 +205,7 @@ class JetStream:
 
     async def publish(self, message: Outgoing) -> Published:
         """Publish one message and wait for its PubAck."""
+        await self._be_connected()
         answer = api_answer((await self._ask(message.subject, message.body, message.headers)).data)
         return Published(answer["stream"], answer["seq"], answer.get("duplicate", False))
 
@@ -215,8 +216,8 @@ class JetStream:
             (subject, {**headers, "Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}, body)
             for number, (subject, headers, body) in enumerate(messages, 1)
         ]
+        await self._be_connected()
         with translated():
-            await self._client.be_connected()
             await self._client.send_frames([self._client.frame(*message) for message in marked[:-1]])
         subject, headers, body = marked[-1]
         committing = {**headers, "Nats-Batch-Commit": "1"}
@@ -234,6 +235,14 @@ class JetStream:
     ) -> Callable[[], Awaitable[None]]:
         """Answer requests as an ADR-32 service; returns how to stop."""
         return await serve(self._client, name, version, description, endpoints)
+
+    async def _be_connected(self) -> None:
+        """Wait a moment for a server that is away; on another connection its publisher has to look around first."""
+        connection = self._reconnects
+        with translated():
+            await self._client.be_connected()
+        if connection != self._reconnects:
+            raise BrokerUnavailableError("the connection was lost meanwhile")
 
     async def _api(self, subject: str, body: dict[str, Any] | None) -> dict[str, Any]:
         return api_answer(await self.api(f"$JS.API.{subject}", b"" if body is None else json.dumps(body).encode()))

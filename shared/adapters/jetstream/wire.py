@@ -70,7 +70,8 @@ class FastClient(Client):
 
     def lost(self) -> None:
         """Tell all who wait for an answer that none will come: what would bring it went with the connection."""
-        self._back = anyio.Event()
+        if self._back.is_set():
+            self._back = anyio.Event()
         for answer in self._resp_map.values():
             if not answer.done():
                 answer.set_exception(nats.errors.StaleConnectionError())
@@ -82,6 +83,8 @@ class FastClient(Client):
     async def be_connected(self) -> None:
         """Wait a moment for a server that is away, rather than let a request grow old in a buffer."""
         if not self.is_connected:
+            if self._back.is_set():  # It has just been lost, and `lost` was not called yet.
+                self._back = anyio.Event()
             with anyio.move_on_after(AWAY_AT_MOST_S):
                 await self._back.wait()
                 return
