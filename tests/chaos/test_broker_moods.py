@@ -1,0 +1,206 @@
+"""R2, R4, R5, R7, R12: a server that dies, forgets, is tampered with, is full, or cannot be heard any more."""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from shared.adapters.jetstream.broker import PING_INTERVAL_S
+from shared.messages import partition_of
+from shared.ports import BrokerRefusedError
+from tests.chaos.orders import check_said
+from tests.chaos.proxy import Way, proxied
+from tests.chaos.stage import Stage
+from tests.e2e.ends import SHIPPED, Ended
+from tests.e2e.shop import CONTEXTS
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PARTITIONS = 4
+CUTS = 3
+SLACK_S = 0.8
+"""A machine that runs other tests beside is given so much."""
+NOTICED = "the broker lost or replaced data"
+RECONCILED = '"reconciled"'
+ENDS_WITHIN_S = 20.0
+
+
+def orders_of(name: str, number: int) -> list[str]:
+    """Several orders, over all partitions."""
+    orders = [f"o-{name}-{n}" for n in range(number)]
+    assert {partition_of(order, PARTITIONS) for order in orders} == set(range(PARTITIONS))
+    return orders
+
+
+async def place_all(stage: Stage, orders: Sequence[str], sku: str, token: str = "tok_ok") -> None:
+    await asyncio.gather(*(stage.place(order, sku, token=token, quickly=True) for order in orders))
+
+
+async def check_all(ended: Ended, orders: Sequence[str], token: str = "tok_ok") -> None:
+    await asyncio.gather(*(ended.check(order, SHIPPED, token=token, within_s=ENDS_WITHIN_S) for order in orders))
+
+
+class TestServerKilled:
+    """R2."""
+
+    async def test_server_killed_while_publishing_is_waited_for(self, stage: Stage, ended: Ended) -> None:
+        await stage.stock("killed", 1_000)
+        orders = orders_of("killed", 40)
+        await place_all(stage, orders, "killed")
+        await stage.until(orders[0], "AuthorizationRequested")
+        await stage.crash_the_server()
+        await stage.start_the_server()
+        await check_all(ended, orders)
+        assert all(worker.running for worker in stage.workers.values())
+        await stage.check_at_rest()
+
+
+class TestConsumers:
+    """R5: nothing is done again, and nothing is skipped."""
+
+    async def test_consumer_that_was_deleted_is_gone_on_with_when_it_is_there_again(
+        self, stage: Stage, ended: Ended
+    ) -> None:
+        await stage.stock("deleted", 100)
+        for stream in ("EVENTS", "COMMANDS", "TIMERS"):
+            for partition in range(PARTITIONS):
+                await stage.api(f"CONSUMER.DELETE.{stream}.ordering-{partition}")
+        orders = orders_of("deleted", 8)
+        await place_all(stage, orders, "deleted")
+        await stage.apply_streams()
+        await check_all(ended, orders)
+        await stage.check_at_rest()
+
+    @pytest.mark.parametrize("ahead", [False, True], ids=["to 1", "ahead"])
+    async def test_consumer_that_somebody_else_has_set_changes_nothing(
+        self, stage: Stage, ended: Ended, ahead: bool
+    ) -> None:
+        name = f"set{int(ahead)}"
+        await stage.stock(name, 100)
+        orders = orders_of(name, 8)
+        await place_all(stage, orders, name)
+        await stage.until(orders[0], "OrderPlaced")
+        for context in CONTEXTS:
+            for partition in range(PARTITIONS):
+                sequence = 10**6 if ahead else 1
+                await stage.api(f"CONSUMER.RESET.EVENTS.{context}-{partition}", json.dumps({"seq": sequence}).encode())
+        await check_all(ended, orders)
+        more = orders_of(f"{name}x", 8)
+        await place_all(stage, more, name)
+        await check_all(ended, more)
+        await stage.check_at_rest()
+
+
+class TestStreamLost:
+    """R4: noticed before anything is read, said, and mended from the journals."""
+
+    async def test_stream_that_was_deleted_and_made_again_gets_its_events_back(self, stage: Stage) -> None:
+        await stage.stock("again", 100)
+        orders = orders_of("again", 12)
+        before = {context: len(stage.log(context)) for context in CONTEXTS}
+        await place_all(stage, orders, "again")
+        await stage.until(orders[0], "InventoryReserved")
+        await stage.api("STREAM.DELETE.EVENTS")
+        for context in CONTEXTS:
+            await stage.logs(context, "pin lost", within_s=ENDS_WITHIN_S, after=before[context])
+        await stage.apply_streams()
+        await stage.watcher.begin_anew()
+        for context in CONTEXTS:
+            await stage.logs(context, NOTICED, within_s=ENDS_WITHIN_S, after=before[context])
+            await stage.logs(context, RECONCILED, within_s=ENDS_WITHIN_S, after=before[context])
+        await check_said(stage, SHIPPED, orders, within_s=ENDS_WITHIN_S)
+        await stage.check_at_rest()
+
+    async def test_server_that_comes_back_with_an_older_copy_gets_back_what_it_lost(
+        self, stage: Stage, ended: Ended
+    ) -> None:
+        """The copy is of the first orders; the others are finished, or under way, when it takes its place."""
+        await stage.stock("older", 1_000)
+        early, finished, under_way, late = (orders_of(f"older{n}", 8) for n in range(4))
+        await place_all(stage, early, "older")
+        await check_all(ended, early)
+        await stage.crash_the_server()
+        copy = stage.keep_a_copy()
+        await stage.start_the_server()
+        await place_all(stage, finished, "older")
+        await check_all(ended, finished)
+        await place_all(stage, under_way, "older", token="tok_slow")
+        for order in under_way:
+            await stage.until(order, "AuthorizationRequested")
+        before = {context: len(stage.log(context)) for context in CONTEXTS}
+        await stage.crash_the_server()
+        stage.bring_back(copy)
+        await stage.start_the_server()
+        await stage.watcher.begin_anew()
+        for context in CONTEXTS:
+            await stage.logs(context, NOTICED, within_s=ENDS_WITHIN_S, after=before[context])
+        await place_all(stage, late, "older")
+        await check_all(ended, late)
+        await check_said(stage, SHIPPED, [*finished, *under_way], within_s=ENDS_WITHIN_S)
+        await stage.check_at_rest()
+
+
+class TestFull:
+    """R12: what is past the bound is refused at the door, and what was accepted is answered."""
+
+    async def test_command_past_the_bound_is_refused_at_the_door(self, stage: Stage, ended: Ended) -> None:
+        await stage.stock("full", 1_000)
+        found = json.loads(await stage.api("STREAM.INFO.COMMANDS"))["config"]
+        await stage.api("STREAM.UPDATE.COMMANDS", json.dumps({**found, "max_msgs": 10}).encode())
+        await stage.kill("ordering")
+        orders = orders_of("full", 16)
+        for order in orders[:10]:
+            await stage.place(order, "full", quickly=True)
+        for order in orders[10:]:
+            with pytest.raises(BrokerRefusedError) as refused:
+                await stage.place(order, "full", quickly=True)
+            assert refused.value.code == 10077
+        await stage.start("ordering")
+        await check_all(ended, orders[:10])
+        await stage.apply_streams()
+        await place_all(stage, orders[10:], "full")
+        await check_all(ended, orders)
+        await stage.check_at_rest()
+
+
+class TestLine:
+    """R7: a line that is cut at the worst moment, or goes dead without a word."""
+
+    async def test_publication_whose_acknowledgement_is_lost_is_stored_once(self, stage: Stage, ended: Ended) -> None:
+        await stage.stock("cut", 100)
+        orders = orders_of("cut", 8)
+        acknowledgement = re.compile(rb'\{"stream":"EVENTS", ?"seq":')
+        async with proxied(stage.url) as proxy:
+            await stage.kill("ordering")
+            await stage.start("ordering", via=proxy.url)
+
+            def cut(way: Way, chunk: bytes) -> None:
+                if way == "to the client" and acknowledgement.search(chunk) and proxy.accepted <= CUTS:
+                    proxy.cut()
+
+            proxy.watch(cut)
+            await place_all(stage, orders, "cut")
+            await check_all(ended, orders)
+            assert proxy.accepted > CUTS
+            await stage.check_at_rest()
+            await stage.be_whole()
+
+    async def test_line_that_goes_dead_is_noticed_within_two_pings(self, stage: Stage, ended: Ended) -> None:
+        await stage.stock("dead", 100)
+        orders = orders_of("dead", 8)
+        async with proxied(stage.url) as proxy:
+            await stage.kill("payments")
+            await stage.start("payments", via=proxy.url)
+            proxy.go_dead()
+            began = time.monotonic()
+            await place_all(stage, orders, "dead")
+            async with asyncio.timeout(ENDS_WITHIN_S):
+                await proxy.until_accepted(2)
+            noticed_s = time.monotonic() - began
+            await check_all(ended, orders)
+            await stage.check_at_rest()
+            await stage.be_whole()
+        assert noticed_s < 2 * PING_INTERVAL_S + SLACK_S
