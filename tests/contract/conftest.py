@@ -1,4 +1,4 @@
-"""Where the suite of the twins runs: the real broker in real time, the one in memory in virtual time."""
+"""Where the suites of the twins run: the real adapters in real time, their twins in virtual time."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -11,4 +11,4 @@ from shared.adapters.virtual import VirtualLoop
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """A test that waits runs once in each of these loops."""
     del item
-    return {"jetstream": asyncio.SelectorEventLoop, "memory": VirtualLoop}
+    return {"real": asyncio.SelectorEventLoop, "virtual": VirtualLoop}

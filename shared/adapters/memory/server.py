@@ -57,7 +57,10 @@ class Copy(NamedTuple):
 
 
 class MemoryServer:
-    """One server for any number of connections, all in one virtual world."""
+    """One server for any number of connections, all in one virtual world.
+
+    What clients ask for comes first; from `delete_stream` on come the troubles one can have with it.
+    """
 
     def __init__(self, loop: VirtualLoop, clock: VirtualClock) -> None:
         self.loop = loop
@@ -97,8 +100,6 @@ class MemoryServer:
         if (stream, name) not in self.consumers:
             raise BrokerRefusedError(CONSUMER_NOT_FOUND, "consumer not found")
         return self.consumers[stream, name]
-
-    # What clients ask for.
 
     def publish(self, message: Outgoing) -> Published:
         """Store a message."""
@@ -173,8 +174,6 @@ class MemoryServer:
             self.loop.random.choice(services).ask(request, reply)
         else:
             reply.refuse(NO_RESPONDERS)
-
-    # Troubles.
 
     def delete_stream(self, stream: str) -> None:
         """Lose a stream, its consumers and all it holds; `apply` makes it again, under another birth."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from heapq import heappop, heappush
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from shared.adapters.memory.orders import NEXT, SCHEDULER, TTL, Schedule, life_ns, schedule
 from shared.adapters.memory.subjects import matcher, transform
@@ -47,16 +47,16 @@ class Kept(NamedTuple):
         return Stored(self.sequence, at, self.subject, headers, self.body)
 
 
-class Reader:
+class Reader(Protocol):
     """Who wants to know what comes and goes: a consumer."""
 
     def stored(self, kept: Kept) -> None:
         """A message came."""
-        raise NotImplementedError
+        ...
 
     def removed(self, sequence: int) -> None:
         """A message is gone."""
-        raise NotImplementedError
+        ...
 
 
 class Stream:
