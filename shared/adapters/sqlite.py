@@ -128,7 +128,11 @@ async def _connection(connect: Callable[[], sqlite3.Connection]) -> _Connection:
         return _OnTheSpot(connect(), loop)
     in_thread = _InThread(connect, 64)
     in_thread._thread.daemon = True
-    await in_thread
+    try:
+        await in_thread
+    except BaseException:
+        in_thread._thread.join()  # It has been told to end, and does so at once; it must not outlive the event loop.
+        raise
     return in_thread
 
 
