@@ -52,7 +52,7 @@ class FastClient(Client):
                 found[name.strip()] = value.strip()
         found.pop("Status", None)
         status, _, description = first.partition(" ")[2].partition(" ")
-        if status.isdecimal() and "Nats-Sequence" not in found:  # What has one is a message, whatever it says it is.
+        if status.isdecimal():  # The server's own word: it takes a status line away from what it stores.
             found |= {"Status": status, "Description": description}
         return found or None
 
