@@ -204,6 +204,8 @@ class TestDoubles:
     async def test_request_that_comes_twice_is_told_so(self, counter: Counter) -> None:
         body = b'{"till_id": "t-1", "amount": 5}'
         async with running(counter):
+            await counter.ring(NEIGHBOUR, 1)
+            await counter.watcher.until(NEIGHBOUR, "Rung")
             answers = [
                 json.loads((await counter.broker.request("api.till.Ring", body, {"Nats-Msg-Id": "m-1"}, 5.0))[1])
                 for _ in range(2)

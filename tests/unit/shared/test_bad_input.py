@@ -312,6 +312,9 @@ class TestApi:
         assert (status, where) == (400, path)
         assert problem in what or "not a JSON object" in what
 
+    async def test_a_body_that_is_too_large_is_not_even_parsed(self) -> None:
+        assert "65537 bytes" in (await asked(b"?" * (BODY_BYTES_AT_MOST + 1)))[2]
+
     @pytest.mark.parametrize("key", KEYS)
     async def test_a_key_is_refused_at_the_door(self, key: str) -> None:
         status, where, what = await asked(order(order_id=key))
