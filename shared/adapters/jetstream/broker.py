@@ -17,6 +17,7 @@ import nats.errors
 import structlog
 from nats.aio.msg import Msg
 
+from shared.adapters.jetstream import bounds
 from shared.adapters.jetstream.pulls import PullEpoch
 from shared.adapters.jetstream.reading import NOT_FOUND, read_batch
 from shared.adapters.jetstream.service import serve
@@ -35,15 +36,6 @@ from shared.ports import (
     StreamInfo,
 )
 
-CONNECT_TIMEOUT_S = 5.0
-API_TIMEOUT_S = 5.0
-PING_INTERVAL_S = 2
-UNANSWERED_PINGS = 1
-"""With one, a line that went dead is noticed within two intervals; with two it would take three."""
-RECONNECT_WAIT_S = 0.25
-BUFFERED_BYTES_WHILE_AWAY = 64 * 1024
-"""Small: what cannot be sent now is sent again from the journal, not from a buffer whose age nobody knows."""
-
 _log = structlog.get_logger("chorus.broker")
 
 
@@ -51,7 +43,7 @@ async def connect(options: ConnectionOptions, *, name: str) -> "JetStream":
     """Connect, or raise BrokerUnavailableError naming the server within 5 s."""
     broker = JetStream()
     try:
-        with anyio.fail_after(CONNECT_TIMEOUT_S):
+        with anyio.fail_after(bounds.CONNECT_TIMEOUT_S):
             await broker._connect(options, name)
     except (TimeoutError, OSError, nats.errors.Error, ssl.SSLError) as error:
         await broker.close()
@@ -97,10 +89,10 @@ class JetStream:
             reconnected_cb=on_reconnected,
             disconnected_cb=on_disconnected,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # Annotated int, used as seconds of any kind.
-            ping_interval=PING_INTERVAL_S,
-            max_outstanding_pings=UNANSWERED_PINGS,
-            pending_size=BUFFERED_BYTES_WHILE_AWAY,
+            reconnect_time_wait=bounds.RECONNECT_WAIT_S,  # type: ignore[arg-type]  # Used as seconds of any kind.
+            ping_interval=bounds.PING_INTERVAL_S,
+            max_outstanding_pings=bounds.UNANSWERED_PINGS,
+            pending_size=bounds.BUFFERED_BYTES_WHILE_AWAY,
             skip_subject_validation=True,
             **options.client_arguments(),
         )
@@ -108,7 +100,7 @@ class JetStream:
     async def close(self) -> None:
         """Send what is pending and disconnect."""
         self._closing = True
-        with anyio.move_on_after(CONNECT_TIMEOUT_S, shield=True), contextlib.suppress(*GONE):
+        with anyio.move_on_after(bounds.CONNECT_TIMEOUT_S, shield=True), contextlib.suppress(*GONE):
             await self._client.close()
 
     @property
@@ -248,9 +240,9 @@ class JetStream:
         return api_answer(await self.api(f"$JS.API.{subject}", b"" if body is None else json.dumps(body).encode()))
 
     async def _ask(
-        self, subject: str, body: bytes, headers: Mapping[str, str] | None = None, timeout_s: float = API_TIMEOUT_S
+        self, subject: str, body: bytes, headers: Mapping[str, str] | None = None, timeout_s: float | None = None
     ) -> Msg:
         with translated():
             return await self._client.request(
-                subject, body, timeout=timeout_s, headers=dict(headers) if headers else None
+                subject, body, timeout=timeout_s or bounds.API_TIMEOUT_S, headers=dict(headers) if headers else None
             )
