@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from shared.adapters.jetstream.broker import PING_INTERVAL_S
+from shared.adapters.jetstream.bounds import PING_INTERVAL_S
 from shared.messages import partition_of
 from shared.ports import BrokerRefusedError
 from tests.chaos.orders import check_said
