@@ -115,7 +115,9 @@ class Loop:
     async def take(self) -> list[Input]:
         """What has been delivered and what the outside has answered, up to a batch, in stream order per partition."""
         parked = [] if self._relay.full else await self._looked_at()
-        inputs, self._effects.outcomes = [*self._effects.outcomes, *parked], []
+        # What the outside has answered about a partition that we have lost, its holder asks again under the same key.
+        answered = [outcome for outcome in self._effects.outcomes if self._partitions[outcome.partition].held]
+        inputs, self._effects.outcomes = [*answered, *parked], []
         if self._relay.full:
             return inputs
         self._turn += 1

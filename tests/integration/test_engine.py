@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from shared.context import Call
 from shared.engine.rebuild import rebuild
 from shared.engine.store import Store
 from shared.engine.tables import Move
@@ -17,7 +18,7 @@ from shared.engine.transaction import FencedError, Transaction
 from shared.messages import content_hash, partition_of
 from shared.ops.server import LocalServer, local_server
 from tests.integration.engine import PARTITIONS, Counter, running, standing
-from tests.integration.till import JAMS_AT, Printer, till
+from tests.integration.till import JAMS_AT, Printer, ReceiptRequested, RecordPrinted, till
 from tests.watching import Fact
 
 TILL = "t-1"
@@ -477,3 +478,38 @@ class TestEffects:
             await counter.watcher.until(TILL, "ReceiptPrinted")
         assert {key for _, key in printer.asked} == {f"till/till-{TILL}@1"}
         assert counter.watcher.types(TILL) == {"ReceiptRequested": 1, "ReceiptPrinted": 1}
+
+    async def test_outcome_that_comes_to_who_has_lost_the_partition_is_left_to_who_has_it(
+        self, counter: Counter
+    ) -> None:
+        first, second = PatientPrinter(), PatientPrinter()
+        async with running(counter, till(first)):
+            await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "late at 1"}')
+            await first.has_been_asked.wait()
+            async with running(counter, till(second)) as taking_over:
+                with anyio.fail_after(20):
+                    while len(taking_over._tenure.held) < PARTITIONS:
+                        for partition in range(PARTITIONS):
+                            await counter.broker.unpin("TIMERS", f"till-{partition}")
+                        await anyio.sleep(0.5)  # The pins move by themselves, and tell nobody.
+                first.may_answer.set()
+                with anyio.move_on_after(0.5):
+                    await counter.watcher.until(TILL, "ReceiptPrinted")
+                second.may_answer.set()
+                await counter.watcher.until(TILL, "ReceiptPrinted", within_s=10)
+        assert counter.watcher.types(TILL) == {"ReceiptRequested": 1, "ReceiptPrinted": 1}
+
+
+class PatientPrinter(Printer):
+    """Prints when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_been_asked = anyio.Event()
+        self.may_answer = anyio.Event()
+
+    async def print(self, requested: ReceiptRequested, call: Call) -> RecordPrinted:
+        """Print one receipt, not before it may."""
+        self.has_been_asked.set()
+        await self.may_answer.wait()
+        return await super().print(requested, call)
