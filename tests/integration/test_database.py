@@ -65,7 +65,7 @@ class Process:
 
     async def said(self, *words: str, times: int = 1) -> str:
         """Wait until so many lines of its log have all the words; the last of them."""
-        deadline = time.monotonic() + WITHIN_S
+        deadline = time.monotonic() + WITHIN_S * times
         while time.monotonic() < deadline:
             lines = [line for line in self.log.read_text().splitlines() if all(word in line for word in words)]
             if len(lines) >= times:

@@ -122,6 +122,9 @@ BODIES = {
 }
 
 
+OF_ANY_KEY = {name: case for name, case in BODIES.items() if case[1] != "$.order_id"}
+
+
 class TestBodies:
     """A command whose body is wrong is refused; an event is parked."""
 
@@ -304,10 +307,8 @@ def told(answer: Answer, published: list[Outgoing]) -> tuple[int, str, str]:
 class TestApi:
     """What is asked by request is refused before it is stored."""
 
-    @pytest.mark.parametrize(("body", "path", "problem"), BODIES.values(), ids=BODIES.keys())
+    @pytest.mark.parametrize(("body", "path", "problem"), OF_ANY_KEY.values(), ids=OF_ANY_KEY.keys())
     async def test_a_body_is_refused_at_the_door(self, body: bytes, path: str, problem: str) -> None:
-        if problem.startswith("names"):
-            pytest.skip("the key is the body's own")
         status, where, what = await asked(body)
         assert (status, where) == (400, path)
         assert problem in what or "not a JSON object" in what
@@ -445,7 +446,8 @@ class TestAnything:
         environ = data.draw(st.dictionaries(st.one_of(known, TEXT.map("CHORUS_{}".format)), value, max_size=4))
         error = caught(SettingsError, load_settings, environ)
         assert error is None or error.problems
-        assert all(problem.split(":")[0] in environ for problem in (error.problems if error else ()))
+        for problem in error.problems if error else ():
+            assert any(problem.startswith(f"{variable}: ") for variable in environ)
 
     @SLOW_IS_FINE
     @given(data=st.data())
