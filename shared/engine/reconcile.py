@@ -51,46 +51,35 @@ class Reconciler:
                 troubled[stream] = trouble
         if EVENTS not in troubled:
             await self._check_memory()
-        elif (
-            TIMERS in born
-        ):  # What came back without events may have come back without timers, and they leave no trace.
+        elif TIMERS in born:  # Timers may be lost as well, and where one was may be anything by now.
             troubled.setdefault(TIMERS, "events were lost")
         for stream, trouble in troubled.items():
             _log.error("the broker lost or replaced data; reconciling", stream=stream, trouble=trouble)
-            await self.reconcile(stream, born[stream])
+            await self._begin_anew(stream, born[stream])
         return not troubled
 
-    async def reconcile(self, stream: str, born: str) -> int:
-        """Have the journal say what the stream has, and read the stream anew; how many rows wait for publication then.
+    async def correct(self, stream: str) -> int:
+        """Have the journal say what the stream really has; how many of its rows are to be published there then.
 
         Raises:
             DatabaseError: the stream has events of ours that the database does not know.
         """
-        there = await self._there(stream)
+        there = await where(self._broker, stream, self._context)
         if stream == EVENTS:
             await self._check_known(there)
+        subjects, timers = SUBJECTS[stream], stream == TIMERS
+        return await self._store.transact(
+            lambda transaction: transaction.publications.correct(subjects, there, timers=timers)
+        )
 
-        def begin_anew(transaction: Transaction) -> int:
+    async def _begin_anew(self, stream: str, born: str) -> None:
+        def forget(transaction: Transaction) -> None:
             transaction.set_meta(f"created {stream}", born)
             transaction.forget_positions(stream)
-            if stream not in SUBJECTS:
-                return 0
-            transaction.publish_again(SUBJECTS[stream], there)
-            if stream == TIMERS:
-                transaction.let_rest(SUBJECTS[stream])
-            return transaction.count_unpublished(SUBJECTS[stream])
 
-        waiting = await self._store.transact(begin_anew)
-        _log.error("reconciled", stream=stream, to_publish=waiting)
-        return waiting
-
-    async def _there(self, stream: str) -> dict[str, int]:
-        """Where the messages of this context are in a stream, by their ids."""
-        there: dict[str, int] = {}
-        for kind in KINDS.get(stream, ()):
-            async for stored in self._broker.read(stream, f"{kind}.{self._context}.>"):
-                there.setdefault(id_in(stream, stored.headers) or "", stored.sequence)
-        return there
+        to_publish = await self.correct(stream) if stream in SUBJECTS else 0
+        await self._store.transact(forget)
+        _log.error("reconciled", stream=stream, to_publish=to_publish)
 
     async def _trouble(self, stream: str, partition: int, info: StreamInfo) -> str | None:
         """What is wrong with the stream; None when nothing is."""
@@ -100,7 +89,7 @@ class Reconciler:
             return (
                 transaction.meta(f"created {stream}"),
                 None if position is None or position.seq == 0 else (position.message_id, position.seq),
-                transaction.last_published(SUBJECTS[stream]) if stream in SUBJECTS else None,
+                transaction.publications.last(SUBJECTS[stream]) if stream in SUBJECTS else None,
             )
 
         created, position, published = await self._store.read(remembered)
@@ -126,7 +115,7 @@ class Reconciler:
         return None if found == message_id else f"{found} is at {sequence} in the place of {message_id}"
 
     async def _check_memory(self) -> None:
-        published = await self._store.read(lambda transaction: transaction.last_published(SUBJECTS[EVENTS]))
+        published = await self._store.read(lambda transaction: transaction.publications.last(SUBJECTS[EVENTS]))
         first = 1 if published is None else published[1] + 1
         ids: list[str] = []
         async for stored in self._broker.read(EVENTS, f"evt.{self._context}.>", first=first):
@@ -138,8 +127,18 @@ class Reconciler:
 
     async def _check_known(self, ids: Iterable[str]) -> None:
         ours = [event_id for event_id in ids if event_id.startswith(f"{self._context}/")]
-        if ours and (strangers := await self._store.read(lambda transaction: transaction.strangers(ours))):
+        if ours and (strangers := await self._store.read(lambda transaction: transaction.publications.strangers(ours))):
             raise DatabaseError(
                 f"EVENTS has {strangers[0]}, which this database does not know: it is new or an older copy, and would"
                 f" decide again what has been decided; stop the workers and run chorus rebuild {self._context} --force"
             )
+
+
+async def where(broker: Broker, stream: str, context: str) -> dict[str, int]:
+    """Where the messages of a context are in a stream, by their ids; first come, first named."""
+    there: dict[str, int] = {}
+    for kind in KINDS[stream]:
+        async for stored in broker.read(stream, f"{kind}.{context}.>"):
+            if message_id := id_in(stream, stored.headers):
+                there.setdefault(message_id, stored.sequence)
+    return there

@@ -4,9 +4,10 @@ Each is one statement, however many rows it touches.
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from shared.engine.parking import Parking
+from shared.engine.publications import Publications
 from shared.engine.sql import insert, json_text
 from shared.engine.tables import (
     EffectRow,
@@ -16,9 +17,6 @@ from shared.engine.tables import (
     Position,
     headers_from_text,
 )
-
-PUBLISHED_LATE_AT_MOST = 50_000
-"""Rows are not published in the order of their numbers; further apart than so many they are not (relay.py)."""
 
 
 class FencedError(Exception):
@@ -31,6 +29,7 @@ class Transaction:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self.parking = Parking(connection)
+        self.publications = Publications(connection)
 
     def known(self, message_ids: Iterable[str]) -> dict[str, bytes]:
         """The content hashes of those messages that were decided before."""
@@ -148,64 +147,6 @@ class Transaction:
                 (json_text(list(partitions)), after, limit),
             )
         ]
-
-    def last_published(self, subjects: str) -> tuple[str, int] | None:
-        """(event id, stream sequence) of what stands last in the stream, among the last rows under such subjects."""
-        found = self._connection.execute(
-            "SELECT event_id, published_seq FROM (SELECT event_id, published_seq FROM journal"
-            " WHERE substr(subject, 1, length(?)) = ? ORDER BY n DESC LIMIT ?)"
-            " WHERE published_seq > 0 ORDER BY published_seq DESC LIMIT 1",
-            (subjects, subjects, PUBLISHED_LATE_AT_MOST),
-        ).fetchone()
-        return None if found is None else (str(found[0]), int(found[1]))
-
-    def strangers(self, event_ids: Iterable[str]) -> list[str]:
-        """Which of these events the journal does not have."""
-        return [
-            event_id
-            for (event_id,) in self._connection.execute(
-                "SELECT value FROM json_each(?) WHERE value NOT IN (SELECT event_id FROM journal)",
-                (json_text(list(event_ids)),),
-            )
-        ]
-
-    def publish_again(self, subjects: str, there: Mapping[str, int]) -> None:
-        """Have `published_seq` say where each row under such subjects is, by event id; the rest is to be published."""
-        self._there(there)
-        self._connection.execute(
-            "UPDATE journal SET published_seq = NULL WHERE published_seq IS NOT NULL"
-            " AND substr(subject, 1, length(?)) = ? AND event_id NOT IN (SELECT event_id FROM there)",
-            (subjects, subjects),
-        )
-        self._connection.execute(
-            "UPDATE journal SET published_seq = there.seq FROM there"
-            " WHERE there.event_id = journal.event_id AND published_seq IS NOT there.seq"
-        )
-
-    def let_rest(self, subjects: str) -> None:
-        """Have timers that were decided, or replaced by a later one of their kind, not be armed again."""
-        self._connection.execute(
-            "UPDATE journal SET published_seq = 0 WHERE published_seq IS NULL AND substr(subject, 1, length(?)) = ?"
-            " AND (event_id IN (SELECT message_id FROM inbox) OR EXISTS (SELECT 1 FROM journal later"
-            " WHERE later.aggregate = journal.aggregate AND later.version > journal.version))",
-            (subjects, subjects),
-        )
-
-    def count_unpublished(self, subjects: str) -> int:
-        """How many rows under such subjects wait for their publication."""
-        return int(
-            self._connection.execute(
-                "SELECT count(*) FROM journal WHERE published_seq IS NULL AND substr(subject, 1, length(?)) = ?",
-                (subjects, subjects),
-            ).fetchone()[0]
-        )
-
-    def _there(self, there: Mapping[str, int]) -> None:
-        self._connection.execute(
-            "CREATE TEMP TABLE IF NOT EXISTS there (event_id TEXT PRIMARY KEY, seq INTEGER NOT NULL)"
-        )
-        self._connection.execute("DELETE FROM there")
-        self._connection.executemany("INSERT OR IGNORE INTO there VALUES (?, ?)", there.items())
 
     def forget_positions(self, stream: str) -> None:
         """Begin this stream anew; the inbox keeps what was decided."""

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import re
+import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -204,3 +206,45 @@ class TestLine:
             await stage.check_at_rest()
             await stage.be_whole()
         assert noticed_s < 2 * PING_INTERVAL_S + SLACK_S
+
+
+class TestReconcile:
+    """`chorus reconcile`, as an operator runs it."""
+
+    async def test_operator_has_lost_events_published_again(self, stage: Stage) -> None:
+        """The workers are down, and one of them has its database on this machine."""
+        await stage.stock("mended", 100)
+        orders = orders_of("mended", 8)
+        await place_all(stage, orders, "mended")
+        for order in orders:
+            await stage.until(order, "OrderShipped")
+        await stage.check_at_rest()
+        code, said = await reconcile(stage, "--dry-run")
+        assert (code, [context["missing"] for context in said]) == (0, [[]])
+        await stage.kill(*CONTEXTS)
+        await stage.api("STREAM.DELETE.EVENTS")
+        await stage.apply_streams()
+        await stage.watcher.begin_anew()
+        code, said = await reconcile(stage, "--dry-run")
+        assert code == 1
+        assert f"ordering/order-{orders[0]}@1" in said[0]["missing"]
+        code, said = await reconcile(stage)
+        assert code == 0
+        assert said[0]["missing"] == []
+        assert said[0]["published"] > len(orders)
+        await stage.be_whole()
+        await check_said(stage, SHIPPED, orders, within_s=ENDS_WITHIN_S)
+        await stage.check_at_rest()
+
+
+async def reconcile(stage: Stage, *arguments: str) -> tuple[int, Any]:
+    """Run the command where ordering has its database: its exit code, and what it says as JSON."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "shared.cli", "reconcile", "--json", *arguments),
+        env={**stage.environ, "CHORUS_DATA_DIR": str(stage.data_dir("ordering"))},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, json.loads(said)

@@ -1,0 +1,101 @@
+"""`chorus reconcile`: what the contexts remember having said, against what the broker has."""
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from shared.cli.exits import CommandError, Exit
+from shared.cli.flags import HERE, Connection, Json
+from shared.cli.output import show_json, show_lines
+
+if TYPE_CHECKING:
+    from shared.ops.reconcile import Difference
+
+SHOWN_AT_MOST = 10
+
+
+def reconcile(
+    name: Annotated[str | None, Parameter(name="CONTEXT", help="one context; else all with a database here")] = None,
+    /,
+    *,
+    dry_run: Annotated[bool, Parameter(negative="", show_default=False, help="only compare")] = False,
+    json: Json = False,
+    connection: Connection = HERE,
+) -> int:
+    """Publish what journals have and the streams have lost.
+
+    Workers do this by themselves when they start and when they find the broker
+    again; they may run meanwhile. Exit 0 when the streams then have what the
+    journals have, 1 when they do not: publishing cannot mend what a stream says
+    otherwise, or what no journal knows.
+
+    For example:
+
+        chorus reconcile
+        chorus reconcile ordering --dry-run --json
+    """
+    import anyio
+
+    from shared import catalog
+    from shared.context import Context
+    from shared.ops.reconcile import Difference, compare, publish_missing
+    from shared.ops.streams_file import read_topology
+    from shared.settings import load_settings
+
+    settings = load_settings(os.environ)
+    if name is not None and not isinstance(catalog.load(name, settings), Context):
+        raise CommandError(Exit.USAGE, f"{name} is a service: it says nothing by itself")
+    found = [
+        context.name
+        for context in catalog.contexts(settings).values()
+        if isinstance(context, Context)
+        and context.name == (name or context.name)
+        and (name is not None or (settings.data_dir / f"{context.name}.db").is_file())
+    ]
+    partitions = range(read_topology(settings.streams_file).partitions)
+
+    async def run() -> list[tuple[Difference, int]]:
+        done = []
+        async with connection.connected("reconcile") as broker:
+            for context in found:
+                difference, published = await compare(broker, settings.data_dir, context), 0
+                if difference.missing and not dry_run:
+                    published = await publish_missing(broker, settings.data_dir, context, partitions=partitions)
+                    difference = await compare(broker, settings.data_dir, context)
+                done.append((difference, published))
+        return done
+
+    done = anyio.run(run)
+    if json:
+        show_json([_as_json(difference, published) for difference, published in done])
+    elif not done:
+        show_lines([f"there is no database in {settings.data_dir}"])
+    else:
+        show_lines(line for difference, published in done for line in _lines(difference, published))
+    return Exit.OK if done and all(difference.is_none for difference, _ in done) else Exit.NO
+
+
+def _as_json(difference: "Difference", published: int) -> dict[str, object]:
+    return {
+        "context": difference.context,
+        "there": difference.there,
+        "published": published,
+        "missing": list(difference.missing),
+        "differing": list(difference.differing),
+        "unexplained": list(difference.unexplained),
+    }
+
+
+def _lines(difference: "Difference", published: int) -> list[str]:
+    again = f", {published} of them published again" if published else ""
+    lines = [f"{difference.context}: {difference.there} messages are in the streams{again}"]
+    for what, ids in (
+        ("is missing", difference.missing),
+        ("says something else in EVENTS", difference.differing),
+        ("is in EVENTS and in no journal", difference.unexplained),
+    ):
+        lines += [f"  {event_id} {what}" for event_id in ids[:SHOWN_AT_MOST]]
+        if len(ids) > SHOWN_AT_MOST:
+            lines.append(f"  and {len(ids) - SHOWN_AT_MOST} more")
+    return lines

@@ -1,0 +1,88 @@
+"""A journal against the streams: what they have lost is published again, and what nobody can mend is told."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from shared.ops.apply import apply
+from shared.ops.reconcile import Difference, compare, publish_missing
+from shared.ops.server import LocalServer
+from shared.ops.topology import declare
+from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, running, standing
+from tests.integration.till import scanner, till
+
+TILL = "t-1"
+
+
+@pytest.fixture
+async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
+    async with standing(own_nats_server.url, tmp_path) as counter:
+        yield counter
+
+
+async def difference(counter: Counter) -> Difference:
+    return await compare(counter.broker, counter.directory, "till")
+
+
+async def mend(counter: Counter) -> int:
+    return await publish_missing(counter.broker, counter.directory, "till", partitions=range(PARTITIONS))
+
+
+async def ring_three_times(counter: Counter) -> None:
+    """Have a worker ring three times, and stop."""
+    async with running(counter):
+        for amount in (1, 2, 3):
+            await counter.ring(TILL, amount)
+        await counter.watcher.until(TILL, "Rung", times=3)
+
+
+async def test_nothing_differs_where_nothing_was_lost(counter: Counter) -> None:
+    await ring_three_times(counter)
+    found = await difference(counter)
+    assert found.is_none
+    assert found.there == 3
+    assert await mend(counter) == 0
+
+
+@pytest.mark.parametrize("worker_is", ["running", "stopped"])
+async def test_what_was_lost_is_published_again_in_its_order(counter: Counter, worker_is: str) -> None:
+    await ring_three_times(counter)
+    await counter.lose_events()
+    assert (await difference(counter)).missing == tuple(f"till/till-{TILL}@{version}" for version in (1, 2, 3))
+    assert await mend(counter) == 3
+    assert (await difference(counter)).is_none
+    await counter.watcher.until(TILL, "Rung", times=3)
+    assert counter.totals(TILL) == [1, 3, 6]
+    if worker_is == "running":
+        async with running(counter):
+            await counter.ring(TILL, 4)
+            await counter.watcher.until(TILL, "Rung", times=4)
+        assert counter.totals(TILL) == [1, 3, 6, 10]
+
+
+async def test_timer_that_was_lost_is_armed_again_unless_it_is_over(counter: Counter) -> None:
+    async with running(counter):
+        for key, wait in (("t-soon", timedelta(0)), ("t-late", timedelta(seconds=3))):
+            closes_at = (datetime.now(UTC) + wait).isoformat()
+            await counter.publish(f"cmd.till.CloseAt.{key}", b'{"closes_at": "%s"}' % closes_at.encode())
+        await counter.watcher.until("t-soon", "TillClosed")
+        await counter.watcher.until("t-late", "ClosingScheduled")
+    await counter.broker.api("$JS.API.STREAM.DELETE.TIMERS", b"")
+    await apply(counter.broker.api, declare(TOPOLOGY, (till(), scanner())))
+    assert (await difference(counter)).missing == ("till/till-t-late@1/ClosingTime",)
+    assert await mend(counter) == 1
+    assert (await difference(counter)).is_none
+    async with running(counter):
+        await counter.watcher.until("t-late", "TillClosed")
+
+
+async def test_other_content_and_unknown_events_are_told_and_left_alone(counter: Counter) -> None:
+    await ring_three_times(counter)
+    counter.change("UPDATE journal SET body = '{}' WHERE version = 2")
+    await counter.publish(f"evt.till.Rung.{TILL}", b"{}", f"till/till-{TILL}@4")
+    found = await difference(counter)
+    assert found.differing == (f"till/till-{TILL}@2",)
+    assert found.unexplained == (f"till/till-{TILL}@4",)
+    assert not found.missing
