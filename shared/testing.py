@@ -36,12 +36,12 @@ from shared.adapters.sqlite import open_read_only
 from shared.adapters.virtual import VirtualLoop
 from shared.bodies import stamped_fields
 from shared.context import Command, Context
-from shared.engine.reactions import EVENTS
 from shared.messages import MSG_ID, NEVER, command_subject
 from shared.ops.timeline import Message, message_of
 from shared.ops.world import StillBusyError, World
 from shared.ports import Outgoing, Published
 from shared.settings import Settings
+from shared.streams import EVENTS
 
 __all__ = ["Shop", "StillBusyError", "shop"]
 

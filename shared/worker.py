@@ -5,7 +5,6 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
 
 import anyio
 import structlog
@@ -22,15 +21,11 @@ from shared.engine.metrics import serve_metrics
 from shared.engine.notify import Notifier
 from shared.engine.process import ContextProcess, MisconfiguredError, check_streams
 from shared.engine.store import Store
+from shared.exits import Exit
 from shared.ops.server import ServerError, check_sync_always
 from shared.ops.streams_file import read_topology
 from shared.ports import BrokerRefusedError, BrokerUnavailableError
 from shared.settings import Settings
-
-OK: Final = 0
-FAILED: Final = 70
-BROKER_AWAY: Final = 69
-BAD_CONFIGURATION: Final = 78
 
 BEAT_S = 1.0
 HUNG_AFTER_S = 5.0
@@ -74,25 +69,25 @@ async def run_member(
                 await _decide(member, broker, settings, partitions)
     except (BrokerUnavailableError, BrokerRefusedError) as error:
         _log.error("broker away", reason=str(error))
-        return BROKER_AWAY
+        return Exit.BROKER_AWAY
     except (MisconfiguredError, DatabaseError, ServerError, catalog.CatalogError, ValueError) as error:
         _log.error("bad configuration", reason=str(error))
-        return BAD_CONFIGURATION
+        return Exit.MISCONFIGURED
     except BaseExceptionGroup as group:
         return _exit_code(group)
-    return OK
+    return Exit.OK
 
 
 def _exit_code(group: BaseExceptionGroup[BaseException]) -> int:
     for error in _leaves(group):
         if isinstance(error, DatabaseError):
             _log.error("bad configuration", reason=str(error))
-            return BAD_CONFIGURATION
+            return Exit.MISCONFIGURED
         if isinstance(error, (BrokerUnavailableError, BrokerRefusedError)):
             _log.error("broker away", reason=str(error))
-            return BROKER_AWAY
+            return Exit.BROKER_AWAY
     _log.error("stopped by a fault", exc_info=group)
-    return FAILED
+    return Exit.INTERNAL
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
-from shared.cli.exits import CommandError, Exit, report
+from shared.cli.errors import CommandError, report
+from shared.exits import Exit
 
 
 class Command(NamedTuple):

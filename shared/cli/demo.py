@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from shared.cli.exits import CommandError, Exit
+from shared.cli.errors import CommandError
 from shared.cli.flags import Connection, Json
 from shared.cli.output import show, show_json, show_lines
+from shared.exits import Exit
 
 if TYPE_CHECKING:
     from anyio import CancelScope

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from cyclopts import Group, Parameter
 
-from shared.cli.exits import CommandError, Exit
+from shared.cli.errors import CommandError
 from shared.connection import VARIABLES, ConnectionOptions, find_connection
+from shared.exits import Exit
 
 if TYPE_CHECKING:
     from shared.adapters.jetstream import JetStream

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from shared.cli.exits import Exit
 from shared.cli.flags import Json
 from shared.cli.output import show_json, show_lines
+from shared.exits import Exit
 
 ALIVE_WITHIN_S = 10.0
 """A worker that lives touches its file every second."""

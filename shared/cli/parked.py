@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from cyclopts import Parameter
 
-from shared.cli.exits import CommandError, Exit
+from shared.cli.errors import CommandError
 from shared.cli.flags import Json
 from shared.cli.output import show, show_json, show_lines
+from shared.exits import Exit
 
 if TYPE_CHECKING:
     from pathlib import Path

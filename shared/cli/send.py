@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from shared.cli.exits import CommandError, Exit
+from shared.cli.errors import CommandError
 from shared.cli.flags import HERE, Connection, Json, ShowNats
 from shared.cli.output import show_json, show_lines
+from shared.exits import Exit
 
 if TYPE_CHECKING:
     from shared.ops.sending import Answer, Sent
@@ -118,9 +119,10 @@ def _line(stored: "Stored") -> str:
 
     from shared.messages import parse_subject
     from shared.ops.timeline import message_of
+    from shared.streams import EVENTS
 
     subject = parse_subject(stored.subject)
-    said = [*message_of("EVENTS", stored).says.values()]
+    said = [*message_of(EVENTS, stored).says.values()]
     if subject.type == "CommandRejected":
         details = msgspec.json.decode(stored.body).get("details", [])
         said += [f"\n    {detail['path']}: {detail['message']}" for detail in details]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from shared.cli.exits import CommandError, Exit
+from shared.cli.errors import CommandError
 from shared.cli.flags import HERE, Connection
+from shared.exits import Exit
 
 if TYPE_CHECKING:
     from shared.ops.shop import Shop

@@ -5,8 +5,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from shared.cli.exits import CommandError, Exit
+from shared.cli.errors import CommandError
 from shared.cli.flags import HERE, Connection
+from shared.exits import Exit
 
 
 def worker(

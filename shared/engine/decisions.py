@@ -9,13 +9,14 @@ import msgspec
 import structlog
 
 from shared.context import Aggregate, Command, Detail, Event, Rejected, State
-from shared.engine.reactions import COMMANDS, Input, Reactions, told
+from shared.engine.reactions import Input, Reactions, told
 from shared.engine.rows import MESSAGE_ID_REUSED, RowMaker, conflict_id, timer_row
 from shared.engine.states import Beside, Held, States
 from shared.engine.tables import JournalRow, ParkedRow, Waiting
 from shared.engine.transaction import Transaction
 from shared.messages import MSG_ID
 from shared.ports import Delivery
+from shared.streams import COMMANDS
 
 _log = structlog.get_logger("chorus.decisions")
 _encoder = msgspec.json.Encoder()

@@ -9,12 +9,13 @@ from functools import partial
 import anyio
 import structlog
 
+from shared import streams
 from shared.adapters.sqlite import DatabaseBusyError
 from shared.engine.batch import Batch, Committed, Progress, commit, record
 from shared.engine.effects import EffectRunner
 from shared.engine.failpoints import reach
 from shared.engine.partitions import NOWHERE
-from shared.engine.reactions import EVENTS, STREAMS_READ, Input, Reactions
+from shared.engine.reactions import Input, Reactions
 from shared.engine.relay import Relay
 from shared.engine.store import Store
 from shared.engine.tables import Move, Position
@@ -125,7 +126,7 @@ class Loop:
         for partition in (self._partitions[number] for number in numbers):
             if not partition.held:
                 continue
-            for stream in STREAMS_READ:
+            for stream in streams.READ:
                 for delivery in await partition.take(stream, self._batch_at_most - len(inputs)):
                     inputs.append(self._reactions.decode(stream, partition.number, delivery))
         if inputs:
@@ -189,7 +190,7 @@ class Loop:
 
     async def acknowledge(self, inputs: Sequence[Input]) -> None:
         """Tell the server that commands and timers are decided; a lost ack only means another, harmless delivery."""
-        replies = [i.delivery.reply for i in inputs if i.delivery and i.delivery.reply and i.stream != EVENTS]
+        replies = [i.delivery.reply for i in inputs if i.delivery and i.delivery.reply and i.stream != streams.EVENTS]
         if replies:
             try:
                 await self._broker.acknowledge(replies)

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 import anyio
 import structlog
 
-from shared.engine.reactions import COMMANDS, EVENTS, TIMERS
 from shared.engine.reader import Phase, Reader
 from shared.engine.tables import Position
 from shared.messages import due_subject, partition_of
 from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Clock, Delivery, Outgoing
+from shared.streams import COMMANDS, EVENTS, TIMERS
 
 _log = structlog.get_logger("chorus.partitions")
 

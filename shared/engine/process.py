@@ -16,12 +16,13 @@ from shared.engine.api import api_of
 from shared.engine.effects import EffectRunner
 from shared.engine.loop import Loop
 from shared.engine.partitions import Partition
-from shared.engine.reactions import COMMANDS, EVENTS, TIMERS, Reactions
+from shared.engine.reactions import Reactions
 from shared.engine.reconcile import Reconciler
 from shared.engine.relay import Relay
 from shared.engine.store import Store
 from shared.engine.tenure import Tenure
 from shared.ports import Broker, BrokerRefusedError, Clock
+from shared.streams import COMMANDS, EVENTS, TIMERS
 
 _log = structlog.get_logger("chorus.process")
 

@@ -29,13 +29,9 @@ from shared.messages import (
     place_id,
 )
 from shared.ports import Delivery
+from shared.streams import COMMANDS, TIMERS
 
 T = TypeVar("T")
-
-COMMANDS: Final = "COMMANDS"
-EVENTS: Final = "EVENTS"
-TIMERS: Final = "TIMERS"
-STREAMS_READ: Final = (EVENTS, COMMANDS, TIMERS)
 
 CALLS_TOLD: Final = 6
 REASON_LENGTH_AT_MOST: Final = 8_000

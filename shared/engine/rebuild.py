@@ -15,7 +15,7 @@ from shared.adapters.clock import SystemClock
 from shared.adapters.sqlite import DatabaseError
 from shared.bodies import BodyDecoder, MalformedBodyError
 from shared.context import CommandRejected, Context
-from shared.engine.reactions import EVENTS, Reactions
+from shared.engine.reactions import Reactions
 from shared.engine.rows import MESSAGE_ID_REUSED, conflict_id, timer_row
 from shared.engine.store import Store
 from shared.engine.tables import JournalRow, Move
@@ -31,6 +31,7 @@ from shared.messages import (
     place_id,
 )
 from shared.ports import Broker, Stored
+from shared.streams import EVENTS
 
 BATCH = 1_000
 

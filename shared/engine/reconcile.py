@@ -11,11 +11,12 @@ from collections.abc import Iterable, Sequence
 import structlog
 
 from shared.adapters.sqlite import DatabaseError
-from shared.engine.reactions import EVENTS, TIMERS, id_in
+from shared.engine.reactions import id_in
 from shared.engine.store import Store
 from shared.engine.transaction import Transaction
 from shared.messages import MSG_ID, place_id
 from shared.ports import Broker, StreamInfo
+from shared.streams import EVENTS, TIMERS
 
 SUBJECTS = {EVENTS: "evt.", TIMERS: "timer."}
 """How the subjects begin under which a context publishes into each stream."""

@@ -18,6 +18,7 @@ from shared.engine.failpoints import reach
 from shared.engine.tables import NumberedRow
 from shared.messages import MSG_ID
 from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Clock, Outgoing
+from shared.streams import STREAM_OF
 
 BATCH_AT_LEAST = 12
 """A batch costs the server 1.2 ms of processor time before its first message, a single publish 0.13 ms (measured)."""
@@ -27,8 +28,6 @@ WAITING_AT_MOST = 20_000
 BACKOFF_FIRST_S = 0.05
 BACKOFF_LAST_S = 5.0
 STUCK_RETRY_S = 30.0
-
-STREAM_OF = {"evt": "EVENTS", "timer": "TIMERS", "dlq": "DEAD_LETTERS"}
 
 _log = structlog.get_logger("chorus.relay")
 

@@ -7,7 +7,7 @@ import msgspec
 
 from shared.bodies import BODY_BYTES_AT_MOST
 from shared.context import Aggregate, CommandRejected, Detail, Event
-from shared.engine.reactions import COMMANDS, Input
+from shared.engine.reactions import Input
 from shared.engine.tables import JournalRow
 from shared.messages import (
     CAUSATION_DEPTH,
@@ -31,6 +31,7 @@ from shared.messages import (
     timer_subject,
 )
 from shared.ports import Delivery
+from shared.streams import COMMANDS
 
 DUE_KEPT: Final = "720h"
 """How long a timer that came due waits in TIMERS for a context that is away."""

@@ -21,6 +21,7 @@ from shared.ops.drift import (
     undeclared_subjects,
 )
 from shared.ops.topology import ApiConfig, Declared
+from shared.ports import BrokerRefusedError
 
 Request: TypeAlias = Callable[[str, bytes], Awaitable[bytes]]
 """Sends a body to a subject and returns the answer's body, raising what it likes when there is none."""
@@ -32,14 +33,6 @@ STREAM_NOT_FOUND = 10059
 CONSUMER_NOT_FOUND = 10014
 _OVERTAKEN = (STREAM_NOT_FOUND, CONSUMER_NOT_FOUND, 10058, 10148, 10149)
 """Not found, or there already: somebody else was faster."""
-
-
-class JetStreamApiError(Exception):
-    """JetStream's API answered no; `code` is its `err_code`."""
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(f"{text} ({code})")
-        self.code = code
 
 
 class NeverAsDeclaredError(Exception):
@@ -55,7 +48,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 async def plan(request: Request, declared: Sequence[Declared]) -> tuple[Change, ...]:
-    """What an apply would do, in order. Raises JetStreamApiError."""
+    """What an apply would do, in order. Raises BrokerRefusedError."""
     streams: list[Change] = []
     orphans: list[Change] = []
     consumers: list[Change] = []
@@ -79,7 +72,7 @@ async def apply(request: Request, declared: Sequence[Declared], *, allow_destruc
     """Make the broker as declared, and look whether it is. All of it, or nothing when a change would destroy something.
 
     Raises:
-        JetStreamApiError: the server refused a change.
+        BrokerRefusedError: the server refused a change.
         NeverAsDeclaredError: it accepted every change and still differs.
     """
     done: list[Change] = []
@@ -104,7 +97,7 @@ async def _carry_out(request: Request, change: Change) -> bool:
             await _ask(request, f"{change.kind.upper()}.DELETE.{_path(change)}")
         if change.action != "remove":
             await _put(request, change)
-    except JetStreamApiError as error:
+    except BrokerRefusedError as error:
         if error.code not in _OVERTAKEN:
             raise
         return False
@@ -131,7 +124,7 @@ def _some(change: Change | None) -> tuple[Change, ...]:
 async def _info(request: Request, stream: str, subjects: str = "") -> Mapping[str, Any] | None:
     try:
         return await _ask(request, f"STREAM.INFO.{stream}", {"subjects_filter": subjects} if subjects else {})
-    except JetStreamApiError as error:
+    except BrokerRefusedError as error:
         if error.code != STREAM_NOT_FOUND:
             raise
         return None
@@ -172,5 +165,5 @@ async def _ask(request: Request, subject: str, body: Mapping[str, Any] | None = 
     answer: Mapping[str, Any] = json.loads(await request(f"$JS.API.{subject}", json.dumps(body or {}).encode()))
     error = answer.get("error")
     if error is not None:
-        raise JetStreamApiError(error.get("err_code", error["code"]), f"{subject}: {error['description']}")
+        raise BrokerRefusedError(error.get("err_code", error["code"]), f"{subject}: {error['description']}")
     return answer

@@ -9,13 +9,13 @@ from msgspec import Struct
 
 from shared.adapters.clock import SystemClock
 from shared.adapters.sqlite import open_read_only
-from shared.engine.reactions import EVENTS, TIMERS
 from shared.engine.reconcile import SUBJECTS, Reconciler, where
 from shared.engine.relay import Relay
 from shared.engine.store import Store
 from shared.engine.transaction import Transaction
 from shared.messages import MSG_ID
 from shared.ports import Broker, Stored
+from shared.streams import EVENTS, TIMERS
 
 COMPARED_AT_ONCE = 1_000
 PUBLISHED_WITHIN_S = 60.0

@@ -16,8 +16,8 @@ from shared.messages import CAUSATION_ID, MSG_ID, check_command_id, command_subj
 from shared.ops.apply import STREAM_NOT_FOUND
 from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Outgoing, Published, Stored
 from shared.spelling import did_you_mean
+from shared.streams import COMMANDS, EVENTS
 
-COMMANDS, EVENTS = "COMMANDS", "EVENTS"
 POLL_S: Final = 0.025
 SETTLED_AFTER_S: Final = 1.0
 """A command that has been decided has left its stream; its events are in theirs within so long."""

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from shared.ops.topology import COMMANDS, DEAD_LETTERS, EVENTS, TIMERS
 from shared.spelling import did_you_mean
+from shared.streams import COMMANDS, DEAD_LETTERS, EVENTS, TIMERS
 from shared.units import nanoseconds, parse_duration, parse_size
 
 PARTITIONS_AT_MOST = 256

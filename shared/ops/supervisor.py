@@ -18,6 +18,7 @@ from typing import NamedTuple
 import anyio
 from anyio.abc import ByteReceiveStream, Process, TaskGroup, UNIXDatagramSocket
 
+from shared.exits import Exit
 from shared.ops.leash import leashed
 
 STARTS_WITHIN_S = 60.0
@@ -31,7 +32,6 @@ PROVEN_AFTER_S = 30.0
 GRACE_S = 0.1
 LAST_LINES_WITHIN_S = 1.0
 LINE_BYTES_AT_MOST = 64 * 1024
-USAGE, MISCONFIGURED = 64, 78
 
 Tell = Callable[[str, str], None]
 """Takes the name of a process, or `chorus` for the supervisor itself, and one line."""
@@ -108,7 +108,7 @@ class Supervisor:
                 while True:
                     began = anyio.current_time()
                     code = await self._run(kept)
-                    if code in (USAGE, MISCONFIGURED):
+                    if code in (Exit.USAGE, Exit.MISCONFIGURED):
                         raise NotWorthRestartingError(name, code)
                     if anyio.current_time() - began > PROVEN_AFTER_S:
                         pause = FIRST_PAUSE_S

@@ -19,8 +19,9 @@ from shared.messages import (
     parse_subject,
 )
 from shared.ports import Broker, Stored
+from shared.streams import EVENTS, TIMERS
 
-STREAMS = (("EVENTS", "evt"), ("TIMERS", "due"))
+STREAMS = ((EVENTS, "evt"), (TIMERS, "due"))
 TELLING = ("stage", "reason", "requirement", "template", "sku", "tracking_no")
 """Fields that are worth a place in one line."""
 
@@ -131,11 +132,11 @@ async def read_saga(broker: Broker, order: str, *, everything: bool = False) -> 
     key = check_key(order)
     found = [message async for message in _under_key(broker, key)]
     if everything and found:
-        first = min((message.sequence for message in found if message.stream == "EVENTS"), default=1)
-        async for stored in broker.read("EVENTS", "evt.>", first=first):
+        first = min((message.sequence for message in found if message.stream == EVENTS), default=1)
+        async for stored in broker.read(EVENTS, "evt.>", first=first):
             if stored.headers.get(CORRELATION_ID) == key and not stored.subject.endswith(f".{key}"):
                 with suppress(MalformedKeyError):  # Somebody else may have written what no context would.
-                    found.append(message_of("EVENTS", stored))
+                    found.append(message_of(EVENTS, stored))
     return found
 
 

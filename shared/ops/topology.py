@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from shared.context import Context, Service
 from shared.messages import Kind, filter_subject
+from shared.streams import COMMANDS, DEAD_LETTERS, EVENTS, TIMERS
 from shared.units import nanoseconds
 
-COMMANDS, EVENTS, TIMERS, DEAD_LETTERS = "COMMANDS", "EVENTS", "TIMERS", "DEAD_LETTERS"
 STREAMS = (COMMANDS, EVENTS, TIMERS, DEAD_LETTERS)
 
 PRIORITY_GROUP = "w"

@@ -4,9 +4,10 @@ from collections import Counter
 
 import anyio
 
-from shared.ops.sending import EVENTS, follow
+from shared.ops.sending import follow
 from shared.ops.timeline import Message, message_of
 from shared.ports import Broker
+from shared.streams import EVENTS
 
 ENDS_WITHIN_S = 20.0
 SETTLED_AFTER_S = 0.3

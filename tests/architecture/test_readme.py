@@ -19,8 +19,8 @@ from contexts.ordering.decider import Order, OrderCommand, decide, evolve
 from contexts.ordering.events import OrderPlaced, Status
 from shared import catalog, messages
 from shared.cli import COMMANDS
-from shared.cli.exits import Exit
 from shared.context import Rejected
+from shared.exits import Exit
 from shared.ops.topology import STREAMS
 from shared.settings import OF_THE_TESTS, Settings, describe
 from tests.contract.declared import contexts

@@ -14,12 +14,13 @@ from msgspec import Struct
 from shared import catalog
 from shared.adapters.sqlite import open_read_only
 from shared.context import Context
-from shared.engine.reactions import COMMANDS, EVENTS, TIMERS, id_in
+from shared.engine.reactions import id_in
 from shared.engine.tables import Position
 from shared.messages import parse_subject, place_id
 from shared.ops.streams_file import read_topology
 from shared.ports import Broker, Stored, StreamInfo
 from shared.settings import Settings
+from shared.streams import COMMANDS, EVENTS, TIMERS
 
 DEAD_LETTERS = "DEAD_LETTERS"
 STREAMS = (COMMANDS, EVENTS, TIMERS, DEAD_LETTERS)

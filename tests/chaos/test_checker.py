@@ -9,10 +9,10 @@ import pytest
 import pytest_asyncio
 
 from shared.adapters.sqlite import open_read_only
-from shared.engine.reactions import COMMANDS, EVENTS, TIMERS
 from shared.messages import CAUSATION_DEPTH, CAUSATION_ID, MSG_ID
 from shared.ports import Stored
 from shared.settings import Settings
+from shared.streams import COMMANDS, EVENTS, TIMERS
 from tests.chaos.checker import at_rest
 from tests.chaos.evidence import Evidence, Streams, assemble, read_streams
 from tests.chaos.finding import Invariant

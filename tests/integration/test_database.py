@@ -21,13 +21,13 @@ import pytest_asyncio
 
 from shared.adapters.sqlite import DatabaseError
 from shared.adapters.virtual import VirtualLoop
-from shared.engine.reactions import EVENTS
 from shared.engine.rebuild import rebuild
 from shared.engine.store import Store
 from shared.engine.tables import JournalRow
 from shared.engine.transaction import Transaction
 from shared.ops.leash import leashed
 from shared.ops.server import LocalServer
+from shared.streams import EVENTS
 from tests.e2e.shop import CONTEXTS, Shop, opened
 from tests.integration.engine import PARTITIONS, Counter, running, standing
 from tests.integration.till import till

@@ -18,11 +18,12 @@ from nats.js.errors import NoStreamResponseError
 
 from shared.context import Aggregate, Command, Context, Decider, Event, Events, Policy, State, Timer
 from shared.messages import FROM_SUBJECT, parse_subject, partition_of
-from shared.ops.apply import JetStreamApiError, Outcome, apply, plan
+from shared.ops.apply import Outcome, apply, plan
 from shared.ops.drift import described
 from shared.ops.server import LocalServer
 from shared.ops.streams_file import read_topology
 from shared.ops.topology import Declared, declare
+from shared.ports import BrokerRefusedError
 
 TOPOLOGY = read_topology(Path(__file__).parents[2] / "streams.yaml")
 WAIT_S = 5.0
@@ -409,6 +410,6 @@ async def test_a_consumer_of_answered_commands_can_be_reset_to_the_beginning(bro
 
 async def test_the_servers_refusal_is_told_with_its_code(broker: Broker) -> None:
     await broker.api("STREAM.CREATE.ELSEWHERE", {"name": "ELSEWHERE", "subjects": ["dlq.>"]})
-    with pytest.raises(JetStreamApiError, match=r"STREAM\.CREATE\.DEAD_LETTERS: subjects overlap") as refused:
+    with pytest.raises(BrokerRefusedError, match=r"STREAM\.CREATE\.DEAD_LETTERS: subjects overlap") as refused:
         await broker.apply(DECLARED)
     assert refused.value.code == 10065

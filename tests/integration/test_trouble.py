@@ -29,7 +29,7 @@ from shared.connection import ConnectionOptions
 from shared.context import Context, Policy
 from shared.engine.api import api_of
 from shared.engine.batch import Batch, Progress, commit
-from shared.engine.reactions import COMMANDS, EVENTS, TIMERS, Reactions
+from shared.engine.reactions import Reactions
 from shared.engine.rebuild import rebuild
 from shared.engine.store import Store
 from shared.engine.transaction import Transaction
@@ -40,6 +40,7 @@ from shared.ops.server import LocalServer, local_server
 from shared.ops.topology import declare
 from shared.ports import BrokerRefusedError, moment
 from shared.settings import Settings
+from shared.streams import COMMANDS, EVENTS, TIMERS
 from tests.e2e.shop import NATS_CLI
 from tests.integration import till as tills
 from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, running, standing

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shared.engine.partitions import NOTICE
-from shared.engine.reactions import COMMANDS, EVENTS, TIMERS, Reactions
+from shared.engine.reactions import Reactions
 from shared.messages import (
     CAUSATION_DEPTH,
     CAUSATION_DEPTH_AT_MOST,
@@ -17,6 +17,7 @@ from shared.messages import (
     parse_subject,
 )
 from shared.ports import Stored
+from shared.streams import COMMANDS, EVENTS, TIMERS
 from tests.chaos.evidence import DEAD_LETTERS, Evidence, Row
 from tests.chaos.finding import Finding
 

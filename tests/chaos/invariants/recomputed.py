@@ -12,10 +12,11 @@ from msgspec import Struct
 from shared import catalog
 from shared.bodies import BodyDecoder
 from shared.context import Context, Effect, Rejected, UnknownOutcomeError
-from shared.engine.reactions import EVENTS, Reactions
+from shared.engine.reactions import Reactions
 from shared.engine.rebuild import rebuild
 from shared.messages import CAUSATION_HASH, CAUSATION_ID, NEVER, OCCURRED_AT, parse_subject
 from shared.ports import Broker, Delivery, Stored
+from shared.streams import EVENTS
 from tests.chaos.evidence import Database, Evidence, Replay, Row, read_database
 from tests.chaos.finding import Finding
 

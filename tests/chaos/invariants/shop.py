@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.engine.reactions import TIMERS
 from shared.messages import OCCURRED_AT
+from shared.streams import TIMERS
 from tests.chaos.evidence import Evidence, Fact
 from tests.chaos.finding import Finding
 

@@ -18,7 +18,7 @@ from shared.bodies import BODY_BYTES_AT_MOST, PROBLEM_LENGTH_AT_MOST, BodyDecode
 from shared.connection import ConnectionOptionsError, find_connection
 from shared.context import Answer, Context, Request
 from shared.engine.api import api_of
-from shared.engine.reactions import COMMANDS, EVENTS, TIMERS, UNKEYED, Input, Reactions
+from shared.engine.reactions import UNKEYED, Input, Reactions
 from shared.engine.rows import RowMaker
 from shared.messages import (
     NEVER,
@@ -32,6 +32,7 @@ from shared.messages import (
 from shared.ops.streams_file import StreamsFileError, parse_topology
 from shared.ports import Broker, Delivery, Outgoing, Published, moment
 from shared.settings import Settings, SettingsError, default_streams_file, load_settings
+from shared.streams import COMMANDS, EVENTS, TIMERS
 from tests.contract.declared import contexts
 from tests.contract.examples import examples
 from tests.unit.shared.hostile import KEYS, VALUES, YAML, mutated

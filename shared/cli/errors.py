@@ -1,19 +1,9 @@
-"""How the command line ends: five exit codes, and one clear line on standard error instead of a traceback."""
+"""How the command line tells of errors: one clear line on standard error instead of a traceback."""
 
 import os
 import sys
-from enum import IntEnum
 
-
-class Exit(IntEnum):
-    """The exit codes of every command, after sysexits.h."""
-
-    OK = 0
-    NO = 1
-    USAGE = 64
-    BROKER_AWAY = 69
-    INTERNAL = 70
-    MISCONFIGURED = 78
+from shared.exits import Exit
 
 
 class CommandError(Exception):
@@ -49,7 +39,7 @@ def _code(error: BaseException) -> Exit:
     from shared.catalog import CatalogError
     from shared.connection import ConnectionOptionsError
     from shared.messages import MalformedKeyError
-    from shared.ops.apply import JetStreamApiError, NeverAsDeclaredError
+    from shared.ops.apply import NeverAsDeclaredError
     from shared.ops.server import ServerError
     from shared.ops.shop import DestructiveChangeError
     from shared.ops.streams_file import StreamsFileError
@@ -64,7 +54,7 @@ def _code(error: BaseException) -> Exit:
             return Exit.USAGE
         case BrokerUnavailableError():
             return Exit.BROKER_AWAY
-        case BrokerRefusedError() | JetStreamApiError() | NeverAsDeclaredError() | DestructiveChangeError():
+        case BrokerRefusedError() | NeverAsDeclaredError() | DestructiveChangeError():
             return Exit.NO
         case (
             SettingsError()

@@ -1,0 +1,14 @@
+"""How a process of Chorus ends: by sysexits.h, so that whoever starts it knows whether starting it again can help."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The exit codes of every command and worker."""
+
+    OK = 0
+    NO = 1
+    USAGE = 64
+    BROKER_AWAY = 69
+    INTERNAL = 70
+    MISCONFIGURED = 78
