@@ -153,7 +153,11 @@ class Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """A bounded context. `accepts` are the commands that clients may send; the other commands stay in the process."""
+    """A bounded context. `accepts` are the commands that clients may send; the other commands stay in the process.
+
+    `linger_s` is how long its messages may gather after a batch before they are decided together. A context that nobody
+    waits for then costs the disk a sync for many messages, not for each.
+    """
 
     name: str
     deciders: tuple[Decider, ...]
@@ -162,6 +166,7 @@ class Context:
     timers: tuple[Timer, ...] = ()
     effects: tuple[Effect, ...] = ()
     schema_version: int = 1
+    linger_s: float = 0.0
     close: Callable[[], Awaitable[None]] | None = None
 
     @property

@@ -7,11 +7,15 @@ from typing import NamedTuple, Protocol
 from shared.context import Endpoints
 
 
-class BrokerUnavailableError(Exception):
+class BrokerError(Exception):
+    """The broker did not do what was asked, or nobody knows whether it did."""
+
+
+class BrokerUnavailableError(BrokerError):
     """The broker did not answer: what was asked may or may not have happened."""
 
 
-class BrokerRefusedError(Exception):
+class BrokerRefusedError(BrokerError):
     """The broker answered no; `code` is the JetStream API's `err_code`."""
 
     def __init__(self, code: int, text: str) -> None:
@@ -170,6 +174,10 @@ class Broker(Protocol):
 
     async def publish(self, message: Outgoing) -> Published:
         """Publish one message and wait for its PubAck."""
+        ...
+
+    async def publish_each(self, messages: Sequence[Outgoing]) -> list[Published | BrokerError]:
+        """Publish side by side and wait for every PubAck; the broker may store them in another order."""
         ...
 
     async def publish_batch(self, messages: Sequence[Outgoing]) -> int:

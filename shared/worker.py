@@ -24,7 +24,7 @@ from shared.engine.store import Store
 from shared.exits import Exit
 from shared.ops.server import ServerError, check_sync_always
 from shared.ops.streams_file import read_topology
-from shared.ports import BrokerRefusedError, BrokerUnavailableError
+from shared.ports import BrokerError, BrokerUnavailableError
 from shared.settings import Settings
 
 BEAT_S = 1.0
@@ -67,7 +67,7 @@ async def run_member(
                 await _serve(member, broker, settings)
             else:
                 await _decide(member, broker, settings, partitions)
-    except (BrokerUnavailableError, BrokerRefusedError) as error:
+    except BrokerError as error:
         _log.error("broker away", reason=str(error))
         return Exit.BROKER_AWAY
     except (MisconfiguredError, DatabaseError, ServerError, catalog.CatalogError, ValueError) as error:
@@ -83,7 +83,7 @@ def _exit_code(group: BaseExceptionGroup[BaseException]) -> int:
         if isinstance(error, DatabaseError):
             _log.error("bad configuration", reason=str(error))
             return Exit.MISCONFIGURED
-        if isinstance(error, (BrokerUnavailableError, BrokerRefusedError)):
+        if isinstance(error, BrokerError):
             _log.error("broker away", reason=str(error))
             return Exit.BROKER_AWAY
     _log.error("stopped by a fault", exc_info=group)

@@ -17,7 +17,7 @@ from shared.engine.failpoints import reach
 from shared.engine.reactions import Input, Reactions
 from shared.engine.tables import EffectRow
 from shared.messages import NEVER
-from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Clock
+from shared.ports import Broker, BrokerError, Clock
 
 HELD_AT_MOST = 10_000
 """More than these wait in the database, and are fetched when there is room."""
@@ -177,5 +177,5 @@ class _Call:
         """A NATS request; raises UnknownOutcomeError when no answer came in time."""
         try:
             return await self._broker.request(subject, body, headers, self._timeout_s)
-        except (BrokerUnavailableError, BrokerRefusedError) as error:
+        except BrokerError as error:
             raise UnknownOutcomeError(str(error)) from error

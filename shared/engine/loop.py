@@ -21,7 +21,7 @@ from shared.engine.store import Store
 from shared.engine.tables import Move, Position
 from shared.engine.tenure import Tenure
 from shared.engine.transaction import FencedError
-from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Clock
+from shared.ports import Broker, BrokerError, BrokerUnavailableError, Clock
 
 MARKS_WAIT_S = 0.2
 """Without new messages, PubAcks are recorded this long after they came."""
@@ -69,7 +69,8 @@ class Loop:
         self._turn = 0
         self._looked = clock.monotonic()
         self._woken = anyio.Event()
-        self._stopping = False
+        self._linger_s = reactions.context.linger_s
+        self._stopped = anyio.Event()
         self._idling = False
 
     @property
@@ -83,17 +84,17 @@ class Loop:
 
     def stop(self) -> None:
         """Take no new work; `run` returns after the batch in hand."""
-        self._stopping = True
+        self._stopped.set()
         self.wake()
 
     async def run(self) -> None:
         """Decide until stopped."""
-        while not self._stopping:
+        while not self._stopped.is_set():
             self.beat = self._clock.monotonic()
             self._woken = anyio.Event()
             try:
                 await self._tenure.attend()
-            except (BrokerUnavailableError, BrokerRefusedError) as error:
+            except BrokerError as error:
                 _log.warning("broker away", reason=str(error))
                 await self._clock.sleep(BROKER_RETRY_S)
             except DatabaseBusyError as error:
@@ -101,6 +102,9 @@ class Loop:
                 continue
             if inputs := await self.take():
                 await self._batch(inputs)
+                if self._linger_s:
+                    with anyio.move_on_after(self._linger_s):
+                        await self._stopped.wait()
             elif not self._woken.is_set():
                 self._idling = True
                 await self._idle()
@@ -160,7 +164,7 @@ class Loop:
                 break
             except DatabaseBusyError as error:
                 await self._wait_for_database(error, inputs=len(inputs))
-                if self._stopping:
+                if self._stopped.is_set():
                     return  # Nothing of it was committed, so it comes again to the next process.
             except FencedError as error:
                 _log.warning("fenced: another process decided these", inputs=len(inputs), reason=str(error))

@@ -14,7 +14,7 @@ import structlog
 from shared.engine.reader import Phase, Reader
 from shared.engine.tables import Position
 from shared.messages import due_subject, partition_of
-from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Clock, Delivery, Outgoing
+from shared.ports import Broker, BrokerError, Clock, Delivery, Outgoing
 from shared.streams import COMMANDS, EVENTS, TIMERS
 
 _log = structlog.get_logger("chorus.partitions")
@@ -103,7 +103,7 @@ class Partition:
         for reader in self.readers.values():
             try:
                 await reader.stop(hand_over=True)
-            except (BrokerUnavailableError, BrokerRefusedError) as error:
+            except BrokerError as error:
                 _log.info("pin not handed over", consumer=reader.consumer, reason=str(error))
 
     async def _offer_if_vacant(self) -> None:
@@ -126,7 +126,7 @@ class Partition:
                 at_most = min(at_most, await self._due(reader, self.readers[EVENTS]))
             taken = [reader.buffer.popleft() for _ in range(min(at_most, len(reader.buffer)))]
             await reader.ask_for_more()
-        except (BrokerUnavailableError, BrokerRefusedError) as error:
+        except BrokerError as error:
             _log.warning("broker away", consumer=reader.consumer, reason=str(error))
         return taken
 

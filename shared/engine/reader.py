@@ -11,6 +11,7 @@ from enum import Enum
 import structlog
 
 from shared.ports import Broker, Clock, Delivery, Pulls, Status
+from shared.streams import EVENTS
 
 PULL_BATCH = 256
 PULL_EXPIRES_S = 30.0
@@ -80,7 +81,7 @@ class Reader:
         await self._pull(1)
 
     async def read_from(self, position: int) -> None:
-        """Reset the consumer to what follows `position` and read; without a pin yet, the first message brings it."""
+        """Reset the consumer to `position` and read; without a pin yet, the first message brings it."""
         self.buffer.clear()
         await self._resume(position)
 
@@ -124,7 +125,9 @@ class Reader:
 
     async def _resume(self, position: int) -> None:
         await self._close(self.phase)
-        await self._broker.reset(self.stream, self.consumer, position + 1)
+        # What we have last comes once more: from the first delivery on, heartbeats tell when another sets the consumer.
+        again = position if self.stream == EVENTS and position else position + 1
+        await self._broker.reset(self.stream, self.consumer, again)
         self.taken = position
         self.consumer_sequence = 0
         await self._open()
@@ -146,8 +149,9 @@ class Reader:
                 self._gap = True
             else:
                 self.consumer_sequence = delivery.consumer_sequence
-                self.taken = max(self.taken, delivery.sequence)
-                self.buffer.append(delivery)
+                if delivery.sequence > self.taken or self.stream != EVENTS:  # An unacknowledged one may come again.
+                    self.taken = max(self.taken, delivery.sequence)
+                    self.buffer.append(delivery)
             self._wake()
 
     def _on_status(self, epoch: int, status: Status) -> None:

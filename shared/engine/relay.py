@@ -17,7 +17,7 @@ import structlog
 from shared.engine.failpoints import reach
 from shared.engine.tables import NumberedRow
 from shared.messages import MSG_ID
-from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Clock, Outgoing
+from shared.ports import Broker, BrokerError, BrokerRefusedError, BrokerUnavailableError, Clock, Outgoing, Published
 from shared.streams import STREAM_OF
 
 BATCH_AT_LEAST = 12
@@ -142,45 +142,60 @@ class Relay:
                 first = last - len(rows) + 1
                 self._mark([(numbered.n, first + index) for index, numbered in enumerate(rows)])
                 return
-        chains: dict[str, list[NumberedRow]] = {}
+        await self._publish_singly(stream, rows)
+
+    async def _publish_singly(self, stream: str, rows: Sequence[NumberedRow]) -> None:
+        """Side by side, but of each key one after the other."""
+        chains: dict[str, deque[NumberedRow]] = {}
         for numbered in rows:
-            chains.setdefault(numbered.row.key, []).append(numbered)
-        if len(rows) == 1:
-            await self._publish_chain(stream, rows)
-            return
-        async with anyio.create_task_group() as keys:
-            for chain in chains.values():
-                keys.start_soon(self._publish_chain, stream, chain)
-
-    async def _publish_chain(self, stream: str, rows: Sequence[NumberedRow]) -> None:
-        for index, numbered in enumerate(rows):
-            if numbered.row.key in self.stuck or not await self._publish_one(stream, numbered):
-                self._set_aside.extend(rows[index:])
-                return
-
-    async def _publish_one(self, stream: str, numbered: NumberedRow) -> bool:
-        """Whether we are done with the row; False when the stream refuses it for good."""
+            chains.setdefault(numbered.row.key, deque()).append(numbered)
         backoff = _Backoff()
-        message = _outgoing(numbered)
-        while self._has(numbered):
+        while heads := self._heads(chains):
+            answers: Sequence[Published | BrokerError]
             try:
-                ack = await self._broker.publish(message)
-                if ack.duplicate and not await self._is_ours(stream, ack.sequence, message):
-                    self._refuse(numbered, f"{stream} has other content under the id {message.headers[MSG_ID]}")
-                    return False
-            except BrokerUnavailableError as error:
-                _log.debug("publish unanswered, sent again", id=numbered.row.event_id, reason=str(error))
+                answers = await self._broker.publish_each([_outgoing(numbered) for numbered in heads])
+            except BrokerError as error:
+                answers = [error] * len(heads)
+            unanswered = False
+            for numbered, answer in zip(heads, answers, strict=True):
+                if await self._is_published(stream, numbered, answer):
+                    chains[numbered.row.key].popleft()
+                else:
+                    unanswered = unanswered or numbered.row.key not in self.stuck
+            if unanswered:
                 await self._wait(backoff)
-            except BrokerRefusedError as error:
-                if error.code != STREAM_FULL:
-                    self._refuse(numbered, str(error))
-                    return False
+
+    def _heads(self, chains: dict[str, deque[NumberedRow]]) -> list[NumberedRow]:
+        """The first row of each key that is to be published now; `chains` keeps those that still are."""
+        for key, chain in list(chains.items()):
+            while chain and not self._has(chain[0]):
+                chain.popleft()
+            if key in self.stuck:
+                self._set_aside.extend(chain)
+                chain.clear()
+            if not chain:
+                del chains[key]
+        return [chain[0] for chain in chains.values()]
+
+    async def _is_published(self, stream: str, numbered: NumberedRow, answer: Published | BrokerError) -> bool:
+        """Whether the stream has the row now; when it never will, its key is stuck."""
+        try:
+            if isinstance(answer, BrokerError):
+                raise answer
+            if answer.duplicate and not await self._is_ours(stream, answer.sequence, _outgoing(numbered)):
+                self._refuse(numbered, f"{stream} has other content under the id {numbered.row.event_id}")
+                return False
+        except BrokerRefusedError as error:
+            if error.code == STREAM_FULL:
                 _log.error("stream is full", stream=stream, waiting=self.backlog)
-                await self._wait(backoff)
             else:
-                reach("after-ack")
-                self._mark([(numbered.n, ack.sequence)])
-                return True
+                self._refuse(numbered, str(error))
+            return False
+        except BrokerError as error:
+            _log.debug("publish unanswered, sent again", id=numbered.row.event_id, reason=str(error))
+            return False
+        reach("after-ack")
+        self._mark([(numbered.n, answer.sequence)])
         return True
 
     def _has(self, numbered: NumberedRow) -> bool:

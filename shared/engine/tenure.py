@@ -12,7 +12,7 @@ from shared.engine.relay import Relay
 from shared.engine.store import Store
 from shared.engine.tables import EffectRow, NumberedRow, Position
 from shared.engine.transaction import Transaction
-from shared.ports import BrokerRefusedError, BrokerUnavailableError, Clock
+from shared.ports import BrokerError, Clock
 
 TEND_S = 0.1
 SETTLE_POLL_S = 0.01
@@ -76,7 +76,7 @@ class Tenure:
             for partition in self.partitions.values():
                 try:
                     await partition.tend()
-                except (BrokerUnavailableError, BrokerRefusedError) as error:
+                except BrokerError as error:
                     _log.warning("broker away", reason=str(error))
                 if partition.wants_attention:
                     self._wake()

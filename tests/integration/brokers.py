@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias, TypeVar
 from shared.context import Endpoints
 from shared.ports import (
     Broker,
+    BrokerError,
     BrokerRefusedError,
     BrokerUnavailableError,
     ConsumerInfo,
@@ -38,6 +39,16 @@ class TroubledBroker(Broker):
         """Publish one message, or have trouble with it."""
         self.published.append(message.headers["Nats-Msg-Id"])
         return await self._troubled(lambda: self._real.publish(message))
+
+    async def publish_each(self, messages: Sequence[Outgoing]) -> list[Published | BrokerError]:
+        """Publish one after the other, or have trouble with some."""
+        answers: list[Published | BrokerError] = []
+        for message in messages:
+            try:
+                answers.append(await self.publish(message))
+            except BrokerError as error:
+                answers.append(error)
+        return answers
 
     async def publish_batch(self, messages: Sequence[Outgoing]) -> int:
         """Publish a batch, or have trouble with it."""

@@ -430,6 +430,18 @@ class TestBrokerTrouble:
             await counter.watcher.until(TILL, "Rung", times=5)
         assert counter.totals(TILL) == [1, 2, 3, 4, 5]
 
+    async def test_consumer_that_is_set_ahead_before_anything_new_came_skips_nothing(self, counter: Counter) -> None:
+        async with running(counter):
+            await counter.scan(TILL, 1, "scanner/scan-1@1")
+            await counter.watcher.until(TILL, "Rung")
+        async with running(counter):
+            await counter.ring(TILL, 1)
+            await counter.watcher.until(TILL, "Rung", times=2)
+            await counter.broker.reset("EVENTS", f"till-{PARTITION}", 1_000)
+            await counter.scan(TILL, 1, "scanner/scan-2@1")
+            await counter.watcher.until(TILL, "Rung", times=3)
+        assert counter.totals(TILL) == [1, 2, 3]
+
     @pytest.mark.parametrize("worker_is", ["running", "stopped"])
     async def test_stream_that_was_deleted_and_made_again_gets_its_events_back(
         self, counter: Counter, worker_is: str

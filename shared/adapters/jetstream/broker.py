@@ -15,16 +15,17 @@ import anyio
 import nats
 import nats.errors
 import structlog
-from nats.aio.msg import Msg
 
 from shared.adapters.jetstream import bounds
+from shared.adapters.jetstream.client import FastClient, Heard
 from shared.adapters.jetstream.pulls import PullEpoch
 from shared.adapters.jetstream.reading import NOT_FOUND, read_batch
 from shared.adapters.jetstream.service import serve
-from shared.adapters.jetstream.wire import GONE, FastClient, api_answer, to_delivery, to_stored, translated
+from shared.adapters.jetstream.wire import GONE, api_answer, to_delivery, to_published, to_stored, translated
 from shared.connection import ConnectionOptions
 from shared.context import Endpoints
 from shared.ports import (
+    BrokerError,
     BrokerRefusedError,
     BrokerUnavailableError,
     ConsumerInfo,
@@ -110,7 +111,7 @@ class JetStream:
 
     async def api(self, subject: str, body: bytes) -> bytes:
         """A raw request to the JetStream API; raises BrokerUnavailableError when it is not answered."""
-        return (await self._ask(subject, body)).data
+        return (await self._ask(subject, body)).body
 
     async def pulls(
         self,
@@ -122,15 +123,15 @@ class JetStream:
         """Begin an epoch on a durable consumer."""
         inbox = self._client.new_inbox()
 
-        async def on_message(message: Msg) -> None:
-            headers = message.headers or {}
-            if message.reply.startswith("$JS.ACK."):
-                on_delivery(to_delivery(message, headers), headers.get("Nats-Pin-Id"))
+        def on_message(heard: Heard) -> None:
+            headers = heard.headers
+            if heard.reply.startswith("$JS.ACK."):
+                on_delivery(to_delivery(heard), headers.get("Nats-Pin-Id"))
             else:
                 on_status(Status(int(headers.get("Status", 0)), headers.get("Description", ""), headers))
 
         with translated():
-            subscription = await self._client.subscribe(inbox, cb=on_message, pending_bytes_limit=0)
+            subscription = await self._client.hear(inbox, on_message)
         return PullEpoch(self._client, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", inbox, subscription)
 
     async def reset(self, stream: str, consumer: str, sequence: int) -> None:
@@ -168,12 +169,11 @@ class JetStream:
     async def get(self, stream: str, sequence: int) -> Stored | None:
         """The message at a sequence, or None when it is not there."""
         answer = await self._ask(f"$JS.API.DIRECT.GET.{stream}", json.dumps({"seq": sequence}).encode())
-        headers = answer.headers or {}
-        if headers.get("Status"):
-            if int(headers["Status"]) == NOT_FOUND:
+        if status := answer.headers.get("Status"):
+            if int(status) == NOT_FOUND:
                 return None
-            raise BrokerRefusedError(int(headers["Status"]), headers.get("Description", "direct get refused"))
-        return to_stored(answer, headers)
+            raise BrokerRefusedError(int(status), answer.headers.get("Description", "direct get refused"))
+        return to_stored(answer)
 
     async def read(self, stream: str, subject: str, *, first: int = 1, up_to: int = 0) -> AsyncIterator[Stored]:
         """The stored messages whose subject matches, in stream order; `up_to` 0 is the stream's end as of now."""
@@ -192,14 +192,21 @@ class JetStream:
     async def acknowledge(self, replies: Sequence[str]) -> None:
         """Acknowledge deliveries by their reply subjects."""
         with translated():
-            for reply in replies:
-                await self._client.publish(reply, b"+ACK")
+            await self._client.send_frames([self._client.frame(reply, None, b"+ACK") for reply in replies])
 
     async def publish(self, message: Outgoing) -> Published:
         """Publish one message and wait for its PubAck."""
+        (answer,) = await self.publish_each([message])
+        if isinstance(answer, Published):
+            return answer
+        raise answer
+
+    async def publish_each(self, messages: Sequence[Outgoing]) -> list[Published | BrokerError]:
+        """Publish side by side and wait for every PubAck; the broker may store them in another order."""
         await self._be_connected()
-        answer = api_answer((await self._ask(message.subject, message.body, message.headers)).data)
-        return Published(answer["stream"], answer["seq"], answer.get("duplicate", False))
+        with translated():
+            answers = await self._client.ask_each(messages, timeout_s=bounds.API_TIMEOUT_S)
+        return [to_published(answer) for answer in answers]
 
     async def publish_batch(self, messages: Sequence[Outgoing]) -> int:
         """Publish 2 to 1,000 messages to one stream atomically; the sequence of the last one (they are consecutive)."""
@@ -213,14 +220,14 @@ class JetStream:
             await self._client.send_frames([self._client.frame(*message) for message in marked[:-1]])
         subject, headers, body = marked[-1]
         committing = {**headers, "Nats-Batch-Commit": "1"}
-        return int(api_answer((await self._ask(subject, body, committing)).data)["seq"])
+        return int(api_answer((await self._ask(subject, body, committing)).body)["seq"])
 
     async def request(
         self, subject: str, body: bytes, headers: Mapping[str, str], timeout_s: float
     ) -> tuple[Mapping[str, str], bytes]:
         """Ask a service."""
         answer = await self._ask(subject, body, headers, timeout_s)
-        return answer.headers or {}, answer.data
+        return answer.headers, answer.body
 
     async def serve(
         self, name: str, version: str, description: str, endpoints: Endpoints
@@ -241,8 +248,6 @@ class JetStream:
 
     async def _ask(
         self, subject: str, body: bytes, headers: Mapping[str, str] | None = None, timeout_s: float | None = None
-    ) -> Msg:
+    ) -> Heard:
         with translated():
-            return await self._client.request(
-                subject, body, timeout=timeout_s or bounds.API_TIMEOUT_S, headers=dict(headers) if headers else None
-            )
+            return await self._client.ask(subject, body, headers, timeout_s=timeout_s or bounds.API_TIMEOUT_S)

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
+from shared.adapters.jetstream.client import FastClient
 from shared.adapters.jetstream.wire import translated
 
 
 class PullEpoch:
-    def __init__(self, client: Client, subject: str, inbox: str, subscription: Subscription) -> None:
+    def __init__(self, client: FastClient, subject: str, inbox: str, subscription: Subscription) -> None:
         self._client = client
         self._subject = subject
         self._inbox = inbox
@@ -42,4 +42,5 @@ class PullEpoch:
 
     async def _send(self, request: Mapping[str, Any]) -> None:
         with translated():
-            await self._client.publish(self._subject, json.dumps(request).encode(), reply=self._inbox)
+            frame = self._client.frame(self._subject, None, json.dumps(request).encode(), reply=self._inbox)
+            await self._client.send_frames([frame])

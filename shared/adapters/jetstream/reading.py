@@ -3,9 +3,8 @@
 import json
 
 import anyio
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 
+from shared.adapters.jetstream.client import FastClient, Heard
 from shared.adapters.jetstream.wire import to_stored, translated
 from shared.ports import BrokerRefusedError, BrokerUnavailableError, Stored
 
@@ -15,7 +14,7 @@ NOT_FOUND = 404
 END_OF_BATCH = 204
 
 
-async def read_batch(client: Client, stream: str, subject: str, first: int) -> tuple[list[Stored], bool]:
+async def read_batch(client: FastClient, stream: str, subject: str, first: int) -> tuple[list[Stored], bool]:
     """Up to 1,000 messages from sequence `first` on, and whether there are more."""
     request = {"batch": READ_BATCH, "seq": first, "next_by_subj": subject}
     inbox = client.new_inbox()
@@ -23,16 +22,15 @@ async def read_batch(client: Client, stream: str, subject: str, first: int) -> t
     ended: dict[str, str] = {}
     done = anyio.Event()
 
-    async def on_message(message: Msg) -> None:
-        headers = message.headers or {}
-        if headers.get("Status"):
-            ended.update(headers)
+    def on_message(heard: Heard) -> None:
+        if heard.headers.get("Status"):
+            ended.update(heard.headers)
             done.set()
         else:
-            found.append(to_stored(message, headers))
+            found.append(to_stored(heard))
 
     with translated():
-        subscription = await client.subscribe(inbox, cb=on_message, pending_bytes_limit=0)
+        subscription = await client.hear(inbox, on_message)
         try:
             await client.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(request).encode(), reply=inbox)
             with anyio.fail_after(ANSWER_TIMEOUT_S):

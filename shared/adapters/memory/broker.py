@@ -11,15 +11,7 @@ from shared.adapters.memory.moods import Trouble
 from shared.adapters.memory.server import MemoryServer, NoAnswerError
 from shared.adapters.memory.wire import Reply, Wire
 from shared.context import Endpoints, Request
-from shared.ports import (
-    ConsumerInfo,
-    Delivery,
-    Outgoing,
-    Published,
-    Status,
-    Stored,
-    StreamInfo,
-)
+from shared.ports import BrokerError, ConsumerInfo, Delivery, Outgoing, Published, Status, Stored, StreamInfo
 
 T = TypeVar("T")
 
@@ -120,6 +112,10 @@ class MemoryBroker:
         """Publish one message and wait for its PubAck."""
         return await self._ask(partial(self._troubled, self._trouble(), lambda: self.server.publish(message)))
 
+    async def publish_each(self, messages: Sequence[Outgoing]) -> list[Published | BrokerError]:
+        """Publish side by side and wait for every PubAck; the broker may store them in another order."""
+        return await asyncio.gather(*(self._published(message) for message in messages))
+
     async def publish_batch(self, messages: Sequence[Outgoing]) -> int:
         """Publish 2 to 1,000 messages to one stream atomically; the sequence of the last one (they are consecutive)."""
         return await self._ask(partial(self._troubled, self._trouble(), lambda: self.server.publish_batch(messages)))
@@ -149,6 +145,12 @@ class MemoryBroker:
                 await asyncio.gather(*service.tasks, return_exceptions=True)
 
         return stop
+
+    async def _published(self, message: Outgoing) -> Published | BrokerError:
+        try:
+            return await self.publish(message)
+        except BrokerError as error:
+            return error
 
     async def _ask(self, work: Callable[[], T]) -> T:
         reply: Reply[T] = Reply(self._wire, API_TIMEOUT_S)
