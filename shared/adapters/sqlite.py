@@ -6,10 +6,12 @@ that blocks every writer. In virtual time there is no thread: the function runs 
 """
 
 import asyncio
+import errno
 import fcntl
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -83,10 +85,13 @@ class Database:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                connection = await _connection(lambda: _connect(path, lock, schema, version))
-            except sqlite3.Error as error:
-                raise _translated(error, path) from error
+            connection = await _connection(lambda: _connect(path, lock, schema, version))
+        except sqlite3.Error as error:
+            raise _translated(error, path) from error
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise DatabaseBusyError(f"{path}: {error.strerror}") from error
+            raise DatabaseError(f"{path}: {error.strerror}; set CHORUS_DATA_DIR to another directory") from error
         finally:
             os.umask(previous_umask)
         return cls(connection, lock, path)
@@ -122,6 +127,17 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
 
 
+@contextmanager
+def reading(path: Path, *, schema: str, version: int) -> Iterator[sqlite3.Connection]:
+    """Read beside the worker that writes; raises DatabaseError when the file is foreign, newer or corrupt."""
+    with closing(open_read_only(path)) as connection:
+        try:
+            _check(connection, path, schema, version)
+            yield connection
+        except sqlite3.Error as error:
+            raise _translated(error, path) from error
+
+
 async def _connection(connect: Callable[[], sqlite3.Connection]) -> _Connection:
     loop = virtual_loop()
     if loop is not None:
@@ -137,6 +153,8 @@ async def _connection(connect: Callable[[], sqlite3.Connection]) -> _Connection:
 
 
 def _connect(path: Path, lock: int, schema: str, version: int) -> sqlite3.Connection:
+    if path.is_dir():
+        raise DatabaseError(f"{path}: a directory; move it away, or set CHORUS_DATA_DIR to another directory")
     connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     fcntl.flock(lock, fcntl.LOCK_EX)
@@ -148,21 +166,13 @@ def _connect(path: Path, lock: int, schema: str, version: int) -> sqlite3.Connec
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, schema: str, version: int) -> None:
-    def pragma(name: str) -> Any:
-        return connection.execute(f"PRAGMA {name}").fetchone()[0]
-
-    found, owner = pragma("user_version"), pragma("application_id")
     is_new = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
-    if not is_new and owner != APPLICATION_ID:
-        raise DatabaseError(f"{path}: not a Chorus database; move it away, or set CHORUS_DATA_DIR to another directory")
-    if found > version:
-        raise DatabaseError(f"{path}: written by a newer Chorus (schema {found}, this one knows {version}); upgrade")
-    if not is_new and found < version:
-        raise DatabaseError(f"{path}: schema {found} is older than {version}; move it away and run chorus rebuild")
-    if pragma("journal_mode = WAL") != "wal":
+    if not is_new or _pragma(connection, "user_version") > 0:
+        _check(connection, path, schema, version)
+    if _pragma(connection, "journal_mode = WAL") != "wal":
         raise DatabaseError(f"{path}: the file system does not support SQLite's WAL; use a local disk")
     connection.execute("PRAGMA synchronous = FULL")
-    if pragma("synchronous") != 2:
+    if _pragma(connection, "synchronous") != 2:
         raise DatabaseError(f"{path}: synchronous=FULL was not accepted, so a commit could be lost")
     connection.execute("PRAGMA foreign_keys = ON")
     if is_new:
@@ -170,6 +180,33 @@ def _prepare(connection: sqlite3.Connection, path: Path, schema: str, version: i
             f"BEGIN IMMEDIATE; {schema};"
             f" PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}; COMMIT"
         )
+
+
+def _check(connection: sqlite3.Connection, path: Path, schema: str, version: int) -> None:
+    """Contexts and services have the same mark in their files, and differ by their tables."""
+    if _pragma(connection, "application_id") != APPLICATION_ID:
+        raise DatabaseError(f"{path}: not a Chorus database; move it away, or set CHORUS_DATA_DIR to another directory")
+    found = _pragma(connection, "user_version")
+    if found > version:
+        raise DatabaseError(f"{path}: written by a newer Chorus (schema {found}, this one knows {version}); upgrade")
+    if found < version:
+        raise DatabaseError(f"{path}: schema {found} is older than {version}; move it away and run chorus rebuild")
+    with closing(sqlite3.connect(":memory:")) as empty:
+        empty.executescript(schema)
+        lacking = _tables(empty) - _tables(connection)
+    if lacking:
+        raise DatabaseError(
+            f"{path}: another context's database, without a table {min(lacking)}; "
+            "move it away, or set CHORUS_DATA_DIR to another directory"
+        )
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> Any:
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
 
 
 def _locked(connection: sqlite3.Connection, lock: int, work: Callable[[sqlite3.Connection], T]) -> T:

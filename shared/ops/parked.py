@@ -1,17 +1,15 @@
 """Messages that wait because our code could not take one of their key: which, and what becomes of them."""
 
-import sqlite3
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
 
-from shared.adapters.sqlite import DatabaseError, open_read_only
 from shared.engine.store import Store
 from shared.engine.transaction import Transaction
+from shared.ops.beside import reading
 
 
 class Parked(Struct, frozen=True, kw_only=True):
@@ -92,11 +90,8 @@ def _give(transaction: Transaction, numbers: Sequence[int], verdict: str, who: s
 
 def _read(context: str, path: Path) -> list[Parked]:
     columns = "id, key, message_id, subject, stream, seq, at_ns, headers, body, reason, verdict"
-    try:
-        with closing(open_read_only(path)) as connection:
-            rows = connection.execute(f"SELECT {columns} FROM parked ORDER BY id").fetchall()  # noqa: S608  No input.
-    except sqlite3.DatabaseError as error:
-        raise DatabaseError(f"{path}: {error}") from error
+    with reading(path, context) as connection:
+        rows = connection.execute(f"SELECT {columns} FROM parked ORDER BY id").fetchall()  # noqa: S608  No input.
     return [
         Parked(
             id=number,

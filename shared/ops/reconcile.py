@@ -1,19 +1,18 @@
 """What contexts remember having said, against what the streams have; what is missing there is published again."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from pathlib import Path
 
 import anyio
 from msgspec import Struct
 
 from shared.adapters.clock import SystemClock
-from shared.adapters.sqlite import open_read_only
 from shared.engine.reconcile import SUBJECTS, Reconciler, where
 from shared.engine.relay import Relay
 from shared.engine.store import Store
 from shared.engine.transaction import Transaction
 from shared.messages import MSG_ID
+from shared.ops.beside import reading
 from shared.ports import Broker, Stored
 from shared.streams import EVENTS, TIMERS
 
@@ -43,7 +42,7 @@ class Difference(Struct, frozen=True, kw_only=True):
 
 async def compare(broker: Broker, data_dir: Path, context: str) -> Difference:
     """Compare a context's journal with the streams, beside its workers; raises DatabaseError when there is none."""
-    with closing(open_read_only(data_dir / f"{context}.db")) as connection:
+    with reading(data_dir / f"{context}.db", context) as connection:
         transaction = Transaction(connection)
         differing: list[str] = []
         unexplained: list[str] = []

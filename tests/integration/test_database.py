@@ -19,13 +19,15 @@ import anyio
 import pytest
 import pytest_asyncio
 
-from shared.adapters.sqlite import DatabaseError
+from contexts.bank import effects as bank
+from shared.adapters.sqlite import Database, DatabaseError
 from shared.adapters.virtual import VirtualLoop
 from shared.engine.rebuild import rebuild
 from shared.engine.store import Store
 from shared.engine.tables import JournalRow
 from shared.engine.transaction import Transaction
 from shared.ops.leash import leashed
+from shared.ops.parked import parked_in
 from shared.ops.server import LocalServer
 from shared.streams import EVENTS
 from tests.e2e.shop import CONTEXTS, Shop, opened
@@ -233,9 +235,18 @@ def overwrite(path: Path, first: int, content: bytes) -> None:
         file.write(content)
 
 
+def of_the_bank(path: Path) -> None:
+    async def make() -> None:
+        await (await Database.open(path, schema=bank.SCHEMA, version=bank.SCHEMA_VERSION)).close()
+
+    without_threads(make())
+
+
 NOT_OURS: dict[str, tuple[bool, Callable[[Path], object], str]] = {
     "text": (False, lambda path: path.write_text("Dear diary, today" * 99), "not a database; move it away"),
     "another program's": (False, foreign, "not a Chorus database; move it away"),
+    "the bank's": (False, of_the_bank, "another context's database, without a table aggregates; move it away"),
+    "a directory": (False, lambda path: path.mkdir(), "a directory; move it away"),
     "of a newer Chorus": (True, of_version(99), r"written by a newer Chorus \(schema 99, this one knows 1\); upgrade"),
     "of an older Chorus": (True, of_version(0), "schema 0 is older than 1; move it away and run chorus rebuild"),
     "its name gone": (True, lambda path: overwrite(path, 0, b"?" * 16), "not a database; move it away"),
@@ -256,15 +267,39 @@ class TestNotOurs:
         if ours:
             without_threads(fill(path))
         make(path)
-        before = path.read_bytes()
+        before = path.is_file() and path.read_bytes()
         with pytest.raises(DatabaseError, match=rf"^{path}: .*{problem}"):
             without_threads(use(path))
-        assert path.read_bytes() == before
+        assert (path.is_file() and path.read_bytes()) == before
+
+    @pytest.mark.parametrize("what", ["text", "another program's", "the bank's", "of a newer Chorus"])
+    def test_nor_is_it_read_beside_a_worker(self, tmp_path: Path, what: str) -> None:
+        """By an operator who asks what is parked in it."""
+        ours, make, problem = NOT_OURS[what]
+        path = tmp_path / "till.db"
+        if ours:
+            without_threads(fill(path))
+        make(path)
+        with pytest.raises(DatabaseError, match=rf"^{path}: .*{problem}"):
+            parked_in(tmp_path, ["till"])
 
     def test_another_contexts_is_refused_by_its_name(self, tmp_path: Path) -> None:
         without_threads(fill(tmp_path / "till.db"))
+        (tmp_path / "till.db").rename(tmp_path / "ordering.db")
         with pytest.raises(DatabaseError, match="belongs to till, not to ordering; set CHORUS_DATA_DIR"):
-            without_threads(Store.open(tmp_path / "till.db", context="ordering"))
+            without_threads(Store.open(tmp_path / "ordering.db", context="ordering"))
+        with pytest.raises(DatabaseError, match="belongs to till, not to ordering; set CHORUS_DATA_DIR"):
+            parked_in(tmp_path, ["ordering"])
+
+    def test_bank_opens_no_books_but_its_own(self, tmp_path: Path) -> None:
+        without_threads(fill(tmp_path / "bank.db"))
+        with pytest.raises(DatabaseError, match="another context's database, without a table accounts; move it away"):
+            of_the_bank(tmp_path / "bank.db")
+
+    def test_directory_that_cannot_be_one_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "taken").touch()
+        with pytest.raises(DatabaseError, match=r"taken.*; set CHORUS_DATA_DIR to another directory"):
+            without_threads(Store.open(tmp_path / "taken" / "till.db", context="till"))
 
     def test_page_that_was_overwritten_is_noticed_as_soon_as_it_is_needed(self, tmp_path: Path) -> None:
         without_threads(fill(tmp_path / "till.db"))

@@ -1,0 +1,22 @@
+"""A context's database, read beside its workers."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shared.adapters import sqlite
+from shared.engine.tables import SCHEMA, SCHEMA_VERSION
+from shared.engine.transaction import Transaction
+
+
+@contextmanager
+def reading(path: Path, context: str) -> Iterator[sqlite3.Connection]:
+    """Read a database; raises DatabaseError, as its workers do, when it is not there or not this context's."""
+    with sqlite.reading(path, schema=SCHEMA, version=SCHEMA_VERSION) as connection:
+        owner = Transaction(connection).meta("context") or context
+        if owner != context:
+            raise sqlite.DatabaseError(
+                f"{path}: belongs to {owner}, not to {context}; set CHORUS_DATA_DIR to another directory"
+            )
+        yield connection
