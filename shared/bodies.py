@@ -51,7 +51,7 @@ class BodyDecoder(Generic[T]):
         self._decoder = msgspec.json.Decoder(message_type)
         stamped = stamped_fields(message_type)
         self.key_field = stamped.get("key")
-        self._at_field = stamped.get("at")
+        self.at_field = stamped.get("at")
 
     def decode(self, body: bytes, *, key: str, at: datetime) -> T:
         """The message that `body` holds; raises MalformedBodyError naming the JSON path and the problem."""
@@ -68,10 +68,10 @@ class BodyDecoder(Generic[T]):
             raise MalformedBodyError("$", f"not JSON that can be read: {error}") from error
         if self.key_field is not None:
             self._stamp(message, self.key_field, key)
-        if self._at_field is not None:
-            if getattr(message, self._at_field) != NEVER:
-                raise MalformedBodyError(f"$.{self._at_field}", "this field is set by the stream; leave it out")
-            msgspec.structs.force_setattr(message, self._at_field, at)
+        if self.at_field is not None:
+            if getattr(message, self.at_field) != NEVER:
+                raise MalformedBodyError(f"$.{self.at_field}", "this field is set by the stream; leave it out")
+            msgspec.structs.force_setattr(message, self.at_field, at)
         return message
 
     def _stamp(self, message: T, field: str, key: str) -> None:

@@ -3,11 +3,11 @@
 What was done or refused comes back as a command of the context, which the loop decides like any other.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-import anyio
 import stamina
 import structlog
 from anyio.abc import TaskGroup
@@ -43,10 +43,7 @@ class EffectRunner:
         self._queues: dict[str, deque[EffectRow]] = {}
         self._held = 0
         self._ids: set[str] = set()
-        self._places = {
-            kind.__name__: anyio.Semaphore(effect.at_once, fast_acquire=True)
-            for kind, effect in reactions.effects.items()
-        }
+        self._places = {kind.__name__: asyncio.Semaphore(effect.at_once) for kind, effect in reactions.effects.items()}
         self._by_name: Mapping[str, Effect] = {kind.__name__: effect for kind, effect in reactions.effects.items()}
         self._tasks: TaskGroup | None = None
 
@@ -145,7 +142,7 @@ class EffectRunner:
         name = effect.asked_by.__name__
         try:
             async with self._places[name]:
-                with anyio.fail_after(effect.timeout_s):
+                async with asyncio.timeout(effect.timeout_s):
                     reach("before-call")
                     outcome = await effect.call(event, call)
                     reach("after-call")

@@ -6,12 +6,12 @@ Whatever arrives while a transaction runs is the next batch. The publishing of o
 from collections.abc import Sequence
 from functools import partial
 
-import anyio
 import structlog
 
 from shared import streams
 from shared.adapters.sqlite import DatabaseBusyError
 from shared.engine.batch import Batch, Committed, Progress, commit, record
+from shared.engine.bell import Bell
 from shared.engine.effects import EffectRunner
 from shared.engine.failpoints import reach
 from shared.engine.partitions import NOWHERE
@@ -68,30 +68,30 @@ class Loop:
         self._batch_at_most = batch_at_most
         self._turn = 0
         self._looked = clock.monotonic()
-        self._woken = anyio.Event()
+        self._woken = Bell()
         self._linger_s = reactions.context.linger_s
-        self._stopped = anyio.Event()
+        self._stopped = Bell()
         self._idling = False
 
     @property
     def resting(self) -> bool:
         """Whether it has nothing in hand, and nobody has called."""
-        return self._idling and not self._woken.is_set()
+        return self._idling and not self._woken.rung
 
     def wake(self) -> None:
         """There is something to do."""
-        self._woken.set()
+        self._woken.ring()
 
     def stop(self) -> None:
         """Take no new work; `run` returns after the batch in hand."""
-        self._stopped.set()
+        self._stopped.ring()
         self.wake()
 
     async def run(self) -> None:
         """Decide until stopped."""
-        while not self._stopped.is_set():
+        while not self._stopped.rung:
             self.beat = self._clock.monotonic()
-            self._woken = anyio.Event()
+            self._woken.silence()
             try:
                 await self._tenure.attend()
             except BrokerError as error:
@@ -103,9 +103,8 @@ class Loop:
             if inputs := await self.take():
                 await self._batch(inputs)
                 if self._linger_s:
-                    with anyio.move_on_after(self._linger_s):
-                        await self._stopped.wait()
-            elif not self._woken.is_set():
+                    await self._stopped.wait(self._linger_s)
+            elif not self._woken.rung:
                 self._idling = True
                 await self._idle()
                 self._idling = False
@@ -164,7 +163,7 @@ class Loop:
                 break
             except DatabaseBusyError as error:
                 await self._wait_for_database(error, inputs=len(inputs))
-                if self._stopped.is_set():
+                if self._stopped.rung:
                     return  # Nothing of it was committed, so it comes again to the next process.
             except FencedError as error:
                 _log.warning("fenced: another process decided these", inputs=len(inputs), reason=str(error))
@@ -202,17 +201,17 @@ class Loop:
                 _log.info("acks not sent", count=len(replies), reason=str(error))
 
     def _moves(self, inputs: Sequence[Input]) -> list[Move]:
-        moves: dict[tuple[str, int], Move] = {}
+        last: dict[tuple[str, int], tuple[int, str]] = {}
         for input_ in inputs:
-            if input_.delivery is None or input_.parked is not None:
-                continue
-            place = (input_.stream, input_.partition)
-            at = self._partitions[input_.partition].positions.get(input_.stream, NOWHERE)
-            move = moves.get(place) or Move(*place, at.seq, at.seq, at.message_id)
-            if input_.delivery.sequence > move.seq:
-                move = move._replace(seq=input_.delivery.sequence, message_id=input_.message_id)
-            moves[place] = move
-        return list(moves.values())
+            if input_.delivery is not None and input_.parked is None:
+                place = (input_.stream, input_.partition)
+                if place not in last or input_.delivery.sequence > last[place][0]:
+                    last[place] = (input_.delivery.sequence, input_.message_id)
+        moves = []
+        for (stream, number), newest in last.items():
+            at = self._partitions[number].positions.get(stream, NOWHERE)
+            moves.append(Move(stream, number, at.seq, *max(newest, at)))
+        return moves
 
     async def _idle(self) -> None:
         """Wait for work; meanwhile record PubAcks, and look for what other processes left for us."""
@@ -222,11 +221,8 @@ class Loop:
                 await self._tenure.fetch_from_others()
             except DatabaseBusyError as error:
                 await self._wait_for_database(error)
-        marks = len(self._relay.marks)
-        with anyio.move_on_after(OTHERS_ROWS_POLL_S if shared else MARKS_WAIT_S if marks else IDLE_S):
-            await self._woken.wait()
-            return
-        if marks or self._effects.attempts:
+        wait_s = OTHERS_ROWS_POLL_S if shared else MARKS_WAIT_S if self._relay.marks else IDLE_S
+        if not await self._woken.wait(wait_s) and (self._relay.marks or self._effects.attempts):
             await self._record_progress()
 
     async def _record_progress(self) -> None:

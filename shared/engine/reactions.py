@@ -17,6 +17,7 @@ from shared.messages import (
     COMMAND_DEPTH_AT_MOST,
     CORRELATION_ID,
     MSG_ID,
+    NEVER,
     TIMER_ID,
     MalformedKeyError,
     MalformedSubjectError,
@@ -135,7 +136,8 @@ class Reactions:
             route = self._routes.get((subject.kind, subject.context, subject.type))
             if route is not None:  # An unknown event is ignored; an unknown command is refused by the stream already.
                 decoder, input_.whenever = route
-                input_.message = decoder.decode(delivery.body, key=subject.key, at=delivery.at)
+                at = NEVER if decoder.at_field is None else delivery.at  # Only some ask for it, and it takes a while.
+                input_.message = decoder.decode(delivery.body, key=subject.key, at=at)
         except (MalformedBodyError, MalformedHeaderError) as error:
             self._refuse(input_, delivery, error.path, error.problem)
         except Exception:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 import anyio
 import structlog
 
+from shared.engine.bell import Bell
 from shared.engine.failpoints import reach
 from shared.engine.tables import NumberedRow
 from shared.messages import MSG_ID
@@ -45,7 +46,7 @@ class Relay:
         self._wake = wake
         self._waiting: deque[NumberedRow] = deque()
         self._in_hand = 0
-        self._work = anyio.Event()
+        self._work = Bell()
         self._set_aside: list[NumberedRow] = []
         self._sound = broker.reconnects
         """The connection on which the streams are known to have what the journal says they have."""
@@ -78,7 +79,7 @@ class Relay:
         """Publish these after all that was added before."""
         self._waiting.extend(rows)
         if self._waiting:
-            self._work.set()
+            self._work.ring()
 
     def drop(self, partition: int) -> None:
         """Leave a partition's rows to the process that holds it now."""
@@ -91,13 +92,13 @@ class Relay:
         self._sound = connection
         self._found_sound.set()
         self._found_sound = anyio.Event()
-        self._work.set()
+        self._work.ring()
 
     async def run(self) -> None:
         """Publish for ever."""
         while True:
             while not self._waiting or self._sound != self._broker.reconnects:
-                self._work = anyio.Event()
+                self._work.silence()
                 await self._work.wait()
             self._connection = self._sound
             self._left.clear()
@@ -124,7 +125,7 @@ class Relay:
                 rows, self._set_aside = self._set_aside, []
                 self.stuck.clear()
                 self._waiting.extendleft(reversed(rows))
-                self._work.set()
+                self._work.ring()
 
     async def _publish(self, stream: str, rows: Sequence[NumberedRow]) -> None:
         backoff = _Backoff()

@@ -1,0 +1,41 @@
+"""A bell: whoever has work for somebody rings it, and who does the work waits for it."""
+
+import asyncio
+
+
+class Bell:
+    """For one who waits. Rung beforehand it lets them go on at once; rung twice it has rung."""
+
+    __slots__ = ("_waiting", "rung")
+
+    def __init__(self) -> None:
+        self.rung = False
+        self._waiting: asyncio.Future[None] | None = None
+
+    def ring(self) -> None:
+        """Let go on who waits, and who will."""
+        self.rung = True
+        _let_go(self._waiting)
+
+    def silence(self) -> None:
+        """As if it had not rung."""
+        self.rung = False
+
+    async def wait(self, timeout_s: float | None = None) -> bool:
+        """Until it rings, but no longer than this; whether it has rung."""
+        if not self.rung:
+            loop = asyncio.get_running_loop()
+            self._waiting = loop.create_future()
+            timer = None if timeout_s is None else loop.call_later(timeout_s, _let_go, self._waiting)
+            try:
+                await self._waiting
+            finally:
+                self._waiting = None
+                if timer is not None:
+                    timer.cancel()
+        return self.rung
+
+
+def _let_go(waiting: asyncio.Future[None] | None) -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_result(None)
