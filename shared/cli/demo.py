@@ -189,6 +189,6 @@ def _try_it(stage: "Stage", serve: bool) -> list[str]:
         else "Try it: chorus demo --serve, and in another terminal",
         "",
         nats.nats("pub", "-J", subject, delivered.body.decode()),
-        nats.nats("sub", "--stream=EVENTS", "--all", "--terminate-at-end", "evt.*.*.*.o-mine"),
+        nats.nats("sub", "--stream=EVENTS", "--all", "--terminate-at-end", "--wait=1s", "evt.*.*.*.o-mine"),
         shlex.join(["chorus", "timeline", *(["-s", stage.url] if serve else []), "o-mine"]),
     ]

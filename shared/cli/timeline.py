@@ -64,8 +64,8 @@ def timeline(
 def nats_commands(connection: Connection, key: str) -> list[str]:
     """How the nats CLI shows the same events, without the tree."""
     return [
-        connection.nats("sub", "--stream=EVENTS", "--all", "--terminate-at-end", f"evt.*.*.*.{key}"),
-        connection.nats("sub", "--stream=TIMERS", "--all", "--terminate-at-end", f"due.*.*.*.{key}"),
+        connection.nats("sub", "--stream=EVENTS", "--all", "--terminate-at-end", "--wait=1s", f"evt.*.*.*.{key}"),
+        connection.nats("sub", "--stream=TIMERS", "--all", "--terminate-at-end", "--wait=1s", f"due.*.*.*.{key}"),
     ]
 
 

@@ -112,7 +112,8 @@ def test_config_lists_every_setting_with_its_source() -> None:
 def test_show_nats_prints_what_a_nats_user_would_type_and_no_password() -> None:
     said = chorus("timeline", "o-1", "--show-nats", "-s", "nats://x:1", "--user", "ann", "--password", "secret")
     first, *_ = said.stdout.splitlines()
-    assert first == "nats --server=nats://x:1 --user=ann sub --stream=EVENTS --all --terminate-at-end 'evt.*.*.*.o-1'"
+    connected = "nats --server=nats://x:1 --user=ann"
+    assert first == f"{connected} sub --stream=EVENTS --all --terminate-at-end --wait=1s 'evt.*.*.*.o-1'"
     assert "secret" not in said.stdout
 
 
