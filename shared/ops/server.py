@@ -19,6 +19,7 @@ import anyio.abc
 import anyio.to_thread
 
 from shared.ops.leash import leashed
+from shared.ports import BrokerUnavailableError
 
 READY_WITHIN_S = 30.0
 """Long enough to recover a large store; an empty one is ready after 20 ms."""
@@ -132,7 +133,8 @@ def server_binary() -> Path:
 async def check_sync_always(monitor_url: str | None) -> None:
     """Raise ServerError when the server acknowledges before it has synced (`sync_interval` is not `always`).
 
-    Without a monitor, as with most servers that are not ours, it cannot be told and nothing is said.
+    Without a monitor, as with most servers that are not ours, it cannot be told and nothing is said. Raises
+    BrokerUnavailableError when the monitor is away, as its server may be for a moment.
     """
     if monitor_url is None:
         return
@@ -176,7 +178,7 @@ async def _when_ready(process: anyio.abc.Process, directory: Path) -> LocalServe
                 server = LocalServer(process, ports["nats"][0], ports["monitoring"][0], directory)
                 if (await _ask(server.monitor_url, "/healthz")).get("status") == "ok":
                     return server
-            except (FileNotFoundError, json.JSONDecodeError, ServerError):
+            except (FileNotFoundError, json.JSONDecodeError, BrokerUnavailableError, ServerError):
                 pass
             await anyio.sleep(POLL_S)
     log = (await anyio.Path(directory / LOG).read_text(errors="replace")).splitlines()
@@ -208,8 +210,10 @@ async def _ask(monitor_url: str, path: str) -> Mapping[str, Any]:
 
     try:
         answer = await anyio.to_thread.run_sync(ask)
-    except (OSError, HTTPException, ValueError) as error:
-        raise ServerError(f"no answer from the monitor {monitor_url}: {error}") from error
+    except (OSError, HTTPException) as error:
+        raise BrokerUnavailableError(f"no answer from the monitor {monitor_url}: {error}") from error
+    except ValueError as error:
+        raise ServerError(f"no answer that can be read from the monitor {monitor_url}: {error}") from error
     if not isinstance(answer, dict):
         raise ServerError(f"no answer that can be read from the monitor {monitor_url}")
     return answer

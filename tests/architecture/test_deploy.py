@@ -108,6 +108,15 @@ def test_the_unit_waits_until_ready_watches_and_drains() -> None:
     assert service["RestartPreventExitStatus"] == "64 78"
 
 
+def test_every_worker_asks_the_monitor_whether_the_server_syncs() -> None:
+    port = re.search(r"^http_port: (\d+)$", (ROOT / "deploy/nats/nats.conf").read_text(), re.MULTILINE)
+    assert port is not None
+    text = (ROOT / "deploy/systemd/chorus-worker@.service").read_text()
+    assert f"\nEnvironment=CHORUS_MONITOR_URL=http://127.0.0.1:{port[1]}\n" in text
+    asked = {SERVICES[context]["environment"]["CHORUS_MONITOR_URL"] for context in CONTEXTS}
+    assert asked == {f"http://nats:{port[1]}"}
+
+
 def test_the_unit_runs_as_nobody_special_with_credentials_of_its_own() -> None:
     service = unit()["Service"]
     assert service["User"] not in ("", "root")

@@ -7,6 +7,7 @@ import nats
 import pytest
 
 from shared.ops.server import LocalServer, ServerError, check_sync_always, local_server
+from shared.ports import BrokerUnavailableError
 
 
 async def stored(url: str) -> list[str]:
@@ -41,7 +42,7 @@ async def test_without_a_monitor_nothing_is_said() -> None:
 
 
 async def test_a_monitor_that_is_not_there_is_told() -> None:
-    with pytest.raises(ServerError, match="no answer from the monitor"):
+    with pytest.raises(BrokerUnavailableError, match="no answer from the monitor"):
         await check_sync_always("http://127.0.0.1:9")
 
 
