@@ -41,6 +41,9 @@ SHARED: Places = {
 }
 """Where to die by default: every place once, and every context."""
 
+MOMENTS = ("OrderPlaced", "InventoryReserved", "AuthorizationRequested", "NotificationQueued")
+"""When everybody has something in hand, or is about to."""
+
 DIES_WITHIN_S = 60.0
 WAVES_AT_MOST = 60
 WAVES = 3
@@ -109,6 +112,28 @@ class TestKilled:
     ) -> None:
         await die_everywhere(stage, ended, "shared", SHARED, copies=2, chance=chance, at_most=2)
 
+    async def test_two_processes_a_context_live_throughout_while_each_of_them_dies_once(
+        self, stage: Stage, ended: Ended, chance: random.Random
+    ) -> None:
+        """Whoever of the two has the partitions, the other one takes them over, and later gives them back."""
+        await stage.stock("pairs", 1_000)
+        await stage.start_all(*(f"{context}.2" for context in CONTEXTS))
+        pairs = {context: chance.sample((context, f"{context}.2"), 2) for context in CONTEXTS}
+
+        async def die(wave: int, name: str) -> None:
+            await stage.until(f"o-pairs{wave}-shipped", chance.choice(MOMENTS), within_s=DIES_WITHIN_S)
+            await stage.kill(name)
+            await stage.start(name)
+
+        for wave in range(2):
+            async with asyncio.TaskGroup() as tasks:
+                placed = tasks.create_task(place_handful(stage, f"pairs{wave}", "pairs"))
+                for pair in pairs.values():
+                    tasks.create_task(die(wave, pair[wave]))
+            await check_ends(ended, placed.result())
+        assert all(stage.workers[name].running for pair in pairs.values() for name in pair)
+        await stage.check_at_rest()
+
     @pytest.mark.long
     @pytest.mark.timeout(1_200)
     @pytest.mark.parametrize("copies", [1, 2])
@@ -146,8 +171,8 @@ class TestStopped:
         await stage.stock("told", 1_000)
 
         async def end(context: str) -> None:
-            moment = chance.choice(("OrderPlaced", "InventoryReserved", "AuthorizationRequested", "NotificationQueued"))
-            await stage.until(f"o-told{chance.randrange(WAVES)}-shipped", moment, within_s=DIES_WITHIN_S)
+            order = f"o-told{chance.randrange(WAVES)}-shipped"
+            await stage.until(order, chance.choice(MOMENTS), within_s=DIES_WITHIN_S)
             began = time.monotonic()
             assert await stage.stop(context) == 0
             assert time.monotonic() - began < ENDS_WITHIN_S

@@ -18,6 +18,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 from msgspec import Meta, Struct
+from structlog.testing import capture_logs
 
 from contexts.inventory.policies import whenever_order_placed_reserve_its_lines
 from contexts.inventory.upstream import OrderPlaced
@@ -312,6 +313,25 @@ class TestParking:
         assert counter.totals(TILL) == [5, 18, 24, 31, 39]
         assert parked.parked_in(tmp_path, ["till"]) == []
         assert len(counter.letters.facts) == 1
+
+    async def test_alarm_is_logged_once_and_a_gauge_shows_how_many_wait(self, counter: Counter, tmp_path: Path) -> None:
+        stuck = tmp_path / "stuck"
+        stuck.write_text("13")
+        with capture_logs() as lines:
+            async with running(counter, stuck_till(stuck)) as loop:
+                for amount in (JAMS_AT, 6, 7):
+                    await counter.ring(TILL, amount, f"m-{amount}")
+                await until(lambda: loop.parked == 3)
+            async with running(counter, stuck_till(stuck)) as loop:
+                await counter.ring(NEIGHBOUR, 1)
+                await counter.watcher.until(NEIGHBOUR, "Rung")
+                assert loop.parked == 3
+                stuck.unlink()
+                await parked.retry(tmp_path, parked.parked_in(tmp_path, ["till"]), who="ann")
+                await until(lambda: loop.parked == 0)
+        (alarm,) = [line for line in lines if line["event"] == "parked"]
+        assert (alarm["log_level"], alarm["key"], alarm["message"]) == ("error", TILL, f"m-{JAMS_AT}")
+        assert "the drawer is stuck at 13" in alarm["reason"]
 
     async def test_retry_of_the_first_resumes_all_that_wait_behind_it_however_many(
         self, counter: Counter, tmp_path: Path

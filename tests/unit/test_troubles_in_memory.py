@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from random import Random
 
 import pytest
@@ -137,6 +138,27 @@ def test_server_that_dies_changes_nothing(seed: int) -> None:
         fill_shelves(running)
         shop_around(running, kill_the_server)
         check(running)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("by", [timedelta(hours=1), timedelta(hours=-1)], ids=["forward", "back"])
+def test_clock_that_jumps_leaves_no_order_without_its_end(seed: int, by: timedelta) -> None:
+    """R15: forward past every deadline, or back; whoever is expired by it has all money back."""
+    moments = [number * 0.003 for number in range(10)]
+    with shop(seed=seed, partitions=2) as running:
+        fill_shelves(running)
+        for number, moment_s in enumerate(moments):
+            running.send(order(), key=f"o-{number}")
+            running.advance(seconds=moment_s)
+            running.put_clock(by)
+            running.run_until_quiet()
+        running.advance(hours=len(moments) + 1)
+        ends = [told(running, f"o-{number}")["ordering"] for number in range(len(moments))]
+        assert {*map(tuple, ends)} == ({tuple(SHIPPED), tuple(CANCELLED)} if by > timedelta(0) else {tuple(SHIPPED)})
+        shipped = ends.count(SHIPPED)
+        money = books(running)
+        assert money["capture"] - money.get("refund", 0) == shipped * 2 * PRICE.amount_minor
+        assert level(running) == (ON_THE_SHELF - 2 * shipped, 0)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -3,6 +3,7 @@
 import json
 import string
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -123,6 +124,28 @@ BODIES = {
 }
 
 
+AMOUNTS = {
+    "too many bytes": (b" " * BODY_BYTES_AT_MOST, "$", "bytes are more than the 65536"),
+    "a nest without end": (b"[" * 20_000, "$.total.amount_minor", "Expected `int`, got `array`"),
+    "a nest in what nobody reads": (b'1999, "vat": ' + b"[" * 20_000, "$", "not JSON that can be read"),
+    "not a number": (b"NaN", "$", "not JSON that can be read"),
+    "a number beyond all numbers": (b"1e400", "$.total.amount_minor", "Number out of range"),
+    "digits without end": (b"9" * 5_000, "$.total.amount_minor", "Integer value out of range"),
+    "more than there is": (b"1000000000001", "$.total.amount_minor", "<= 1000000000000"),
+    "a number as text": (b'"1999"', "$.total.amount_minor", "Expected `int`, got `str`"),
+    "null": (b"null", "$.total.amount_minor", "Expected `int`, got `null`"),
+    "what is not UTF-8": (b'1999, "currency": "\xff"', "$", "not JSON that can be read"),
+    "half of it": (b"", "$", "not JSON"),
+}
+"""In the place of the amount in an event."""
+
+
+def placed(amount: bytes) -> bytes:
+    """What payments reads of an order, with this as its amount."""
+    event = {"order_id": "o-42", "total": {"amount_minor": "?", "currency": "EUR"}, "method_token": "tok_ok"}
+    return json.dumps(event).encode().replace(b'"?"', amount)
+
+
 OF_ANY_KEY = {name: case for name, case in BODIES.items() if case[1] != "$.order_id"}
 
 
@@ -135,12 +158,28 @@ class TestBodies:
         assert (where, what) == (path, what)
         assert problem in what
 
-    @pytest.mark.parametrize(("body", "path", "problem"), BODIES.values(), ids=BODIES.keys())
-    def test_of_an_event_it_is_poison(self, body: bytes, path: str, problem: str) -> None:  # noqa: ARG002 - the cases are shared with commands
-        input_ = taken_by("payments", EVENTS, "evt.ordering.OrderPlaced.3.o-42", {}, body)
-        if input_.poison is None:  # Readers are tolerant of what they do not read.
-            assert input_.message is not None
-        assert (input_.refusal, input_.key) == (None, "o-42")
+    @pytest.mark.parametrize(("raw", "path", "problem"), AMOUNTS.values(), ids=AMOUNTS.keys())
+    def test_of_an_event_it_is_poison(self, raw: bytes, path: str, problem: str) -> None:
+        input_ = taken_by("payments", EVENTS, "evt.ordering.OrderPlaced.3.o-42", {}, placed(raw))
+        assert input_.poison is not None
+        assert input_.poison.startswith(f"{path}: ")
+        assert problem in input_.poison
+        assert (input_.refusal, input_.key, input_.commands) == (None, "o-42", ())
+
+    def test_an_event_may_have_grown(self) -> None:
+        input_ = taken_by(
+            "payments", EVENTS, "evt.ordering.OrderPlaced.3.o-42", {}, placed(b'1999, "vat": {"of": [7]}')
+        )
+        assert (input_.poison, len(input_.commands)) == (None, 1)
+
+    def test_none_takes_longer_than_milliseconds(self) -> None:
+        def took_s(body: bytes) -> float:
+            began = time.process_time()
+            taken(body)
+            return time.process_time() - began
+
+        slow = {name for name, (body, *_) in BODIES.items() if min(took_s(body) for _ in range(3)) > 0.01}
+        assert slow == set()
 
     def test_a_body_that_is_too_large_is_not_even_parsed(self) -> None:
         assert "65537 bytes" in refusal(taken(b"?" * (BODY_BYTES_AT_MOST + 1)))[1]
