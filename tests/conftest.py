@@ -10,6 +10,7 @@ SEED = "CHORUS_SEED"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and commands that a test runs write for a pipe.
     seed = os.environ.setdefault(SEED, str(random.randrange(10**6)))
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = seed

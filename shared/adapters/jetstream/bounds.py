@@ -1,7 +1,7 @@
 """The bounds of a connection."""
 
 CONNECT_TIMEOUT_S = 5.0
-API_TIMEOUT_S = 5.0
+API_WITHIN_S = 5.0
 PING_INTERVAL_S = 2
 UNANSWERED_PINGS = 1
 """With one, a line that went dead is noticed within two intervals; with two it would take three."""

@@ -7,7 +7,6 @@ Not used, because measured to lose messages, hang or cost several times more: `P
 import contextlib
 import json
 import ssl
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +20,7 @@ from shared.adapters.jetstream.client import FastClient, Heard
 from shared.adapters.jetstream.pulls import PullEpoch
 from shared.adapters.jetstream.reading import NOT_FOUND, read_batch
 from shared.adapters.jetstream.service import serve
-from shared.adapters.jetstream.wire import GONE, api_answer, to_delivery, to_published, to_stored, translated
+from shared.adapters.jetstream.wire import GONE, api_answer, batch_of, to_delivery, to_published, to_stored, translated
 from shared.connection import ConnectionOptions
 from shared.context import Endpoints
 from shared.ports import (
@@ -205,22 +204,16 @@ class JetStream:
         """Publish side by side and wait for every PubAck; the broker may store them in another order."""
         await self._be_connected()
         with translated():
-            answers = await self._client.ask_each(messages, timeout_s=bounds.API_TIMEOUT_S)
+            answers = await self._client.ask_each(messages, timeout_s=bounds.API_WITHIN_S)
         return [to_published(answer) for answer in answers]
 
     async def publish_batch(self, messages: Sequence[Outgoing]) -> int:
         """Publish 2 to 1,000 messages to one stream atomically; the sequence of the last one (they are consecutive)."""
-        batch_id = uuid.uuid4().hex
-        marked = [
-            (subject, {**headers, "Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}, body)
-            for number, (subject, headers, body) in enumerate(messages, 1)
-        ]
+        *staged, (subject, headers, body) = batch_of(messages)
         await self._be_connected()
         with translated():
-            await self._client.send_frames([self._client.frame(*message) for message in marked[:-1]])
-        subject, headers, body = marked[-1]
-        committing = {**headers, "Nats-Batch-Commit": "1"}
-        return int(api_answer((await self._ask(subject, body, committing)).body)["seq"])
+            await self._client.send_frames([self._client.frame(*message) for message in staged])
+        return int(api_answer((await self._ask(subject, body, headers)).body)["seq"])
 
     async def request(
         self, subject: str, body: bytes, headers: Mapping[str, str], timeout_s: float
@@ -247,7 +240,7 @@ class JetStream:
         return api_answer(await self.api(f"$JS.API.{subject}", b"" if body is None else json.dumps(body).encode()))
 
     async def _ask(
-        self, subject: str, body: bytes, headers: Mapping[str, str] | None = None, timeout_s: float | None = None
+        self, subject: str, body: bytes, headers: Mapping[str, str] | None = None, within_s: float = bounds.API_WITHIN_S
     ) -> Heard:
         with translated():
-            return await self._client.ask(subject, body, headers, timeout_s=timeout_s or bounds.API_TIMEOUT_S)
+            return await self._client.ask(subject, body, headers, timeout_s=within_s)

@@ -2,14 +2,15 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import nats.errors
 
 from shared.adapters.jetstream.client import Heard
-from shared.ports import BrokerError, BrokerRefusedError, BrokerUnavailableError, Delivery, Published, Stored
+from shared.ports import BrokerError, BrokerRefusedError, BrokerUnavailableError, Delivery, Outgoing, Published, Stored
 
 TOO_LARGE = 10054
 """The JetStream API's code for a message that exceeds the bound of its stream; a connection has one as well."""
@@ -58,6 +59,16 @@ def api_answer(data: bytes) -> dict[str, Any]:
             raise BrokerUnavailableError(f"{error.get('description', 'unavailable')} ({code})")
         raise BrokerRefusedError(code, error.get("description", "refused"))
     return answer
+
+
+def batch_of(messages: Sequence[Outgoing]) -> list[Outgoing]:
+    batch_id = uuid.uuid4().hex
+    marked = [
+        Outgoing(subject, {**headers, "Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}, body)
+        for number, (subject, headers, body) in enumerate(messages, 1)
+    ]
+    marked[-1] = marked[-1]._replace(headers={**marked[-1].headers, "Nats-Batch-Commit": "1"})
+    return marked
 
 
 def to_published(answer: Heard | nats.errors.Error) -> Published | BrokerError:
