@@ -97,6 +97,26 @@ async def test_id_is_forgotten_after_the_window(server: Ground, broker: Broker) 
     assert (await broker.stream_info("EVENTS")).last_sequence == 2
 
 
+async def test_side_by_side_each_message_has_its_own_answer(broker: Broker) -> None:
+    await broker.publish(scanned("k-1", "known"))
+    answers = await broker.publish_each(
+        [
+            scanned("k-1", "new"),
+            scanned("k-2", "known"),
+            ring("k-1", "large", TOO_LARGE),
+            Outgoing("nowhere.at.all", {}, b""),
+            ring("k-1", "id-1"),
+        ]
+    )
+    stored, again, too_large, nowhere, elsewhere = answers
+    assert stored == Published("EVENTS", 2, False)
+    assert again == Published("EVENTS", 1, True)
+    assert isinstance(too_large, BrokerRefusedError)
+    assert too_large.code == 10054
+    assert isinstance(nowhere, BrokerUnavailableError)
+    assert elsewhere == Published("COMMANDS", 1, False)
+
+
 async def test_batch_is_stored_as_a_whole_and_in_order(broker: Broker) -> None:
     await broker.publish(scanned("k-1", "id-0"))
     assert await broker.publish_batch([scanned("k-1", "id-1"), scanned("k-2", "id-2"), scanned("k-3")]) == 4

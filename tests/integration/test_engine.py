@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -298,6 +299,24 @@ class TestTime:
         async with running(counter, batch_at_most=50):
             closed = await counter.watcher.until(TILL, "TillClosed")
         assert closed.content["total"] == scanned
+
+
+class TestLinger:
+    """A context that nobody waits for lets its messages gather."""
+
+    async def test_what_comes_meanwhile_is_decided_together(self, counter: Counter) -> None:
+        async with running(counter, replace(till(), linger_s=0.5)) as loop:
+            for amount in range(1, 12):
+                await counter.ring(TILL, amount)
+            await counter.watcher.until(TILL, "Rung", times=11)
+            assert loop.batches < 5
+        assert len(counter.totals(TILL)) == 11
+
+    async def test_nobody_lingers_who_is_told_to_stop(self, counter: Counter) -> None:
+        with anyio.fail_after(10):
+            async with running(counter, replace(till(), linger_s=60)):
+                await counter.ring(TILL, 1)
+                await counter.watcher.until(TILL, "Rung")
 
 
 class TestJournal:
