@@ -4,6 +4,7 @@ import logging
 import sys
 from typing import Literal
 
+import stamina.instrumentation
 import structlog
 
 
@@ -25,5 +26,6 @@ def configure(level: str, form: Literal["auto", "json", "console"], *, context: 
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+    stamina.instrumentation.set_on_retry_hooks([])  # The engine itself tells of every call that failed.
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(context=context)
