@@ -155,6 +155,9 @@ class Effect:
 class Context:
     """A bounded context. `accepts` are the commands that clients may send; the other commands stay in the process.
 
+    Every event carries `schema_version`. It is raised also when an `evolve` makes something else of the same events: a
+    worker then folds all states anew when it starts, as it does when a state has other fields.
+
     `linger_s` is how long its messages may gather after a batch before they are decided together. A context that nobody
     waits for then costs the disk a sync for many messages, not for each.
     """

@@ -11,10 +11,12 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
+from shared.adapters.sqlite import DatabaseBusyError
 from shared.context import Context
 from shared.engine.api import api_of
 from shared.engine.effects import EffectRunner
-from shared.engine.loop import Loop
+from shared.engine.fold import ensure_snapshots
+from shared.engine.loop import BUSY_RETRY_S, Loop
 from shared.engine.partitions import Partition
 from shared.engine.reactions import Reactions
 from shared.engine.reconcile import Reconciler
@@ -49,6 +51,7 @@ class ContextProcess:
         self.context = context
         self.store = store
         self._broker = broker
+        self._clock = clock
         self._numbers = numbers
         reactions = Reactions(context, partitions=partitions)
         self.relay = Relay(broker, clock, wake=self._wake)
@@ -86,6 +89,7 @@ class ContextProcess:
         Leaving it ends all tasks of the group and closes the database; to leave nothing half done, `drain` first.
         """
         try:
+            await self._be_ready_to_decide()
             async with anyio.create_task_group() as tasks:
                 self.effects.start(tasks)
                 tasks.start_soon(self.relay.run)
@@ -111,6 +115,18 @@ class ContextProcess:
         with anyio.move_on_after(timeout_s):
             await self._stop_answering()
             await self.loop.finish()
+
+    async def _be_ready_to_decide(self) -> None:
+        """Nothing is decided on a state that the journal does not say."""
+        while True:
+            try:
+                folded = await ensure_snapshots(self.store, self.context)
+                break
+            except DatabaseBusyError as error:
+                _log.error("database busy, tried again", reason=str(error))
+                await self._clock.sleep(BUSY_RETRY_S)
+        if folded:
+            _log.warning("snapshots folded anew from the journal", aggregates=folded)
 
     def _wake(self) -> None:
         self.loop.wake()

@@ -6,19 +6,19 @@ last message that led to an own event; what comes after it the worker takes agai
 
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import structlog
 
 from shared.adapters.clock import SystemClock
 from shared.adapters.sqlite import DatabaseError
-from shared.bodies import BodyDecoder, MalformedBodyError
 from shared.context import CommandRejected, Context
+from shared.engine.fold import Fold, shape_of
 from shared.engine.reactions import Reactions
 from shared.engine.rows import MESSAGE_ID_REUSED, conflict_id, timer_row
 from shared.engine.store import Store
-from shared.engine.tables import JournalRow, Move
+from shared.engine.tables import SNAPSHOTS, JournalRow, Move
 from shared.engine.transaction import Transaction
 from shared.messages import (
     CAUSATION_HASH,
@@ -36,7 +36,6 @@ from shared.streams import EVENTS
 BATCH = 1_000
 
 _log = structlog.get_logger("chorus.rebuild")
-_encoder = msgspec.json.Encoder()
 _rejection = msgspec.json.Decoder(CommandRejected)
 
 
@@ -66,28 +65,30 @@ async def rebuild(context: Context, broker: Broker, data_dir: Path, *, partition
     set_aside = _set_aside(path, force=force)
     info = await broker.stream_info(EVENTS)
     reactions = Reactions(context, partitions=partitions)
-    folded = _Folded(reactions)
+    gathered = _Gathered(reactions)
     async for stored in broker.read(EVENTS, "evt.>", up_to=info.last_sequence):
-        folded.add(stored)
+        gathered.add(stored)
     store = await Store.open(path, context=context.name)
     try:
-        await store.transact(folded.write)
+        await store.transact(gathered.write)
         created = info.created
         await store.transact(lambda transaction: transaction.set_meta(f"created {EVENTS}", created))
     finally:
         await store.close()
-    rebuilt = Rebuilt(len(folded.ids), len(folded.inbox), len(folded.states), len(folded.open_effects), set_aside)
+    rebuilt = Rebuilt(
+        len(gathered.ids), len(gathered.inbox), len(gathered.fold.states), len(gathered.open_effects), set_aside
+    )
     _log.info("rebuilt", context=context.name, **{k: str(v) for k, v in rebuilt._asdict().items()})
     return rebuilt
 
 
-class _Folded:
+class _Gathered:
     """Everything the database will hold, gathered in stream order."""
 
     def __init__(self, reactions: Reactions) -> None:
         self.ids: set[str] = set()
         self.inbox: dict[str, bytes] = {}
-        self.states: dict[str, tuple[int, Any]] = {}
+        self.fold = Fold(reactions.context)
         self.open_effects: dict[str, tuple[int, str, int]] = {}
         self._reactions = reactions
         self._own_id = re.compile(rf"{reactions.context.name}/(.+)@([1-9][0-9]{{0,11}})")
@@ -96,7 +97,6 @@ class _Folded:
         self._heard: dict[str, _Heard] = {}
         self._positions: dict[int, tuple[int, str]] = {}
         self._own_bodies: dict[str, bytes] = {}
-        self._decoders = {event: BodyDecoder(event, strict=False) for event in reactions.aggregate_of}
 
     def add(self, stored: Stored) -> None:
         """Take in one event: an own one, one that is heard, or neither."""
@@ -135,18 +135,10 @@ class _Folded:
         self._rows.append(row)
         self._marks.append((len(self._rows), stored.sequence))
         self._remember_cause(subject.type, stored)
-        kind = self._reactions.event_types.get(subject.type)
-        if kind is None:
+        event = self.fold.add(row)
+        if event is None:
             return
-        aggregate = self._reactions.aggregate_of[kind]
-        try:
-            event = self._decoders[kind].decode(stored.body, key=subject.key, at=stored.at)
-        except MalformedBodyError as error:
-            raise DatabaseError(f"{identity}, {stored.sequence} in EVENTS, cannot be read: {error}") from error
-        held, state = self.states.get(aggregate_id, (0, aggregate.state()))
-        if int(version) != held + 1:
-            raise DatabaseError(f"{identity} follows version {held} in EVENTS: an event between them is missing")
-        self.states[aggregate_id] = (int(version), aggregate.evolve(state, event))
+        kind = type(event)
         if kind in self._reactions.effects:
             self.open_effects[identity] = (len(self._rows), subject.key, row.partition)
         timer = self._reactions.timers.get(kind)
@@ -176,9 +168,8 @@ class _Folded:
         for first in range(0, len(self._rows), BATCH):
             transaction.append(self._rows[first : first + BATCH])
         transaction.mark_published(self._marks)
-        transaction.snapshot(
-            [(name, version, _encoder.encode(state).decode()) for name, (version, state) in self.states.items()]
-        )
+        transaction.snapshot(self.fold.snapshots())
+        transaction.set_meta(SNAPSHOTS, shape_of(self._reactions.context))
         transaction.ask([(n, identity, key, p) for identity, (n, key, p) in self.open_effects.items()])
         transaction.remember(list(self.inbox.items()))
         transaction.move(

@@ -7,6 +7,9 @@ import msgspec
 
 SCHEMA_VERSION: Final = 1
 
+SNAPSHOTS: Final = "snapshots"
+"""The fact in `meta` that every snapshot is there, and in which shape; triggers forget it when one is taken away."""
+
 SCHEMA: Final = """
 CREATE TABLE meta (
   key TEXT PRIMARY KEY, value TEXT NOT NULL
@@ -28,6 +31,12 @@ CREATE INDEX unpublished ON journal (partition, n) WHERE published_seq IS NULL;
 CREATE TABLE aggregates (
   id TEXT PRIMARY KEY, version INTEGER NOT NULL, state TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TRIGGER snapshot_deleted AFTER DELETE ON aggregates BEGIN
+  DELETE FROM meta WHERE key = 'snapshots';
+END;
+CREATE TRIGGER snapshot_changed AFTER UPDATE ON aggregates BEGIN
+  DELETE FROM meta WHERE key = 'snapshots';
+END;
 CREATE TABLE inbox (
   message_id TEXT PRIMARY KEY, hash BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -4,7 +4,8 @@ Each is one statement, however many rows it touches.
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
 
 from shared.engine.parking import Parking
 from shared.engine.publications import Publications
@@ -16,6 +17,11 @@ from shared.engine.tables import (
     NumberedRow,
     Position,
     headers_from_text,
+)
+
+_FACTS: Final = (
+    "SELECT event_id, aggregate, version, subject, type, headers, body, partition FROM journal"
+    " WHERE subject GLOB 'evt.*'"
 )
 
 
@@ -89,6 +95,24 @@ class Transaction:
         """Write (id, version, state) of aggregates."""
         insert(self._connection, "INSERT OR REPLACE INTO aggregates VALUES", 3, rows)
 
+    def drop_snapshots(self) -> None:
+        """Delete every snapshot."""
+        self._connection.execute("DELETE FROM aggregates")
+
+    def facts(self) -> Iterator[JournalRow]:
+        """Every event: those of one aggregate after those of another, each in the order of its versions."""
+        return _rows(self._connection.execute(f"{_FACTS} ORDER BY aggregate, version"))
+
+    def facts_of(self, aggregate: str, *, up_to: int) -> Iterator[JournalRow]:
+        """The events of one aggregate up to a version."""
+        query = f"{_FACTS} AND aggregate = ? AND version <= ? ORDER BY version"
+        return _rows(self._connection.execute(query, (aggregate, up_to)))
+
+    def last_version(self, aggregate: str) -> int:
+        """The version of the aggregate's last event; 0 when there is none."""
+        query = "SELECT max(version) FROM journal WHERE aggregate = ?"
+        return self._connection.execute(query, (aggregate,)).fetchone()[0] or 0
+
     def ask(self, rows: Sequence[tuple[int, str, str, int]]) -> None:
         """Record effects to run: (journal number, event id, key, partition)."""
         insert(self._connection, "INSERT INTO effects (n, event_id, key, partition) VALUES", 4, rows)
@@ -160,6 +184,13 @@ class Transaction:
     def set_meta(self, key: str, value: str) -> None:
         """Remember a fact about this database."""
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+def _rows(found: Iterable[tuple[Any, ...]]) -> Iterator[JournalRow]:
+    for event_id, aggregate, version, subject, kind, headers, body, partition in found:
+        yield JournalRow(
+            event_id, aggregate, version, subject, kind, headers_from_text(headers), body.encode(), partition
+        )
 
 
 def _runs(marks: Sequence[tuple[int, int]]) -> Iterable[tuple[int, int, int]]:
