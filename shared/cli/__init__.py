@@ -27,6 +27,7 @@ COMMANDS = (
     Command("worker", "worker:worker", "Run one worker of one context."),
     Command("send", "send:send", "Send a command, and wait for its outcome if asked."),
     Command("timeline", "timeline:timeline", "Show what caused what for one order, with times."),
+    Command("show", "show:show_aggregate", "Show an aggregate as of any version of it."),
     Command("streams plan", "streams:plan", "Show what `streams apply` would change."),
     Command("streams apply", "streams:apply", "Create and update the streams and consumers."),
     Command("parked ls", "parked:ls", "List messages that our code could not take."),

@@ -1,0 +1,55 @@
+"""`chorus show`: an aggregate as it was at any version."""
+
+import os
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from shared.cli.errors import CommandError
+from shared.cli.flags import Json
+from shared.cli.output import show, show_json, show_lines
+from shared.exits import Exit
+
+
+def show_aggregate(
+    name: Annotated[str, Parameter(name="CONTEXT", help="whose it is, such as ordering")],
+    aggregate: Annotated[str, Parameter(name="AGGREGATE", help="as event ids name it, such as order-o-42")],
+    /,
+    *,
+    version: Annotated[int | None, Parameter(help="as it was after so many events; else as it is now")] = None,
+    json: Json = False,
+) -> None:
+    """Show an aggregate as of any version of it.
+
+    Its state, and the event that led there, are read from the journal of its
+    context in CHORUS_DATA_DIR; workers may run meanwhile.
+
+    For example:
+
+        chorus show ordering order-o-42
+        chorus show ordering order-o-42 --version 1 --json | jq .state
+    """
+    import msgspec
+
+    from shared import catalog
+    from shared.context import Context
+    from shared.ops.past import NeverWasError, as_of
+    from shared.settings import load_settings
+
+    settings = load_settings(os.environ)
+    context = catalog.load(name, settings)
+    if not isinstance(context, Context):
+        raise CommandError(Exit.USAGE, f"{name} is a service: it has no journal")
+    try:
+        past = as_of(settings.data_dir, context, aggregate, version)
+    except NeverWasError as error:
+        raise CommandError(Exit.NO, str(error)) from error
+    said = msgspec.to_builtins(past)
+    if json:
+        show_json(said)
+        return
+
+    from rich.json import JSON
+
+    show_lines([f"{past.event_id} of {past.latest}  {past.type}  {past.occurred_at}"])
+    show(JSON.from_data(said["state"]))

@@ -1,0 +1,61 @@
+"""An aggregate as it was at any version: the fold of its events so far, and the event that led there."""
+
+from pathlib import Path
+
+from msgspec import Struct
+
+from shared.context import Context, State
+from shared.engine.fold import Fold
+from shared.engine.tables import JournalRow
+from shared.engine.transaction import Transaction
+from shared.messages import OCCURRED_AT
+from shared.ops.beside import reading
+
+
+class Past(Struct, frozen=True, kw_only=True):
+    """A state, of the version it had then and the `latest` it has now, and the event that led there."""
+
+    aggregate: str
+    version: int
+    latest: int
+    event_id: str
+    type: str
+    occurred_at: str
+    state: State
+
+
+class NeverWasError(Exception):
+    """There is no such aggregate, or it had no such version; the text names what there is."""
+
+
+def as_of(data_dir: Path, context: Context, aggregate: str, version: int | None = None) -> Past:
+    """An aggregate (`order-o-42`) as it was at a version, or is now; workers may run meanwhile.
+
+    Raises:
+        NeverWasError: the journal has no such aggregate or version.
+        DatabaseError: there is no database, or its journal cannot be folded.
+    """
+    names = [f"{known.name}-" for known in context.aggregates]
+    with reading(data_dir / f"{context.name}.db", context.name) as connection:
+        transaction = Transaction(connection)
+        latest = transaction.last_version(aggregate) if aggregate.startswith(tuple(names)) else 0
+        if not latest:
+            kinds = " and ".join(f"{name}KEY" for name in names)
+            raise NeverWasError(f"{context.name} has no {aggregate!r}; what it has is named {kinds}")
+        if version is not None and not 1 <= version <= latest:
+            has = "version 1 only" if latest == 1 else f"versions 1 to {latest}"
+            raise NeverWasError(f"{aggregate} has {has}, not {version}")
+        fold = Fold(context)
+        row: JournalRow | None = None
+        for row in transaction.facts_of(aggregate, up_to=version or latest):
+            fold.add(row)
+    assert row is not None
+    return Past(
+        aggregate=aggregate,
+        version=row.version,
+        latest=latest,
+        event_id=row.event_id,
+        type=row.type,
+        occurred_at=row.headers[OCCURRED_AT],
+        state=fold.states[aggregate].state,
+    )

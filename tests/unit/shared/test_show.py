@@ -1,0 +1,108 @@
+"""`chorus show`: what an aggregate was at any version, read from a journal beside its workers."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from contexts.ordering.decider import Order, evolve
+from contexts.ordering.events import DeliveryRecorded, OrderConfirmed, OrderEvent, OrderPlaced, ShipmentRecorded
+from shared.adapters.virtual import VirtualLoop
+from shared.engine.store import Store
+from shared.engine.tables import JournalRow
+from shared.engine.transaction import Transaction
+from shared.messages import OCCURRED_AT
+from tests.contract.examples import example, examples
+from tests.unit.shared.test_cli import chorus
+
+HISTORY: tuple[type[OrderEvent], ...] = (OrderPlaced, OrderConfirmed, ShipmentRecorded, DeliveryRecorded)
+AT = "2026-11-21T09:00:0{}.000000Z"
+
+
+def journal_of(key: str) -> list[JournalRow]:
+    """An order's life, with the timer that it arms and a command that was refused."""
+    rows = [
+        JournalRow(f"ordering/order-{key}@{version}", f"order-{key}", version, f"evt.ordering.{kind.__name__}.{key}",
+                   kind.__name__, {OCCURRED_AT: AT.format(version)}, example(kind), 0)
+        for version, kind in enumerate(HISTORY, 1)
+    ]  # fmt: skip
+    deadline = rows[0]._replace(
+        event_id=f"{rows[0].event_id}/Deadline", aggregate=f"Deadline/order-{key}", subject=f"timer.ordering.D.{key}"
+    )
+    refusal = rows[0]._replace(
+        event_id="ordering/rejection-00@1", aggregate="rejection-00", type="CommandRejected", body=b"{}"
+    )
+    return [rows[0], deadline, refusal, *rows[1:]]
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    async def write(work: Callable[[Transaction], object]) -> None:
+        store = await Store.open(tmp_path / "ordering.db", context="ordering")
+        await store.transact(work)
+        await store.close()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(write(lambda transaction: transaction.append(journal_of("o-42"))))
+    return tmp_path
+
+
+def states() -> list[Any]:
+    """The order after each of its events, as JSON has it."""
+    events: list[OrderEvent] = [msgspec.convert(examples(kind)[0], kind) for kind in HISTORY]
+    return [json.loads(msgspec.json.encode(order)) for order in accumulate(events, evolve, initial=Order())][1:]
+
+
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
+def test_every_version_is_the_fold_of_the_events_so_far(data_dir: Path, version: int) -> None:
+    said = chorus("show", "ordering", "order-o-42", "--version", str(version), "--json", CHORUS_DATA_DIR=str(data_dir))
+    assert (said.returncode, said.stderr) == (0, "")
+    assert json.loads(said.stdout) == {
+        "aggregate": "order-o-42",
+        "version": version,
+        "latest": 4,
+        "event_id": f"ordering/order-o-42@{version}",
+        "type": HISTORY[version - 1].__name__,
+        "occurred_at": AT.format(version),
+        "state": states()[version - 1],
+    }
+
+
+def test_without_a_version_it_is_the_latest(data_dir: Path) -> None:
+    first, *state = chorus("show", "ordering", "order-o-42", CHORUS_DATA_DIR=str(data_dir)).stdout.splitlines()
+    assert first == f"ordering/order-o-42@4 of 4  DeliveryRecorded  {AT.format(4)}"
+    assert json.loads("".join(state)) == states()[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("order-o-42", "--version", "5"), 1, "order-o-42 has versions 1 to 4, not 5"),
+        (("order-o-42", "--version", "0"), 1, "order-o-42 has versions 1 to 4, not 0"),
+        (("order-o-43",), 1, "ordering has no 'order-o-43'; what it has is named order-KEY"),
+        (("o-42",), 1, "ordering has no 'o-42'; what it has is named order-KEY"),
+        (("rejection-00",), 1, "ordering has no 'rejection-00'; what it has is named order-KEY"),
+        (("order-o-42", "--version", "last"), 64, "--version"),
+    ],
+)
+def test_what_never_was_is_told_with_what_there_is(
+    data_dir: Path, words: tuple[str, ...], code: int, told: str
+) -> None:
+    said = chorus("show", "ordering", *words, CHORUS_DATA_DIR=str(data_dir))
+    assert (said.returncode, said.stdout) == (code, "")
+    assert told in said.stderr
+    assert len(said.stderr.splitlines()) == 1
+
+
+def test_a_context_without_a_database_or_a_journal_is_told(tmp_path: Path) -> None:
+    said = chorus("show", "ordering", "order-o-42", CHORUS_DATA_DIR=str(tmp_path))
+    assert said.returncode == 78
+    assert "no such database" in said.stderr
+    said = chorus("show", "bank", "account-1", CHORUS_DATA_DIR=str(tmp_path))
+    assert said.returncode == 64
+    assert "bank is a service: it has no journal" in said.stderr
