@@ -16,10 +16,11 @@ from structlog.testing import capture_logs
 from shared.adapters.sqlite import DatabaseError
 from shared.context import Context
 from shared.engine.fold import AGGREGATES_AT_ONCE, ensure_snapshots
+from shared.engine.rebuild import rebuild
 from shared.engine.store import Store
 from shared.engine.tables import JournalRow
 from shared.ops.server import LocalServer
-from tests.integration.engine import Counter, running, standing
+from tests.integration.engine import PARTITIONS, Counter, running, standing
 from tests.integration.till import Event, Rung, Till, evolve, till
 
 KEYS = ("t-1", "t-2")
@@ -113,6 +114,17 @@ async def test_release_with_other_states_folds_the_journal_anew(
         assert counter.rows(SNAPSHOTS) == [(f"till-{key}", 3, state) for key in KEYS]
     async with running(counter):
         assert counter.rows(SNAPSHOTS) == [(f"till-{key}", 3, '{"total":6,"state":"OPEN"}') for key in KEYS]
+
+
+async def test_rebuilt_database_has_the_same_snapshots_and_nothing_to_fold(counter: Counter, tmp_path: Path) -> None:
+    await rebuild(till(), counter.broker, tmp_path / "anew", partitions=PARTITIONS)
+    store = await Store.open(tmp_path / "anew" / "till.db", context="till")
+    try:
+        assert await ensure_snapshots(store, till()) is None
+        found = await store.read(lambda transaction: transaction.snapshots([f"till-{key}" for key in KEYS]))
+        assert sorted(found) == counter.rows(SNAPSHOTS)
+    finally:
+        await store.close()
 
 
 async def filled(path: Path, *, tills: int) -> Store:
