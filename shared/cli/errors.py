@@ -35,7 +35,7 @@ def report(error: BaseException) -> Exit:
 def _code(error: BaseException) -> Exit:
     from cyclopts import CycloptsError
 
-    from shared.adapters.sqlite import DatabaseError
+    from shared.adapters.sqlite import DatabaseBusyError, DatabaseError
     from shared.catalog import CatalogError
     from shared.connection import ConnectionOptionsError
     from shared.messages import MalformedKeyError
@@ -54,7 +54,7 @@ def _code(error: BaseException) -> Exit:
             return Exit.USAGE
         case BrokerUnavailableError():
             return Exit.BROKER_AWAY
-        case BrokerRefusedError() | NeverAsDeclaredError() | DestructiveChangeError():
+        case BrokerRefusedError() | NeverAsDeclaredError() | DestructiveChangeError() | DatabaseBusyError():
             return Exit.NO
         case (
             SettingsError()

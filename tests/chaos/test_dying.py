@@ -105,6 +105,8 @@ class TestKilled:
     async def test_one_process_a_context_dies_wherever_it_can(
         self, stage: Stage, ended: Ended, chance: random.Random
     ) -> None:
+        assert {place for places in ALONE.values() for place in places} == set(get_args(Place))
+        assert set(ALONE) == set(CONTEXTS)
         await die_everywhere(stage, ended, "alone", ALONE, copies=1, chance=chance, at_most=2)
 
     async def test_two_processes_a_context_die_in_turns(

@@ -20,12 +20,14 @@ import pytest
 import pytest_asyncio
 
 from contexts.bank import effects as bank
-from shared.adapters.sqlite import Database, DatabaseError
+from shared.adapters.sqlite import Database, DatabaseBusyError, DatabaseError
 from shared.adapters.virtual import VirtualLoop
+from shared.cli.errors import report
 from shared.engine.rebuild import rebuild
 from shared.engine.store import Store
 from shared.engine.tables import JournalRow
 from shared.engine.transaction import Transaction
+from shared.exits import Exit
 from shared.ops.leash import leashed
 from shared.ops.parked import parked_in
 from shared.ops.server import LocalServer
@@ -290,6 +292,10 @@ class TestNotOurs:
             without_threads(Store.open(tmp_path / "ordering.db", context="ordering"))
         with pytest.raises(DatabaseError, match="belongs to till, not to ordering; set CHORUS_DATA_DIR"):
             parked_in(tmp_path, ["ordering"])
+
+    def test_one_that_is_locked_is_a_no_for_who_asks_and_no_fault(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert report(DatabaseBusyError("till.db: database is locked")) is Exit.NO
+        assert capsys.readouterr().err == "chorus: till.db: database is locked\n"
 
     def test_bank_opens_no_books_but_its_own(self, tmp_path: Path) -> None:
         without_threads(fill(tmp_path / "bank.db"))

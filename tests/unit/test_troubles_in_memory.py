@@ -192,6 +192,36 @@ def test_broker_that_lost_or_replaced_something_is_reconciled(seed: int, lost: s
         check(running)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_older_copy_that_has_grown_past_a_position_is_noticed_by_who_was_away(seed: int) -> None:
+    """R4: the place where shipping was is there again, and has another message than the one it knows."""
+    orders = [f"o-{number}" for number in range(24)]
+    with shop(seed=seed, partitions=2) as running:
+        fill_shelves(running)
+        old = running.server.copy()
+        for key in orders[:12]:
+            running.send(order(), key=key)
+        running.run_until_quiet()
+        running.stop("shipping")
+        running.stop("notifications")
+        places = running.rows("shipping", "SELECT seq FROM positions WHERE stream = 'EVENTS'")
+        running.server.stop()
+        running.server.restore(old)
+        running.server.start()
+        running.run_until_quiet()
+        assert running.server.stream("EVENTS").last_sequence < min(seq for (seq,) in places)
+        for key in orders[12:]:
+            running.send(order(), key=key)
+            running.run_until_quiet()
+        assert running.server.stream("EVENTS").last_sequence > max(seq for (seq,) in places)
+        running.start("shipping")
+        running.start("notifications")
+        running.run_until_quiet()
+        assert [told(running, key)["ordering"] for key in orders] == [SHIPPED] * len(orders)
+        assert books(running) == {"capture": len(orders) * 2 * PRICE.amount_minor}
+        assert level(running) == (ON_THE_SHELF - 2 * len(orders), 0)
+
+
 def test_one_seed_gives_the_same_streams_byte_for_byte_and_another_gives_others() -> None:
     """Whatever the order in which this Python keeps its sets."""
     seed = str(FIRST_SEED)
