@@ -38,7 +38,7 @@ ENDS = {
 }
 """How an order ends by the token that pays it."""
 
-MOODY = Moods(publication_lost=0.03, answer_lost=0.05, connection_cut=0.02, delivery_lost=0.05, delivered_twice=0.1)
+MOODY = Moods(publication_lost=0.03, answer_lost=0.05, connection_cut=0.02, delivery_lost=0.3, delivered_twice=0.1)
 
 
 def shop_around(running: Shop, between: Callable[[int], object] = int) -> None:
