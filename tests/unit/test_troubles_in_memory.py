@@ -195,13 +195,13 @@ def test_broker_that_lost_or_replaced_something_is_reconciled(seed: int, lost: s
 @pytest.mark.parametrize("seed", SEEDS)
 def test_older_copy_that_has_grown_past_a_position_is_noticed_by_who_was_away(seed: int) -> None:
     """R4: the place where shipping was is there again, and has another message than the one it knows."""
-    orders = [f"o-{number}" for number in range(24)]
+    orders = [f"o-{number}" for number in range(32)]
     with shop(seed=seed, partitions=2) as running:
         fill_shelves(running)
         old = running.server.copy()
         for key in orders[:12]:
             running.send(order(), key=key)
-        running.run_until_quiet()
+            running.run_until_quiet()
         running.stop("shipping")
         running.stop("notifications")
         places = running.rows("shipping", "SELECT seq FROM positions WHERE stream = 'EVENTS'")
