@@ -59,7 +59,8 @@ class Aggregate:
     """Something that keeps an invariant. Its state is the fold of its events and starts as `state()`.
 
     `name` is how event ids spell it (`order` in `ordering/order-o-42@1`); `key` is the field by which its commands and
-    its events name one (`order_id`).
+    its events name one (`order_id`). `linger_s` is how long its events may wait for each other before they are
+    published: where nobody is in a hurry for them, many cost the server one sync.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Aggregate:
     state: type[State]
     events: tuple[type[Event], ...]
     evolve: Callable[[Any, Any], Any]
+    linger_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,14 @@ from contexts.inventory.stock import StockCommand, StockItem
 from shared.context import Aggregate, Context, Decider
 from shared.settings import Settings
 
-STOCK = Aggregate(name="stock", key="sku", state=StockItem, events=get_args(StockEvent), evolve=stock.evolve)
+STOCK = Aggregate(
+    name="stock",
+    key="sku",
+    state=StockItem,
+    events=get_args(StockEvent),
+    evolve=stock.evolve,
+    linger_s=0.1,  # No order waits to hear what is left on the shelves.
+)
 RESERVATION = Aggregate(
     name="reservation",
     key="order_id",

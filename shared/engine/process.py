@@ -54,7 +54,8 @@ class ContextProcess:
         self._clock = clock
         self._numbers = numbers
         reactions = Reactions(context, partitions=partitions)
-        self.relay = Relay(broker, clock, wake=self._wake)
+        linger_s = {aggregate.name: aggregate.linger_s for aggregate in context.aggregates if aggregate.linger_s}
+        self.relay = Relay(broker, clock, linger_s=linger_s, wake=self._wake)
         self.effects = EffectRunner(reactions, broker, clock, wake=self._wake)
         self.tenure = Tenure(
             [

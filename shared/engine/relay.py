@@ -7,15 +7,16 @@ A server that was away may come back without rows that it had acknowledged. So n
 before somebody has compared its streams with the journal: what was to follow a lost row would be there before it.
 """
 
-import random
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import anyio
 import structlog
 
+from shared.engine.backoff import Backoff
 from shared.engine.bell import Bell
 from shared.engine.failpoints import reach
+from shared.engine.lingering import Lingering
 from shared.engine.tables import NumberedRow
 from shared.messages import MSG_ID
 from shared.ports import Broker, BrokerError, BrokerRefusedError, BrokerUnavailableError, Clock, Outgoing, Published
@@ -26,8 +27,6 @@ BATCH_AT_LEAST = 12
 BATCH_AT_MOST = 1_000
 WAITING_AT_MOST = 20_000
 """Past this many rows the loop takes no new messages until the broker has caught up."""
-BACKOFF_FIRST_S = 0.05
-BACKOFF_LAST_S = 5.0
 STUCK_RETRY_S = 30.0
 
 _log = structlog.get_logger("chorus.relay")
@@ -36,7 +35,9 @@ _log = structlog.get_logger("chorus.relay")
 class Relay:
     """One per process. `marks` are (journal number, stream sequence) for the loop to record with its next commit."""
 
-    def __init__(self, broker: Broker, clock: Clock, *, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, broker: Broker, clock: Clock, *, linger_s: Mapping[str, float], wake: Callable[[], None]
+    ) -> None:
         self.marks: list[tuple[int, int]] = []
         self.published = 0
         self.stuck: dict[str, str] = {}
@@ -45,6 +46,7 @@ class Relay:
         self._clock = clock
         self._wake = wake
         self._waiting: deque[NumberedRow] = deque()
+        self._lingering = Lingering(linger_s, self._hurry)
         self._in_hand = 0
         self._work = Bell()
         self._set_aside: list[NumberedRow] = []
@@ -58,12 +60,12 @@ class Relay:
     @property
     def backlog(self) -> int:
         """How many rows are not in the stream yet."""
-        return len(self._waiting) + self._in_hand + len(self._set_aside)
+        return len(self._lingering) + len(self._waiting) + self._in_hand + len(self._set_aside)
 
     @property
     def publishing(self) -> bool:
         """Whether rows are on their way; those that the broker refuses for good are not."""
-        return bool(self._waiting or self._in_hand)
+        return bool(self._lingering or self._waiting or self._in_hand)
 
     @property
     def connection(self) -> int:
@@ -76,13 +78,12 @@ class Relay:
         return len(self._waiting) >= WAITING_AT_MOST
 
     def add(self, rows: Iterable[NumberedRow]) -> None:
-        """Publish these after all that was added before."""
-        self._waiting.extend(rows)
-        if self._waiting:
-            self._work.ring()
+        """Publish these after all that was added before for their keys."""
+        self._hurry(self._lingering.sift(rows))
 
     def drop(self, partition: int) -> None:
         """Leave a partition's rows to the process that holds it now."""
+        self._lingering.drop(partition)
         self._waiting = deque(numbered for numbered in self._waiting if numbered.row.partition != partition)
         self._set_aside = [numbered for numbered in self._set_aside if numbered.row.partition != partition]
         self._left.add(partition)
@@ -117,6 +118,11 @@ class Relay:
             self._in_hand = 0
             self._wake()
 
+    def _hurry(self, rows: Iterable[NumberedRow]) -> None:
+        self._waiting.extend(rows)
+        if self._waiting:
+            self._work.ring()
+
     async def retry_stuck(self) -> None:
         """Offer what was refused for good once more, now and then: the refusal may have been mended."""
         while True:
@@ -128,7 +134,7 @@ class Relay:
                 self._work.ring()
 
     async def _publish(self, stream: str, rows: Sequence[NumberedRow]) -> None:
-        backoff = _Backoff()
+        backoff = Backoff()
         while len(rows := [n for n in rows if self._has(n)]) >= BATCH_AT_LEAST and not self.stuck:
             try:
                 last = await self._broker.publish_batch([_outgoing(numbered) for numbered in rows])
@@ -150,7 +156,7 @@ class Relay:
         chains: dict[str, deque[NumberedRow]] = {}
         for numbered in rows:
             chains.setdefault(numbered.row.key, deque()).append(numbered)
-        backoff = _Backoff()
+        backoff = Backoff()
         while heads := self._heads(chains):
             answers: Sequence[Published | BrokerError]
             try:
@@ -203,7 +209,7 @@ class Relay:
         """Whether a row in hand is ours still; if not, whoever takes its partition over finds it in the journal."""
         return self._connection == self._broker.reconnects and numbered.row.partition not in self._left
 
-    async def _wait(self, backoff: "_Backoff") -> None:
+    async def _wait(self, backoff: Backoff) -> None:
         """Back off, though not beyond the moment at which a new connection has been looked at."""
         found_sound = self._found_sound
         with anyio.move_on_after(backoff.next_s()):
@@ -227,19 +233,6 @@ class Relay:
 
 
 STREAM_FULL = 10077
-
-
-class _Backoff:
-    """Waits that are twice as long each time, with jitter, up to 5 s."""
-
-    def __init__(self) -> None:
-        self._next_s = BACKOFF_FIRST_S
-
-    def next_s(self) -> float:
-        """How long to wait now."""
-        wait_s = self._next_s * random.uniform(0.5, 1.0)  # noqa: S311  Jitter, no secret.
-        self._next_s = min(self._next_s * 2, BACKOFF_LAST_S)
-        return wait_s
 
 
 def _outgoing(numbered: NumberedRow) -> Outgoing:

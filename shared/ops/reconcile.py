@@ -95,7 +95,7 @@ async def publish_missing(broker: Broker, data_dir: Path, context: str, *, parti
         numbers = list(partitions)
         rows = await store.read(lambda transaction: transaction.unpublished(numbers))
         clock = SystemClock()
-        relay = Relay(broker, clock, wake=lambda: None)
+        relay = Relay(broker, clock, linger_s={}, wake=lambda: None)
         relay.add(rows)
         try:
             with anyio.fail_after(PUBLISHED_WITHIN_S):

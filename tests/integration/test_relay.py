@@ -17,6 +17,7 @@ from tests.integration.brokers import Trouble, TroubledBroker
 from tests.integration.engine import Counter, standing
 
 PUBLISHED_WITHIN_S = 10.0
+LINGER_S = {"drawer": 0.2}
 OTHER_STREAM_EXPECTED = BrokerRefusedError(10060, "expected stream does not match")
 
 
@@ -26,13 +27,13 @@ async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator
         yield counter
 
 
-def row(n: int, key: str, version: int, *, partition: int = 0) -> NumberedRow:
-    """The `version`-th fact about a till."""
-    identity = f"till/till-{key}@{version}"
+def row(n: int, key: str, version: int, *, partition: int = 0, aggregate: str = "till") -> NumberedRow:
+    """The `version`-th fact about a till, or about its drawer, for which nobody waits."""
+    identity = f"till/{aggregate}-{key}@{version}"
     body = b'{"till_id": "%s", "amount": 1, "total": %d}' % (key.encode(), version)
     subject = f"evt.till.Rung.{key}"
     return NumberedRow(
-        n, JournalRow(identity, f"till-{key}", version, subject, "Rung", {MSG_ID: identity}, body, partition)
+        n, JournalRow(identity, f"{aggregate}-{key}", version, subject, "Rung", {MSG_ID: identity}, body, partition)
     )
 
 
@@ -61,7 +62,7 @@ async def publishing(broker: TroubledBroker) -> AsyncIterator[tuple[Relay, Calla
                 await woken.wait()
         return dict(relay.marks)
 
-    relay = Relay(broker, SystemClock(), wake=wake)
+    relay = Relay(broker, SystemClock(), linger_s=LINGER_S, wake=wake)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(relay.run)
         yield relay, marked
@@ -98,6 +99,30 @@ async def test_few_rows_go_singly_and_those_of_a_key_one_after_the_other(counter
     assert broker.batches == []
     assert len(broker.published) == 6
     await assert_stored(counter, rows, marks)
+
+
+async def test_what_nobody_waits_for_goes_later_as_one_batch_with_what_follows_it(counter: Counter) -> None:
+    broker = TroubledBroker(counter.broker)
+    drawer = [row(n, "a", n, aggregate="drawer") for n in range(1, BATCH_AT_LEAST)]
+    at_once, behind = row(BATCH_AT_LEAST, "b", 1), row(BATCH_AT_LEAST + 1, "a", 1)
+    async with publishing(broker) as (relay, marked):
+        relay.add([*drawer, at_once, behind])
+        assert relay.backlog == len(drawer) + 2
+        marks = await marked()
+    assert broker.published == [at_once.row.event_id]
+    assert broker.batches == [len(drawer) + 1]
+    await assert_stored(counter, [*drawer, at_once, behind], marks)
+
+
+async def test_what_lingers_is_left_to_who_has_its_partition_now(counter: Counter) -> None:
+    broker = TroubledBroker(counter.broker)
+    kept, left = row(1, "a", 1, aggregate="drawer"), row(2, "b", 1, aggregate="drawer", partition=1)
+    async with publishing(broker) as (relay, marked):
+        relay.add([kept, left])
+        relay.drop(1)
+        marks = await marked()
+    assert broker.published == [kept.row.event_id]
+    await assert_stored(counter, [kept], marks)
 
 
 @pytest.mark.parametrize("trouble", ["answer lost", "never arrived"])
