@@ -147,7 +147,7 @@ class Relay:
             else:
                 reach("after-ack")
                 first = last - len(rows) + 1
-                self._mark([(numbered.n, first + index) for index, numbered in enumerate(rows)])
+                self._mark(zip(rows, range(first, last + 1), strict=True))
                 return
         await self._publish_singly(stream, rows)
 
@@ -202,7 +202,7 @@ class Relay:
             _log.debug("publish unanswered, sent again", id=numbered.row.event_id, reason=str(error))
             return False
         reach("after-ack")
-        self._mark([(numbered.n, answer.sequence)])
+        self._mark([(numbered, answer.sequence)])
         return True
 
     def _has(self, numbered: NumberedRow) -> bool:
@@ -227,7 +227,9 @@ class Relay:
             "publish refused; the key waits", id=numbered.row.event_id, subject=numbered.row.subject, reason=reason
         )
 
-    def _mark(self, marks: list[tuple[int, int]]) -> None:
+    def _mark(self, published: Iterable[tuple[NumberedRow, int]]) -> None:
+        """Note where these are, but for those that were left meanwhile: the stream may be another one by now."""
+        marks = [(numbered.n, sequence) for numbered, sequence in published if self._has(numbered)]
         self.marks.extend(marks)
         self.published += len(marks)
 

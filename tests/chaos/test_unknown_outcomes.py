@@ -63,7 +63,7 @@ async def test_order_is_refunded_once_though_the_bank_refuses_and_payments_dies(
     assert refused.content["attempt"] == 1
     assert refused.content["retry_at"] > refused.headers["Occurred-At"]
     assert stage.ledger(order) == ["capture"]
-    await stage.until(order, "CustomerNotified", times=5)
+    await stage.until(order, "CustomerNotified", times=6)
     assert "refund_delayed" in stage.letters(order)
     await stage.start("payments")
     end = End(

@@ -12,8 +12,8 @@ from shared.engine.relay import BATCH_AT_LEAST, STREAM_FULL, Relay
 from shared.engine.tables import JournalRow, NumberedRow
 from shared.messages import MSG_ID
 from shared.ops.server import LocalServer
-from shared.ports import BrokerRefusedError, Outgoing
-from tests.integration.brokers import Trouble, TroubledBroker
+from shared.ports import Broker, BrokerError, BrokerRefusedError, Outgoing, Published
+from tests.integration.brokers import Answer, Trouble, TroubledBroker
 from tests.integration.engine import Counter, standing
 
 PUBLISHED_WITHIN_S = 10.0
@@ -123,6 +123,42 @@ async def test_what_lingers_is_left_to_who_has_its_partition_now(counter: Counte
         marks = await marked()
     assert broker.published == [kept.row.event_id]
     await assert_stored(counter, [kept], marks)
+
+
+@pytest.mark.parametrize("versions", [1, BATCH_AT_LEAST])
+async def test_answer_that_comes_once_the_partition_was_left_marks_nothing(counter: Counter, versions: int) -> None:
+    """By then the stream may have been made anew, and what it has of the partition been counted."""
+    broker = SlowBroker(counter.broker)
+    rows = rows_of("a", versions=versions)
+    async with publishing(broker) as (relay, marked):
+        relay.add(rows)
+        await broker.stored.wait()
+        relay.drop(0)
+        broker.answers.set()
+        assert await marked() == {}
+    assert len([fact async for fact in counter.broker.read("EVENTS", "evt.till.>")]) == versions
+
+
+class SlowBroker(TroubledBroker):
+    """Says that it has stored something only when it is let."""
+
+    def __init__(self, real: Broker) -> None:
+        super().__init__(real)
+        self.stored = anyio.Event()
+        self.answers = anyio.Event()
+
+    async def publish_each(self, messages: Sequence[Outgoing]) -> list[Published | BrokerError]:
+        """Publish side by side, and answer in a while."""
+        return await self._held(await super().publish_each(messages))
+
+    async def publish_batch(self, messages: Sequence[Outgoing]) -> int:
+        """Publish a batch, and answer in a while."""
+        return await self._held(await super().publish_batch(messages))
+
+    async def _held(self, answer: Answer) -> Answer:
+        self.stored.set()
+        await self.answers.wait()
+        return answer
 
 
 @pytest.mark.parametrize("trouble", ["answer lost", "never arrived"])
