@@ -71,8 +71,8 @@ class Partition:
 
     @property
     def broken(self) -> bool:
-        """Whether one of its streams was taken from us or away altogether, so that what we know has to be checked."""
-        return self.held and (not self.leading or any(reader.phase is Phase.IDLE for reader in self.readers.values()))
+        """Whether one of its streams is not read, or not any more, so that what we know has to be checked."""
+        return self.held and any(reader.phase is not Phase.READING for reader in self.readers.values())
 
     @property
     def wants_attention(self) -> bool:

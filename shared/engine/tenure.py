@@ -91,8 +91,11 @@ class Tenure:
                 if partition.broken:
                     await self._let_go(partition)
                 elif partition.leading:
+                    connection = self._relay.connection
                     await self._take_over(partition)
                     await partition.begin_reading()
+                    if self._relay.connection != connection:  # What is read now was compared on another one.
+                        await self._let_go(partition)
 
     async def begin_anew(self, numbers: Iterable[int]) -> None:
         """Let these partitions go without handing them to anybody in particular."""
