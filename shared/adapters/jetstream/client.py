@@ -12,6 +12,7 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.aio.transport import TcpTransport
 from nats.protocol import parser
 
 _log = structlog.get_logger("chorus.client")
@@ -159,6 +160,14 @@ class FastClient(Client):
             answer.set_exception(nats.errors.NoRespondersError())
         else:
             answer.set_result(heard)
+
+    async def _attempt_reconnect(self) -> None:
+        """Forget what was not sent: a dead line keeps it for minutes, and the next has to be looked at beforehand."""
+        self._pending.clear()
+        self._pending_data_size = 0
+        if isinstance(self._transport, TcpTransport) and self._transport._io_writer is not None:
+            self._transport._io_writer.transport.abort()
+        await super()._attempt_reconnect()
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         on_message = self._ears.get(sid)
