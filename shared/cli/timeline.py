@@ -37,7 +37,7 @@ def timeline(
 
     key = check_key(order)
     if show_nats:
-        show_lines(nats_commands(connection, key))
+        show_lines(nats_commands(connection, key, everything=everything))
         return Exit.OK
 
     import anyio
@@ -61,10 +61,11 @@ def timeline(
     return Exit.OK
 
 
-def nats_commands(connection: Connection, key: str) -> list[str]:
-    """How the nats CLI shows the same events, without the tree."""
+def nats_commands(connection: Connection, key: str, *, everything: bool) -> list[str]:
+    """How the nats CLI shows the same events, without the tree; for other keys it cannot choose, and shows all."""
+    events = "evt.>" if everything else f"evt.*.*.*.{key}"
     return [
-        connection.nats("sub", "--stream=EVENTS", "--all", "--terminate-at-end", "--wait=1s", f"evt.*.*.*.{key}"),
+        connection.nats("sub", "--stream=EVENTS", "--all", "--terminate-at-end", "--wait=1s", events),
         connection.nats("sub", "--stream=TIMERS", "--all", "--terminate-at-end", "--wait=1s", f"due.*.*.*.{key}"),
     ]
 
