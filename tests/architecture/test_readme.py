@@ -218,7 +218,7 @@ def write_the_example(directory: Path) -> Path:
     """The context of the README beside those of the shop, as a newcomer would have them."""
     (directory / "contexts").mkdir()
     (directory / "contexts/__init__.py").write_text("")
-    for name in catalog.names():
+    for name in set(catalog.names()) - {Path(EXAMPLE).name}:
         (directory / "contexts" / name).symlink_to(ROOT / "contexts" / name)
     example = directory / EXAMPLE
     example.mkdir()
