@@ -10,6 +10,7 @@ class Notifier:
 
     def __init__(self, address: str | None, alive: Path) -> None:
         self._alive = alive
+        self._stopping = False
         self._socket: socket.socket | None = None
         if address:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -28,10 +29,12 @@ class Notifier:
     def alive(self) -> None:
         """The loop came round lately."""
         self._say("WATCHDOG=1")
-        self._alive.touch(mode=0o600)
+        if not self._stopping:
+            self._alive.touch(mode=0o600)
 
     def stopping(self) -> None:
         """No new work is taken."""
+        self._stopping = True
         self._say("STOPPING=1")
         self._alive.unlink(missing_ok=True)
 

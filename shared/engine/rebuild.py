@@ -95,6 +95,10 @@ class _Gathered:
         self._rows: list[JournalRow] = []
         self._marks: list[tuple[int, int]] = []
         self._heard: dict[str, _Heard] = {}
+        self._unheard: set[str] = set()
+        """What own events say led to them and was not met before them."""
+        self._put_together = False
+        """Whether something stands before what led to it: the stream was lost, and journals gave back what it had."""
         self._positions: dict[int, tuple[int, str]] = {}
         self._own_bodies: dict[str, bytes] = {}
 
@@ -108,6 +112,9 @@ class _Gathered:
         if self._reactions.hears(subject):
             heard = _Heard(content_hash(stored.body), stored.sequence, subject.partition)
             self._heard.setdefault(identity, heard)
+            if identity in self._unheard:
+                self._put_together = True
+                self.inbox.setdefault(identity, heard.hash)
         if subject.context == self._reactions.context.name and identity not in self.ids:
             own = self._own_id.fullmatch(identity)
             if own is None:
@@ -159,9 +166,17 @@ class _Gathered:
             self.inbox[cause] = heard.hash
             if heard.sequence > self._positions.get(heard.partition, (0, ""))[0]:
                 self._positions[heard.partition] = (heard.sequence, cause)
+        else:
+            self._unheard.add(cause)
 
     def write(self, transaction: Transaction) -> None:
-        """Write it all into an empty database."""
+        """Write it all into an empty database.
+
+        What stands before our position was decided, unless the stream was put together anew: then only what led to
+        something is known to have been, and the worker reads all from the beginning.
+        """
+        if self._put_together:
+            self._positions.clear()
         for identity, heard in self._heard.items():
             if heard.sequence <= self._positions.get(heard.partition, (0, ""))[0]:
                 self.inbox.setdefault(identity, heard.hash)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.engine.rebuild import rebuild
 from shared.ops.apply import apply
 from shared.ops.reconcile import Difference, compare, publish_missing
 from shared.ops.server import LocalServer
@@ -60,6 +61,23 @@ async def test_what_was_lost_is_published_again_in_its_order(counter: Counter, w
             await counter.ring(TILL, 4)
             await counter.watcher.until(TILL, "Rung", times=4)
         assert counter.totals(TILL) == [1, 3, 6, 10]
+
+
+async def test_database_is_rebuilt_from_a_stream_that_was_put_together_anew(counter: Counter) -> None:
+    """There an effect may stand before its cause, and what was never decided before what was."""
+    async with running(counter):
+        await counter.scan(TILL, 1, "scanner/scan-1@1")
+        await counter.watcher.until(TILL, "Rung")
+    await counter.lose_events()
+    await counter.scan(TILL, 2, "scanner/scan-2@1")
+    await mend(counter)
+    await counter.scan(TILL, 1, "scanner/scan-1@1")
+    await rebuild(till(), counter.broker, counter.directory, partitions=PARTITIONS, force=True)
+    async with running(counter):
+        await counter.watcher.until(TILL, "Rung", times=2)
+        await counter.ring(TILL, 4)
+        await counter.watcher.until(TILL, "Rung", times=3)
+    assert counter.totals(TILL) == [1, 3, 7]
 
 
 async def test_timer_that_was_lost_is_armed_again_unless_it_is_over(counter: Counter) -> None:
