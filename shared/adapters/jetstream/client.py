@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple, TypeAlias
 
@@ -57,7 +57,7 @@ class FastClient(Client):
         self._ears: dict[int, Callable[[Heard], None]] = {}
         self._numbers = count()
         self._answers_to = ""
-        self._asked: dict[str, asyncio.Future[Heard]] = {}
+        self._asked: dict[str, asyncio.Future[Heard | nats.errors.Error]] = {}
 
     async def hear(self, subject: str, on_message: Callable[[Heard], None]) -> Subscription:
         """Call `on_message` with whatever comes there."""
@@ -85,27 +85,24 @@ class FastClient(Client):
             self._answers_to = self.new_inbox() + "."
             await self.hear(self._answers_to + "*", self._take_answer)
         loop = asyncio.get_running_loop()
-        answers: list[asyncio.Future[Heard]] = []
-        tokens: list[str] = []
+        asked: dict[str, asyncio.Future[Heard | nats.errors.Error]] = {}
         frames: list[bytes] = []
         for subject, headers, body in requests:
             token = str(next(self._numbers))
-            answer = loop.create_future()
-            answers.append(answer)
-            tokens.append(token)
+            asked[token] = loop.create_future()
             try:
                 frames.append(self.frame(subject, headers, body, reply=self._answers_to + token))
-                self._asked[token] = answer
             except nats.errors.MaxPayloadError as error:
-                answer.set_exception(error)
-        timer = loop.call_later(timeout_s, _give_up, answers)
+                asked[token].set_result(error)
+        self._asked |= asked
+        timer = loop.call_later(timeout_s, _answer, asked.values(), nats.errors.TimeoutError())
         try:
             if frames:
                 await self.send_frames(frames)
-            return [await _settled(answer) for answer in answers]
+            return [await answer for answer in asked.values()]
         finally:
             timer.cancel()
-            for token in tokens:
+            for token in asked:
                 self._asked.pop(token, None)
 
     async def send_frames(self, frames: Sequence[bytes]) -> None:
@@ -134,9 +131,7 @@ class FastClient(Client):
         """Tell all who wait for an answer that none will come: what would bring it went with the connection."""
         if self._back.is_set():
             self._back = anyio.Event()
-        for answer in self._asked.values():
-            if not answer.done():
-                answer.set_exception(nats.errors.StaleConnectionError())
+        _answer(self._asked.values(), nats.errors.StaleConnectionError())
 
     def found(self) -> None:
         """Let those go on who wait for the server."""
@@ -154,12 +149,9 @@ class FastClient(Client):
 
     def _take_answer(self, heard: Heard) -> None:
         answer = self._asked.pop(heard.subject[len(self._answers_to) :], None)
-        if answer is None or answer.done():
-            return
-        if heard.headers.get("Status") == NO_RESPONDERS:
-            answer.set_exception(nats.errors.NoRespondersError())
-        else:
-            answer.set_result(heard)
+        if answer is not None:
+            none = heard.headers.get("Status") == NO_RESPONDERS
+            _answer((answer,), nats.errors.NoRespondersError() if none else heard)
 
     async def _attempt_reconnect(self) -> None:
         """Forget what was not sent: a dead line keeps it for minutes, and the next has to be looked at beforehand."""
@@ -212,14 +204,8 @@ def _headers(block: bytes) -> dict[str, str]:
     return found
 
 
-def _give_up(answers: Sequence[asyncio.Future[Heard]]) -> None:
-    for answer in answers:
-        if not answer.done():
-            answer.set_exception(nats.errors.TimeoutError())
-
-
-async def _settled(answer: asyncio.Future[Heard]) -> Heard | nats.errors.Error:
-    try:
-        return await answer
-    except nats.errors.Error as error:
-        return error
+def _answer(asked: Iterable[asyncio.Future[Heard | nats.errors.Error]], answer: Heard | nats.errors.Error) -> None:
+    """An error is an answer as well: of one that nobody waits for any more, asyncio would complain."""
+    for waiting in asked:
+        if not waiting.done():
+            waiting.set_result(answer)
