@@ -50,6 +50,7 @@ class Relay:
         self._in_hand = 0
         self._work = Bell()
         self._set_aside: list[NumberedRow] = []
+        self._offers_again = False
         self._sound = broker.reconnects
         """The connection on which the streams are known to have what the journal says they have."""
         self._found_sound = anyio.Event()
@@ -98,11 +99,13 @@ class Relay:
     async def run(self) -> None:
         """Publish for ever."""
         while True:
-            while not self._waiting or self._sound != self._broker.reconnects:
+            while not (self._waiting or self._offers_again) or self._sound != self._broker.reconnects:
                 self._work.silence()
                 await self._work.wait()
             self._connection = self._sound
             self._left.clear()
+            if self._offers_again:
+                self._offer_again()
             rows = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_AT_MOST))]
             self._in_hand = len(rows)
             reach("before-publish")
@@ -128,10 +131,15 @@ class Relay:
         while True:
             await self._clock.sleep(STUCK_RETRY_S)
             if self._set_aside:
-                rows, self._set_aside = self._set_aside, []
-                self.stuck.clear()
-                self._waiting.extendleft(reversed(rows))
+                self._offers_again = True
                 self._work.ring()
+
+    def _offer_again(self) -> None:
+        """Only while nothing is in hand: it may be of the same keys, and later."""
+        rows, self._set_aside = self._set_aside, []
+        self._offers_again = False
+        self.stuck.clear()
+        self._waiting.extendleft(reversed(rows))
 
     async def _publish(self, stream: str, rows: Sequence[NumberedRow]) -> None:
         backoff = Backoff()
