@@ -10,6 +10,7 @@ import anyio
 from msgspec import Struct
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from shared.messages import CAUSATION_ID, MSG_ID
@@ -44,6 +45,7 @@ class Watcher:
         self._client = client
         self._stream = stream
         self._news = anyio.Event()
+        self._heard: Subscription | None = None
 
     def about(self, key: str) -> list[Fact]:
         """Every fact under one key."""
@@ -87,7 +89,9 @@ class Watcher:
     async def hear(self) -> None:
         """Read on after the last fact, by a consumer that ends with the connection."""
         inbox = self._client.new_inbox()
-        await self._client.subscribe(inbox, cb=self._on_message, pending_bytes_limit=0)
+        if self._heard is not None:  # It may begin later than this one, and be faster.
+            await self._heard.unsubscribe()
+        self._heard = await self._client.subscribe(inbox, cb=self._on_message, pending_bytes_limit=0)
         await self._client.jetstream().add_consumer(
             self._stream,
             ConsumerConfig(
