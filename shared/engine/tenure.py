@@ -84,13 +84,15 @@ class Tenure:
 
     async def attend(self) -> None:
         """Begin with partitions whose pin is new, and let go of those that were lost; between batches only."""
+        for partition in self.partitions.values():  # All of them first: none may publish where another has to mend.
+            if partition.broken:
+                async with partition.lock:
+                    await self._let_go(partition)
         for partition in self.partitions.values():
             if not partition.wants_attention:
                 continue
             async with partition.lock:
-                if partition.broken:
-                    await self._let_go(partition)
-                elif partition.leading:
+                if partition.leading and not partition.held:
                     connection = self._relay.connection
                     await self._take_over(partition)
                     await partition.begin_reading()

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from shared.adapters.memory import MemoryBroker
 from shared.engine.store import Store
+from shared.engine.tenure import Tenure
 from shared.engine.transaction import Transaction
 from shared.ports import BrokerUnavailableError
 from shared.testing import shop
@@ -61,3 +63,36 @@ def test_connection_that_is_replaced_while_a_partition_is_taken_over_is_compared
         running.run_until_quiet()
         assert told(running, "o-1")["ordering"] == SHIPPED
     assert dropped
+
+
+class _Partition:
+    """One that is led but not held, or held but broken."""
+
+    def __init__(self, number: int, *, broken: bool) -> None:
+        self.number = number
+        self.held = self.broken = broken
+        self.leading = not broken
+        self.wants_attention = True
+        self.readers: dict[str, object] = {}
+        self.lock = asyncio.Lock()
+
+    async def let_go(self) -> None:
+        self.held = self.broken = False
+
+
+async def test_what_is_broken_is_let_go_though_nothing_can_be_taken_over() -> None:
+    """Else it publishes into a stream that is made again, before what was lost is there."""
+
+    async def check(*_: object) -> bool:
+        raise BrokerUnavailableError("the stream is gone")
+
+    free, broken = _Partition(0, broken=False), _Partition(1, broken=True)
+    dropped: list[int] = []
+    helper: Any = SimpleNamespace(connection=0, marks=[], drop=dropped.append, check=check)
+    nobody: Any = None
+    partitions: Any = [free, broken]
+    tenure = Tenure(partitions, nobody, helper, helper, helper, nobody, of=2, wake=lambda: None)
+    with pytest.raises(BrokerUnavailableError):
+        await tenure.attend()
+    assert not broken.held
+    assert set(dropped) == {1}
