@@ -78,6 +78,8 @@ class Tenure:
                     await partition.tend()
                 except BrokerError as error:
                     _log.warning("broker away", reason=str(error))
+                if partition.broken:  # Its stream may be made anew at any moment, and is to be compared first.
+                    self._relay.drop(partition.number)
                 if partition.wants_attention:
                     self._wake()
             await self._clock.sleep(TEND_S)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.adapters.clock import SystemClock
 from shared.adapters.memory import MemoryBroker
 from shared.engine.store import Store
 from shared.engine.tenure import Tenure
@@ -76,6 +77,9 @@ class _Partition:
         self.readers: dict[str, object] = {}
         self.lock = asyncio.Lock()
 
+    async def tend(self) -> None:
+        """Nothing can be done."""
+
     async def let_go(self) -> None:
         self.held = self.broken = False
 
@@ -96,3 +100,19 @@ async def test_what_is_broken_is_let_go_though_nothing_can_be_taken_over() -> No
         await tenure.attend()
     assert not broken.held
     assert set(dropped) == {1}
+
+
+async def test_what_is_broken_publishes_nothing_more_whatever_the_loop_is_doing() -> None:
+    """Its stream may be made anew at any moment, and would have what came later before what was lost."""
+    whole, broken = _Partition(0, broken=False), _Partition(1, broken=True)
+    dropped: list[int] = []
+    relay: Any = SimpleNamespace(drop=dropped.append)
+    nobody: Any = None
+    partitions: Any = [broken, whole]
+    woken = asyncio.Event()
+    tenure = Tenure(partitions, nobody, relay, nobody, nobody, SystemClock(), of=2, wake=woken.set)
+    tending = asyncio.create_task(tenure.tend())
+    await woken.wait()
+    tending.cancel()
+    assert dropped == [1]
+    assert broken.held
