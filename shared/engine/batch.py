@@ -36,7 +36,7 @@ class Committed(NamedTuple):
     """What one transaction wrote, for the steps that follow it."""
 
     rows: Sequence[NumberedRow]
-    """Rows to publish from here: ours, and those that other processes wrote for our partitions before ours."""
+    """Our rows, after those that other processes wrote for our partitions before them."""
     asked: Sequence[EffectRow]
     undecided: Sequence[tuple[Input, str]]
     duplicates: int
@@ -72,7 +72,7 @@ def commit(transaction: Transaction, reactions: Reactions, batch: Batch) -> Comm
     if numbered and numbered[0].n != batch.last_number + 1:
         others = transaction.unpublished(batch.held, after=batch.last_number, before=numbered[0].n)
     return Committed(
-        [*others, *(entry for entry in numbered if entry.row.partition in batch.held)],
+        [*others, *numbered],
         [_effect_row(entry) for entry in asked if entry.row.partition in batch.held],
         decisions.undecided,
         decisions.duplicates,

@@ -184,8 +184,7 @@ class Loop:
     def publish(self, committed: Committed) -> None:
         """Hand the new rows to the relay and the new effects to the runner; neither is waited for."""
         self._tenure.last_number = committed.last_number
-        broken = {number for number, partition in self._partitions.items() if partition.broken}
-        self._relay.add([n for n in committed.rows if n.row.partition not in broken] if broken else committed.rows)
+        self._relay.add(committed.rows)
         self._effects.add(committed.asked)
         for input_, reason in committed.undecided:
             _log.error("outcome cannot be decided", effect=input_.type, saga=input_.correlation_id, reason=reason)

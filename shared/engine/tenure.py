@@ -145,6 +145,7 @@ class Tenure:
         partition.held = True
         self.last_number = left.last_number
         self._relay.resume(connection)
+        self._relay.take(partition.number)
         self._relay.add(left.rows)
         self._effects.add(left.asked)
         _log.debug("partition held", partition=partition.number, unpublished=len(left.rows), effects=len(left.asked))

@@ -96,6 +96,8 @@ async def publish_missing(broker: Broker, data_dir: Path, context: str, *, parti
         rows = await store.read(lambda transaction: transaction.unpublished(numbers))
         clock = SystemClock()
         relay = Relay(broker, clock, linger_s={}, wake=lambda: None)
+        for number in numbers:
+            relay.take(number)
         relay.add(rows)
         try:
             with anyio.fail_after(PUBLISHED_WITHIN_S):

@@ -14,7 +14,7 @@ from shared.messages import MSG_ID
 from shared.ops.server import LocalServer
 from shared.ports import Broker, BrokerError, BrokerRefusedError, Outgoing, Published
 from tests.integration.brokers import Answer, Trouble, TroubledBroker
-from tests.integration.engine import Counter, standing
+from tests.integration.engine import PARTITIONS, Counter, standing
 
 PUBLISHED_WITHIN_S = 10.0
 LINGER_S = {"drawer": 0.2}
@@ -63,6 +63,8 @@ async def publishing(broker: TroubledBroker) -> AsyncIterator[tuple[Relay, Calla
         return dict(relay.marks)
 
     relay = Relay(broker, SystemClock(), linger_s=LINGER_S, wake=wake)
+    for partition in range(PARTITIONS):
+        relay.take(partition)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(relay.run)
         yield relay, marked
@@ -112,6 +114,19 @@ async def test_what_nobody_waits_for_goes_later_as_one_batch_with_what_follows_i
     assert broker.published == [at_once.row.event_id]
     assert broker.batches == [len(drawer) + 1]
     await assert_stored(counter, [*drawer, at_once, behind], marks)
+
+
+async def test_partition_that_was_left_is_published_again_once_it_is_ours(counter: Counter) -> None:
+    broker = TroubledBroker(counter.broker)
+    rows = rows_of("a", versions=2)
+    async with publishing(broker) as (relay, marked):
+        relay.drop(0)
+        relay.add(rows)
+        assert not relay.publishing
+        relay.take(0)
+        relay.add(rows)
+        marks = await marked()
+    await assert_stored(counter, rows, marks)
 
 
 async def test_what_lingers_is_left_to_who_has_its_partition_now(counter: Counter) -> None:

@@ -57,6 +57,7 @@ def _row(n: int, subject: str, key: str) -> NumberedRow:
 async def test_what_was_refused_is_not_overtaken_by_what_is_in_hand_when_it_is_offered_again() -> None:
     broker, clock, published = _Refusing(), _Clock(), asyncio.Event()
     relay = Relay(cast(Broker, broker), clock, linger_s={}, wake=published.set)
+    relay.take(0)
     async with asyncio.timeout(PUBLISHED_WITHIN_S), asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(relay.run()), tasks.create_task(relay.retry_stuck())]
         relay.add([_row(1, "evt.till.Rung", "a")])
