@@ -12,7 +12,7 @@ import structlog
 from shared import catalog, log
 from shared.adapters.clock import SystemClock
 from shared.adapters.jetstream import JetStream, connect
-from shared.adapters.sqlite import DatabaseError
+from shared.adapters.sqlite_schema import DatabaseError
 from shared.connection import ConnectionOptions
 from shared.context import Context, Service
 from shared.engine import failpoints

@@ -10,24 +10,19 @@ import errno
 import fcntl
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import aiosqlite
 
+from shared.adapters.sqlite_schema import NO_MIGRATIONS, DatabaseError, check, prepare
 from shared.adapters.virtual import VirtualLoop, virtual_loop
 
 T = TypeVar("T")
 
 BUSY_TIMEOUT_MS = 5_000
-APPLICATION_ID = 0x43486F72
-"""`CHor` in the file's header: tells a Chorus database from a stranger's."""
-
-
-class DatabaseError(Exception):
-    """The database cannot be used; the text names the file and the remedy. Waiting does not help."""
 
 
 class DatabaseBusyError(Exception):
@@ -79,13 +74,18 @@ class Database:
         self.path = path
 
     @classmethod
-    async def open(cls, path: Path, *, schema: str, version: int) -> "Database":
-        """Open or create the file (0600) with `schema`; raises DatabaseError when it is foreign, newer or corrupt."""
+    async def open(
+        cls, path: Path, *, schema: str, version: int, migrations: Mapping[int, str] = NO_MIGRATIONS
+    ) -> "Database":
+        """Open or create the file (0600) with `schema`; raises DatabaseError when it is foreign, newer or corrupt.
+
+        An older file is migrated in one transaction: `migrations[v]` is the SQL that leads from version v to v + 1.
+        """
         previous_umask = os.umask(0o077)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            connection = await _connection(lambda: _connect(path, lock, schema, version))
+            connection = await _connection(lambda: _connect(path, lock, schema, version, migrations))
         except sqlite3.Error as error:
             raise _translated(error, path) from error
         except OSError as error:
@@ -132,7 +132,7 @@ def reading(path: Path, *, schema: str, version: int) -> Iterator[sqlite3.Connec
     """Read beside the worker that writes; raises DatabaseError when the file is foreign, newer or corrupt."""
     with closing(open_read_only(path)) as connection:
         try:
-            _check(connection, path, schema, version)
+            check(connection, path, schema, version, remedy="start its worker, which migrates it")
             yield connection
         except sqlite3.Error as error:
             raise _translated(error, path) from error
@@ -152,61 +152,17 @@ async def _connection(connect: Callable[[], sqlite3.Connection]) -> _Connection:
     return in_thread
 
 
-def _connect(path: Path, lock: int, schema: str, version: int) -> sqlite3.Connection:
+def _connect(path: Path, lock: int, schema: str, version: int, migrations: Mapping[int, str]) -> sqlite3.Connection:
     if path.is_dir():
         raise DatabaseError(f"{path}: a directory; move it away, or set CHORUS_DATA_DIR to another directory")
     connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     fcntl.flock(lock, fcntl.LOCK_EX)
     try:
-        _prepare(connection, path, schema, version)
+        prepare(connection, path, schema, version, migrations)
     finally:
         fcntl.flock(lock, fcntl.LOCK_UN)
     return connection
-
-
-def _prepare(connection: sqlite3.Connection, path: Path, schema: str, version: int) -> None:
-    is_new = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
-    if not is_new or _pragma(connection, "user_version") > 0:
-        _check(connection, path, schema, version)
-    if _pragma(connection, "journal_mode = WAL") != "wal":
-        raise DatabaseError(f"{path}: the file system does not support SQLite's WAL; use a local disk")
-    connection.execute("PRAGMA synchronous = FULL")
-    if _pragma(connection, "synchronous") != 2:
-        raise DatabaseError(f"{path}: synchronous=FULL was not accepted, so a commit could be lost")
-    connection.execute("PRAGMA foreign_keys = ON")
-    if is_new:
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {schema};"
-            f" PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}; COMMIT"
-        )
-
-
-def _check(connection: sqlite3.Connection, path: Path, schema: str, version: int) -> None:
-    """Contexts and services have the same mark in their files, and differ by their tables."""
-    if _pragma(connection, "application_id") != APPLICATION_ID:
-        raise DatabaseError(f"{path}: not a Chorus database; move it away, or set CHORUS_DATA_DIR to another directory")
-    found = _pragma(connection, "user_version")
-    if found > version:
-        raise DatabaseError(f"{path}: written by a newer Chorus (schema {found}, this one knows {version}); upgrade")
-    if found < version:
-        raise DatabaseError(f"{path}: schema {found} is older than {version}; move it away and run chorus rebuild")
-    with closing(sqlite3.connect(":memory:")) as empty:
-        empty.executescript(schema)
-        lacking = _tables(empty) - _tables(connection)
-    if lacking:
-        raise DatabaseError(
-            f"{path}: another context's database, without a table {min(lacking)}; "
-            "move it away, or set CHORUS_DATA_DIR to another directory"
-        )
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> Any:
-    return connection.execute(f"PRAGMA {name}").fetchone()[0]
-
-
-def _tables(connection: sqlite3.Connection) -> set[str]:
-    return {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
 
 
 def _locked(connection: sqlite3.Connection, lock: int, work: Callable[[sqlite3.Connection], T]) -> T:

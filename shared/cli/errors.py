@@ -38,7 +38,8 @@ def _code(error: BaseException) -> Exit:
 
     from cyclopts import CycloptsError
 
-    from shared.adapters.sqlite import DatabaseBusyError, DatabaseError
+    from shared.adapters.sqlite import DatabaseBusyError
+    from shared.adapters.sqlite_schema import DatabaseError
     from shared.catalog import CatalogError
     from shared.connection import ConnectionOptionsError
     from shared.messages import MalformedKeyError

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from shared.adapters.sqlite import DatabaseError
+from shared.adapters.sqlite_schema import DatabaseError
 from shared.bodies import BodyDecoder, MalformedBodyError
 from shared.context import Context, Event, State
 from shared.engine.store import Store

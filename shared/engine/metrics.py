@@ -1,11 +1,14 @@
 """What a worker counts, for Prometheus: read from the engine when somebody asks, so counting costs nothing."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from shared.engine.alarms import KINDS
 
 if TYPE_CHECKING:
     from shared.engine.process import ContextProcess
@@ -39,6 +42,11 @@ class _Engine(Collector):
             gauge = GaugeMetricFamily(metric, meaning, labels=["context"])
             gauge.add_metric(name, value)
             yield gauge
+        alarms = GaugeMetricFamily("chorus_alarms", "alarms raised now", labels=["context", "kind"])
+        raised = Counter(alarm.kind for alarm in process.alarms.raised)
+        for kind in KINDS:
+            alarms.add_metric([*name, kind], raised[kind])
+        yield alarms
 
 
 def serve_metrics(process: "ContextProcess", host: str, port: int) -> int:

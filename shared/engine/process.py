@@ -13,6 +13,7 @@ from anyio.abc import TaskGroup
 
 from shared.adapters.sqlite import DatabaseBusyError
 from shared.context import Context
+from shared.engine.alarms import Alarms
 from shared.engine.api import api_of
 from shared.engine.effects import EffectRunner
 from shared.engine.fold import ensure_snapshots
@@ -53,6 +54,7 @@ class ContextProcess:
         self._broker = broker
         self._clock = clock
         self._numbers = numbers
+        self.alarms = Alarms(clock)
         reactions = Reactions(context, partitions=partitions)
         linger_s = {aggregate.name: aggregate.linger_s for aggregate in context.aggregates if aggregate.linger_s}
         self.relay = Relay(broker, clock, linger_s=linger_s, wake=self._wake)

@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from shared.adapters.clock import SystemClock
-from shared.adapters.sqlite import DatabaseError
+from shared.adapters.sqlite_schema import DatabaseError
 from shared.context import CommandRejected, Context
 from shared.engine.fold import Fold, shape_of
 from shared.engine.reactions import Reactions

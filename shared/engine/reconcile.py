@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import structlog
 
-from shared.adapters.sqlite import DatabaseError
+from shared.adapters.sqlite_schema import DatabaseError
 from shared.engine.reactions import id_in
 from shared.engine.store import Store
 from shared.engine.transaction import Transaction

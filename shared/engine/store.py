@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from shared.adapters.sqlite import Database, DatabaseError
-from shared.engine.tables import SCHEMA, SCHEMA_VERSION
+from shared.adapters.sqlite import Database
+from shared.adapters.sqlite_schema import DatabaseError
+from shared.engine.tables import MIGRATIONS, SCHEMA, SCHEMA_VERSION
 from shared.engine.transaction import Transaction
 
 T = TypeVar("T")
@@ -20,7 +21,7 @@ class Store:
     @classmethod
     async def open(cls, path: Path, *, context: str) -> "Store":
         """Open or create; raises DatabaseError when the file is not this context's."""
-        store = cls(await Database.open(path, schema=SCHEMA, version=SCHEMA_VERSION))
+        store = cls(await Database.open(path, schema=SCHEMA, version=SCHEMA_VERSION, migrations=MIGRATIONS))
 
         def claim(transaction: Transaction) -> str:
             owner = transaction.meta("context")

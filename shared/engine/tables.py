@@ -5,12 +5,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 SNAPSHOTS: Final = "snapshots"
 """The fact in `meta` that every snapshot is there, and in which shape; triggers forget it when one is taken away."""
 
-SCHEMA: Final = """
+_SINCE_1: Final = """
 CREATE TABLE meta (
   key TEXT PRIMARY KEY, value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
@@ -80,6 +80,35 @@ CREATE TABLE skipped (
   at TEXT NOT NULL
 ) STRICT
 """
+
+_SINCE_2: Final = """
+CREATE TABLE refused (
+  n INTEGER PRIMARY KEY,
+  key TEXT NOT NULL,
+  partition INTEGER NOT NULL,
+  reason TEXT NOT NULL,
+  since TEXT NOT NULL,
+  verdict TEXT NOT NULL DEFAULT '' CHECK (verdict IN ('', 'retry', 'void')),
+  who TEXT NOT NULL DEFAULT '',
+  why TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE TABLE strangers (
+  message_id TEXT PRIMARY KEY,
+  seq INTEGER NOT NULL,
+  subject TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  at TEXT NOT NULL,
+  who TEXT NOT NULL DEFAULT '',
+  why TEXT NOT NULL DEFAULT ''
+) STRICT, WITHOUT ROWID
+"""
+"""`refused` has the journal rows that the broker refuses for good. `strangers` has the messages in EVENTS that carry an
+id of this context and are not in its journal: an operator (`who`) declared them void, or their form gave them away."""
+
+SCHEMA: Final = f"{_SINCE_1}; {_SINCE_2}"
+
+MIGRATIONS: Final[Mapping[int, str]] = {1: _SINCE_2}
+"""What makes a database of each older schema version one of the next version."""
 
 
 class JournalRow(NamedTuple):

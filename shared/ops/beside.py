@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shared.adapters import sqlite
+from shared.adapters.sqlite_schema import DatabaseError
 from shared.engine.tables import SCHEMA, SCHEMA_VERSION
 from shared.engine.transaction import Transaction
 
@@ -16,7 +17,7 @@ def reading(path: Path, context: str) -> Iterator[sqlite3.Connection]:
     with sqlite.reading(path, schema=SCHEMA, version=SCHEMA_VERSION) as connection:
         owner = Transaction(connection).meta("context") or context
         if owner != context:
-            raise sqlite.DatabaseError(
+            raise DatabaseError(
                 f"{path}: belongs to {owner}, not to {context}; set CHORUS_DATA_DIR to another directory"
             )
         yield connection

@@ -11,7 +11,8 @@ import pytest
 import pytest_asyncio
 
 from shared.adapters.clock import SystemClock
-from shared.adapters.sqlite import Database, DatabaseError, open_read_only
+from shared.adapters.sqlite import Database, open_read_only
+from shared.adapters.sqlite_schema import DatabaseError
 from shared.adapters.virtual import VirtualClock, virtual_loop
 from shared.ports import Clock
 
@@ -96,6 +97,32 @@ async def test_file_is_for_its_owner_only(database: Database) -> None:
 async def test_file_of_another_version_is_refused(database: Database, version: int, said: str) -> None:
     with pytest.raises(DatabaseError, match=said):
         await Database.open(database.path, schema=SCHEMA, version=version)
+
+
+NEXT = "CREATE TABLE heard (n INTEGER PRIMARY KEY) STRICT"
+NEXT_SCHEMA = f"{SCHEMA}; {NEXT}"
+
+
+async def test_older_file_is_migrated_and_keeps_its_rows(database: Database) -> None:
+    await database.transact(tell)
+    migrated = await Database.open(
+        database.path,
+        schema=NEXT_SCHEMA,
+        version=2,
+        migrations={1: NEXT},
+    )
+    assert await migrated.transact(tell) == 2
+    assert await migrated.read(lambda connection: connection.execute("SELECT * FROM heard").fetchall()) == []
+    await migrated.close()
+
+
+async def test_migration_that_does_not_lead_to_the_schema_leaves_the_file_as_it_was(database: Database) -> None:
+    other = "CREATE TABLE other (n INTEGER)"
+    with pytest.raises(DatabaseError, match="without a table heard"):
+        await Database.open(database.path, schema=NEXT_SCHEMA, version=2, migrations={1: other})
+    assert await database.transact(tell) == 1
+    tables = "SELECT name FROM sqlite_schema WHERE type = 'table'"
+    assert await database.read(lambda connection: connection.execute(tables).fetchall()) == [("told",)]
 
 
 async def test_file_of_a_stranger_is_refused(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ import pytest
 import pytest_asyncio
 
 from contexts.bank import effects as bank
-from shared.adapters.sqlite import Database, DatabaseBusyError, DatabaseError
+from shared.adapters.sqlite import Database, DatabaseBusyError
+from shared.adapters.sqlite_schema import DatabaseError
 from shared.adapters.virtual import VirtualLoop
 from shared.cli.errors import report
 from shared.engine.rebuild import rebuild
@@ -249,8 +250,8 @@ NOT_OURS: dict[str, tuple[bool, Callable[[Path], object], str]] = {
     "another program's": (False, foreign, "not a Chorus database; move it away"),
     "the bank's": (False, of_the_bank, "another context's database, without a table aggregates; move it away"),
     "a directory": (False, lambda path: path.mkdir(), "a directory; move it away"),
-    "of a newer Chorus": (True, of_version(99), r"written by a newer Chorus \(schema 99, this one knows 1\); upgrade"),
-    "of an older Chorus": (True, of_version(0), "schema 0 is older than 1; move it away and run chorus rebuild"),
+    "of a newer Chorus": (True, of_version(99), r"written by a newer Chorus \(schema 99, this one knows 2\); upgrade"),
+    "of an older Chorus": (True, of_version(0), "schema 0 is older than 2; move it away and run chorus rebuild"),
     "its name gone": (True, lambda path: overwrite(path, 0, b"?" * 16), "not a database; move it away"),
     "its head gone": (True, lambda path: overwrite(path, 0, b"\xff" * 100), "not a database; move it away"),
     "its first page gone": (True, lambda path: overwrite(path, 100, b"\xff" * (PAGE - 100)), "malformed; move it away"),
@@ -284,6 +285,19 @@ class TestNotOurs:
         make(path)
         with pytest.raises(DatabaseError, match=rf"^{path}: .*{problem}"):
             parked_in(tmp_path, ["till"])
+
+    def test_one_of_the_first_schema_is_migrated_and_keeps_what_it_holds(self, tmp_path: Path) -> None:
+        path = tmp_path / "till.db"
+        without_threads(fill(path))
+        with closing(sqlite3.connect(path)) as old:
+            kept = set(old.execute("SELECT * FROM inbox"))
+            old.executescript("DROP TABLE refused; DROP TABLE strangers; PRAGMA user_version = 1")
+        with pytest.raises(DatabaseError, match="schema 1 is older than 2; start its worker, which migrates it"):
+            parked_in(tmp_path, ["till"])
+        without_threads(use(path))
+        assert parked_in(tmp_path, ["till"]) == []
+        with closing(sqlite3.connect(path)) as migrated:
+            assert kept < set(migrated.execute("SELECT * FROM inbox"))
 
     def test_another_contexts_is_refused_by_its_name(self, tmp_path: Path) -> None:
         without_threads(fill(tmp_path / "till.db"))

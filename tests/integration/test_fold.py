@@ -13,7 +13,7 @@ import pytest
 from msgspec import Struct, structs
 from structlog.testing import capture_logs
 
-from shared.adapters.sqlite import DatabaseError
+from shared.adapters.sqlite_schema import DatabaseError
 from shared.context import Context
 from shared.engine.fold import AGGREGATES_AT_ONCE, ensure_snapshots
 from shared.engine.rebuild import rebuild

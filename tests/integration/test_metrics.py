@@ -14,6 +14,7 @@ def engine(**parked: int) -> Any:
         relay=SimpleNamespace(published=5, backlog=2, stuck={"o-1": "refused"}),
         tenure=SimpleNamespace(held=[0, 1]),
         effects=SimpleNamespace(backlog=4),
+        alarms=SimpleNamespace(raised=[SimpleNamespace(kind="consumer")]),
     )
 
 
@@ -26,4 +27,6 @@ def test_metrics_are_read_from_the_engine_when_asked() -> None:
     assert 'chorus_messages_decided_total{context="payments"} 7.0' in said
     assert 'chorus_parked_messages{context="payments"} 9.0' in said
     assert 'chorus_relay_stuck_keys{context="payments"} 1.0' in said
+    assert 'chorus_alarms{context="payments",kind="consumer"} 1.0' in said
+    assert 'chorus_alarms{context="payments",kind="broker"} 0.0' in said
     assert 'chorus_partitions_held{context="payments"} 2.0' in said
