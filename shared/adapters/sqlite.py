@@ -85,7 +85,11 @@ class Database:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            connection = await _connection(lambda: _connect(path, lock, schema, version, migrations))
+            try:
+                connection = await _connection(lambda: _connect(path, lock, schema, version, migrations))
+            except BaseException:
+                os.close(lock)
+                raise
         except sqlite3.Error as error:
             raise _translated(error, path) from error
         except OSError as error:
@@ -156,12 +160,16 @@ def _connect(path: Path, lock: int, schema: str, version: int, migrations: Mappi
     if path.is_dir():
         raise DatabaseError(f"{path}: a directory; move it away, or set CHORUS_DATA_DIR to another directory")
     connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-    fcntl.flock(lock, fcntl.LOCK_EX)
     try:
-        prepare(connection, path, schema, version, migrations)
-    finally:
-        fcntl.flock(lock, fcntl.LOCK_UN)
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            prepare(connection, path, schema, version, migrations)
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)
+    except BaseException:
+        connection.close()  # A worker that waits for a locked database tries this again and again.
+        raise
     return connection
 
 

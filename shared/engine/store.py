@@ -30,12 +30,15 @@ class Store:
             return owner or context
 
         # Only a new file is written to, so that one which somebody else has locked can be opened all the same.
-        owner = await store.read(lambda transaction: transaction.meta("context")) or await store.transact(claim)
-        if owner != context:
+        try:
+            owner = await store.read(lambda transaction: transaction.meta("context")) or await store.transact(claim)
+            if owner != context:
+                raise DatabaseError(
+                    f"{path}: belongs to {owner}, not to {context}; set CHORUS_DATA_DIR to another directory"
+                )
+        except BaseException:
             await store.close()
-            raise DatabaseError(
-                f"{path}: belongs to {owner}, not to {context}; set CHORUS_DATA_DIR to another directory"
-            )
+            raise
         return store
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:

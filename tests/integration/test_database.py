@@ -1,6 +1,7 @@
 """The databases' moods: locked, full, broken, somebody else's, too old; and what becomes of one that is lost."""
 
 import asyncio
+import os
 import random
 import resource
 import shutil
@@ -274,6 +275,20 @@ class TestNotOurs:
         with pytest.raises(DatabaseError, match=rf"^{path}: .*{problem}"):
             without_threads(use(path))
         assert (path.is_file() and path.read_bytes()) == before
+
+    @pytest.mark.parametrize(("ours", "make", "problem"), NOT_OURS.values(), ids=NOT_OURS.keys())
+    def test_it_is_closed_again(
+        self, tmp_path: Path, ours: bool, make: Callable[[Path], object], problem: str
+    ) -> None:
+        """A worker that waits for a locked database opens it again and again."""
+        path = tmp_path / "till.db"
+        if ours:
+            without_threads(fill(path))
+        make(path)
+        before = len(os.listdir("/dev/fd"))
+        with pytest.raises(DatabaseError, match=problem) as refused:
+            without_threads(use(path))
+        assert len(os.listdir("/dev/fd")) == before, refused
 
     @pytest.mark.parametrize("what", ["text", "another program's", "the bank's", "of a newer Chorus"])
     def test_nor_is_it_read_beside_a_worker(self, tmp_path: Path, what: str) -> None:
