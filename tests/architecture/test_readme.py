@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
@@ -78,6 +79,18 @@ def command_of(words: list[str]) -> str:
 def test_the_two_commands_stand_there_and_ci_runs_the_same() -> None:
     assert f"{FIRST_RUN}\n{TEST_RUN}\n" in blocks("sh")
     assert re.search(rf"^{re.escape(TEST_RUN)}\b", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+
+
+def test_the_pythons_are_those_that_the_package_names_and_ci_looks_for() -> None:
+    said = re.search(r"needs Python (.+?), and pip", README)
+    sought = re.search(r"^for version in (.+); do$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    assert said is not None
+    assert sought is not None
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    assert re.findall(r"3\.\d+", said[1]) == named
+    assert project["requires-python"] == f">={named[0]}"
+    assert set(named) <= set(sought[1].split())
 
 
 @pytest.mark.parametrize("line", chorus_lines())
