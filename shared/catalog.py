@@ -7,12 +7,13 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 
-from shared.context import CommandRejected, Context, Service
+from shared.context import EVERY_CONTEXT_PUBLISHES, Context, Service
 from shared.messages import check_name
 from shared.settings import Settings
 from shared.spelling import did_you_mean
 
 PACKAGE = "contexts"
+ENGINE_EVENTS = {event.__name__ for event in EVERY_CONTEXT_PUBLISHES}
 
 
 class CatalogError(Exception):
@@ -79,6 +80,8 @@ def _names_of(name: str, member: Context | Service) -> Iterator[str]:
         for word in sorted(set(words)):
             if words.count(word) > 1:
                 yield f"{name} uses the name {word} twice"
+            if word in ENGINE_EVENTS:
+                yield f"{name} uses the name {word}, which is the engine's own event in every context"
             try:
                 check_name(word)
             except ValueError as error:
@@ -102,5 +105,5 @@ def _between(members: Mapping[str, Context]) -> Iterator[str]:
                 yield f"{name} hears {event}, which does not say whose it is: give it `context: ClassVar[str]`"
             elif source not in members:
                 yield f"{heard}, but there is no context {source!r}{did_you_mean(source, members)}"
-            elif event not in published[source] and event != CommandRejected.__name__:
+            elif event not in published[source] and event not in ENGINE_EVENTS:
                 yield f"{heard}, which {source} never says{did_you_mean(event, published[source])}"

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -43,6 +43,38 @@ class CommandRejected(Struct, frozen=True, kw_only=True):
     reason: str
     details: tuple[Detail, ...] = ()
 
+
+class MessageParked(Struct, frozen=True, kw_only=True):
+    """A message waits for an operator, because our code fails on it or because an earlier one of its key waits.
+
+    Every context has it. It holds the message, so that a rebuilt database can park it again: a command has left its
+    stream by now. `reason` is empty for a message that only waits behind another.
+    """
+
+    message_id: str
+    subject: str
+    stream: str
+    sequence: int
+    stored_at_ns: int
+    headers: dict[str, str]
+    body: bytes
+    reason: str
+
+
+class MessageUnparked(Struct, frozen=True, kw_only=True):
+    """A parked message was decided at last, or an operator skipped it. Every context has it.
+
+    `who` and `why` say who skipped it and for what reason.
+    """
+
+    message_id: str
+    outcome: Literal["decided", "skipped"]
+    who: str = ""
+    why: str = ""
+
+
+EVERY_CONTEXT_PUBLISHES: Final[tuple[type[Event], ...]] = (CommandRejected, MessageParked, MessageUnparked)
+"""The engine's own events; a context declares none of these names."""
 
 Events: TypeAlias = tuple[Event, ...]
 """What a decision comes to; a `Rejected` stands alone in it."""

@@ -158,6 +158,7 @@ class Decisions:
             return
         else:
             _log.warning("unparked", key=input_.key, message=input_.message_id)
+        self.rows.append(self._make.unparked(input_, waiting))
         self.unparked.append(waiting.id)
         self._parked_keys[input_.key] -= 1
         if not self._parked_keys[input_.key]:
@@ -212,12 +213,13 @@ class Decisions:
             self.rows.append(self._make.dead_letter(input_, delivery, f"{input_.message_id} came before"))
 
     def _park(self, input_: Input, delivery: Delivery, reason: str) -> None:
-        """Let the message wait; the first of its key also goes to DEAD_LETTERS with the reason."""
+        """Let the message wait, and say so in EVENTS; the first of its key also goes to DEAD_LETTERS with the reason."""
         if input_.key not in self._parked_keys:
             self._parked_keys[input_.key] = 0
             _log.error("parked", key=input_.key, message=input_.message_id, type=input_.type, reason=reason)
             self.rows.append(self._make.dead_letter(input_, delivery, reason))
         self._parked_keys[input_.key] += 1
+        self.rows.append(self._make.parked(input_, delivery, reason))
         headers = _encoder.encode(delivery.headers).decode()
         self.parked.append(
             ParkedRow(

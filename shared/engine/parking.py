@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
 from shared.engine.sql import insert, json_text
-from shared.engine.tables import ParkedRow, Waiting
+from shared.engine.tables import ParkedRow, SkippedRow, Waiting
 
 COLUMNS = "key, partition, stream, seq, at_ns, message_id, subject, headers, body, reason"
 _CHOSEN = "FROM parked WHERE id IN (SELECT value FROM json_each(?))"
@@ -23,9 +23,9 @@ class Parking:
     def looked_at(self, partitions: Iterable[int], *, limit: int) -> list[Waiting]:
         """Every parked message, in order, of the keys on which somebody has given a verdict."""
         return [
-            Waiting(number, ParkedRow(*row), verdict == "skip")
-            for number, verdict, *row in self._connection.execute(
-                f"SELECT id, verdict, {COLUMNS} FROM parked WHERE key IN (SELECT key FROM parked WHERE verdict <> '')"  # noqa: S608  Columns, no input.
+            Waiting(number, ParkedRow(*row), verdict == "skip", who, why)
+            for number, verdict, who, why, *row in self._connection.execute(
+                f"SELECT id, verdict, who, why, {COLUMNS} FROM parked WHERE key IN (SELECT key FROM parked WHERE verdict <> '')"  # noqa: S608  Columns, no input.
                 " AND partition IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?",
                 (json_text(list(partitions)), limit),
             )
@@ -62,3 +62,8 @@ class Parking:
     def park(self, rows: Sequence[ParkedRow]) -> None:
         """Let messages wait."""
         insert(self._connection, f"INSERT INTO parked ({COLUMNS}) VALUES", 10, rows)
+
+    def record_skipped(self, rows: Sequence[SkippedRow]) -> None:
+        """Record messages that operators left out, for a rebuilt database."""
+        columns = "key, message_id, subject, reason, who, why, at"
+        insert(self._connection, f"INSERT INTO skipped ({columns}) VALUES", 7, rows)

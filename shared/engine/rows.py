@@ -6,9 +6,9 @@ from typing import Any, Final
 import msgspec
 
 from shared.bodies import BODY_BYTES_AT_MOST
-from shared.context import Aggregate, CommandRejected, Detail, Event
+from shared.context import Aggregate, CommandRejected, Detail, Event, MessageParked, MessageUnparked
 from shared.engine.reactions import Input
-from shared.engine.tables import JournalRow
+from shared.engine.tables import JournalRow, Waiting
 from shared.messages import (
     CAUSATION_DEPTH,
     CAUSATION_HASH,
@@ -35,6 +35,8 @@ from shared.streams import COMMANDS
 
 DUE_KEPT: Final = "720h"
 """How long a timer that came due waits in TIMERS for a context that is away."""
+
+HEADER_CHARACTERS_AT_MOST: Final = 32 * 1024
 
 UNKNOWN_TYPE: Final = "Unknown"
 
@@ -70,8 +72,7 @@ class RowMaker:
     def rejection(self, cause: Input, reason: str, details: tuple[Detail, ...]) -> JournalRow:
         """The answer to a command that cannot be obeyed; its id follows from the command's id and content."""
         event = CommandRejected(command=cause.type, command_id=cause.message_id, reason=reason, details=details)
-        subject = event_subject(self._context, "CommandRejected", cause.key)
-        return self._once(cause, "rejection", subject, "CommandRejected", event)
+        return self._engine_event(cause, "rejection", event)
 
     def dead_letter(self, cause: Input, delivery: Delivery, reason: str) -> JournalRow:
         """A copy of a message that our code cannot take, with the reason; not more of it than a body may have."""
@@ -86,6 +87,38 @@ class RowMaker:
             "body": delivery.body[:BODY_BYTES_AT_MOST].decode(errors="backslashreplace"),
         }
         return self._once(cause, "dead", dead_letter_subject(self._context, kind, cause.key), kind, letter)
+
+    def parked(self, cause: Input, delivery: Delivery, reason: str) -> JournalRow:
+        """The fact that a message waits; EVENTS keeps it for a rebuild, however long it waits.
+
+        A body or headers that are too large for any message of ours are cut: such a message is never decided.
+        """
+        fits = sum(len(name) + len(value) for name, value in delivery.headers.items()) <= HEADER_CHARACTERS_AT_MOST
+        event = MessageParked(
+            message_id=cause.message_id,
+            subject=delivery.subject,
+            stream=cause.stream,
+            sequence=delivery.sequence,
+            stored_at_ns=delivery.at_ns,
+            headers=dict(delivery.headers) if fits else {},
+            body=delivery.body[: BODY_BYTES_AT_MOST + 1],
+            reason=reason,
+        )
+        return self._engine_event(cause, "parked", event)
+
+    def unparked(self, cause: Input, waiting: Waiting) -> JournalRow:
+        """The fact that a parked message was decided, or skipped."""
+        event = MessageUnparked(
+            message_id=cause.message_id,
+            outcome="skipped" if waiting.skip else "decided",
+            who=waiting.who,
+            why=waiting.why,
+        )
+        return self._engine_event(cause, "unparked", event)
+
+    def _engine_event(self, cause: Input, what: str, event: Event) -> JournalRow:
+        kind = type(event).__name__
+        return self._once(cause, what, event_subject(self._context, kind, cause.key), kind, event)
 
     def _once(self, cause: Input, what: str, subject: str, kind: str, said: Any) -> JournalRow:
         aggregate = f"{what}-{content_hash(cause.message_id.encode() + cause.hash).hex()}"

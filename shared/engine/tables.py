@@ -165,11 +165,25 @@ class ParkedRow(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """A parked message that somebody has looked at: to be tried again, or (`skip`) to be left out."""
+    """A parked message with an operator's verdict: try it again, or (`skip`) leave it out; `who` says so, and `why`."""
 
     id: int
     row: ParkedRow
     skip: bool
+    who: str
+    why: str
+
+
+class SkippedRow(NamedTuple):
+    """A parked message that an operator left out: `reason` is why it was parked, `why` the operator's."""
+
+    key: str
+    message_id: str
+    subject: str
+    reason: str
+    who: str
+    why: str
+    at: str
 
 
 class Position(NamedTuple):
