@@ -7,13 +7,14 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 
-from shared.context import EVERY_CONTEXT_PUBLISHES, Context, Service
+from shared.context import Context, Service
+from shared.engine_events import ENGINE_EVENTS
 from shared.messages import check_name
 from shared.settings import Settings
 from shared.spelling import did_you_mean
 
 PACKAGE = "contexts"
-ENGINE_EVENTS = {event.__name__ for event in EVERY_CONTEXT_PUBLISHES}
+ENGINE_EVENT_NAMES = {event.__name__ for event in ENGINE_EVENTS}
 
 
 class CatalogError(Exception):
@@ -72,6 +73,7 @@ def _names_of(name: str, member: Context | Service) -> Iterator[str]:
         kinds.append([command.__name__ for command in member.accepts])
         kinds.append([event.__name__ for event in member.publishes])
         kinds.append([timer.name for timer in member.timers])
+        kinds.append([aggregate.name for aggregate in member.aggregates])
         answered = {command for decider in member.deciders for command in decider.commands}
         for command in member.accepts:
             if command not in answered:
@@ -80,7 +82,7 @@ def _names_of(name: str, member: Context | Service) -> Iterator[str]:
         for word in sorted(set(words)):
             if words.count(word) > 1:
                 yield f"{name} uses the name {word} twice"
-            if word in ENGINE_EVENTS:
+            if word in ENGINE_EVENT_NAMES:
                 yield f"{name} uses the name {word}, which is the engine's own event in every context"
             try:
                 check_name(word)
@@ -105,5 +107,5 @@ def _between(members: Mapping[str, Context]) -> Iterator[str]:
                 yield f"{name} hears {event}, which does not say whose it is: give it `context: ClassVar[str]`"
             elif source not in members:
                 yield f"{heard}, but there is no context {source!r}{did_you_mean(source, members)}"
-            elif event not in published[source] and event not in ENGINE_EVENTS:
+            elif event not in published[source] and event not in ENGINE_EVENT_NAMES:
                 yield f"{heard}, which {source} never says{did_you_mean(event, published[source])}"

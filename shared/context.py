@@ -9,9 +9,11 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from msgspec import Struct
+
+from shared.messages import aggregate_id
 
 Event: TypeAlias = Struct
 Command: TypeAlias = Struct
@@ -35,49 +37,11 @@ class Rejected(Struct, frozen=True, kw_only=True):
     details: tuple[Detail, ...] = ()
 
 
-class CommandRejected(Struct, frozen=True, kw_only=True):
-    """A command that cannot be obeyed was answered: `reason` and `details` say what to mend. Every context has it."""
-
-    command: str
-    command_id: str
-    reason: str
-    details: tuple[Detail, ...] = ()
-
-
-class MessageParked(Struct, frozen=True, kw_only=True):
-    """A message waits for an operator, because our code fails on it or because an earlier one of its key waits.
-
-    Every context has it. It holds the message, so that a rebuilt database can park it again: a command has left its
-    stream by now. `reason` is empty for a message that only waits behind another.
-    """
-
-    message_id: str
-    subject: str
-    stream: str
-    sequence: int
-    stored_at_ns: int
-    headers: dict[str, str]
-    body: bytes
-    reason: str
-
-
-class MessageUnparked(Struct, frozen=True, kw_only=True):
-    """A parked message was decided at last, or an operator skipped it. Every context has it.
-
-    `who` and `why` say who skipped it and for what reason.
-    """
-
-    message_id: str
-    outcome: Literal["decided", "skipped"]
-    who: str = ""
-    why: str = ""
-
-
-EVERY_CONTEXT_PUBLISHES: Final[tuple[type[Event], ...]] = (CommandRejected, MessageParked, MessageUnparked)
-"""The engine's own events; a context declares none of these names."""
-
 Events: TypeAlias = tuple[Event, ...]
 """What a decision comes to; a `Rejected` stands alone in it."""
+
+Asked: TypeAlias = str | tuple[str, str | int]
+"""Names one aggregate of a kind: its key, or (key, part) where the kind has parts."""
 
 
 class Upstream(Protocol):
@@ -93,6 +57,10 @@ class Aggregate:
     `name` is how event ids spell it (`order` in `ordering/order-o-42@1`); `key` is the field by which its commands and
     its events name one (`order_id`). `linger_s` is how long its events may wait for each other before they are
     published: where nobody is in a hurry for them, many cost the server one sync.
+
+    `part` is a second field, for an aggregate of which one key has many: with `key="order_id", part="return_id"` each
+    return of an order is an aggregate of its own (`ordering/return-o-42.r-1@1`). Subjects and partitions still go by
+    `key` alone, so all of them are decided in order and in one place.
     """
 
     name: str
@@ -101,6 +69,21 @@ class Aggregate:
     events: tuple[type[Event], ...]
     evolve: Callable[[Any, Any], Any]
     linger_s: float = 0.0
+    part: str | None = None
+
+    def id_of(self, message: Any) -> str:
+        """The id of the aggregate that a command or an event names."""
+        part = None if self.part is None else getattr(message, self.part)
+        return aggregate_id(self.name, getattr(message, self.key), part)
+
+    def id_from(self, asked: Asked) -> str:
+        """The id of the aggregate that a decision asks for."""
+        if self.part is None:
+            assert isinstance(asked, str), f"{self.name} has no parts: ask for a key, not for {asked}"
+            return aggregate_id(self.name, asked)
+        assert isinstance(asked, tuple), f"{self.name} has parts: ask for a key and a part, not for {asked}"
+        key, part = asked
+        return aggregate_id(self.name, key, part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,16 +91,16 @@ class Decider:
     """Who answers which commands: `decide(command, state) -> events`, pure.
 
     With `beside`, a decision also reads other aggregates of the context in the same transaction:
-    `decide(command, state, others)`, where `others[key]` is the state of that one (loaded when asked for); its events
-    may then belong to both. `names(command)` says beforehand which ones it will ask for, so that a batch loads them in
-    one query.
+    `decide(command, state, others)`, where `others[key]` is the state of that one (loaded when asked for), or
+    `others[key, part]` where that aggregate has parts; its events may then belong to both. `names(command)` says
+    beforehand which ones it will ask for, so that a batch loads them in one query.
     """
 
     aggregate: Aggregate
     commands: tuple[type[Command], ...]
     decide: Callable[..., Events]
     beside: Aggregate | None = None
-    names: Callable[[Any], Iterable[str]] | None = None
+    names: Callable[[Any], Iterable[Asked]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

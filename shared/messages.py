@@ -35,6 +35,7 @@ Kind = Literal["cmd", "evt", "due"]
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
+_PART = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PARTITION = re.compile(r"[0-9]{1,4}")
 _MESSAGE_ID = re.compile(rf"[\x21-\x7e]{{1,{MESSAGE_ID_LENGTH_AT_MOST}}}")
 
@@ -147,9 +148,28 @@ def partition_of(key: str, partitions: int) -> int:
     return digest % partitions
 
 
-def event_id(context: str, aggregate: str, key: str, version: int) -> MessageId:
-    """The id of an event: the same decision made again has the same id."""
-    return MessageId(f"{context}/{aggregate}-{key}@{version}")
+def aggregate_id(name: str, key: str, part: str | int | None = None) -> str:
+    """The id of an aggregate within its context: `order-o-42`, or `return-o-42.r-1` with the part `r-1`.
+
+    A part that is not 1 to 64 of `A-Z a-z 0-9 _ -` is spelled as `~` and 32 hex digits of its BLAKE2b hash. Neither `.`
+    nor `~` can stand in a key, so two aggregates never share an id.
+    """
+    if part is None:
+        return f"{name}-{key}"
+    spelled = str(part)
+    if _PART.fullmatch(spelled) is None:
+        spelled = f"~{content_hash(spelled.encode(errors='surrogatepass')).hex()}"
+    return f"{name}-{key}.{spelled}"
+
+
+def aggregate_name(identity: str) -> str:
+    """The name in an aggregate's id: `order` of `order-o-42`."""
+    return identity.partition("-")[0]
+
+
+def event_id(context: str, aggregate: str, version: int) -> MessageId:
+    """The id of an event of the aggregate with this id: the same decision made again has the same id."""
+    return MessageId(f"{context}/{aggregate}@{version}")
 
 
 def place_id(stream: str, sequence: int, at: datetime) -> MessageId:

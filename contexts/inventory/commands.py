@@ -31,6 +31,11 @@ class ReplenishStock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     quantity: Quantity
     delivery_id: Identity
 
+    @property
+    def movement_id(self) -> str:
+        """Under what it counts once, for ever."""
+        return f"delivery:{self.delivery_id}"
+
 
 class AdjustStock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Correct the count by `delta`; with an `adjustment_id` once, without one as often as it is sent."""
@@ -39,3 +44,8 @@ class AdjustStock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     delta: Annotated[int, Meta(ge=-ON_HAND_AT_MOST, le=ON_HAND_AT_MOST)]
     reason: Text
     adjustment_id: Identity | None = None
+
+    @property
+    def movement_id(self) -> str | None:
+        """Under what it counts once, for ever; None when it counts each time."""
+        return None if self.adjustment_id is None else f"adjustment:{self.adjustment_id}"

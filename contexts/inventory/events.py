@@ -35,6 +35,14 @@ class StockAdjusted(Struct, frozen=True, kw_only=True):
     adjustment_id: str | None = None
 
 
+class StockMovementRecorded(Struct, frozen=True, kw_only=True):
+    """Units were counted under this id (`delivery:d-1`, `adjustment:a-1`): said once for each id, for ever."""
+
+    sku: Sku
+    movement_id: str
+    quantity: int
+
+
 class StockLevelChanged(Struct, frozen=True, kw_only=True):
     """This much is on hand, and so much of it is promised: 0 <= reserved <= on_hand, the rest is available."""
 

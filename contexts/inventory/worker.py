@@ -2,12 +2,13 @@
 
 from typing import get_args
 
-from contexts.inventory import reservation, stock
+from contexts.inventory import movement, reservation, stock
 from contexts.inventory.commands import AdjustStock, RegisterStockItem, ReplenishStock
-from contexts.inventory.events import ReservationEvent, StockEvent
+from contexts.inventory.events import ReservationEvent, StockEvent, StockMovementRecorded
+from contexts.inventory.movement import MovementCommand, StockMovement
 from contexts.inventory.policies import POLICIES
 from contexts.inventory.reservation import Reservation, ReservationCommand
-from contexts.inventory.stock import StockCommand, StockItem
+from contexts.inventory.stock import StockItem
 from shared.context import Aggregate, Context, Decider
 from shared.settings import Settings
 
@@ -19,6 +20,15 @@ STOCK = Aggregate(
     evolve=stock.evolve,
     linger_s=0.1,  # No order waits to hear what is left on the shelves.
 )
+MOVEMENT = Aggregate(
+    name="movement",
+    key="sku",
+    part="movement_id",
+    state=StockMovement,
+    events=(StockMovementRecorded,),
+    evolve=movement.evolve,
+    linger_s=0.1,
+)
 RESERVATION = Aggregate(
     name="reservation",
     key="order_id",
@@ -29,11 +39,18 @@ RESERVATION = Aggregate(
 
 
 def context(settings: Settings) -> Context:  # noqa: ARG001 - every context is declared by a function of the settings
-    """The context; a reservation is decided together with the stock of its SKUs."""
+    """The context; a reservation and a movement are decided together with the stock of their SKUs."""
     return Context(
         name="inventory",
         deciders=(
-            Decider(aggregate=STOCK, commands=get_args(StockCommand), decide=stock.decide),
+            Decider(aggregate=STOCK, commands=(RegisterStockItem,), decide=stock.decide),
+            Decider(
+                aggregate=MOVEMENT,
+                commands=get_args(MovementCommand),
+                decide=movement.decide,
+                beside=STOCK,
+                names=movement.skus_of,
+            ),
             Decider(
                 aggregate=RESERVATION,
                 commands=get_args(ReservationCommand),

@@ -113,10 +113,11 @@ class Decisions:
         for input_ in inputs:
             for command in input_.commands:
                 with contextlib.suppress(Exception):  # Only thrift: what raises here raises again where it is decided.
-                    decider, key_of = deciders[type(command)]
-                    named[f"{decider.aggregate.name}-{key_of(command)}"] = decider.aggregate
+                    decider, id_of = deciders[type(command)]
+                    named[id_of(command)] = decider.aggregate
                     if decider.beside is not None and decider.names is not None:
-                        named |= {f"{decider.beside.name}-{key}": decider.beside for key in decider.names(command)}
+                        beside = decider.beside
+                        named |= {beside.id_from(asked): beside for asked in decider.names(command)}
         return named
 
     def _put(self, input_: Input) -> str | None:
@@ -165,8 +166,8 @@ class Decisions:
             del self._parked_keys[input_.key]
 
     def _decide(self, input_: Input, command: Command, undo: list[tuple[Held, int, State, bool]]) -> None:
-        decider, key_of = self._reactions.deciders[type(command)]
-        state = self._states.held(decider.aggregate, key_of(command)).state
+        decider, id_of = self._reactions.deciders[type(command)]
+        state = self._states.held(decider.aggregate, id_of(command)).state
         if decider.beside is None:
             events = decider.decide(command, state)
         else:
@@ -180,15 +181,15 @@ class Decisions:
     def _record(self, input_: Input, event: Event, undo: list[tuple[Held, int, State, bool]]) -> None:
         kind = type(event)
         aggregate = self._reactions.aggregate_of[kind]
-        key = self._reactions.key_of[kind](event)
-        held = self._states.held(aggregate, key)
+        key, identity = self._reactions.key_of[kind](event), aggregate.id_of(event)
+        held = self._states.held(aggregate, identity)
         undo.append((held, held.version, held.state, held.changed))
         held.state = aggregate.evolve(held.state, event)
         held.version += 1
         held.changed = True
         if kind in self._reactions.effects:
             self.asks.append(len(self.rows))
-        row = self._make.event(input_, event, aggregate, key, held.version)
+        row = self._make.event(input_, event, identity, key, held.version)
         self.rows.append(row)
         timer = self._reactions.timers.get(kind)
         if timer is not None and (at := timer.at(event)) is not None:
@@ -213,7 +214,7 @@ class Decisions:
             self.rows.append(self._make.dead_letter(input_, delivery, f"{input_.message_id} came before"))
 
     def _park(self, input_: Input, delivery: Delivery, reason: str) -> None:
-        """Let the message wait, and say so in EVENTS; the first of its key also goes to DEAD_LETTERS with the reason."""
+        """Let the message wait and say so in EVENTS; the first of its key also goes to DEAD_LETTERS with the reason."""
         if input_.key not in self._parked_keys:
             self._parked_keys[input_.key] = 0
             _log.error("parked", key=input_.key, message=input_.message_id, type=input_.type, reason=reason)

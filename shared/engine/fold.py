@@ -12,7 +12,7 @@ from shared.context import Context, Event, State
 from shared.engine.store import Store
 from shared.engine.tables import SNAPSHOTS, JournalRow
 from shared.engine.transaction import Transaction
-from shared.messages import NEVER, content_hash
+from shared.messages import NEVER, aggregate_name, content_hash
 
 AGGREGATES_AT_ONCE: Final = 1_000
 """So many states are in memory while a journal is folded."""
@@ -32,7 +32,7 @@ class Fold:
 
     def __init__(self, context: Context) -> None:
         self.states: dict[str, Folded] = {}
-        self._names = tuple(f"{aggregate.name}-" for aggregate in context.aggregates)
+        self._names = {aggregate.name for aggregate in context.aggregates}
         self._known = {
             event.__name__: (aggregate, BodyDecoder(event, strict=False))
             for aggregate in context.aggregates
@@ -46,7 +46,7 @@ class Fold:
             DatabaseError: the event does not follow the one before, or this release cannot read it.
         """
         if row.type not in self._known:
-            if row.aggregate.startswith(self._names):
+            if aggregate_name(row.aggregate) in self._names:
                 raise DatabaseError(f"{row.event_id} is {row.type}, which this release does not know; run a newer one")
             return None
         aggregate, decoder = self._known[row.type]

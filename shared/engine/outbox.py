@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
 from shared.engine.tables import NumberedRow
+from shared.messages import aggregate_name
 
 
 class Outbox:
@@ -78,7 +79,7 @@ class Outbox:
     def _lingers(self, numbered: NumberedRow) -> bool:
         if not self._linger_s:
             return False
-        wait_s = self._linger_s.get(numbered.row.aggregate.partition("-")[0])
+        wait_s = self._linger_s.get(aggregate_name(numbered.row.aggregate))
         if wait_s is None and numbered.row.key not in self._lingering_keys:
             return False
         self._lingering.append(numbered)

@@ -25,7 +25,8 @@ class Parking:
         return [
             Waiting(number, ParkedRow(*row), verdict == "skip", who, why)
             for number, verdict, who, why, *row in self._connection.execute(
-                f"SELECT id, verdict, who, why, {COLUMNS} FROM parked WHERE key IN (SELECT key FROM parked WHERE verdict <> '')"  # noqa: S608  Columns, no input.
+                f"SELECT id, verdict, who, why, {COLUMNS} FROM parked"  # noqa: S608  Columns, no input.
+                " WHERE key IN (SELECT key FROM parked WHERE verdict <> '')"
                 " AND partition IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?",
                 (json_text(list(partitions)), limit),
             )

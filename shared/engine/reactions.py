@@ -87,7 +87,10 @@ Route = tuple[BodyDecoder[Any], Callable[[Any], Sequence[Command]]]
 
 
 class Reactions:
-    """A context compiled for speed: routes by (kind, context, type), and who decides, folds, calls and arms what."""
+    """A context compiled for speed: routes by (kind, context, type), and who decides, folds, calls and arms what.
+
+    `deciders` has for each command its decider, and the function that gives the id of the aggregate that it names.
+    """
 
     def __init__(self, context: Context, *, partitions: int) -> None:
         self.context = context
@@ -95,7 +98,7 @@ class Reactions:
         self.deciders: dict[type[Struct], tuple[Decider, Callable[[Any], str]]] = {}
         for decider in context.deciders:
             for command in decider.commands:
-                self.deciders[command] = (decider, _field(decider.aggregate.key))
+                self.deciders[command] = (decider, decider.aggregate.id_of)
         self.aggregate_of = {event: aggregate for aggregate in context.aggregates for event in aggregate.events}
         self.key_of = {event: _field(aggregate.key) for event, aggregate in self.aggregate_of.items()}
         self.effects: dict[type[Struct], Effect] = {effect.asked_by: effect for effect in context.effects}

@@ -13,13 +13,14 @@ import structlog
 
 from shared.adapters.clock import SystemClock
 from shared.adapters.sqlite_schema import DatabaseError
-from shared.context import CommandRejected, Context
+from shared.context import Context
 from shared.engine.fold import Fold, shape_of
 from shared.engine.reactions import Reactions
 from shared.engine.rows import MESSAGE_ID_REUSED, conflict_id, timer_row
 from shared.engine.store import Store
 from shared.engine.tables import SNAPSHOTS, JournalRow, Move
 from shared.engine.transaction import Transaction
+from shared.engine_events import CommandRejected
 from shared.messages import (
     CAUSATION_HASH,
     CAUSATION_ID,

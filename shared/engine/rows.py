@@ -6,9 +6,10 @@ from typing import Any, Final
 import msgspec
 
 from shared.bodies import BODY_BYTES_AT_MOST
-from shared.context import Aggregate, CommandRejected, Detail, Event, MessageParked, MessageUnparked
+from shared.context import Detail, Event
 from shared.engine.reactions import Input
 from shared.engine.tables import JournalRow, Waiting
+from shared.engine_events import CommandRejected, MessageParked, MessageUnparked
 from shared.messages import (
     CAUSATION_DEPTH,
     CAUSATION_HASH,
@@ -21,6 +22,7 @@ from shared.messages import (
     SCHEDULE_TTL,
     SCHEMA_VERSION,
     TIMER_ID,
+    aggregate_id,
     content_hash,
     dead_letter_subject,
     due_subject,
@@ -55,13 +57,13 @@ class RowMaker:
         self._partitions = partitions
         self._now = rfc3339(now)
 
-    def event(self, cause: Input, event: Event, aggregate: Aggregate, key: str, version: int) -> JournalRow:
-        """A fact of an aggregate; raises MalformedKeyError when its key cannot stand in a subject."""
+    def event(self, cause: Input, event: Event, aggregate: str, key: str, version: int) -> JournalRow:
+        """An event of the aggregate with this id; raises MalformedKeyError when its key cannot stand in a subject."""
         kind = type(event).__name__
         return self._row(
             cause,
-            event_id(self._context, aggregate.name, key, version),
-            f"{aggregate.name}-{key}",
+            event_id(self._context, aggregate, version),
+            aggregate,
             version,
             event_subject(self._context, kind, key),
             kind,
@@ -121,8 +123,9 @@ class RowMaker:
         return self._once(cause, what, event_subject(self._context, kind, cause.key), kind, event)
 
     def _once(self, cause: Input, what: str, subject: str, kind: str, said: Any) -> JournalRow:
-        aggregate = f"{what}-{content_hash(cause.message_id.encode() + cause.hash).hex()}"
-        return self._row(cause, f"{self._context}/{aggregate}@1", aggregate, 1, subject, kind, cause.key, said)
+        aggregate = aggregate_id(what, content_hash(cause.message_id.encode() + cause.hash).hex())
+        identity = event_id(self._context, aggregate, 1)
+        return self._row(cause, identity, aggregate, 1, subject, kind, cause.key, said)
 
     def _row(
         self, cause: Input, identity: str, aggregate: str, version: int, subject: str, kind: str, key: str, said: Any

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from shared.context import Aggregate, State
+from shared.context import Aggregate, Asked, State
 from shared.engine.transaction import Transaction
 
 _encoder = msgspec.json.Encoder()
@@ -37,13 +37,12 @@ class States:
         for name, version, state in self._transaction.snapshots(missing):
             self._held[name] = Held(version, self._decoders[missing[name].name].decode(state))
 
-    def held(self, aggregate: Aggregate, key: str) -> Held:
-        """One aggregate, loaded now if it was not named beforehand."""
-        name = f"{aggregate.name}-{key}"
-        held = self._held.get(name)
+    def held(self, aggregate: Aggregate, identity: str) -> Held:
+        """The aggregate with this id, loaded now if it was not named beforehand."""
+        held = self._held.get(identity)
         if held is None:
-            self.prefetch({name: aggregate})
-            held = self._held[name]
+            self.prefetch({identity: aggregate})
+            held = self._held[identity]
         return held
 
     def changed(self) -> list[tuple[str, int, str]]:
@@ -55,17 +54,17 @@ class States:
         ]
 
 
-class Beside(Mapping[str, State]):
-    """The other aggregates that a decision may read, by key."""
+class Beside(Mapping[Asked, State]):
+    """The other aggregates that a decision may read, by key, or by (key, part)."""
 
     def __init__(self, states: States, aggregate: Aggregate) -> None:
         self._states = states
         self._aggregate = aggregate
 
-    def __getitem__(self, key: str) -> State:
-        return self._states.held(self._aggregate, key).state
+    def __getitem__(self, asked: Asked) -> State:
+        return self._states.held(self._aggregate, self._aggregate.id_from(asked)).state
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[Asked]:
         raise TypeError("ask for a key: all of them are never loaded")
 
     def __len__(self) -> int:

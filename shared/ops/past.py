@@ -8,7 +8,7 @@ from shared.context import Context, State
 from shared.engine.fold import Fold
 from shared.engine.tables import JournalRow
 from shared.engine.transaction import Transaction
-from shared.messages import OCCURRED_AT
+from shared.messages import OCCURRED_AT, aggregate_id, aggregate_name
 from shared.ops.beside import reading
 
 
@@ -35,12 +35,12 @@ def as_of(data_dir: Path, context: Context, aggregate: str, version: int | None 
         NeverWasError: the journal has no such aggregate or version.
         DatabaseError: there is no database, or its journal cannot be folded.
     """
-    names = [f"{known.name}-" for known in context.aggregates]
+    known = {kind.name: kind for kind in context.aggregates}
     with reading(data_dir / f"{context.name}.db", context.name) as connection:
         transaction = Transaction(connection)
-        latest = transaction.last_version(aggregate) if aggregate.startswith(tuple(names)) else 0
+        latest = transaction.last_version(aggregate) if aggregate_name(aggregate) in known else 0
         if not latest:
-            kinds = " and ".join(f"{name}KEY" for name in names)
+            kinds = " and ".join(aggregate_id(kind.name, "KEY", kind.part and "PART") for kind in known.values())
             raise NeverWasError(f"{context.name} has no {aggregate!r}; what it has is named {kinds}")
         if version is not None and not 1 <= version <= latest:
             has = "version 1 only" if latest == 1 else f"versions 1 to {latest}"

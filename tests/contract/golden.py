@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from shared.context import CommandRejected, Context
+from shared.context import Context
+from shared.engine_events import ENGINE_EVENTS
 from tests.contract.declared import contexts
 from tests.contract.examples import example
 
@@ -23,7 +24,7 @@ def published(declared: tuple[Context, ...]) -> Iterator[tuple[str, type[Struct]
     """Every context with every event that it publishes."""
     for context in declared:
         yield from ((context.name, event) for event in context.publishes)
-        yield context.name, CommandRejected
+        yield from ((context.name, event) for event in ENGINE_EVENTS)
 
 
 def newest(context: str, event: type[Struct]) -> Path:

@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 
 from shared.context import Command, Context
+from shared.engine_events import ENGINE_EVENTS
 from tests.contract.declared import contexts
 
 ROOT = Path(__file__).parents[2]
@@ -102,7 +103,7 @@ def test_a_canvas_names_no_message_that_is_not_there(context: Context) -> None:
         *(aggregate.state.__name__ for aggregate in context.aggregates),
         *(policy.event.__name__ for policy in context.policies),
         *(timer.name for timer in context.timers),
-        "CommandRejected",
+        *map(name_of, ENGINE_EVENTS),
     }
     assert set(NAME_ON_THE_WIRE.findall(CANVASES[context.name])) - known == set()
 

@@ -8,7 +8,8 @@ import pytest
 from msgspec import Struct
 
 from shared.bodies import BodyDecoder, stamped_fields
-from shared.context import CommandRejected, Context
+from shared.context import Context
+from shared.engine_events import ENGINE_EVENTS
 from shared.messages import NEVER
 from tests.contract.declared import contexts
 from tests.contract.examples import examples
@@ -26,7 +27,7 @@ NAMES = [f"{reader.name}-reads-{event.context}.{event.__name__}" for reader, eve
 
 def writer_of(event: Any) -> type[Struct]:
     """The event of the same name in the context that says it."""
-    said: tuple[type[Struct], ...] = (*CONTEXTS[event.context].publishes, CommandRejected)
+    said: tuple[type[Struct], ...] = (*CONTEXTS[event.context].publishes, *ENGINE_EVENTS)
     (found,) = [written for written in said if written.__name__ == event.__name__]
     return found
 

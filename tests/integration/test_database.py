@@ -277,9 +277,7 @@ class TestNotOurs:
         assert (path.is_file() and path.read_bytes()) == before
 
     @pytest.mark.parametrize(("ours", "make", "problem"), NOT_OURS.values(), ids=NOT_OURS.keys())
-    def test_it_is_closed_again(
-        self, tmp_path: Path, ours: bool, make: Callable[[Path], object], problem: str
-    ) -> None:
+    def test_it_is_closed_again(self, tmp_path: Path, ours: bool, make: Callable[[Path], object], problem: str) -> None:
         """A worker that waits for a locked database opens it again and again."""
         path = tmp_path / "till.db"
         if ours:

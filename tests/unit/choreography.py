@@ -9,7 +9,6 @@ that can be reached is looked at once.
 from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
@@ -24,7 +23,7 @@ from contexts.ordering.worker import context as ordering
 from contexts.payments.worker import context as payments
 from contexts.shipping.worker import context as shipping
 from shared.bodies import BodyDecoder
-from shared.context import Aggregate, Context, Decider, Rejected
+from shared.context import Aggregate, Asked, Context, Decider, Rejected
 from shared.kernel import OrderId, Sku
 from shared.settings import Settings
 
@@ -37,9 +36,9 @@ Said: TypeAlias = Counter[str]
 
 
 class Local(NamedTuple):
-    """What one context has decided: its aggregates by (name, key), and how often it has said what."""
+    """What one context has decided: its aggregates by id, and how often it has said what."""
 
-    states: Mapping[tuple[str, str], Any]
+    states: Mapping[str, Any]
     said: Said
 
 
@@ -177,8 +176,9 @@ class Choreography:
             (decider,) = [one for one in context.deciders if type(command) in one.commands]
             events = _decided(decider, command, states)
             for event in events:
-                aggregate, key = _of(context, event)
-                states[aggregate.name, key] = aggregate.evolve(_state(states, aggregate, key), event)
+                aggregate = _of(context, event)
+                identity = aggregate.id_of(event)
+                states[identity] = aggregate.evolve(_state(states, aggregate, identity), event)
                 said[_fact(event)] += 1
                 messages += self._heard(context, event)
                 if any(effect.asked_by is type(event) for effect in context.effects):
@@ -227,8 +227,8 @@ class Choreography:
         came = self._decide(self.contexts.index(context), local, stocked)
         return self._local(self.locals.things[came.local].states, Counter())
 
-    def _local(self, states: Mapping[tuple[str, str], Any], said: Said) -> int:
-        spelled = msgspec.json.encode([[name, key, state] for (name, key), state in sorted(states.items())])
+    def _local(self, states: Mapping[str, Any], said: Said) -> int:
+        spelled = msgspec.json.encode(sorted(states.items()))
         return self.locals.number((spelled, tuple(sorted(said.items()))), Local(states, said))
 
     def _end(self, world: World) -> End:
@@ -236,17 +236,17 @@ class Choreography:
         said = self._said(world)
         for event in ONCE:
             assert said[event] <= 1, f"{event} was said {said[event]} times"
-        reservation, stock = states["reservation", ORDER], states["stock", MUG]
+        reservation, stock = states[f"reservation-{ORDER}"], states[f"stock-{MUG}"]
         units = sum(line.quantity for line in reservation.lines)
         gone, held = reservation.status in ("COMMITTED", "WRITTEN_OFF"), reservation.status == "RESERVED"
         assert (stock.on_hand, stock.reserved) == (ON_THE_SHELF - units * gone, units * held), (stock, reservation)
         reasons = [fact.partition(" ")[2] for fact in said if fact.startswith("OrderCancelled ")]
         assert len(reasons) <= 1, f"cancelled for {reasons}"
         return End(
-            states["order", ORDER].status,
+            states[f"order-{ORDER}"].status,
             reservation.status,
-            states["payment", ORDER].status,
-            states["shipment", ORDER].status,
+            states[f"payment-{ORDER}"].status,
+            states[f"shipment-{ORDER}"].status,
             self.banks.things[world.bank].state,
             reasons[0] if reasons else None,
         )
@@ -283,30 +283,30 @@ class _Call:
         return {}, msgspec.json.encode(decided.outcome)
 
 
-class _Beside(dict[str, Any]):
+class _Beside(dict[Asked, Any]):
     """The other aggregates that a decision may read."""
 
-    def __init__(self, states: Mapping[tuple[str, str], Any], aggregate: Aggregate) -> None:
+    def __init__(self, states: Mapping[str, Any], aggregate: Aggregate) -> None:
         super().__init__()
-        self._find = partial(_state, states, aggregate)
+        self._states, self._aggregate = states, aggregate
 
-    def __missing__(self, key: str) -> Any:
-        return self._find(key)
+    def __missing__(self, asked: Asked) -> Any:
+        return _state(self._states, self._aggregate, self._aggregate.id_from(asked))
 
 
-def _decided(decider: Decider, command: Struct, states: Mapping[tuple[str, str], Any]) -> list[Any]:
-    state = _state(states, decider.aggregate, getattr(command, decider.aggregate.key))
+def _decided(decider: Decider, command: Struct, states: Mapping[str, Any]) -> list[Any]:
+    state = _state(states, decider.aggregate, decider.aggregate.id_of(command))
     beside = () if decider.beside is None else (_Beside(states, decider.beside),)
     return [event for event in decider.decide(command, state, *beside) if not isinstance(event, Rejected)]
 
 
-def _state(states: Mapping[tuple[str, str], Any], aggregate: Aggregate, key: str) -> Any:
-    return states.get((aggregate.name, key), aggregate.state())
+def _state(states: Mapping[str, Any], aggregate: Aggregate, identity: str) -> Any:
+    return states.get(identity, aggregate.state())
 
 
-def _of(context: Context, event: Any) -> tuple[Aggregate, str]:
+def _of(context: Context, event: Any) -> Aggregate:
     (aggregate,) = [aggregate for aggregate in context.aggregates if type(event) in aggregate.events]
-    return aggregate, getattr(event, aggregate.key)
+    return aggregate
 
 
 def _read(view: type[Struct], event: Any) -> Any:

@@ -29,7 +29,7 @@ from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturn
 from contexts.shipping.events import DeliveryScheduled, OrderShipped
 from contexts.shipping.worker import context as shipping
 from shared.bodies import BodyDecoder
-from shared.context import Aggregate, Context, Decider, Effect, Rejected
+from shared.context import Aggregate, Asked, Context, Decider, Effect, Rejected
 from shared.kernel import Address, CustomerId, Line, MethodToken, Money, OrderId, Sku
 from shared.settings import Settings
 
@@ -87,7 +87,7 @@ class Shop:
         self.outside = outside
         self.hurried = hurried
         self.contexts = [declare(settings) for declare in (ordering, inventory, payments, shipping)]
-        self.states: dict[tuple[str, str], Any] = {}
+        self.states: dict[str, Any] = {}
         self.said: list[Any] = []
         self.ahead: list[Callable[[], None]] = []
         self.overdue: list[Callable[[], None]] = []
@@ -115,8 +115,8 @@ class Shop:
         events = [event for event in self.decide(decider, command) if not isinstance(event, Rejected)]
         for event in events:
             (aggregate,) = [aggregate for aggregate in context.aggregates if type(event) in aggregate.events]
-            at = aggregate.name, getattr(event, aggregate.key)
-            self.states[at] = aggregate.evolve(self.state(aggregate, at[1]), event)
+            identity = aggregate.id_of(event)
+            self.states[identity] = aggregate.evolve(self.state(aggregate, identity), event)
         if events:
             assert [event for event in self.decide(decider, command) if not isinstance(event, Rejected)] == []
         for event in events:
@@ -125,11 +125,11 @@ class Shop:
     def decide(self, decider: Decider, command: Struct) -> tuple[Struct, ...]:
         """Ask a decider, with its stock beside it where it has one."""
         beside = () if decider.beside is None else (Beside(self, decider.beside),)
-        return decider.decide(command, self.state(decider.aggregate, getattr(command, decider.aggregate.key)), *beside)
+        return decider.decide(command, self.state(decider.aggregate, decider.aggregate.id_of(command)), *beside)
 
-    def state(self, aggregate: Aggregate, key: str) -> Any:
+    def state(self, aggregate: Aggregate, identity: str) -> Any:
         """An aggregate as it is now."""
-        return self.states.get((aggregate.name, key), aggregate.state())
+        return self.states.get(identity, aggregate.state())
 
     def say(self, context: Context, event: Any) -> None:
         """Let every reader hear it, arm what it arms and ask what it asks."""
@@ -167,15 +167,15 @@ class Shop:
         return [said for said in self.said if type(said) is event]
 
 
-class Beside(dict[str, Any]):
+class Beside(dict[Asked, Any]):
     """The other aggregates that a decision may read."""
 
     def __init__(self, shop: Shop, aggregate: Aggregate) -> None:
         super().__init__()
-        self.find = partial(shop.state, aggregate)
+        self.shop, self.aggregate = shop, aggregate
 
-    def __missing__(self, key: str) -> Any:
-        return self.find(key)
+    def __missing__(self, asked: Asked) -> Any:
+        return self.shop.state(self.aggregate, self.aggregate.id_from(asked))
 
 
 def read(view: type[Struct], event: Struct) -> Struct:
@@ -270,19 +270,19 @@ def end_of(shop: Shop, order_id: str) -> End:
     aggregates = ("order", "reservation", "payment", "shipment")
     reasons = [event.reason for event in shop.saying(OrderCancelled) if event.order_id == order_id]
     assert len(reasons) <= 1, "cancelled twice"
-    return End(*(shop.states[aggregate, order_id].status for aggregate in aggregates), *reasons)
+    return End(*(shop.states[f"{aggregate}-{order_id}"].status for aggregate in aggregates), *reasons)
 
 
 def check(shop: Shop, orders: tuple[PlaceOrder, ...]) -> None:
     """No unit and no cent is lost or found, and at most one parcel left for an order."""
     units = {placed.order_id: placed.lines[0].quantity for placed in orders}
-    status = {order_id: shop.states["reservation", order_id].status for order_id in units}
+    status = {order_id: shop.states[f"reservation-{order_id}"].status for order_id in units}
     left = sum(units[order_id] for order_id in units if status[order_id] in ("COMMITTED", "WRITTEN_OFF"))
     reserved = sum(units[order_id] for order_id in units if status[order_id] == "RESERVED")
-    stock = shop.states["stock", MUG]
+    stock = shop.states[f"stock-{MUG}"]
     assert (stock.on_hand, stock.reserved) == (ON_THE_SHELF - left, reserved)
     assert all(0 <= change.reserved <= change.on_hand for change in shop.saying(StockLevelChanged))
-    kept = [order_id for order_id in units if shop.states["order", order_id].status in ("SHIPPED", "DELIVERED")]
+    kept = [order_id for order_id in units if shop.states[f"order-{order_id}"].status in ("SHIPPED", "DELIVERED")]
     assert shop.bank.merchant_minor == sum(units[order_id] * PRICE.amount_minor for order_id in kept)
     assert max(Counter(event.order_id for event in shop.saying(OrderShipped)).values(), default=0) <= 1
     for once in (StockCommitted, StockWrittenOff):

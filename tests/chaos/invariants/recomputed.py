@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from shared import catalog
 from shared.bodies import BodyDecoder
-from shared.context import Context, Effect, Rejected, UnknownOutcomeError
+from shared.context import Aggregate, Asked, Context, Effect, Rejected, UnknownOutcomeError
 from shared.engine.reactions import Reactions
 from shared.engine.rebuild import rebuild
 from shared.messages import CAUSATION_HASH, CAUSATION_ID, NEVER, OCCURRED_AT, parse_subject
@@ -27,16 +27,16 @@ _MICROSECOND = timedelta(microseconds=1)
 States = dict[str, tuple[int, Any]]
 
 
-class _Beside(Mapping[str, Any]):
+class _Beside(Mapping[Asked, Any]):
     """The other aggregates that a decision reads."""
 
-    def __init__(self, states: States, name: str, unborn: Any) -> None:
-        self._states, self._name, self._unborn = states, name, unborn
+    def __init__(self, states: States, aggregate: Aggregate) -> None:
+        self._states, self._aggregate = states, aggregate
 
-    def __getitem__(self, key: str) -> Any:
-        return self._states.get(f"{self._name}-{key}", (0, self._unborn))[1]
+    def __getitem__(self, asked: Asked) -> Any:
+        return _state(self._states, self._aggregate, self._aggregate.id_from(asked))
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[Asked]:
         raise TypeError("ask for a key")
 
     def __len__(self) -> int:
@@ -154,15 +154,14 @@ class Recomputation:
         kept = dict(self._states)
         decided: list[Any] = []
         for command in commands:
-            decider, key_of = self._reactions.deciders[type(command)]
-            aggregate, beside = decider.aggregate, decider.beside
-            state = _Beside(self._states, aggregate.name, aggregate.state())[key_of(command)]
-            others = () if beside is None else (_Beside(self._states, beside.name, beside.state()),)
+            decider, id_of = self._reactions.deciders[type(command)]
+            state = _state(self._states, decider.aggregate, id_of(command))
+            others = () if decider.beside is None else (_Beside(self._states, decider.beside),)
             for event in decider.decide(command, state, *others):
                 decided.append(event)
                 if not isinstance(event, Rejected):
                     of = self._reactions.aggregate_of[type(event)]
-                    name = f"{of.name}-{self._reactions.key_of[type(event)](event)}"
+                    name = of.id_of(event)
                     version, held = self._states.get(name, (0, of.state()))
                     self._states[name] = (version + 1, of.evolve(held, event))
         self._states = kept
@@ -253,6 +252,11 @@ def _journal(database: Database) -> dict[str, tuple[Any, ...]]:
         for row in database.journal
         if row.kind != "dlq"
     }
+
+
+def _state(states: States, aggregate: Aggregate, identity: str) -> Any:
+    """The aggregate's state, which is that of an unborn one when nothing was said of it."""
+    return states.get(identity, (0, aggregate.state()))[1]
 
 
 def _told(event: Struct, timeless: bool) -> tuple[str, Any]:

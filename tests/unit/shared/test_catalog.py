@@ -5,7 +5,8 @@ import pytest
 from msgspec import Struct
 
 from shared.catalog import CatalogError, load, names, problems
-from shared.context import Aggregate, CommandRejected, Context, Decider, Policy, Timer
+from shared.context import Aggregate, Context, Decider, Policy, Timer
+from shared.engine_events import CommandRejected
 from shared.settings import Settings
 
 

@@ -1,0 +1,70 @@
+"""Whether a delivery or a correction counts: once per id, for ever.
+
+Pure: no I/O, clock, randomness or logging. Asking twice gives the answer once. Each movement is an aggregate of its
+own, decided in one transaction with the stock of its SKU, so the stock's state does not grow with every delivery.
+Units count whether or not their article is registered: a delivery may come first.
+"""
+
+from collections.abc import Mapping
+from typing import TypeAlias, assert_never
+
+from msgspec import Struct
+
+from contexts.inventory.commands import ON_HAND_AT_MOST, AdjustStock, Refusal, ReplenishStock
+from contexts.inventory.events import StockAdjusted, StockEvent, StockMovementRecorded, StockReplenished
+from contexts.inventory.stock import StockItem, moved
+from shared.context import Detail, Rejected
+
+MovementCommand: TypeAlias = ReplenishStock | AdjustStock
+
+
+class StockMovement(Struct, frozen=True, kw_only=True):
+    """What was counted under one id; None when nothing was."""
+
+    quantity: int | None = None
+
+
+def decide(
+    command: MovementCommand, movement: StockMovement, stock: Mapping[str, StockItem]
+) -> tuple[StockEvent | StockMovementRecorded | Rejected, ...]:
+    """Count the units, unless they were counted under this id before."""
+    item = stock[command.sku]
+    counted: StockReplenished | StockAdjusted
+    match command:
+        case ReplenishStock():
+            delta, path, id_path = command.quantity, "$.quantity", "$.delivery_id"
+            counted = StockReplenished(sku=command.sku, quantity=delta, delivery_id=command.delivery_id)
+        case AdjustStock():
+            delta, path, id_path = command.delta, "$.delta", "$.adjustment_id"
+            identity, reason = command.adjustment_id, command.reason
+            counted = StockAdjusted(sku=command.sku, delta=delta, reason=reason, adjustment_id=identity)
+        case _:
+            assert_never(command)
+    if movement.quantity == delta:
+        return ()
+    if movement.quantity is not None:
+        return (_rejected("id_known_otherwise", id_path, f"it was counted before, as {movement.quantity}"),)
+    if item.on_hand + delta > ON_HAND_AT_MOST:
+        return (_rejected("too_many_units", path, f"{item.on_hand} are on hand, and {ON_HAND_AT_MOST} is the most"),)
+    if item.available + delta < 0:
+        problem = f"{item.on_hand} are on hand and {item.reserved} of them reserved"
+        return (_rejected("not_enough_stock", path, problem),)
+    level = moved(command.sku, item, on_hand=delta)
+    if command.movement_id is None:
+        return (counted, level)
+    return (counted, StockMovementRecorded(sku=command.sku, movement_id=command.movement_id, quantity=delta), level)
+
+
+def evolve(movement: StockMovement, event: StockMovementRecorded) -> StockMovement:
+    """The movement after it was counted."""
+    assert movement.quantity is None, movement
+    return StockMovement(quantity=event.quantity)
+
+
+def skus_of(command: MovementCommand) -> tuple[str, ...]:
+    """Which stock the decision reads."""
+    return (command.sku,)
+
+
+def _rejected(reason: Refusal, path: str, problem: str) -> Rejected:
+    return Rejected(reason=reason, details=(Detail(path=path, message=problem),))

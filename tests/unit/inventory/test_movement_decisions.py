@@ -1,0 +1,116 @@
+"""What inventory decides about a delivery or a correction: once per id, for ever, never below what is promised."""
+
+from collections.abc import Mapping
+
+import pytest
+from msgspec.structs import replace
+
+from contexts.inventory.commands import ON_HAND_AT_MOST, AdjustStock, ReplenishStock
+from contexts.inventory.events import (
+    StockAdjusted,
+    StockEvent,
+    StockLevelChanged,
+    StockMovementRecorded,
+    StockReplenished,
+)
+from contexts.inventory.movement import MovementCommand, StockMovement, decide, evolve
+from contexts.inventory.stock import StockItem
+from contexts.inventory.stock import evolve as evolve_stock
+from shared.context import Detail, Rejected
+from shared.kernel import Sku
+
+MUG = Sku("mug")
+
+REPLENISH = ReplenishStock(sku=MUG, quantity=10, delivery_id="d-1")
+BREAK_ONE = AdjustStock(sku=MUG, delta=-1, reason="broken", adjustment_id="a-1")
+
+REPLENISHED = StockReplenished(sku=MUG, quantity=10, delivery_id="d-1")
+DELIVERY_RECORDED = StockMovementRecorded(sku=MUG, movement_id="delivery:d-1", quantity=10)
+ONE_BROKEN = StockAdjusted(sku=MUG, delta=-1, reason="broken", adjustment_id="a-1")
+BROKEN_RECORDED = StockMovementRecorded(sku=MUG, movement_id="adjustment:a-1", quantity=-1)
+
+NEW = StockMovement()
+
+
+def level(on_hand: int, reserved: int = 0) -> StockLevelChanged:
+    return StockLevelChanged(sku=MUG, on_hand=on_hand, reserved=reserved, available=on_hand - reserved)
+
+
+def stock(*events: StockEvent) -> Mapping[str, StockItem]:
+    item = StockItem()
+    for event in events:
+        item = evolve_stock(item, event)
+    return {MUG: item}
+
+
+def refusal(command: MovementCommand, movement: StockMovement, *events: StockEvent) -> Rejected:
+    (refused,) = decide(command, movement, stock(*events))
+    assert isinstance(refused, Rejected)
+    return refused
+
+
+@pytest.mark.parametrize("command", [REPLENISH, BREAK_ONE], ids=lambda command: type(command).__name__)
+def test_asking_twice_gives_the_answer_once(command: MovementCommand) -> None:
+    movement, known = NEW, stock(level(10))
+    for event in decide(command, movement, known):
+        if isinstance(event, StockMovementRecorded):
+            movement = evolve(movement, event)
+        elif not isinstance(event, Rejected):
+            known = {MUG: evolve_stock(known[MUG], event)}
+    assert decide(command, movement, known) == ()
+
+
+def test_delivery_is_counted_in() -> None:
+    assert decide(REPLENISH, NEW, stock(level(10, 4))) == (REPLENISHED, DELIVERY_RECORDED, level(20, 4))
+
+
+def test_delivery_may_come_before_its_article_is_registered() -> None:
+    assert decide(REPLENISH, NEW, stock()) == (REPLENISHED, DELIVERY_RECORDED, level(10))
+
+
+def test_delivery_under_a_known_id_is_not_counted_again() -> None:
+    assert decide(REPLENISH, evolve(NEW, DELIVERY_RECORDED), stock(level(10), level(3))) == ()
+
+
+def test_other_quantity_under_a_known_id_is_refused() -> None:
+    refused = refusal(replace(REPLENISH, quantity=11), evolve(NEW, DELIVERY_RECORDED), level(10))
+    problem = Detail(path="$.delivery_id", message="it was counted before, as 10")
+    assert refused == Rejected(reason="id_known_otherwise", details=(problem,))
+
+
+def test_delivery_and_correction_of_one_id_are_two_movements() -> None:
+    assert replace(REPLENISH, delivery_id="x").movement_id != replace(BREAK_ONE, adjustment_id="x").movement_id
+
+
+def test_shelf_has_a_bound() -> None:
+    full = level(ON_HAND_AT_MOST - 10)
+    assert decide(REPLENISH, NEW, stock(full)) == (REPLENISHED, DELIVERY_RECORDED, level(ON_HAND_AT_MOST))
+    assert refusal(REPLENISH, NEW, level(ON_HAND_AT_MOST - 9)).reason == "too_many_units"
+
+
+def test_count_is_corrected() -> None:
+    assert decide(BREAK_ONE, NEW, stock(level(10, 9))) == (ONE_BROKEN, BROKEN_RECORDED, level(9, 9))
+
+
+def test_count_is_corrected_once_per_id() -> None:
+    known = evolve(NEW, BROKEN_RECORDED)
+    assert decide(BREAK_ONE, known, stock(level(9))) == ()
+    assert refusal(replace(BREAK_ONE, delta=-2), known, level(9)).reason == "id_known_otherwise"
+
+
+def test_correction_without_an_id_counts_each_time() -> None:
+    found = AdjustStock(sku=MUG, delta=2, reason="found behind the shelf")
+    two_found = StockAdjusted(sku=MUG, delta=2, reason="found behind the shelf")
+    assert decide(found, NEW, stock(level(10))) == (two_found, level(12))
+    assert decide(found, NEW, stock(level(10), two_found, level(12))) == (two_found, level(14))
+
+
+def test_count_never_falls_below_what_is_reserved() -> None:
+    refused = refusal(BREAK_ONE, NEW, level(10, 10))
+    problem = Detail(path="$.delta", message="10 are on hand and 10 of them reserved")
+    assert refused == Rejected(reason="not_enough_stock", details=(problem,))
+
+
+def test_count_never_falls_below_zero() -> None:
+    assert refusal(BREAK_ONE, NEW).reason == "not_enough_stock"
+    assert refusal(replace(BREAK_ONE, delta=-11), NEW, level(10)).reason == "not_enough_stock"
