@@ -17,12 +17,14 @@ from typing import Protocol, TypeVar
 
 import aiosqlite
 
+from shared.adapters.sqlite_files import DatabaseFiles
 from shared.adapters.sqlite_schema import NO_MIGRATIONS, DatabaseError, check, prepare
 from shared.adapters.virtual import VirtualLoop, virtual_loop
 
 T = TypeVar("T")
 
 BUSY_TIMEOUT_MS = 5_000
+FROM_A_BACKUP = "restore it from a backup"
 
 
 class DatabaseBusyError(Exception):
@@ -68,18 +70,26 @@ class _OnTheSpot:
 class Database:
     """The one read-write connection of this process to a file; `transact` is how everything is written."""
 
-    def __init__(self, connection: _Connection, lock: int, path: Path) -> None:
+    def __init__(self, connection: _Connection, lock: int, path: Path, files: DatabaseFiles) -> None:
         self._connection = connection
         self._lock = lock
+        self._files = files
         self.path = path
 
     @classmethod
     async def open(
-        cls, path: Path, *, schema: str, version: int, migrations: Mapping[int, str] = NO_MIGRATIONS
+        cls,
+        path: Path,
+        *,
+        schema: str,
+        version: int,
+        migrations: Mapping[int, str] = NO_MIGRATIONS,
+        lost: str = FROM_A_BACKUP,
     ) -> "Database":
         """Open or create the file (0600) with `schema`; raises DatabaseError when it is foreign, newer or corrupt.
 
         An older file is migrated in one transaction: `migrations[v]` is the SQL that leads from version v to v + 1.
+        `lost` tells an operator what to do when the file is removed while it is open.
         """
         previous_umask = os.umask(0o077)
         try:
@@ -98,23 +108,28 @@ class Database:
             raise DatabaseError(f"{path}: {error.strerror}; set CHORUS_DATA_DIR to another directory") from error
         finally:
             os.umask(previous_umask)
-        return cls(connection, lock, path)
+        return cls(connection, lock, path, DatabaseFiles(path, lost=lost))
 
     async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in one write transaction, under the file lock that queues the processes of a context.
 
         Commits when `work` returns and rolls back when it raises. Raises DatabaseBusyError when trying again may help
-        and DatabaseError when it cannot.
+        and DatabaseError when it cannot, as when somebody removed or replaced the file.
         """
         try:
-            return await self._connection.run(lambda connection: _locked(connection, self._lock, work))
+            return await self._connection.run(lambda connection: _locked(connection, self._lock, self._files, work))
         except sqlite3.Error as error:
             raise _translated(error, self.path) from error
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work`, which only reads."""
+        """Run `work`, which only reads; an idle process notices here that its file was removed or replaced."""
+
+        def checked(connection: sqlite3.Connection) -> T:
+            self._files.check(connection)
+            return work(connection)
+
         try:
-            return await self._connection.run(work)
+            return await self._connection.run(checked)
         except sqlite3.Error as error:
             raise _translated(error, self.path) from error
 
@@ -173,12 +188,16 @@ def _connect(path: Path, lock: int, schema: str, version: int, migrations: Mappi
     return connection
 
 
-def _locked(connection: sqlite3.Connection, lock: int, work: Callable[[sqlite3.Connection], T]) -> T:
+def _locked(
+    connection: sqlite3.Connection, lock: int, files: DatabaseFiles, work: Callable[[sqlite3.Connection], T]
+) -> T:
     fcntl.flock(lock, fcntl.LOCK_EX)
     try:
+        files.check(connection)
         connection.execute("BEGIN IMMEDIATE")
         try:
             result = work(connection)
+            files.check_database(connection)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:

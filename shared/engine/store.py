@@ -21,7 +21,15 @@ class Store:
     @classmethod
     async def open(cls, path: Path, *, context: str) -> "Store":
         """Open or create; raises DatabaseError when the file is not this context's."""
-        store = cls(await Database.open(path, schema=SCHEMA, version=SCHEMA_VERSION, migrations=MIGRATIONS))
+        store = cls(
+            await Database.open(
+                path,
+                schema=SCHEMA,
+                version=SCHEMA_VERSION,
+                migrations=MIGRATIONS,
+                lost=f"run chorus rebuild {context}",
+            )
+        )
 
         def claim(transaction: Transaction) -> str:
             owner = transaction.meta("context")
