@@ -37,6 +37,7 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 _PART = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PARTITION = re.compile(r"[0-9]{1,4}")
+_EDITION = re.compile(r"([^/@]+/.+@[1-9][0-9]{0,11}(?:/[A-Za-z][A-Za-z0-9]{0,63})?)\.([2-9]|[1-9][0-9]{1,8})")
 _MESSAGE_ID = re.compile(rf"[\x21-\x7e]{{1,{MESSAGE_ID_LENGTH_AT_MOST}}}")
 
 FROM_SUBJECT = msgspec.Meta(extra={"stamped": "key"})
@@ -170,6 +171,24 @@ def aggregate_name(identity: str) -> str:
 def event_id(context: str, aggregate: str, version: int) -> MessageId:
     """The id of an event of the aggregate with this id: the same decision made again has the same id."""
     return MessageId(f"{context}/{aggregate}@{version}")
+
+
+def split_edition(message_id: str) -> tuple[str, int]:
+    """An id without its edition, and the edition: `payments/payment-o-1@1.2` gives `payments/payment-o-1@1` and 2.
+
+    An id that names no edition is the first one.
+    """
+    found = _EDITION.fullmatch(message_id)
+    return (message_id, 1) if found is None else (found[1], int(found[2]))
+
+
+def next_edition(message_id: str) -> MessageId:
+    """The id under which a context publishes the same fact once an operator has declared this id a stranger's.
+
+    A later edition is the same version of the same aggregate, and the highest edition in EVENTS is the fact.
+    """
+    first, edition = split_edition(message_id)
+    return MessageId(f"{first}.{edition + 1}")
 
 
 def place_id(stream: str, sequence: int, at: datetime) -> MessageId:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from shared.engine.decisions import Decisions
 from shared.engine.failpoints import reach
 from shared.engine.reactions import Input, Reactions
-from shared.engine.tables import EffectRow, Move, NumberedRow
+from shared.engine.tables import EffectRow, Move, NumberedRow, RefusedRow
 from shared.engine.transaction import Transaction
 from shared.messages import rfc3339
 
@@ -19,6 +19,8 @@ class Progress(NamedTuple):
     """(journal number, stream sequence) of rows that are published."""
     attempts: Mapping[str, tuple[int, str]]
     """(how many, last error) by event id of effects whose outcome is still unknown."""
+    refusals: Sequence[RefusedRow] = ()
+    """Rows that the broker refuses for good."""
 
 
 class Batch(NamedTuple):
@@ -82,8 +84,9 @@ def commit(transaction: Transaction, reactions: Reactions, batch: Batch) -> Comm
 
 
 def record(transaction: Transaction, progress: Progress) -> None:
-    """Write down what was published and what was tried."""
+    """Write down what was published, what was refused and what was tried."""
     transaction.mark_published(progress.marks)
+    transaction.refusals.record(progress.refusals)
     transaction.note_attempts([(count, error, event_id) for event_id, (count, error) in progress.attempts.items()])
 
 

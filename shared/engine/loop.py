@@ -21,14 +21,13 @@ from shared.engine.store import Store
 from shared.engine.tables import Move, Position
 from shared.engine.tenure import Tenure
 from shared.engine.transaction import FencedError
+from shared.engine.verdicts import Verdicts
 from shared.ports import Broker, BrokerError, BrokerUnavailableError, Clock
 
 MARKS_WAIT_S = 0.2
 """Without new messages, PubAcks are recorded this long after they came."""
 OTHERS_ROWS_POLL_S = 0.05
 """How often a process that shares its context looks for rows of its partitions that others wrote."""
-VERDICTS_POLL_S = 1.0
-"""How often the loop looks whether somebody has retried or skipped a parked message."""
 IDLE_S = 1.0
 BUSY_RETRY_S = 0.1
 BROKER_RETRY_S = 0.25
@@ -66,8 +65,8 @@ class Loop:
         self._relay = relay
         self._effects = effects
         self._batch_at_most = batch_at_most
+        self._verdicts = Verdicts(store, relay.blocked, clock)
         self._turn = 0
-        self._looked = clock.monotonic()
         self._woken = Bell()
         self._linger_s = reactions.context.linger_s
         self._stopped = Bell()
@@ -118,7 +117,7 @@ class Loop:
 
     async def take(self) -> list[Input]:
         """What has been delivered and what the outside has answered, up to a batch, in stream order per partition."""
-        parked = [] if self._relay.full else await self._looked_at()
+        parked = [] if self._relay.full else await self._parked()
         # What the outside has answered about a partition that we have lost, its holder asks again under the same key.
         answered = [outcome for outcome in self._effects.outcomes if self._partitions[outcome.partition].held]
         inputs, self._effects.outcomes = [*answered, *parked], []
@@ -136,15 +135,10 @@ class Loop:
             reach("after-take")
         return inputs
 
-    async def _looked_at(self) -> list[Input]:
-        """Parked messages on which somebody has given a verdict, before anything newer of their keys."""
-        now = self._clock.monotonic()
-        if now - self._looked < VERDICTS_POLL_S:
-            return []
-        self._looked = now
-        held, room = self._tenure.held, self._batch_at_most
+    async def _parked(self) -> list[Input]:
+        """Parked messages on which an operator has given a verdict, before anything newer of their keys."""
         try:
-            waiting = await self._store.read(lambda transaction: transaction.parking.looked_at(held, limit=room))
+            waiting = await self._verdicts.given(self._tenure.held, limit=self._batch_at_most)
         except DatabaseBusyError as error:
             await self._wait_for_database(error)
             return []
@@ -221,8 +215,8 @@ class Loop:
                 await self._tenure.fetch_from_others()
             except DatabaseBusyError as error:
                 await self._wait_for_database(error)
-        wait_s = OTHERS_ROWS_POLL_S if shared else MARKS_WAIT_S if self._relay.marks else IDLE_S
-        if not await self._woken.wait(wait_s) and (self._relay.marks or self._effects.attempts):
+        wait_s = OTHERS_ROWS_POLL_S if shared else MARKS_WAIT_S if self._relay.unrecorded else IDLE_S
+        if not await self._woken.wait(wait_s) and (self._relay.unrecorded or self._effects.attempts):
             await self._record_progress()
 
     async def _record_progress(self) -> None:
@@ -239,10 +233,11 @@ class Loop:
         await self._clock.sleep(BUSY_RETRY_S)
 
     def _progress(self) -> Progress:
-        progress = Progress(self._relay.marks, self._effects.attempts)
-        self._relay.marks, self._effects.attempts = [], {}
+        marks, refusals = self._relay.take_progress()
+        progress = Progress(marks, self._effects.attempts, refusals)
+        self._effects.attempts = {}
         return progress
 
     def _take_back(self, progress: Progress) -> None:
-        self._relay.marks = [*progress.marks, *self._relay.marks]
+        self._relay.take_back(progress.marks, progress.refusals)
         self._effects.attempts = {**progress.attempts, **self._effects.attempts}

@@ -57,7 +57,7 @@ class ContextProcess:
         self.alarms = Alarms(clock)
         reactions = Reactions(context, partitions=partitions)
         linger_s = {aggregate.name: aggregate.linger_s for aggregate in context.aggregates if aggregate.linger_s}
-        self.relay = Relay(broker, clock, linger_s=linger_s, wake=self._wake)
+        self.relay = Relay(broker, clock, linger_s=linger_s, wake=self._wake, alarms=self.alarms)
         self.effects = EffectRunner(reactions, broker, clock, wake=self._wake)
         self.tenure = Tenure(
             [
@@ -96,7 +96,6 @@ class ContextProcess:
             async with anyio.create_task_group() as tasks:
                 self.effects.start(tasks)
                 tasks.start_soon(self.relay.run)
-                tasks.start_soon(self.relay.retry_stuck)
                 tasks.start_soon(self.tenure.tend)
                 name = self.context.name
                 self._stop_answering = await self._broker.serve(

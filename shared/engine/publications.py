@@ -42,11 +42,12 @@ class Publications:
         }
 
     def strangers(self, event_ids: Iterable[str]) -> list[str]:
-        """Which of these events the journal does not have."""
+        """Which of these events the journal does not have, and nobody has declared a stranger's."""
         return [
             event_id
             for (event_id,) in self._connection.execute(
-                "SELECT value FROM json_each(?) WHERE value NOT IN (SELECT event_id FROM journal)",
+                "SELECT value FROM json_each(?) WHERE value NOT IN (SELECT event_id FROM journal)"
+                " AND value NOT IN (SELECT message_id FROM strangers)",
                 (json_text(list(event_ids)),),
             )
         ]
@@ -64,7 +65,10 @@ class Publications:
         ]
 
     def correct(self, subjects: str, there: Mapping[str, int], *, timers: bool) -> int:
-        """Have the journal say where each row is, by event id; how many rows are to be published then."""
+        """Have the journal say where each row is, by event id; how many rows are to be published then.
+
+        A row that is refused because a stranger's message has its id is not where that message is.
+        """
         self._there(there)
         self._connection.execute(
             "UPDATE journal SET published_seq = NULL WHERE published_seq IS NOT NULL"
@@ -74,6 +78,7 @@ class Publications:
         self._connection.execute(
             "UPDATE journal SET published_seq = there.seq FROM there"
             " WHERE there.event_id = journal.event_id AND published_seq IS NOT there.seq"
+            " AND journal.n NOT IN (SELECT n FROM refused WHERE seq = there.seq)"
         )
         if timers:
             self._connection.execute(

@@ -1,10 +1,11 @@
 """Publishes the journal: per key in journal order, each row with its id, until the stream has it.
 
-Many rows waiting go as one atomic batch, which costs the server one fsync; few go as single publishes side by side,
-never two of one key at once, because the first may fail and the second not.
+Many waiting rows go as one atomic batch, which costs the server one fsync. Few go as single publishes side by side, but
+never two of one key at once, because the first may fail and the second may not.
 
-A server that was away may come back without rows that it had acknowledged. So nothing is published on a new connection
-before somebody has compared its streams with the journal: what was to follow a lost row would be there before it.
+A server that was away may come back without rows that it had acknowledged. The relay therefore publishes nothing on a
+new connection before the reconciler has compared its streams with the journal. Otherwise a later row could overtake a
+lost one.
 """
 
 from collections import deque
@@ -13,21 +14,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import anyio
 import structlog
 
+from shared.engine.alarms import Alarms
 from shared.engine.backoff import Backoff
 from shared.engine.bell import Bell
+from shared.engine.blocked import BlockedKeys
 from shared.engine.failpoints import reach
 from shared.engine.outbox import Outbox
-from shared.engine.tables import NumberedRow
-from shared.messages import MSG_ID
-from shared.ports import Broker, BrokerError, BrokerRefusedError, BrokerUnavailableError, Clock, Outgoing, Published
-from shared.streams import STREAM_OF
+from shared.engine.publishing import Full, Refused, is_answering, outgoing, publish_each, stream_of
+from shared.engine.tables import NumberedRow, RefusedRow
+from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Clock
 
 BATCH_AT_LEAST = 12
 """A batch costs the server as much as 8 single publishes, 12 on a busy disk, however few its rows are (measured)."""
 BATCH_AT_MOST = 1_000
+BATCH_TRIES = 2
+"""A batch that gets no answer twice while the broker answers goes singly: one of its rows may be the reason."""
 WAITING_AT_MOST = 20_000
 """Past this many rows the loop takes no new messages until the broker has caught up."""
-STUCK_RETRY_S = 30.0
 
 _log = structlog.get_logger("chorus.relay")
 
@@ -36,25 +39,30 @@ class Relay:
     """One per process. `marks` are (journal number, stream sequence) for the loop to record with its next commit."""
 
     def __init__(
-        self, broker: Broker, clock: Clock, *, linger_s: Mapping[str, float], wake: Callable[[], None]
+        self, broker: Broker, clock: Clock, *, linger_s: Mapping[str, float], wake: Callable[[], None], alarms: Alarms
     ) -> None:
         self.marks: list[tuple[int, int]] = []
         self.published = 0
-        self.stuck: dict[str, str] = {}
-        """Keys whose next row the broker refuses for good, and why."""
         self._broker = broker
-        self._clock = clock
         self._wake = wake
+        self._alarms = alarms
         self._work = Bell()
         self._outbox = Outbox(linger_s, self._work.ring)
+        self.blocked = BlockedKeys(
+            self._outbox, broker, clock, alarms, is_sound=self._is_sound, mark=self._mark_blocked
+        )
         self._in_hand = 0
-        self._offers_again = False
         self._sound = broker.reconnects
         """The connection on which the streams are known to have what the journal says they have."""
         self._found_sound = anyio.Event()
         self._connection = self._sound
         self._left: set[int] = set()
-        """Partitions that were left to others since the rows in hand were taken, be they ours again or not."""
+        """Partitions released since this round's rows were taken, even if reacquired since."""
+
+    @property
+    def stuck(self) -> dict[str, str]:
+        """Keys whose next row the broker refuses for good, and why."""
+        return self.blocked.refused
 
     @property
     def backlog(self) -> int:
@@ -64,28 +72,34 @@ class Relay:
     @property
     def publishing(self) -> bool:
         """Whether rows are on their way; those that the broker refuses for good are not."""
-        return bool(self._outbox.due or self._outbox.lingering or self._in_hand)
+        return bool(self._outbox.due or self._outbox.lingering or self._in_hand or self._outbox.unanswered)
+
+    @property
+    def unrecorded(self) -> bool:
+        """Whether there are marks or refusals for the loop to record."""
+        return bool(self.marks or self.blocked.refusals)
 
     @property
     def connection(self) -> int:
-        """Which connection there is now; that it is sound is to be told by `resume`."""
+        """Which connection there is now; `resume` says that its streams were compared."""
         return self._broker.reconnects
 
     @property
     def full(self) -> bool:
-        """Whether the loop should rather wait."""
-        return self._outbox.due >= WAITING_AT_MOST
+        """Whether the loop should take no new messages for now."""
+        return self._outbox.due + self._outbox.unanswered >= WAITING_AT_MOST
 
     def take(self, partition: int) -> None:
         """Publish a partition's rows from now on."""
         self._outbox.take(partition)
 
     def add(self, rows: Iterable[NumberedRow]) -> None:
-        """Publish those of our partitions after all that was added before under their keys."""
+        """Publish those of our partitions after all earlier rows of their keys."""
         self._outbox.add(rows)
 
     def drop(self, partition: int) -> None:
         """Leave a partition's rows to the process that holds it now."""
+        self.blocked.drop(partition)
         self._outbox.drop(partition)
         self._left.add(partition)
 
@@ -95,25 +109,38 @@ class Relay:
         self._found_sound.set()
         self._found_sound = anyio.Event()
         self._work.ring()
+        self.blocked.look()
+
+    def take_progress(self) -> tuple[list[tuple[int, int]], list[RefusedRow]]:
+        """Hand out the marks and refusals to record."""
+        marks, self.marks = self.marks, []
+        refusals, self.blocked.refusals = self.blocked.refusals, []
+        return marks, refusals
+
+    def take_back(self, marks: Sequence[tuple[int, int]], refusals: Sequence[RefusedRow]) -> None:
+        """Keep what `take_progress` handed out for a later transaction: this one failed."""
+        self.marks = [*marks, *self.marks]
+        self.blocked.refusals = [*refusals, *self.blocked.refusals]
 
     async def run(self) -> None:
         """Publish for ever."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._run_rounds)
+            tasks.start_soon(self.blocked.run)
+
+    async def _run_rounds(self) -> None:
         while True:
-            while not (self._outbox.due or self._offers_again) or self._sound != self._broker.reconnects:
+            while not self._outbox.due or not self._is_sound():
                 self._work.silence()
                 await self._work.wait()
             self._connection = self._sound
             self._left.clear()
-            if self._offers_again:
-                self._offers_again = False
-                self.stuck.clear()
-                self._outbox.offer_again()
             rows = self._outbox.next(BATCH_AT_MOST)
             self._in_hand = len(rows)
             reach("before-publish")
             by_stream: dict[str, list[NumberedRow]] = {}
             for numbered in rows:
-                by_stream.setdefault(STREAM_OF[numbered.row.subject.split(".", 1)[0]], []).append(numbered)
+                by_stream.setdefault(stream_of(numbered), []).append(numbered)
             if len(by_stream) == 1:
                 await self._publish(*next(iter(by_stream.items())))
             else:
@@ -123,118 +150,96 @@ class Relay:
             self._in_hand = 0
             self._wake()
 
-    async def retry_stuck(self) -> None:
-        """Offer what was refused for good once more, now and then: the refusal may have been mended."""
-        while True:
-            await self._clock.sleep(STUCK_RETRY_S)
-            if self._outbox.set_aside:
-                self._offers_again = True
-                self._work.ring()
-
     async def _publish(self, stream: str, rows: Sequence[NumberedRow]) -> None:
         backoff = Backoff()
-        while len(rows := [n for n in rows if self._has(n)]) >= BATCH_AT_LEAST and not self.stuck:
+        tries = 0
+        while len(rows := [n for n in rows if self._has(n)]) >= BATCH_AT_LEAST:
             try:
-                last = await self._broker.publish_batch([_outgoing(numbered) for numbered in rows])
+                last = await self._broker.publish_batch([outgoing(numbered) for numbered in rows])
             except BrokerUnavailableError as error:
                 _log.warning("batch unanswered, published again", stream=stream, rows=len(rows), reason=str(error))
+                tries += 1
+                if tries >= BATCH_TRIES and await is_answering(self._broker, stream):
+                    break
                 await self._wait(backoff)
             except BrokerRefusedError as error:
                 _log.info("batch refused, published singly", stream=stream, rows=len(rows), reason=str(error))
                 break
             else:
                 reach("after-ack")
+                self._alarms.clear("stream_full", stream)
                 first = last - len(rows) + 1
                 self._mark(zip(rows, range(first, last + 1), strict=True))
                 return
         await self._publish_singly(stream, rows)
 
     async def _publish_singly(self, stream: str, rows: Sequence[NumberedRow]) -> None:
-        """Side by side, but of each key one after the other."""
+        """Publish side by side, but the rows of each key one after the other."""
         chains: dict[str, deque[NumberedRow]] = {}
         for numbered in rows:
             chains.setdefault(numbered.row.key, deque()).append(numbered)
         backoff = Backoff()
         while heads := self._heads(chains):
-            answers: Sequence[Published | BrokerError]
-            try:
-                answers = await self._broker.publish_each([_outgoing(numbered) for numbered in heads])
-            except BrokerError as error:
-                answers = [error] * len(heads)
-            unanswered = False
-            for numbered, answer in zip(heads, answers, strict=True):
-                if await self._is_published(stream, numbered, answer):
+            taken = full = False
+            unanswered = []
+            for numbered, answer in zip(heads, await publish_each(self._broker, heads), strict=True):
+                if isinstance(answer, int):
+                    reach("after-ack")
+                    taken = True
+                    self._mark([(numbered, answer)])
                     chains[numbered.row.key].popleft()
+                elif isinstance(answer, Refused):
+                    if self._has(numbered):
+                        self.blocked.block(numbered, answer)
+                elif isinstance(answer, Full):
+                    full = True
+                    self.blocked.raise_full(stream, answer)
                 else:
-                    unanswered = unanswered or numbered.row.key not in self.stuck
-            if unanswered:
+                    unanswered.append((numbered, answer))
+            if taken:
+                self._alarms.clear("stream_full", stream)
+            # Otherwise the keys without an answer would hold up all rows of this round, and every later round.
+            if unanswered and (len(unanswered) < len(heads) or await is_answering(self._broker, stream)):
+                for numbered, answer in unanswered:
+                    if self._has(numbered):
+                        self.blocked.block(numbered, answer)
+            elif unanswered or full:
                 await self._wait(backoff)
 
     def _heads(self, chains: dict[str, deque[NumberedRow]]) -> list[NumberedRow]:
-        """The first row of each key that is to be published now; `chains` keeps those that still are."""
+        """The first row of each key that is to be published now; the outbox keeps the rows of blocked keys."""
         for key, chain in list(chains.items()):
             while chain and not self._has(chain[0]):
                 chain.popleft()
-            if key in self.stuck:
-                self._outbox.refused(chain)
+            if key in self._outbox.blocked:
+                self._outbox.keep(chain)
                 chain.clear()
             if not chain:
                 del chains[key]
         return [chain[0] for chain in chains.values()]
 
-    async def _is_published(self, stream: str, numbered: NumberedRow, answer: Published | BrokerError) -> bool:
-        """Whether the stream has the row now; when it never will, its key is stuck."""
-        try:
-            if isinstance(answer, BrokerError):
-                raise answer
-            if answer.duplicate and not await self._is_ours(stream, answer.sequence, _outgoing(numbered)):
-                self._refuse(numbered, f"{stream} has other content under the id {numbered.row.event_id}")
-                return False
-        except BrokerRefusedError as error:
-            if error.code == STREAM_FULL:
-                _log.error("stream is full", stream=stream, waiting=self.backlog)
-            else:
-                self._refuse(numbered, str(error))
-            return False
-        except BrokerError as error:
-            _log.debug("publish unanswered, sent again", id=numbered.row.event_id, reason=str(error))
-            return False
-        reach("after-ack")
-        self._mark([(numbered, answer.sequence)])
-        return True
+    def _is_sound(self) -> bool:
+        return self._sound == self._broker.reconnects
 
     def _has(self, numbered: NumberedRow) -> bool:
-        """Whether a row in hand is ours still; if not, whoever takes its partition over finds it in the journal."""
+        """Whether a row of this round is still ours; if not, its partition's new owner finds it in the journal."""
         return self._connection == self._broker.reconnects and numbered.row.partition not in self._left
 
     async def _wait(self, backoff: Backoff) -> None:
-        """Back off, though not beyond the moment at which a new connection has been looked at."""
+        """Back off, but not beyond the moment at which the streams of a new connection have been compared."""
         found_sound = self._found_sound
         with anyio.move_on_after(backoff.next_s()):
             await found_sound.wait()
 
-    async def _is_ours(self, stream: str, sequence: int, message: Outgoing) -> bool:
-        stored = await self._broker.get(stream, sequence)
-        if stored is None:
-            return True  # A fired timer leaves its stream; its id proves that it was there.
-        return stored.headers.get(MSG_ID) == message.headers[MSG_ID] and stored.body == message.body
-
-    def _refuse(self, numbered: NumberedRow, reason: str) -> None:
-        self.stuck[numbered.row.key] = reason
-        _log.error(
-            "publish refused; the key waits", id=numbered.row.event_id, subject=numbered.row.subject, reason=reason
-        )
-
     def _mark(self, published: Iterable[tuple[NumberedRow, int]]) -> None:
-        """Note where these are, but for those that were left meanwhile: the stream may be another one by now."""
+        """Note the sequences, except of released partitions: their stream may be another one by now."""
         marks = [(numbered.n, sequence) for numbered, sequence in published if self._has(numbered)]
         self.marks.extend(marks)
         self.published += len(marks)
 
-
-STREAM_FULL = 10077
-
-
-def _outgoing(numbered: NumberedRow) -> Outgoing:
-    row = numbered.row
-    return Outgoing(row.subject, row.headers, row.body)
+    def _mark_blocked(self, numbered: NumberedRow, sequence: int) -> None:
+        reach("after-ack")
+        self._alarms.clear("stream_full", stream_of(numbered))
+        self.marks.append((numbered.n, sequence))
+        self.published += 1
+        self._wake()

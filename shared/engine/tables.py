@@ -87,6 +87,7 @@ CREATE TABLE refused (
   key TEXT NOT NULL,
   partition INTEGER NOT NULL,
   reason TEXT NOT NULL,
+  seq INTEGER NOT NULL,
   since TEXT NOT NULL,
   verdict TEXT NOT NULL DEFAULT '' CHECK (verdict IN ('', 'retry', 'void')),
   who TEXT NOT NULL DEFAULT '',
@@ -102,8 +103,9 @@ CREATE TABLE strangers (
   why TEXT NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID
 """
-"""`refused` has the journal rows that the broker refuses for good. `strangers` has the messages in EVENTS that carry an
-id of this context and are not in its journal: an operator (`who`) declared them void, or their form gave them away."""
+"""`refused` has the journal rows that the broker refuses for good; another message has the row's id at `seq`, if not 0.
+`strangers` has the messages in EVENTS that carry an id of this context and are not in its journal: an operator (`who`)
+declared them void, or their form gave them away."""
 
 SCHEMA: Final = f"{_SINCE_1}; {_SINCE_2}"
 
@@ -162,6 +164,29 @@ class ParkedRow(NamedTuple):
     headers: str
     body: bytes
     reason: str
+
+
+class RefusedRow(NamedTuple):
+    """A journal row that the broker refuses for good; `seq` is where another message stands under its id, or 0."""
+
+    n: int
+    key: str
+    partition: int
+    reason: str
+    seq: int
+    since: str
+
+
+class StrangerRow(NamedTuple):
+    """A message under an id of this context that is not this context's; `seq` 0 and `subject` "" are unknown."""
+
+    message_id: str
+    seq: int
+    subject: str
+    reason: str
+    at: str
+    who: str
+    why: str
 
 
 class Waiting(NamedTuple):

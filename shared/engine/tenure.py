@@ -128,6 +128,7 @@ class Tenure:
         if not await self._reconciler.check(partition.number, tuple(partition.readers)):
             self._drop(partition.number)
             await self.begin_anew(number for number in self.held if number != partition.number)
+        await self._give_next_editions(partition.number)
         held = self.held
 
         def load(transaction: Transaction) -> _Left:
@@ -149,6 +150,13 @@ class Tenure:
         self._relay.add(left.rows)
         self._effects.add(left.asked)
         _log.debug("partition held", partition=partition.number, unpublished=len(left.rows), effects=len(left.asked))
+
+    async def _give_next_editions(self, number: int) -> None:
+        """Carry out `void` before the rows are published, in case the last owner of the partition died over it."""
+        verdicts = await self._store.read(lambda transaction: transaction.refusals.verdicts([number]))
+        void = [n for n, verdict in verdicts if verdict == "void"]
+        if void:
+            await self._store.transact(lambda transaction: transaction.refusals.void(void))
 
     async def _record_marks(self) -> None:
         marks = tuple(self._relay.marks)

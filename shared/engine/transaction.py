@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from shared.engine.parking import Parking
 from shared.engine.publications import Publications
+from shared.engine.refusals import Refusals
 from shared.engine.sql import insert, json_text
 from shared.engine.tables import (
     EffectRow,
@@ -36,6 +37,7 @@ class Transaction:
         self._connection = connection
         self.parking = Parking(connection)
         self.publications = Publications(connection)
+        self.refusals = Refusals(connection)
 
     def known(self, message_ids: Iterable[str]) -> dict[str, bytes]:
         """The content hashes of those messages that were decided before."""
@@ -133,11 +135,13 @@ class Transaction:
         self._connection.executemany("UPDATE effects SET attempts = ?, last_error = ? WHERE event_id = ?", attempts)
 
     def mark_published(self, marks: Sequence[tuple[int, int]]) -> None:
-        """Record (journal number, stream sequence) of published rows."""
+        """Record (journal number, stream sequence) of published rows; what was refused of them is so no more."""
         for first, last, offset in _runs(marks):
             self._connection.execute(
                 "UPDATE journal SET published_seq = n + ? WHERE n BETWEEN ? AND ?", (offset, first, last)
             )
+        if marks:
+            self.refusals.forget_published()
 
     def positions(self) -> dict[tuple[str, int], Position]:
         """Every position by (stream, partition)."""

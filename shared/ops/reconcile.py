@@ -7,6 +7,7 @@ import anyio
 from msgspec import Struct
 
 from shared.adapters.clock import SystemClock
+from shared.engine.alarms import Alarms
 from shared.engine.reconcile import SUBJECTS, Reconciler, where
 from shared.engine.relay import Relay
 from shared.engine.store import Store
@@ -25,7 +26,8 @@ POLL_S = 0.01
 class Difference(Struct, frozen=True, kw_only=True):
     """How the journal of one context and the streams differ, by message ids: `missing` are in the journal only.
 
-    Publishing cannot mend what EVENTS says otherwise (`differing`), and what no journal knows (`unexplained`).
+    Publishing cannot mend what EVENTS says otherwise (`differing`), and what no journal knows (`unexplained`). Messages
+    that are recorded as a stranger's are explained.
     """
 
     context: str
@@ -66,6 +68,7 @@ async def compare(broker: Broker, data_dir: Path, context: str) -> Difference:
                 batch.clear()
         look_at(batch)
         timers = await where(broker, TIMERS, context)
+        strangers = transaction.refusals.declared()
         return Difference(
             context=context,
             there=len(there) + len(timers),
@@ -74,7 +77,7 @@ async def compare(broker: Broker, data_dir: Path, context: str) -> Difference:
                 *transaction.publications.missing(SUBJECTS[TIMERS], timers, timers=True),
             ),
             differing=tuple(differing),
-            unexplained=tuple(unexplained),
+            unexplained=tuple(event_id for event_id in unexplained if event_id not in strangers),
         )
 
 
@@ -95,7 +98,7 @@ async def publish_missing(broker: Broker, data_dir: Path, context: str, *, parti
         numbers = list(partitions)
         rows = await store.read(lambda transaction: transaction.unpublished(numbers))
         clock = SystemClock()
-        relay = Relay(broker, clock, linger_s={}, wake=lambda: None)
+        relay = Relay(broker, clock, linger_s={}, wake=lambda: None, alarms=Alarms(clock))
         for number in numbers:
             relay.take(number)
         relay.add(rows)

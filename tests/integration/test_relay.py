@@ -8,7 +8,9 @@ import anyio
 import pytest
 
 from shared.adapters.clock import SystemClock
-from shared.engine.relay import BATCH_AT_LEAST, STREAM_FULL, Relay
+from shared.engine.alarms import Alarms
+from shared.engine.publishing import STREAM_FULL
+from shared.engine.relay import BATCH_AT_LEAST, Relay
 from shared.engine.tables import JournalRow, NumberedRow
 from shared.messages import MSG_ID
 from shared.ops.server import LocalServer
@@ -62,7 +64,7 @@ async def publishing(broker: TroubledBroker) -> AsyncIterator[tuple[Relay, Calla
                 await woken.wait()
         return dict(relay.marks)
 
-    relay = Relay(broker, SystemClock(), linger_s=LINGER_S, wake=wake)
+    relay = Relay(broker, SystemClock(), linger_s=LINGER_S, wake=wake, alarms=Alarms(SystemClock()))
     for partition in range(PARTITIONS):
         relay.take(partition)
     async with anyio.create_task_group() as tasks:
@@ -228,7 +230,7 @@ async def test_other_content_under_the_id_of_a_row_stops_its_key_alone(counter: 
         relay.add(rows)
         marks = await marked()
         assert sorted(marks) == [2, 4, 6]
-        assert relay.stuck == {"a": "EVENTS has other content under the id till/till-a@1"}
+        assert relay.stuck == {"a": "EVENTS has another message under the id till/till-a@1, at sequence 1"}
         relay.add([row(7, "a", 4), row(8, "b", 4)])
         assert sorted(await marked()) == [2, 4, 6, 8]
         assert relay.backlog == 4

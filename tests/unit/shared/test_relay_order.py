@@ -1,10 +1,12 @@
-"""The order of a key's rows when the broker's refusal of an earlier one has been mended."""
+"""The order of a key's rows when the broker takes a row that it refused before."""
 
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import cast
 
+from shared.engine.alarms import Alarms
+from shared.engine.blocked import REFUSED_RETRY_S
 from shared.engine.relay import Relay
 from shared.engine.tables import JournalRow, NumberedRow
 from shared.messages import MSG_ID
@@ -30,21 +32,19 @@ class _Refusing:
 
 
 class _Clock:
-    """Lets go on who sleeps when the test says so."""
+    """Stands still until the test moves it."""
 
     def __init__(self) -> None:
-        self.slept = asyncio.Event()
+        self.seconds = 0.0
 
     def now(self) -> datetime:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        return 0.0
+        return self.seconds
 
     async def sleep(self, seconds: float) -> None:
-        del seconds
-        self.slept.clear()
-        await self.slept.wait()
+        await asyncio.sleep(seconds)
 
 
 def _row(n: int, subject: str, key: str) -> NumberedRow:
@@ -54,22 +54,21 @@ def _row(n: int, subject: str, key: str) -> NumberedRow:
     )
 
 
-async def test_what_was_refused_is_not_overtaken_by_what_is_in_hand_when_it_is_offered_again() -> None:
+async def test_rows_in_flight_do_not_overtake_a_refused_row_of_their_key() -> None:
     broker, clock, published = _Refusing(), _Clock(), asyncio.Event()
-    relay = Relay(cast(Broker, broker), clock, linger_s={}, wake=published.set)
+    relay = Relay(cast(Broker, broker), clock, linger_s={}, wake=published.set, alarms=Alarms(clock))
     relay.take(0)
     async with asyncio.timeout(PUBLISHED_WITHIN_S), asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(relay.run()), tasks.create_task(relay.retry_stuck())]
+        running = tasks.create_task(relay.run())
         relay.add([_row(1, "evt.till.Rung", "a")])
         await published.wait()
         assert relay.stuck
         broker.mended = True
         relay.add([_row(2, "evt.till.Rung", "a"), _row(3, "timer.till.Closing", "b")])
-        clock.slept.set()  # Now two tasks are about to publish what has just been taken in hand.
+        clock.seconds += REFUSED_RETRY_S  # Now two tasks are about to publish rows of the key.
+        relay.blocked.look()
         while relay.backlog:
             published.clear()
-            clock.slept.set()
-            await asyncio.wait({asyncio.create_task(published.wait())}, timeout=0.05)
-        for task in running:
-            task.cancel()
+            await published.wait()
+        running.cancel()
     assert broker.stored.index("till/till-a@1") < broker.stored.index("till/till-a@2")
