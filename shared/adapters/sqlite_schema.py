@@ -30,6 +30,7 @@ def prepare(
     if _pragma(connection, "synchronous") != 2:
         raise DatabaseError(f"{path}: synchronous=FULL was not accepted, so a commit could be lost")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("SELECT count(*) FROM sqlite_schema")  # Makes the log now, where the file had another mode.
     if is_new:
         connection.executescript(
             f"BEGIN IMMEDIATE; {schema};"

@@ -56,6 +56,8 @@ def rebuild(
         [
             f"{name}.db holds {rebuilt.events} events of {rebuilt.aggregates} aggregates, "
             f"{rebuilt.inbox} messages it has decided and {rebuilt.effects} calls to make",
+            *([f"{rebuilt.parked} messages are parked; see chorus parked ls {name}"] if rebuilt.parked else []),
+            *([f"{rebuilt.strangers} messages in EVENTS are a stranger's"] if rebuilt.strangers else []),
             *([f"the old one is {rebuilt.set_aside}"] if rebuilt.set_aside else []),
         ]
     )

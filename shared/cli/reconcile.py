@@ -48,22 +48,22 @@ def reconcile(
     if name is not None and not isinstance(catalog.load(name, settings), Context):
         raise CommandError(Exit.USAGE, f"{name} is a service: it says nothing by itself")
     found = [
-        context.name
+        context
         for context in catalog.contexts(settings).values()
         if isinstance(context, Context)
         and context.name == (name or context.name)
         and (name is not None or (settings.data_dir / f"{context.name}.db").is_file())
     ]
-    partitions = range(read_topology(settings.streams_file).partitions)
+    partitions = read_topology(settings.streams_file).partitions
 
     async def run() -> list[tuple[Difference, int]]:
         done = []
         async with connection.connected("reconcile") as broker:
             for context in found:
-                difference, published = await compare(broker, settings.data_dir, context), 0
+                difference, published = await compare(broker, settings.data_dir, context.name), 0
                 if difference.missing and not dry_run:
                     published = await publish_missing(broker, settings.data_dir, context, partitions=partitions)
-                    difference = await compare(broker, settings.data_dir, context)
+                    difference = await compare(broker, settings.data_dir, context.name)
                 done.append((difference, published))
         return done
 

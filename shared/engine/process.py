@@ -19,6 +19,7 @@ from shared.engine.effects import EffectRunner
 from shared.engine.fold import ensure_snapshots
 from shared.engine.loop import BUSY_RETRY_S, Loop
 from shared.engine.partitions import Partition
+from shared.engine.provenance import Provenance
 from shared.engine.reactions import Reactions
 from shared.engine.reconcile import Reconciler
 from shared.engine.relay import Relay
@@ -76,7 +77,7 @@ class ContextProcess:
             store,
             self.relay,
             self.effects,
-            Reconciler(store, broker, context.name),
+            Reconciler(store, broker, Provenance(context, partitions=partitions)),
             clock,
             of=partitions,
             wake=self._wake,

@@ -6,16 +6,18 @@ data: the stream is read anew (the inbox knows what was decided) and what it lac
 The other way round, a stream that has events of ours which the journal lacks tells that the database lost something.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
 from shared.adapters.sqlite_schema import DatabaseError
+from shared.engine.provenance import Provenance, UnknownTypeError
 from shared.engine.reactions import id_in
 from shared.engine.store import Store
+from shared.engine.tables import StrangerRow
 from shared.engine.transaction import Transaction
-from shared.messages import MSG_ID, place_id
-from shared.ports import Broker, StreamInfo
+from shared.messages import MSG_ID, place_id, rfc3339
+from shared.ports import Broker, Stored, StreamInfo
 from shared.streams import EVENTS, TIMERS
 
 SUBJECTS = {EVENTS: "evt.", TIMERS: "timer."}
@@ -32,10 +34,11 @@ _log = structlog.get_logger("chorus.reconcile")
 class Reconciler:
     """Checks one context."""
 
-    def __init__(self, store: Store, broker: Broker, context: str) -> None:
+    def __init__(self, store: Store, broker: Broker, provenance: Provenance) -> None:
         self._store = store
         self._broker = broker
-        self._context = context
+        self._provenance = provenance
+        self._context = provenance.context
 
     async def check(self, partition: int, streams: Sequence[str]) -> bool:
         """Whether the streams are as this context knows them; where one is not, it has been reconciled already.
@@ -75,11 +78,13 @@ class Reconciler:
 
     async def _begin_anew(self, stream: str, born: str) -> None:
         def forget(transaction: Transaction) -> None:
+            if stream == EVENTS:
+                transaction.refusals.forget_found()
             transaction.set_meta(f"created {stream}", born)
             transaction.forget_positions(stream)
 
-        to_publish = await self.correct(stream) if stream in SUBJECTS else 0
         await self._store.transact(forget)
+        to_publish = await self.correct(stream) if stream in SUBJECTS else 0
         _log.error("reconciled", stream=stream, to_publish=to_publish)
 
     async def _trouble(self, stream: str, partition: int, info: StreamInfo) -> str | None:
@@ -118,21 +123,44 @@ class Reconciler:
     async def _check_memory(self) -> None:
         published = await self._store.read(lambda transaction: transaction.publications.last(SUBJECTS[EVENTS]))
         first = 1 if published is None else published[1] + 1
-        ids: list[str] = []
+        batch: dict[str, Stored] = {}
         async for stored in self._broker.read(EVENTS, f"evt.{self._context}.>", first=first):
-            ids.append(stored.headers.get(MSG_ID, ""))
-            if len(ids) == READ_AT_ONCE:
-                await self._check_known(ids)
-                ids.clear()
-        await self._check_known(ids)
+            batch.setdefault(stored.headers.get(MSG_ID) or place_id(EVENTS, stored.sequence, stored.at), stored)
+            if len(batch) == READ_AT_ONCE:
+                await self._check_known(batch)
+                batch.clear()
+        await self._check_known(batch)
 
-    async def _check_known(self, ids: Iterable[str]) -> None:
-        ours = [event_id for event_id in ids if event_id.startswith(f"{self._context}/")]
-        if ours and (strangers := await self._store.read(lambda transaction: transaction.publications.strangers(ours))):
+    async def _check_known(self, found: Mapping[str, Stored | int]) -> None:
+        """Tell messages of a stranger, which are recorded, from events that this database has lost.
+
+        `found` has the messages under this context's subjects by their ids, or their sequences.
+
+        Raises:
+            DatabaseError: the stream has an event of ours that the database does not know.
+        """
+        ids = list(found)
+        unknown = await self._store.read(lambda transaction: transaction.publications.strangers(ids)) if ids else []
+        for message_id in unknown:
+            place = found[message_id]
+            stored = await self._broker.get(EVENTS, place) if isinstance(place, int) else place
+            if stored is not None:
+                await self._record_stranger(message_id, stored)
+
+    async def _record_stranger(self, message_id: str, stored: Stored) -> None:
+        try:
+            reason = self._provenance.why_not(stored)
+        except UnknownTypeError as error:
+            reason = str(error)
+        if reason is None:
             raise DatabaseError(
-                f"EVENTS has {strangers[0]}, which this database does not know: it is new or an older copy, and would"
-                f" decide again what has been decided; stop the workers and run chorus rebuild {self._context} --force"
+                f"EVENTS has {message_id}, which this database does not know: it is new or an older copy, and would"
+                f" decide again what has been decided; stop the workers and run chorus rebuild {self._context} --force."
+                f" If somebody else published it, run chorus parked void {message_id} --why '…' instead"
             )
+        row = StrangerRow(message_id, stored.sequence, stored.subject, reason, rfc3339(stored.at), "", "")
+        await self._store.transact(lambda transaction: transaction.refusals.declare([row]))
+        _log.error("a stranger's message is set aside", id=message_id, subject=stored.subject, reason=reason)
 
 
 async def where(broker: Broker, stream: str, context: str) -> dict[str, int]:

@@ -82,6 +82,10 @@ class Refusals:
         """Record messages that are not this context's; a later record replaces an earlier one of the same id."""
         self._connection.executemany("INSERT OR REPLACE INTO strangers VALUES (?, ?, ?, ?, ?, ?, ?)", strangers)
 
+    def forget_found(self) -> None:
+        """Forget the strangers that no operator declared: their stream is another one now."""
+        self._connection.execute("DELETE FROM strangers WHERE who = ''")
+
     def declared(self) -> set[str]:
         """The ids of all messages that are recorded as a stranger's."""
         return {message_id for (message_id,) in self._connection.execute("SELECT message_id FROM strangers")}

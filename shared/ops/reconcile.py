@@ -1,13 +1,15 @@
 """What contexts remember having said, against what the streams have; what is missing there is published again."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
 from msgspec import Struct
 
 from shared.adapters.clock import SystemClock
+from shared.context import Context
 from shared.engine.alarms import Alarms
+from shared.engine.provenance import Provenance
 from shared.engine.reconcile import SUBJECTS, Reconciler, where
 from shared.engine.relay import Relay
 from shared.engine.store import Store
@@ -81,7 +83,7 @@ async def compare(broker: Broker, data_dir: Path, context: str) -> Difference:
         )
 
 
-async def publish_missing(broker: Broker, data_dir: Path, context: str, *, partitions: Iterable[int]) -> int:
+async def publish_missing(broker: Broker, data_dir: Path, context: Context, *, partitions: int) -> int:
     """Publish what a journal has and the streams have not, in its order per key; how many rows that were.
 
     Workers may run meanwhile: what both publish is stored once.
@@ -90,12 +92,12 @@ async def publish_missing(broker: Broker, data_dir: Path, context: str, *, parti
         DatabaseError: the streams have events of the context that its database does not know.
         TimeoutError: the broker did not take them within PUBLISHED_WITHIN_S; it may have taken some.
     """
-    store = await Store.open(data_dir / f"{context}.db", context=context)
+    store = await Store.open(data_dir / f"{context.name}.db", context=context.name)
     try:
-        reconciler = Reconciler(store, broker, context)
+        reconciler = Reconciler(store, broker, Provenance(context, partitions=partitions))
         for stream in SUBJECTS:
             await reconciler.correct(stream)
-        numbers = list(partitions)
+        numbers = list(range(partitions))
         rows = await store.read(lambda transaction: transaction.unpublished(numbers))
         clock = SystemClock()
         relay = Relay(broker, clock, linger_s={}, wake=lambda: None, alarms=Alarms(clock))

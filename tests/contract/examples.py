@@ -58,6 +58,10 @@ def _values(kind: inspect.Type, name: str) -> list[Any]:
             return [True, False]
         case inspect.DateTimeType():
             return [MOMENT]
+        case inspect.BytesType():
+            return ["e30="]
+        case inspect.DictType():
+            return [{"Nats-Msg-Id": "m-1"}]
         case inspect.NoneType():
             return [None]
         case _:

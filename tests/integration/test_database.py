@@ -388,7 +388,7 @@ class TestOlderCopy:
         (error,) = leaves(refused.value)
         assert isinstance(error, DatabaseError)
         assert str(error).startswith(f"EVENTS has {stranger}, which this database does not know")
-        assert str(error).endswith("run chorus rebuild till --force")
+        assert "run chorus rebuild till --force" in str(error)
 
     async def test_copy_that_lacks_only_what_led_to_nothing_hears_it_again(
         self, own_nats_server: LocalServer, tmp_path: Path

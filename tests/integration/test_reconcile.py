@@ -28,7 +28,7 @@ async def difference(counter: Counter) -> Difference:
 
 
 async def mend(counter: Counter) -> int:
-    return await publish_missing(counter.broker, counter.directory, "till", partitions=range(PARTITIONS))
+    return await publish_missing(counter.broker, counter.directory, till(), partitions=PARTITIONS)
 
 
 async def ring_three_times(counter: Counter) -> None:

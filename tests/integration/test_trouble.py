@@ -346,7 +346,7 @@ class TestParking:
             first = parked.parked_in(tmp_path, ["till"])[0]
             await parked.retry(tmp_path, [first], who="ann")
             await counter.watcher.until(TILL, "Rung", times=11)
-        amounts = [fact.content["amount"] for fact in counter.watcher.about(TILL)]
+        amounts = [fact.content["amount"] for fact in counter.watcher.about(TILL) if fact.type == "Rung"]
         assert amounts == [JAMS_AT, *range(100, 110)]
 
     async def test_retry_that_fails_again_stays_until_it_is_asked_for_again(
@@ -550,7 +550,7 @@ async def test_operator_finds_a_parked_order_and_has_it_tried_again_or_left_out(
             )
             await room.chorus("parked", "skip", "inventory/1", "--why", "a test order", "--yes")
             await room.watcher.until("o-1", "InventoryReleased")
-            assert room.watcher.told("o-1") == [
+            assert [said for said in room.watcher.told("o-1") if "Message" not in said] == [
                 "ordering.OrderPlaced", "ordering.OrderCancelled", "inventory.InventoryReleased",
             ]  # fmt: skip
         skipped = room.rows("SELECT message_id, who, why FROM skipped")
