@@ -86,6 +86,13 @@ def test_names_fit_into_subjects_and_stand_once() -> None:
     )
 
 
+def test_names_of_aggregates_can_be_read_from_their_ids() -> None:
+    decider = Decider(aggregate=replace(THING, name="no-name"), commands=(Ask,), decide=nothing)
+    assert problems_of(replace(HERE, deciders=(decider,))) == (
+        "here: 'no-name' is not a name: use a letter, then letters and digits, 64 at the most",
+    )
+
+
 @pytest.mark.parametrize("name", names())
 def test_every_context_of_the_shop_is_found_under_its_name(name: str) -> None:
     assert load(name, Settings()).name == name
