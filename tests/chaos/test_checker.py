@@ -144,6 +144,15 @@ def stock_level_is_below_what_is_reserved(run: Run) -> None:
     )
 
 
+def delivery_is_counted_twice(run: Run) -> None:
+    run.change(
+        "inventory",
+        "INSERT INTO journal (event_id, aggregate, version, subject, type, headers, body, partition, published_seq)"
+        " SELECT 'inventory/stock-planted@99', aggregate, 99, subject, type, headers, body, partition, published_seq"
+        " FROM journal WHERE type = 'StockReplenished' AND subject LIKE '%.planted' LIMIT 1",
+    )
+
+
 def order_is_charged_twice(run: Run) -> None:
     columns = "payment_id, reason, from_account, to_account, currency, amount_minor"
     run.change(
@@ -304,6 +313,7 @@ PLANTED: tuple[tuple[Callable[[Run], None], Invariant], ...] = (
     (order_is_cancelled_and_keeps_its_money, "I3"),
     (unit_is_promised_twice, "I4"),
     (stock_level_is_below_what_is_reserved, "I4"),
+    (delivery_is_counted_twice, "I4"),
     (order_is_charged_twice, "I5"),
     (charge_has_a_second_key, "I5"),
     (parcel_leaves_twice, "I6"),

@@ -4,18 +4,22 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final, TypeAlias
 
-from shared.messages import OCCURRED_AT
+from shared.messages import OCCURRED_AT, aggregate_name
 from shared.streams import TIMERS
 from tests.chaos.evidence import Evidence, Fact
 from tests.chaos.finding import Finding
 
 MINT, MERCHANT = "mint", "merchant"
+OF_ARTICLES: Final = ("stock", "movement")
+"""The aggregates whose key is a SKU; the key of every other is an order."""
 GRACE = timedelta(seconds=30)
 """How long after its deadline an order may take."""
 ENDS_OF_ORDERS = ("OrderCancelled", "DeliveryRecorded")
 ENDS_OF_RESERVATIONS = ("InventoryReleased", "InventoryRejected", "StockCommitted", "StockWrittenOff")
+Movement: TypeAlias = tuple[str, str, int]
+"""A SKU, what moved, and by how much it changed the count."""
 ONCE_A_PARCEL = ("DispatchRequested", "OrderShipped", "ShipmentCancelled", "ShipmentFailed", "OrderDelivered")
 
 
@@ -53,13 +57,20 @@ def stock_adds_up(evidence: Evidence) -> Iterator[Finding]:
     reserved: Counter[str] = Counter()
     ends: dict[str, tuple[str, Sequence[Any]]] = {}
     lines: dict[str, Sequence[Any]] = {}
+    counted: Counter[Movement] = Counter()
+    recorded: Counter[Movement] = Counter()
     for row in evidence.databases["inventory"].journal:
         content = json.loads(row.body)
         match row.type:
             case "StockReplenished":
                 came_in[row.key] += content["quantity"]
+                counted[row.key, f"delivery:{content['delivery_id']}", content["quantity"]] += 1
             case "StockAdjusted":
                 came_in[row.key] += content["delta"]
+                if content["adjustment_id"] is not None:
+                    counted[row.key, f"adjustment:{content['adjustment_id']}", content["delta"]] += 1
+            case "StockMovementRecorded":
+                recorded[row.key, content["movement_id"], content["quantity"]] += 1
             case "StockLevelChanged":
                 on_hand[row.key], reserved[row.key] = content["on_hand"], content["reserved"]
                 if not 0 <= content["reserved"] <= content["on_hand"]:
@@ -67,6 +78,7 @@ def stock_adds_up(evidence: Evidence) -> Iterator[Finding]:
             case "InventoryReserved" | "InventoryReleased" | "StockCommitted" | "StockWrittenOff":
                 lines.setdefault(row.key, content["lines"])
                 ends[row.key] = (row.type, lines[row.key])
+    yield from _movements_are_single(counted, recorded)
     gone: Counter[str] = Counter()
     promised: Counter[str] = Counter()
     for last, of_order in ends.values():
@@ -79,6 +91,15 @@ def stock_adds_up(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(invariant="I4", where=sku, what=what)
         if reserved[sku] != promised[sku]:
             what = f"{reserved[sku]} are reserved, and open reservations are for {promised[sku]}"
+            yield Finding(invariant="I4", where=sku, what=what)
+
+
+def _movements_are_single(counted: Counter[Movement], recorded: Counter[Movement]) -> Iterator[Finding]:
+    """A delivery, or an adjustment with an id, was counted once, and is recorded as it was counted."""
+    for sku, movement, quantity in counted.keys() | recorded.keys():
+        times = counted[sku, movement, quantity], recorded[sku, movement, quantity]
+        if times != (1, 1):
+            what = f"{movement} of {quantity} was counted {times[0]} times and recorded {times[1]} times"
             yield Finding(invariant="I4", where=sku, what=what)
 
 
@@ -187,7 +208,7 @@ def letters_are_single(evidence: Evidence) -> Iterator[Finding]:
 def _by_key(evidence: Evidence, context: str) -> dict[str, list[Fact]]:
     found: dict[str, list[Fact]] = {}
     for fact in evidence.first_facts():
-        if fact.context == context and not fact.id.startswith(f"{context}/stock-"):
+        if fact.context == context and aggregate_name(fact.aggregate.partition("/")[2]) not in OF_ARTICLES:
             found.setdefault(fact.key, []).append(fact)
     return found
 

@@ -1,0 +1,64 @@
+"""A delivery counts once for ever: through the engine, over a restart and over a rebuild of the database."""
+
+from contexts.inventory.commands import ReplenishStock
+from contexts.inventory.worker import context
+from shared.adapters.memory import MemoryBroker
+from shared.engine.rebuild import rebuild
+from shared.ops.streams_file import read_topology
+from shared.settings import Settings
+from shared.testing import Shop, shop
+from tests.unit.shopping import MUG, level
+
+DELIVERIES = [ReplenishStock(quantity=2, delivery_id=f"2026/delivery no. {number}") for number in range(150)]
+COUNTED = (300, 0)
+
+
+def send_all(running: Shop, when: str) -> None:
+    """Send every delivery, as a new message each."""
+    for number, delivery in enumerate(DELIVERIES):
+        running.send(delivery, key=MUG, message_id=f"{when}-{number}")
+    running.run_until_quiet()
+
+
+def states(running: Shop) -> dict[str, tuple[int, str]]:
+    """The version and the state of every aggregate, by id."""
+    rows = running.rows("inventory", "SELECT id, version, state FROM aggregates")
+    return {identity: (version, state) for identity, version, state in rows}
+
+
+def rebuild_inventory(running: Shop) -> None:
+    """Lose the database and make it anew from EVENTS."""
+    running.stop("inventory")
+    for file in running.directory.glob("inventory.db*"):
+        file.unlink()
+    broker, partitions = MemoryBroker(running.server), read_topology(Settings().streams_file).partitions
+    running.run(rebuild(context(Settings()), broker, running.directory, partitions=partitions))
+    running.run_until_quiet()
+
+
+def test_no_delivery_counts_again_however_many_came_since() -> None:
+    with shop(seed=4, at_work=["inventory"]) as running:
+        send_all(running, "first")
+        assert level(running) == COUNTED
+        send_all(running, "again")
+        assert level(running) == COUNTED
+        before = states(running)
+        rebuild_inventory(running)
+        assert states(running) == before
+        running.start("inventory")
+        send_all(running, "after-the-rebuild")
+        assert level(running) == COUNTED
+        running.send(ReplenishStock(quantity=3, delivery_id=DELIVERIES[0].delivery_id), key=MUG)
+        running.run_until_quiet()
+        assert running.content(MUG, "CommandRejected")["reason"] == "id_known_otherwise"
+
+
+def test_state_of_the_stock_does_not_grow_with_its_deliveries() -> None:
+    with shop(seed=5, at_work=["inventory"]) as running:
+        running.send(DELIVERIES[0], key=MUG)
+        running.run_until_quiet()
+        _, one_delivery = states(running)[f"stock-{MUG}"]
+        send_all(running, "all")
+        _, many_deliveries = states(running)[f"stock-{MUG}"]
+        assert many_deliveries == one_delivery.replace(":2,", ":300,")
+        assert len(states(running)) == 1 + len(DELIVERIES)
