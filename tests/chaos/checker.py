@@ -53,17 +53,26 @@ AT_REST: Final[tuple[Check, ...]] = (
 
 def always(evidence: Evidence) -> list[Finding]:
     """I1 to I8, which hold at every instant."""
-    return [finding for check in ALWAYS for finding in check(evidence)]
+    return [finding for check in ALWAYS for finding in _found(check, evidence)]
 
 
 async def at_rest(evidence: Evidence) -> list[Finding]:
     """All of them, which hold when everything that was begun has ended."""
     return [
         *always(evidence),
-        *(finding for check in AT_REST for finding in check(evidence)),
+        *(finding for check in AT_REST for finding in _found(check, evidence)),
         *await decisions_come_out_again(evidence),
         *await databases_come_out_again(evidence),
     ]
+
+
+def _found(check: Check, evidence: Evidence) -> Iterator[Finding]:
+    """What a check finds; evidence on which it fails is a finding too, because no shop that is well has any."""
+    try:
+        yield from check(evidence)
+    except Exception as error:
+        name = getattr(check, "__name__", "a check")
+        yield Finding(invariant="I10", where=name, what=f"cannot make sense of what is there: {error!r}")
 
 
 async def main() -> int:

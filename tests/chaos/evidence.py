@@ -1,10 +1,13 @@
 """Everything that the streams, the contexts' databases and the bank's books hold, read once and kept as values."""
 
 import json
+import re
 import sqlite3
 import stat
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import closing
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +19,15 @@ from shared.adapters.sqlite import open_read_only
 from shared.context import Context
 from shared.engine.reactions import id_in
 from shared.engine.tables import Position
-from shared.messages import parse_subject, place_id
+from shared.messages import (
+    CAUSATION_DEPTH,
+    CAUSATION_HASH,
+    CAUSATION_ID,
+    MSG_ID,
+    OCCURRED_AT,
+    parse_subject,
+    place_id,
+)
 from shared.ops.streams_file import read_topology
 from shared.ports import Broker, Stored, StreamInfo
 from shared.settings import Settings
@@ -118,7 +129,15 @@ class Fact(NamedTuple):
         return json.loads(self.stored.body)[field]
 
 
-class Evidence(Struct, frozen=True, kw_only=True):
+class Stranger(NamedTuple):
+    """A message in EVENTS that no context of ours can have published, and why not."""
+
+    id: str
+    sequence: int
+    why: str
+
+
+class Evidence(Struct, frozen=True, kw_only=True, dict=True):
     """All that the checker looks at. `files` are what is wrong with the databases as files."""
 
     settings: Settings
@@ -130,14 +149,24 @@ class Evidence(Struct, frozen=True, kw_only=True):
     books: Books
     files: Sequence[str]
 
-    def facts(self) -> Iterator[Fact]:
-        """Every event in stream order, those under keys that nobody can use left out."""
+    @property
+    def strangers(self) -> Sequence[Stranger]:
+        """What stands in EVENTS and has not the form of our events."""
+        return self._sorted[1]
+
+    def facts(self) -> Sequence[Fact]:
+        """Every event in stream order, strangers left out."""
+        return self._sorted[0]
+
+    @cached_property
+    def _sorted(self) -> tuple[Sequence[Fact], Sequence[Stranger]]:
+        facts, strangers = [], []
         for stored in self.streams[EVENTS]:
             try:
-                subject = parse_subject(stored.subject)
-            except ValueError:
-                continue
-            yield Fact(stored, self.id_of(EVENTS, stored), subject.context, subject.type, subject.key)
+                facts.append(_fact(stored))
+            except (ValueError, RecursionError) as error:
+                strangers.append(Stranger(self.id_of(EVENTS, stored), stored.sequence, str(error)))
+        return facts, strangers
 
     def first_facts(self) -> list[Fact]:
         """Every event once: where it stands first."""
@@ -149,6 +178,26 @@ class Evidence(Struct, frozen=True, kw_only=True):
     def id_of(self, stream: str, stored: Stored) -> str:
         """The id of a message, made of its place where it says none."""
         return id_in(stream, stored.headers) or place_id(stream, stored.sequence, stored.at)
+
+
+def _fact(stored: Stored) -> Fact:
+    """The message as one of our events; raises ValueError when it has not the form of one."""
+    subject, headers = parse_subject(stored.subject), stored.headers
+    if MSG_ID not in headers:
+        raise ValueError("it has no id")
+    if subject.kind != "evt" or re.fullmatch(rf"{subject.context}/[^@]+@[1-9][0-9]*", headers[MSG_ID]) is None:
+        raise ValueError(f"no event of {subject.context} has such an id")
+    missing = [name for name in (CAUSATION_ID, CAUSATION_DEPTH, OCCURRED_AT) if name not in headers]
+    if missing:
+        raise ValueError(f"it has no {', '.join(missing)}")
+    if not headers[CAUSATION_DEPTH].isdecimal():
+        raise ValueError(f"its depth is {headers[CAUSATION_DEPTH]!r}")
+    bytes.fromhex(headers.get(CAUSATION_HASH, ""))
+    if datetime.fromisoformat(headers[OCCURRED_AT]).tzinfo is None:
+        raise ValueError(f"it occurred at {headers[OCCURRED_AT]}, and nobody knows in which zone")
+    if not isinstance(json.loads(stored.body), dict):
+        raise ValueError("its body is no JSON object")
+    return Fact(stored, headers[MSG_ID], subject.context, subject.type, subject.key)
 
 
 class Streams(NamedTuple):

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -302,6 +303,83 @@ def row_is_unpublished(run: Run) -> None:
 
 def event_is_not_heard(run: Run) -> None:
     run.change("ordering", "UPDATE positions SET seq = 1 WHERE stream = 'EVENTS'")
+
+
+def spoilt(run: Run, key: str, **changes: Any) -> None:
+    """Put a copy of an event at the end of EVENTS, as the next of its aggregate, with something else in it."""
+    original = run.events()[run.find(SHIPPED, "OrderShipped")]
+    body = original.body.replace(SHIPPED.encode(), key.encode())
+    forged = original._replace(subject=original.subject.replace(SHIPPED, key), body=body)
+    run.append(forged, Nats_Msg_Id=f"shipping/shipment-{key}@1")
+    run.events()[-1] = run.events()[-1]._replace(**changes)
+
+
+def headers_of(run: Run, **headers: str) -> dict[str, str]:
+    """The headers of an event, with some otherwise."""
+    original = run.events()[run.find(SHIPPED, "OrderShipped")]
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    return {**original.headers, MSG_ID: "shipping/shipment-o-forged@1", **given}
+
+
+STRANGERS: Mapping[str, Callable[[Run], dict[str, Any]]] = {
+    "no headers": lambda _: {"headers": {}},
+    "no id": lambda run: {"headers": {n: v for n, v in headers_of(run).items() if n != MSG_ID}},
+    "the id of a client": lambda run: {"headers": headers_of(run, Nats_Msg_Id="m-1")},
+    "the id of another context": lambda run: {"headers": headers_of(run, Nats_Msg_Id="bank/payment-o-forged@1")},
+    "a version that is no number": lambda run: {"headers": headers_of(run, Nats_Msg_Id="shipping/shipment-o@x")},
+    "version 0": lambda run: {"headers": headers_of(run, Nats_Msg_Id="shipping/shipment-o-forged@0")},
+    "a version in another script": lambda run: {"headers": headers_of(run, Nats_Msg_Id="shipping/shipment-o@\u0661")},
+    "a depth that is no number": lambda run: {"headers": headers_of(run, Causation_Depth="deep")},
+    "a hash that is none": lambda run: {"headers": headers_of(run, Causation_Hash="what?")},
+    "a time that is none": lambda run: {"headers": headers_of(run, Occurred_At="yesterday")},
+    "a time without a zone": lambda run: {"headers": headers_of(run, Occurred_At="2026-11-21T09:00:00")},
+    "a key that is none": lambda _: {"subject": "evt.shipping.OrderShipped.0.caf\u00e9"},
+    "too short a subject": lambda _: {"subject": "evt.shipping"},
+    "a partition that is no number": lambda _: {"subject": "evt.shipping.OrderShipped.zero.o-forged"},
+    "a subject of another stream": lambda _: {"subject": "cmd.shipping.OrderShipped.0.o-forged"},
+    "no body": lambda _: {"body": b""},
+    "a body that is no text": lambda _: {"body": b'{"order_id":"\xff\xfe"}'},
+    "a body that is no JSON": lambda _: {"body": b"order_id=o-forged"},
+    "a body that is no object": lambda _: {"body": b"[1]"},
+    "a body too deep": lambda _: {"body": b"[" * 100_000},
+}
+
+
+@pytest.mark.parametrize("changes", STRANGERS.values(), ids=STRANGERS.keys())
+async def test_stranger_among_the_events_is_found(
+    run: Run, tmp_path: Path, changes: Callable[[Run], dict[str, Any]]
+) -> None:
+    copy = run.copied(tmp_path)
+    spoilt(copy, "o-forged", **changes(copy))
+    evidence = copy.evidence()
+    findings = await at_rest(evidence)
+    (stranger,) = evidence.strangers
+    assert [f.where for f in findings if f.invariant == "I10"] == [stranger.id], told(findings)
+
+
+FORGED: Mapping[str, Callable[[Run], dict[str, Any]]] = {
+    "a version that is not the next": lambda run: {"headers": headers_of(run, Nats_Msg_Id="shipping/shipment-o@99")},
+    "a context that is not there": lambda run: {
+        "subject": "evt.nobody.OrderShipped.0.o-forged",
+        "headers": headers_of(run, Nats_Msg_Id="nobody/shipment-o@1", Causation_Hash="00"),
+    },
+    "no field that its readers need": lambda _: {"body": b"{}"},
+    "a field of another type": lambda _: {"body": b'{"order_id":[]}'},
+}
+
+
+@pytest.mark.parametrize("changes", FORGED.values(), ids=FORGED.keys())
+@pytest.mark.parametrize("event", ["OrderShipped", "OrderPlaced", "CustomerNotified", "StockLevelChanged"])
+async def test_forged_event_of_the_right_form_is_found(
+    run: Run, tmp_path: Path, event: str, changes: Callable[[Run], dict[str, Any]]
+) -> None:
+    copy = run.copied(tmp_path)
+    spoilt(copy, "o-forged", **changes(copy))
+    forged = copy.events()[-1]
+    copy.events()[-1] = forged._replace(subject=forged.subject.replace("OrderShipped", event))
+    evidence = copy.evidence()
+    assert evidence.strangers == []
+    assert forged.headers[MSG_ID] in {finding.where for finding in await at_rest(evidence)}
 
 
 PLANTED: tuple[tuple[Callable[[Run], None], Invariant], ...] = (

@@ -97,8 +97,11 @@ def _published(row: Row, found: list[Stored]) -> Iterator[Finding]:
 
 
 def events_are_explained(evidence: Evidence) -> Iterator[Finding]:
-    """I10."""
+    """I10: a journal has it; what has not the form of our events is in none."""
     written = {name: {row.event_id for row in database.journal} for name, database in evidence.databases.items()}
+    for stranger in evidence.strangers:
+        what = f"a stranger at {stranger.sequence}: {stranger.why}"
+        yield Finding(invariant="I10", where=stranger.id, what=what)
     for fact in evidence.first_facts():
         if fact.id not in written.get(fact.context, set()):
             what = f"{fact.type} is not in the journal of {fact.context}"
@@ -114,7 +117,8 @@ def events_have_causes(evidence: Evidence) -> Iterator[Finding]:
         armed_by = cause.rpartition("/")[0]
         of_command = fact.stored.headers.get(CAUSATION_HASH)
         if of_command is not None:
-            inbox = evidence.databases[fact.context].inbox
+            database = evidence.databases.get(fact.context)
+            inbox = {} if database is None else database.inbox
             known = {inbox.get(cause), inbox.get(f"{cause} {of_command}")}
             if bytes.fromhex(of_command) not in known:
                 yield Finding(invariant="I11", where=fact.id, what=f"{fact.context} does not know the command {cause}")

@@ -186,7 +186,13 @@ class Recomputation:
         """What was heard would change nothing any more."""
         found = []
         for message_id, stored in self._heard.items():
-            moved = [event for event in self._decide(self._commands_of(stored)) if not isinstance(event, Rejected)]
+            try:
+                decided = self._decide(self._commands_of(stored))
+            except Exception as error:
+                what = f"{self._name} cannot read it, or decide on it: {error!r}"
+                found.append(Finding(invariant="I13", where=message_id, what=what))
+                continue
+            moved = [event for event in decided if not isinstance(event, Rejected)]
             if message_id in self._database.inbox and moved:
                 what = f"{self._name} has heard it, and it would still lead to {moved}"
                 found.append(Finding(invariant="I13", where=message_id, what=what))
