@@ -8,7 +8,8 @@ COPY . .
 RUN uv pip install --no-deps .
 
 FROM python:3.11-slim-bookworm
-RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/chorus chorus \
+RUN groupadd --system --gid 10001 chorus \
+ && useradd --system --uid 10001 --gid 10001 --home-dir /var/lib/chorus chorus \
  && install --directory --owner=chorus --group=chorus --mode=0700 /var/lib/chorus
 COPY --from=build /opt/chorus /opt/chorus
 ENV PATH=/opt/chorus/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 CHORUS_DATA_DIR=/var/lib/chorus

@@ -3,6 +3,7 @@
 import configparser
 import json
 import re
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -13,11 +14,16 @@ from typing import Any
 import pytest
 import yaml
 
+from shared.adapters.jetstream import connect
+from shared.connection import find_connection
+from shared.ops.server import local_server
+
 ROOT = Path(__file__).parents[2]
 CONTEXTS = sorted(path.parent.name for path in ROOT.glob("contexts/*/worker.py"))
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 ONE_SHOTS = {"nats-volume", "streams-apply"}
+README_LOOP = "".join(re.findall(r"for context in .+; do\n.+\.creds", (ROOT / "README.md").read_text()))
 NATS_SERVER = Path(sys.executable).with_name("nats-server")
 
 
@@ -68,6 +74,32 @@ def test_the_image_runs_as_the_user_of_its_services_and_checks_its_health() -> N
     assert re.search(r"^HEALTHCHECK .*\bCMD \[.chorus., .health.", dockerfile, re.MULTILINE)
 
 
+def test_the_group_in_the_image_is_that_of_its_services() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    made = re.search(r"groupadd .*--gid (\d+) chorus.*useradd .*--uid (\d+) --gid (\d+) ", dockerfile, re.DOTALL)
+    assert made is not None
+    assert {SERVICES[context]["user"] for context in CONTEXTS} == {f"{made[2]}:{made[3]}"}
+    assert made[1] == made[3]
+
+
+def test_one_service_builds_the_image_and_the_workers_take_it() -> None:
+    """Otherwise each build replaces the image of the others, and the next `up` recreates every worker."""
+    assert [name for name, service in SERVICES.items() if "build" in service] == ["streams-apply"]
+    assert "pull_policy" not in SERVICES["streams-apply"]
+    for context in CONTEXTS:
+        assert (SERVICES[context]["image"], SERVICES[context]["pull_policy"]) == ("chorus", "never")
+        assert "streams-apply" in SERVICES[context]["depends_on"]
+
+
+def test_no_container_makes_an_anonymous_volume() -> None:
+    (declared,) = re.findall(r"^VOLUME (.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    for name, service in SERVICES.items():
+        if service["image"] == "chorus":
+            mounts = [mount.split(":")[0] for mount in service["tmpfs"]]
+            mounts += [volume.split(":")[1] for volume in service.get("volumes", [])]
+            assert declared in mounts, name
+
+
 def until_ready(log: Iterable[str]) -> Iterator[str]:
     """The lines that a server prints until it can be used, or all of them when it gives up."""
     for line in log:
@@ -105,7 +137,7 @@ def test_the_unit_waits_until_ready_watches_and_drains() -> None:
     service = unit()["Service"]
     assert service["ExecStart"].endswith("/chorus worker %i")
     assert (service["Type"], service["WatchdogSec"], service["KillSignal"]) == ("notify", "10s", "SIGTERM")
-    assert service["RestartPreventExitStatus"] == "64 78"
+    assert service["RestartPreventExitStatus"] == "64 78 243"
 
 
 def test_every_worker_asks_the_monitor_whether_the_server_syncs() -> None:
@@ -120,5 +152,28 @@ def test_every_worker_asks_the_monitor_whether_the_server_syncs() -> None:
 def test_the_unit_runs_as_nobody_special_with_credentials_of_its_own() -> None:
     service = unit()["Service"]
     assert service["User"] not in ("", "root")
-    assert service["LoadCredential"].startswith("nats.creds:")
+    assert service["LoadCredential"] == "nats.creds:/etc/chorus/%i.creds"
     assert (service["NoNewPrivileges"], service["ProtectSystem"]) == ("yes", "strict")
+
+
+def test_the_unit_tells_that_its_credentials_must_exist_and_may_be_empty() -> None:
+    head, _, _ = (ROOT / "deploy/systemd/chorus-worker@.service").read_text().partition("[Unit]")
+    assert "install -D -m 0600 /dev/null /etc/chorus/ordering.creds" in head
+    assert all(context in README_LOOP for context in CONTEXTS)
+
+
+async def test_empty_credentials_are_enough_where_the_server_asks_for_none(tmp_path: Path) -> None:
+    empty = tmp_path / "nats.creds"
+    empty.touch(mode=0o400)
+    async with local_server(tmp_path / "nats") as server:
+        broker = await connect(find_connection({"NATS_URL": server.url, "NATS_CREDS": str(empty)}), name="tests")
+        await broker.close()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
+def test_systemd_understands_every_line_of_the_unit(tmp_path: Path) -> None:
+    """What it has to say of other units, and of a command that is not installed here, is not about ours."""
+    copy = tmp_path / "chorus-worker@ordering.service"
+    copy.write_text((ROOT / "deploy/systemd/chorus-worker@.service").read_text())
+    verified = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False)
+    assert [line for line in verified.stderr.splitlines() if copy.name in line and "/opt/chorus" not in line] == []
