@@ -79,9 +79,9 @@ class Aggregate:
     def id_from(self, asked: Asked) -> str:
         """The id of the aggregate that a decision asks for."""
         if self.part is None:
-            assert isinstance(asked, str), f"{self.name} has no parts: ask for a key, not for {asked}"
+            assert isinstance(asked, str), f"ask for a {self.name} by its key, not by {asked}"
             return aggregate_id(self.name, asked)
-        assert isinstance(asked, tuple), f"{self.name} has parts: ask for a key and a part, not for {asked}"
+        assert isinstance(asked, tuple), f"ask for a {self.name} by its key and its {self.part}, not by {asked}"
         key, part = asked
         return aggregate_id(self.name, key, part)
 

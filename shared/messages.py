@@ -37,6 +37,7 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 _PART = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PARTITION = re.compile(r"[0-9]{1,4}")
+_EVENT_ID = re.compile(r"[^/@]+/.+@[1-9][0-9]{0,11}")
 _EDITION = re.compile(r"([^/@]+/.+@[1-9][0-9]{0,11}(?:/[A-Za-z][A-Za-z0-9]{0,63})?)\.([2-9]|[1-9][0-9]{1,8})")
 _MESSAGE_ID = re.compile(rf"[\x21-\x7e]{{1,{MESSAGE_ID_LENGTH_AT_MOST}}}")
 
@@ -171,6 +172,11 @@ def aggregate_name(identity: str) -> str:
 def event_id(context: str, aggregate: str, version: int) -> MessageId:
     """The id of an event of the aggregate with this id: the same decision made again has the same id."""
     return MessageId(f"{context}/{aggregate}@{version}")
+
+
+def is_event_id(message_id: str) -> bool:
+    """Whether the id has the form that `event_id` gives, in whatever edition."""
+    return _EVENT_ID.fullmatch(split_edition(message_id)[0]) is not None
 
 
 def split_edition(message_id: str) -> tuple[str, int]:

@@ -1,141 +1,96 @@
-"""`chorus parked`: messages that our code could not take, and what becomes of them."""
+"""`chorus parked ls` and `show`: messages that our code could not take, and events that the broker does not take."""
 
-import getpass
 import os
-import sys
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from cyclopts import Parameter
 
 from shared.cli.errors import CommandError
-from shared.cli.flags import Json
+from shared.cli.flags import HERE, Connection, Json
 from shared.cli.output import show, show_json, show_lines
 from shared.exits import Exit
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shared.ops.parked import Parked
+    from shared.ops.parked import Parked, Refused, Unsettled
+    from shared.ports import Stored
 
 What: TypeAlias = Annotated[
     str, Parameter(name="WHAT", help="a key, a message id, or CONTEXT/NUMBER as `parked ls` prints")
 ]
 
 
-def ls(context: Annotated[str | None, Parameter(name="CONTEXT")] = None, /, *, json: Json = False) -> None:
-    """List messages that our code could not take.
+def ls(context: Annotated[str | None, Parameter(name="CONTEXT")] = None, /, *, json: Json = False) -> int:
+    """List what waits for an operator.
 
     A message that made our code fail parks its key: it and all later ones of the
-    key wait in order, everything else flows.
+    key wait in order, everything else flows. An event that the broker refuses for
+    good, for example because another message has its id, waits with all later
+    events of its key; its number begins with r. Exit 1 when anything is listed.
 
     For example:
 
         chorus parked ls
         chorus parked ls payments --json
     """
-    _, parked = _all(context)
+    _, unsettled = everything(context)
     if json:
-        show_json([_summary(message) for message in parked])
-    elif not parked:
+        show_json([summary(one) for one in unsettled])
+    elif not unsettled:
         show_lines(["nothing is parked"])
     else:
         from rich.table import Table
 
-        table = Table("number", "key", "type", "at", "why", box=None, pad_edge=False)
-        for message in parked:
-            why = message.cause or "waits behind the one before"
+        from shared.ops.parked import Parked
+
+        table = Table("number", "key", "type", "since", "why", "what to do", box=None, pad_edge=False)
+        for one in unsettled:
+            waits = isinstance(one, Parked) and not one.reason
+            why = "waits behind the one before" if waits else one.cause
             table.add_row(
-                f"{message.context}/{message.id}",
-                message.key,
-                message.subject.split(".")[2],
-                f"{message.at:%Y-%m-%d %H:%M:%S}",
-                f"({message.verdict}) {why}" if message.verdict else why,
+                one.number,
+                one.key,
+                one.subject.split(".")[2],
+                f"{one.at:%Y-%m-%d %H:%M:%S}",
+                f"({one.verdict}) {why}" if one.verdict else why,
+                "" if waits else one.remedy,
             )
         show(table)
+    return Exit.NO if unsettled else Exit.OK
 
 
-def show_one(what: What, /, *, json: Json = False) -> None:
-    """Show such messages whole, with the traceback.
+def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE) -> None:
+    """Show parked messages and refused events whole.
+
+    Of a message the traceback, of an event also what stands in the stream under its
+    id, when the broker can be reached.
 
     For example:
 
         chorus parked show o-42
         chorus parked show payments/1 --json
+        chorus parked show payments/r7
     """
-    _, parked = _all(None)
-    chosen = _choose(parked, what)
+    from shared.ops.parked import Parked
+
+    _, unsettled = everything(None)
+    chosen = chosen_of(unsettled, what)
+    standing = {one.number: None if isinstance(one, Parked) else stored_under(connection, one) for one in chosen}
     if json:
-        show_json([{**_summary(m), "headers": m.headers, "body": m.body, "reason": m.reason} for m in chosen])
+        show_json([_whole(one, standing[one.number]) for one in chosen])
         return
-    for message in chosen:
-        show_lines(
-            [
-                f"{message.context}/{message.id}  {message.subject}  {message.message_id}",
-                f"  {message.stream} #{message.sequence} at {message.at:%Y-%m-%d %H:%M:%S.%f}",
-                f"  headers  {message.headers}",
-                f"  body     {message.body}",
-                *(f"  {line}" for line in message.reason.splitlines()),
-            ]
-        )
+    for one in chosen:
+        if isinstance(one, Parked):
+            show_lines(_parked_lines(one))
+        else:
+            show_lines(_refused_lines(one, standing[one.number]))
 
 
-def retry(what: What, /, *, json: Json = False) -> None:
-    """Try a parked key again, in order.
-
-    The worker that holds the key does it within two seconds, with all that waits
-    behind it; if it fails again, the key stays parked.
-
-    For example:
-
-        chorus parked retry o-42
-    """
-    import anyio
-
-    from shared.ops import parked as ops
-
-    data_dir, parked = _all(None)
-    chosen = _choose(parked, what)
-    said = anyio.run(lambda: ops.retry(data_dir, chosen, who=getpass.getuser()))
-    _said(json, "retried", said, chosen)
-
-
-def skip(
-    what: What,
-    /,
-    *,
-    why: Annotated[str, Parameter(help="goes on record with your name")],
-    yes: Annotated[bool, Parameter(negative="", show_default=False, help="do not ask")] = False,
-    json: Json = False,
-) -> None:
-    """Leave a parked message out, on record.
-
-    It is never decided; what waits behind it goes on. Who skipped it and why is
-    kept in the context's database, table `skipped`.
-
-    For example:
-
-        chorus parked skip payments/1 --why "test order of 2026-11-21"
-    """
-    import anyio
-
-    from shared.ops import parked as ops
-
-    data_dir, parked = _all(None)
-    chosen = [message for message in _choose(parked, what) if message.reason]
-    if len(chosen) != 1:
-        raise CommandError(Exit.USAGE, f"{what!r} are {len(chosen)} messages; name one as CONTEXT/NUMBER")
-    if not yes:
-        if not sys.stdin.isatty():
-            raise CommandError(Exit.USAGE, "nobody is there to confirm; add --yes")
-        if input(f"{chosen[0].subject} will never be decided. Skip it? [y/N] ").strip().lower() != "y":
-            raise CommandError(Exit.NO, "not skipped")
-    said = anyio.run(lambda: ops.skip(data_dir, chosen[0], who=getpass.getuser(), why=why))
-    _said(json, "skipped", said, chosen)
-
-
-def _all(context: str | None) -> tuple["Path", list["Parked"]]:
+def everything(context: str | None) -> tuple["Path", list["Unsettled"]]:
+    """The data directory, and what waits in it: parked messages first, then refused rows."""
     from shared import catalog
-    from shared.ops.parked import parked_in
+    from shared.ops.parked import parked_in, refused_in
     from shared.settings import load_settings
     from shared.spelling import did_you_mean
 
@@ -143,33 +98,95 @@ def _all(context: str | None) -> tuple["Path", list["Parked"]]:
     if context is not None and context not in names:
         raise CommandError(Exit.USAGE, f"there is no context {context!r}{did_you_mean(context, names)}")
     data_dir = load_settings(os.environ).data_dir
-    return data_dir, parked_in(data_dir, [name for name in (names if context is None else [context]) if name != "bank"])
+    contexts = [name for name in (names if context is None else [context]) if name != "bank"]
+    return data_dir, [*parked_in(data_dir, contexts), *refused_in(data_dir, contexts)]
 
 
-def _choose(parked: list["Parked"], what: str) -> list["Parked"]:
+def chosen_of(unsettled: list["Unsettled"], what: str) -> list["Unsettled"]:
+    """Those that the operator named."""
     from shared.ops.parked import NothingParkedError, choose
 
     try:
-        return choose(parked, what)
+        return choose(unsettled, what)
     except NothingParkedError as error:
         raise CommandError(Exit.NO, str(error)) from error
 
 
-def _summary(message: "Parked") -> dict[str, Any]:
+def stored_under(connection: Connection, row: "Refused") -> "Stored | None":
+    """The message that has the refused row's id; None when there is none, or the broker cannot be asked."""
+    import anyio
+
+    from shared.connection import ConnectionOptionsError
+    from shared.ports import BrokerError
+
+    if not row.sequence:
+        return None
+
+    async def ask() -> "Stored | None":
+        async with connection.connected("parked") as broker:
+            return await broker.get(row.stream, row.sequence)
+
+    try:
+        return anyio.run(ask)
+    except (BrokerError, CommandError, ConnectionOptionsError):
+        return None
+
+
+def summary(one: "Unsettled") -> dict[str, Any]:
+    """What a program needs to know of it."""
+    from shared.ops.parked import Parked
+
     return {
-        "number": f"{message.context}/{message.id}",
-        "context": message.context,
-        "key": message.key,
-        "message_id": message.message_id,
-        "subject": message.subject,
-        "at": message.at.isoformat(),
-        "cause": message.cause,
-        "verdict": message.verdict,
+        "number": one.number,
+        "kind": "parked" if isinstance(one, Parked) else "refused",
+        "context": one.context,
+        "key": one.key,
+        "message_id": one.message_id,
+        "subject": one.subject,
+        "at": one.at.isoformat(),
+        "cause": one.cause,
+        "remedy": one.remedy,
+        "verdict": one.verdict,
     }
 
 
-def _said(json: bool, verdict: str, said: int, chosen: list["Parked"]) -> None:
-    if json:
-        show_json({verdict: said, "keys": sorted({message.key for message in chosen})})
-    else:
-        show_lines([f"{verdict}: {said}; the worker acts on it within two seconds (chorus parked ls)"])
+def _whole(one: "Unsettled", stored: "Stored | None") -> dict[str, Any]:
+    whole = {**summary(one), "headers": one.headers, "body": one.body, "reason": one.reason}
+    if stored is not None:
+        whole["stands"] = {
+            "sequence": stored.sequence,
+            "at": stored.at.isoformat(),
+            "subject": stored.subject,
+            "headers": dict(stored.headers),
+            "body": stored.body.decode(errors="backslashreplace"),
+        }
+    return whole
+
+
+def _parked_lines(message: "Parked") -> list[str]:
+    return [
+        f"{message.number}  {message.subject}  {message.message_id}",
+        f"  {message.stream} #{message.sequence} at {message.at:%Y-%m-%d %H:%M:%S.%f}",
+        f"  headers  {message.headers}",
+        f"  body     {message.body}",
+        *(f"  {line}" for line in message.reason.splitlines()),
+    ]
+
+
+def _refused_lines(row: "Refused", stored: "Stored | None") -> list[str]:
+    lines = [
+        f"{row.number}  {row.subject}  {row.message_id}",
+        f"  refused since {row.at:%Y-%m-%d %H:%M:%S}, {row.behind} more of its key wait behind it",
+        f"  headers  {row.headers}",
+        f"  body     {row.body}",
+        f"  {row.reason}",
+    ]
+    if stored is not None:
+        lines += [
+            f"  what stands at {row.stream} #{stored.sequence}: {stored.subject} at {stored.at:%Y-%m-%d %H:%M:%S.%f}",
+            f"    headers  {dict(stored.headers)}",
+            f"    body     {stored.body.decode(errors='backslashreplace')}",
+        ]
+    elif row.sequence:
+        lines.append(f"  what stands at {row.stream} #{row.sequence} could not be read: the broker did not answer")
+    return [*lines, f"  {row.remedy}"]

@@ -174,8 +174,7 @@ class History:
         timer = self._reactions.timers.get(kind)
         if timer is not None and (at := timer.at(event)) is not None:
             self._own_bodies[f"{identity}/{timer.name}"] = row.body
-            first = row._replace(event_id=identity)
-            self._rows.append(timer_row(self._context, first, timer.name, subject.key, at))
+            self._rows.append(timer_row(self._context, row, timer.name, subject.key, at))
 
     def _park(self, subject: Subject, row: JournalRow) -> None:
         parked = _parked.decode(row.body)
@@ -208,7 +207,7 @@ class History:
             content = bytes.fromhex(of_command)
             reused = kind == CommandRejected.__name__ and _rejection.decode(stored.body).reason == MESSAGE_ID_REUSED
             self._inbox[conflict_id(cause, content) if reused else cause] = content
-        elif (armed := self._own_bodies.get(cause)) is not None:
+        elif (armed := self._own_bodies.get(split_edition(cause)[0])) is not None:
             self._inbox[cause] = content_hash(armed)
         elif (heard := self._heard.get(cause)) is not None:
             self._inbox[cause] = heard.hash

@@ -30,6 +30,7 @@ from shared.messages import (
     event_subject,
     partition_of,
     rfc3339,
+    split_edition,
     timer_subject,
 )
 from shared.ports import Delivery
@@ -153,13 +154,15 @@ def timer_row(context: str, row: JournalRow, timer: str, key: str, at: datetime)
     """The message that sets a timer which the event in `row` arms for `at`; when due, the server publishes its body.
 
     What waits for time does not go in circles, so the depth begins anew: a refund may be tried again for ever.
+    The timer names the event without its edition, so its own id stays when the event is published under a later one.
     """
-    identity = f"{row.event_id}/{timer}"
+    armed_by, _ = split_edition(row.event_id)
+    identity = f"{armed_by}/{timer}"
     headers = {
         MSG_ID: identity,
         TIMER_ID: identity,
         CORRELATION_ID: row.headers[CORRELATION_ID],
-        CAUSATION_ID: row.event_id,
+        CAUSATION_ID: armed_by,
         CAUSATION_DEPTH: "0",
         SCHEDULE: f"@at {rfc3339(at)}",
         SCHEDULE_TARGET: due_subject(context, timer, key),

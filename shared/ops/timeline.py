@@ -17,6 +17,7 @@ from shared.messages import (
     MalformedKeyError,
     check_key,
     parse_subject,
+    split_edition,
 )
 from shared.ports import Broker, Stored
 from shared.streams import EVENTS, TIMERS
@@ -89,11 +90,14 @@ def tree(messages: Iterable[Message]) -> tuple[Node, ...]:
     for message in sorted(messages, key=lambda stored: (stored.at, stored.stream, stored.sequence)):
         node = nodes.setdefault(message.id, Node(id=message.id, message=message))
         node.copies += 1
+    latest = _latest_editions(nodes)
     roots: dict[str, Node] = {}
     parents: dict[str, str] = {}
     for node in nodes.values():
         assert node.message is not None
         cause = node.message.caused_by
+        if cause.startswith(f"{node.message.context}/"):  # A context names its own events without their edition.
+            cause = latest.get(cause, cause)
         if not cause or node.id in _ancestry(cause, parents):
             roots[node.id] = node
         elif cause in nodes:
@@ -163,6 +167,12 @@ def message_of(stream: str, stored: Stored) -> Message:
         sequence=stored.sequence,
         body=stored.body,
     )
+
+
+def _latest_editions(ids: Iterable[str]) -> dict[str, str]:
+    """The id of the highest edition, by the id without an edition, of those that have more than one."""
+    editions = sorted((*split_edition(message_id), message_id) for message_id in ids)
+    return {first: message_id for first, edition, message_id in editions if edition > 1}
 
 
 def _ancestry(cause: str, parents: Mapping[str, str]) -> set[str]:

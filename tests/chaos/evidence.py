@@ -27,6 +27,7 @@ from shared.messages import (
     OCCURRED_AT,
     parse_subject,
     place_id,
+    split_edition,
 )
 from shared.ops.streams_file import read_topology
 from shared.ports import Broker, Stored, StreamInfo
@@ -117,12 +118,12 @@ class Fact(NamedTuple):
     @property
     def aggregate(self) -> str:
         """`context/aggregate`, as its id spells it."""
-        return self.id.rpartition("@")[0]
+        return split_edition(self.id)[0].rpartition("@")[0]
 
     @property
     def version(self) -> int:
         """Which fact of its aggregate it is."""
-        return int(self.id.rpartition("@")[2])
+        return int(split_edition(self.id)[0].rpartition("@")[2])
 
     def content(self, field: str) -> object:
         """A field of its body."""
@@ -169,11 +170,14 @@ class Evidence(Struct, frozen=True, kw_only=True, dict=True):
         return facts, strangers
 
     def first_facts(self) -> list[Fact]:
-        """Every event once: where it stands first."""
+        """Every event once, in its highest edition: where that stands first."""
         found: dict[str, Fact] = {}
+        editions: dict[str, int] = {}
         for fact in self.facts():
             found.setdefault(fact.id, fact)
-        return list(found.values())
+            first, edition = split_edition(fact.id)
+            editions[first] = max(edition, editions.get(first, 1))
+        return [fact for fact in found.values() if split_edition(fact.id)[1] == editions[split_edition(fact.id)[0]]]
 
     def id_of(self, stream: str, stored: Stored) -> str:
         """The id of a message, made of its place where it says none."""
@@ -320,8 +324,8 @@ class Replay:
         return StreamInfo(self._evidence.born[stream], first, last, len(messages), {})
 
     async def read(self, stream: str, subject: str, *, first: int = 1, up_to: int = 0) -> AsyncIterator[Stored]:
-        """Every message of a stream; `subject` must be wide enough for that."""
-        assert subject in (">", "evt.>"), subject
+        """The messages under a subject that ends in `>`."""
+        assert subject.endswith(">"), subject
         for stored in self._evidence.streams[stream]:
-            if first <= stored.sequence <= (up_to or stored.sequence):
+            if stored.subject.startswith(subject[:-1]) and first <= stored.sequence <= (up_to or stored.sequence):
                 yield stored

@@ -110,6 +110,19 @@ async def running(
     batch_at_most: int = 1_000,
 ) -> AsyncIterator[Loop]:
     """A till's worker until the block is left, when it drains; on a connection of its own unless one is given."""
+    async with working(counter, context, broker=broker, batch_at_most=batch_at_most) as process:
+        yield process.loop
+
+
+@asynccontextmanager
+async def working(
+    counter: Counter,
+    context: Context | None = None,
+    *,
+    broker: Broker | None = None,
+    batch_at_most: int = 1_000,
+) -> AsyncIterator[ContextProcess]:
+    """As `running`, with the whole process."""
     context = context or till()
     own = await connect(ConnectionOptions(servers=(counter.url,)), name="till")
     broker = broker or own
@@ -128,7 +141,7 @@ async def running(
         async with process.at_work():
             async with anyio.create_task_group() as deciding:
                 deciding.start_soon(process.loop.run)
-                yield process.loop
+                yield process
                 process.loop.stop()
             await process.drain(DRAINED_WITHIN_S)
     finally:

@@ -15,6 +15,7 @@ from shared.messages import (
     Subject,
     content_hash,
     parse_subject,
+    split_edition,
 )
 from shared.ports import Stored
 from shared.streams import COMMANDS, EVENTS, TIMERS
@@ -45,7 +46,7 @@ def versions_count_up(evidence: Evidence) -> Iterator[Finding]:
     """I2."""
     versions: dict[str, int] = {}
     for fact in evidence.first_facts():
-        aggregate, _, version = fact.id.rpartition("@")
+        aggregate, _, version = split_edition(fact.id)[0].rpartition("@")
         expected = versions.get(aggregate, 0) + 1
         if not version.isdecimal() or int(version) != expected:
             yield Finding(invariant="I2", where=fact.id, what=f"version {expected} was to come")
@@ -112,6 +113,7 @@ def events_have_causes(evidence: Evidence) -> Iterator[Finding]:
     """I11: another event, a timer that an event armed, or a command that its context knows by its hash."""
     facts = evidence.first_facts()
     depths = {fact.id: int(fact.stored.headers.get(CAUSATION_DEPTH, "0")) for fact in facts}
+    depths |= {split_edition(message_id)[0]: depth for message_id, depth in depths.items()}
     for fact in facts:
         cause, depth = fact.stored.headers.get(CAUSATION_ID, ""), depths[fact.id]
         armed_by = cause.rpartition("/")[0]

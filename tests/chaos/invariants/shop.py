@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
-from shared.messages import OCCURRED_AT, aggregate_name
+from shared.messages import OCCURRED_AT, aggregate_name, split_edition
 from shared.streams import TIMERS
 from tests.chaos.evidence import Evidence, Fact
 from tests.chaos.finding import Finding
@@ -244,7 +244,7 @@ def _key_of(idempotency_key: str) -> str:
 
 
 def _version(fact: Fact) -> int:
-    version = fact.id.rpartition("@")[2]
+    version = split_edition(fact.id)[0].rpartition("@")[2]
     return int(version) if version.isdecimal() else 0
 
 

@@ -1,0 +1,266 @@
+"""Events whose id another message took first: recorded, named with a way out, and published in the end."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from shared.adapters.clock import SystemClock
+from shared.context import Context
+from shared.engine.process import ContextProcess
+from shared.engine.rebuild import rebuild
+from shared.ops import parked
+from shared.ops.outcomes import Outcome, outcomes
+from shared.ops.reconcile import compare
+from shared.ops.server import LocalServer
+from shared.ops.strangers import void
+from shared.ports import Broker, BrokerError, BrokerUnavailableError, Outgoing, Published
+from tests.integration.brokers import TroubledBroker
+from tests.integration.engine import PARTITIONS, Counter, standing, working
+from tests.integration.test_trouble import NEIGHBOUR, TILL, until
+from tests.integration.till import Printer, till
+
+TAKEN = f"till/till-{TILL}@1"
+REMEMBERS = timedelta(seconds=1)
+ACTED_ON_WITHIN_S = 10.0
+
+
+@pytest.fixture
+async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
+    async with standing(own_nats_server.url, tmp_path) as counter:
+        yield counter
+
+
+@pytest.fixture
+async def forgetful_counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
+    """Its server stores a message again a second after it stored one with the same id."""
+    async with standing(own_nats_server.url, tmp_path, remembers=REMEMBERS) as counter:
+        yield counter
+
+
+@asynccontextmanager
+async def at_work(
+    counter: Counter, context: Context | None = None, *, broker: Broker | None = None
+) -> AsyncIterator[ContextProcess]:
+    """A till that has all partitions, so that it has compared the streams with its journal."""
+    async with working(counter, context, broker=broker) as process:
+        await until(lambda: len(process.tenure.held) == PARTITIONS)
+        yield process
+
+
+async def take_the_id(counter: Counter) -> Published:
+    """Publish as a stranger under the id of an event to come."""
+    return await counter.publish("evt.till.Whatever.zz", b"{}", TAKEN)
+
+
+async def is_refused(counter: Counter) -> parked.Refused:
+    await until(lambda: len(parked.refused_in(counter.directory, ["till"])) == 1)
+    return parked.refused_in(counter.directory, ["till"])[0]
+
+
+async def come_of(counter: Counter, chosen: Sequence[parked.Unsettled], within_s: float = ACTED_ON_WITHIN_S) -> Outcome:
+    (outcome,) = await outcomes(counter.directory, chosen, SystemClock(), timeout_s=within_s)
+    return outcome
+
+
+def published(counter: Counter, key: str) -> list[str]:
+    """The ids of the events under a key, in stream order."""
+    return [fact.id for fact in counter.watcher.about(key)]
+
+
+async def test_refused_event_is_on_record_with_its_remedy_until_it_is_published(counter: Counter) -> None:
+    async with at_work(counter) as process:
+        await take_the_id(counter)
+        await counter.ring(TILL, 5)
+        await counter.ring(TILL, 6)
+        await counter.ring(NEIGHBOUR, 1)
+        await counter.watcher.until(NEIGHBOUR, "Rung")
+        row = await is_refused(counter)
+        assert (row.number, row.key, row.message_id, row.behind, row.sequence) == ("till/r1", TILL, TAKEN, 1, 1)
+        assert row.reason == f"EVENTS has another message under the id {TAKEN}, at sequence 1"
+        assert "chorus parked void till/r1" in row.remedy
+        (alarm,) = process.alarms.raised
+        assert (alarm.kind, alarm.subject) == ("publication", TILL)
+        assert "chorus parked retry or void till/r1" in alarm.remedy
+
+        assert await void(counter.directory, row, who="ann", why="a test script", stored=None) == 1
+        outcome = await come_of(counter, [row])
+        assert (outcome.is_settled, outcome.outcome) == (True, f"published as {TAKEN}.2 at sequence 3")
+        await counter.watcher.until(TILL, "Rung", times=2)
+        assert process.alarms.raised == []
+    assert published(counter, TILL) == [f"{TAKEN}.2", f"till/till-{TILL}@2"]
+    assert parked.refused_in(counter.directory, ["till"]) == []
+    assert counter.rows("SELECT message_id, seq, who, why FROM strangers") == [(TAKEN, 1, "ann", "a test script")]
+    assert counter.rows(
+        "SELECT version, event_id FROM journal WHERE aggregate = ? AND version = 1", f"till-{TILL}"
+    ) == [(1, f"{TAKEN}.2")]
+
+
+async def test_retry_is_refused_again_until_the_server_has_forgotten_the_strangers_id(
+    forgetful_counter: Counter,
+) -> None:
+    counter = forgetful_counter
+    async with at_work(counter):
+        await counter.ring(NEIGHBOUR, 1)
+        await counter.watcher.until(NEIGHBOUR, "Rung")
+        await take_the_id(counter)
+        await counter.ring(TILL, 5)
+        row = await is_refused(counter)
+        told: list[Outcome] = []
+        with anyio.fail_after(ACTED_ON_WITHIN_S):
+            while not told or not told[-1].is_settled:
+                assert await parked.retry(counter.directory, [row], who="ann") == 1
+                told.append(await come_of(counter, [row]))
+        await counter.watcher.until(TILL, "Rung")
+    assert told[-1].outcome.startswith(f"published as {TAKEN} at sequence ")
+    assert all(outcome.outcome.startswith("refused again: EVENTS has another") for outcome in told[:-1])
+
+
+async def test_verdict_without_a_worker_says_so_and_is_carried_out_before_the_next_one_publishes(
+    counter: Counter,
+) -> None:
+    async with at_work(counter):
+        await take_the_id(counter)
+        await counter.ring(TILL, 5)
+        row = await is_refused(counter)
+    await void(counter.directory, row, who="ann", why="a test script", stored=None)
+    outcome = await come_of(counter, [row], within_s=0.2)
+    assert (outcome.is_settled, outcome.outcome) == (False, "no worker of till acts on it; is it running?")
+    async with at_work(counter):
+        await counter.watcher.until(TILL, "Rung")
+    assert published(counter, TILL) == [f"{TAKEN}.2"]
+
+
+async def test_stranger_under_the_next_edition_is_answered_with_the_one_after_it(counter: Counter) -> None:
+    async with at_work(counter):
+        await take_the_id(counter)
+        await counter.publish("evt.till.Whatever.zz", b"{}", f"{TAKEN}.2")
+        await counter.ring(TILL, 5)
+        for expected in (TAKEN, f"{TAKEN}.2"):
+            row = await is_refused(counter)
+            assert row.message_id == expected
+            await void(counter.directory, row, who="ann", why="a test script", stored=None)
+            outcome = await come_of(counter, [row])
+        assert outcome.outcome == f"published as {TAKEN}.3 at sequence 3"
+
+
+async def test_effect_keeps_its_idempotency_key_and_timer_its_id_in_every_edition(counter: Counter) -> None:
+    printer = Printer()
+    async with at_work(counter, till(printer)):
+        await take_the_id(counter)
+        await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "thanks at 2"}')
+        await counter.publish(f"cmd.till.CloseAt.{TILL}", b'{"closes_at": "2026-01-01T00:00:00Z"}')
+        row = await is_refused(counter)
+        await until(lambda: counter.rows("SELECT count(*) FROM journal WHERE type = 'ReceiptPrinted'") == [(1,)])
+        await void(counter.directory, row, who="ann", why="a test script", stored=None)
+        assert (await come_of(counter, [row])).is_settled
+        await counter.watcher.until(TILL, "TillClosed")
+    assert printer.asked == [("thanks at 2", TAKEN)] * 2
+    printed = next(fact for fact in counter.watcher.about(TILL) if fact.type == "ReceiptPrinted")
+    assert printed.cause == TAKEN
+    rows = journal_and_states(counter)
+
+    await rebuild(till(), counter.broker, counter.directory, partitions=PARTITIONS, force=True)
+    assert journal_and_states(counter) == rows
+    assert counter.rows("SELECT event_id FROM effects") == []
+    assert counter.rows("SELECT message_id, seq FROM strangers") == [(TAKEN, 1)]
+    async with at_work(counter, till(printer)):
+        await counter.ring(NEIGHBOUR, 1)
+        await counter.watcher.until(NEIGHBOUR, "Rung")
+    assert len(printer.asked) == 2
+
+
+async def test_effect_that_is_open_after_a_rebuild_is_asked_under_the_id_without_an_edition(counter: Counter) -> None:
+    """The stranger's event is one that a rebuild could read."""
+    body = b'{"till_id": "%s", "text": "not ours"}' % TILL.encode()
+    printer = Printer()
+    async with at_work(counter, till(printer)):
+        await counter.publish(f"evt.till.ReceiptRequested.{TILL}", body, TAKEN, Correlation_Id=TILL, Causation_Id="m-0")
+        await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "thanks at 99"}')
+        row = await is_refused(counter)
+        await void(counter.directory, row, who="ann", why="a test script", stored=None)
+        assert (await come_of(counter, [row])).is_settled
+    await rebuild(till(), counter.broker, counter.directory, partitions=PARTITIONS, force=True)
+    assert counter.rows("SELECT event_id FROM effects") == [(TAKEN,)]
+    again = Printer()
+    async with at_work(counter, till(again)):
+        await until(lambda: len(again.asked) > 0)
+    assert set(printer.asked) == set(again.asked) == {("thanks at 99", TAKEN)}
+
+
+async def test_voided_message_explains_itself_to_reconcile(counter: Counter) -> None:
+    async with at_work(counter):
+        await take_the_id(counter)
+        await counter.ring(TILL, 5)
+        row = await is_refused(counter)
+        assert (await compare(counter.broker, counter.directory, "till")).differing == (TAKEN,)
+        await void(counter.directory, row, who="ann", why="a test script", stored=None)
+        assert (await come_of(counter, [row])).is_settled
+    assert (await compare(counter.broker, counter.directory, "till")).is_none
+
+
+async def test_refused_row_is_not_taken_for_published_when_the_streams_are_compared(counter: Counter) -> None:
+    async with at_work(counter):
+        await take_the_id(counter)
+        await counter.ring(TILL, 5)
+        await is_refused(counter)
+    counter.change("UPDATE meta SET value = 'another' WHERE key = 'created EVENTS'")
+    async with at_work(counter):
+        await counter.ring(NEIGHBOUR, 1)
+        await counter.watcher.until(NEIGHBOUR, "Rung")
+        row = await is_refused(counter)
+        assert row.message_id == TAKEN
+
+
+class DeafBroker(TroubledBroker):
+    """Gives no answer about one key, as a server does that does not let its user publish there."""
+
+    def __init__(self, real: Broker, key: str) -> None:
+        super().__init__(real)
+        self.key = key
+
+    async def publish(self, message: Outgoing) -> Published:
+        """Publish one message, which need not have an id."""
+        return await self._real.publish(message)
+
+    async def publish_each(self, messages: Sequence[Outgoing]) -> list[Published | BrokerError]:
+        """Publish those that it lets through."""
+        open_ = [message for message in messages if not message.subject.endswith(f".{self.key}")]
+        answers = iter(await super().publish_each(open_))
+        return [next(answers) if message in open_ else BrokerUnavailableError("no answer") for message in messages]
+
+    async def publish_batch(self, messages: Sequence[Outgoing]) -> int:
+        """Publish a batch that it lets through."""
+        if any(message.subject.endswith(f".{self.key}") for message in messages):
+            raise BrokerUnavailableError("no answer")
+        return await super().publish_batch(messages)
+
+
+@pytest.mark.parametrize("number", [1, 20])
+async def test_key_without_an_answer_holds_up_no_other_and_keeps_its_order(counter: Counter, number: int) -> None:
+    broker = DeafBroker(counter.broker, TILL)
+    async with at_work(counter, broker=broker) as process:
+        for _ in range(number):
+            await counter.ring(TILL, 1)
+        await counter.ring(NEIGHBOUR, 1)
+        await counter.watcher.until(NEIGHBOUR, "Rung")
+        await until(lambda: [alarm.subject for alarm in process.alarms.raised] == [TILL])
+        await counter.ring(NEIGHBOUR, 2)
+        await counter.watcher.until(NEIGHBOUR, "Rung", times=2)
+        assert published(counter, TILL) == []
+        broker.key = "nobody"
+        await counter.watcher.until(TILL, "Rung", times=number)
+        await until(lambda: not process.alarms.raised)
+    assert counter.totals(TILL) == list(range(1, number + 1))
+
+
+def journal_and_states(counter: Counter) -> list[tuple[Any, ...]]:
+    """What the journal says of every event, and every state."""
+    events = counter.rows(
+        "SELECT event_id, aggregate, version, body, published_seq FROM journal WHERE subject LIKE 'evt.%' ORDER BY 2, 3"
+    )
+    return events + counter.rows("SELECT * FROM aggregates ORDER BY id")
