@@ -73,6 +73,8 @@ class Database(NamedTuple):
     positions: Mapping[tuple[str, int], Position]
     effects: Sequence[str]
     parked: Sequence[str]
+    strangers: Sequence[str] = ()
+    """The ids of the messages that the context has on record as a stranger's."""
 
 
 class Entry(NamedTuple):
@@ -152,8 +154,9 @@ class Evidence(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def strangers(self) -> Sequence[Stranger]:
-        """What stands in EVENTS and has not the form of our events."""
-        return self._sorted[1]
+        """What stands in EVENTS without the form of our events, and is on record nowhere."""
+        recorded = {message_id for database in self.databases.values() for message_id in database.strangers}
+        return [stranger for stranger in self._sorted[1] if stranger.id not in recorded]
 
     def facts(self) -> Sequence[Fact]:
         """Every event in stream order, strangers left out."""
@@ -189,7 +192,8 @@ def _fact(stored: Stored) -> Fact:
     subject, headers = parse_subject(stored.subject), stored.headers
     if MSG_ID not in headers:
         raise ValueError("it has no id")
-    if subject.kind != "evt" or re.fullmatch(rf"{subject.context}/[^@]+@[1-9][0-9]*", headers[MSG_ID]) is None:
+    identity, _ = split_edition(headers[MSG_ID])
+    if subject.kind != "evt" or re.fullmatch(rf"{subject.context}/[^@]+@[1-9][0-9]*", identity) is None:
         raise ValueError(f"no event of {subject.context} has such an id")
     missing = [name for name in (CAUSATION_ID, CAUSATION_DEPTH, OCCURRED_AT) if name not in headers]
     if missing:
@@ -283,6 +287,7 @@ def read_database(path: Path) -> Database:
             },
             effects=[event_id for (event_id,) in database.execute("SELECT event_id FROM effects ORDER BY n")],
             parked=[message_id for (message_id,) in database.execute("SELECT message_id FROM parked ORDER BY id")],
+            strangers=[message_id for (message_id,) in database.execute("SELECT message_id FROM strangers")],
         )
 
 

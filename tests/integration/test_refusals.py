@@ -1,27 +1,32 @@
 """Events whose id another message took first: recorded, named with a way out, and published in the end."""
 
+import getpass
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
+from contexts.inventory.worker import context as inventory
 from shared.adapters.clock import SystemClock
 from shared.context import Context
 from shared.engine.process import ContextProcess
 from shared.engine.rebuild import rebuild
+from shared.engine.store import Store
 from shared.ops import parked
 from shared.ops.outcomes import Outcome, outcomes
 from shared.ops.reconcile import compare
 from shared.ops.server import LocalServer
 from shared.ops.strangers import void
 from shared.ports import Broker, BrokerError, BrokerUnavailableError, Outgoing, Published
+from shared.settings import Settings
 from tests.integration.brokers import TroubledBroker
 from tests.integration.engine import PARTITIONS, Counter, standing, working
-from tests.integration.test_trouble import NEIGHBOUR, TILL, until
+from tests.integration.test_trouble import NEIGHBOUR, TILL, stored_again, storeroom, until
 from tests.integration.till import Printer, till
 
 TAKEN = f"till/till-{TILL}@1"
@@ -121,8 +126,10 @@ async def test_retry_is_refused_again_until_the_server_has_forgotten_the_strange
 
 
 async def test_verdict_without_a_worker_says_so_and_is_carried_out_before_the_next_one_publishes(
-    counter: Counter,
+    forgetful_counter: Counter,
 ) -> None:
+    """Otherwise the event would be stored under the stranger's id, which the server has forgotten by then."""
+    counter = forgetful_counter
     async with at_work(counter):
         await take_the_id(counter)
         await counter.ring(TILL, 5)
@@ -130,6 +137,8 @@ async def test_verdict_without_a_worker_says_so_and_is_carried_out_before_the_ne
     await void(counter.directory, row, who="ann", why="a test script", stored=None)
     outcome = await come_of(counter, [row], within_s=0.2)
     assert (outcome.is_settled, outcome.outcome) == (False, "no worker of till acts on it; is it running?")
+    await counter.scan(NEIGHBOUR, 1, "scanner/scan-1@1")
+    await stored_again(partial(counter.scan, NEIGHBOUR, 1, "scanner/scan-1@1"))
     async with at_work(counter):
         await counter.watcher.until(TILL, "Rung")
     assert published(counter, TILL) == [f"{TAKEN}.2"]
@@ -214,6 +223,47 @@ async def test_refused_row_is_not_taken_for_published_when_the_streams_are_compa
         await counter.watcher.until(NEIGHBOUR, "Rung")
         row = await is_refused(counter)
         assert row.message_id == TAKEN
+
+
+async def test_message_under_an_id_that_no_journal_has_is_declared_while_the_worker_is_stopped(
+    own_nats_server: LocalServer, tmp_path: Path
+) -> None:
+    stray = "inventory/stock-zz@1"
+    async with storeroom(own_nats_server.url, tmp_path) as room:
+        await (await Store.open(tmp_path / "inventory.db", context="inventory")).close()
+        body = b'{"sku": "zz", "name": "Nobody\'s", "unit_price": {"amount_minor": 1}}'
+        headers = {
+            "Correlation_Id": "zz",
+            "Causation_Id": "m-0",
+            "Causation_Depth": "1",
+            "Occurred_At": "2026-11-24T09:00:00.000000Z",
+            "Schema_Version": "1",
+        }
+        await room.publish("evt.inventory.StockItemRegistered.zz", body, stray, **headers)
+        with pytest.raises(ExceptionGroup):
+            async with working(room, inventory(Settings())) as process:
+                await until(lambda: len(process.tenure.held) == PARTITIONS)
+
+        void_it = ("parked", "void", stray, "--why", "nobody registered zz", "--yes")
+        assert await room.chorus(*void_it, "--server", room.url) == (
+            f"voided: {stray} at sequence 1, evt.inventory.StockItemRegistered.1.zz, is on record as a stranger's;"
+            " start the workers of inventory again\n"
+        )
+        async with working(room, inventory(Settings())) as process:
+            await until(lambda: len(process.tenure.held) == PARTITIONS)
+            await room.order("o-1")
+            await room.watcher.until("o-1", "InventoryRejected")
+        who = getpass.getuser()
+        declared = room.rows("SELECT message_id, seq, who, why FROM strangers")
+        assert declared == [(stray, 1, who, "nobody registered zz")]
+        nobody = await room.chorus("parked", "void", f"{stray}1", "--why", "x", "--yes", "--server", room.url, exits=1)
+        assert f"EVENTS has no message under {stray}1" in nobody
+        misspelt = await room.chorus("parked", "void", "zz", "--why", "x", "--yes", exits=1)
+        assert "neither listed by chorus parked ls nor an event's id" in misspelt
+        ours = room.rows("SELECT event_id FROM journal WHERE subject LIKE 'evt.%'")[0][0]
+        assert "is an event of inventory itself" in await room.chorus(
+            "parked", "void", ours, "--why", "x", "--yes", exits=1
+        )
 
 
 class DeafBroker(TroubledBroker):

@@ -475,7 +475,7 @@ class Storeroom(Counter):
         command = [sys.executable, "-m", "shared.cli", *words]
         done = await anyio.run_process(command, env=environ, check=False)
         assert done.returncode == exits, done.stderr.decode()
-        return (done.stdout if exits == 0 else done.stderr).decode()
+        return (done.stdout or done.stderr).decode()
 
 
 @asynccontextmanager
@@ -523,11 +523,11 @@ async def test_operator_finds_a_parked_order_and_has_it_tried_again_or_left_out(
             assert "LookupError: nobody has thought of this" in letter.content["reason"]
             assert "whenever" in letter.content["reason"]
 
-            told = await room.chorus("parked", "ls")
+            told = await room.chorus("parked", "ls", exits=1)
             assert "inventory/1" in told
             assert "LookupError: nobody has thought" in told
             assert "waits behind the one before" in told
-            listed = json.loads(await room.chorus("parked", "ls", "inventory", "--json"))
+            listed = json.loads(await room.chorus("parked", "ls", "inventory", "--json", exits=1))
             assert [(one["number"], one["key"], one["message_id"]) for one in listed] == [
                 ("inventory/1", "o-1", "ordering/order-o-1@1"),
                 ("inventory/2", "o-1", "ordering/order-o-1@2"),
@@ -540,16 +540,22 @@ async def test_operator_finds_a_parked_order_and_has_it_tried_again_or_left_out(
                 "parked", "retry", "o-2", exits=1
             )
 
-            said = json.loads(await room.chorus("parked", "retry", "o-1", "--json"))
+            said = json.loads(await room.chorus("parked", "retry", "o-1", "--no-wait", "--json"))
             assert said == {"retried": 2, "keys": ["o-1"]}
             await until(lambda: not any(message.verdict for message in parked.parked_in(tmp_path, ["inventory"])))
+            assert await room.chorus("parked", "retry", "o-1", exits=1) == (
+                "inventory/1  ordering/order-o-1@1  parked again: LookupError: nobody has thought of this\n"
+                "inventory/2  ordering/order-o-1@2  still waits behind the one before\n"
+            )
             assert len(parked.parked_in(tmp_path, ["inventory"])) == 2
 
             assert "nobody is there to confirm" in await room.chorus(
                 "parked", "skip", "inventory/1", "--why", "x", exits=64
             )
-            await room.chorus("parked", "skip", "inventory/1", "--why", "a test order", "--yes")
+            skipped_now = await room.chorus("parked", "skip", "inventory/1", "--why", "a test order", "--yes")
+            assert skipped_now == "inventory/1  ordering/order-o-1@1  skipped\n"
             await room.watcher.until("o-1", "InventoryReleased")
+            assert await room.chorus("parked", "ls") == "nothing is parked\n"
             assert [said for said in room.watcher.told("o-1") if "Message" not in said] == [
                 "ordering.OrderPlaced", "ordering.OrderCancelled", "inventory.InventoryReleased",
             ]  # fmt: skip

@@ -98,7 +98,7 @@ def _published(row: Row, found: list[Stored]) -> Iterator[Finding]:
 
 
 def events_are_explained(evidence: Evidence) -> Iterator[Finding]:
-    """I10: a journal has it; what has not the form of our events is in none."""
+    """I10: a journal has it, or its context has it on record as a stranger's."""
     written = {name: {row.event_id for row in database.journal} for name, database in evidence.databases.items()}
     for stranger in evidence.strangers:
         what = f"a stranger at {stranger.sequence}: {stranger.why}"
