@@ -2,9 +2,12 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from shared.context import Endpoints
+
+CONSUMER_NOT_FOUND = 10014
+STREAM_NOT_FOUND = 10059
 
 
 class BrokerError(Exception):
@@ -15,13 +18,23 @@ class BrokerUnavailableError(BrokerError):
     """The broker did not answer: what was asked may or may not have happened."""
 
 
-class BrokerRefusedError(BrokerError):
-    """The broker answered no; `code` is the JetStream API's `err_code`."""
+class BrokerDeniedError(BrokerUnavailableError):
+    """The server does not let this user publish or subscribe there; it answers as soon as the permission is given."""
 
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(f"{text} ({code})")
+
+class BrokerRefusedError(BrokerError):
+    """The broker answered no; `code` is the JetStream API's `err_code`, `subject` what it was asked about, if known."""
+
+    def __init__(self, code: int, text: str, subject: str = "") -> None:
+        super().__init__(f"{subject}{subject and ': '}{text} ({code})")
         self.code = code
         self.text = text
+        self.subject = subject
+
+    @property
+    def missing(self) -> bool:
+        """Whether the stream or consumer `subject` (`STREAM` or `STREAM/CONSUMER`) does not exist."""
+        return self.code in (CONSUMER_NOT_FOUND, STREAM_NOT_FOUND)
 
 
 class Delivery:
@@ -110,6 +123,15 @@ class ConsumerInfo(NamedTuple):
     pinned: bool
 
 
+class Denial(NamedTuple):
+    """A permission that the user of this connection lacks, and how often the server has said so."""
+
+    action: Literal["publish", "subscribe"]
+    subject: str
+    user: str
+    times: int
+
+
 class Pulls(Protocol):
     """One epoch of pulling from a consumer: after `close` nothing of it arrives any more."""
 
@@ -144,8 +166,13 @@ class Broker(Protocol):
         """Begin an epoch on a durable consumer; a delivery comes with the pin id when the server gave a new one."""
         ...
 
+    @property
+    def denials(self) -> Sequence[Denial]:
+        """The permissions that are missing now, as far as something was tried that needs them."""
+        ...
+
     async def reset(self, stream: str, consumer: str, sequence: int) -> None:
-        """Let the consumer deliver from `sequence` on."""
+        """Let the consumer deliver from `sequence` on; raises BrokerRefusedError 10014 when there is none."""
         ...
 
     async def unpin(self, stream: str, consumer: str) -> None:

@@ -23,7 +23,7 @@ from shared.engine.store import Store
 from shared.exits import Exit
 from shared.ops.server import ServerError, check_sync_always
 from shared.ops.streams_file import read_topology
-from shared.ports import BrokerError, BrokerUnavailableError
+from shared.ports import BrokerDeniedError, BrokerError, BrokerUnavailableError
 from shared.settings import Settings
 
 BEAT_S = 1.0
@@ -66,6 +66,9 @@ async def run_member(
                 await _serve(member, broker, settings)
             else:
                 await _decide(member, broker, settings, partitions)
+    except BrokerDeniedError as error:
+        _log.error("permission missing", reason=f"{error}; give it that permission")
+        return Exit.MISCONFIGURED
     except BrokerError as error:
         _log.error("broker away", reason=str(error))
         return Exit.BROKER_AWAY

@@ -48,12 +48,14 @@ def _code(error: BaseException) -> Exit:
     from shared.ops.shop import DestructiveChangeError
     from shared.ops.streams_file import StreamsFileError
     from shared.ops.supervisor import NotWorthRestartingError
-    from shared.ports import BrokerRefusedError, BrokerUnavailableError
+    from shared.ports import BrokerDeniedError, BrokerRefusedError, BrokerUnavailableError
     from shared.settings import SettingsError
 
     match error:
         case CycloptsError() | MalformedKeyError():
             return Exit.USAGE
+        case BrokerDeniedError():
+            return Exit.MISCONFIGURED
         case BrokerUnavailableError():
             return Exit.BROKER_AWAY
         case BrokerRefusedError() | NeverAsDeclaredError() | DestructiveChangeError() | DatabaseBusyError():

@@ -1,6 +1,11 @@
 """A bell: whoever has work for somebody rings it, and who does the work waits for it."""
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeAlias
+
+Wake: TypeAlias = Callable[[], None]
+"""Tells whoever waits that there is work."""
 
 
 class Bell:

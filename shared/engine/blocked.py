@@ -10,13 +10,13 @@ from typing import Final
 
 import anyio
 
-from shared.engine.alarms import Alarms
 from shared.engine.bell import Bell
 from shared.engine.outbox import BlockedKey, Outbox
-from shared.engine.publishing import Answer, Full, Refused, publish_each, stream_of
+from shared.engine.publishing import Answer, Full, Refused, Unanswered, publish_each, stream_of
 from shared.engine.tables import NumberedRow, RefusedRow
+from shared.engine.troubles import Troubles
 from shared.messages import rfc3339
-from shared.ports import Broker, Clock
+from shared.ports import Broker, BrokerDeniedError, Clock
 
 REFUSED_RETRY_S: Final = 30.0
 ALARM_AFTER_TRIES: Final = 2
@@ -32,7 +32,7 @@ class BlockedKeys:
         outbox: Outbox,
         broker: Broker,
         clock: Clock,
-        alarms: Alarms,
+        troubles: Troubles,
         *,
         is_sound: Callable[[], bool],
         mark: Callable[[NumberedRow, int], None],
@@ -41,7 +41,8 @@ class BlockedKeys:
         self._outbox = outbox
         self._broker = broker
         self._clock = clock
-        self._alarms = alarms
+        self._alarms = troubles.alarms
+        self._troubles = troubles
         self._is_sound = is_sound
         self._mark = mark
         self._work = Bell()
@@ -76,8 +77,8 @@ class BlockedKeys:
             held.refusal = None
             held.retry_at = self._clock.monotonic() + held.backoff.next_s()
             if isinstance(answer, Full):
-                self.raise_full(stream_of(numbered), answer)
-            elif held.tries >= ALARM_AFTER_TRIES:
+                self._troubles.unpublished(stream_of(numbered), answer.error)
+            elif held.tries >= ALARM_AFTER_TRIES and not _is_denied(answer):  # A denial has an alarm of its own.
                 self._raise_unanswered(numbered)
         self._work.ring()
 
@@ -115,11 +116,6 @@ class BlockedKeys:
                     held.rows[0] = new[n]
                     held.retry_at = self._clock.monotonic()
         self._work.ring()
-
-    def raise_full(self, stream: str, answer: Full) -> None:
-        """Say that a stream is full."""
-        remedy = f"raise max_msgs or max_bytes of {stream} in streams.yaml and run chorus streams apply, or drain it"
-        self._alarms.raise_("stream_full", stream, reason=answer.reason, remedy=remedy)
 
     def _due(self) -> tuple[list[BlockedKey], list[BlockedKey]]:
         """The keys to try now: the refused ones apart, because those without an answer take up to the time-out."""
@@ -178,3 +174,7 @@ class BlockedKeys:
             reason=f"{row.event_id}: the broker answers, but not the publish to {row.subject}",
             remedy=f"let this worker's user publish to {row.subject}; the worker tries again by itself",
         )
+
+
+def _is_denied(answer: Answer) -> bool:
+    return isinstance(answer, Unanswered) and isinstance(answer.error, BrokerDeniedError)

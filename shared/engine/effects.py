@@ -149,9 +149,8 @@ class EffectRunner:
                     return outcome
         except Exception as error:
             self.attempts[call.idempotency_key] = (call.attempt, f"{type(error).__name__}: {error}"[:500])
-            _log.warning(
-                "outcome unknown", effect=name, id=call.idempotency_key, attempt=call.attempt, error=repr(error)
-            )
+            log = _log.debug if call.attempt & (call.attempt - 1) else _log.warning  # At 1, 2, 4, 8, …
+            log("outcome unknown", effect=name, id=call.idempotency_key, attempt=call.attempt, error=repr(error))
             raise
 
 

@@ -4,6 +4,7 @@ Whatever arrives while a transaction runs is the next batch. The publishing of o
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 import structlog
@@ -21,6 +22,7 @@ from shared.engine.store import Store
 from shared.engine.tables import Move, Position
 from shared.engine.tenure import Tenure
 from shared.engine.transaction import FencedError
+from shared.engine.troubles import Troubles
 from shared.engine.verdicts import Verdicts
 from shared.ports import Broker, BrokerError, BrokerUnavailableError, Clock
 
@@ -48,6 +50,7 @@ class Loop:
         relay: Relay,
         effects: EffectRunner,
         *,
+        troubles: Troubles,
         batch_at_most: int,
     ) -> None:
         self.decided = 0
@@ -64,6 +67,7 @@ class Loop:
         self._partitions = tenure.partitions
         self._relay = relay
         self._effects = effects
+        self._troubles = troubles
         self._batch_at_most = batch_at_most
         self._verdicts = Verdicts(store, relay.blocked, clock)
         self._turn = 0
@@ -93,8 +97,7 @@ class Loop:
             self._woken.silence()
             try:
                 await self._tenure.attend()
-            except BrokerError as error:
-                _log.warning("broker away", reason=str(error))
+            except BrokerError:  # Its partition has raised an alarm.
                 await self._clock.sleep(BROKER_RETRY_S)
             except DatabaseBusyError as error:
                 await self._wait_for_database(error)
@@ -147,8 +150,7 @@ class Loop:
     async def _batch(self, inputs: Sequence[Input]) -> None:
         for input_ in inputs:
             self._reactions.react(input_)
-        progress = self._progress()
-        tenure = self._tenure
+        progress, tenure = self._progress(), self._tenure
         moves = self._moves(inputs)
         batch = Batch(inputs, moves, progress, tenure.held, tenure.last_number, self._clock.now())
         while True:
@@ -156,7 +158,7 @@ class Loop:
                 committed = await self._store.transact(partial(commit, reactions=self._reactions, batch=batch))
                 break
             except DatabaseBusyError as error:
-                await self._wait_for_database(error, inputs=len(inputs))
+                await self._wait_for_database(error)
                 if self._stopped.rung:
                     return  # Nothing of it was committed, so it comes again to the next process.
             except FencedError as error:
@@ -165,6 +167,7 @@ class Loop:
                 self._effects.outcomes = [i for i in inputs if i.effect is not None] + self._effects.outcomes
                 await tenure.begin_anew({i.partition for i in inputs if i.delivery is not None})
                 return
+        self._troubles.written()
         reach("after-commit")
         for stream, number, _, seq, message_id in moves:
             self._partitions[number].positions[stream] = Position(seq, message_id)
@@ -189,10 +192,8 @@ class Loop:
         """Tell the server that commands and timers are decided; a lost ack only means another, harmless delivery."""
         replies = [i.delivery.reply for i in inputs if i.delivery and i.delivery.reply and i.stream != streams.EVENTS]
         if replies:
-            try:
+            with suppress(BrokerUnavailableError):
                 await self._broker.acknowledge(replies)
-            except BrokerUnavailableError as error:
-                _log.info("acks not sent", count=len(replies), reason=str(error))
 
     def _moves(self, inputs: Sequence[Input]) -> list[Move]:
         last: dict[tuple[str, int], tuple[int, str]] = {}
@@ -216,19 +217,21 @@ class Loop:
             except DatabaseBusyError as error:
                 await self._wait_for_database(error)
         wait_s = OTHERS_ROWS_POLL_S if shared else MARKS_WAIT_S if self._relay.unrecorded else IDLE_S
-        if not await self._woken.wait(wait_s) and (self._relay.unrecorded or self._effects.attempts):
+        rung = await self._woken.wait(wait_s)
+        if not rung and (self._relay.unrecorded or self._effects.attempts or self._troubles.database_busy):
             await self._record_progress()
 
     async def _record_progress(self) -> None:
         progress = self._progress()
         try:
             await self._store.transact(partial(record, progress=progress))
+            self._troubles.written()
         except DatabaseBusyError as error:
             self._take_back(progress)
             await self._wait_for_database(error)
 
-    async def _wait_for_database(self, error: DatabaseBusyError, **known: int) -> None:
-        _log.error("database busy, tried again", reason=str(error), **known)
+    async def _wait_for_database(self, error: DatabaseBusyError) -> None:
+        self._troubles.busy(error)
         self.beat = self._clock.monotonic()
         await self._clock.sleep(BUSY_RETRY_S)
 

@@ -13,8 +13,9 @@ import structlog
 
 from shared.engine.reader import Phase, Reader
 from shared.engine.tables import Position
+from shared.engine.troubles import Troubles
 from shared.messages import due_subject, partition_of
-from shared.ports import Broker, BrokerError, Clock, Delivery, Outgoing
+from shared.ports import Broker, BrokerError, BrokerRefusedError, Clock, Delivery, Outgoing
 from shared.streams import COMMANDS, EVENTS, TIMERS
 
 _log = structlog.get_logger("chorus.partitions")
@@ -22,6 +23,8 @@ _log = structlog.get_logger("chorus.partitions")
 NOWHERE = Position(0, "")
 VACANT_POLL_S = 0.4
 """How often a process without the partition looks whether somebody has it."""
+TAKE_OVER_AGAIN_S = 1.0
+"""How long after a consumer or a permission was found missing."""
 NOTICE = "PartitionVacant"
 NOTICE_TTL = "10s"
 
@@ -40,6 +43,7 @@ class Partition:
         *,
         priority_timeout_s: float,
         wake: Callable[[], None],
+        troubles: Troubles,
     ) -> None:
         self.number = number
         self.held = False
@@ -55,7 +59,9 @@ class Partition:
         self._broker = broker
         self._clock = clock
         self._notice = due_subject(context, NOTICE, _key_in(number, partitions))
+        self._troubles = troubles
         self._asked_at = float("-inf")
+        self._rests_until = float("-inf")
         self._elsewhere = False
         self._barrier: _Barrier | None = None
 
@@ -77,10 +83,19 @@ class Partition:
     @property
     def wants_attention(self) -> bool:
         """Whether the loop has to begin or to end something here."""
-        return self.broken or (self.leading and not self.held)
+        return self.broken or (self.leading and not self.held and self._clock.monotonic() >= self._rests_until)
 
     async def tend(self) -> None:
-        """Keep pins alive, pull, and stand by for what is free."""
+        """Keep pins alive, pull, and stand by for what is free; alarms tell what of it fails."""
+        try:
+            await self._tend()
+        except BrokerError as error:
+            self.met(error)
+        else:
+            if self.settled:
+                self._troubles.over(f"partition {self.number}")
+
+    async def _tend(self) -> None:
         async with self.lock:
             if self.lead.phase is Phase.IDLE:
                 await self.lead.stand_by()
@@ -89,6 +104,26 @@ class Partition:
                 await self._offer_if_vacant()
             for reader in self.readers.values():
                 await reader.tend()
+
+    async def check_consumers(self) -> None:
+        """Raise BrokerRefusedError when a consumer is missing; the alarms name every one that is."""
+        missing: BrokerRefusedError | None = None
+        for reader in self.readers.values():
+            try:
+                await self._broker.consumer_info(reader.stream, reader.consumer)
+            except BrokerRefusedError as error:
+                self.met(error)
+                missing = error
+        if missing is not None:
+            raise missing
+
+    def met(self, error: BrokerError) -> None:
+        """The partition could not be tended or taken over."""
+        self._troubles.met(f"partition {self.number}", error)
+
+    def rest(self) -> None:
+        """Take it over no sooner than in a while: nothing but an operator can mend what it lacks."""
+        self._rests_until = self._clock.monotonic() + TAKE_OVER_AGAIN_S
 
     async def begin_reading(self) -> None:
         """Reset every consumer that is not read yet to our position; a work queue to all that it still holds."""
@@ -104,9 +139,10 @@ class Partition:
             try:
                 await reader.stop(hand_over=True)
             except BrokerError as error:
-                _log.info("pin not handed over", consumer=reader.consumer, reason=str(error))
+                _log.debug("pin not handed over", consumer=reader.consumer, reason=str(error))
 
     async def _offer_if_vacant(self) -> None:
+        self._elsewhere = False
         info = await self._broker.consumer_info(self.lead.stream, self.lead.consumer)
         self._elsewhere = info.pinned
         if not info.pinned:
@@ -124,10 +160,11 @@ class Partition:
         try:
             if stream == TIMERS and EVENTS in self.readers:
                 at_most = min(at_most, await self._due(reader, self.readers[EVENTS]))
+                self._troubles.over(f"timers of partition {self.number}")
             taken = [reader.buffer.popleft() for _ in range(min(at_most, len(reader.buffer)))]
             await reader.ask_for_more()
         except BrokerError as error:
-            _log.warning("broker away", consumer=reader.consumer, reason=str(error))
+            self._troubles.met(f"timers of partition {self.number}", error)
         return taken
 
     async def _due(self, timers: Reader, events: Reader) -> int:

@@ -25,6 +25,7 @@ from shared.engine.reconcile import Reconciler
 from shared.engine.relay import Relay
 from shared.engine.store import Store
 from shared.engine.tenure import Tenure
+from shared.engine.troubles import Troubles
 from shared.ports import Broker, BrokerRefusedError, Clock
 from shared.streams import COMMANDS, EVENTS, TIMERS
 
@@ -56,9 +57,10 @@ class ContextProcess:
         self._clock = clock
         self._numbers = numbers
         self.alarms = Alarms(clock)
+        self.troubles = Troubles(self.alarms, broker, context.name)
         reactions = Reactions(context, partitions=partitions)
         linger_s = {aggregate.name: aggregate.linger_s for aggregate in context.aggregates if aggregate.linger_s}
-        self.relay = Relay(broker, clock, linger_s=linger_s, wake=self._wake, alarms=self.alarms)
+        self.relay = Relay(broker, clock, linger_s=linger_s, wake=self._wake, troubles=self.troubles)
         self.effects = EffectRunner(reactions, broker, clock, wake=self._wake)
         self.tenure = Tenure(
             [
@@ -71,6 +73,7 @@ class ContextProcess:
                     clock,
                     priority_timeout_s=priority_timeout_s,
                     wake=self._wake,
+                    troubles=self.troubles,
                 )
                 for number in numbers
             ],
@@ -81,9 +84,18 @@ class ContextProcess:
             clock,
             of=partitions,
             wake=self._wake,
+            troubles=self.troubles,
         )
         self.loop = Loop(
-            reactions, store, broker, clock, self.tenure, self.relay, self.effects, batch_at_most=batch_at_most
+            reactions,
+            store,
+            broker,
+            clock,
+            self.tenure,
+            self.relay,
+            self.effects,
+            troubles=self.troubles,
+            batch_at_most=batch_at_most,
         )
 
     @asynccontextmanager
@@ -124,9 +136,10 @@ class ContextProcess:
         while True:
             try:
                 folded = await ensure_snapshots(self.store, self.context)
+                self.troubles.written()
                 break
             except DatabaseBusyError as error:
-                _log.error("database busy, tried again", reason=str(error))
+                self.troubles.busy(error)
                 await self._clock.sleep(BUSY_RETRY_S)
         if folded:
             _log.warning("snapshots folded anew from the journal", aggregates=folded)
@@ -152,7 +165,7 @@ async def check_streams(context: Context, broker: Broker, partitions: int, numbe
             for number in numbers:
                 await broker.consumer_info(stream, f"{context.name}-{number}")
         except BrokerRefusedError as error:
-            raise MisconfiguredError(f"{stream}: {error.text}; run chorus streams apply") from error
+            raise MisconfiguredError(f"{error.subject or stream}: {error.text}; run chorus streams apply") from error
         found = info.metadata.get("chorus.partitions")
         if found != str(partitions):
             raise MisconfiguredError(

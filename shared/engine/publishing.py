@@ -1,16 +1,15 @@
 """Publishes journal rows one by one and judges each answer of the broker."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import structlog
 
 from shared.engine.tables import NumberedRow
+from shared.engine.troubles import STREAM_FULL
 from shared.messages import MSG_ID
 from shared.ports import Broker, BrokerError, BrokerRefusedError, BrokerUnavailableError, Outgoing, Published
 from shared.streams import STREAM_OF
-
-STREAM_FULL: Final = 10077
 
 _log = structlog.get_logger("chorus.relay")
 
@@ -25,13 +24,13 @@ class Refused(NamedTuple):
 class Full(NamedTuple):
     """The row's stream has reached its bound."""
 
-    reason: str
+    error: BrokerError
 
 
 class Unanswered(NamedTuple):
     """The broker did not answer: it may have the row or not."""
 
-    reason: str
+    error: BrokerError
 
 
 Answer: TypeAlias = int | Refused | Full | Unanswered
@@ -79,10 +78,10 @@ async def _judged(broker: Broker, numbered: NumberedRow, answer: Published | Bro
             reason = f"{stream} has another message under the id {numbered.row.event_id}, at sequence {answer.sequence}"
             return Refused(reason, answer.sequence)
     except BrokerRefusedError as error:
-        return Full(str(error)) if error.code == STREAM_FULL else Refused(str(error))
+        return Full(error) if error.code == STREAM_FULL else Refused(str(error))
     except BrokerError as error:
         _log.debug("publish unanswered, sent again", id=numbered.row.event_id, reason=str(error))
-        return Unanswered(str(error))
+        return Unanswered(error)
     return answer.sequence
 
 

@@ -10,7 +10,7 @@ from enum import Enum
 
 import structlog
 
-from shared.ports import Broker, Clock, Delivery, Pulls, Status
+from shared.ports import Broker, BrokerError, Clock, Delivery, Pulls, Status
 from shared.streams import EVENTS
 
 PULL_BATCH = 256
@@ -20,6 +20,8 @@ SILENCE_AT_MOST_S = 3 * HEARTBEAT_S
 """Longer than a server needs that stores 20,000 single commands with a sync each (measured: 2.3 s of silence)."""
 LAST_DELIVERED = "Nats-Last-Consumer"
 """What a heartbeat says of the consumer sequence."""
+NO_RESPONDERS = 503
+DELETED = "Consumer Deleted"
 
 _log = structlog.get_logger("chorus.reader")
 
@@ -70,6 +72,8 @@ class Reader:
         self._pulled_at = 0.0
         self._gap = False
         self._lost = False
+        self._heard = False
+        """Whether the server has sent anything in this epoch."""
         self._connection = 0
 
     async def stand_by(self) -> None:
@@ -102,7 +106,7 @@ class Reader:
         reconnected = self._connection != self._broker.reconnects  # Pulls do not outlive a connection.
         silent = self._outstanding > 0 and now - self._heard_at > SILENCE_AT_MOST_S
         if self._lost or reconnected or silent:
-            if self.phase is not Phase.STANDBY:
+            if self.phase is not Phase.STANDBY and self._heard:  # Else nothing was read that could end.
                 _log.warning("pin lost", stream=self.stream, consumer=self.consumer, silent=silent)
             await self.stop(hand_over=False)
         elif self._gap:
@@ -127,7 +131,11 @@ class Reader:
         await self._close(self.phase)
         # What we have last comes once more: from the first delivery on, heartbeats tell when another sets the consumer.
         again = position if self.stream == EVENTS and position else position + 1
-        await self._broker.reset(self.stream, self.consumer, again)
+        try:
+            await self._broker.reset(self.stream, self.consumer, again)
+        except BrokerError:
+            self._lost = True  # So that the partition begins anew, and not only this reader.
+            raise
         self.taken = position
         self.consumer_sequence = 0
         await self._open()
@@ -138,6 +146,7 @@ class Reader:
         if epoch != self.epoch:
             return
         self._heard_at = self._clock.monotonic()
+        self._heard = True
         self._outstanding -= 1
         if pin is not None and pin != self._pin:
             self._pin = pin
@@ -158,6 +167,7 @@ class Reader:
         if epoch != self.epoch:
             return
         self._heard_at = self._clock.monotonic()
+        self._heard = True
         if status.code == 100:
             delivered = int(status.headers.get(LAST_DELIVERED, self.consumer_sequence))
             if self.phase is Phase.READING and delivered != self.consumer_sequence:
@@ -168,8 +178,9 @@ class Reader:
             self._wake()
         elif status.code in (404, 408):
             self._outstanding -= int(status.headers.get("Nats-Pending-Messages", "1"))
-        else:
-            _log.warning("pull ended", consumer=self.consumer, code=status.code, reason=status.description)
+        else:  # When the consumer is missing, whoever asks for it next learns it and raises an alarm.
+            log = _log.debug if status.code == NO_RESPONDERS or status.description == DELETED else _log.warning
+            log("pull ended", consumer=self.consumer, code=status.code, reason=status.description)
             self._lost = True
             self._wake()
 
@@ -177,7 +188,7 @@ class Reader:
         epoch = self.epoch
         self._connection = self._broker.reconnects
         self._outstanding = 0
-        self._gap = self._lost = False
+        self._gap = self._lost = self._heard = False
         self._heard_at = self._clock.monotonic()
         self._pulls = await self._broker.pulls(
             self.stream,

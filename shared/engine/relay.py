@@ -9,20 +9,20 @@ lost one.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import anyio
 import structlog
 
-from shared.engine.alarms import Alarms
 from shared.engine.backoff import Backoff
-from shared.engine.bell import Bell
+from shared.engine.bell import Bell, Wake
 from shared.engine.blocked import BlockedKeys
 from shared.engine.failpoints import reach
 from shared.engine.outbox import Outbox
 from shared.engine.publishing import Full, Refused, is_answering, outgoing, publish_each, stream_of
 from shared.engine.tables import NumberedRow, RefusedRow
-from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Clock
+from shared.engine.troubles import Troubles
+from shared.ports import Broker, BrokerDeniedError, BrokerError, BrokerRefusedError, BrokerUnavailableError, Clock
 
 BATCH_AT_LEAST = 12
 """A batch costs the server as much as 8 single publishes, 12 on a busy disk, however few its rows are (measured)."""
@@ -39,17 +39,17 @@ class Relay:
     """One per process. `marks` are (journal number, stream sequence) for the loop to record with its next commit."""
 
     def __init__(
-        self, broker: Broker, clock: Clock, *, linger_s: Mapping[str, float], wake: Callable[[], None], alarms: Alarms
+        self, broker: Broker, clock: Clock, *, linger_s: Mapping[str, float], wake: Wake, troubles: Troubles
     ) -> None:
         self.marks: list[tuple[int, int]] = []
         self.published = 0
         self._broker = broker
         self._wake = wake
-        self._alarms = alarms
+        self._troubles = troubles
         self._work = Bell()
         self._outbox = Outbox(linger_s, self._work.ring)
         self.blocked = BlockedKeys(
-            self._outbox, broker, clock, alarms, is_sound=self._is_sound, mark=self._mark_blocked
+            self._outbox, broker, clock, troubles, is_sound=self._is_sound, mark=self._mark_blocked
         )
         self._in_hand = 0
         self._sound = broker.reconnects
@@ -156,8 +156,10 @@ class Relay:
         while len(rows := [n for n in rows if self._has(n)]) >= BATCH_AT_LEAST:
             try:
                 last = await self._broker.publish_batch([outgoing(numbered) for numbered in rows])
+            except BrokerDeniedError:
+                break  # Published singly, those rows go that this user may publish.
             except BrokerUnavailableError as error:
-                _log.warning("batch unanswered, published again", stream=stream, rows=len(rows), reason=str(error))
+                self._troubles.unpublished(stream, error)
                 tries += 1
                 if tries >= BATCH_TRIES and await is_answering(self._broker, stream):
                     break
@@ -167,7 +169,7 @@ class Relay:
                 break
             else:
                 reach("after-ack")
-                self._alarms.clear("stream_full", stream)
+                self._troubles.published(stream)
                 first = last - len(rows) + 1
                 self._mark(zip(rows, range(first, last + 1), strict=True))
                 return
@@ -180,30 +182,31 @@ class Relay:
             chains.setdefault(numbered.row.key, deque()).append(numbered)
         backoff = Backoff()
         while heads := self._heads(chains):
-            taken = full = False
+            trouble: BrokerError | None = None
             unanswered = []
             for numbered, answer in zip(heads, await publish_each(self._broker, heads), strict=True):
                 if isinstance(answer, int):
                     reach("after-ack")
-                    taken = True
                     self._mark([(numbered, answer)])
                     chains[numbered.row.key].popleft()
                 elif isinstance(answer, Refused):
                     if self._has(numbered):
                         self.blocked.block(numbered, answer)
                 elif isinstance(answer, Full):
-                    full = True
-                    self.blocked.raise_full(stream, answer)
+                    trouble = answer.error
                 else:
                     unanswered.append((numbered, answer))
-            if taken:
-                self._alarms.clear("stream_full", stream)
             # Otherwise the keys without an answer would hold up all rows of this round, and every later round.
             if unanswered and (len(unanswered) < len(heads) or await is_answering(self._broker, stream)):
                 for numbered, answer in unanswered:
                     if self._has(numbered):
                         self.blocked.block(numbered, answer)
-            elif unanswered or full:
+            elif unanswered:
+                trouble = trouble or unanswered[0][1].error
+            if trouble is None:
+                self._troubles.published(stream)
+            else:
+                self._troubles.unpublished(stream, trouble)
                 await self._wait(backoff)
 
     def _heads(self, chains: dict[str, deque[NumberedRow]]) -> list[NumberedRow]:
@@ -239,7 +242,7 @@ class Relay:
 
     def _mark_blocked(self, numbered: NumberedRow, sequence: int) -> None:
         reach("after-ack")
-        self._alarms.clear("stream_full", stream_of(numbered))
+        self._troubles.published(stream_of(numbered))
         self.marks.append((numbered.n, sequence))
         self.published += 1
         self._wake()

@@ -12,7 +12,8 @@ from shared.engine.relay import Relay
 from shared.engine.store import Store
 from shared.engine.tables import EffectRow, NumberedRow, Position
 from shared.engine.transaction import Transaction
-from shared.ports import BrokerError, Clock
+from shared.engine.troubles import Troubles
+from shared.ports import BrokerDeniedError, BrokerError, BrokerRefusedError, Clock
 
 TEND_S = 0.1
 SETTLE_POLL_S = 0.01
@@ -43,6 +44,7 @@ class Tenure:
         *,
         of: int,
         wake: Callable[[], None],
+        troubles: Troubles,
     ) -> None:
         self.partitions = {partition.number: partition for partition in partitions}
         self.last_number = 0
@@ -53,6 +55,7 @@ class Tenure:
         self._clock = clock
         self._of = of
         self._wake = wake
+        self._troubles = troubles
 
     @property
     def held(self) -> list[int]:
@@ -74,14 +77,12 @@ class Tenure:
         """Keep pins alive and pulls topped up, whatever the loop is doing."""
         while True:
             for partition in self.partitions.values():
-                try:
-                    await partition.tend()
-                except BrokerError as error:
-                    _log.warning("broker away", reason=str(error))
+                await partition.tend()
                 if partition.broken:  # Its stream may be made anew at any moment, and is to be compared first.
                     self._relay.drop(partition.number)
                 if partition.wants_attention:
                     self._wake()
+            self._troubles.look()
             await self._clock.sleep(TEND_S)
 
     async def attend(self) -> None:
@@ -95,11 +96,28 @@ class Tenure:
                 continue
             async with partition.lock:
                 if partition.leading and not partition.held:
-                    connection = self._relay.connection
-                    await self._take_over(partition)
-                    await partition.begin_reading()
-                    if self._relay.connection != connection:  # What is read now was compared on another one.
-                        await self._let_go(partition)
+                    await self._begin(partition)
+
+    async def _begin(self, partition: Partition) -> None:
+        """Take a partition over and read it.
+
+        When a consumer or a permission is missing, let the partition go for a while and go on with the others. Raises
+        BrokerError when the broker is away, where the others would fare no better.
+        """
+        connection = self._relay.connection
+        try:
+            await partition.check_consumers()
+            await self._take_over(partition)
+            await partition.begin_reading()
+        except BrokerError as error:
+            partition.met(error)
+            if not isinstance(error, BrokerDeniedError | BrokerRefusedError):
+                raise
+            partition.rest()
+            await self._let_go(partition)
+        else:
+            if self._relay.connection != connection:  # What is read now was compared on another one.
+                await self._let_go(partition)
 
     async def begin_anew(self, numbers: Iterable[int]) -> None:
         """Let these partitions go without handing them to anybody in particular."""

@@ -14,6 +14,7 @@ from shared.engine.reconcile import SUBJECTS, Reconciler, where
 from shared.engine.relay import Relay
 from shared.engine.store import Store
 from shared.engine.transaction import Transaction
+from shared.engine.troubles import Troubles
 from shared.messages import MSG_ID
 from shared.ops.beside import reading
 from shared.ports import Broker, Stored
@@ -100,7 +101,9 @@ async def publish_missing(broker: Broker, data_dir: Path, context: Context, *, p
         numbers = list(range(partitions))
         rows = await store.read(lambda transaction: transaction.unpublished(numbers))
         clock = SystemClock()
-        relay = Relay(broker, clock, linger_s={}, wake=lambda: None, alarms=Alarms(clock))
+        alarms = Alarms(clock)
+        troubles = Troubles(alarms, broker, context.name)
+        relay = Relay(broker, clock, linger_s={}, wake=lambda: None, troubles=troubles)
         for number in numbers:
             relay.take(number)
         relay.add(rows)

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from http.client import HTTPConnection, HTTPException
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +31,8 @@ LOG_LINES_SHOWN = 5
 ANY_PORT = -1
 PORTS = "ports"
 LOG = "nats-server.log"
+CONFIGURATION = "nats-server.conf"
+NOTHING_MORE: Mapping[str, Any] = MappingProxyType({})
 
 
 class ServerError(Exception):
@@ -73,10 +76,12 @@ async def local_server(
     max_file_store: int = 10 * 2**30,
     max_memory_store: int = 2**28,
     sync_always: bool = True,
+    more: Mapping[str, Any] = NOTHING_MORE,
 ) -> AsyncIterator[LocalServer]:
     """A server on loopback whose streams, configuration and log are in `directory`; ready when the block is entered.
 
-    `sync_always=False` is the server's own default, under which a power cut loses what was acknowledged.
+    `sync_always=False` is the server's own default, under which a power cut loses what was acknowledged. `more` is
+    added to the configuration, such as its users.
 
     Raises:
         ServerError: another server uses the directory, the port is taken, or it was not ready within READY_WITHIN_S.
@@ -94,6 +99,7 @@ async def local_server(
                     "max_memory_store": max_memory_store,
                     "sync_interval": "always" if sync_always else "2m",
                 },
+                **more,
             },
         )
         with (directory / LOG).open("wb") as log:
@@ -164,7 +170,7 @@ def _configure(directory: Path, configuration: dict[str, Any]) -> Path:
         stale.unlink()
     configuration["ports_file_dir"] = str(ports)
     configuration["jetstream"]["store_dir"] = str(directory.absolute())
-    file = directory / "nats-server.conf"
+    file = directory / CONFIGURATION
     file.write_text(json.dumps(configuration, indent=2) + "\n")
     return file
 

@@ -353,6 +353,9 @@ async def test_who_waits_is_told_that_the_consumer_is_gone(server: Ground, broke
     with pytest.raises(BrokerRefusedError) as refused:
         await broker.unpin("EVENTS", TILL)
     assert refused.value.code == 10014
+    with anyio.fail_after(A_WHILE_S * 5), pytest.raises(BrokerRefusedError) as refused:
+        await broker.reset("EVENTS", TILL, 1)
+    assert (refused.value.code, refused.value.subject) == (10014, f"EVENTS/{TILL}")
 
 
 async def test_stream_that_is_made_again_has_another_birth_and_begins_at_1(server: Ground, broker: Broker) -> None:

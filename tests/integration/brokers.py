@@ -12,6 +12,7 @@ from shared.ports import (
     BrokerUnavailableError,
     ConsumerInfo,
     Delivery,
+    Denial,
     Outgoing,
     Published,
     Pulls,
@@ -70,6 +71,11 @@ class TroubledBroker(Broker):
     def reconnects(self) -> int:
         """As the real one."""
         return self._real.reconnects
+
+    @property
+    def denials(self) -> Sequence[Denial]:
+        """As the real one."""
+        return self._real.denials
 
     async def pulls(
         self,

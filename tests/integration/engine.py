@@ -23,6 +23,7 @@ from shared.ops.apply import apply
 from shared.ops.streams_file import read_topology
 from shared.ops.topology import Topology, declare
 from shared.ports import Broker, Outgoing, Published
+from shared.secret import Secret
 from shared.settings import default_streams_file
 from shared.units import nanoseconds
 from tests.integration.till import scanner, till
@@ -82,13 +83,21 @@ class Counter:
 
 
 @asynccontextmanager
-async def standing(url: str, directory: Path, *, remembers: timedelta | None = None) -> AsyncIterator[Counter]:
-    """A counter on an empty server, which remembers message ids for so long."""
+async def standing(
+    url: str,
+    directory: Path,
+    *,
+    remembers: timedelta | None = None,
+    user: str | None = None,
+    password: str | None = None,
+) -> AsyncIterator[Counter]:
+    """A counter on an empty server, which remembers message ids for so long; seen by a user, where there are some."""
     topology = TOPOLOGY
     if remembers is not None:
         window = {"duplicate_window": nanoseconds(remembers)}
         topology = replace(topology, streams={name: {**keys, **window} for name, keys in topology.streams.items()})
-    broker = await connect(ConnectionOptions(servers=(url,)), name="tests")
+    secret = None if password is None else Secret(password)
+    broker = await connect(ConnectionOptions(servers=(url,), user=user, password=secret), name="tests")
     try:
         await apply(broker.api, declare(topology, (till(), scanner())))
         async with AsyncExitStack() as stack:

@@ -1,6 +1,7 @@
 """The databases' moods: locked, full, broken, somebody else's, too old; and what becomes of one that is lost."""
 
 import asyncio
+import json
 import os
 import random
 import resource
@@ -21,7 +22,7 @@ import pytest
 import pytest_asyncio
 
 from contexts.bank import effects as bank
-from shared.adapters.sqlite import Database, DatabaseBusyError
+from shared.adapters.sqlite import BUSY_TIMEOUT_MS, Database, DatabaseBusyError
 from shared.adapters.sqlite_schema import DatabaseError
 from shared.adapters.virtual import VirtualLoop
 from shared.cli.errors import report
@@ -121,7 +122,7 @@ class TestNotNow:
 
     @staticmethod
     async def locked_for(shop: Shop, sku: str, *, times: int) -> None:
-        """Hold the lock until the worker has been refused so many times, each after five seconds."""
+        """Hold the lock until the worker has been refused that many times, each after five seconds."""
         async with process(shop, "inventory") as inventory:
             await inventory.said("ready")
             await shop.stock(sku, 4)
@@ -129,12 +130,15 @@ class TestNotNow:
                 other.execute("BEGIN IMMEDIATE")
                 await shop.place(f"o-{sku}", sku, quickly=True)
                 await shop.until(f"o-{sku}", "PaymentAuthorized")
-                line = await inventory.said("database busy, tried again", times=times)
-                assert "database is locked" in line
+                line = await inventory.said("alarm raised", "database is locked")
+                assert json.loads(line)["kind"] == "database"
+                await anyio.sleep((times - 1) * BUSY_TIMEOUT_MS / 1_000)
                 assert "InventoryReserved" not in shop.watcher.types(f"o-{sku}")
                 other.execute("ROLLBACK")
             await shop.until(f"o-{sku}", "OrderShipped")
             assert shop.watcher.types(f"o-{sku}")["InventoryReserved"] == 1
+            assert json.loads(await inventory.said("alarm cleared"))["count"] >= times
+            assert inventory.log.read_text().count("database is locked") == 1
 
     async def test_disk_that_is_full_is_waited_for_until_there_is_space(self, whole: Shop) -> None:
         async with process(whole, "inventory") as inventory:
@@ -148,10 +152,11 @@ class TestNotNow:
             unlimited = resource.prlimit(inventory.pid, resource.RLIMIT_FSIZE)
             resource.prlimit(inventory.pid, resource.RLIMIT_FSIZE, (log.stat().st_size, unlimited[1]))
             await whole.send_quickly("inventory.ReplenishStock", "full-1", {"quantity": 4, "delivery_id": "d-1"})
-            await inventory.said("database busy, tried again", times=3)
+            await inventory.said("alarm raised", '"database"')
             assert "StockReplenished" not in whole.watcher.types("full-1")
             resource.prlimit(inventory.pid, resource.RLIMIT_FSIZE, unlimited)
             await whole.until("full-1", "StockLevelChanged")
+            assert json.loads(await inventory.said("alarm cleared"))["subject"] == "inventory.db"
             assert await integrity(whole, "inventory") == "ok"
 
     async def test_worker_that_starts_while_the_database_is_locked_waits_as_well(self, whole: Shop) -> None:

@@ -10,6 +10,7 @@ import anyio
 import msgspec
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from shared.context import Call
 from shared.engine.rebuild import rebuild
@@ -544,3 +545,12 @@ class PatientPrinter(Printer):
         self.has_been_asked.set()
         await self.may_answer.wait()
         return await super().print(requested, call)
+
+
+async def test_call_that_stays_unknown_is_logged_at_every_doubling(counter: Counter) -> None:
+    with capture_logs() as lines:
+        async with running(counter):
+            await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "thanks at 7"}')
+            await counter.watcher.until(TILL, "ReceiptPrinted")
+    unknown = [line for line in lines if line["event"] == "outcome unknown" and line["log_level"] == "warning"]
+    assert [line["attempt"] for line in unknown] == [1, 2, 4]

@@ -224,7 +224,7 @@ async def test_worker_waits_for_a_locked_database_and_folds_before_it_decides(co
         other.execute("BEGIN IMMEDIATE")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(work_until_it_rang, counter)
-            await logged(logs, "database busy, tried again")
+            await logged(logs, "alarm raised")
             other.execute("ROLLBACK")
     assert counter.totals("t-1") == [1, 3, 6, 10]
 

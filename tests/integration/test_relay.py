@@ -9,9 +9,9 @@ import pytest
 
 from shared.adapters.clock import SystemClock
 from shared.engine.alarms import Alarms
-from shared.engine.publishing import STREAM_FULL
 from shared.engine.relay import BATCH_AT_LEAST, Relay
 from shared.engine.tables import JournalRow, NumberedRow
+from shared.engine.troubles import STREAM_FULL, Troubles
 from shared.messages import MSG_ID
 from shared.ops.server import LocalServer
 from shared.ports import Broker, BrokerError, BrokerRefusedError, Outgoing, Published
@@ -64,7 +64,10 @@ async def publishing(broker: TroubledBroker) -> AsyncIterator[tuple[Relay, Calla
                 await woken.wait()
         return dict(relay.marks)
 
-    relay = Relay(broker, SystemClock(), linger_s=LINGER_S, wake=wake, alarms=Alarms(SystemClock()))
+    clock = SystemClock()
+    alarms = Alarms(clock)
+    troubles = Troubles(alarms, broker, "till")
+    relay = Relay(broker, clock, linger_s=LINGER_S, wake=wake, troubles=troubles)
     for partition in range(PARTITIONS):
         relay.take(partition)
     async with anyio.create_task_group() as tasks:

@@ -17,10 +17,11 @@ import structlog
 
 from shared.adapters.jetstream import bounds
 from shared.adapters.jetstream.client import FastClient, Heard
-from shared.adapters.jetstream.pulls import PullEpoch
+from shared.adapters.jetstream.denying import in_flight, take_denial
+from shared.adapters.jetstream.pulls import PullEpoch, begin_epoch
 from shared.adapters.jetstream.reading import NOT_FOUND, read_batch
 from shared.adapters.jetstream.service import serve
-from shared.adapters.jetstream.wire import GONE, api_answer, batch_of, to_delivery, to_published, to_stored, translated
+from shared.adapters.jetstream.wire import GONE, api_answer, batch_of, to_published, to_stored, translated
 from shared.connection import ConnectionOptions
 from shared.context import Endpoints
 from shared.ports import (
@@ -29,6 +30,7 @@ from shared.ports import (
     BrokerUnavailableError,
     ConsumerInfo,
     Delivery,
+    Denial,
     Outgoing,
     Published,
     Status,
@@ -65,8 +67,8 @@ class JetStream:
     async def _connect(self, options: ConnectionOptions, name: str) -> None:
         async def on_error(error: Exception) -> None:
             self.last_error = error
-            if self._client.is_connected:  # That it is not is told once, by whoever wants it or has lost it.
-                _log.warning("broker error", error=str(error))
+            if not take_denial(self._client, error) and self._client.is_connected:
+                _log.warning("broker error", error=str(error))  # While away, who wants it or has lost it says so.
 
         async def on_closed() -> None:
             self.closed.set()
@@ -82,6 +84,8 @@ class JetStream:
             if not self._closing:
                 _log.warning("broker connection lost")
 
+        if options.user is not None:
+            self._client.denials.user = options.user
         await self._client.connect(
             name=name,
             error_cb=on_error,
@@ -108,6 +112,11 @@ class JetStream:
         """How often the connection was made anew; what waited on an older one is gone."""
         return self._reconnects
 
+    @property
+    def denials(self) -> Sequence[Denial]:
+        """The permissions that are missing now, as far as something was tried that needs them."""
+        return self._client.denials.current if self._client.denials else ()
+
     async def api(self, subject: str, body: bytes) -> bytes:
         """A raw request to the JetStream API; raises BrokerUnavailableError when it is not answered."""
         return (await self._ask(subject, body)).body
@@ -120,21 +129,11 @@ class JetStream:
         on_status: Callable[[Status], None],
     ) -> PullEpoch:
         """Begin an epoch on a durable consumer."""
-        inbox = self._client.new_inbox()
-
-        def on_message(heard: Heard) -> None:
-            headers = heard.headers
-            if heard.reply.startswith("$JS.ACK."):
-                on_delivery(to_delivery(heard), headers.get("Nats-Pin-Id"))
-            else:
-                on_status(Status(int(headers.get("Status", 0)), headers.get("Description", ""), headers))
-
-        with translated():
-            subscription = await self._client.hear(inbox, on_message)
-        return PullEpoch(self._client, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", inbox, subscription)
+        return await begin_epoch(self._client, stream, consumer, on_delivery, on_status)
 
     async def reset(self, stream: str, consumer: str, sequence: int) -> None:
-        """Let the consumer deliver from `sequence` on."""
+        """Let the consumer deliver from `sequence` on; raises BrokerRefusedError 10014 when there is none."""
+        await self.consumer_info(stream, consumer)  # The server leaves a reset of a missing consumer unanswered.
         await self._api(f"CONSUMER.RESET.{stream}.{consumer}", {"seq": sequence})
 
     async def unpin(self, stream: str, consumer: str) -> None:
@@ -143,7 +142,7 @@ class JetStream:
 
     async def consumer_info(self, stream: str, consumer: str) -> ConsumerInfo:
         """Raises BrokerRefusedError 10014 when there is no such consumer."""
-        found = await self._api(f"CONSUMER.INFO.{stream}.{consumer}", None)
+        found = await self._api(f"CONSUMER.INFO.{stream}.{consumer}", None, f"{stream}/{consumer}")
         delivered = found["delivered"]
         return ConsumerInfo(
             delivered["consumer_seq"],
@@ -155,7 +154,7 @@ class JetStream:
 
     async def stream_info(self, stream: str) -> StreamInfo:
         """Raises BrokerRefusedError 10059 when there is no such stream."""
-        found = await self._api(f"STREAM.INFO.{stream}", None)
+        found = await self._api(f"STREAM.INFO.{stream}", None, stream)
         state = found["state"]
         return StreamInfo(
             found["created"],
@@ -211,9 +210,10 @@ class JetStream:
         """Publish 2 to 1,000 messages to one stream atomically; the sequence of the last one (they are consecutive)."""
         *staged, (subject, headers, body) = batch_of(messages)
         await self._be_connected()
-        with translated():
-            await self._client.send_frames([self._client.frame(*message) for message in staged])
-        return int(api_answer((await self._ask(subject, body, headers)).body)["seq"])
+        with in_flight(self._client, staged):
+            with translated():
+                await self._client.send_frames([self._client.frame(*message) for message in staged])
+            return int(api_answer((await self._ask(subject, body, headers)).body)["seq"])
 
     async def request(
         self, subject: str, body: bytes, headers: Mapping[str, str], timeout_s: float
@@ -236,8 +236,9 @@ class JetStream:
         if connection != self._reconnects:
             raise BrokerUnavailableError("the connection was lost meanwhile")
 
-    async def _api(self, subject: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        return api_answer(await self.api(f"$JS.API.{subject}", b"" if body is None else json.dumps(body).encode()))
+    async def _api(self, subject: str, body: dict[str, Any] | None, about: str = "") -> dict[str, Any]:
+        asked = b"" if body is None else json.dumps(body).encode()
+        return api_answer(await self.api(f"$JS.API.{subject}", asked), about)
 
     async def _ask(
         self, subject: str, body: bytes, headers: Mapping[str, str] | None = None, within_s: float = bounds.API_WITHIN_S

@@ -15,6 +15,8 @@ from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
 from nats.protocol import parser
 
+from shared.adapters.jetstream.denials import Denials
+
 _log = structlog.get_logger("chorus.client")
 
 AWAY_AT_MOST_S = 1.0
@@ -40,6 +42,8 @@ class Heard(NamedTuple):
 Request: TypeAlias = tuple[str, Mapping[str, str] | None, bytes]
 """Subject, headers and body."""
 
+Answer: TypeAlias = "asyncio.Future[Heard | nats.errors.Error]"
+
 
 class FastClient(Client):
     """nats-py's client, which nothing that a client can store stops.
@@ -57,7 +61,12 @@ class FastClient(Client):
         self._ears: dict[int, Callable[[Heard], None]] = {}
         self._numbers = count()
         self._answers_to = ""
-        self._asked: dict[str, asyncio.Future[Heard | nats.errors.Error]] = {}
+        self._asked: dict[str, Answer] = {}
+        self.calls: dict[int, tuple[Sequence[Request], Iterable[Answer]]] = {}
+        """The requests in flight by call, with their answers in the same order."""
+        self.denials = Denials()
+        self.publishes: dict[str, str] = {}
+        """Subjects that are published without waiting for an answer, or their patterns, by how a denial spells them."""
 
     async def hear(self, subject: str, on_message: Callable[[Heard], None]) -> Subscription:
         """Call `on_message` with whatever comes there."""
@@ -85,7 +94,7 @@ class FastClient(Client):
             self._answers_to = self.new_inbox() + "."
             await self.hear(self._answers_to + "*", self._take_answer)
         loop = asyncio.get_running_loop()
-        asked: dict[str, asyncio.Future[Heard | nats.errors.Error]] = {}
+        asked: dict[str, Answer] = {}
         frames: list[bytes] = []
         for subject, headers, body in requests:
             token = str(next(self._numbers))
@@ -95,15 +104,41 @@ class FastClient(Client):
             except nats.errors.MaxPayloadError as error:
                 asked[token].set_result(error)
         self._asked |= asked
-        timer = loop.call_later(timeout_s, _answer, asked.values(), nats.errors.TimeoutError())
+        call = next(self._numbers)
+        self.calls[call] = (requests, asked.values())
+        timer = loop.call_later(timeout_s, settle, asked.values(), nats.errors.TimeoutError())
         try:
             if frames:
                 await self.send_frames(frames)
-            return [await answer for answer in asked.values()]
+            answers = [await answer for answer in asked.values()]
+            if self.denials:
+                self._allowed(requests, answers)
+            return answers
         finally:
             timer.cancel()
+            del self.calls[call]
             for token in asked:
                 self._asked.pop(token, None)
+
+    @property
+    def inboxes(self) -> str:
+        """The pattern of all subjects at which this connection awaits answers."""
+        return self._inbox_prefix.decode() + ".>"
+
+    def _allowed(self, requests: Sequence[Request], answers: Sequence[Heard | nats.errors.Error]) -> None:
+        answered = [
+            subject for (subject, *_), answer in zip(requests, answers, strict=True) if isinstance(answer, Heard)
+        ]
+        self.denials.over("publish", answered)
+        if answered:
+            self.denials.over("subscribe", [self.inboxes])
+
+    def forget_answers(self, error: nats.errors.Error) -> None:
+        """Tell all who wait that no answer reaches us here; the next request subscribes to another inbox."""
+        for sid in [sid for sid, one in self._subs.items() if one.subject == f"{self._answers_to}*"]:
+            self._remove_sub(sid)
+        self._answers_to = ""
+        settle(self._asked.values(), error)
 
     async def send_frames(self, frames: Sequence[bytes]) -> None:
         """Write messages that `frame` has made, in one piece: a third of the time of publishing one after the other."""
@@ -131,7 +166,7 @@ class FastClient(Client):
         """Tell all who wait for an answer that none will come: what would bring it went with the connection."""
         if self._back.is_set():
             self._back = anyio.Event()
-        _answer(self._asked.values(), nats.errors.StaleConnectionError())
+        settle(self._asked.values(), nats.errors.StaleConnectionError())
 
     def found(self) -> None:
         """Let those go on who wait for the server."""
@@ -151,7 +186,7 @@ class FastClient(Client):
         answer = self._asked.pop(heard.subject[len(self._answers_to) :], None)
         if answer is not None:
             none = heard.headers.get("Status") == NO_RESPONDERS
-            _answer((answer,), nats.errors.NoRespondersError() if none else heard)
+            settle((answer,), nats.errors.NoRespondersError() if none else heard)
 
     async def _attempt_reconnect(self) -> None:
         """Forget what was not sent: a dead line keeps it for minutes, and the next has to be looked at beforehand."""
@@ -204,7 +239,7 @@ def _headers(block: bytes) -> dict[str, str]:
     return found
 
 
-def _answer(asked: Iterable[asyncio.Future[Heard | nats.errors.Error]], answer: Heard | nats.errors.Error) -> None:
+def settle(asked: Iterable[Answer], answer: Heard | nats.errors.Error) -> None:
     """An error is an answer as well: of one that nobody waits for any more, asyncio would complain."""
     for waiting in asked:
         if not waiting.done():

@@ -2,14 +2,16 @@
 
 import contextlib
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import nats.errors
 from nats.aio.subscription import Subscription
 
-from shared.adapters.jetstream.client import FastClient
-from shared.adapters.jetstream.wire import translated
+from shared.adapters.jetstream.client import FastClient, Heard
+from shared.adapters.jetstream.wire import to_delivery, translated
+from shared.ports import Delivery, Status
 
 
 class PullEpoch:
@@ -44,3 +46,31 @@ class PullEpoch:
         with translated():
             frame = self._client.frame(self._subject, None, json.dumps(request).encode(), reply=self._inbox)
             await self._client.send_frames([frame])
+
+
+async def begin_epoch(
+    client: FastClient,
+    stream: str,
+    consumer: str,
+    on_delivery: Callable[[Delivery, str | None], None],
+    on_status: Callable[[Status], None],
+) -> PullEpoch:
+    """Begin an epoch on a durable consumer, with an inbox of its own."""
+    inbox = client.new_inbox()
+    subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+    acks = f"$JS.ACK.{stream}.{consumer}"
+    client.publishes |= {subject.lower(): subject, acks.lower(): f"{acks}.>"}
+    began = time.monotonic()
+
+    def on_message(heard: Heard) -> None:
+        headers = heard.headers
+        if heard.reply.startswith("$JS.ACK."):
+            on_delivery(to_delivery(heard), headers.get("Nats-Pin-Id"))
+        else:
+            if client.denials:  # Pulls of this epoch are answered; one that was denied later may be another.
+                client.denials.over("publish", [subject], unless_after=began)
+            on_status(Status(int(headers.get("Status", 0)), headers.get("Description", ""), headers))
+
+    with translated():
+        subscription = await client.hear(inbox, on_message)
+    return PullEpoch(client, subject, inbox, subscription)

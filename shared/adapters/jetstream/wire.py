@@ -10,7 +10,17 @@ from typing import Any
 import nats.errors
 
 from shared.adapters.jetstream.client import Heard
-from shared.ports import BrokerError, BrokerRefusedError, BrokerUnavailableError, Delivery, Outgoing, Published, Stored
+from shared.adapters.jetstream.denials import DeniedError
+from shared.ports import (
+    BrokerDeniedError,
+    BrokerError,
+    BrokerRefusedError,
+    BrokerUnavailableError,
+    Delivery,
+    Outgoing,
+    Published,
+    Stored,
+)
 
 TOO_LARGE = 10054
 """The JetStream API's code for a message that exceeds the bound of its stream; a connection has one as well."""
@@ -49,7 +59,8 @@ def _time(text: str) -> datetime:
     return datetime.fromisoformat(whole).replace(microsecond=int(fraction[:6].ljust(6, "0")), tzinfo=UTC)
 
 
-def api_answer(data: bytes) -> dict[str, Any]:
+def api_answer(data: bytes, subject: str = "") -> dict[str, Any]:
+    """The JSON of an answer of the JetStream API; raises BrokerRefusedError about `subject` when it is an error."""
     if not data:
         raise BrokerUnavailableError("an empty answer where a PubAck was due")
     answer: dict[str, Any] = json.loads(data)
@@ -57,7 +68,7 @@ def api_answer(data: bytes) -> dict[str, Any]:
         code = error.get("err_code", error.get("code", 0))
         if error.get("code") == 503 and code != 10077:
             raise BrokerUnavailableError(f"{error.get('description', 'unavailable')} ({code})")
-        raise BrokerRefusedError(code, error.get("description", "refused"))
+        raise BrokerRefusedError(code, error.get("description", "refused"), subject)
     return answer
 
 
@@ -92,4 +103,6 @@ def translated() -> Iterator[None]:
 def translation(error: nats.errors.Error | OSError) -> BrokerError:
     if isinstance(error, nats.errors.MaxPayloadError):
         return BrokerRefusedError(TOO_LARGE, "the message is larger than the server takes (max_payload)")
+    if isinstance(error, DeniedError):
+        return BrokerDeniedError(str(error))
     return BrokerUnavailableError(str(error) or type(error).__name__)

@@ -11,7 +11,7 @@ from shared.adapters.memory.moods import Trouble
 from shared.adapters.memory.server import MemoryServer, NoAnswerError
 from shared.adapters.memory.wire import Reply, Wire
 from shared.context import Endpoints, Request
-from shared.ports import BrokerError, ConsumerInfo, Delivery, Outgoing, Published, Status, Stored, StreamInfo
+from shared.ports import BrokerError, ConsumerInfo, Delivery, Denial, Outgoing, Published, Status, Stored, StreamInfo
 
 T = TypeVar("T")
 
@@ -39,6 +39,11 @@ class MemoryBroker:
     def reconnects(self) -> int:
         """How often the connection was made anew; what waited on an older one is gone."""
         return self._reconnects
+
+    @property
+    def denials(self) -> Sequence[Denial]:
+        """None: every client of the server in memory may do everything."""
+        return ()
 
     def drop(self) -> None:
         """Cut the connection and make it anew if the server is there; what was under way is lost, and what waited."""

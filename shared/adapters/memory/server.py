@@ -14,6 +14,8 @@ from shared.context import Request
 from shared.messages import rfc3339
 from shared.ops.topology import Declared
 from shared.ports import (
+    CONSUMER_NOT_FOUND,
+    STREAM_NOT_FOUND,
     BrokerRefusedError,
     BrokerUnavailableError,
     ConsumerInfo,
@@ -23,8 +25,6 @@ from shared.ports import (
     StreamInfo,
 )
 
-STREAM_NOT_FOUND = 10059
-CONSUMER_NOT_FOUND = 10014
 NO_RESPONDERS = BrokerUnavailableError("nats: no responders available for request")
 """What a client is told when nobody listens."""
 
@@ -91,14 +91,15 @@ class MemoryServer:
     def stream(self, name: str) -> Stream:
         """A stream; raises BrokerRefusedError 10059."""
         if name not in self.streams:
-            raise BrokerRefusedError(STREAM_NOT_FOUND, "stream not found")
+            raise BrokerRefusedError(STREAM_NOT_FOUND, "stream not found", name)
         return self.streams[name]
 
     def consumer(self, stream: str, name: str) -> Consumer:
         """A consumer; raises BrokerRefusedError 10014, or 10059 when the stream is missing."""
-        self.stream(stream)
+        if stream not in self.streams:
+            raise BrokerRefusedError(STREAM_NOT_FOUND, "stream not found", f"{stream}/{name}")
         if (stream, name) not in self.consumers:
-            raise BrokerRefusedError(CONSUMER_NOT_FOUND, "consumer not found")
+            raise BrokerRefusedError(CONSUMER_NOT_FOUND, "consumer not found", f"{stream}/{name}")
         return self.consumers[stream, name]
 
     def publish(self, message: Outgoing) -> Published:
@@ -143,9 +144,7 @@ class MemoryServer:
 
     def reset(self, stream: str, consumer: str, sequence: int) -> None:
         """Let a consumer deliver from `sequence` on; set ahead, it skips without a word."""
-        if (stream, consumer) not in self.consumers:
-            raise NoAnswerError
-        self.consumers[stream, consumer].reset(sequence)
+        self.consumer(stream, consumer).reset(sequence)
 
     def unpin(self, stream: str, consumer: str) -> None:
         """Hand a consumer to whoever waits for it."""

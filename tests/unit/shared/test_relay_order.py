@@ -9,6 +9,7 @@ from shared.engine.alarms import Alarms
 from shared.engine.blocked import REFUSED_RETRY_S
 from shared.engine.relay import Relay
 from shared.engine.tables import JournalRow, NumberedRow
+from shared.engine.troubles import Troubles
 from shared.messages import MSG_ID
 from shared.ports import Broker, BrokerError, BrokerRefusedError, Outgoing, Published
 
@@ -56,7 +57,9 @@ def _row(n: int, subject: str, key: str) -> NumberedRow:
 
 async def test_rows_in_flight_do_not_overtake_a_refused_row_of_their_key() -> None:
     broker, clock, published = _Refusing(), _Clock(), asyncio.Event()
-    relay = Relay(cast(Broker, broker), clock, linger_s={}, wake=published.set, alarms=Alarms(clock))
+    alarms = Alarms(clock)
+    troubles = Troubles(alarms, cast(Broker, broker), "till")
+    relay = Relay(cast(Broker, broker), clock, linger_s={}, wake=published.set, troubles=troubles)
     relay.take(0)
     async with asyncio.timeout(PUBLISHED_WITHIN_S), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(relay.run())

@@ -12,7 +12,7 @@ from shared.adapters.memory import MemoryBroker
 from shared.engine.store import Store
 from shared.engine.tenure import Tenure
 from shared.engine.transaction import Transaction
-from shared.ports import BrokerUnavailableError
+from shared.ports import BrokerError, BrokerUnavailableError
 from shared.testing import shop
 from tests.unit.shopping import fill_shelves, order, told
 
@@ -80,6 +80,12 @@ class _Partition:
     async def tend(self) -> None:
         """Nothing can be done."""
 
+    async def check_consumers(self) -> None:
+        """None is missing."""
+
+    def met(self, error: BrokerError) -> None:
+        """Nobody is told."""
+
     async def let_go(self) -> None:
         self.held = self.broken = False
 
@@ -95,7 +101,7 @@ async def test_what_is_broken_is_let_go_though_nothing_can_be_taken_over() -> No
     helper: Any = SimpleNamespace(connection=0, marks=[], drop=dropped.append, check=check)
     nobody: Any = None
     partitions: Any = [free, broken]
-    tenure = Tenure(partitions, nobody, helper, helper, helper, nobody, of=2, wake=lambda: None)
+    tenure = Tenure(partitions, nobody, helper, helper, helper, nobody, of=2, wake=lambda: None, troubles=nobody)
     with pytest.raises(BrokerUnavailableError):
         await tenure.attend()
     assert not broken.held
@@ -107,10 +113,11 @@ async def test_what_is_broken_publishes_nothing_more_whatever_the_loop_is_doing(
     whole, broken = _Partition(0, broken=False), _Partition(1, broken=True)
     dropped: list[int] = []
     relay: Any = SimpleNamespace(drop=dropped.append)
+    troubles: Any = SimpleNamespace(look=lambda: None)
     nobody: Any = None
     partitions: Any = [broken, whole]
     woken = asyncio.Event()
-    tenure = Tenure(partitions, nobody, relay, nobody, nobody, SystemClock(), of=2, wake=woken.set)
+    tenure = Tenure(partitions, nobody, relay, nobody, nobody, SystemClock(), of=2, wake=woken.set, troubles=troubles)
     tending = asyncio.create_task(tenure.tend())
     await woken.wait()
     tending.cancel()

@@ -1,0 +1,266 @@
+"""Consumers, streams and permissions that are missing under a running worker: named, and waited for."""
+
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import pytest
+from structlog.testing import capture_logs
+
+from shared.adapters.clock import SystemClock
+from shared.adapters.jetstream import connect
+from shared.connection import ConnectionOptions
+from shared.engine.alarms import Alarm
+from shared.engine.process import ContextProcess
+from shared.engine.store import Store
+from shared.exits import Exit
+from shared.messages import partition_of
+from shared.ops.apply import apply
+from shared.ops.server import CONFIGURATION, LocalServer, local_server
+from shared.ops.topology import declare
+from shared.secret import Secret
+from tests.e2e.processes import spawn
+from tests.e2e.shop import environment
+from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, standing
+from tests.integration.till import Printer, scanner, till
+
+KNOWN_WITHIN_S = 10.0
+RESUMES_WITHIN_S = 20.0
+TILLS = [next(f"t-{n}" for n in range(99) if partition_of(f"t-{n}", PARTITIONS) == p) for p in range(PARTITIONS)]
+"""One till in each partition."""
+PASSWORD: Final = "secret"
+EVERYTHING: dict[str, Any] = {"publish": {"deny": ["nothing.>"]}, "subscribe": {"deny": ["nothing.>"]}}
+
+
+@asynccontextmanager
+async def at_work(counter: Counter, options: ConnectionOptions) -> AsyncIterator[ContextProcess]:
+    """A till's process, which reads and decides until the block is left."""
+    broker = await connect(options, name="till")
+    process = ContextProcess(
+        till(Printer()),
+        await Store.open(counter.directory / "till.db", context="till"),
+        broker,
+        SystemClock(),
+        numbers=range(PARTITIONS),
+        partitions=PARTITIONS,
+        priority_timeout_s=1.0,
+        batch_at_most=1_000,
+    )
+    try:
+        async with process.at_work() as tasks:
+            tasks.start_soon(process.loop.run)
+            await until(lambda: len(process.tenure.held) == PARTITIONS, "the partitions are held")
+            for key in TILLS:
+                await counter.ring(key, 1)
+                await counter.watcher.until(key, "Rung")
+            yield process
+    finally:
+        with anyio.CancelScope(shield=True):
+            await broker.close()
+
+
+async def until(true: Any, what: str, within_s: float = KNOWN_WITHIN_S) -> None:
+    """Wait until something in this process is so."""
+    with anyio.move_on_after(within_s):
+        while not true():  # noqa: ASYNC110  What is waited for sets no event.
+            await anyio.sleep(0.02)
+        return
+    raise AssertionError(f"not within {within_s} s: {what}")
+
+
+async def raised(process: ContextProcess, kind: str, subject: str) -> Alarm:
+    """Wait until an alarm is raised."""
+
+    def found() -> list[Alarm]:
+        return [one for one in process.alarms.raised if (one.kind, one.subject) == (kind, subject)]
+
+    try:
+        await until(found, f"{kind} {subject}")
+    except AssertionError as error:
+        raise AssertionError(f"{error}; raised are {process.alarms.raised}") from None
+    return found()[0]
+
+
+async def goes_on(counter: Counter, process: ContextProcess, totals: Mapping[str, list[int]]) -> None:
+    """Everything is decided once, and no alarm is left."""
+    for key, expected in totals.items():
+        await counter.watcher.until(key, "Rung", times=len(expected), within_s=RESUMES_WITHIN_S)
+    await until(lambda: not process.alarms.raised, "no alarm is left", RESUMES_WITHIN_S * 2)
+    assert {key: counter.totals(key) for key in totals} == totals
+
+
+class TestConsumers:
+    """Deleted by somebody, and made again by `chorus streams apply`."""
+
+    @pytest.fixture
+    async def counter(self, own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
+        async with standing(own_nats_server.url, tmp_path) as counter:
+            yield counter
+
+    @pytest.mark.parametrize("stream", ["EVENTS", "COMMANDS", "TIMERS"])
+    async def test_one_that_is_missing_is_named_while_the_other_partition_goes_on(
+        self, counter: Counter, stream: str
+    ) -> None:
+        one, other = TILLS
+        with capture_logs() as lines:
+            async with at_work(counter, ConnectionOptions(servers=(counter.url,))) as process:
+                await counter.broker.api(f"$JS.API.CONSUMER.DELETE.{stream}.till-0", b"")
+                alarm = await raised(process, "consumer", f"{stream}/till-0")
+                assert alarm.remedy == "run chorus streams apply"
+                assert "consumer not found" in alarm.reason
+                for amount in (2, 3, 4):
+                    await counter.ring(other, amount)
+                    await counter.watcher.until(other, "Rung", times=amount)
+                await counter.ring(one, 2)
+                assert counter.totals(one) == [1]
+                await apply(counter.broker.api, declare(TOPOLOGY, (till(), scanner())))
+                await goes_on(counter, process, {one: [1, 3], other: [1, 3, 6, 10]})
+        warnings = [line for line in lines if line["log_level"] in ("warning", "error")]
+        assert len([line for line in warnings if line["event"] == "alarm raised"]) == 1, warnings
+        assert len(warnings) <= 4, warnings
+
+    async def test_all_of_a_context_are_named(self, counter: Counter) -> None:
+        names = [f"{stream}/till-{number}" for stream in ("EVENTS", "COMMANDS", "TIMERS") for number in (0, 1)]
+        async with at_work(counter, ConnectionOptions(servers=(counter.url,))) as process:
+            for name in names:
+                await counter.broker.api(f"$JS.API.CONSUMER.DELETE.{name.replace('/', '.')}", b"")
+            for number in range(PARTITIONS):
+                await raised(process, "consumer", f"TIMERS/till-{number}")
+            for key in TILLS:
+                await counter.ring(key, 2)
+            await apply(counter.broker.api, declare(TOPOLOGY, (till(), scanner())))
+            await goes_on(counter, process, {key: [1, 3] for key in TILLS})
+
+    async def test_stream_that_is_missing_is_named_and_reconciled_when_it_is_back(self, counter: Counter) -> None:
+        async with at_work(counter, ConnectionOptions(servers=(counter.url,))) as process:
+            await counter.broker.api("$JS.API.STREAM.DELETE.EVENTS", b"")
+            alarm = await raised(process, "consumer", "EVENTS/till-0")
+            assert "stream not found" in alarm.reason
+            await counter.ring(TILLS[0], 2)
+            await apply(counter.broker.api, declare(TOPOLOGY, (till(), scanner())))
+            await counter.watcher.begin_anew()
+            await goes_on(counter, process, {TILLS[0]: [1, 3], TILLS[1]: [1]})
+
+
+def users(permissions: Mapping[str, Any]) -> dict[str, Any]:
+    """An operator who may do everything, and a till that may do this."""
+    return {
+        "authorization": {
+            "users": [
+                {"user": "operator", "password": PASSWORD},
+                {"user": "till", "password": PASSWORD, "permissions": permissions},
+            ]
+        },
+    }
+
+
+def may_not(action: str, subject: str) -> dict[str, Any]:
+    """All permissions but one."""
+    return {**EVERYTHING, action: {"deny": ["nothing.>", subject]}}
+
+
+class Guarded:
+    """A counter whose till has the permissions that an operator gives."""
+
+    def __init__(self, server: LocalServer, counter: Counter) -> None:
+        self.counter = counter
+        self._server = server
+
+    def till(self) -> ConnectionOptions:
+        return ConnectionOptions(servers=(self._server.url,), user="till", password=Secret(PASSWORD))
+
+    async def give(self, permissions: Mapping[str, Any]) -> None:
+        """Change the till's permissions, as an operator does under a running server."""
+        file = anyio.Path(self._server.directory / CONFIGURATION)
+        await file.write_text(json.dumps({**json.loads(await file.read_text()), **users(permissions)}))
+        log = self._server.directory / "nats-server.log"
+        before = log.read_text().count("Reloaded server configuration")
+        os.kill(self._server.pid, signal.SIGHUP)
+        await until(lambda: log.read_text().count("Reloaded server configuration") > before, log.read_text())
+
+
+@pytest.fixture
+async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
+    async with local_server(tmp_path / "nats", more=users(EVERYTHING)) as server:
+        url = server.url.replace("//", f"//operator:{PASSWORD}@")
+        async with standing(url, tmp_path, user="operator", password=PASSWORD) as counter:
+            yield Guarded(server, counter)
+
+
+class TestPermissions:
+    """Taken away under a running worker, and given back."""
+
+    async def test_publication_that_is_denied_waits_while_other_subjects_go_on(self, guarded: Guarded) -> None:
+        counter = guarded.counter
+        one, _ = TILLS
+        with capture_logs() as lines:
+            async with at_work(counter, guarded.till()) as process:
+                await guarded.give(may_not("publish", "evt.till.Rung.>"))
+                await counter.ring(one, 2)
+                alarm = await raised(process, "permission", "evt.till.Rung.*")
+                assert alarm.reason == f"user till may not publish to evt.till.Rung.{one}"
+                assert alarm.remedy == "allow user till to publish to evt.till.Rung.* in the server's permissions"
+                await counter.publish("cmd.till.PrintReceipt.t-other", b'{"text": "one at 1"}')
+                await counter.watcher.until("t-other", "ReceiptPrinted")
+                await guarded.give(EVERYTHING)
+                await goes_on(counter, process, {one: [1, 3]})
+        assert len([line for line in lines if line["event"] == "alarm raised"]) == 1
+
+    @pytest.mark.parametrize(
+        ("action", "denied", "subject"),
+        [
+            ("publish", "$JS.API.CONSUMER.RESET.EVENTS.*", "$JS.API.CONSUMER.RESET.EVENTS.till-0"),
+            ("publish", "$JS.API.CONSUMER.MSG.NEXT.EVENTS.*", "$JS.API.CONSUMER.MSG.NEXT.EVENTS.till-0"),
+            ("publish", "$JS.API.CONSUMER.MSG.NEXT.TIMERS.*", "$JS.API.CONSUMER.MSG.NEXT.TIMERS.till-0"),
+            ("publish", "$JS.API.CONSUMER.INFO.>", "$JS.API.CONSUMER.INFO.TIMERS.till-0"),
+            ("subscribe", "_INBOX.>", "_INBOX.>"),
+        ],
+    )
+    async def test_permission_that_is_missing_to_read_is_named(
+        self, guarded: Guarded, action: str, denied: str, subject: str
+    ) -> None:
+        counter = guarded.counter
+        one, other = TILLS
+        async with at_work(counter, guarded.till()) as process:
+            await guarded.give(may_not(action, denied))
+            await process.tenure.begin_anew(range(PARTITIONS))  # As when a process begins.
+            alarm = await raised(process, "permission", subject)
+            assert alarm.reason == f"user till may not {action} to {subject}"
+            assert alarm.remedy == f"allow user till to {action} to {subject} in the server's permissions"
+            await counter.ring(one, 2)
+            await guarded.give(EVERYTHING)
+            await goes_on(counter, process, {one: [1, 3], other: [1]})
+
+    async def test_request_that_is_denied_fails_at_once_with_the_servers_words(self, guarded: Guarded) -> None:
+        await guarded.give(may_not("publish", "$JS.API.STREAM.INFO.>"))
+        broker = await connect(guarded.till(), name="till")
+        try:
+            with anyio.fail_after(2), pytest.raises(Exception, match=r"till may not publish to \$JS.API.STREAM.INFO"):
+                await broker.stream_info("EVENTS")
+        finally:
+            await broker.close()
+
+    async def test_service_that_may_not_subscribe_is_named_and_subscribes_later(self, guarded: Guarded) -> None:
+        counter = guarded.counter
+        await guarded.give(may_not("subscribe", "api.till.Ring"))
+        async with at_work(counter, guarded.till()) as process:
+            await raised(process, "permission", "api.till.Ring")
+            await guarded.give(EVERYTHING)
+            await until(lambda: not process.alarms.raised, "no alarm is left", RESUMES_WITHIN_S)
+            _, body = await counter.broker.request("api.till.Ring", b'{"till_id": "t-api", "amount": 5}', {}, 5.0)
+            assert json.loads(body)["accepted"]
+
+    async def test_worker_that_may_not_look_at_its_streams_exits_and_says_so(
+        self, guarded: Guarded, tmp_path: Path
+    ) -> None:
+        await guarded.give(may_not("publish", "$JS.API.STREAM.INFO.>"))
+        login = {"NATS_USER": "till", "NATS_PASSWORD": PASSWORD}
+        environ = {**environment(guarded.till().servers[0], tmp_path), **login}
+        worker = await spawn("ordering", ("-m", "contexts.ordering"), environ, tmp_path / "ordering.log")
+        assert await worker.ended(within_s=KNOWN_WITHIN_S * 2) == Exit.MISCONFIGURED
+        assert "user till may not publish to $JS.API.STREAM.INFO." in worker.tail

@@ -1,0 +1,110 @@
+"""Alarms by what the broker says: while any source has the trouble, with the remedy that helps."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from shared.adapters.clock import SystemClock
+from shared.adapters.jetstream.denials import LASTS_S, REMEMBERED_AT_MOST, Denials, denied_in
+from shared.adapters.sqlite import DatabaseBusyError
+from shared.engine.alarms import Alarms
+from shared.engine.troubles import STREAM_FULL, Troubles
+from shared.ports import BrokerDeniedError, BrokerRefusedError, BrokerUnavailableError, Denial
+
+AWAY = BrokerUnavailableError("nats: timeout")
+MISSING = BrokerRefusedError(10014, "consumer not found", "EVENTS/till-0")
+
+
+@pytest.fixture
+def broker() -> Any:
+    return SimpleNamespace(denials=[])
+
+
+@pytest.fixture
+def alarms() -> Alarms:
+    return Alarms(SystemClock())
+
+
+@pytest.fixture
+def troubles(alarms: Alarms, broker: Any) -> Troubles:
+    return Troubles(alarms, broker, "till")
+
+
+def raised(alarms: Alarms) -> list[tuple[str, str]]:
+    return [(alarm.kind, alarm.subject) for alarm in alarms.raised]
+
+
+def test_alarm_lasts_while_any_source_has_it(alarms: Alarms, troubles: Troubles) -> None:
+    for _ in range(100):
+        troubles.met("partition 0", AWAY)
+        troubles.met("publishing to EVENTS", AWAY)
+    troubles.over("partition 0")
+    assert raised(alarms) == [("broker", "JetStream")]
+    assert alarms.raised[0].count == 200
+    troubles.over("publishing to EVENTS")
+    assert raised(alarms) == []
+
+
+def test_missing_consumer_is_named_and_ends_the_alarm_that_the_broker_is_away(
+    alarms: Alarms, troubles: Troubles
+) -> None:
+    troubles.met("partition 0", AWAY)
+    troubles.met("partition 0", MISSING)
+    assert raised(alarms) == [("consumer", "EVENTS/till-0")]
+    assert alarms.raised[0].remedy == "run chorus streams apply"
+    troubles.over("partition 0")
+    assert raised(alarms) == []
+
+
+def test_full_stream_has_an_alarm_of_its_own(alarms: Alarms, troubles: Troubles) -> None:
+    troubles.unpublished("EVENTS", BrokerRefusedError(STREAM_FULL, "maximum messages exceeded"))
+    assert raised(alarms) == [("stream_full", "EVENTS")]
+    troubles.published("EVENTS")
+    assert raised(alarms) == []
+
+
+def test_denial_has_one_alarm_for_all_keys(alarms: Alarms, troubles: Troubles, broker: Any) -> None:
+    troubles.met("partition 0", BrokerDeniedError("denied"))
+    broker.denials = [Denial("publish", f"evt.till.Rung.t-{n}", "till", 3) for n in range(9)]
+    for _ in range(5):
+        troubles.look()
+    assert raised(alarms) == [("permission", "evt.till.Rung.*")]
+    broker.denials = []
+    troubles.look()
+    assert raised(alarms) == []
+
+
+def test_busy_database_has_one_alarm_until_it_is_written_to(alarms: Alarms, troubles: Troubles) -> None:
+    for _ in range(670):
+        troubles.busy(DatabaseBusyError("till.db: database is locked"))
+    assert (raised(alarms), alarms.raised[0].count) == ([("database", "till.db")], 670)
+    troubles.written()
+    assert raised(alarms) == []
+
+
+def test_denials_are_bounded_and_end_when_they_are_contradicted_or_old() -> None:
+    now = 0.0
+    denials = Denials(lambda: now)
+    for number in range(REMEMBERED_AT_MOST + 1):
+        denials.add("publish", f"evt.{number}")
+    assert len(denials.current) == REMEMBERED_AT_MOST
+    denials.over("publish", ["evt.100"], unless_after=-1.0)
+    assert len(denials.current) == REMEMBERED_AT_MOST
+    denials.over("publish", ["evt.100"])
+    assert len(denials.current) == REMEMBERED_AT_MOST - 1
+    now = LASTS_S + 1
+    assert denials.current == []
+    assert not denials
+
+
+@pytest.mark.parametrize(
+    ("text", "denied"),
+    [
+        ("nats: 'permissions violation for publish to \"evt.x\"'", ("publish", "evt.x")),
+        ('nats: permissions violation for subscription to "a.b" using queue "q"', ("subscribe", "a.b")),
+        ("nats: stale connection", None),
+    ],
+)
+def test_denial_is_read_from_the_servers_words(text: str, denied: tuple[str, str] | None) -> None:
+    assert denied_in(Exception(text)) == denied
