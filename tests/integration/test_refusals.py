@@ -157,17 +157,16 @@ async def test_stranger_under_the_next_edition_is_answered_with_the_one_after_it
         assert outcome.outcome == f"published as {TAKEN}.3 at sequence 3"
 
 
-async def test_effect_keeps_its_idempotency_key_and_timer_its_id_in_every_edition(counter: Counter) -> None:
+async def test_effect_keeps_its_idempotency_key_in_every_edition(counter: Counter) -> None:
     printer = Printer()
     async with at_work(counter, till(printer)):
         await take_the_id(counter)
         await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "thanks at 2"}')
-        await counter.publish(f"cmd.till.CloseAt.{TILL}", b'{"closes_at": "2026-01-01T00:00:00Z"}')
         row = await is_refused(counter)
         await until(lambda: counter.rows("SELECT count(*) FROM journal WHERE type = 'ReceiptPrinted'") == [(1,)])
         await void(counter.directory, row, who="ann", why="a test script", stored=None)
         assert (await come_of(counter, [row])).is_settled
-        await counter.watcher.until(TILL, "TillClosed")
+        await counter.watcher.until(TILL, "ReceiptPrinted")
     assert printer.asked == [("thanks at 2", TAKEN)] * 2
     printed = next(fact for fact in counter.watcher.about(TILL) if fact.type == "ReceiptPrinted")
     assert printed.cause == TAKEN
@@ -181,6 +180,21 @@ async def test_effect_keeps_its_idempotency_key_and_timer_its_id_in_every_editio
         await counter.ring(NEIGHBOUR, 1)
         await counter.watcher.until(NEIGHBOUR, "Rung")
     assert len(printer.asked) == 2
+
+
+async def test_timer_keeps_its_id_in_every_edition_of_the_event_that_armed_it(counter: Counter) -> None:
+    timers = "SELECT event_id FROM journal WHERE subject LIKE 'timer.%'"
+    async with at_work(counter):
+        await take_the_id(counter)
+        await counter.publish(f"cmd.till.CloseAt.{TILL}", b'{"closes_at": "2026-01-01T00:00:00Z"}')
+        row = await is_refused(counter)
+        await void(counter.directory, row, who="ann", why="a test script", stored=None)
+        assert (await come_of(counter, [row])).is_settled
+        await counter.watcher.until(TILL, "TillClosed")
+    assert counter.rows(timers) == [(f"{TAKEN}/ClosingTime",)]
+    await rebuild(till(), counter.broker, counter.directory, partitions=PARTITIONS, force=True)
+    assert counter.rows(timers) == [(f"{TAKEN}/ClosingTime",)]
+    assert counter.rows("SELECT count(*) FROM inbox WHERE message_id = ?", f"{TAKEN}/ClosingTime") == [(1,)]
 
 
 async def test_effect_that_is_open_after_a_rebuild_is_asked_under_the_id_without_an_edition(counter: Counter) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from shared.adapters.clock import SystemClock
 from shared.engine.alarms import Alarms
@@ -250,15 +251,32 @@ async def test_row_that_is_refused_stops_its_key_alone(counter: Counter) -> None
     assert broker.published == ["till/till-a@1", "till/till-b@1"]
 
 
+async def test_batch_leaves_out_the_rows_of_a_blocked_key(counter: Counter) -> None:
+    broker = TroubledBroker(counter.broker, OTHER_STREAM_EXPECTED)
+    async with publishing(broker) as (relay, marked):
+        relay.add([row(1, "a", 1)])
+        assert await marked() == {}
+        others = [row(n + 2, "b", n) for n in range(1, BATCH_AT_LEAST + 1)]
+        relay.add([row(2, "a", 2), *others])
+        marks = await marked()
+    assert broker.batches == [BATCH_AT_LEAST]
+    await assert_stored(counter, others, marks)
+
+
 async def test_full_stream_is_waited_for(counter: Counter) -> None:
     full = BrokerRefusedError(STREAM_FULL, "maximum messages exceeded")
     broker = TroubledBroker(counter.broker, full, full)
     rows = rows_of("a", versions=2)
-    async with publishing(broker) as (relay, marked):
-        relay.add(rows)
-        marks = await marked()
+    with capture_logs() as lines:
+        async with publishing(broker) as (relay, marked):
+            relay.add(rows)
+            marks = await marked()
     assert relay.stuck == {}
     await assert_stored(counter, rows, marks)
+    raised, cleared = [line for line in lines if line["event"].startswith("alarm")]
+    assert (raised["event"], raised["kind"], raised["subject"]) == ("alarm raised", "stream_full", "EVENTS")
+    assert "raise max_msgs or max_bytes of EVENTS in streams.yaml" in raised["remedy"]
+    assert (cleared["event"], cleared["count"]) == ("alarm cleared", 2)
 
 
 async def test_rows_of_a_partition_that_was_let_go_are_left_to_others(counter: Counter) -> None:

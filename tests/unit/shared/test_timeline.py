@@ -71,6 +71,18 @@ def test_forged_causes_that_go_in_circles_are_drawn_once_each() -> None:
     assert sorted(outline(first, second, itself)) == [(0, "B"), (0, "C"), (1, "A")]
 
 
+def test_an_own_cause_is_the_highest_edition_and_not_the_stranger_under_its_id() -> None:
+    stranger = message("ordering/order-o-1@1", "", 1)
+    placed = message("ordering/order-o-1@1.2", "place-o-1", 2, commanded=True)
+    confirmed = message("ordering/order-o-1@2", "ordering/order-o-1@1", 3)
+    assert outline(stranger, placed, confirmed) == [
+        (0, "ordering/order-o-1@1"),
+        (0, "place-o-1"),
+        (1, "ordering/order-o-1@1.2"),
+        (2, "ordering/order-o-1@2"),
+    ]
+
+
 def test_a_message_without_a_cause_stands_alone() -> None:
     assert outline(message("Lost", "", 1)) == [(0, "Lost")]
 
