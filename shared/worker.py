@@ -102,7 +102,10 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 @asynccontextmanager
 async def _connected(connection: ConnectionOptions, name: str) -> AsyncIterator[JetStream]:
-    broker = await connect(connection, name=f"chorus {name}")
+    def waiting(reason: str) -> None:
+        _log.warning("broker away, waiting for it", servers=connection.servers, reason=reason)
+
+    broker = await connect(connection, name=f"chorus {name}", waiting=waiting)
     try:
         yield broker
     finally:

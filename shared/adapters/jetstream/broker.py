@@ -6,13 +6,10 @@ Not used, because measured to lose messages, hang or cost several times more: `P
 
 import contextlib
 import json
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
-import nats
-import nats.errors
 import structlog
 
 from shared.adapters.jetstream import bounds
@@ -41,19 +38,6 @@ from shared.ports import (
 _log = structlog.get_logger("chorus.broker")
 
 
-async def connect(options: ConnectionOptions, *, name: str) -> "JetStream":
-    """Connect, or raise BrokerUnavailableError naming the server within 5 s."""
-    broker = JetStream()
-    try:
-        with anyio.fail_after(bounds.CONNECT_TIMEOUT_S):
-            await broker._connect(options, name)
-    except (TimeoutError, OSError, nats.errors.Error, ssl.SSLError) as error:
-        await broker.close()
-        reason = str(broker.last_error or error) or type(error).__name__
-        raise BrokerUnavailableError(f"no answer from {', '.join(options.servers)}: {reason}") from error
-    return broker
-
-
 class JetStream:
     """One connection. `closed` is set when it is beyond repair: the process must end and be started anew."""
 
@@ -64,9 +48,13 @@ class JetStream:
         self._reconnects = 0
         self.last_error: Exception | None = None
 
-    async def _connect(self, options: ConnectionOptions, name: str) -> None:
+    async def _connect(self, options: ConnectionOptions, name: str, on_failure: Callable[[Exception], None]) -> None:
+        connected = False
+
         async def on_error(error: Exception) -> None:
             self.last_error = error
+            if not connected:
+                on_failure(error)
             if not take_denial(self._client, error) and self._client.is_connected:
                 _log.warning("broker error", error=str(error))  # While away, who wants it or has lost it says so.
 
@@ -100,6 +88,7 @@ class JetStream:
             skip_subject_validation=True,
             **options.client_arguments(),
         )
+        connected = True
 
     async def close(self) -> None:
         """Send what is pending and disconnect."""
