@@ -25,18 +25,28 @@ class CatalogError(Exception):
         self.problems = problems
 
 
+class UnknownContextError(CatalogError):
+    """There is no context of this name; the text says which there are."""
+
+
 def names() -> tuple[str, ...]:
     """Every context's name, in the alphabet's order."""
     package = importlib.import_module(PACKAGE)
     return tuple(sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.ispkg))
 
 
-def load(name: str, settings: Settings) -> Context | Service:
-    """One context; raises CatalogError when there is none of this name, or it does not say what it is."""
-    if name not in names():
-        raise CatalogError(
-            (f"there is no context {name!r}{did_you_mean(name, names())}; there are {', '.join(names())}",)
+def check_known(name: str) -> None:
+    """Raise UnknownContextError, with what was probably meant, unless there is a context of this name."""
+    known = names()
+    if name not in known:
+        raise UnknownContextError(
+            (f"there is no context {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}",)
         )
+
+
+def load(name: str, settings: Settings) -> Context | Service:
+    """One context; raises UnknownContextError, or CatalogError when it does not say what it is."""
+    check_known(name)
     try:
         worker = importlib.import_module(f"{PACKAGE}.{name}.worker")
     except ModuleNotFoundError as error:

@@ -40,7 +40,7 @@ def _code(error: BaseException) -> Exit:
 
     from shared.adapters.sqlite import DatabaseBusyError
     from shared.adapters.sqlite_schema import DatabaseError
-    from shared.catalog import CatalogError
+    from shared.catalog import CatalogError, UnknownContextError
     from shared.connection import ConnectionOptionsError
     from shared.messages import MalformedKeyError
     from shared.ops.apply import NeverAsDeclaredError
@@ -52,7 +52,7 @@ def _code(error: BaseException) -> Exit:
     from shared.settings import SettingsError
 
     match error:
-        case CycloptsError() | MalformedKeyError():
+        case CycloptsError() | MalformedKeyError() | UnknownContextError():
             return Exit.USAGE
         case BrokerDeniedError():
             return Exit.MISCONFIGURED

@@ -13,7 +13,7 @@ from shared.exits import Exit
 
 def show_aggregate(
     name: Annotated[str, Parameter(name="CONTEXT", help="whose it is, such as ordering")],
-    aggregate: Annotated[str, Parameter(name="AGGREGATE", help="as event ids name it, such as order-o-42")],
+    aggregate: Annotated[str, Parameter(name="AGGREGATE", help="as event ids name it, such as order-o-42, or its key")],
     /,
     *,
     version: Annotated[int | None, Parameter(help="as it was after so many events; else as it is now")] = None,
@@ -26,7 +26,7 @@ def show_aggregate(
 
     For example:
 
-        chorus show ordering order-o-42
+        chorus show ordering o-42
         chorus show ordering order-o-42 --version 1 --json | jq .state
     """
     import msgspec

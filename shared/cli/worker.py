@@ -32,13 +32,8 @@ def worker(
 
     from shared import catalog
     from shared.settings import load_settings
-    from shared.spelling import did_you_mean
 
-    if name not in catalog.names():
-        known = ", ".join(catalog.names())
-        raise CommandError(
-            Exit.USAGE, f"there is no context {name!r}{did_you_mean(name, catalog.names())}; there are {known}"
-        )
+    catalog.check_known(name)
     settings = load_settings(os.environ)
     options = connection.options()
     numbers = _numbers(partitions)

@@ -1,5 +1,6 @@
 """An aggregate as it was at any version: the fold of its events so far, and the event that led there."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -31,13 +32,16 @@ class NeverWasError(Exception):
 def as_of(data_dir: Path, context: Context, aggregate: str, version: int | None = None) -> Past:
     """An aggregate (`order-o-42`) as it was at a version, or is now; workers may run meanwhile.
 
+    A bare key (`o-42`) names an aggregate when only one of the context has that key.
+
     Raises:
-        NeverWasError: the journal has no such aggregate or version.
+        NeverWasError: the journal has no such aggregate or version, or several aggregates have this key.
         DatabaseError: there is no database, or its journal cannot be folded.
     """
     known = {kind.name: kind for kind in context.aggregates}
     with reading(data_dir / f"{context.name}.db", context.name) as connection:
         transaction = Transaction(connection)
+        aggregate = _named(transaction, aggregate, [f"{name}-" for name in known])
         latest = transaction.last_version(aggregate) if aggregate_name(aggregate) in known else 0
         if not latest:
             kinds = " and ".join(aggregate_id(kind.name, "KEY", kind.part and "PART") for kind in known.values())
@@ -59,3 +63,13 @@ def as_of(data_dir: Path, context: Context, aggregate: str, version: int | None 
         occurred_at=row.headers[OCCURRED_AT],
         state=fold.states[aggregate].state,
     )
+
+
+def _named(transaction: Transaction, name: str, prefixes: Sequence[str]) -> str:
+    """The id of the aggregate that `name` means: the name itself, or the only aggregate with this key."""
+    if transaction.last_version(name):
+        return name
+    found = [prefix + name for prefix in prefixes if transaction.last_version(prefix + name)]
+    if len(found) > 1:
+        raise NeverWasError(f"{len(found)} aggregates have the key {name!r}; name one: {', '.join(found)}")
+    return found[0] if found else name

@@ -21,6 +21,7 @@ from tests.contract.examples import example, examples
 from tests.unit.shared.test_cli import chorus
 
 HISTORY: tuple[type[OrderEvent], ...] = (OrderPlaced, OrderConfirmed, ShipmentRecorded, DeliveryRecorded)
+KINDS = ("stock", "reservation")
 AT = "2026-11-21T09:00:0{}.000000Z"
 
 
@@ -40,15 +41,19 @@ def journal_of(key: str) -> list[JournalRow]:
     return [rows[0], deadline, refusal, *rows[1:]]
 
 
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
+def write_journal(data_dir: Path, context: str, rows: list[JournalRow]) -> None:
     async def write(work: Callable[[Transaction], object]) -> None:
-        store = await Store.open(tmp_path / "ordering.db", context="ordering")
+        store = await Store.open(data_dir / f"{context}.db", context=context)
         await store.transact(work)
         await store.close()
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(write(lambda transaction: transaction.append(journal_of("o-42"))))
+        runner.run(write(lambda transaction: transaction.append(rows)))
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    write_journal(tmp_path, "ordering", journal_of("o-42"))
     return tmp_path
 
 
@@ -79,13 +84,29 @@ def test_without_a_version_it_is_the_latest(data_dir: Path) -> None:
     assert json.loads("".join(state)) == states()[-1]
 
 
+def test_a_key_names_the_only_aggregate_that_has_it(data_dir: Path) -> None:
+    by_key = chorus("show", "ordering", "o-42", "--json", CHORUS_DATA_DIR=str(data_dir))
+    assert (by_key.returncode, by_key.stderr) == (0, "")
+    assert json.loads(by_key.stdout)["aggregate"] == "order-o-42"
+
+
+def test_a_key_of_several_aggregates_is_answered_with_their_names(tmp_path: Path) -> None:
+    row = journal_of("o-42")[0]
+    write_journal(
+        tmp_path, "inventory", [row._replace(event_id=f"inventory/{name}-x@1", aggregate=f"{name}-x") for name in KINDS]
+    )
+    said = chorus("show", "inventory", "x", CHORUS_DATA_DIR=str(tmp_path))
+    assert (said.returncode, said.stdout) == (1, "")
+    assert "2 aggregates have the key 'x'; name one: stock-x, reservation-x" in said.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
         (("order-o-42", "--version", "5"), 1, "order-o-42 has versions 1 to 4, not 5"),
         (("order-o-42", "--version", "0"), 1, "order-o-42 has versions 1 to 4, not 0"),
         (("order-o-43",), 1, "ordering has no 'order-o-43'; what it has is named order-KEY"),
-        (("o-42",), 1, "ordering has no 'o-42'; what it has is named order-KEY"),
+        (("o-43",), 1, "ordering has no 'o-43'; what it has is named order-KEY"),
         (("rejection-00",), 1, "ordering has no 'rejection-00'; what it has is named order-KEY"),
         (("order-o-42", "--version", "last"), 64, "--version"),
     ],
