@@ -16,19 +16,19 @@ from shared.adapters.sqlite_schema import DatabaseError
 from shared.connection import ConnectionOptions
 from shared.context import Context, Service
 from shared.engine import failpoints
+from shared.engine.health import HealthFile
 from shared.engine.loop import Loop
 from shared.engine.notify import Notifier
 from shared.engine.process import ContextProcess, MisconfiguredError, check_streams
+from shared.engine.pulse import Pulse
 from shared.engine.store import Store
+from shared.engine.watchdog import ENDS_AFTER_S, Watchdog
 from shared.exits import Exit
 from shared.ops.server import ServerError, check_sync_always
 from shared.ops.streams_file import read_topology
 from shared.ports import BrokerDeniedError, BrokerError, BrokerUnavailableError
 from shared.settings import Settings
 
-BEAT_S = 1.0
-HUNG_AFTER_S = 5.0
-"""A loop that has not come round for so long is not reported alive any more."""
 SETTLED_WITHIN_S = 10.0
 """A worker that is still without some of its partitions then is ready all the same: it will get them."""
 SWITCH_INTERVAL_S = 0.001
@@ -53,6 +53,7 @@ async def run_member(
     settings: Settings,
     connection: ConnectionOptions,
     partitions: tuple[int, ...] | None = None,
+    ends_after_s: float = ENDS_AFTER_S,
 ) -> int:
     """Run what `load` gives until SIGTERM, SIGINT or a fatal error; the exit code."""
     log.configure(settings.log_level, settings.log_format, context=name)
@@ -61,11 +62,14 @@ async def run_member(
         failpoints.arm(settings.failpoint)
     try:
         member = load()
-        async with _connected(connection, name) as broker:
+        async with (
+            _connected(connection, name) as broker,
+            _beating(name, settings.data_dir, ends_after_s) as pulse,
+        ):
             if isinstance(member, Service):
-                await _serve(member, broker, settings)
+                await _serve(member, broker, settings, pulse)
             else:
-                await _decide(member, broker, settings, partitions)
+                await _decide(member, broker, settings, partitions, pulse)
     except BrokerDeniedError as error:
         _log.error("permission missing", reason=f"{error}; give it that permission")
         return Exit.MISCONFIGURED
@@ -112,13 +116,31 @@ async def _connected(connection: ConnectionOptions, name: str) -> AsyncIterator[
         await broker.close()
 
 
-async def _decide(context: Context, broker: JetStream, settings: Settings, partitions: tuple[int, ...] | None) -> None:
+@asynccontextmanager
+async def _beating(name: str, data_dir: Path, ends_after_s: float) -> AsyncIterator[Pulse]:
+    """Say once a second that this process lives, while it starts and while it drains too."""
+    watchdog = Watchdog(ends_after_s=ends_after_s)
+    pulse = Pulse(name, Notifier.from_environment(), HealthFile(data_dir, name), watchdog)
+    failed: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pulse.run)
+        try:
+            yield pulse
+        except Exception as error:
+            failed = error  # As it is, not as one of a group: the exit code follows from its kind.
+        tasks.cancel_scope.cancel()
+    if failed is not None:
+        raise failed
+
+
+async def _decide(
+    context: Context, broker: JetStream, settings: Settings, partitions: tuple[int, ...] | None, pulse: Pulse
+) -> None:
     await check_sync_always(settings.monitor_url)
     topology = read_topology(settings.streams_file)
     numbers = partitions if partitions is not None else tuple(range(topology.partitions))
     await check_streams(context, broker, topology.partitions, numbers)
-    notifier = Notifier.from_environment(settings.data_dir / f"{context.name}.alive")
-    process = ContextProcess(
+    process = pulse.process = ContextProcess(
         context,
         await Store.open(settings.data_dir / f"{context.name}.db", context=context.name),
         broker,
@@ -133,49 +155,41 @@ async def _decide(context: Context, broker: JetStream, settings: Settings, parti
 
         serve_metrics(process, settings.metrics_host, settings.metrics_port)
     async with process.at_work() as tasks:
-        tasks.start_soon(_beat, process.loop, notifier)
         tasks.start_soon(_watch, broker, process.loop)
-        tasks.start_soon(_ready, process, notifier)
+        tasks.start_soon(_ready, process, pulse)
         await process.loop.run()
-        notifier.stopping()
+        pulse.stopping()
         await process.drain(settings.drain_timeout.total_seconds())
     if broker.closed.is_set():
         raise BrokerUnavailableError("the connection was closed for good")
 
 
-async def _serve(service: Service, broker: JetStream, settings: Settings) -> None:
-    notifier = Notifier.from_environment(settings.data_dir / f"{service.name}.alive")
+async def _serve(service: Service, broker: JetStream, settings: Settings, pulse: Pulse) -> None:
     directory: Path = settings.data_dir
     async with service.open(directory) as endpoints, anyio.create_task_group() as tasks:
         stop = await broker.serve(service.name, service.version, service.description, endpoints)
-
-        async def beat() -> None:
-            while True:
-                notifier.alive()
-                await anyio.sleep(BEAT_S)
 
         async def closed() -> None:
             await broker.closed.wait()
             raise BrokerUnavailableError("the connection was closed for good")
 
-        tasks.start_soon(beat)
         tasks.start_soon(closed)
-        notifier.ready()
+        pulse.ready()
         _log.info("ready")
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for _ in signals:
                 break
-        notifier.stopping()
+        pulse.stopping()
         with anyio.move_on_after(settings.drain_timeout.total_seconds()):
             await stop()
         tasks.cancel_scope.cancel()
     _log.info("stopped")
 
 
-async def _ready(process: ContextProcess, notifier: Notifier) -> None:
+async def _ready(process: ContextProcess, pulse: Pulse) -> None:
     """Say so once whatever comes is read at once, here or by another process of the context."""
     await process.tenure.settle(SETTLED_WITHIN_S)
-    notifier.ready()
+    pulse.ready()
     _log.info("ready", held=process.tenure.held)
 
 
@@ -193,11 +207,3 @@ async def _watch(broker: JetStream, loop: Loop) -> None:
             async for number in signals:
                 _log.info("stopping", signal=signal.Signals(number).name)
                 loop.stop()
-
-
-async def _beat(loop: Loop, notifier: Notifier) -> None:
-    clock = SystemClock()
-    while True:
-        if clock.monotonic() - loop.beat < HUNG_AFTER_S:
-            notifier.alive()
-        await clock.sleep(BEAT_S)

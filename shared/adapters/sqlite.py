@@ -75,6 +75,8 @@ class Database:
         self._lock = lock
         self._files = files
         self.path = path
+        self.queues = False
+        """Whether a transaction waits for the file lock, which another process of the context holds."""
 
     @classmethod
     async def open(
@@ -117,7 +119,7 @@ class Database:
         and DatabaseError when it cannot, as when somebody removed or replaced the file.
         """
         try:
-            return await self._connection.run(lambda connection: _locked(connection, self._lock, self._files, work))
+            return await self._connection.run(lambda connection: _locked(connection, self._queued(), self._files, work))
         except sqlite3.Error as error:
             raise _translated(error, self.path) from error
 
@@ -132,6 +134,15 @@ class Database:
             return await self._connection.run(checked)
         except sqlite3.Error as error:
             raise _translated(error, self.path) from error
+
+    def _queued(self) -> int:
+        """Wait for the file lock, which `_locked` releases."""
+        self.queues = True
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        finally:
+            self.queues = False
+        return self._lock
 
     async def close(self) -> None:
         """Finish what is queued and close."""
@@ -191,7 +202,7 @@ def _connect(path: Path, lock: int, schema: str, version: int, migrations: Mappi
 def _locked(
     connection: sqlite3.Connection, lock: int, files: DatabaseFiles, work: Callable[[sqlite3.Connection], T]
 ) -> T:
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    """Run `work` in a transaction under the file lock, which is held already, and release the lock."""
     try:
         files.check(connection)
         connection.execute("BEGIN IMMEDIATE")

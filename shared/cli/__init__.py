@@ -38,7 +38,7 @@ COMMANDS = (
     Command("config", "config:config", "List the settings: value, default and where each comes from."),
     Command("rebuild", "rebuild:rebuild", "Make the lost database of a context anew from EVENTS."),
     Command("reconcile", "reconcile:reconcile", "Publish what journals have and the streams have lost."),
-    Command("health", "health:health", "Tell whether a worker on this machine is alive."),
+    Command("health", "health:health", "Tell whether the workers on this machine are well."),
 )
 
 EXAMPLES = {

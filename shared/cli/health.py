@@ -1,51 +1,75 @@
 """`chorus health`: what a container's health check asks."""
 
 import os
-import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from shared.cli.errors import CommandError
 from shared.cli.flags import Json
 from shared.cli.output import show_json, show_lines
 from shared.exits import Exit
 
-ALIVE_WITHIN_S = 10.0
-"""A worker that lives touches its file every second."""
+if TYPE_CHECKING:
+    from shared.ops.health import Health
 
 
 def health(
-    name: Annotated[str | None, Parameter(name="CONTEXT", help="one context; else all that ran here")] = None,
+    name: Annotated[str | None, Parameter(name="CONTEXT", help="one context; else all of them")] = None,
     /,
     *,
+    here: Annotated[
+        bool, Parameter(negative="", show_default=False, help="what runs on this host, not all that is declared")
+    ] = False,
     json: Json = False,
 ) -> int:
-    """Tell whether a worker on this machine is alive.
+    """Tell whether the workers on this machine are well.
 
-    Exit 0 if it said so within the last 10 s, else 1. Looks in CHORUS_DATA_DIR.
+    Exit 0 if every context has a process, and none hangs, is behind or raises an
+    alarm, and nothing is parked, refused or long unpublished; else 1, with a line
+    that says what and what to do. With CONTEXT, a process on this host stands for
+    the context where there is one. Looks in CHORUS_DATA_DIR.
 
     For example:
 
         chorus health ordering
         chorus health --json
     """
-    from shared.messages import check_key
+    from shared import catalog
+    from shared.ops.health import examine
     from shared.settings import load_settings
+    from shared.spelling import did_you_mean
 
+    names = catalog.names()
+    if name is not None and name not in names:
+        raise CommandError(
+            Exit.USAGE, f"there is no context {name!r}{did_you_mean(name, names)}; there are {', '.join(names)}"
+        )
+    if name is not None and here:
+        raise CommandError(Exit.USAGE, "--here asks for what runs on this host; leave CONTEXT or --here out")
     directory = load_settings(os.environ).data_dir
-    files = [directory / f"{check_key(name)}.alive"] if name else sorted(directory.glob("*.alive"))
-    ages = {file.stem: time.time() - file.stat().st_mtime if file.exists() else None for file in files}
-    alive = {context: age is not None and age <= ALIVE_WITHIN_S for context, age in ages.items()}
+    found = examine(directory, names if name is None else [name], here=here)
     if json:
-        show_json({context: {"alive": alive[context], "silent_s": ages[context]} for context in ages})
-    elif not ages:
-        show_lines([f"no worker has run in {directory}"])
+        import msgspec
+
+        show_json({one.context: {"well": one.well, **msgspec.to_builtins(_named(one))} for one in found})
+    elif not found:
+        show_lines([f"no worker runs on this host with {directory}; start one: chorus worker CONTEXT"])
     else:
-        show_lines(f"{context}: {_described(age, alive[context])}" for context, age in ages.items())
-    return Exit.OK if ages and all(alive.values()) else Exit.NO
+        show_lines(line for one in found for line in _lines(one))
+    return Exit.OK if found and all(one.well for one in found) else Exit.NO
 
 
-def _described(age: float | None, alive: bool) -> str:
-    if age is None:
-        return "not running"
-    return "alive" if alive else f"silent for {age:.0f} s"
+def _lines(one: "Health") -> list[str]:
+    if one.well:
+        held = sorted({number for p in one.processes if p.report for number in p.report.held})
+        return [f"{one.context}: alive{', holds partition ' + ', '.join(map(str, held)) if held else ''}"]
+    return [f"{one.context}: {trouble.what}; {trouble.remedy}" for trouble in one.troubles]
+
+
+def _named(one: "Health") -> dict[str, object]:
+    return {
+        "troubles": one.troubles,
+        "waiting": one.waiting,
+        "processes": [process._asdict() for process in one.processes],
+    }

@@ -2,6 +2,8 @@
 
 import random
 
+import anyio
+
 FIRST_S = 0.05
 LAST_S = 5.0
 
@@ -17,3 +19,8 @@ class Backoff:
         wait_s = self._next_s * random.uniform(0.5, 1.0)  # noqa: S311  Jitter, no secret.
         self._next_s = min(self._next_s * 2, LAST_S)
         return wait_s
+
+    async def wait(self, sooner: anyio.Event) -> None:
+        """Wait for the next attempt, or until this event is set."""
+        with anyio.move_on_after(self.next_s()):
+            await sooner.wait()

@@ -18,6 +18,7 @@ from shared.engine.failpoints import reach
 from shared.engine.partitions import NOWHERE
 from shared.engine.reactions import Input, Reactions
 from shared.engine.relay import Relay
+from shared.engine.stall import Stall
 from shared.engine.store import Store
 from shared.engine.tables import Move, Position
 from shared.engine.tenure import Tenure
@@ -57,8 +58,7 @@ class Loop:
         self.duplicates = 0
         self.parked = 0
         self.batches = 0
-        self.beat = clock.monotonic()
-        """When the loop last came round; a supervisor judges by it."""
+        self.stall = Stall(clock, store)
         self._reactions = reactions
         self._store = store
         self._broker = broker
@@ -93,10 +93,11 @@ class Loop:
     async def run(self) -> None:
         """Decide until stopped."""
         while not self._stopped.rung:
-            self.beat = self._clock.monotonic()
+            self.stall.end()
             self._woken.silence()
             try:
-                await self._tenure.attend()
+                with self.stall.excused():
+                    await self._tenure.attend()
             except BrokerError:  # Its partition has raised an alarm.
                 await self._clock.sleep(BROKER_RETRY_S)
             except DatabaseBusyError as error:
@@ -232,7 +233,7 @@ class Loop:
 
     async def _wait_for_database(self, error: DatabaseBusyError) -> None:
         self._troubles.busy(error)
-        self.beat = self._clock.monotonic()
+        self.stall.end()
         await self._clock.sleep(BUSY_RETRY_S)
 
     def _progress(self) -> Progress:

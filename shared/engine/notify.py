@@ -1,42 +1,34 @@
-"""Tells whoever supervises this process (systemd, `chorus up`, a health check) that it is ready and that it lives."""
+"""Tells whoever supervises this process (systemd, `chorus up`) that it is ready and that it lives."""
 
 import os
 import socket
-from pathlib import Path
 
 
 class Notifier:
-    """Speaks systemd's notify protocol where `NOTIFY_SOCKET` is set, and touches a file for health checks."""
+    """Speaks systemd's notify protocol where `NOTIFY_SOCKET` is set."""
 
-    def __init__(self, address: str | None, alive: Path) -> None:
-        self._alive = alive
-        self._stopping = False
+    def __init__(self, address: str | None) -> None:
         self._socket: socket.socket | None = None
         if address:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
             self._address = "\0" + address[1:] if address.startswith("@") else address
 
     @classmethod
-    def from_environment(cls, alive: Path) -> "Notifier":
+    def from_environment(cls) -> "Notifier":
         """As systemd and `chorus up` say it; the variable is taken away from child processes."""
-        return cls(os.environ.pop("NOTIFY_SOCKET", None), alive)
+        return cls(os.environ.pop("NOTIFY_SOCKET", None))
 
     def ready(self) -> None:
         """Consumers are bound."""
         self._say("READY=1")
-        self.alive()
 
     def alive(self) -> None:
         """The loop came round lately."""
         self._say("WATCHDOG=1")
-        if not self._stopping:
-            self._alive.touch(mode=0o600)
 
     def stopping(self) -> None:
         """No new work is taken."""
-        self._stopping = True
         self._say("STOPPING=1")
-        self._alive.unlink(missing_ok=True)
 
     def _say(self, what: str) -> None:
         if self._socket is not None:

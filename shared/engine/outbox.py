@@ -47,6 +47,11 @@ class Outbox:
         return len(self._due) + len(self._lingering) + sum(len(held.rows) for held in tuple(self.blocked.values()))
 
     @property
+    def first(self) -> NumberedRow | None:
+        """The row that goes next; None when none goes, whatever is set aside."""
+        return self._due[0] if self._due else self._lingering[0] if self._lingering else None
+
+    @property
     def due(self) -> int:
         """How many rows are to go now."""
         return len(self._due)

@@ -53,6 +53,7 @@ class ContextProcess:
     ) -> None:
         self.context = context
         self.store = store
+        self.partitions = partitions
         self._broker = broker
         self._clock = clock
         self._numbers = numbers

@@ -49,9 +49,14 @@ class Relay:
         self._work = Bell()
         self._outbox = Outbox(linger_s, self._work.ring)
         self.blocked = BlockedKeys(
-            self._outbox, broker, clock, troubles, is_sound=self._is_sound, mark=self._mark_blocked
+            self._outbox,
+            broker,
+            clock,
+            troubles,
+            is_sound=lambda: self._sound == broker.reconnects,
+            mark=self._mark_blocked,
         )
-        self._in_hand = 0
+        self._in_hand: Sequence[NumberedRow] = ()
         self._sound = broker.reconnects
         """The connection on which the streams are known to have what the journal says they have."""
         self._found_sound = anyio.Event()
@@ -67,7 +72,12 @@ class Relay:
     @property
     def backlog(self) -> int:
         """How many rows are not in the stream yet."""
-        return len(self._outbox) + self._in_hand
+        return len(self._outbox) + len(self._in_hand)
+
+    @property
+    def oldest(self) -> NumberedRow | None:
+        """The row that has waited longest to be published, apart from refused ones."""
+        return self._in_hand[0] if self._in_hand else self._outbox.first
 
     @property
     def publishing(self) -> bool:
@@ -130,24 +140,23 @@ class Relay:
 
     async def _run_rounds(self) -> None:
         while True:
-            while not self._outbox.due or not self._is_sound():
+            while not (self._outbox.due and self._is_sound()):
                 self._work.silence()
                 await self._work.wait()
             self._connection = self._sound
             self._left.clear()
-            rows = self._outbox.next(BATCH_AT_MOST)
-            self._in_hand = len(rows)
+            rows = self._in_hand = self._outbox.next(BATCH_AT_MOST)
             reach("before-publish")
             by_stream: dict[str, list[NumberedRow]] = {}
             for numbered in rows:
                 by_stream.setdefault(stream_of(numbered), []).append(numbered)
             if len(by_stream) == 1:
-                await self._publish(*next(iter(by_stream.items())))
+                await self._publish(*by_stream.popitem())
             else:
                 async with anyio.create_task_group() as streams:
                     for stream, of_stream in by_stream.items():
                         streams.start_soon(self._publish, stream, of_stream)
-            self._in_hand = 0
+            self._in_hand = ()
             self._wake()
 
     async def _publish(self, stream: str, rows: Sequence[NumberedRow]) -> None:
@@ -163,7 +172,7 @@ class Relay:
                 tries += 1
                 if tries >= BATCH_TRIES and await is_answering(self._broker, stream):
                     break
-                await self._wait(backoff)
+                await backoff.wait(self._found_sound)
             except BrokerRefusedError as error:
                 _log.info("batch refused, published singly", stream=stream, rows=len(rows), reason=str(error))
                 break
@@ -207,7 +216,7 @@ class Relay:
                 self._troubles.published(stream)
             else:
                 self._troubles.unpublished(stream, trouble)
-                await self._wait(backoff)
+                await backoff.wait(self._found_sound)
 
     def _heads(self, chains: dict[str, deque[NumberedRow]]) -> list[NumberedRow]:
         """The first row of each key that is to be published now; the outbox keeps the rows of blocked keys."""
@@ -227,12 +236,6 @@ class Relay:
     def _has(self, numbered: NumberedRow) -> bool:
         """Whether a row of this round is still ours; if not, its partition's new owner finds it in the journal."""
         return self._connection == self._broker.reconnects and numbered.row.partition not in self._left
-
-    async def _wait(self, backoff: Backoff) -> None:
-        """Back off, but not beyond the moment at which the streams of a new connection have been compared."""
-        found_sound = self._found_sound
-        with anyio.move_on_after(backoff.next_s()):
-            await found_sound.wait()
 
     def _mark(self, published: Iterable[tuple[NumberedRow, int]]) -> None:
         """Note the sequences, except of released partitions: their stream may be another one by now."""

@@ -49,6 +49,11 @@ class Store:
             raise
         return store
 
+    @property
+    def queues(self) -> bool:
+        """Whether a transaction waits for another process of the context to finish its own."""
+        return self._database.queues
+
     async def transact(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` in one write transaction; raises DatabaseBusyError when trying again may help."""
         return await self._database.transact(lambda connection: work(Transaction(connection)))

@@ -160,7 +160,7 @@ class Bare:
 async def main(name: str) -> None:
     """Run one process of the loop until SIGTERM."""
     directory = Path(os.environ["CHORUS_DATA_DIR"])
-    notifier = Notifier.from_environment(directory / f"{name}.alive")
+    notifier = Notifier.from_environment()
     broker = await connect(ConnectionOptions(servers=(os.environ["NATS_URL"],)), name=f"bare {name}")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(Bare(name, broker, directory / f"{name}.db").run)

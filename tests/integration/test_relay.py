@@ -275,7 +275,7 @@ async def test_full_stream_is_waited_for(counter: Counter) -> None:
     await assert_stored(counter, rows, marks)
     raised, cleared = [line for line in lines if line["event"].startswith("alarm")]
     assert (raised["event"], raised["kind"], raised["subject"]) == ("alarm raised", "stream_full", "EVENTS")
-    assert "raise max_msgs or max_bytes of EVENTS in streams.yaml" in raised["remedy"]
+    assert "raise its max_msgs or max_bytes in streams.yaml" in raised["remedy"]
     assert (cleared["event"], cleared["count"]) == ("alarm cleared", 2)
 
 

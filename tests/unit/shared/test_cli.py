@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -119,19 +118,6 @@ def test_show_nats_prints_what_a_nats_user_would_type_and_no_password() -> None:
     connected = "nats --server=nats://x:1 --user=ann"
     assert first == f"{connected} sub --stream=EVENTS --all --terminate-at-end --wait=1s 'evt.*.*.*.o-1'"
     assert "secret" not in said.stdout
-
-
-def test_health_is_no_until_a_worker_has_said_that_it_lives(tmp_path: Path) -> None:
-    assert chorus("health", CHORUS_DATA_DIR=str(tmp_path)).returncode == 1
-    assert chorus("health", "ordering", CHORUS_DATA_DIR=str(tmp_path)).returncode == 1
-    (tmp_path / "ordering.alive").touch()
-    assert chorus("health", "ordering", CHORUS_DATA_DIR=str(tmp_path)).returncode == 0
-    assert chorus("health", CHORUS_DATA_DIR=str(tmp_path)).returncode == 0
-    a_minute_ago = time.time() - 60
-    os.utime(tmp_path / "ordering.alive", (a_minute_ago, a_minute_ago))
-    said = chorus("health", "--json", CHORUS_DATA_DIR=str(tmp_path))
-    assert said.returncode == 1
-    assert json.loads(said.stdout)["ordering"]["alive"] is False
 
 
 def test_output_in_a_pipe_has_no_colour() -> None:

@@ -1,0 +1,165 @@
+"""What a process says of itself once a second, in a file of its own beside the database of its context.
+
+The process holds an exclusive lock on its file while it lives. A file whose lock is free belongs to a process that is
+gone, and whoever meets it removes it. A locked file that is old belongs to a process that hangs. This works between
+containers that share a volume, where process ids mean nothing. `chorus health` imports this module: it stays light.
+"""
+
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+ENDING: Final = ".health"
+ATTEMPTS: Final = 3
+"""A reader that meets a half-written report reads again this many times."""
+BYTES_AT_MOST: Final = 1 << 20
+
+State: TypeAlias = Literal["starting", "ready", "stopping"]
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """One process. `partitions` is how many its context has; `behind` counts messages delivered or waiting for it.
+
+    `came_round_s` is how long ago the worker's loop came round. `unpublished_since` and `behind_since` are the times of
+    the oldest row and the oldest message that wait.
+    """
+
+    context: str
+    host: str
+    pid: int
+    at: datetime
+    started_at: datetime
+    state: State
+    came_round_s: float = 0.0
+    partitions: int = 0
+    asked: Sequence[int] = ()
+    held: Sequence[int] = ()
+    decided: int = 0
+    parked: int = 0
+    refused: int = 0
+    unpublished: int = 0
+    unpublished_since: datetime | None = None
+    behind: int = 0
+    behind_since: datetime | None = None
+    alarms: Sequence[Mapping[str, Any]] = ()
+
+
+class Living(NamedTuple):
+    """A process whose file is locked; without a `report` when the file cannot be read."""
+
+    context: str
+    host: str
+    pid: int
+    silent_s: float
+    report: Report | None
+
+
+class HealthFile:
+    """The file of this process; `write` makes it, and makes it again when somebody removed it."""
+
+    def __init__(self, directory: Path, context: str) -> None:
+        self.host = socket.gethostname().replace("/", "-")
+        self.pid = os.getpid()
+        self.path = directory / f"{context}@{self.host}-{self.pid}{ENDING}"
+        self._descriptor = -1
+
+    def write(self, report: Report) -> None:
+        """Say this now; raises OSError. A full disk keeps the older report, but not its age."""
+        if not self._is_ours():
+            self._open()
+        line = _encoder.encode(report) + b"\n"
+        try:
+            # One write over the older text: a rename would lose the lock. Readers take the first line only.
+            os.pwrite(self._descriptor, line, 0)
+            os.ftruncate(self._descriptor, len(line))
+        except OSError:
+            os.utime(self._descriptor)
+            raise
+
+    def remove(self) -> None:
+        """Say that this process ends in good order."""
+        if self._is_ours():
+            self.path.unlink(missing_ok=True)
+        self._close()
+
+    def _open(self) -> None:
+        self._close()
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+
+    def _is_ours(self) -> bool:
+        return self._descriptor >= 0 and _is_same(self._descriptor, self.path)
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def living(directory: Path) -> list[Living]:
+    """Every process that lives, by its file; the files of those that are gone are removed."""
+    found = [_living(path) for path in sorted(directory.glob(f"*@*-*{ENDING}"))]
+    return [process for process in found if process is not None]
+
+
+def _living(path: Path) -> Living | None:
+    context, _, place = path.name.removesuffix(ENDING).partition("@")
+    host, _, pid = place.rpartition("-")
+    if not pid.isdecimal():
+        return None
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        # A file that went meanwhile belongs to a process that ended; one of another user cannot be asked.
+        return None if isinstance(error, FileNotFoundError) else Living(context, host, int(pid), 0.0, None)
+    try:
+        if _is_free(descriptor):
+            if _is_same(descriptor, path):
+                with suppress(OSError):  # A directory that we may only read keeps it.
+                    path.unlink(missing_ok=True)
+            return None
+        silent_s = max(0.0, time.time() - os.fstat(descriptor).st_mtime)
+        return Living(context, host, int(pid), silent_s, _read(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def _is_free(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _is_same(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
+
+
+def _read(descriptor: int) -> Report | None:
+    for _ in range(ATTEMPTS):
+        line, _, _ = os.pread(descriptor, BYTES_AT_MOST, 0).partition(b"\n")
+        with suppress(msgspec.DecodeError):
+            return _decoder.decode(line)
+    return None
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Report)
