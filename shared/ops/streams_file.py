@@ -64,7 +64,9 @@ class _File:
         partitions = self._value(top.get("partitions"), "partitions", keys.read_partitions)
         named = self._mapping(top.get("streams"), "streams", STREAMS, required=True)
         streams = {name: self._stream(node, name) for name, node in named.items()}
-        bounds = self._keys(top.get("consumers"), "consumers", keys.CONSUMER_KEYS, required=True)
+        bounds = self._keys(
+            top.get("consumers"), "consumers", keys.CONSUMER_KEYS, keys.CONSUMER_METADATA, required=True
+        )
         if self._problems:
             return None
         return Topology(partitions=partitions, streams=streams, consumers=ConsumerBounds(**bounds))
@@ -86,14 +88,22 @@ class _File:
         return found
 
     def _keys(
-        self, node: yaml.Node | None, where: str, known: Mapping[str, keys.Read], *, required: bool = False
+        self,
+        node: yaml.Node | None,
+        where: str,
+        known: Mapping[str, keys.Read],
+        texts: tuple[str, ...] = keys.METADATA,
+        *,
+        required: bool = False,
     ) -> dict[str, Any]:
-        nodes = self._mapping(node, where, (*known, "metadata"), required=required)
-        metadata = self._mapping(nodes.pop("metadata", None), f"{where}.metadata", None)
+        """The values of known keys; `texts` are keys that hold texts by names of any kind, or are left out."""
+        nodes = self._mapping(node, where, (*known, *texts), required=required)
+        named = {text: self._mapping(nodes.pop(text, None), f"{where}.{text}", None) for text in texts}
         found = {key: self._value(value, f"{where}.{key}", known[key]) for key, value in nodes.items()}
-        found["metadata"] = {
-            key: self._value(value, f"{where}.metadata.{key}", keys.read_text) for key, value in metadata.items()
-        }
+        for text, values in named.items():
+            found[text] = {
+                key: self._value(value, f"{where}.{text}.{key}", keys.read_text) for key, value in values.items()
+            }
         return found
 
     def _mapping(
@@ -123,7 +133,7 @@ class _File:
             else:
                 found[name], lines[name] = value, key.start_mark.line + 1
         for name in known or () if required else ():
-            if name not in found and name != "metadata":
+            if name not in found and name not in keys.CONSUMER_METADATA:
                 self._add(node, f"{f'{where}.{name}' if where else name} is missing")
         return found
 

@@ -101,6 +101,8 @@ CONSUMER_KEYS: Mapping[str, Read] = {
     "ack_wait": _wait,
     "max_ack_pending": _count,
 }
+METADATA = ("metadata",)
+CONSUMER_METADATA = (*METADATA, "timers_metadata")
 DERIVED = ("name", "subjects", "subject_transform", "republish", "sources", "mirror")
 
 MUST_BE: Mapping[str, Mapping[str, tuple[Any, str]]] = {

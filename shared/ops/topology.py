@@ -22,13 +22,17 @@ ApiConfig = Mapping[str, Any]
 
 
 class ConsumerBounds(Struct, frozen=True, kw_only=True):
-    """The bounds of every consumer; the last two of those that acknowledge."""
+    """The bounds of every consumer; `ack_wait` and `max_ack_pending` of those that acknowledge.
+
+    `timers_metadata` is for the consumers on TIMERS, on top of `metadata`: whoever has their pin has the partition.
+    """
 
     priority_timeout: timedelta
     max_waiting: int
     ack_wait: timedelta
     max_ack_pending: int
     metadata: Mapping[str, str] = {}
+    timers_metadata: Mapping[str, str] = {}
 
 
 class Topology(Struct, frozen=True, kw_only=True):
@@ -133,6 +137,7 @@ def _consumer(topology: Topology, context: Context, stream: str, partition: int,
         "priority_timeout": nanoseconds(bounds.priority_timeout),
         "metadata": {
             **bounds.metadata,
+            **(bounds.timers_metadata if stream == TIMERS else {}),
             "context": context.name,
             PARTITIONS_METADATA: str(topology.partitions),
         },
