@@ -160,8 +160,7 @@ class Relay:
             self._wake()
 
     async def _publish(self, stream: str, rows: Sequence[NumberedRow]) -> None:
-        backoff = Backoff()
-        tries = 0
+        backoff, tries = Backoff(), 0
         while len(rows := [n for n in rows if self._has(n)]) >= BATCH_AT_LEAST:
             try:
                 last = await self._broker.publish_batch([outgoing(numbered) for numbered in rows])
