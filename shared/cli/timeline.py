@@ -1,7 +1,8 @@
 """`chorus timeline`: why an order is where it is."""
 
+import os
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -9,6 +10,9 @@ from shared.cli.errors import CommandError
 from shared.cli.flags import HERE, Connection, Json, ShowNats
 from shared.cli.output import show, show_json, show_lines
 from shared.exits import Exit
+
+if TYPE_CHECKING:
+    from shared.ops.known import Known
 
 
 def timeline(
@@ -26,7 +30,9 @@ def timeline(
 
     The first column counts from the first event, the second from the cause. With
     --everything the log is read from the first event on, for what belongs to the
-    order under other keys, such as stock levels.
+    order under other keys, such as stock levels. What is parked is marked, and so is
+    an event that the journal of its context does not have, where the databases are
+    on this machine (CHORUS_DATA_DIR).
 
     For example:
 
@@ -42,22 +48,28 @@ def timeline(
 
     import anyio
 
+    from shared import catalog
+    from shared.ops.known import know
     from shared.ops.timeline import Message, read_saga, tree
+    from shared.settings import load_settings
 
     async def read() -> list[Message]:
         async with connection.connected("timeline") as broker:
             return await read_saga(broker, key, everything=everything)
 
+    data_dir = load_settings(os.environ).data_dir
     messages = anyio.run(read)
+    known = know(data_dir, catalog.names(), key, messages)
+    messages += known.missing
     if not messages:
         raise CommandError(Exit.NO, f"nothing has happened under the key {key!r}")
     roots = tree(messages)
     if json:
-        show_json(as_json(roots))
+        show_json(as_json(roots, known))
     else:
         from shared.ops.drawing import draw
 
-        show(draw(roots))
+        show(draw(roots, known))
     return Exit.OK
 
 
@@ -70,11 +82,16 @@ def nats_commands(connection: Connection, key: str, *, everything: bool) -> list
     ]
 
 
-def as_json(roots: Any) -> list[dict[str, Any]]:
-    """The tree as a list from the top down; a cause that is not in the log has no more than its id."""
+def as_json(roots: Any, known: "Known | None" = None) -> list[dict[str, Any]]:
+    """The tree as a list from the top down; a cause that is not in the log has no more than its id.
+
+    `parked` are the contexts in which it waits; `journal` is what its context's journal says, null where it is not here.
+    """
     from shared.messages import rfc3339
+    from shared.ops.known import Known
     from shared.ops.timeline import steps
 
+    known = known or Known()
     return [
         {
             "id": step.node.id,
@@ -92,6 +109,8 @@ def as_json(roots: Any) -> list[dict[str, Any]]:
                     "at": rfc3339(message.at),
                     "stream": message.stream,
                     "sequence": message.sequence,
+                    "parked": known.parked.get(step.node.id, []),
+                    "journal": known.journal.get(step.node.id),
                     **message.says,
                 }
                 if (message := step.node.message)
