@@ -85,7 +85,7 @@ def nats_commands(connection: Connection, key: str, *, everything: bool) -> list
 def as_json(roots: Any, known: "Known | None" = None) -> list[dict[str, Any]]:
     """The tree as a list from the top down; a cause that is not in the log has no more than its id.
 
-    `parked` are the contexts in which it waits; `journal` is what its context's journal says, null where it is not here.
+    `parked` are the contexts in which it waits; `journal` is what its context's journal says, null if it is elsewhere.
     """
     from shared.messages import rfc3339
     from shared.ops.known import Known
