@@ -20,16 +20,20 @@ class MessageParked(Struct, frozen=True, kw_only=True):
     """A message waits for an operator, because our code fails on it or because an earlier one of its key waits.
 
     Every context has it. It holds the message, so that a rebuilt database can park it again: a command has left its
-    stream by now. `reason` is empty for a message that only waits behind another.
+    stream by now. `body` is cut where it is larger than a body may be; `content_hash` is of the whole body, in hex.
+    `reason` is empty for a message that only waits behind another. A message that fails again for another reason is
+    said to be parked under the next version.
     """
 
     message_id: str
     subject: str
     stream: str
     sequence: int
+    partition: int
     stored_at_ns: int
     headers: dict[str, str]
     body: bytes
+    content_hash: str
     reason: str
 
 

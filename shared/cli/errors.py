@@ -28,7 +28,8 @@ def report(error: BaseException) -> Exit:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     code = _code(error)
-    complain(f"{type(error).__name__}: {error} (a fault of ours)" if code is Exit.INTERNAL else str(error))
+    said = "; ".join([str(error), *getattr(error, "__notes__", ())])
+    complain(f"{type(error).__name__}: {said} (a fault of ours)" if code is Exit.INTERNAL else said)
     return code
 
 

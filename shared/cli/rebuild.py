@@ -21,8 +21,10 @@ def rebuild(
 ) -> None:
     """Make the lost database of a context anew from EVENTS.
 
-    The context's own events give its state, its journal and the commands it has
-    answered. Stop its workers first. Nothing is published and nobody is called.
+    The context's own events give its state, its journal, the commands it has
+    answered and the messages that are parked. Stop its workers first. Nothing is
+    published and nobody is called. With --force the database that is there stays
+    as it is until the new one is complete, and is then set aside.
 
     For example:
 
@@ -41,7 +43,9 @@ def rebuild(
     settings = load_settings(os.environ)
     context = catalog.load(name, settings)
     if not isinstance(context, Context):
-        raise CommandError(Exit.USAGE, f"{name} is a service: its database is not made from EVENTS")
+        raise CommandError(
+            Exit.USAGE, f"{name} is a service, which EVENTS does not hold; restore its database from a backup"
+        )
     partitions = read_topology(settings.streams_file).partitions
 
     async def run() -> Rebuilt:

@@ -8,9 +8,10 @@ from datetime import datetime
 import msgspec
 import structlog
 
+from shared.bodies import BODY_BYTES_AT_MOST
 from shared.context import Aggregate, Command, Detail, Event, Rejected, State
 from shared.engine.reactions import Input, Reactions, told
-from shared.engine.rows import MESSAGE_ID_REUSED, RowMaker, conflict_id, timer_row
+from shared.engine.rows import MESSAGE_ID_REUSED, RowMaker, conflict_id, parked_aggregate, timer_row
 from shared.engine.states import Beside, Held, States
 from shared.engine.tables import JournalRow, ParkedRow, Waiting
 from shared.engine.transaction import Transaction
@@ -149,12 +150,12 @@ class Decisions:
         if input_.key in self._failed_again:
             return
         if waiting.skip:
-            _log.warning("skipped", key=input_.key, message=input_.message_id)
+            _log.warning("skipped", key=input_.key, message=input_.message_id, who=waiting.who, why=waiting.why)
         elif input_.refusal is not None:
             self._reject(input_, input_.refusal.reason, input_.refusal.details)
         elif (failure := self._put(input_)) is not None:
             self._failed_again.add(input_.key)
-            self.parked_again[waiting.id] = (input_.key, failure)
+            self._park_again(input_, waiting, failure)
             _log.error("parked again", key=input_.key, message=input_.message_id, type=input_.type, reason=failure)
             return
         else:
@@ -213,18 +214,28 @@ class Decisions:
         else:
             self.rows.append(self._make.dead_letter(input_, delivery, f"{input_.message_id} came before"))
 
+    def _park_again(self, input_: Input, waiting: Waiting, reason: str) -> None:
+        """Keep the message parked, with the reason why it failed this time; a new reason is an event of its own."""
+        self.parked_again[waiting.id] = (input_.key, reason)
+        version = self._transaction.last_version(parked_aggregate(input_.message_id))
+        if version == 0 or reason != waiting.row.reason:
+            self.rows.append(self._make.parked(input_, waiting.row._replace(reason=reason), version=version + 1))
+
     def _park(self, input_: Input, delivery: Delivery, reason: str) -> None:
-        """Let the message wait and say so in EVENTS; the first of its key also goes to DEAD_LETTERS with the reason."""
+        """Let the message wait, on record in EVENTS; the first of its key also goes to DEAD_LETTERS with the reason.
+
+        A body that is too large for any message of ours is cut where it is still too large: it is decided the same way,
+        and the event stays below what the server takes.
+        """
         if input_.key not in self._parked_keys:
             self._parked_keys[input_.key] = 0
             _log.error("parked", key=input_.key, message=input_.message_id, type=input_.type, reason=reason)
             self.rows.append(self._make.dead_letter(input_, delivery, reason))
         self._parked_keys[input_.key] += 1
-        self.rows.append(self._make.parked(input_, delivery, reason))
         headers = _encoder.encode(delivery.headers).decode()
-        self.parked.append(
-            ParkedRow(
-                input_.key, input_.partition, input_.stream, delivery.sequence, delivery.at_ns, input_.message_id,
-                delivery.subject, headers, delivery.body, reason,
-            )
+        row = ParkedRow(
+            input_.key, input_.partition, input_.stream, delivery.sequence, delivery.at_ns, input_.message_id,
+            delivery.subject, headers, delivery.body[: BODY_BYTES_AT_MOST + 1], reason,
         )  # fmt: skip
+        self.rows.append(self._make.parked(input_, row))
+        self.parked.append(row)

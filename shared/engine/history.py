@@ -5,8 +5,7 @@ of a partition becomes the last message that led to an own event. The worker rea
 messages again, and decides as before that nothing follows from those that led to nothing.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,17 +13,17 @@ import msgspec
 from shared.adapters.sqlite_schema import DatabaseError
 from shared.context import Context
 from shared.engine.fold import Fold, shape_of
-from shared.engine.provenance import Provenance, UnknownTypeError
+from shared.engine.parked_history import ParkedHistory
+from shared.engine.provenance import Provenance
 from shared.engine.reactions import Reactions
 from shared.engine.rows import MESSAGE_ID_REUSED, conflict_id, timer_row
-from shared.engine.tables import SNAPSHOTS, JournalRow, Move, ParkedRow, SkippedRow, StrangerRow
+from shared.engine.tables import SNAPSHOTS, JournalRow, Move, StrangerRow
 from shared.engine.transaction import Transaction
-from shared.engine_events import CommandRejected, MessageParked, MessageUnparked
+from shared.engine_events import CommandRejected
 from shared.messages import (
     CAUSATION_HASH,
     CAUSATION_ID,
     MSG_ID,
-    OCCURRED_AT,
     Subject,
     content_hash,
     parse_subject,
@@ -38,10 +37,7 @@ from shared.streams import EVENTS
 
 BATCH = 1_000
 
-_encoder = msgspec.json.Encoder()
 _rejection = msgspec.json.Decoder(CommandRejected)
-_parked = msgspec.json.Decoder(MessageParked)
-_unparked = msgspec.json.Decoder(MessageUnparked)
 
 
 class _Heard(NamedTuple):
@@ -63,12 +59,14 @@ async def editions(broker: Broker, context: str) -> Mapping[str, int]:
 class History:
     """`add` takes in every event of EVENTS, in stream order; `write` fills an empty database."""
 
-    def __init__(self, context: Context, *, partitions: int, superseded: Mapping[str, int]) -> None:
+    def __init__(
+        self, context: Context, *, partitions: int, superseded: Mapping[str, int], declared: Sequence[StrangerRow]
+    ) -> None:
         self._context = context.name
         self._partitions = partitions
         self._superseded = superseded
         self._reactions = Reactions(context, partitions=partitions)
-        self._provenance = Provenance(context, partitions=partitions)
+        self._provenance = Provenance(self._reactions)
         self._fold = Fold(context)
         self._ids: set[str] = set()
         self._rows: list[JournalRow] = []
@@ -77,8 +75,11 @@ class History:
         self._open_effects: dict[str, tuple[int, str, int]] = {}
         self._own_bodies: dict[str, bytes] = {}
         """The bodies of own events that armed a timer, by the timer's id."""
-        self._waiting: dict[str, ParkedRow] = {}
-        self._skipped: list[SkippedRow] = []
+        self._asked: set[str] = set()
+        """Every event that asked for an effect, whether its outcome is known or not."""
+        self._parked = ParkedHistory()
+        self._declared = {row.message_id: row for row in declared}
+        """The strangers that an operator declared: only the old database knows them."""
         self._strangers: dict[str, StrangerRow] = {}
         self._heard: dict[str, _Heard] = {}
         self._unheard: set[str] = set()
@@ -95,8 +96,8 @@ class History:
             "inbox": len(self._inbox),
             "aggregates": len(self._fold.states),
             "effects": len(self._open_effects),
-            "parked": len(self._waiting),
-            "strangers": len(self._strangers),
+            "parked": len(self._parked.parked(self._asked)),
+            "strangers": len(self._strangers | self._declared),
         }
 
     def add(self, stored: Stored) -> None:
@@ -115,12 +116,13 @@ class History:
         if self._reactions.hears(subject):
             self._hear(message_id, subject, stored)
         if subject.context == self._context:
-            try:
-                reason = self._provenance.why_not(stored)
-            except UnknownTypeError as error:
-                raise DatabaseError(str(error)) from error
             identity, edition = split_edition(message_id)
-            if reason is not None:
+            if message_id in self._declared:
+                return
+            if (reason := self._provenance.why_not(stored)) is not None:
+                if self._provenance.may_be_newer(stored):
+                    problem = f"{message_id} is {subject.type}, which this release does not know; run a newer one"
+                    raise DatabaseError(problem)
                 self._set_aside(message_id, stored, reason)
             elif edition < self._superseded.get(identity, 1):
                 self._set_aside(message_id, stored, "an operator declared it void")
@@ -158,10 +160,7 @@ class History:
         self._rows.append(row)
         self._marks.append((len(self._rows), stored.sequence))
         self._remember_cause(subject.type, stored)
-        if subject.type == MessageParked.__name__:
-            self._park(subject, row)
-        elif subject.type == MessageUnparked.__name__:
-            self._unpark(row)
+        self._parked.add(stored, subject)
         event = self._fold.add(row)
         if event is not None:
             self._follow(identity, subject, row, event)
@@ -170,39 +169,16 @@ class History:
         """Ask and arm what the event asks for and arms; both go by its id without an edition."""
         kind = type(event)
         if kind in self._reactions.effects:
+            self._asked.add(identity)
             self._open_effects[identity] = (len(self._rows), subject.key, row.partition)
         timer = self._reactions.timers.get(kind)
         if timer is not None and (at := timer.at(event)) is not None:
             self._own_bodies[f"{identity}/{timer.name}"] = row.body
             self._rows.append(timer_row(self._context, row, timer.name, subject.key, at))
 
-    def _park(self, subject: Subject, row: JournalRow) -> None:
-        parked = _parked.decode(row.body)
-        self._waiting[parked.message_id] = ParkedRow(
-            subject.key,
-            _partition_in(parked.subject, row.partition),
-            parked.stream,
-            parked.sequence,
-            parked.stored_at_ns,
-            parked.message_id,
-            parked.subject,
-            _encoder.encode(parked.headers).decode(),
-            parked.body,
-            parked.reason,
-        )
-
-    def _unpark(self, row: JournalRow) -> None:
-        unparked = _unparked.decode(row.body)
-        parked = self._waiting.pop(unparked.message_id, None)
-        if unparked.outcome == "skipped" and parked is not None:
-            said = (parked.reason, unparked.who, unparked.why, row.headers[OCCURRED_AT])
-            self._skipped.append(SkippedRow(parked.key, parked.message_id, parked.subject, *said))
-
     def _remember_cause(self, kind: str, stored: Stored) -> None:
         cause = stored.headers.get(CAUSATION_ID, "")
         self._open_effects.pop(cause, None)
-        if kind not in (MessageParked.__name__, MessageUnparked.__name__):
-            self._waiting.pop(cause, None)  # It was decided; that it was unparked may have been lost.
         if (of_command := stored.headers.get(CAUSATION_HASH)) is not None:
             content = bytes.fromhex(of_command)
             reused = kind == CommandRejected.__name__ and _rejection.decode(stored.body).reason == MESSAGE_ID_REUSED
@@ -227,22 +203,18 @@ class History:
         for message_id, heard in self._heard.items():
             if heard.sequence <= self._positions.get(heard.partition, (0, ""))[0]:
                 self._inbox.setdefault(message_id, heard.hash)
+        for message_id, content in self._parked.hashes.items():
+            self._inbox.setdefault(message_id, content)
         for first in range(0, len(self._rows), BATCH):
             transaction.append(self._rows[first : first + BATCH])
         transaction.mark_published(self._marks)
         transaction.snapshot(self._fold.snapshots())
         transaction.set_meta(SNAPSHOTS, shape_of(self._reactions.context))
         transaction.ask([(n, identity, key, p) for identity, (n, key, p) in self._open_effects.items()])
-        transaction.parking.park(list(self._waiting.values()))
-        transaction.parking.record_skipped(self._skipped)
-        transaction.refusals.declare(self._strangers.values())
+        transaction.parking.park(self._parked.parked(self._asked))
+        transaction.parking.record_skipped(self._parked.skipped())
+        transaction.refusals.declare((self._strangers | self._declared).values())
         transaction.remember(list(self._inbox.items()))
         transaction.move(
             [Move(EVENTS, partition, 0, seq, identity) for partition, (seq, identity) in self._positions.items()]
         )
-
-
-def _partition_in(subject: str, otherwise: int) -> int:
-    """The partition of a stored subject; a malformed one is the unkeyed messages' own."""
-    found = re.fullmatch(r"\w+\.[^.]+\.[^.]+\.([0-9]{1,4})\..*", subject)
-    return int(found[1]) if found else otherwise

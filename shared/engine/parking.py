@@ -7,6 +7,7 @@ from shared.engine.sql import insert, json_text
 from shared.engine.tables import ParkedRow, SkippedRow, Waiting
 
 COLUMNS = "key, partition, stream, seq, at_ns, message_id, subject, headers, body, reason"
+SKIPPED_COLUMNS = "key, message_id, subject, reason, who, why, at"
 _CHOSEN = "FROM parked WHERE id IN (SELECT value FROM json_each(?))"
 
 
@@ -43,8 +44,9 @@ class Parking:
         """
         behind = f"verdict = '' AND key IN (SELECT key {_CHOSEN})"
         self._connection.execute(f"UPDATE parked SET verdict = 'retry' WHERE {behind}", (json_text(numbers),))  # noqa: S608  No input.
-        recorded = f"SELECT id, key, message_id, subject, reason, who, why, ? {_CHOSEN} AND verdict = 'skip'"
-        self._connection.execute(f"INSERT INTO skipped {recorded}", (at, json_text(numbers)))
+        recorded = f"SELECT key, message_id, subject, reason, who, why, ? {_CHOSEN} AND verdict = 'skip' ORDER BY id"
+        # Without the id: SQLite gives the number of a deleted row to a later message, which may be skipped as well.
+        self._connection.execute(f"INSERT INTO skipped ({SKIPPED_COLUMNS}) {recorded}", (at, json_text(numbers)))
         self._connection.execute(f"DELETE {_CHOSEN}", (json_text(numbers),))
 
     def park_again(self, failures: Mapping[int, tuple[str, str]]) -> None:
@@ -66,5 +68,4 @@ class Parking:
 
     def record_skipped(self, rows: Sequence[SkippedRow]) -> None:
         """Record messages that operators left out, for a rebuilt database."""
-        columns = "key, message_id, subject, reason, who, why, at"
-        insert(self._connection, f"INSERT INTO skipped ({columns}) VALUES", 7, rows)
+        insert(self._connection, f"INSERT INTO skipped ({SKIPPED_COLUMNS}) VALUES", 7, rows)

@@ -81,7 +81,7 @@ class ContextProcess:
             store,
             self.relay,
             self.effects,
-            Reconciler(store, broker, Provenance(context, partitions=partitions)),
+            Reconciler(store, broker, Provenance(reactions)),
             clock,
             of=partitions,
             wake=self._wake,

@@ -1,94 +1,135 @@
-"""Whether a message in EVENTS can be one that this context published: by its id, its headers, its subject and its body.
+"""Whether a message in EVENTS can be from a context at all: does it have the form that the engine gives to its events?
 
-Whoever reaches the broker may publish anything under any subject. A message of another form than the engine gives is a
-stranger's: it is recorded and decided by nobody. A message of the right form may still be forged; rights at the broker
-prevent that, not this.
+Whoever may publish can publish under an id of a context. A message that the context's journal lacks and that does not
+have this form is a stranger's, and says nothing about the database. One that has this form says that the database is an
+older copy.
 """
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
+import msgspec
 from msgspec import Struct
 
-from shared.bodies import BodyDecoder, MalformedBodyError
-from shared.context import Context
-from shared.engine_events import ENGINE_EVENTS
+from shared.bodies import BodyDecoder
+from shared.engine.headers import MalformedHeaderError, checked, correlation_in, depth_in
+from shared.engine.reactions import Reactions
+from shared.engine.rows import parked_aggregate, unparked_aggregate
+from shared.engine_events import ENGINE_EVENTS, MessageParked, MessageUnparked
 from shared.messages import (
     CAUSATION_DEPTH,
+    CAUSATION_DEPTH_AT_MOST,
+    CAUSATION_HASH,
     CAUSATION_ID,
     CORRELATION_ID,
     MSG_ID,
     NEVER,
     OCCURRED_AT,
     SCHEMA_VERSION,
+    Subject,
     aggregate_name,
+    check_message_id,
     parse_subject,
     partition_of,
-    split_edition,
 )
 from shared.ports import Stored
 
-HEADERS: Final = (CORRELATION_ID, CAUSATION_ID, CAUSATION_DEPTH, OCCURRED_AT, SCHEMA_VERSION)
-"""The engine gives every event these headers."""
+OF_EVERY_EVENT = (CORRELATION_ID, CAUSATION_ID, CAUSATION_DEPTH, OCCURRED_AT, SCHEMA_VERSION)
+"""The headers that the engine gives to every event, beside its id."""
 
-_OWN_ID = re.compile(r"([^/@]+)/(.+)@([1-9][0-9]{0,11})")
+_VERSION = re.compile(r"(?P<aggregate>.+)@[1-9][0-9]{0,11}(\.[1-9][0-9]{0,8})?")
+"""The part of an id after the context: an aggregate, its version, and the edition if a stranger had taken the id."""
+_HASH = re.compile(r"[0-9a-f]{32}")
 
 
-class UnknownTypeError(Exception):
-    """An event has the form of this context's, and a type that this release does not publish."""
+class _NotOursError(ValueError):
+    """Why a message cannot be from the context."""
+
+
+class _UnknownTypeError(_NotOursError):
+    """Only the type is unknown."""
 
 
 class Provenance:
-    """The form of the events of one context."""
+    """Tells the messages that one context can have published from those that it cannot."""
 
-    def __init__(self, context: Context, *, partitions: int) -> None:
-        self.context = context.name
-        self._partitions = partitions
-        self._names = {aggregate.name for aggregate in context.aggregates}
-        self._aggregates = {event.__name__: aggregate for aggregate in context.aggregates for event in aggregate.events}
-        published: Mapping[str, type[Struct]] = {
-            event.__name__: event for event in (*context.publishes, *ENGINE_EVENTS)
-        }
-        self._decoders: dict[str, BodyDecoder[Any]] = {
-            name: BodyDecoder(event, strict=False) for name, event in published.items()
+    def __init__(self, reactions: Reactions) -> None:
+        self._reactions = reactions
+        self.context = reactions.context.name
+        self._names = {aggregate.name for aggregate in reactions.context.aggregates}
+        self._decoders = {name: BodyDecoder(kind, strict=False) for name, kind in reactions.event_types.items()}
+        self._own_decoders: Mapping[str, msgspec.json.Decoder[Any]] = {
+            kind.__name__: msgspec.json.Decoder(kind) for kind in ENGINE_EVENTS
         }
 
     def why_not(self, stored: Stored) -> str | None:
-        """Why the message cannot be one of this context's; None when it can.
-
-        Raises:
-            UnknownTypeError: only its type is unknown, so a newer release may have published it.
-        """
+        """The reason why the context cannot have published this message; None when it can."""
         try:
-            subject = parse_subject(stored.subject)
-        except ValueError as error:
+            self._check(stored)
+        except (ValueError, RecursionError) as error:  # Every check of a form raises one, msgspec's errors are such.
             return str(error)
-        if subject.context != self.context or subject.kind != "evt":
-            return f"{stored.subject} is not a subject of {self.context}'s events"
-        if subject.partition != partition_of(subject.key, self._partitions):
-            return f"{subject.key} does not belong to partition {subject.partition}"
-        identity, _ = split_edition(stored.headers.get(MSG_ID, ""))
-        own = _OWN_ID.fullmatch(identity)
-        if own is None or own[1] != self.context:
-            return f"{identity or 'no'} {MSG_ID} is not the id of an event of {self.context}"
-        missing = [header for header in HEADERS if not stored.headers.get(header)]
-        if missing:
-            return f"it has no header {', '.join(missing)}"
-        decoder = self._decoders.get(subject.type)
-        if decoder is None:
-            if aggregate_name(own[2]) not in self._names:
-                return f"{self.context} publishes no {subject.type}"
-            raise UnknownTypeError(f"{identity} is {subject.type}, which this release does not know; run a newer one")
-        try:
-            event = decoder.decode(stored.body, key=subject.key, at=NEVER)
-        except MalformedBodyError as error:
-            return f"{subject.type}: {error}"
-        aggregate = self._aggregates.get(subject.type)
-        if aggregate is None:
-            return None
-        if getattr(event, aggregate.key) != subject.key:
-            return f"its body is about {getattr(event, aggregate.key)!r}, its subject about {subject.key}"
-        if aggregate.id_of(event) != own[2]:
-            return f"{identity} is not the id of {aggregate.id_of(event)}"
         return None
+
+    def may_be_newer(self, stored: Stored) -> bool:
+        """Whether only the type of the message is unknown: a newer release of the context may have published it."""
+        try:
+            self._check(stored)
+        except _UnknownTypeError:
+            return True
+        except (ValueError, RecursionError):
+            return False
+        return False
+
+    def _check(self, stored: Stored) -> None:
+        subject = parse_subject(stored.subject)
+        if subject.context != self.context:
+            raise _NotOursError(f"its subject is of {subject.context}")
+        self._check_headers(subject, stored.headers)
+        self._check_id(subject, stored)
+
+    def _check_headers(self, subject: Subject, headers: Mapping[str, str]) -> None:
+        if missing := [name for name in OF_EVERY_EVENT if not headers.get(name)]:
+            raise _NotOursError(f"it has no header {', '.join(missing)}")
+        if subject.partition != partition_of(subject.key, self._reactions.partitions):
+            raise _NotOursError(f"its key {subject.key} does not belong to partition {subject.partition}")
+        correlation_in(headers)
+        depth_in(headers, CAUSATION_DEPTH_AT_MOST + 1)
+        checked(OCCURRED_AT, datetime.fromisoformat, headers[OCCURRED_AT])
+        checked(SCHEMA_VERSION, int, headers[SCHEMA_VERSION])
+        if CAUSATION_HASH in headers and _HASH.fullmatch(headers[CAUSATION_HASH]) is None:
+            raise MalformedHeaderError(CAUSATION_HASH, "it is not a content hash")
+
+    def _check_id(self, subject: Subject, stored: Stored) -> None:
+        context, _, rest = checked(MSG_ID, check_message_id, stored.headers.get(MSG_ID, "")).partition("/")
+        found = _VERSION.fullmatch(rest)
+        if context != self.context or found is None:
+            raise _NotOursError(f"its id is not one that {self.context} gives")
+        if (decoder := self._decoders.get(subject.type)) is not None:
+            event = decoder.decode(stored.body, key=subject.key, at=NEVER)
+            named = self._aggregate_of(event, subject)
+        elif (own := self._own_decoders.get(subject.type)) is not None:
+            named = _aggregate_of_own(own.decode(stored.body), found["aggregate"])
+        else:
+            unknown = _UnknownTypeError if aggregate_name(found["aggregate"]) in self._names else _NotOursError
+            raise unknown(f"{self.context} publishes no {subject.type}")
+        if found["aggregate"] != named:
+            raise _NotOursError(f"its id names {found['aggregate']}, its content {named}")
+
+    def _aggregate_of(self, event: Struct, subject: Subject) -> str:
+        kind = type(event)
+        key = self._reactions.key_of[kind](event)
+        if key != subject.key:
+            raise _NotOursError(f"its body names {str(key)[:80]!r}, its subject {subject.key!r}")
+        return self._reactions.aggregate_of[kind].id_of(event)
+
+
+def _aggregate_of_own(event: Struct, found: str) -> str:
+    match event:
+        case MessageParked():
+            return parked_aggregate(event.message_id)
+        case MessageUnparked():
+            return unparked_aggregate(event.message_id)
+        case _:  # A refusal's id follows from what the command said, and that is known only of commands.
+            return found if re.fullmatch(r"rejection-[0-9a-f]{32}", found) else "rejection-…"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from shared.adapters.sqlite_schema import DatabaseError
-from shared.engine.provenance import Provenance, UnknownTypeError
+from shared.engine.provenance import Provenance
 from shared.engine.reactions import id_in
 from shared.engine.store import Store
 from shared.engine.tables import StrangerRow
@@ -148,10 +148,7 @@ class Reconciler:
                 await self._record_stranger(message_id, stored)
 
     async def _record_stranger(self, message_id: str, stored: Stored) -> None:
-        try:
-            reason = self._provenance.why_not(stored)
-        except UnknownTypeError as error:
-            reason = str(error)
+        reason = self._provenance.why_not(stored)
         if reason is None:
             raise DatabaseError(
                 f"EVENTS has {message_id}, which this database does not know: it is new or an older copy, and would"

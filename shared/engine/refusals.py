@@ -86,6 +86,10 @@ class Refusals:
         """Forget the strangers that no operator declared: their stream is another one now."""
         self._connection.execute("DELETE FROM strangers WHERE who = ''")
 
+    def declared_void(self) -> list[StrangerRow]:
+        """The messages that an operator declared a stranger's."""
+        return [StrangerRow(*row) for row in self._connection.execute("SELECT * FROM strangers WHERE who <> ''")]
+
     def declared(self) -> set[str]:
         """The ids of all messages that are recorded as a stranger's."""
         return {message_id for (message_id,) in self._connection.execute("SELECT message_id FROM strangers")}

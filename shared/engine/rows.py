@@ -8,7 +8,7 @@ import msgspec
 from shared.bodies import BODY_BYTES_AT_MOST
 from shared.context import Detail, Event
 from shared.engine.reactions import Input
-from shared.engine.tables import JournalRow, Waiting
+from shared.engine.tables import JournalRow, ParkedRow, Waiting, headers_from_text
 from shared.engine_events import CommandRejected, MessageParked, MessageUnparked
 from shared.messages import (
     CAUSATION_DEPTH,
@@ -38,8 +38,6 @@ from shared.streams import COMMANDS
 
 DUE_KEPT: Final = "720h"
 """How long a timer that came due waits in TIMERS for a context that is away."""
-
-HEADER_CHARACTERS_AT_MOST: Final = 32 * 1024
 
 UNKNOWN_TYPE: Final = "Unknown"
 
@@ -75,7 +73,8 @@ class RowMaker:
     def rejection(self, cause: Input, reason: str, details: tuple[Detail, ...]) -> JournalRow:
         """The answer to a command that cannot be obeyed; its id follows from the command's id and content."""
         event = CommandRejected(command=cause.type, command_id=cause.message_id, reason=reason, details=details)
-        return self._engine_event(cause, "rejection", event)
+        kind = CommandRejected.__name__
+        return self._once(cause, "rejection", event_subject(self._context, kind, cause.key), kind, event)
 
     def dead_letter(self, cause: Input, delivery: Delivery, reason: str) -> JournalRow:
         """A copy of a message that our code cannot take, with the reason; not more of it than a body may have."""
@@ -91,37 +90,37 @@ class RowMaker:
         }
         return self._once(cause, "dead", dead_letter_subject(self._context, kind, cause.key), kind, letter)
 
-    def parked(self, cause: Input, delivery: Delivery, reason: str) -> JournalRow:
-        """The fact that a message waits; EVENTS keeps it for a rebuild, however long it waits.
-
-        A body or headers that are too large for any message of ours are cut: such a message is never decided.
-        """
-        fits = sum(len(name) + len(value) for name, value in delivery.headers.items()) <= HEADER_CHARACTERS_AT_MOST
+    def parked(self, cause: Input, row: ParkedRow, *, version: int = 1) -> JournalRow:
+        """All that makes the `parked` row again when the database is lost; `version` counts its reasons."""
         event = MessageParked(
-            message_id=cause.message_id,
-            subject=delivery.subject,
-            stream=cause.stream,
-            sequence=delivery.sequence,
-            stored_at_ns=delivery.at_ns,
-            headers=dict(delivery.headers) if fits else {},
-            body=delivery.body[: BODY_BYTES_AT_MOST + 1],
-            reason=reason,
+            message_id=row.message_id,
+            subject=row.subject,
+            stream=row.stream,
+            sequence=row.seq,
+            partition=row.partition,
+            stored_at_ns=row.at_ns,
+            headers=dict(headers_from_text(row.headers)),
+            body=row.body,
+            content_hash=cause.hash.hex(),
+            reason=row.reason,
         )
-        return self._engine_event(cause, "parked", event)
+        return self._about_parked(cause, parked_aggregate(row.message_id), version, event)
 
     def unparked(self, cause: Input, waiting: Waiting) -> JournalRow:
-        """The fact that a parked message was decided, or skipped."""
+        """What became of a parked message, and who skipped it."""
         event = MessageUnparked(
             message_id=cause.message_id,
             outcome="skipped" if waiting.skip else "decided",
             who=waiting.who,
             why=waiting.why,
         )
-        return self._engine_event(cause, "unparked", event)
+        return self._about_parked(cause, unparked_aggregate(cause.message_id), 1, event)
 
-    def _engine_event(self, cause: Input, what: str, event: Event) -> JournalRow:
+    def _about_parked(self, cause: Input, aggregate: str, version: int, event: Event) -> JournalRow:
         kind = type(event).__name__
-        return self._once(cause, what, event_subject(self._context, kind, cause.key), kind, event)
+        subject = event_subject(self._context, kind, cause.key)
+        identity = event_id(self._context, aggregate, version)
+        return self._row(cause, identity, aggregate, version, subject, kind, cause.key, event)
 
     def _once(self, cause: Input, what: str, subject: str, kind: str, said: Any) -> JournalRow:
         aggregate = aggregate_id(what, content_hash(cause.message_id.encode() + cause.hash).hex())
@@ -143,6 +142,16 @@ class RowMaker:
             headers[CAUSATION_HASH] = cause.hash.hex()
         partition = partition_of(key, self._partitions)
         return JournalRow(identity, aggregate, version, subject, kind, headers, _encoder.encode(said), partition)
+
+
+def parked_aggregate(message_id: str) -> str:
+    """The aggregate of the `MessageParked` events about one message; only its first content can be parked."""
+    return aggregate_id("parked", content_hash(message_id.encode()).hex())
+
+
+def unparked_aggregate(message_id: str) -> str:
+    """The aggregate of the `MessageUnparked` event about one message."""
+    return aggregate_id("unparked", content_hash(message_id.encode()).hex())
 
 
 def conflict_id(message_id: str, content: bytes) -> str:

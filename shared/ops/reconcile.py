@@ -10,6 +10,7 @@ from shared.adapters.clock import SystemClock
 from shared.context import Context
 from shared.engine.alarms import Alarms
 from shared.engine.provenance import Provenance
+from shared.engine.reactions import Reactions
 from shared.engine.reconcile import SUBJECTS, Reconciler, where
 from shared.engine.relay import Relay
 from shared.engine.store import Store
@@ -95,7 +96,7 @@ async def publish_missing(broker: Broker, data_dir: Path, context: Context, *, p
     """
     store = await Store.open(data_dir / f"{context.name}.db", context=context.name)
     try:
-        reconciler = Reconciler(store, broker, Provenance(context, partitions=partitions))
+        reconciler = Reconciler(store, broker, Provenance(Reactions(context, partitions=partitions)))
         for stream in SUBJECTS:
             await reconciler.correct(stream)
         numbers = list(range(partitions))

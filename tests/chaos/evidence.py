@@ -73,6 +73,7 @@ class Database(NamedTuple):
     positions: Mapping[tuple[str, int], Position]
     effects: Sequence[str]
     parked: Sequence[str]
+    skipped: Sequence[str] = ()
     strangers: Sequence[str] = ()
     """The ids of the messages that the context has on record as a stranger's."""
 
@@ -287,6 +288,7 @@ def read_database(path: Path) -> Database:
             },
             effects=[event_id for (event_id,) in database.execute("SELECT event_id FROM effects ORDER BY n")],
             parked=[message_id for (message_id,) in database.execute("SELECT message_id FROM parked ORDER BY id")],
+            skipped=[message_id for (message_id,) in database.execute("SELECT message_id FROM skipped ORDER BY id")],
             strangers=[message_id for (message_id,) in database.execute("SELECT message_id FROM strangers")],
         )
 

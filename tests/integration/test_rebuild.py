@@ -1,226 +1,379 @@
-"""A rebuilt database forgets nothing that waited, and takes in nothing that a stranger said."""
+"""A rebuild gives back what was parked, leaves strangers out, and replaces a database completely or not at all."""
 
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
 
 from shared.adapters.sqlite_schema import DatabaseError
-from shared.engine.rebuild import rebuild
+from shared.cli.errors import report
+from shared.engine.rebuild import Rebuilt, rebuild
+from shared.exits import Exit
+from shared.messages import CAUSATION_ID, MSG_ID
 from shared.ops import parked
 from shared.ops.server import LocalServer
+from shared.ports import Broker, BrokerUnavailableError, Outgoing, Stored
+from shared.streams import EVENTS
 from tests.integration.engine import PARTITIONS, Counter, running, standing
-from tests.integration.test_database import WITHIN_S, copy, leaves
-from tests.integration.test_trouble import stuck_till
-from tests.integration.till import JAMS_AT, till
+from tests.integration.test_trouble import stuck_till, until
+from tests.integration.till import till
 
-ENGINE_HEADERS = {
-    "Correlation-Id": "t-1",
-    "Causation-Id": "m-0",
-    "Causation-Depth": "1",
-    "Occurred-At": "2026-11-24T09:00:00.000000Z",
-    "Schema-Version": "1",
+WITHIN_S = 20.0
+PARKED = (
+    "SELECT key, partition, stream, seq, at_ns, message_id, subject, headers, body, reason, verdict, who, why"
+    " FROM parked ORDER BY key, id"
+)
+SKIPPED = "SELECT key, message_id, subject, reason, who, why, at FROM skipped ORDER BY id"
+STATE = {
+    "parked": PARKED,
+    "skipped": SKIPPED,
+    "inbox": "SELECT * FROM inbox ORDER BY message_id",
+    "aggregates": "SELECT * FROM aggregates ORDER BY id",
+    "journal": "SELECT event_id, subject, headers, body FROM journal WHERE subject NOT LIKE 'dlq.%' ORDER BY event_id",
 }
-RUNG = b'{"till_id": "t-1", "amount": 1, "total": 1}'
 
 
 @pytest.fixture
 async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(own_nats_server.url, tmp_path) as counter:
+    async with standing(own_nats_server.url, tmp_path, remembers=timedelta(milliseconds=100)) as counter:
         yield counter
 
 
-@pytest.fixture
-def stuck(tmp_path: Path) -> Path:
-    """While this file exists, the drawer cannot take 13."""
-    file = tmp_path / "stuck"
-    file.write_text("13")
-    return file
+def state(counter: Counter) -> dict[str, list[tuple[Any, ...]]]:
+    return {what: counter.rows(query) for what, query in STATE.items()}
 
 
-def mend(stuck: Path) -> None:
-    stuck.unlink()
+def waiting(counter: Counter) -> list[parked.Parked]:
+    return parked.parked_in(counter.directory, ["till"])
 
 
-async def make_anew(counter: Counter, *, force: bool = False) -> Any:
+async def make_anew(counter: Counter, *, force: bool = False) -> Rebuilt:
     return await rebuild(till(), counter.broker, counter.directory, partitions=PARTITIONS, force=force)
 
 
-async def forget_dead_letters(counter: Counter) -> None:
+async def lose(counter: Counter, older: Path | None) -> None:
+    """Lose the database, or put an older copy in its place; and forget the dead letters as time would."""
+    path = counter.directory / "till.db"
+    if older is None:
+        path.unlink()
+    else:
+        shutil.copy(older, path)
     await counter.broker.api("$JS.API.STREAM.PURGE.DEAD_LETTERS", b"")
 
 
-def waiting(counter: Counter) -> list[tuple[str, str, str, str, str, str, int]]:
-    found = parked.parked_in(counter.directory, ["till"])
-    return [(m.key, m.message_id, m.subject, m.headers, m.body, m.reason, m.sequence) for m in found]
-
-
-async def park_two_keys(counter: Counter, stuck: Path) -> None:
-    """Commands and events of t-1 and t-2 wait, and those of t-3 flow."""
-    async with running(counter, stuck_till(stuck)):
-        for key in ("t-1", "t-2"):
-            await counter.ring(key, JAMS_AT, f"ring-{key}")
-            await counter.watcher.until(key, "MessageParked")
-            await counter.scan(key, 6, f"scanner/scan-{key}@1")
-        await counter.scan("t-3", 1, "scanner/scan-t-3@1")
-        await counter.watcher.until("t-3", "Rung")
-        await counter.watcher.until("t-2", "MessageParked", times=2)
-        await counter.watcher.until("t-1", "MessageParked", times=2)
-
-
 class TestParked:
-    """What was parked when a database was lost is parked in the one that is made anew."""
+    """What was parked is parked again, in the same order, or was decided or skipped and stays so."""
 
-    async def test_messages_that_were_parked_are_parked_again_and_decided_in_order(
-        self, counter: Counter, stuck: Path
+    @pytest.mark.parametrize("of", ["a lost database", "an older copy"])
+    async def test_parked_messages_survive_a_rebuild_and_are_decided_in_order(
+        self, counter: Counter, tmp_path: Path, of: str
     ) -> None:
-        await park_two_keys(counter, stuck)
-        before = waiting(counter)
-        (counter.directory / "till.db").unlink()
-        await forget_dead_letters(counter)
-        assert (await make_anew(counter)).parked == 4
-        assert sorted(waiting(counter)) == sorted(before)
-        mend(stuck)
+        stuck, older = tmp_path / "stuck", tmp_path / "older"
+        async with running(counter):
+            await counter.ring("t-1", 5, "m-5")
+            await counter.watcher.until("t-1", "Rung")
+        shutil.copy(tmp_path / "till.db", older)
+        stuck.write_text("13 17")
         async with running(counter, stuck_till(stuck)):
-            await parked.retry(counter.directory, parked.parked_in(counter.directory, ["till"]), who="ann")
-            for key in ("t-1", "t-2"):
-                await counter.watcher.until(key, "Rung", times=2)
-        assert [counter.totals(key) for key in ("t-1", "t-2", "t-3")] == [[13, 19], [13, 19], [1]]
+            for amount in (13, 6):
+                await counter.ring("t-1", amount, f"m-{amount}")
+            for amount, message_id in ((13, "scanner/scan-t-2@1"), (1, "scanner/scan-t-2@2")):
+                await counter.scan("t-2", amount, message_id)
+            for amount in (17, 2):
+                await counter.ring("t-3", amount, f"m-{amount}")
+            await counter.ring("t-4", 1)
+            await counter.watcher.until("t-4", "Rung")
+            await until(lambda: len(waiting(counter)) == 6)
+            (first, _) = parked.choose(waiting(counter), "t-3")
+            await parked.skip(tmp_path, first, who="ann", why="no such coin")
+            await counter.watcher.until("t-3", "Rung")
+            stuck.write_text("13")
+            await parked.retry(tmp_path, parked.choose(waiting(counter), "t-2"), who="bob")
+            await until(lambda: not any(message.verdict for message in waiting(counter)))
+        known = state(counter)
+        assert [row[5] for row in known["parked"]] == ["m-13", "m-6", "scanner/scan-t-2@1", "scanner/scan-t-2@2"]
+        assert [row[1] for row in known["skipped"]] == ["m-17"]
+        await lose(counter, None if of == "a lost database" else older)
+        rebuilt = await make_anew(counter, force=of == "an older copy")
+        assert (rebuilt.parked, rebuilt.strangers) == (4, 0)
+        assert state(counter) == known
+        stuck.unlink()
+        await parked.retry(tmp_path, waiting(counter), who="bob")
+        async with running(counter, stuck_till(stuck)):
+            await counter.watcher.until("t-1", "Rung", times=3)
+            await counter.watcher.until("t-2", "Rung", times=2)
+            await counter.ring("t-1", 13, "m-13")
+            await counter.ring("t-3", 17, "m-17")
+            await counter.ring("t-1", 7)
+            await counter.ring("t-3", 3)
+            await counter.watcher.until("t-1", "Rung", times=4)
+            await counter.watcher.until("t-3", "Rung", times=2)
+        assert [counter.totals(key) for key in ("t-1", "t-2", "t-3")] == [[5, 18, 24, 31], [13, 14], [2, 5]]
         assert waiting(counter) == []
 
-    async def test_messages_parked_after_an_older_copy_was_taken_are_parked_again(
-        self, counter: Counter, stuck: Path
+    async def test_message_that_fails_again_for_another_reason_is_rebuilt_with_that_one(
+        self, counter: Counter, tmp_path: Path
     ) -> None:
+        stuck = tmp_path / "stuck"
+        stuck.write_text("13 17")
         async with running(counter, stuck_till(stuck)):
-            await counter.scan("t-3", 5, "scanner/scan-t-3@0")
-            await counter.watcher.until("t-3", "Rung")
-        copy(counter.directory / "till.db", counter.directory / "copy")
-        await park_two_keys(counter, stuck)
-        before = waiting(counter)
-        copy(counter.directory / "copy", counter.directory / "till.db")
-        assert (await make_anew(counter, force=True)).parked == 4
-        assert sorted(waiting(counter)) == sorted(before)
+            for amount in (13, 17, 6):
+                await counter.ring("t-1", amount, f"m-{amount}")
+            await until(lambda: len(waiting(counter)) == 3)
+            stuck.write_text("17")
+            await parked.retry(tmp_path, waiting(counter), who="ann")
+            await until(lambda: [bool(message.reason) for message in waiting(counter)] == [True, False])
+            assert waiting(counter)[0].cause == "RuntimeError: the drawer is stuck at 17"
+        known = state(counter)
+        await lose(counter, None)
+        await make_anew(counter)
+        assert state(counter) == known
 
-    async def test_message_that_an_operator_skipped_stays_skipped(self, counter: Counter, stuck: Path) -> None:
-        await park_two_keys(counter, stuck)
-        async with running(counter, stuck_till(stuck)):
-            first = next(m for m in parked.parked_in(counter.directory, ["till"]) if m.message_id == "ring-t-1")
-            await parked.skip(counter.directory, first, who="ann", why="a test")
-            await counter.watcher.until("t-1", "MessageUnparked", times=2)
-        skipped = counter.rows("SELECT key, message_id, subject, reason, who, why, at FROM skipped")
-        (counter.directory / "till.db").unlink()
-        assert (await make_anew(counter)).parked == 2
-        assert counter.rows("SELECT key, message_id, subject, reason, who, why, at FROM skipped") == skipped
-        mend(stuck)
-        async with running(counter, stuck_till(stuck)):
-            await counter.ring("t-1", 7)
-            await counter.watcher.until("t-1", "Rung", times=2)
-        assert counter.totals("t-1") == [6, 13]
+    async def test_two_messages_can_be_skipped_one_after_the_other(self, counter: Counter, tmp_path: Path) -> None:
+        """The second had the number of the first, which was deleted, and the worker fell over it."""
+        async with running(counter):
+            for key in ("t-1", "t-2"):
+                await counter.ring(key, 13, f"m-{key}")
+                await until(lambda: waiting(counter) != [])
+                await parked.skip(tmp_path, waiting(counter)[0], who="ann", why=f"not {key}")
+                await until(lambda: not waiting(counter))
+        known = counter.rows(SKIPPED)
+        assert [(row[1], row[5]) for row in known] == [("m-t-1", "not t-1"), ("m-t-2", "not t-2")]
+        await lose(counter, None)
+        await make_anew(counter)
+        assert counter.rows(SKIPPED) == known
+
+    @pytest.mark.parametrize(
+        "body", [b"\xff\xfe\x00", b'{"till_id": "t-1", "amount": 1}' + b" " * 900_000], ids=["no UTF-8", "too large"]
+    )
+    async def test_poison_of_any_content_and_size_is_parked_again(self, counter: Counter, body: bytes) -> None:
+        headers = {f"X-{number}": "x" * 2_000 for number in range(25)}
+        async with running(counter):
+            await counter.publish("evt.scanner.GoodsScanned.t-1", body, "scanner/scan-t-1@1", **headers)
+            await counter.scan("t-1", 2, "scanner/scan-t-1@2")
+            await until(lambda: len(waiting(counter)) == 2)
+        known = state(counter)
+        await lose(counter, None)
+        await make_anew(counter)
+        assert state(counter) == known
+        await parked.retry(counter.directory, waiting(counter), who="ann")
+        async with running(counter):
+            await until(lambda: not any(message.verdict for message in waiting(counter)))
+        assert len(waiting(counter)) == 2
+
+    async def test_other_content_under_the_id_of_a_parked_command_does_not_unpark_it(self, counter: Counter) -> None:
+        async with running(counter):
+            await counter.ring("t-1", 13, "m-13")
+            await until(lambda: len(waiting(counter)) == 1)
+            with anyio.fail_after(WITHIN_S):
+                while (await counter.ring("t-1", 14, "m-13")).duplicate:
+                    pass
+            await counter.watcher.until("t-1", "CommandRejected")
+        known = counter.rows(PARKED)
+        await lose(counter, None)
+        await make_anew(counter)
+        assert counter.rows(PARKED) == known
+
+
+async def forge(counter: Counter, event_id: str, *, key: str, changes: bytes = b"") -> None:
+    """Publish what has the form of a till's own event: the last one of its kind, under another key and id."""
+    *_, last = [stored async for stored in counter.broker.read(EVENTS, "evt.till.Rung.>")]
+    named = last.subject.rpartition(".")[2].encode()
+    headers = {name: value for name, value in last.headers.items() if name == MSG_ID or not name.startswith("Nats-")}
+    headers |= {MSG_ID: event_id, CAUSATION_ID: "m-forged"}
+    await counter.broker.publish(
+        Outgoing(f"evt.till.Rung.{key}", headers, (changes or last.body).replace(named, key.encode()))
+    )
+
+
+def strangers(counter: Counter) -> list[tuple[Any, ...]]:
+    return counter.rows("SELECT message_id, subject LIKE '%Whatever%', reason, who FROM strangers")
 
 
 class TestStrangers:
-    """Whoever reaches the broker may publish under the till's subjects; the till says so and goes on."""
+    """What cannot be a till's own by its form stops no till, and is left out of a rebuild."""
 
-    @pytest.mark.parametrize(
-        ("subject", "message_id", "body", "headers"),
-        [
-            ("evt.till.Whatever.t-9", "till/till-t-9@1", b"{}", {}),
-            ("evt.till.Whatever.t-9", "till/till-t-9@1", b"{}", ENGINE_HEADERS),
-            ("evt.till.Rung.t-1", "till/till-t-1@9", RUNG, {}),
-            ("evt.till.Rung.t-1", "till/till-t-2@1", RUNG, ENGINE_HEADERS),
-            ("evt.till.Rung.t-2", "till/till-t-2@1", RUNG, ENGINE_HEADERS),
-            ("evt.till.Rung.t-1", "till/till-t-1@9", b'{"till_id": "t-1"}', ENGINE_HEADERS),
-            ("evt.till.Rung.t-1", None, RUNG, ENGINE_HEADERS),
-            ("evt.till.Rung.t-1", "no id of ours", RUNG, ENGINE_HEADERS),
-        ],
-    )
-    async def test_message_that_cannot_be_the_tills_stops_no_worker_and_no_rebuild(
-        self, counter: Counter, subject: str, message_id: str | None, body: bytes, headers: dict[str, str]
+    async def test_stranger_stops_no_healthy_worker_and_is_told_once(
+        self, counter: Counter, capfd: pytest.CaptureFixture[str]
     ) -> None:
         async with running(counter):
-            await counter.ring("t-1", 5)
+            await counter.ring("t-1", 1)
             await counter.watcher.until("t-1", "Rung")
-        given = {name.replace("-", "_"): value for name, value in headers.items()}
-        await counter.publish(subject, body, message_id, **given)
+        await counter.publish("evt.till.Whatever.zz", b"{}", "till/till-zz@1")
+        capfd.readouterr()
+        for total in (2, 3):
+            async with running(counter):
+                await counter.ring("t-1", 1)
+                await counter.watcher.until("t-1", "Rung", times=total)
+            said = capfd.readouterr().out
+            assert said.count("a stranger's message is set aside") == (1 if total == 2 else 0)
+            assert strangers(counter)[0][:2] == ("till/till-zz@1", 1)
+        known = state(counter)
+        for force in (True, False):
+            if not force:
+                (counter.directory / "till.db").unlink()
+            assert (await make_anew(counter, force=force)).strangers == 1
+            assert state(counter) == known
+            assert strangers(counter)[0][:2] == ("till/till-zz@1", 1)
+        await counter.lose_events()
         async with running(counter):
-            await counter.ring("t-3", 6)
-            await counter.watcher.until("t-3", "Rung")
-        ((recorded, who),) = counter.rows("SELECT subject, who FROM strangers")
-        assert recorded.startswith(subject.rpartition(".")[0])
-        assert who == ""
-        if subject.startswith("evt.till.Whatever") and headers:
-            return  # A newer release may have said it, so that a rebuild by this one would lose it.
-        (counter.directory / "till.db").unlink()
-        assert (await make_anew(counter)).strangers == 1
-        async with running(counter):
-            await counter.ring("t-3", 7)
-            await counter.watcher.until("t-3", "Rung", times=2)
-        assert counter.rows("SELECT id, version FROM aggregates ORDER BY id") == [("till-t-1", 1), ("till-t-3", 2)]
+            await counter.ring("t-1", 1)
+            await counter.watcher.until("t-1", "Rung", times=4)
+        assert strangers(counter) == []
 
-    async def test_event_that_could_be_the_tills_means_an_older_copy_until_it_is_declared_void(
-        self, counter: Counter
-    ) -> None:
+    @pytest.mark.parametrize("stranger", ["first", "last"])
+    async def test_of_two_under_one_id_the_one_that_can_be_ours_is_ours(self, counter: Counter, stranger: str) -> None:
         async with running(counter):
-            await counter.ring("t-3", 5)
-            await counter.watcher.until("t-3", "Rung")
-        given = {name.replace("-", "_"): value for name, value in ENGINE_HEADERS.items()}
-        await counter.publish("evt.till.Rung.t-1", RUNG, "till/till-t-1@1", **given)
-        with pytest.raises(BaseExceptionGroup) as refused, anyio.fail_after(WITHIN_S):
+            await counter.ring("t-2", 1)
+            await counter.watcher.until("t-2", "Rung")
+            if stranger == "first":
+                await counter.publish("evt.till.Rung.t-1", b'{"till_id": "t-1"}', "till/till-t-1@1")
+                await self.duplicate_window_passes(counter)
+            await counter.ring("t-1", 5)
+            await counter.watcher.until("t-1", "Rung", times=2 if stranger == "first" else 1)
+        if stranger == "last":
+            with anyio.fail_after(WITHIN_S):
+                while (await counter.publish("evt.till.Rung.t-1", b"{}", "till/till-t-1@1")).duplicate:
+                    pass
+        known = state(counter)
+        await lose(counter, None)
+        await make_anew(counter)
+        assert state(counter) == known
+        async with running(counter):
+            await counter.ring("t-1", 6)
+            await counter.watcher.until("t-1", "Rung", times=2 if stranger == "last" else 3)
+        assert counter.rows("SELECT state FROM aggregates WHERE id = 'till-t-1'") == [('{"total":11,"state":"OPEN"}',)]
+
+    @staticmethod
+    async def duplicate_window_passes(counter: Counter) -> None:
+        """Wait until the server has forgotten every id that was published before."""
+        with anyio.fail_after(WITHIN_S):
+            await counter.scan("t-2", 1, "scanner/scan-t-2@1")
+            while (await counter.scan("t-2", 1, "scanner/scan-t-2@1")).duplicate:
+                pass
+
+    async def test_event_of_our_form_is_refused_with_both_ways_out_until_one_is_taken(self, counter: Counter) -> None:
+        async with running(counter):
+            await counter.ring("t-1", 1)
+            await counter.watcher.until("t-1", "Rung")
+        await forge(counter, "till/till-t-9@1", key="t-9")
+        with pytest.raises(BaseExceptionGroup) as refused:
             async with running(counter):
                 await anyio.sleep_forever()
-        (error,) = leaves(refused.value)
-        assert isinstance(error, DatabaseError)
+        (error,) = [error for error in leaves(refused.value) if isinstance(error, DatabaseError)]
         assert "chorus rebuild till --force" in str(error)
-        assert "chorus parked void till/till-t-1@1" in str(error)
-
-
-class TestBeside:
-    """The new database is made beside the old one, which stays until the new one is whole."""
-
-    async def test_rebuild_that_fails_leaves_the_old_database_as_it_was(self, counter: Counter) -> None:
+        assert "chorus parked void till/till-t-9@1 --why" in str(error)
+        counter.change("INSERT INTO strangers VALUES ('till/till-t-9@1', 0, '', '', '', 'ann', 'a test of theirs')")
         async with running(counter):
-            await counter.ring("t-1", 5)
-            await counter.watcher.until("t-1", "Rung")
-        given = {name.replace("-", "_"): value for name, value in ENGINE_HEADERS.items()}
-        await counter.publish("evt.till.Newer.t-2", b"{}", "till/till-t-2@1", **given)
-        with pytest.raises(DatabaseError, match="which this release does not know; run a newer one"):
+            await counter.ring("t-1", 2)
+            await counter.watcher.until("t-1", "Rung", times=2)
+        known = state(counter)
+        assert (await make_anew(counter, force=True)).strangers == 1
+        assert state(counter) == known
+        assert strangers(counter) == [("till/till-t-9@1", 0, "", "ann")]
+
+
+def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+class Unreachable:
+    """A broker that is away from some message on; it says what it finds when it goes."""
+
+    def __init__(self, broker: Broker, after: int, look: Callable[[], None]) -> None:
+        self._broker, self._after, self._look = broker, after, look
+
+    async def stream_info(self, stream: str) -> Any:
+        """As the broker says."""
+        return await self._broker.stream_info(stream)
+
+    async def read(self, stream: str, subject: str, *, first: int = 1, up_to: int = 0) -> AsyncIterator[Stored]:
+        """As the broker, for a while."""
+        read = 0
+        async for stored in self._broker.read(stream, subject, first=first, up_to=up_to):
+            if (read := read + 1) > self._after:
+                self._look()
+                raise BrokerUnavailableError("the connection is lost")
+            yield stored
+
+
+class TestReplacing:
+    """The database that is there stays as it is until the new one is complete."""
+
+    async def test_broker_that_goes_away_meanwhile_leaves_the_old_one(
+        self, counter: Counter, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = await self.rung(counter)
+        before, seen = path.read_bytes(), []
+        away = cast(Broker, Unreachable(counter.broker, 1, lambda: seen.append(path.read_bytes())))
+        with pytest.raises(BrokerUnavailableError) as lost:
+            await rebuild(till(), away, counter.directory, partitions=PARTITIONS, force=True)
+        assert seen == [before]
+        assert report(lost.value) is Exit.BROKER_AWAY
+        assert capsys.readouterr().err == f"chorus: the connection is lost; {path} is as it was\n"
+        self.only_the_old_one(path, before)
+
+    async def test_event_that_does_not_follow_leaves_the_old_one(
+        self, counter: Counter, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = await self.rung(counter)
+        await forge(counter, "till/till-t-9@7", key="t-9")
+        before = path.read_bytes()
+        with pytest.raises(DatabaseError, match="till/till-t-9@7 follows version 0") as unreadable:
             await make_anew(counter, force=True)
-        assert list(counter.directory.glob("*.aside")) == []
-        async with running(counter):
-            await counter.ring("t-1", 6)
-            await counter.watcher.until("t-1", "Rung", times=2)
-        assert counter.totals("t-1") == [5, 11]
+        assert report(unreadable.value) is Exit.MISCONFIGURED
+        assert f"{path} is as it was" in capsys.readouterr().err
+        self.only_the_old_one(path, before)
 
-    async def test_database_that_a_worker_uses_is_not_replaced(self, counter: Counter) -> None:
+    async def test_database_that_somebody_has_open_is_not_replaced(self, counter: Counter) -> None:
+        path = await self.rung(counter)
         async with running(counter):
-            await counter.ring("t-1", 5)
-            await counter.watcher.until("t-1", "Rung")
-            with pytest.raises(DatabaseError, match="a process has it open; stop the workers of the context first"):
+            with pytest.raises(DatabaseError, match="a process has it open; stop the workers of till first"):
                 await make_anew(counter, force=True)
-            await counter.ring("t-1", 6)
-            await counter.watcher.until("t-1", "Rung", times=2)
+            await counter.ring("t-1", 3)
+            await counter.watcher.until("t-1", "Rung", times=3)
+        self.only_the_old_one(path, path.read_bytes())
 
-    async def test_old_database_is_set_aside_whole(self, counter: Counter) -> None:
-        async with running(counter):
-            await counter.ring("t-1", 5)
-            await counter.watcher.until("t-1", "Rung")
-        rebuilt = await make_anew(counter, force=True)
-        assert rebuilt.set_aside is not None
-        names = sorted(path.name for path in counter.directory.glob("till.db*"))
-        assert names == ["till.db", rebuilt.set_aside.name, "till.db.lock"]
-        counter.directory.joinpath("till.db").unlink()
-        rebuilt.set_aside.rename(counter.directory / "till.db")
-        async with running(counter):
-            await counter.ring("t-1", 6)
-            await counter.watcher.until("t-1", "Rung", times=2)
-        assert counter.totals("t-1") == [5, 11]
+    async def test_remains_of_a_rebuild_that_was_killed_and_of_a_lost_database_are_cleared_away(
+        self, counter: Counter
+    ) -> None:
+        path = await self.rung(counter)
+        known = state(counter)
+        for suffix in ("", "-wal", "-shm", ".lock"):
+            (counter.directory / f"till.db.rebuilding{suffix}").write_bytes(b"half")
+        path.unlink()
+        (counter.directory / "till.db-wal").write_bytes(b"of the lost database")
+        assert (await make_anew(counter)).set_aside is None
+        assert state(counter) == known
+        (kept,) = counter.directory.glob("till.db.*.aside-wal")
+        assert kept.read_bytes() == b"of the lost database"
 
-    async def test_what_a_killed_rebuild_left_is_removed(self, counter: Counter) -> None:
+    async def test_old_one_is_kept_with_all_that_it_held(self, counter: Counter) -> None:
+        path = await self.rung(counter)
+        before = path.read_bytes()
+        aside = (await make_anew(counter, force=True)).set_aside
+        assert aside is not None
+        assert aside.read_bytes() == before
+        assert path.read_bytes() != before
+
+    @staticmethod
+    async def rung(counter: Counter) -> Path:
+        """A database with two events."""
         async with running(counter):
-            await counter.ring("t-1", 5)
-            await counter.watcher.until("t-1", "Rung")
-        (counter.directory / "till.db.rebuilding").write_text("half of it")
-        await make_anew(counter, force=True)
-        assert not (counter.directory / "till.db.rebuilding").exists()
+            for amount in (1, 2):
+                await counter.ring("t-1", amount)
+            await counter.watcher.until("t-1", "Rung", times=2)
+        return counter.directory / "till.db"
+
+    @staticmethod
+    def only_the_old_one(path: Path, before: bytes) -> None:
+        """Nothing else is left in the directory."""
+        assert path.read_bytes() == before
+        assert sorted(file.name for file in path.parent.glob("till.db*")) == ["till.db", "till.db.lock"]

@@ -14,6 +14,7 @@ from shared.bodies import BodyDecoder
 from shared.context import Aggregate, Asked, Context, Effect, Rejected, UnknownOutcomeError
 from shared.engine.reactions import Reactions
 from shared.engine.rebuild import rebuild
+from shared.engine_events import MessageParked, MessageUnparked
 from shared.messages import CAUSATION_HASH, CAUSATION_ID, NEVER, OCCURRED_AT, parse_subject, split_edition
 from shared.ports import Broker, Delivery, Stored
 from shared.streams import EVENTS
@@ -23,6 +24,8 @@ from tests.chaos.finding import Finding
 _encode = msgspec.json.Encoder().encode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+
+ABOUT_PARKED = {MessageParked.__name__, MessageUnparked.__name__}
 
 States = dict[str, tuple[int, Any]]
 
@@ -95,6 +98,8 @@ class Recomputation:
         """The events that one message led to, as they stand together in the journal."""
         group: list[Row] = []
         for row in self._own.values():
+            if row.type in ABOUT_PARKED:
+                continue  # The engine publishes these, no decider.
             if group and row.headers[CAUSATION_ID] != group[0].headers[CAUSATION_ID]:
                 yield group
                 group = []
@@ -245,6 +250,9 @@ def _rebuilt_otherwise(name: str, live: Database, rebuilt: Database) -> Iterator
     for message_id, content in rebuilt.inbox.items():
         if live.inbox.get(message_id) != content:
             yield finding(message_id, "was not heard, or otherwise")
+    for what, before, after in (("parked", live.parked, rebuilt.parked), ("skipped", live.skipped, rebuilt.skipped)):
+        if sorted(before) != sorted(after):  # Between keys, the order of the stream is not the journal's.
+            yield finding(what, f"messages are {before}, and are rebuilt as {after}")
     # More may be asked again than is open: what an outcome had no event of is not in the stream, and is quiet again.
     for event_id in set(live.effects) - set(rebuilt.effects):
         yield finding(event_id, "is asked for, and forgotten by a rebuild")
