@@ -111,11 +111,9 @@ def _between(members: Mapping[str, Context]) -> Iterator[str]:
             yield f"{event} is published by {' and '.join(publishing)}; an event has one publisher"
     for name, context in members.items():
         for policy in context.policies:
-            event, source = policy.event.__name__, getattr(policy.event, "context", "")
+            event, source = policy.event.__name__, policy.source
             heard = f"{name} hears {source}.{event}"
-            if not source:
-                yield f"{name} hears {event}, which does not say whose it is: give it `context: ClassVar[str]`"
-            elif source not in members:
+            if source not in members:
                 yield f"{heard}, but there is no context {source!r}{did_you_mean(source, members)}"
             elif event not in published[source] and event not in ENGINE_EVENT_NAMES:
                 yield f"{heard}, which {source} never says{did_you_mean(event, published[source])}"

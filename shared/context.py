@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -42,12 +42,6 @@ Events: TypeAlias = tuple[Event, ...]
 
 Asked: TypeAlias = str | tuple[str, str | int]
 """Names one aggregate of a kind: its key, or (key, part) where the kind has parts."""
-
-
-class Upstream(Protocol):
-    """An event of another context as this one reads it: only the fields it needs, and who says it."""
-
-    context: ClassVar[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +99,14 @@ class Decider:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Whenever this event is heard, these commands are put to the context's own deciders."""
+    """Whenever `source`, a context, publishes this event, `whenever(event)` gives commands for this context's deciders.
 
-    event: type[Any]
+    `event` is declared in this context's `upstream.py`, with the publisher's class name and only the fields that
+    `whenever` reads.
+    """
+
+    source: str
+    event: type[Event]
     whenever: Callable[[Any], Sequence[Command]]
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Raw, Struct
 
-from shared.kernel import MethodToken, Money, PaymentId
+from contexts.kernel import MethodToken, Money, PaymentId
 
 Token = Annotated[MethodToken, Meta(min_length=1, max_length=500)]
 Payment = Annotated[PaymentId, Meta(min_length=1, max_length=200)]

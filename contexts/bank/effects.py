@@ -13,11 +13,11 @@ import msgspec
 
 from contexts.bank.commands import Authorize, BankRequest, Found, Verify
 from contexts.bank.decider import MERCHANT, MINT, Decision, Payment, decide
+from contexts.kernel import MINOR_UNITS_AT_MOST
 from shared.adapters.sqlite import Database
 from shared.bodies import BodyDecoder, MalformedBodyError
 from shared.context import Answer, Request
 from shared.gathering import Gathering
-from shared.kernel import MINOR_UNITS_AT_MOST
 from shared.messages import NEVER, check_message_id, content_hash
 
 WAITING_AT_MOST = 10_000

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from shared.kernel import Money, Quantity, Sku, Text
+from contexts.kernel import Money, Quantity, Sku, Text
 from shared.messages import FROM_SUBJECT
 
 ON_HAND_AT_MOST = 10**9

@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from shared.kernel import Money, OrderId, Sku, SkuQuantity
+from contexts.kernel import Money, OrderId, Sku, SkuQuantity
 
 ReleaseReason: TypeAlias = Literal["customer", "payment_failed", "out_of_stock", "expired", "shipment_failed"]
 """Why goods are not for an order after all."""

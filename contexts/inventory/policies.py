@@ -31,9 +31,9 @@ def whenever_shipment_failed_put_stock_back_or_write_it_off(event: ShipmentFaile
 
 
 POLICIES: tuple[Policy, ...] = (
-    Policy(OrderPlaced, whenever_order_placed_reserve_its_lines),
-    Policy(OrderShipped, whenever_order_shipped_commit_its_stock),
-    Policy(PaymentFailed, whenever_payment_failed_release_the_reservation),
-    Policy(OrderCancelled, whenever_order_cancelled_release_the_reservation),
-    Policy(ShipmentFailed, whenever_shipment_failed_put_stock_back_or_write_it_off),
+    Policy("ordering", OrderPlaced, whenever_order_placed_reserve_its_lines),
+    Policy("shipping", OrderShipped, whenever_order_shipped_commit_its_stock),
+    Policy("payments", PaymentFailed, whenever_payment_failed_release_the_reservation),
+    Policy("ordering", OrderCancelled, whenever_order_cancelled_release_the_reservation),
+    Policy("shipping", ShipmentFailed, whenever_shipment_failed_put_stock_back_or_write_it_off),
 )

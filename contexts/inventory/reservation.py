@@ -23,7 +23,7 @@ from contexts.inventory.events import (
     StockWrittenOff,
 )
 from contexts.inventory.stock import StockItem, moved
-from shared.kernel import OrderId, Sku, SkuQuantity
+from contexts.kernel import OrderId, Sku, SkuQuantity
 
 
 class ReserveStock(Struct, frozen=True, kw_only=True):

@@ -17,8 +17,8 @@ from contexts.inventory.events import (
     StockLevelChanged,
     StockReplenished,
 )
+from contexts.kernel import Sku
 from shared.context import Detail, Rejected
-from shared.kernel import Sku
 
 
 class StockItem(Struct, frozen=True, kw_only=True):

@@ -1,17 +1,15 @@
 """What inventory reads of others, and of that only what it needs."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from msgspec import Struct
 
 from contexts.inventory.events import ReleaseReason
-from shared.kernel import OrderId, SkuQuantity
+from contexts.kernel import OrderId, SkuQuantity
 
 
 class OrderPlaced(Struct, frozen=True, kw_only=True):
     """What an order wants; one sku may stand in several lines."""
-
-    context: ClassVar[str] = "ordering"
 
     order_id: OrderId
     lines: tuple[SkuQuantity, ...]
@@ -20,8 +18,6 @@ class OrderPlaced(Struct, frozen=True, kw_only=True):
 class OrderCancelled(Struct, frozen=True, kw_only=True):
     """An order does not happen."""
 
-    context: ClassVar[str] = "ordering"
-
     order_id: OrderId
     reason: ReleaseReason
 
@@ -29,23 +25,17 @@ class OrderCancelled(Struct, frozen=True, kw_only=True):
 class PaymentFailed(Struct, frozen=True, kw_only=True):
     """The money for an order was refused."""
 
-    context: ClassVar[str] = "payments"
-
     order_id: OrderId
 
 
 class OrderShipped(Struct, frozen=True, kw_only=True):
     """The goods of an order are with the carrier."""
 
-    context: ClassVar[str] = "shipping"
-
     order_id: OrderId
 
 
 class ShipmentFailed(Struct, frozen=True, kw_only=True):
     """The goods of an order do not reach the customer; `stage` says whether they are here."""
-
-    context: ClassVar[str] = "shipping"
 
     order_id: OrderId
     stage: Literal["before_dispatch", "lost", "returned"]

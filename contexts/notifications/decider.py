@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from contexts.kernel import OrderId
 from contexts.notifications.events import (
     Channel,
     CustomerNotified,
@@ -18,7 +19,6 @@ from contexts.notifications.events import (
     Refusal,
     Template,
 )
-from shared.kernel import OrderId
 
 
 class ConfirmReceipt(Struct, frozen=True, kw_only=True):

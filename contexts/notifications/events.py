@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from shared.kernel import OrderId
+from contexts.kernel import OrderId
 
 Template: TypeAlias = Literal[
     "order_received",

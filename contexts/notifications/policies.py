@@ -1,5 +1,6 @@
 """Notifications' reactions, which are also the words of its letters: the whole table stands at the foot."""
 
+from contexts.kernel import Money, OrderId
 from contexts.notifications.decider import ConfirmReceipt, TellCustomer
 from contexts.notifications.events import Template
 from contexts.notifications.upstream import (
@@ -14,7 +15,6 @@ from contexts.notifications.upstream import (
     ShipmentFailed,
 )
 from shared.context import Policy
-from shared.kernel import Money, OrderId
 
 WHY_CANCELLED = {
     "customer": "You asked us to cancel it.",
@@ -87,15 +87,15 @@ def whenever_shipment_failed_tell_the_customer(event: ShipmentFailed) -> list[Te
 
 
 POLICIES: tuple[Policy, ...] = (
-    Policy(OrderPlaced, whenever_order_placed_confirm_its_receipt),
-    Policy(OrderConfirmed, whenever_order_confirmed_tell_the_customer),
-    Policy(OrderShipped, whenever_order_shipped_tell_the_customer),
-    Policy(OrderDelivered, whenever_order_delivered_tell_the_customer),
-    Policy(OrderCancelled, whenever_order_cancelled_tell_the_customer),
-    Policy(OrderCancellationRejected, whenever_cancellation_rejected_tell_the_customer),
-    Policy(PaymentRefunded, whenever_payment_refunded_tell_the_customer),
-    Policy(RefundFailed, whenever_refund_failed_tell_the_customer),
-    Policy(ShipmentFailed, whenever_shipment_failed_tell_the_customer),
+    Policy("ordering", OrderPlaced, whenever_order_placed_confirm_its_receipt),
+    Policy("ordering", OrderConfirmed, whenever_order_confirmed_tell_the_customer),
+    Policy("shipping", OrderShipped, whenever_order_shipped_tell_the_customer),
+    Policy("shipping", OrderDelivered, whenever_order_delivered_tell_the_customer),
+    Policy("ordering", OrderCancelled, whenever_order_cancelled_tell_the_customer),
+    Policy("ordering", OrderCancellationRejected, whenever_cancellation_rejected_tell_the_customer),
+    Policy("payments", PaymentRefunded, whenever_payment_refunded_tell_the_customer),
+    Policy("payments", RefundFailed, whenever_refund_failed_tell_the_customer),
+    Policy("shipping", ShipmentFailed, whenever_shipment_failed_tell_the_customer),
 )
 
 

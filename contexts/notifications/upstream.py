@@ -1,16 +1,14 @@
 """What notifications reads of others, and of that only what a customer wants to know."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from msgspec import Struct
 
-from shared.kernel import Money, OrderId
+from contexts.kernel import Money, OrderId
 
 
 class OrderPlaced(Struct, frozen=True, kw_only=True):
     """Whom to write to."""
-
-    context: ClassVar[str] = "ordering"
 
     order_id: OrderId
     email: str
@@ -20,15 +18,11 @@ class OrderPlaced(Struct, frozen=True, kw_only=True):
 class OrderConfirmed(Struct, frozen=True, kw_only=True):
     """The order will be sent."""
 
-    context: ClassVar[str] = "ordering"
-
     order_id: OrderId
 
 
 class OrderCancelled(Struct, frozen=True, kw_only=True):
     """The order does not happen."""
-
-    context: ClassVar[str] = "ordering"
 
     order_id: OrderId
     reason: Literal["customer", "payment_failed", "out_of_stock", "expired", "shipment_failed"]
@@ -37,15 +31,11 @@ class OrderCancelled(Struct, frozen=True, kw_only=True):
 class OrderCancellationRejected(Struct, frozen=True, kw_only=True):
     """It is too late to cancel."""
 
-    context: ClassVar[str] = "ordering"
-
     order_id: OrderId
 
 
 class OrderShipped(Struct, frozen=True, kw_only=True):
     """The parcel is with the carrier."""
-
-    context: ClassVar[str] = "shipping"
 
     order_id: OrderId
     tracking_no: str
@@ -55,15 +45,11 @@ class OrderShipped(Struct, frozen=True, kw_only=True):
 class OrderDelivered(Struct, frozen=True, kw_only=True):
     """The parcel is with the customer."""
 
-    context: ClassVar[str] = "shipping"
-
     order_id: OrderId
 
 
 class ShipmentFailed(Struct, frozen=True, kw_only=True):
     """The parcel does not reach the customer."""
-
-    context: ClassVar[str] = "shipping"
 
     order_id: OrderId
     stage: Literal["before_dispatch", "lost", "returned"]
@@ -72,15 +58,11 @@ class ShipmentFailed(Struct, frozen=True, kw_only=True):
 class PaymentRefunded(Struct, frozen=True, kw_only=True):
     """The money is the customer's again."""
 
-    context: ClassVar[str] = "payments"
-
     order_id: OrderId
     amount: Money
 
 
 class RefundFailed(Struct, frozen=True, kw_only=True):
     """The money is not the customer's yet."""
-
-    context: ClassVar[str] = "payments"
 
     order_id: OrderId

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from shared.kernel import Address, CustomerId, Email, Line, MethodToken, OrderId, Text, refuse_card_number
+from contexts.kernel import Address, CustomerId, Email, Line, MethodToken, OrderId, Text, refuse_card_number
 from shared.messages import FROM_STREAM, FROM_SUBJECT, NEVER
 
 LINES_AT_MOST = 100

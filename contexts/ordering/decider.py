@@ -11,6 +11,7 @@ from typing import TypeAlias, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from contexts.kernel import MINOR_UNITS_AT_MOST, QUANTITY_AT_MOST, Money, OrderId, PaymentId
 from contexts.ordering.commands import CancelOrder, PlaceOrder, Refusal
 from contexts.ordering.events import (
     CancellationReason,
@@ -25,7 +26,6 @@ from contexts.ordering.events import (
     Status,
 )
 from shared.context import Detail, Rejected
-from shared.kernel import MINOR_UNITS_AT_MOST, QUANTITY_AT_MOST, Money, OrderId, PaymentId
 
 
 class ConfirmOrder(Struct, frozen=True, kw_only=True):

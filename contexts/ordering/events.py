@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from shared.kernel import Address, CustomerId, Line, MethodToken, Money, OrderId, PaymentId
+from contexts.kernel import Address, CustomerId, Line, MethodToken, Money, OrderId, PaymentId
 
 Status: TypeAlias = Literal["UNKNOWN", "PENDING", "CONFIRMED", "CANCELLING", "SHIPPED", "DELIVERED", "CANCELLED"]
 """Where an order stands; UNKNOWN is one that nobody has placed yet."""

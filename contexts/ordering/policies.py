@@ -69,14 +69,14 @@ def whenever_the_deadline_of_an_order_passes_expire_it(event: OrderPlaced) -> li
 
 
 POLICIES: tuple[Policy, ...] = (
-    Policy(PaymentSucceeded, whenever_payment_succeeded_confirm_the_order),
-    Policy(OrderShipped, whenever_order_shipped_record_it),
-    Policy(OrderDelivered, whenever_order_delivered_record_it),
-    Policy(PaymentFailed, whenever_payment_failed_cancel_the_order),
-    Policy(InventoryReleased, whenever_inventory_released_cancel_the_order),
-    Policy(InventoryRejected, whenever_inventory_rejected_cancel_the_order),
-    Policy(ShipmentCancelled, whenever_shipment_cancelled_finish_the_cancellation),
-    Policy(ShipmentFailed, whenever_shipment_failed_cancel_the_order),
+    Policy("payments", PaymentSucceeded, whenever_payment_succeeded_confirm_the_order),
+    Policy("shipping", OrderShipped, whenever_order_shipped_record_it),
+    Policy("shipping", OrderDelivered, whenever_order_delivered_record_it),
+    Policy("payments", PaymentFailed, whenever_payment_failed_cancel_the_order),
+    Policy("inventory", InventoryReleased, whenever_inventory_released_cancel_the_order),
+    Policy("inventory", InventoryRejected, whenever_inventory_rejected_cancel_the_order),
+    Policy("shipping", ShipmentCancelled, whenever_shipment_cancelled_finish_the_cancellation),
+    Policy("shipping", ShipmentFailed, whenever_shipment_failed_cancel_the_order),
 )
 
 TIMERS: tuple[Timer, ...] = (

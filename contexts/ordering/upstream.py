@@ -1,17 +1,13 @@
 """What ordering reads of others, and of that only what it needs."""
 
-from typing import ClassVar
-
 from msgspec import Struct
 
+from contexts.kernel import OrderId, PaymentId
 from contexts.ordering.events import CancellationReason
-from shared.kernel import OrderId, PaymentId
 
 
 class PaymentSucceeded(Struct, frozen=True, kw_only=True):
     """The money for an order is ours."""
-
-    context: ClassVar[str] = "payments"
 
     order_id: OrderId
     payment_id: PaymentId
@@ -20,15 +16,11 @@ class PaymentSucceeded(Struct, frozen=True, kw_only=True):
 class PaymentFailed(Struct, frozen=True, kw_only=True):
     """The money for an order was refused."""
 
-    context: ClassVar[str] = "payments"
-
     order_id: OrderId
 
 
 class InventoryRejected(Struct, frozen=True, kw_only=True):
     """The goods of an order are not there."""
-
-    context: ClassVar[str] = "inventory"
 
     order_id: OrderId
 
@@ -36,16 +28,12 @@ class InventoryRejected(Struct, frozen=True, kw_only=True):
 class InventoryReleased(Struct, frozen=True, kw_only=True):
     """The goods of an order are no longer held for it."""
 
-    context: ClassVar[str] = "inventory"
-
     order_id: OrderId
     reason: CancellationReason
 
 
 class OrderShipped(Struct, frozen=True, kw_only=True):
     """The parcel is with the carrier."""
-
-    context: ClassVar[str] = "shipping"
 
     order_id: OrderId
     tracking_no: str
@@ -55,8 +43,6 @@ class OrderShipped(Struct, frozen=True, kw_only=True):
 class OrderDelivered(Struct, frozen=True, kw_only=True):
     """The parcel is with the customer."""
 
-    context: ClassVar[str] = "shipping"
-
     order_id: OrderId
     tracking_no: str
 
@@ -64,14 +50,10 @@ class OrderDelivered(Struct, frozen=True, kw_only=True):
 class ShipmentCancelled(Struct, frozen=True, kw_only=True):
     """The parcel stays here, and will not be sent."""
 
-    context: ClassVar[str] = "shipping"
-
     order_id: OrderId
 
 
 class ShipmentFailed(Struct, frozen=True, kw_only=True):
     """The parcel does not reach the customer."""
-
-    context: ClassVar[str] = "shipping"
 
     order_id: OrderId

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from shared.kernel import OrderId
+from contexts.kernel import OrderId
 from shared.messages import FROM_SUBJECT
 
 

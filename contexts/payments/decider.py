@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from contexts.kernel import MethodToken, Money, OrderId, PaymentId
 from contexts.payments.commands import RetryRefund
 from contexts.payments.events import (
     AuthorizationRequested,
@@ -30,7 +31,6 @@ from contexts.payments.events import (
     VoidRequested,
 )
 from shared.context import Rejected
-from shared.kernel import MethodToken, Money, OrderId, PaymentId
 
 
 class AuthorizePayment(Struct, frozen=True, kw_only=True):

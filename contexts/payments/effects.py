@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from contexts.kernel import MethodToken, Money, PaymentId
 from contexts.payments.decider import (
     RecordAuthorizationRefused,
     RecordAuthorized,
@@ -25,7 +26,6 @@ from contexts.payments.events import (
     VoidRequested,
 )
 from shared.context import Call, Effect, UnknownOutcomeError
-from shared.kernel import MethodToken, Money, PaymentId
 
 REFUND_RETRY_DELAY_AT_MOST = timedelta(hours=1)
 """The bank is asked at least this often for money it keeps refusing to give back, for ever."""

@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from shared.kernel import MethodToken, Money, OrderId, PaymentId
+from contexts.kernel import MethodToken, Money, OrderId, PaymentId
 
 Refusal: TypeAlias = Literal["insufficient_funds", "declined", "capture_refused", "refund_refused", "not_possible"]
 """Why a bank says no; `not_possible` is a payment that is not in a state for what was asked."""

@@ -46,11 +46,11 @@ def whenever_a_refund_retry_is_due_ask_again(event: RefundFailed) -> list[RetryD
 
 
 POLICIES: tuple[Policy, ...] = (
-    Policy(OrderPlaced, whenever_order_placed_authorize_its_total),
-    Policy(InventoryReserved, whenever_inventory_reserved_capture_the_payment),
-    Policy(InventoryRejected, whenever_inventory_rejected_undo_the_payment),
-    Policy(OrderCancelled, whenever_order_cancelled_undo_the_payment),
-    Policy(ShipmentFailed, whenever_shipment_failed_refund_the_payment),
+    Policy("ordering", OrderPlaced, whenever_order_placed_authorize_its_total),
+    Policy("inventory", InventoryReserved, whenever_inventory_reserved_capture_the_payment),
+    Policy("inventory", InventoryRejected, whenever_inventory_rejected_undo_the_payment),
+    Policy("ordering", OrderCancelled, whenever_order_cancelled_undo_the_payment),
+    Policy("shipping", ShipmentFailed, whenever_shipment_failed_refund_the_payment),
 )
 
 TIMERS: tuple[Timer, ...] = (

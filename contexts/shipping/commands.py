@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Struct
 
-from shared.kernel import OrderId, Text
+from contexts.kernel import OrderId, Text
 from shared.messages import FROM_SUBJECT
 
 Refusal: TypeAlias = Literal[

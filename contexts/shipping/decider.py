@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, assert_never, get_args
 from msgspec import Struct
 from msgspec.structs import replace
 
+from contexts.kernel import Address, OrderId
 from contexts.shipping.commands import Refusal, ReportDelivered, ReportLost, ReportReturned
 from contexts.shipping.events import (
     CancellationReason,
@@ -25,7 +26,6 @@ from contexts.shipping.events import (
     ShipmentRequirementMet,
 )
 from shared.context import Detail, Rejected
-from shared.kernel import Address, OrderId
 
 
 class MeetRequirement(Struct, frozen=True, kw_only=True):

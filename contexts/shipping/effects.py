@@ -6,10 +6,10 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
+from contexts.kernel import Address, OrderId
 from contexts.shipping.decider import RecordDispatched, RecordDispatchRefused
 from contexts.shipping.events import CarrierRefusal, DispatchRequested
 from shared.context import Call, Effect
-from shared.kernel import Address, OrderId
 
 CALLS_AT_ONCE = 64
 

@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from shared.kernel import Address, OrderId
+from contexts.kernel import Address, OrderId
 
 Requirement: TypeAlias = Literal["reserved", "paid", "confirmed"]
 """What an order needs before its parcel may go, in any order."""

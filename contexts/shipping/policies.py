@@ -51,12 +51,12 @@ def whenever_dispatch_is_due_hand_the_parcel_over(event: DeliveryScheduled) -> l
 
 
 POLICIES: tuple[Policy, ...] = (
-    Policy(InventoryReserved, whenever_inventory_reserved_count_it_towards_the_delivery),
-    Policy(PaymentSucceeded, whenever_payment_succeeded_count_it_towards_the_delivery),
-    Policy(OrderConfirmed, whenever_order_confirmed_count_it_towards_the_delivery),
-    Policy(OrderCancelled, whenever_order_cancelled_cancel_the_shipment),
-    Policy(OrderCancellationRequested, whenever_cancellation_requested_cancel_the_shipment),
-    Policy(InventoryReleased, whenever_inventory_released_cancel_the_shipment),
+    Policy("inventory", InventoryReserved, whenever_inventory_reserved_count_it_towards_the_delivery),
+    Policy("payments", PaymentSucceeded, whenever_payment_succeeded_count_it_towards_the_delivery),
+    Policy("ordering", OrderConfirmed, whenever_order_confirmed_count_it_towards_the_delivery),
+    Policy("ordering", OrderCancelled, whenever_order_cancelled_cancel_the_shipment),
+    Policy("ordering", OrderCancellationRequested, whenever_cancellation_requested_cancel_the_shipment),
+    Policy("inventory", InventoryReleased, whenever_inventory_released_cancel_the_shipment),
 )
 
 

@@ -1,19 +1,17 @@
 """What shipping reads of others, and of that only what it needs; `at` is when the stream stored it."""
 
 from datetime import datetime
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from msgspec import Struct
 
+from contexts.kernel import Address, OrderId
 from contexts.shipping.events import CancellationReason
-from shared.kernel import Address, OrderId
 from shared.messages import FROM_STREAM, NEVER
 
 
 class InventoryReserved(Struct, frozen=True, kw_only=True):
     """The goods of an order are there."""
-
-    context: ClassVar[str] = "inventory"
 
     order_id: OrderId
     at: Annotated[datetime, FROM_STREAM] = NEVER
@@ -22,16 +20,12 @@ class InventoryReserved(Struct, frozen=True, kw_only=True):
 class PaymentSucceeded(Struct, frozen=True, kw_only=True):
     """The money for an order is ours."""
 
-    context: ClassVar[str] = "payments"
-
     order_id: OrderId
     at: Annotated[datetime, FROM_STREAM] = NEVER
 
 
 class OrderConfirmed(Struct, frozen=True, kw_only=True):
     """The order stands, and its parcel may go to this address."""
-
-    context: ClassVar[str] = "ordering"
 
     order_id: OrderId
     address: Address
@@ -41,8 +35,6 @@ class OrderConfirmed(Struct, frozen=True, kw_only=True):
 class OrderCancelled(Struct, frozen=True, kw_only=True):
     """The order does not happen."""
 
-    context: ClassVar[str] = "ordering"
-
     order_id: OrderId
     reason: CancellationReason
 
@@ -50,15 +42,11 @@ class OrderCancelled(Struct, frozen=True, kw_only=True):
 class OrderCancellationRequested(Struct, frozen=True, kw_only=True):
     """The customer wants a confirmed order cancelled, if there is still time."""
 
-    context: ClassVar[str] = "ordering"
-
     order_id: OrderId
 
 
 class InventoryReleased(Struct, frozen=True, kw_only=True):
     """The goods of an order are no longer held for it."""
-
-    context: ClassVar[str] = "inventory"
 
     order_id: OrderId
     reason: CancellationReason

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from msgspec import Struct
 
 from shared.bodies import BodyDecoder, MalformedBodyError
-from shared.context import Command, Context, Decider, Detail, Effect, Timer
+from shared.context import Command, Context, Decider, Detail, Effect, Event, Timer
 from shared.engine.headers import MalformedHeaderError, checked, correlation_in, depth_in
 from shared.engine.tables import EffectRow, Waiting, headers_from_text
 from shared.messages import (
@@ -111,12 +111,12 @@ class Reactions:
         for timer in context.timers:
             decoder = BodyDecoder(timer.armed_by, strict=False)
             self._routes["due", context.name, timer.name] = (decoder, timer.whenever_due)
-        heard: dict[type[Any], list[Callable[[Any], Sequence[Command]]]] = {}
+        heard: dict[tuple[str, type[Event]], list[Callable[[Any], Sequence[Command]]]] = {}
         for policy in context.policies:
-            heard.setdefault(policy.event, []).append(policy.whenever)
-        for event, policies in heard.items():
+            heard.setdefault((policy.source, policy.event), []).append(policy.whenever)
+        for (source, event), policies in heard.items():
             decoder = BodyDecoder(event, strict=False)
-            self._routes["evt", event.context, event.__name__] = (decoder, _all_of(policies))
+            self._routes["evt", source, event.__name__] = (decoder, _all_of(policies))
         self._outcomes = {event.__name__: BodyDecoder(event, strict=False) for event in self.effects}
 
     def decode(self, stream: str, partition: int, delivery: Delivery) -> Input:

@@ -67,9 +67,7 @@ def declare(topology: Topology, contexts: Iterable[Context | Service]) -> tuple[
 
 def filters_of(context: Context, partition: int) -> Mapping[str, tuple[str, ...]]:
     """What a context reads of each stream in a partition; a stream it reads nothing of is not among them."""
-    heard = {
-        filter_subject("evt", policy.event.context, policy.event.__name__, partition) for policy in context.policies
-    }
+    heard = {filter_subject("evt", policy.source, policy.event.__name__, partition) for policy in context.policies}
     read = {
         COMMANDS: _commands(context, partition),
         EVENTS: tuple(sorted(heard)),

@@ -15,8 +15,8 @@ REACHES_OUT = {"effects.py", "projections.py", "worker.py", "__main__.py"}
 
 PLANTED = [
     ("contexts/here/upstream.py", "import contexts.there.events", "Contexts never import each other"),
-    ("shared/kernel.py", "import contexts.here.events", "The machinery knows no context"),
-    ("shared/kernel.py", "import nats", "One package speaks to NATS"),
+    ("shared/bodies.py", "import contexts.here.events", "The machinery knows no context"),
+    ("shared/bodies.py", "import nats", "One package speaks to NATS"),
     ("contexts/here/effects.py", "import aiosqlite", "One module opens SQLite"),
     ("contexts/here/decider.py", "import random", "What decides is pure"),
     ("contexts/here/decider.py", "import shared.adapters.sqlite", "What decides is pure"),
@@ -43,8 +43,9 @@ def test_every_import_contract_is_kept() -> None:
 
 @pytest.mark.parametrize(("where", "what", "contract"), PLANTED)
 def test_a_planted_import_breaks_its_contract(tmp_path: Path, where: str, what: str, contract: str) -> None:
-    files = ["contexts/here/events.py", "contexts/there/events.py", "shared/adapters/sqlite.py", "shared/context.py"]
-    for name in [*files, "shared/kernel.py", "shared/adapters/jetstream/broker.py", "contexts/here/effects.py", where]:
+    contexts = ["contexts/kernel.py", "contexts/here/events.py", "contexts/here/effects.py", "contexts/there/events.py"]
+    adapters = ["shared/adapters/sqlite.py", "shared/adapters/jetstream/broker.py"]
+    for name in [*contexts, *adapters, "shared/context.py", "shared/bodies.py", where]:
         module = tmp_path / name
         module.parent.mkdir(parents=True, exist_ok=True)
         module.write_text("")
@@ -59,6 +60,7 @@ def test_a_planted_import_breaks_its_contract(tmp_path: Path, where: str, what: 
         (tmp_path / package / "__init__.py").write_text("")
     (tmp_path / "shared/adapters/jetstream/broker.py").write_text("import nats\n")
     (tmp_path / "shared/adapters/sqlite.py").write_text("import aiosqlite\n")
+    (tmp_path / "contexts/here/events.py").write_text("import contexts.kernel\n")
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     assert lint_imports(tmp_path).returncode == 0

@@ -110,7 +110,7 @@ def test_every_chorus_command_that_the_text_names_exists() -> None:
 
 def heard() -> set[tuple[str, str, str]]:
     """Who says what to whom."""
-    return {(on.event.context, on.event.__name__, context.name) for context in contexts() for on in context.policies}
+    return {(on.source, on.event.__name__, context.name) for context in contexts() for on in context.policies}
 
 
 def test_the_table_of_events_is_who_hears_whom() -> None:
@@ -231,7 +231,7 @@ def write_the_example(directory: Path) -> Path:
     """The context of the README beside those of the shop, as a newcomer would have them."""
     (directory / "contexts").mkdir()
     (directory / "contexts/__init__.py").write_text("")
-    for name in set(catalog.names()) - {Path(EXAMPLE).name}:
+    for name in {*catalog.names(), "kernel.py"} - {Path(EXAMPLE).name}:
         (directory / "contexts" / name).symlink_to(ROOT / "contexts" / name)
     example = directory / EXAMPLE
     example.mkdir()

@@ -1,6 +1,6 @@
 """Four tiny contexts in a ring: one command, five hops, and hardly anything to decide."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from msgspec import Struct
 
@@ -33,7 +33,6 @@ class End(Struct, frozen=True, kw_only=True):
 class AlphaPassed(Struct, frozen=True, kw_only=True):
     """The first hop."""
 
-    context: ClassVar[str] = "alpha"
     saga_id: str
     note: str
 
@@ -41,7 +40,6 @@ class AlphaPassed(Struct, frozen=True, kw_only=True):
 class BetaPassed(Struct, frozen=True, kw_only=True):
     """The second hop."""
 
-    context: ClassVar[str] = "beta"
     saga_id: str
     note: str
 
@@ -49,7 +47,6 @@ class BetaPassed(Struct, frozen=True, kw_only=True):
 class GammaPassed(Struct, frozen=True, kw_only=True):
     """The third hop."""
 
-    context: ClassVar[str] = "gamma"
     saga_id: str
     note: str
 
@@ -57,7 +54,6 @@ class GammaPassed(Struct, frozen=True, kw_only=True):
 class DeltaPassed(Struct, frozen=True, kw_only=True):
     """The fourth hop."""
 
-    context: ClassVar[str] = "delta"
     saga_id: str
     note: str
 
@@ -65,7 +61,6 @@ class DeltaPassed(Struct, frozen=True, kw_only=True):
 class AlphaEnded(Struct, frozen=True, kw_only=True):
     """The fifth hop."""
 
-    context: ClassVar[str] = "alpha"
     saga_id: str
 
 
@@ -85,14 +80,14 @@ def _evolve(state: Hop, event: Struct) -> Hop:
 def contexts() -> tuple[Context, ...]:
     """The ring."""
     return (
-        _context("alpha", AlphaPassed, DeltaPassed),
-        _context("beta", BetaPassed, AlphaPassed),
-        _context("gamma", GammaPassed, BetaPassed),
-        _context("delta", DeltaPassed, GammaPassed),
+        _context("alpha", AlphaPassed, "delta", DeltaPassed),
+        _context("beta", BetaPassed, "alpha", AlphaPassed),
+        _context("gamma", GammaPassed, "beta", BetaPassed),
+        _context("delta", DeltaPassed, "gamma", GammaPassed),
     )
 
 
-def _context(name: str, passed: type[Struct], heard: type[Struct]) -> Context:
+def _context(name: str, passed: type[Struct], source: str, heard: type[Struct]) -> Context:
     def decide(command: Begin | Pass | End, state: Hop) -> tuple[Struct, ...]:
         if isinstance(command, End):
             return () if state.ended else (AlphaEnded(saga_id=command.saga_id),)
@@ -112,5 +107,5 @@ def _context(name: str, passed: type[Struct], heard: type[Struct]) -> Context:
         name=name,
         deciders=(Decider(aggregate=hop, commands=(Begin, End) if first else (Pass,), decide=decide),),
         accepts=(Begin,) if first else (),
-        policies=(Policy(heard, whenever_delta if first else whenever),),
+        policies=(Policy(source, heard, whenever_delta if first else whenever),),
     )

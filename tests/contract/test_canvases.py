@@ -76,7 +76,7 @@ def test_a_canvas_lists_every_event_that_is_published(context: Context) -> None:
 @pytest.mark.parametrize("context", DESCRIBED, ids=lambda context: context.name)
 def test_a_canvas_lists_every_event_that_is_read_and_every_command_that_is_accepted(context: Context) -> None:
     listed = [name for name in names(section(context, "Reads")) if NAME_ON_THE_WIRE.fullmatch(f"`{name}`")]
-    heard = {f"{policy.event.context}.{policy.event.__name__}" for policy in context.policies}
+    heard = {f"{policy.source}.{policy.event.__name__}" for policy in context.policies}
     assert sorted(listed) == sorted([*heard, *map(name_of, context.accepts)])
 
 

@@ -1,7 +1,6 @@
 """What a context reads of another is what the other writes: every value of it, now and before it grew."""
 
 import json
-from typing import Any
 
 import msgspec
 import pytest
@@ -17,17 +16,17 @@ from tests.contract.golden import keeps, versions
 
 CONTEXTS = {context.name: context for context in contexts()}
 READ = [
-    (context, policy.event)
+    (context, policy.source, policy.event)
     for context in CONTEXTS.values()
     for policy in context.policies
     if policy.event not in context.publishes
 ]
-NAMES = [f"{reader.name}-reads-{event.context}.{event.__name__}" for reader, event in READ]
+NAMES = [f"{reader.name}-reads-{source}.{event.__name__}" for reader, source, event in READ]
 
 
-def writer_of(event: Any) -> type[Struct]:
-    """The event of the same name in the context that says it."""
-    said: tuple[type[Struct], ...] = (*CONTEXTS[event.context].publishes, *ENGINE_EVENTS)
+def writer_of(source: str, event: type[Struct]) -> type[Struct]:
+    """The event of the same name in the context that publishes it."""
+    said: tuple[type[Struct], ...] = (*CONTEXTS[source].publishes, *ENGINE_EVENTS)
     (found,) = [written for written in said if written.__name__ == event.__name__]
     return found
 
@@ -39,25 +38,27 @@ def read(event: type[Struct], body: bytes) -> Struct:
     return decoder.decode(body, key=key, at=NEVER)
 
 
-@pytest.mark.parametrize(("reader", "event"), READ, ids=NAMES)
-def test_a_reader_needs_no_field_that_is_not_written(reader: Context, event: type[Struct]) -> None:
+@pytest.mark.parametrize(("reader", "source", "event"), READ, ids=NAMES)
+def test_a_reader_needs_no_field_that_is_not_written(reader: Context, source: str, event: type[Struct]) -> None:
     stamped = stamped_fields(event).values()
     needed = {field.encode_name for field in msgspec.structs.fields(event) if field.name not in stamped}
-    assert needed - {field.encode_name for field in msgspec.structs.fields(writer_of(event))} == set(), reader.name
+    assert needed - {field.encode_name for field in msgspec.structs.fields(writer_of(source, event))} == set(), (
+        reader.name
+    )
 
 
-@pytest.mark.parametrize(("reader", "event"), READ, ids=NAMES)
-def test_a_reader_reads_every_value_that_may_be_written(reader: Context, event: type[Struct]) -> None:
-    writer, stamped = writer_of(event), stamped_fields(event).values()
+@pytest.mark.parametrize(("reader", "source", "event"), READ, ids=NAMES)
+def test_a_reader_reads_every_value_that_may_be_written(reader: Context, source: str, event: type[Struct]) -> None:
+    writer, stamped = writer_of(source, event), stamped_fields(event).values()
     for written in examples(writer):
         body = msgspec.json.encode(msgspec.convert(written, writer))
         seen = json.loads(msgspec.json.encode(read(event, body)))
         assert keeps(json.loads(body), {name: seen[name] for name in seen if name not in stamped}), reader.name
 
 
-@pytest.mark.parametrize(("reader", "event"), READ, ids=NAMES)
-def test_a_reader_reads_the_golden_example_and_those_before(reader: Context, event: Any) -> None:
-    golden = versions(event.context, event.__name__)
+@pytest.mark.parametrize(("reader", "source", "event"), READ, ids=NAMES)
+def test_a_reader_reads_the_golden_example_and_those_before(reader: Context, source: str, event: type[Struct]) -> None:
+    golden = versions(source, event.__name__)
     assert golden, f"{reader.name} reads what nobody has ever written"
     for path in golden:
         read(event, path.read_bytes())

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from contexts.bank.worker import open_bank
+from contexts.kernel import MethodToken, Money, OrderId, PaymentId
 from contexts.payments.decider import (
     RecordAuthorizationRefused,
     RecordAuthorized,
@@ -21,7 +22,6 @@ from contexts.payments.effects import BankOverNats, Cashier, refund_retry_delay
 from contexts.payments.events import AuthorizationRequested, CaptureRequested, RefundRequested, Refusal, VoidRequested
 from contexts.payments.worker import context
 from shared.context import Endpoints, Request, UnknownOutcomeError
-from shared.kernel import MethodToken, Money, OrderId, PaymentId
 from shared.settings import Settings
 
 ORDER = OrderId("o-42")

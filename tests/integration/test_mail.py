@@ -18,11 +18,11 @@ import anyio
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from contexts.kernel import OrderId
 from contexts.notifications.decider import RecordSent
 from contexts.notifications.effects import Letter, MailDirectory, Mailer, MailServer
 from contexts.notifications.events import Channel, NotificationQueued
 from contexts.notifications.worker import context
-from shared.kernel import OrderId
 from shared.secret import SecretUrl
 from shared.settings import Settings
 

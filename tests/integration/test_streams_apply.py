@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import anyio
 import nats
@@ -38,14 +38,10 @@ class CloseShop(Struct, frozen=True, kw_only=True):
 
 
 class ShopOpened(Struct, frozen=True, kw_only=True):
-    context: ClassVar[str] = "street"
-
     shop_id: str
 
 
 class ShopClosed(Struct, frozen=True, kw_only=True):
-    context: ClassVar[str] = "street"
-
     shop_id: str
 
 
@@ -83,9 +79,9 @@ TOWN = Context(
     name="town",
     deciders=(),
     policies=(
-        Policy(ShopOpened, whenever_it_happens_do_nothing),
-        Policy(ShopOpened, whenever_it_happens_do_nothing),
-        Policy(ShopClosed, whenever_it_happens_do_nothing),
+        Policy("street", ShopOpened, whenever_it_happens_do_nothing),
+        Policy("street", ShopOpened, whenever_it_happens_do_nothing),
+        Policy("street", ShopClosed, whenever_it_happens_do_nothing),
     ),
 )
 DECLARED = declare(TOPOLOGY, (STREET, TOWN))

@@ -27,7 +27,7 @@ from shared import catalog
 from shared.adapters.jetstream import connect
 from shared.adapters.sqlite import open_read_only
 from shared.connection import ConnectionOptions
-from shared.context import Context, Policy
+from shared.context import Context
 from shared.engine.api import api_of
 from shared.engine.batch import Batch, Progress, commit
 from shared.engine.reactions import Reactions
@@ -500,7 +500,9 @@ def with_a_bug(context: Context, bug: Path) -> Context:
             raise LookupError("nobody has thought of this")
         return list(whenever_order_placed_reserve_its_lines(event))
 
-    policies = [Policy(OrderPlaced, whenever) if policy.event is OrderPlaced else policy for policy in context.policies]
+    policies = [
+        replace(policy, whenever=whenever) if policy.event is OrderPlaced else policy for policy in context.policies
+    ]
     return replace(context, policies=tuple(policies))
 
 

@@ -1,7 +1,7 @@
 """A till: the smallest context that has everything the engine offers, with a scanner beside it to hear."""
 
 from datetime import UTC, datetime
-from typing import Annotated, ClassVar, Literal, TypeAlias, assert_never
+from typing import Annotated, Literal, TypeAlias, assert_never
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -87,8 +87,6 @@ class ReceiptPrinted(Struct, frozen=True, kw_only=True):
 
 class GoodsScanned(Struct, frozen=True, kw_only=True):
     """The scanner saw something of this price."""
-
-    context: ClassVar[str] = "scanner"
 
     till_id: str
     amount: int
@@ -176,7 +174,7 @@ def till(printer: Printer | None = None) -> Context:
             Decider(aggregate=aggregate, commands=(Ring, CloseAt, PrintReceipt, Close, RecordPrinted), decide=decide),
         ),
         accepts=(Ring, CloseAt, PrintReceipt),
-        policies=(Policy(GoodsScanned, whenever_goods_scanned_ring),),
+        policies=(Policy("scanner", GoodsScanned, whenever_goods_scanned_ring),),
         timers=(
             Timer(
                 name="ClosingTime",

@@ -19,12 +19,12 @@ import contexts.bank.decider as bank
 from contexts.bank.commands import OPERATIONS, Authorize
 from contexts.inventory.commands import ReplenishStock
 from contexts.inventory.worker import context as inventory
+from contexts.kernel import OrderId, Sku
 from contexts.ordering.worker import context as ordering
 from contexts.payments.worker import context as payments
 from contexts.shipping.worker import context as shipping
 from shared.bodies import BodyDecoder
 from shared.context import Aggregate, Asked, Context, Decider, Rejected
-from shared.kernel import OrderId, Sku
 from shared.settings import Settings
 
 NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
@@ -192,7 +192,7 @@ class Choreography:
         found = []
         for reader in self.contexts:
             for policy in reader.policies:
-                if (policy.event.context, policy.event.__name__) == (context.name, type(event).__name__):
+                if (policy.source, policy.event.__name__) == (context.name, type(event).__name__):
                     found.append(self._message(reader.name, policy.whenever(_read(policy.event, event))))
         for timer in context.timers:
             armed = timer.armed_by is type(event) and timer.at(event) is not None

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from contexts.inventory.commands import RegisterStockItem, ReplenishStock
+from contexts.kernel import Address, CustomerId, Line, MethodToken, Money, Sku
 from contexts.ordering.commands import CancelOrder, PlaceOrder
-from shared.kernel import Address, CustomerId, Line, MethodToken, Money, Sku
 from shared.testing import Shop
 
 PRICE = Money(amount_minor=250)

@@ -7,12 +7,12 @@ from itertools import permutations
 import pytest
 from msgspec import Struct
 
+from contexts.kernel import Address, CustomerId, Line, MethodToken, Money
 from contexts.ordering.commands import CancelOrder, PlaceOrder
 from contexts.ordering.events import OrderConfirmed, OrderPlaced
 from contexts.shipping.decider import CancelShipment, MeetRequirement, Shipment, ShipmentCommand, decide, evolve
 from contexts.shipping.events import OrderShipped
 from shared.context import Rejected
-from shared.kernel import Address, CustomerId, Line, MethodToken, Money
 from shared.settings import Settings
 from tests.unit.choreography import MUG, NOW, ON_THE_SHELF, ORDER, Choreography, End, Said
 

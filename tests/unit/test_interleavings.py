@@ -21,6 +21,7 @@ from contexts.bank.commands import OPERATIONS, Authorize
 from contexts.inventory.commands import ReplenishStock
 from contexts.inventory.events import StockCommitted, StockLevelChanged, StockWrittenOff
 from contexts.inventory.worker import context as inventory
+from contexts.kernel import Address, CustomerId, Line, MethodToken, Money, OrderId, Sku
 from contexts.ordering.commands import CancelOrder, PlaceOrder
 from contexts.ordering.events import OrderCancelled, OrderPlaced
 from contexts.ordering.worker import context as ordering
@@ -30,7 +31,6 @@ from contexts.shipping.events import DeliveryScheduled, OrderShipped
 from contexts.shipping.worker import context as shipping
 from shared.bodies import BodyDecoder
 from shared.context import Aggregate, Asked, Context, Decider, Effect, Rejected
-from shared.kernel import Address, CustomerId, Line, MethodToken, Money, OrderId, Sku
 from shared.settings import Settings
 
 RUNS = 150
@@ -136,7 +136,7 @@ class Shop:
         self.said.append(event)
         for reader in self.contexts:
             for policy in reader.policies:
-                if (policy.event.context, policy.event.__name__) == (context.name, type(event).__name__):
+                if (policy.source, policy.event.__name__) == (context.name, type(event).__name__):
                     heard = partial(self.react, reader, policy.whenever, read(policy.event, event))
                     self.ahead += [heard] * self.random.choice(ONCE_OR_TWICE)
         for timer in context.timers:

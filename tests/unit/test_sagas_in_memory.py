@@ -6,9 +6,9 @@ from time import process_time
 
 import pytest
 
+from contexts.kernel import Sku
 from contexts.payments.commands import RetryRefund
 from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturned
-from shared.kernel import Sku
 from shared.ports import BrokerRefusedError
 from shared.testing import Shop, StillBusyError, shop
 from tests.unit.shopping import CANCEL, ON_THE_SHELF, PRICE, books, fill_shelves, level, order, told

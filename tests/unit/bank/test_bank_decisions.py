@@ -15,7 +15,7 @@ from contexts.bank.commands import (
     Void,
 )
 from contexts.bank.decider import Decision, Payment, decide
-from shared.kernel import MethodToken, Money, PaymentId
+from contexts.kernel import MethodToken, Money, PaymentId
 
 PAYMENT = PaymentId("pay-o-42")
 TOTAL = Money(amount_minor=4200)

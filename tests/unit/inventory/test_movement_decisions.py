@@ -16,8 +16,8 @@ from contexts.inventory.events import (
 from contexts.inventory.movement import MovementCommand, StockMovement, decide, evolve
 from contexts.inventory.stock import StockItem
 from contexts.inventory.stock import evolve as evolve_stock
+from contexts.kernel import Sku
 from shared.context import Detail, Rejected
-from shared.kernel import Sku
 
 MUG = Sku("mug")
 

@@ -29,7 +29,7 @@ from contexts.inventory.reservation import (
     skus_of,
 )
 from contexts.inventory.stock import StockItem
-from shared.kernel import OrderId, Sku, SkuQuantity
+from contexts.kernel import OrderId, Sku, SkuQuantity
 
 Event: TypeAlias = ReservationEvent | StockLevelChanged
 

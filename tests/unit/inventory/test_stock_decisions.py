@@ -14,8 +14,8 @@ from contexts.inventory.events import (
     StockReplenished,
 )
 from contexts.inventory.stock import StockItem, decide, evolve
+from contexts.kernel import Money, Sku
 from shared.context import Rejected
-from shared.kernel import Money, Sku
 
 MUG = Sku("mug")
 PRICE = Money(amount_minor=1250)

@@ -8,12 +8,12 @@ from email.policy import default
 
 import pytest
 
+from contexts.kernel import Money, OrderId
 from contexts.notifications import policies
 from contexts.notifications.decider import RecordNotSent, RecordSent
 from contexts.notifications.effects import Letter, Postbox
 from contexts.notifications.events import Channel, NotificationQueued, Refusal
 from contexts.notifications.upstream import OrderCancelled, OrderPlaced, OrderShipped
-from shared.kernel import Money, OrderId
 
 ORDER = OrderId("o-42")
 SENDER = "shop@chorus.example"

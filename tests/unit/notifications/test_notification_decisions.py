@@ -4,6 +4,7 @@ from itertools import permutations
 
 import pytest
 
+from contexts.kernel import OrderId
 from contexts.notifications.decider import (
     ConfirmReceipt,
     Notification,
@@ -21,7 +22,6 @@ from contexts.notifications.events import (
     NotificationHeld,
     NotificationQueued,
 )
-from shared.kernel import OrderId
 
 ORDER = OrderId("o-42")
 EMAIL = "ada@shop.example"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from contexts.kernel import Address, CustomerId, Line, MethodToken, Money, OrderId, PaymentId, Sku
 from contexts.ordering.commands import CancelOrder, PlaceOrder
 from contexts.ordering.decider import (
     CancelPendingOrder,
@@ -36,7 +37,6 @@ from contexts.ordering.events import (
 from contexts.ordering.policies import TIMERS, whenever_inventory_released_cancel_the_order
 from contexts.ordering.upstream import InventoryReleased
 from shared.context import Detail, Rejected
-from shared.kernel import Address, CustomerId, Line, MethodToken, Money, OrderId, PaymentId, Sku
 
 decide = partial(decide_in_a_shop, order_deadline=timedelta(minutes=15), currency="EUR")
 

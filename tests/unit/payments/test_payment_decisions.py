@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from contexts.kernel import MethodToken, Money, OrderId, PaymentId
 from contexts.payments.commands import RetryRefund
 from contexts.payments.decider import (
     AuthorizePayment,
@@ -38,7 +39,6 @@ from contexts.payments.events import (
     VoidRequested,
 )
 from shared.context import Rejected
-from shared.kernel import MethodToken, Money, OrderId, PaymentId
 
 ORDER = OrderId("o-42")
 PAYMENT = PaymentId("pay-o-42")

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
+from contexts.kernel import MethodToken, Money, OrderId
 from contexts.payments.decider import (
     AuthorizePayment,
     CapturePayment,
@@ -34,7 +35,6 @@ from contexts.payments.events import (
     VoidRequested,
 )
 from shared.context import Rejected
-from shared.kernel import MethodToken, Money, OrderId
 
 ORDER = OrderId("o-42")
 LATER = datetime(2026, 11, 21, 9, 0, 30, tzinfo=UTC)

@@ -391,7 +391,7 @@ ROUTES: list[Route] = [
         for command in c.accepts
     ),
     *(
-        (c.name, EVENTS, f"evt.{policy.event.context}.{policy.event.__name__}", policy.event)
+        (c.name, EVENTS, f"evt.{policy.source}.{policy.event.__name__}", policy.event)
         for c in MEMBERS.values()
         for policy in c.policies
     ),

@@ -1,5 +1,5 @@
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from msgspec import Struct
@@ -15,14 +15,10 @@ class Ask(Struct, frozen=True, kw_only=True):
 
 
 class Asked(Struct, frozen=True, kw_only=True):
-    context: ClassVar[str] = "here"
-
     key: str
 
 
 class Askked(Struct, frozen=True, kw_only=True):
-    context: ClassVar[str] = "here"
-
     key: str
 
 
@@ -31,7 +27,7 @@ class Nameless(Struct, frozen=True, kw_only=True):
 
 
 class RejectedHere(CommandRejected, frozen=True, kw_only=True):
-    context: ClassVar[str] = "here"
+    pass
 
 
 RejectedHere.__name__ = "CommandRejected"
@@ -43,7 +39,9 @@ def nothing(*_: Any) -> Any:
 
 THING = Aggregate(name="thing", key="key", state=Nameless, events=(Asked,), evolve=nothing)
 HERE = Context(name="here", deciders=(Decider(aggregate=THING, commands=(Ask,), decide=nothing),), accepts=(Ask,))
-THERE = Context(name="there", deciders=(), policies=(Policy(Asked, nothing), Policy(RejectedHere, nothing)))
+THERE = Context(
+    name="there", deciders=(), policies=(Policy("here", Asked, nothing), Policy("here", RejectedHere, nothing))
+)
 
 
 def problems_of(*contexts: Context) -> tuple[str, ...]:
@@ -59,10 +57,10 @@ def test_what_is_heard_is_said_by_somebody() -> None:
         "there hears here.Asked, but there is no context 'here' (did you mean 'there'?)",
         "there hears here.CommandRejected, but there is no context 'here' (did you mean 'there'?)",
     )
-    deaf = replace(THERE, policies=(Policy(Askked, nothing), Policy(Nameless, nothing)))
+    deaf = replace(THERE, policies=(Policy("here", Askked, nothing), Policy("here", Nameless, nothing)))
     assert problems_of(HERE, deaf) == (
         "there hears here.Askked, which here never says (did you mean 'Asked'?)",
-        "there hears Nameless, which does not say whose it is: give it `context: ClassVar[str]`",
+        "there hears here.Nameless, which here never says",
     )
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
+from contexts.kernel import Address, Email, Line, Quantity
 from shared.context import Context, Service
-from shared.kernel import Address, Email, Line, Quantity
 from shared.ops.sending import ComposeError, compose, find_command
 
 

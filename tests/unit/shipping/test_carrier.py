@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
+from contexts.kernel import Address, OrderId
 from contexts.shipping.decider import RecordDispatched, RecordDispatchRefused
 from contexts.shipping.effects import Carrier, HandedOver, SimulatedCarrier, effects, hand_over
 from contexts.shipping.events import DispatchRequested
-from shared.kernel import Address, OrderId
 
 ORDER = OrderId("o-42")
 ADDRESS = Address(street="Hoofdweg 1", city="Amsterdam", country="NL", postal_code="1011 AB")

@@ -7,6 +7,7 @@ from itertools import permutations
 import pytest
 from msgspec.structs import replace
 
+from contexts.kernel import Address, OrderId
 from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturned
 from contexts.shipping.decider import (
     CancelShipment,
@@ -32,7 +33,6 @@ from contexts.shipping.events import (
 )
 from contexts.shipping.policies import timers
 from shared.context import Detail, Rejected
-from shared.kernel import Address, OrderId
 
 DELAY = timedelta(hours=1)
 decide_at_once = partial(decide_with_delay, dispatch_delay=timedelta(0))
