@@ -46,7 +46,7 @@ async def check_all(ended: Ended, orders: Sequence[str], token: str = "tok_ok") 
 
 
 class TestServerKilled:
-    """R2."""
+    """R2 and F20."""
 
     async def test_server_killed_while_publishing_is_waited_for(self, stage: Stage, ended: Ended) -> None:
         await stage.stock("killed", 1_000)

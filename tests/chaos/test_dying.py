@@ -100,7 +100,7 @@ async def _keep(stage: Stage, slots: Iterable[Slot]) -> None:
 
 
 class TestKilled:
-    """R1: with -9, and started again."""
+    """R1 and F19: with -9, and started again."""
 
     async def test_one_process_a_context_dies_wherever_it_can(
         self, stage: Stage, ended: Ended, chance: random.Random

@@ -1,4 +1,4 @@
-"""What a context reads of another is what the other writes: every value of it, now and before it grew."""
+"""What a context reads of another is what the other writes: every value of it, now and before it grew (F25)."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The whole shop in one process, without time: whatever order messages come in, an order has one of its right ends.
+"""R9: the whole shop in one process, without time. Whatever order messages come in, an order has one of its right ends.
 
 Real policies, deciders and effects of ordering, inventory, payments and shipping, and the bank's own decider. Every
 message is heard at any time after it was said, some of them twice: less order than the streams ever keep.

@@ -1,4 +1,4 @@
-"""Whatever comes over the wire is taken, refused with its place and remedy, or parked: nothing that comes raises."""
+"""R11: whatever comes over the wire is taken, refused with its place and remedy, or parked: nothing raises."""
 
 import json
 import string
