@@ -1,4 +1,4 @@
-"""How messages look on the wire: subjects, keys, ids and headers (README, "On the wire").
+"""How messages look on the wire: subjects, keys, ids and headers (docs/wire.md).
 
 One function checks a key, one builds each kind of subject, one reads a subject back; nobody else splits or joins one.
 """

@@ -1,4 +1,4 @@
-"""The four streams by name (README, "On the wire"), and into which of them a subject leads."""
+"""The four streams by name (docs/wire.md), and into which of them a subject leads."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,15 +1,11 @@
-"""The README says what is there: its tables, diagrams, commands and names are held against the code."""
+"""The README and docs/ say what is there: their tables, diagrams, commands and names are held against the code."""
 
-import ast
 import re
 import shlex
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import get_args
 
 import msgspec
@@ -24,51 +20,19 @@ from shared.context import Rejected
 from shared.exits import Exit
 from shared.ops.topology import STREAMS
 from shared.settings import OF_THE_TESTS, Settings, describe
+from tests.architecture.pages import DOCS, EXAMPLE, PAGES, README, ROOT, Page, commands, defined_in, names
 from tests.contract.declared import contexts
 from tests.contract.examples import examples
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-FENCED = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-PROSE = FENCED.sub("", README)
 CHORUS = {command.words: command for command in COMMANDS}
 FIRST_RUN = "python3 -m pip install --target .uv uv && .uv/bin/uv run chorus demo"
 TEST_RUN = ".uv/bin/uv run pytest"
-EXAMPLE = "contexts/vouchers"
-
-
-def blocks(language: str) -> list[str]:
-    """The fenced blocks of a language, without the indent of the list that they stand in."""
-    found = []
-    for match in FENCED.finditer(README):
-        if match[1] == language:
-            indent = " " * (len(match[0]) - len(match[0].lstrip(" ")))
-            found.append(re.sub(rf"^{indent}", "", match[2], flags=re.MULTILINE))
-    return found
-
-
-def rows(heading: str, *first_row: str) -> list[list[str]]:
-    """The cells of the tables whose head begins with these cells, under a heading; without their heads."""
-    (section,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
-    head = re.escape(" | ".join(first_row))
-    tables = re.findall(rf"^\| {head} .*\n.*\n((?:\|.*\n)+)", section, re.MULTILINE)
-    assert tables, f"{heading} has no table of {first_row}"
-    return [[cell.strip() for cell in line.strip("|").split("|")] for table in tables for line in table.splitlines()]
-
-
-def names(text: str) -> list[str]:
-    """What stands between backticks."""
-    return re.findall(r"`([^`]+)`", text)
-
-
-def commands() -> list[str]:
-    """Every command line in the console blocks, put together where it goes on in the next line."""
-    lines = "\n".join(blocks("console")).replace("\\\n", " ").splitlines()
-    return [line[2:] for line in lines if line.startswith("$ ")]
+README_BYTES_AT_MOST = 10_000
 
 
 def chorus_lines() -> list[str]:
-    return [line[line.index("chorus ") :] for line in commands() if re.match(r"(?:[A-Z_]+=\S+ )*chorus ", line)]
+    lines = [line[line.index("chorus ") :] for line in commands() if re.match(r"(?:[A-Z_]+=\S+ )*chorus ", line)]
+    return sorted(set(lines))
 
 
 def command_of(words: list[str]) -> str:
@@ -76,8 +40,12 @@ def command_of(words: list[str]) -> str:
     return next((said for size in (2, 1) if (said := " ".join(words[:size])) in CHORUS), "")
 
 
+def test_the_readme_can_be_read_in_five_minutes() -> None:
+    assert len(README.text.encode()) <= README_BYTES_AT_MOST
+
+
 def test_the_two_commands_stand_there_and_ci_runs_the_same() -> None:
-    assert f"{FIRST_RUN}\n{TEST_RUN}\n" in blocks("sh")
+    assert f"{FIRST_RUN}\n{TEST_RUN}\n" in README.blocks("sh")
     assert re.search(rf"^{re.escape(TEST_RUN)}\b", (ROOT / ".ci/run").read_text(), re.MULTILINE)
 
 
@@ -104,8 +72,9 @@ def test_a_chorus_command_in_a_block_can_be_typed_like_this(line: str) -> None:
 
 
 def test_every_chorus_command_that_the_text_names_exists() -> None:
-    named = {command for said in names(PROSE) if (command := re.match(r"chorus ([a-z][a-z ]*)", said))}
-    assert [said[0] for said in named if not command_of(said[1].split())] == []
+    said = [name for page in PAGES for name in page.names]
+    named = {command for name in said if (command := re.match(r"chorus ([a-z][a-z ]*)", name))}
+    assert [command[0] for command in named if not command_of(command[1].split())] == []
 
 
 def heard() -> set[tuple[str, str, str]]:
@@ -116,14 +85,14 @@ def heard() -> set[tuple[str, str, str]]:
 def test_the_table_of_events_is_who_hears_whom() -> None:
     listed = {
         (said_by, names(event)[0], reader)
-        for event, said_by, readers in rows("The saga on one screen", "what is said", "by")
+        for event, said_by, readers in DOCS["tutorial"].rows("Who reacts to what", "what is said", "by")
         for reader in readers.split(", ")
     }
     assert listed == heard()
 
 
 def test_the_drawing_of_the_saga_has_only_arrows_that_the_code_has() -> None:
-    (drawing,) = [block for block in blocks("mermaid") if block.startswith("flowchart")]
+    (drawing,) = [block for block in README.blocks("mermaid") if block.startswith("flowchart")]
     arrows = re.findall(r"^  (\w+)\S* -- (\w+) --> (\w+)$", drawing, re.MULTILINE)
     accepted = {("client", command.__name__, context.name) for context in contexts() for command in context.accepts}
     assert len(arrows) == len(drawing.splitlines()) - 1
@@ -146,22 +115,22 @@ def steps_of_an_order() -> Iterator[tuple[str, str, str]]:
 
 
 def test_the_drawing_of_an_order_has_every_step_that_its_decider_takes() -> None:
-    (drawing,) = [block for block in blocks("mermaid") if block.startswith("stateDiagram")]
+    (drawing,) = [block for block in DOCS["tutorial"].blocks("mermaid") if block.startswith("stateDiagram")]
     drawn = re.findall(r"^  (\S+) --> (\w+): (\w+)$", drawing.replace("[*]", "UNKNOWN"), re.MULTILINE)
     assert len(drawn) == len(drawing.splitlines()) - 1
     assert {(before, event, after) for before, after, event in drawn} == {*steps_of_an_order()}
 
 
 def test_every_context_has_its_canvas_linked() -> None:
-    linked = re.findall(r"\[\w+\]\((contexts/\w+/README\.md)\)", README)
-    assert {*linked} == {f"contexts/{name}/README.md" for name in catalog.names()}
+    linked = {target for target, _ in README.links if target.startswith("contexts/")}
+    assert linked == {f"contexts/{name}/README.md" for name in catalog.names()}
 
 
 def test_a_subject_in_a_block_is_one_that_exists_unless_it_is_refused() -> None:
     accepted = {(context.name, command.__name__) for context in contexts() for command in context.accepts}
     published = {(context.name, event.__name__) for context in contexts() for event in context.publishes}
     example = ("vouchers", "RedeemVoucher")
-    for block in blocks("console"):
+    for block in (block for page in PAGES for block in page.blocks("console")):
         for line, answer in zip(block.splitlines(), [*block.splitlines()[2:], "", ""], strict=True):
             asked = re.findall(r"(?:\bcmd|\bapi|chorus send) ?\.?(\w+)\.(\w+)", line) if line.startswith("$ ") else []
             said = re.findall(r"\bevt\.(\w+)\.(\w+)", line)
@@ -170,7 +139,8 @@ def test_a_subject_in_a_block_is_one_that_exists_unless_it_is_refused() -> None:
 
 
 def test_the_table_of_settings_is_the_settings() -> None:
-    listed = [(*names(variable), *names(default), what) for variable, default, what in rows("Settings", "variable")]
+    rows = DOCS["settings"].rows("Settings", "variable")
+    listed = [(*names(variable), *names(default), what) for variable, default, what in rows]
     settings = describe(Settings(), {})
     described = [(one.variable, one.default.replace(f"{ROOT}/", ""), one.description) for one in settings]
     assert listed == [tuple(filter(None, setting)) for setting in described]
@@ -178,99 +148,68 @@ def test_the_table_of_settings_is_the_settings() -> None:
 
 def test_every_variable_that_is_named_is_a_setting() -> None:
     known = {setting.variable for setting in describe(Settings(), {})} | {*OF_THE_TESTS}
-    assert {*re.findall(r"\bCHORUS_[A-Z_]+", README)} - known == set()
+    named = {variable for page in PAGES for variable in re.findall(r"\bCHORUS_[A-Z_]+", page.text)}
+    assert named - known == set()
 
 
 def test_the_table_of_exit_codes_is_the_exit_codes() -> None:
-    assert [int(code) for code, _ in rows("Exit codes", "code", "means")] == sorted(Exit)
+    assert [int(code) for code, _ in DOCS["settings"].rows("Exit codes", "code", "means")] == sorted(Exit)
 
 
 def test_the_table_of_streams_has_each_with_bounds_that_it_has() -> None:
     file = (ROOT / "streams.yaml").read_text()
-    listed = {name: names(bounds) for name, _, bounds in rows("Streams", "stream", "holds")}
+    listed = {name: names(bounds) for name, _, bounds in DOCS["operate"].rows("Streams", "stream", "holds")}
     assert tuple(listed) == STREAMS
     for name, bounds in listed.items():
         (section,) = re.findall(rf"^  {name}:\n(.*?)(?=^  [A-Z]|^\S|\Z)", file, re.MULTILINE | re.DOTALL)
         assert [bound for bound in bounds if not re.search(rf"^    {bound}$", section, re.MULTILINE)] == []
-    (partitions,) = [said for said in names(PROSE) if said.startswith("partitions: ")]
+    (partitions,) = [said for said in DOCS["operate"].names if said.startswith("partitions: ")]
     assert f"\n{partitions}\n" in file
 
 
 def test_the_table_of_headers_is_the_headers() -> None:
     constants = ("MSG_ID", "CORRELATION_ID", "CAUSATION_ID", "CAUSATION_HASH", "CAUSATION_DEPTH", "OCCURRED_AT",
                  "SCHEMA_VERSION", "SCHEDULE", "SCHEDULE_TARGET", "SCHEDULE_TTL", "TIMER_ID")  # fmt: skip
-    listed = [header for cells in rows("On the wire", "header", "says") for header in names(cells[0])]
+    listed = [header for cells in DOCS["wire"].rows("Headers", "header") for header in names(cells[0])]
     assert listed == [getattr(messages, constant) for constant in constants]
 
 
-@pytest.mark.parametrize("test", re.findall(r"`(tests/\w\S*\.py::\w+)`", README))
-def test_a_test_that_shows_a_promise_exists(test: str) -> None:
-    file, name = test.split("::")
-    defined = {node.name for node in ast.walk(ast.parse((ROOT / file).read_text())) if hasattr(node, "name")}
-    assert name in defined
-
-
 def test_every_promise_names_its_test() -> None:
-    assert [promise for promise, test in rows("What is promised", "promise", "test") if "::test_" not in test] == []
+    page = DOCS["promises"]
+    tables = [
+        heading for heading in re.findall(r"^## (.+)$", page.prose, re.MULTILINE) if "not promised" not in heading
+    ]
+    rows = [row for heading in tables for row in page.rows(heading, "promise", "test")]
+    assert [promise for promise, test in rows if not re.fullmatch(r"`tests/\S+\.py::test_\w+`", test)] == []
+
+
+def test_every_function_that_is_named_exists() -> None:
+    named = {name for page in PAGES for name in page.names if re.fullmatch(r"[\w/]+\.py::[\w.]+", name)}
+    assert {"contexts", "shared", "tests"} == {name.split("/")[0] for name in named}
+    assert [name for name in sorted(named) if name.split("::")[1] not in defined_in(name.split("::")[0])] == []
 
 
 def test_every_file_that_is_named_exists() -> None:
-    paths = {said for said in names(PROSE) if re.match(r"(?:shared|contexts|tests|deploy|\.ci)/[\w./@-]+$", said)}
-    linked = {*re.findall(r"\]\(([^)#:]+)\)", PROSE)}
+    named = {name for page in PAGES for name in page.names}
+    paths = {name for name in named if re.match(r"(?:shared|contexts|tests|deploy|docs|\.ci)/[\w./@-]+$", name)}
     of_the_example = {path for path in paths if path.startswith(EXAMPLE) or path == "tests/unit/vouchers"}
-    assert [path for path in sorted((paths | linked) - of_the_example) if not (ROOT / path).exists()] == []
+    assert [path for path in sorted(paths - of_the_example) if not (ROOT / path).exists()] == []
 
 
-def test_every_section_that_is_linked_exists() -> None:
-    titles = re.findall(r"^## (.+)$", PROSE, re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
-    assert {*re.findall(r"\]\(#([^)]+)\)", PROSE)} == anchors
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_page_and_section_that_is_linked_exists(page: Page) -> None:
+    by_path = {page.path: page for page in PAGES}
+    for target, anchor in page.links:
+        path = (page.path.parent / target).resolve() if target else page.path
+        assert path.exists(), target
+        assert not anchor or anchor in by_path[path].anchors, f"{target}#{anchor}"
 
 
-def write_the_example(directory: Path) -> Path:
-    """The context of the README beside those of the shop, as a newcomer would have them."""
-    (directory / "contexts").mkdir()
-    (directory / "contexts/__init__.py").write_text("")
-    for name in {*catalog.names(), "kernel.py"} - {Path(EXAMPLE).name}:
-        (directory / "contexts" / name).symlink_to(ROOT / "contexts" / name)
-    example = directory / EXAMPLE
-    example.mkdir()
-    modules = ("events", "commands", "decider", "upstream", "policies", "worker", "__init__", "__main__")
-    for name, text in zip(modules, blocks("python"), strict=True):
-        (example / f"{name}.py").write_text(text)
-    return example
-
-
-CHECK = """
-import contexts
-from shared import catalog
-from shared.settings import Settings
-found = catalog.contexts(Settings())["vouchers"]
-print(found.accepts[0].__name__, *sorted(event.__name__ for event in found.publishes))
-"""
-
-
-def test_the_example_is_a_context_that_fits_with_the_others(tmp_path: Path) -> None:
-    write_the_example(tmp_path)
-    ran = subprocess.run(
-        [sys.executable, "-c", CHECK],
-        cwd=tmp_path,
-        env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ran.stdout == "RedeemVoucher VoucherGranted VoucherRedeemed\n", ran.stderr
-
-
-def test_the_example_passes_the_linter(tmp_path: Path) -> None:
-    example = write_the_example(tmp_path)
-    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
-    (tmp_path / "shared").symlink_to(ROOT / "shared")
-    ruff = str(Path(sys.executable).with_name("ruff"))
-    for how in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
-        ran = subprocess.run(
-            [ruff, *how, str(example)], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-        )
-        assert ran.returncode == 0, ran.stdout
+def test_the_readme_and_the_first_page_and_the_site_lead_to_every_page() -> None:
+    pages = {f"{name}.md" for name in DOCS}
+    listed = re.findall(r'= "([\w-]+\.md)"', (ROOT / "zensical.toml").read_text())
+    assert sorted(listed) == sorted(pages)
+    assert {target for target, _ in DOCS["index"].links} == pages - {"index.md"}
+    assert {target for target, _ in README.links if target.startswith("docs/")} == {
+        f"docs/{page}" for page in pages - {"index.md"}
+    }
