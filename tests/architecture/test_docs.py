@@ -88,7 +88,7 @@ def test_the_table_of_events_is_who_hears_whom() -> None:
         for event, said_by, readers in DOCS["tutorial"].rows("Who reacts to what", "what is said", "by")
         for reader in readers.split(", ")
     }
-    assert listed == heard()
+    assert listed == heard(), "docs/tutorial.md, Who reacts to what: mend the table"
 
 
 def test_the_drawing_of_the_saga_has_only_arrows_that_the_code_has() -> None:
@@ -123,7 +123,7 @@ def test_the_drawing_of_an_order_has_every_step_that_its_decider_takes() -> None
 
 def test_every_context_has_its_canvas_linked() -> None:
     linked = {target for target, _ in README.links if target.startswith("contexts/")}
-    assert linked == {f"contexts/{name}/README.md" for name in catalog.names()}
+    assert linked == {f"contexts/{name}/README.md" for name in catalog.names()}, "README.md: link every canvas"
 
 
 def test_a_subject_in_a_block_is_one_that_exists_unless_it_is_refused() -> None:

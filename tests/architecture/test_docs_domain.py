@@ -32,12 +32,12 @@ def not_covered() -> set[str]:
 
 def test_every_code_that_is_cited_is_in_the_catalogue_and_stands_there_once() -> None:
     codes = catalogued()
-    assert cited() - {*codes} == set()
+    assert cited() - {*codes} == set(), "docs/domain.md or docs/faults.md has to say what these are"
     assert len(codes) == len({*codes})
 
 
 def test_every_code_of_the_catalogue_is_cited_or_said_to_be_not_covered_yet() -> None:
-    assert {*catalogued()} - cited() == not_covered(), "mend the sentence 'No test cites … yet'"
+    assert {*catalogued()} - cited() == not_covered(), "docs/faults.md: mend the sentence 'No test cites … yet'"
 
 
 def test_the_numbers_that_are_not_there_yet_are_in_no_catalogue() -> None:
@@ -61,7 +61,7 @@ def test_the_table_of_commands_is_what_clients_may_send() -> None:
         names(command)[0]: (names(key)[0], fields.replace("`", "").split(", ") if fields else [])
         for command, key, fields, _ in DOCS["domain"].rows("Commands", "command", "key")
     }
-    assert listed == accepted
+    assert listed == accepted, "docs/domain.md, Commands: mend the table"
 
 
 @pytest.mark.parametrize("context", contexts(), ids=lambda context: context.name)
@@ -84,13 +84,14 @@ def test_the_tables_of_events_are_what_is_published_and_who_reads_it(context: Co
         names(event)[0]: (names(key)[0], names(fields), {*filter(None, read_by.split(", "))})
         for event, key, fields, read_by, _ in DOCS["domain"].rows(context.name, "event", "key")
     }
-    assert listed == published
+    assert listed == published, f"docs/domain.md, {context.name}: mend the table"
 
 
 def test_the_table_of_contexts_names_every_aggregate() -> None:
     rows = DOCS["domain"].rows("Contexts", "context", "aggregates")
     listed = {context: names(aggregates) for context, aggregates, *_ in rows}
-    assert listed == {context.name: [one.name for one in context.aggregates] for context in contexts()}
+    declared = {context.name: [one.name for one in context.aggregates] for context in contexts()}
+    assert listed == declared, "docs/domain.md, Contexts: mend the table"
 
 
 def test_the_glossary_defines_each_term_once_and_in_order() -> None:
