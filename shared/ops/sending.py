@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from shared.context import Context, Service
+from shared.engine_events import MessageParked
 from shared.messages import CAUSATION_ID, MSG_ID, check_command_id, command_subject, parse_subject
 from shared.ops.apply import STREAM_NOT_FOUND
 from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Outgoing, Published, Stored
@@ -177,8 +178,9 @@ async def answer(broker: Broker, sent: Sent, timeout_s: float) -> Answer:
 
 
 def is_refusal(stored: Stored) -> bool:
-    """CommandRejected, or the context's own word for it: WithdrawalRejected, OrderCancellationRejected."""
-    return parse_subject(stored.subject).type.endswith("Rejected")
+    """CommandRejected, the context's own word for it (WithdrawalRejected), or that our code failed on the command."""
+    kind = parse_subject(stored.subject).type
+    return kind.endswith("Rejected") or kind == MessageParked.__name__
 
 
 async def follow(broker: Broker, stream: str, subject: str, *, first: int) -> AsyncIterator[Sequence[Stored]]:

@@ -51,7 +51,9 @@ class Message:
             said = msgspec.json.decode(self.body)
         if not isinstance(said, dict):
             return {}
-        return {name: said[name][:80] for name in TELLING if isinstance(said.get(name), str) and said[name] != self.key}
+        texts = {name: said[name] for name in TELLING if isinstance(said.get(name), str) and said[name] != self.key}
+        # Of a traceback, the last line names the error.
+        return {name: (text.strip().splitlines() or [""])[-1][:80] for name, text in texts.items()}
 
 
 @dataclass(slots=True, kw_only=True)

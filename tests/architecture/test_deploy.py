@@ -23,7 +23,7 @@ CONTEXTS = sorted(path.parent.name for path in ROOT.glob("contexts/*/worker.py")
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 ONE_SHOTS = {"nats-volume", "streams-apply"}
-README_LOOP = "".join(re.findall(r"for context in .+; do\n.+\.creds", (ROOT / "README.md").read_text()))
+README_LOOP = "".join(re.findall(r"for context in .+; do\n.+\.creds", (ROOT / "docs/operate.md").read_text()))
 NATS_SERVER = Path(sys.executable).with_name("nats-server")
 
 

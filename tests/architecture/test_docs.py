@@ -50,7 +50,7 @@ def test_the_two_commands_stand_there_and_ci_runs_the_same() -> None:
 
 
 def test_the_pythons_are_those_that_the_package_names_and_ci_looks_for() -> None:
-    said = re.search(r"needs Python (.+?), and pip", README)
+    said = re.search(r"needs Python (.+?), and pip", README.text)
     sought = re.search(r"^for version in (.+); do$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
     assert said is not None
     assert sought is not None

@@ -1,4 +1,4 @@
-"""A database file that is removed or replaced under a running worker: it stops before it decides anything more."""
+"""R24. A database file that is removed or replaced under a running worker: it stops before it decides anything more."""
 
 import shutil
 import sqlite3

@@ -1,4 +1,4 @@
-"""Consumers, streams and permissions that are missing under a running worker: named, and waited for."""
+"""R23. Consumers, streams and permissions that are missing under a running worker: named, and waited for."""
 
 import json
 import os

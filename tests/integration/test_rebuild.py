@@ -1,4 +1,4 @@
-"""A rebuild gives back what was parked, leaves strangers out, and replaces a database completely or not at all."""
+"""R19, R20. A rebuild parks again what was parked, ignores strangers, and replaces a database wholly or not at all."""
 
 import shutil
 from collections.abc import AsyncIterator, Callable

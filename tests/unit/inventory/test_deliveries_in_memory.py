@@ -1,4 +1,4 @@
-"""A delivery counts once for ever: through the engine, over a restart and over a rebuild of the database."""
+"""R26. A delivery counts once for ever: through the engine, over a restart and over a rebuild of the database."""
 
 from contexts.inventory.commands import ReplenishStock
 from contexts.inventory.worker import context
