@@ -24,6 +24,7 @@ from shared.engine.pulse import Pulse
 from shared.engine.store import Store
 from shared.engine.watchdog import ENDS_AFTER_S, Watchdog
 from shared.exits import Exit
+from shared.ops.healthz import watch_health
 from shared.ops.server import ServerError, check_sync_always
 from shared.ops.streams_file import read_topology
 from shared.ports import BrokerDeniedError, BrokerError, BrokerUnavailableError
@@ -157,6 +158,8 @@ async def _decide(
     async with process.at_work() as tasks:
         tasks.start_soon(_watch, broker, process.loop)
         tasks.start_soon(_ready, process, pulse)
+        if settings.monitor_url is not None:
+            tasks.start_soon(watch_health, process.alarms, settings.monitor_url)
         await process.loop.run()
         pulse.stopping()
         await process.drain(settings.drain_timeout.total_seconds())

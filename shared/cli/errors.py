@@ -68,8 +68,9 @@ def _code(error: BaseException) -> Exit:
             | CatalogError()
             | DatabaseError()
             | ServerError()
-            | NotWorthRestartingError()
         ):
             return Exit.MISCONFIGURED
+        case NotWorthRestartingError():
+            return error.code
         case _:
             return Exit.INTERNAL

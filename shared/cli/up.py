@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Mapping
@@ -15,10 +16,11 @@ from shared.cli.flags import HERE, Connection
 from shared.exits import Exit
 
 if TYPE_CHECKING:
+    from shared.ops.running import Tell
     from shared.ops.shop import Shop
-    from shared.ops.supervisor import Tell
 
 DEFAULT_PORT = 4222
+TRY = "chorus send inventory.ReplenishStock apple quantity=10 delivery_id=d-1 --wait"
 
 
 def up(
@@ -31,8 +33,9 @@ def up(
     """Run a server and every worker, until Ctrl-C.
 
     With connection flags, NATS_URL or a nats context it starts no server and uses
-    that one. Streams are applied first. A worker that dies or hangs is started
-    again. Says when all are ready; SIGTERM or Ctrl-C stops all.
+    that one. Streams are applied first. A server or a worker that dies or hangs is
+    started again. A context that cannot start does not stop the others. Says when
+    all are ready; SIGTERM or Ctrl-C stops all.
 
     For example:
 
@@ -58,43 +61,68 @@ def up(
         environ.setdefault("CHORUS_LOG_FORMAT", "console")
     if port is None and find_connection(environ).source == "default":
         port = DEFAULT_PORT
-    anyio.run(_up, port, copies, environ, load_settings(environ).log_format)
+    anyio.run(_up, port, copies, environ, load_settings(environ).log_format, connection.variables())
     return Exit.OK
 
 
-async def _up(port: int | None, copies: int, environ: Mapping[str, str], log_format: str) -> None:
+async def _up(
+    port: int | None, copies: int, environ: Mapping[str, str], log_format: str, flags: Mapping[str, str]
+) -> None:
     import anyio
 
     from shared import log
     from shared.ops.shop import open_shop
+    from shared.ops.supervisor import described
 
     log.configure("error", "auto", context="up")
     tell = _teller(log_format)
     began = anyio.current_time()
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with (
-            open_shop(environ, tell=tell, port=port, copies=copies) as shop,
+            open_shop(environ, tell=tell, port=port, copies=copies, tolerant=True) as shop,
             anyio.create_task_group() as tasks,
         ):
-            tasks.start_soon(_announce, shop, began)
+            tasks.start_soon(_announce, shop, began, environ, flags)
             async for _ in signals:
                 break
             tell("chorus", "stopping")
             tasks.cancel_scope.cancel()
+    for name, refusal in shop.supervisor.refusals.items():
+        tell("chorus", described(name, refusal))
 
 
-async def _announce(shop: "Shop", began: float) -> None:
+async def _announce(shop: "Shop", began: float, environ: Mapping[str, str], flags: Mapping[str, str]) -> None:
+    """Print that the workers are ready, and what to type in another terminal."""
     import anyio
 
-    await shop.supervisor.ready()
+    await shop.supervisor.settled()
     took_s = anyio.current_time() - began
     url = ",".join(shop.options.servers)
-    flag = "" if url.endswith(f"127.0.0.1:{DEFAULT_PORT}") else f" -s {url}"
-    print(
-        f"ready after {took_s:.1f} s: {len(shop.supervisor.pids)} workers on {url}; "
-        f"try: chorus send{flag} inventory.ReplenishStock apple quantity=10 delivery_id=d-1 --wait",
-        flush=True,
-    )
+    workers, refused = len(shop.supervisor.pids), len(shop.supervisor.refusals)
+    ready = f"{workers - refused} of {workers}" if refused else f"{workers}"
+    said = f"ready after {took_s:.1f} s: {ready} workers on {url}; try"
+    if needed := _needed(shop, environ, flags):
+        export = shlex.join(["export", *(f"{name}={value}" for name, value in needed.items())])
+        lines = [f"{said} in another terminal:", f"  {export}", f"  {TRY}"]
+    else:
+        lines = [f"{said}: {TRY}"]
+    print("\n".join(lines), flush=True)
+
+
+def _needed(shop: "Shop", environ: Mapping[str, str], flags: Mapping[str, str]) -> Mapping[str, str]:
+    """The variables by which commands in another terminal find this shop; a password is not shown."""
+    from shared.connection import DEFAULT_SERVER, find_connection
+    from shared.settings import Settings, load_settings
+
+    needed = {name: value for name, value in flags.items() if name != "NATS_PASSWORD"}
+    if not {DEFAULT_SERVER} == set(shop.options.servers) == set(find_connection(os.environ).servers):
+        needed["NATS_URL"] = ",".join(shop.options.servers)
+    settings, defaults = load_settings(environ), Settings()
+    if settings.data_dir != defaults.data_dir:
+        needed["CHORUS_DATA_DIR"] = str(settings.data_dir.absolute())
+    if settings.streams_file != defaults.streams_file:
+        needed["CHORUS_STREAMS_FILE"] = str(settings.streams_file.absolute())
+    return needed
 
 
 def _teller(form: str) -> "Tell":

@@ -20,6 +20,7 @@ import anyio.abc
 import anyio.to_thread
 
 from shared.ops.leash import leashed
+from shared.ops.server_log import last_words, new_log
 from shared.ports import BrokerUnavailableError
 
 READY_WITHIN_S = 30.0
@@ -27,10 +28,8 @@ READY_WITHIN_S = 30.0
 STOP_WITHIN_S = 10.0
 POLL_S = 0.01
 ASK_TIMEOUT_S = 5.0
-LOG_LINES_SHOWN = 5
 ANY_PORT = -1
 PORTS = "ports"
-LOG = "nats-server.log"
 CONFIGURATION = "nats-server.conf"
 NOTHING_MORE: Mapping[str, Any] = MappingProxyType({})
 
@@ -77,6 +76,7 @@ async def local_server(
     max_memory_store: int = 2**28,
     sync_always: bool = True,
     more: Mapping[str, Any] = NOTHING_MORE,
+    recovers_within_s: float = READY_WITHIN_S,
 ) -> AsyncIterator[LocalServer]:
     """A server on loopback whose streams, configuration and log are in `directory`; ready when the block is entered.
 
@@ -84,7 +84,8 @@ async def local_server(
     added to the configuration, such as its users.
 
     Raises:
-        ServerError: another server uses the directory, the port is taken, or it was not ready within READY_WITHIN_S.
+        ServerError: another server uses the directory, the port is taken, or it was not ready in time: it has
+            `recovers_within_s` to read its store, and READY_WITHIN_S once its monitor answers.
     """
     lock = _lock(directory)
     try:
@@ -102,7 +103,7 @@ async def local_server(
                 **more,
             },
         )
-        with (directory / LOG).open("wb") as log:
+        with new_log(directory) as log:
             process = await anyio.open_process(
                 leashed([str(server_binary()), "-c", str(configuration)]),
                 stdin=subprocess.DEVNULL,
@@ -114,7 +115,7 @@ async def local_server(
     finally:
         os.close(lock)
     try:
-        yield await _when_ready(process, directory)
+        yield await _when_ready(process, directory, recovers_within_s)
     finally:
         with anyio.CancelScope(shield=True):
             await _stop(process)
@@ -144,7 +145,7 @@ async def check_sync_always(monitor_url: str | None) -> None:
     """
     if monitor_url is None:
         return
-    config = (await _ask(monitor_url, "/varz")).get("jetstream", {}).get("config", {})
+    config = (await ask(monitor_url, "/varz")).get("jetstream", {}).get("config", {})
     if not config.get("sync_always"):
         raise ServerError("the server acknowledges before it syncs; set `jetstream { sync_interval: always }`")
 
@@ -175,22 +176,25 @@ def _configure(directory: Path, configuration: dict[str, Any]) -> Path:
     return file
 
 
-async def _when_ready(process: anyio.abc.Process, directory: Path) -> LocalServer:
+async def _when_ready(process: anyio.abc.Process, directory: Path, recovers_within_s: float) -> LocalServer:
     ports_file = directory / PORTS / f"{server_binary().name}_{process.pid}.ports"
-    with anyio.move_on_after(READY_WITHIN_S):
+    said = ""
+    with anyio.move_on_after(recovers_within_s) as patience:
         while process.returncode is None:
             try:
                 ports = json.loads(await anyio.Path(ports_file).read_bytes())
                 server = LocalServer(process, ports["nats"][0], ports["monitoring"][0], directory)
-                if (await _ask(server.monitor_url, "/healthz")).get("status") == "ok":
+                healthz = await ask(server.monitor_url, "/healthz")
+                if healthz.get("status") == "ok":
                     return server
+                if not said:
+                    patience.deadline = min(patience.deadline, anyio.current_time() + READY_WITHIN_S)
+                said = f", it says {healthz.get('error')}"
             except (FileNotFoundError, json.JSONDecodeError, BrokerUnavailableError, ServerError):
                 pass
             await anyio.sleep(POLL_S)
-    log = (await anyio.Path(directory / LOG).read_text(errors="replace")).splitlines()
-    trouble = [line for line in log if "[INF]" not in line][-LOG_LINES_SHOWN:]
-    ended = "ended" if process.returncode is not None else f"was not ready within {READY_WITHIN_S:.0f} s"
-    raise ServerError("\n".join([f"the nats-server in {directory} {ended}:", *trouble]))
+    ended = "was not ready in time" if process.returncode is None else f"ended with exit code {process.returncode}"
+    raise ServerError("\n".join([f"the nats-server in {directory} {ended}{said}:", *last_words(directory)]))
 
 
 async def _stop(process: anyio.abc.Process) -> None:
@@ -204,7 +208,14 @@ async def _stop(process: anyio.abc.Process) -> None:
     await process.wait()
 
 
-async def _ask(monitor_url: str, path: str) -> Mapping[str, Any]:
+async def ask(monitor_url: str, path: str) -> Mapping[str, Any]:
+    """What the monitor answers, a JSON object.
+
+    Raises:
+        BrokerUnavailableError: it does not answer.
+        ServerError: it answers something else.
+    """
+
     def ask() -> Any:
         where = urlsplit(monitor_url)
         connection = HTTPConnection(where.hostname or "", where.port, timeout=ASK_TIMEOUT_S)

@@ -5,18 +5,16 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
-
-import anyio
 
 from shared import catalog
 from shared.adapters.jetstream import connect
 from shared.connection import ConnectionOptions, find_connection
 from shared.context import Context
 from shared.ops.apply import Outcome, apply
-from shared.ops.server import LocalServer, local_server
+from shared.ops.kept_server import kept_server
+from shared.ops.running import Program, Tell
 from shared.ops.streams_file import read_topology
-from shared.ops.supervisor import FIRST_PAUSE_S, Program, Supervisor, Tell, supervised
+from shared.ops.supervisor import Supervisor, supervised
 from shared.ops.topology import Declared, declare
 from shared.settings import Settings, load_settings
 
@@ -26,7 +24,7 @@ class DestructiveChangeError(Exception):
 
 
 class Shop(NamedTuple):
-    """A shop that is starting: wait for `supervisor.ready()`."""
+    """A shop that is starting: wait for `supervisor.ready()`, or `settled()` when it is tolerant."""
 
     options: ConnectionOptions
     supervisor: Supervisor
@@ -34,7 +32,7 @@ class Shop(NamedTuple):
 
 @asynccontextmanager
 async def open_shop(
-    environ: Mapping[str, str], *, tell: Tell, port: int | None = None, copies: int = 1
+    environ: Mapping[str, str], *, tell: Tell, port: int | None = None, copies: int = 1, tolerant: bool = False
 ) -> AsyncIterator[Shop]:
     """Streams and workers, on a server of our own when a port is given (-1: any), else on the one `environ` names.
 
@@ -42,7 +40,7 @@ async def open_shop(
 
     Raises:
         DestructiveChangeError: and nothing was changed.
-        NotWorthRestartingError: a worker is misconfigured.
+        NotWorthRestartingError: a worker refuses to start, or with `tolerant` all of them do.
     """
     settings = load_settings(environ)
     workers = programs(settings, copies)
@@ -56,7 +54,7 @@ async def open_shop(
             raise DestructiveChangeError(
                 "streams.yaml asks for what would destroy stored messages; see chorus streams plan"
             )
-        yield Shop(options, await stack.enter_async_context(supervised(workers, environ, tell)))
+        yield Shop(options, await stack.enter_async_context(supervised(workers, environ, tell, tolerant=tolerant)))
 
 
 def declared(settings: Settings) -> tuple[Declared, ...]:
@@ -98,31 +96,6 @@ def own_environment(environ: Mapping[str, str], *, url: str, data_dir: Path) -> 
     """The environment of workers whose server is ours: no variable and no selected nats context says otherwise."""
     kept = {name: value for name, value in environ.items() if not name.startswith(("NATS_", "CHORUS_MONITOR_URL"))}
     return {**kept, "NATS_URL": url, "XDG_CONFIG_HOME": str(data_dir / "config"), "CHORUS_DATA_DIR": str(data_dir)}
-
-
-@asynccontextmanager
-async def kept_server(directory: Path, *, port: int, tell: Tell) -> AsyncIterator[str]:
-    """A server of our own, by its URL; when it dies it is started again on the same port, where its clients look.
-
-    It stays until the block is left, even when the block is cancelled: workers need it to stop in good order.
-    """
-    kept = anyio.CancelScope(shield=True)
-    async with local_server(directory, port=port) as server, anyio.create_task_group() as tasks:
-        tasks.start_soon(_start_again, server, tell, kept)
-        try:
-            yield server.url
-        finally:
-            kept.cancel()
-
-
-async def _start_again(server: LocalServer, tell: Tell, kept: anyio.CancelScope) -> None:
-    with kept:
-        await server.wait()
-        while True:
-            tell("chorus", "the nats-server ended, starting it again")
-            await anyio.sleep(FIRST_PAUSE_S)
-            async with local_server(server.directory, port=urlsplit(server.url).port or -1) as again:
-                await again.wait()
 
 
 def private_directory(path: Path) -> Path:

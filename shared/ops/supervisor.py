@@ -3,54 +3,51 @@
 Workers speak systemd's notify protocol, so they need no second one for production: each has a datagram socket of its
 own (`NOTIFY_SOCKET`), says READY=1 when its consumers are bound and WATCHDOG=1 every second. A process that is stopped
 inside its transaction would block its whole context; that is why silence is answered with SIGKILL.
+
+A worker that ends with 64 or 78 refuses to start: its command line or its configuration is wrong. The supervisor tries
+it again ever more rarely, because someone may mend it, and the other workers go on.
 """
 
-import contextlib
 import signal
-import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 import anyio
-from anyio.abc import ByteReceiveStream, Process, TaskGroup, UNIXDatagramSocket
+from anyio.abc import Process, TaskGroup, UNIXDatagramSocket
 
 from shared.exits import Exit
-from shared.ops.leash import leashed
+from shared.ops.running import STOPS_WITHIN_S, Program, Tell, hear, last_error, running, send_signal
 
 STARTS_WITHIN_S = 60.0
 """Long enough for a worker that has to read its database first; a worker that says WATCHDOG=1 meanwhile has longer."""
 SILENT_AT_MOST_S = 10.0
-STOPS_WITHIN_S = 10.0
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
+FIRST_REFUSED_PAUSE_S = 10.0
+LONGEST_REFUSED_PAUSE_S = 300.0
 PROVEN_AFTER_S = 30.0
 """A worker that ran this long has the first pause again when it dies."""
-GRACE_S = 0.1
-LAST_LINES_WITHIN_S = 1.0
-LINE_BYTES_AT_MOST = 64 * 1024
-
-Tell = Callable[[str, str], None]
-"""Takes the name of a process, or `chorus` for the supervisor itself, and one line."""
+LINES_KEPT = 20
 
 
-class Program(NamedTuple):
-    """A process to keep: `name` is how its lines are marked, `environment` what it has of its own."""
+class Refusal(NamedTuple):
+    """Why a program does not start: its exit code, 64 or 78, and its last error line."""
 
-    name: str
-    command: tuple[str, ...]
-    environment: Mapping[str, str] = MappingProxyType({})
+    code: int
+    reason: str
 
 
 class NotWorthRestartingError(Exception):
-    """A worker ended with 64 or 78: it would end the same way every time."""
+    """Programs refuse to start: they would end the same way every time. `code` is the exit code of all, or 78."""
 
-    def __init__(self, name: str, code: int) -> None:
-        super().__init__(f"{name} ended with exit code {code}: its command line or its configuration is wrong")
-        self.code = code
+    def __init__(self, refusals: Mapping[str, Refusal]) -> None:
+        super().__init__("\n".join(described(name, refusal) for name, refusal in refusals.items()))
+        codes = {refusal.code for refusal in refusals.values()}
+        self.code = Exit(codes.pop()) if len(codes) == 1 else Exit.MISCONFIGURED
 
 
 class _Kept:
@@ -60,22 +57,34 @@ class _Kept:
         self.program = program
         self.scope = anyio.CancelScope()
         self.ready = anyio.Event()
+        self.settled = anyio.Event()
+        """Set once it was ready, or refused to start."""
         self.ended = anyio.Event()
         self.pid = 0
         self.restarts = 0
+        self.refusal: Refusal | None = None
+        self.lines: deque[str] = deque(maxlen=LINES_KEPT)
 
 
 class Supervisor:
-    """The programs that are kept, by name."""
+    """The programs that are kept, by name. Unless `tolerant`, the first program that refuses to start ends all."""
 
     def __init__(
-        self, tasks: TaskGroup, sockets: Path, environment: Mapping[str, str], tell: Tell, silent_at_most_s: float
+        self,
+        tasks: TaskGroup,
+        sockets: Path,
+        environment: Mapping[str, str],
+        tell: Tell,
+        silent_at_most_s: float,
+        *,
+        tolerant: bool,
     ) -> None:
         self._tasks = tasks
         self._sockets = sockets
         self._environment = {**environment, "WATCHDOG_USEC": str(int(silent_at_most_s * 1e6))}
         self._tell = tell
         self._silent_at_most_s = silent_at_most_s
+        self._tolerant = tolerant
         self._kept: dict[str, _Kept] = {}
 
     def start(self, program: Program) -> None:
@@ -95,37 +104,65 @@ class Supervisor:
         for kept in list(self._kept.values()):
             await kept.ready.wait()
 
+    async def settled(self) -> None:
+        """Wait until every program has said that it is ready, or has refused to start."""
+        for kept in list(self._kept.values()):
+            await kept.settled.wait()
+
     @property
     def pids(self) -> Mapping[str, int]:
-        """The process that runs each program now."""
+        """The process that runs each program now, or ran it last."""
         return {name: kept.pid for name, kept in self._kept.items()}
 
+    @property
+    def refusals(self) -> Mapping[str, Refusal]:
+        """The programs that refuse to start, and why."""
+        return {name: kept.refusal for name, kept in self._kept.items() if kept.refusal is not None}
+
     async def _keep(self, kept: _Kept) -> None:
-        name = kept.program.name
         pause = FIRST_PAUSE_S
+        refused_pause = FIRST_REFUSED_PAUSE_S
         try:
             with kept.scope:
                 while True:
                     began = anyio.current_time()
                     code = await self._run(kept)
-                    if code in (Exit.USAGE, Exit.MISCONFIGURED):
-                        raise NotWorthRestartingError(name, code)
                     if anyio.current_time() - began > PROVEN_AFTER_S:
-                        pause = FIRST_PAUSE_S
-                    self._tell("chorus", f"{name} ended ({_described(code)}), starting it again in {pause:g} s")
-                    await anyio.sleep(pause)
-                    pause = min(pause * 2, LONGEST_PAUSE_S)
+                        pause, refused_pause = FIRST_PAUSE_S, FIRST_REFUSED_PAUSE_S
+                    if code in (Exit.USAGE, Exit.MISCONFIGURED):
+                        self._refuse(kept, code, refused_pause)
+                        await anyio.sleep(refused_pause)
+                        refused_pause = min(refused_pause * 2, LONGEST_REFUSED_PAUSE_S)
+                    else:
+                        ended = f"{kept.program.name} ended ({_described(code)})"
+                        self._tell("chorus", f"{ended}, starting it again in {pause:g} s")
+                        await anyio.sleep(pause)
+                        pause = min(pause * 2, LONGEST_PAUSE_S)
                     kept.restarts += 1
         finally:
             kept.ended.set()
+
+    def _refuse(self, kept: _Kept, code: int, pause: float) -> None:
+        """Record that the program does not start. Raises NotWorthRestartingError when the others do not either."""
+        kept.refusal = Refusal(code, last_error(kept.lines))
+        kept.settled.set()
+        if not self._tolerant or len(self.refusals) == len(self._kept):
+            raise NotWorthRestartingError(self.refusals)
+        self._tell("chorus", f"{described(kept.program.name, kept.refusal)}; trying again in {pause:g} s")
 
     async def _run(self, kept: _Kept) -> int:
         """Run the program once, from start to end; its exit code, negative for a signal."""
         path = self._sockets / kept.program.name
         environment = {**self._environment, **kept.program.environment, "NOTIFY_SOCKET": str(path)}
+        kept.lines.clear()
+
+        def tell(name: str, line: str) -> None:
+            kept.lines.append(line)
+            self._tell(name, line)
+
         async with (
             await anyio.create_unix_datagram_socket(local_path=path, local_mode=0o600) as listener,
-            self._running(kept.program, environment) as process,
+            running(kept.program, environment, tell) as process,
             anyio.create_task_group() as watching,
         ):
             kept.pid = process.pid
@@ -134,54 +171,22 @@ class Supervisor:
             watching.cancel_scope.cancel()
         return code
 
-    @asynccontextmanager
-    async def _running(self, program: Program, environment: Mapping[str, str]) -> AsyncIterator[Process]:
-        """A process whose lines are told to the last, those of its stopping included."""
-        process = await anyio.open_process(
-            leashed(program.command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,  # Ctrl-C is for the supervisor alone, which then stops the others.
-        )
-        assert process.stdout is not None
-        lines = anyio.CancelScope(shield=True)
-        async with anyio.create_task_group() as forwarding:
-            forwarding.start_soon(self._forward, program.name, process.stdout, lines)
-            try:
-                yield process
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await _stop(process)
-                lines.deadline = anyio.current_time() + LAST_LINES_WITHIN_S
-
     async def _watch(self, kept: _Kept, process: Process, listener: UNIXDatagramSocket) -> None:
         """Kill the process when it is silent for too long; what it says is a line each, several to a datagram."""
         starting = True
-        while (said := await _hear(listener, STARTS_WITHIN_S if starting else self._silent_at_most_s)) is not None:
+        while (said := await hear(listener, STARTS_WITHIN_S if starting else self._silent_at_most_s)) is not None:
             starting = starting and not said & {b"READY=1", b"WATCHDOG=1"}
             if b"READY=1" in said:
+                kept.refusal = None
                 kept.ready.set()
+                kept.settled.set()
                 if kept.restarts:
                     self._tell("chorus", f"{kept.program.name} is back")
             if b"STOPPING=1" in said:
                 await anyio.sleep(STOPS_WITHIN_S)
                 break
         self._tell("chorus", f"{kept.program.name} hangs: killing it")
-        _signal(process, signal.SIGKILL)
-
-    async def _forward(self, name: str, lines: ByteReceiveStream, scope: anyio.CancelScope) -> None:
-        pending = b""
-        with scope:
-            async for chunk in lines:
-                *complete, pending = (pending + chunk).split(b"\n")
-                if len(pending) > LINE_BYTES_AT_MOST:
-                    complete, pending = [*complete, pending], b""
-                for line in complete:
-                    self._tell(name, line.decode(errors="backslashreplace"))
-        if pending:
-            self._tell(name, pending.decode(errors="backslashreplace"))
+        send_signal(process, signal.SIGKILL)
 
 
 @asynccontextmanager
@@ -191,16 +196,17 @@ async def supervised(
     tell: Tell,
     *,
     silent_at_most_s: float = SILENT_AT_MOST_S,
+    tolerant: bool = False,
 ) -> AsyncIterator[Supervisor]:
     """The programs are started when the block is entered and stopped when it is left, each within STOPS_WITHIN_S.
 
     Raises:
-        NotWorthRestartingError: at any time, after everything was stopped.
+        NotWorthRestartingError: a program refuses to start, or with `tolerant` all do; after everything was stopped.
     """
     with tempfile.TemporaryDirectory(prefix="chorus-") as sockets:
         try:
             async with anyio.create_task_group() as tasks:
-                supervisor = Supervisor(tasks, Path(sockets), environment, tell, silent_at_most_s)
+                supervisor = Supervisor(tasks, Path(sockets), environment, tell, silent_at_most_s, tolerant=tolerant)
                 for program in programs:
                     supervisor.start(program)
                 yield supervisor
@@ -209,27 +215,9 @@ async def supervised(
             raise _first(group) from None
 
 
-async def _stop(process: Process) -> None:
-    _signal(process, signal.SIGTERM)
-    with anyio.move_on_after(STOPS_WITHIN_S):
-        await process.wait()
-        return
-    _signal(process, signal.SIGKILL)
-    await process.wait()
-
-
-def _signal(process: Process, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):  # It may just have ended.
-        process.send_signal(number)
-
-
-async def _hear(listener: UNIXDatagramSocket, within_s: float) -> set[bytes] | None:
-    """What one datagram says; None when none came. If we were stopped ourselves, what came meanwhile counts."""
-    for patience_s in (within_s, GRACE_S):
-        with anyio.move_on_after(patience_s):
-            said, _ = await listener.receive()
-            return set(said.splitlines())
-    return None
+def described(name: str, refusal: Refusal) -> str:
+    """Which program does not start, and why."""
+    return f"{name} cannot start (exit code {refusal.code}): {refusal.reason}"
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -15,10 +15,11 @@ from shared.adapters.jetstream import JetStream, connect
 from shared.connection import ConnectionOptions
 from shared.context import Context, Service
 from shared.ops.apply import apply
+from shared.ops.running import Program
 from shared.ops.server import check_sync_always, local_server
 from shared.ops.shop import own_environment
 from shared.ops.streams_file import read_topology
-from shared.ops.supervisor import Program, Supervisor, supervised
+from shared.ops.supervisor import Supervisor, supervised
 from shared.ops.topology import Declared, consumer_name, declare
 from shared.settings import Settings
 from tests.bench.costs import Reading, read_costs

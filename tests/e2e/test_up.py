@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 from anyio.abc import Process
+
+from shared import catalog
 
 WITHIN_S = 40.0
 ORDER = (
@@ -34,6 +36,8 @@ class Up:
         self.process = process
         self.lines: list[str] = []
         self._environ = dict(environ)
+        self.ended = anyio.Event()
+        """Set when its last line is there."""
         self._news = anyio.Event()
 
     async def listen(self) -> None:
@@ -44,6 +48,7 @@ class Up:
             self.lines += [line.decode() for line in complete]
             self._news.set()
             self._news = anyio.Event()
+        self.ended.set()
 
     async def until(self, *words: str) -> str:
         """The first line that has all the words."""
@@ -73,11 +78,11 @@ class Up:
 
 
 @asynccontextmanager
-async def chorus_up(data: Path, **settings: str) -> AsyncIterator[Up]:
+async def chorus_up(data: Path, *, words: Sequence[str] = (), **settings: str) -> AsyncIterator[Up]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHORUS_", "NATS_"))}
     environ = {**kept, "CHORUS_DATA_DIR": str(data), "XDG_CONFIG_HOME": str(data), "TMPDIR": str(data), **settings}
     process = await anyio.open_process(
-        [sys.executable, "-m", "shared.cli", "up", "--port", "-1"], env=environ, stderr=subprocess.STDOUT
+        [sys.executable, "-m", "shared.cli", "up", "--port", "-1", *words], env=environ, stderr=subprocess.STDOUT
     )
     up = Up(process, environ)
     try:
@@ -118,12 +123,59 @@ async def test_what_dies_or_hangs_is_started_again_and_all_stop_on_sigterm(tmp_p
         assert not await anyio.Path(f"/proc/{bank}").exists()
 
 
-async def test_a_worker_that_cannot_be_configured_stops_all_with_78(tmp_path: Path) -> None:
+async def test_a_context_that_cannot_start_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     (tmp_path / "ordering.db").write_text("not a database, and not empty either")
+    async with chorus_up(tmp_path) as up:
+        await up.ready()
+        refused = await up.until("ordering cannot start (exit code 78): bad configuration: ")
+        assert "trying again in 10 s" in refused
+        assert "5 of 6 workers on" in await up.until("ready after")
+        await stock(up)
+        up.process.terminate()
+        with anyio.fail_after(WITHIN_S):
+            assert await up.process.wait() == 0
+            await up.ended.wait()
+        assert "ordering cannot start (exit code 78)" in up.lines[-1]
+        assert "ordering.db" in up.lines[-1]
+
+
+async def test_a_shop_of_which_no_context_can_start_ends_with_78(tmp_path: Path) -> None:
+    for name in catalog.names():
+        (tmp_path / f"{name}.db").write_text("not a database, and not empty either")
     async with chorus_up(tmp_path) as up:
         with anyio.fail_after(WITHIN_S):
             assert await up.process.wait() == 78
-        await up.until("chorus: ordering ended with exit code 78")
+            await up.ended.wait()
+        last = up.lines[-6:]
+        assert [line for line in last if "cannot start (exit code 78): " in line and "trying" not in line] == last
+
+
+async def test_a_server_that_is_not_well_is_started_again(tmp_path: Path) -> None:
+    async with chorus_up(tmp_path) as up:
+        await up.ready()
+        broken = tmp_path / "nats" / "jetstream" / "$G" / "streams" / "BROKEN"
+        broken.mkdir()  # A stream that the server has not loaded.
+        assert "BROKEN" in await up.until("the nats-server is not well, stopping it")
+        broken.rmdir()
+        await up.until("the nats-server is back")
+        await stock(up)
+
+
+async def test_what_other_commands_need_is_printed_as_they_can_be_given_it(tmp_path: Path) -> None:
+    async with chorus_up(tmp_path, words=("--data", str(tmp_path / "my shop")), CHORUS_DATA_DIR="") as up:
+        await up.ready()
+        export = await up.until("  export ")
+        command = await up.until("  chorus send ")
+        bare = {name: value for name, value in os.environ.items() if not name.startswith(("CHORUS_", "NATS_"))}
+        path = f"{Path(sys.executable).parent}:{bare['PATH']}"
+        done = await anyio.run_process(
+            ["sh", "-c", f"{export.strip()} && {command.strip()} && chorus health inventory && chorus streams plan"],
+            env={**bare, "PATH": path, "XDG_CONFIG_HOME": str(tmp_path)},
+            check=False,
+            stderr=subprocess.STDOUT,
+        )
+        assert done.returncode == 0, done.stdout.decode()
+        assert "inventory.StockReplenished" in done.stdout.decode()
 
 
 async def test_a_command_is_sent_followed_and_told(tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import anyio
 import pytest
 
-from shared.ops.supervisor import NotWorthRestartingError, Program, Supervisor, supervised
+from shared.ops.running import Program, last_error
+from shared.ops.supervisor import NotWorthRestartingError, Refusal, Supervisor, supervised
+from tests.integration.lines import Lines
 
 WORKER = """
 import os, signal, socket, sys, time
@@ -33,26 +34,9 @@ while True:
     time.sleep(0.2)
     say(b"WATCHDOG=1")
 """
+REFUSES = "import sys; print('chorus: no such flag'); sys.exit({})"
 ENDS_WITH = "import sys; sys.exit({})"
 WITHIN_S = 20.0
-
-
-class Lines:
-    """What the supervised processes and the supervisor have said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self._news = anyio.Event()
-
-    def tell(self, name: str, line: str) -> None:
-        self.said.append(f"{name}: {line}")
-        self._news.set()
-        self._news = anyio.Event()
-
-    async def until(self, wanted: Callable[[str], bool], times: int = 1) -> None:
-        with anyio.fail_after(WITHIN_S):
-            while sum(map(wanted, self.said)) < times:
-                await self._news.wait()
 
 
 def program(name: str, source: str = WORKER) -> Program:
@@ -78,7 +62,7 @@ async def test_a_worker_that_was_killed_is_started_again() -> None:
         await ready(kept)
         before = dict(kept.pids)
         os.kill(kept.pids["a"], signal.SIGKILL)
-        await lines.until("chorus: a is back".__eq__)
+        await lines.until("chorus: a is back")
         assert kept.pids["a"] != before["a"]
         assert kept.pids["b"] == before["b"]
     assert "chorus: a ended (SIGKILL), starting it again in 0.1 s" in lines.said
@@ -90,7 +74,7 @@ async def test_a_worker_that_hangs_is_killed_and_started_again() -> None:
     async with supervised([program("a")], os.environ, lines.tell, silent_at_most_s=1.0) as kept:
         await ready(kept)
         os.kill(kept.pids["a"], signal.SIGSTOP)
-        await lines.until("chorus: a is back".__eq__)
+        await lines.until("chorus: a is back")
     assert "chorus: a hangs: killing it" in lines.said
 
 
@@ -106,26 +90,85 @@ async def test_a_worker_is_stopped_with_sigterm_and_heard_to_its_last_line() -> 
 
 
 @pytest.mark.parametrize("code", [64, 78])
-async def test_a_misconfigured_worker_is_not_started_again_and_stops_all(code: int) -> None:
+async def test_a_worker_that_refuses_to_start_stops_all_that_belong_together(code: int) -> None:
     pids: list[int] = []
 
     async def run() -> None:
         async with supervised([program("a")], os.environ, Lines().tell) as kept:
             await ready(kept)
             pids.extend(kept.pids.values())
-            kept.start(program("bad", ENDS_WITH.format(code)))
+            kept.start(program("bad", REFUSES.format(code)))
             await anyio.sleep_forever()
 
-    with pytest.raises(NotWorthRestartingError, match=f"bad ended with exit code {code}") as stopped:
+    with pytest.raises(
+        NotWorthRestartingError, match=rf"^bad cannot start \(exit code {code}\): no such flag$"
+    ) as stopped:
         await run()
     assert stopped.value.code == code
     assert not any(map(alive, pids))
 
 
+async def test_a_worker_that_refuses_to_start_leaves_the_others_alone_where_that_is_tolerated() -> None:
+    lines = Lines()
+    programs = [program("a"), program("bad", REFUSES.format(78))]
+    async with supervised(programs, os.environ, lines.tell, tolerant=True) as kept:
+        with anyio.fail_after(WITHIN_S):
+            await kept.settled()
+            await lines.until("hello from")
+        assert alive(kept.pids["a"])
+        assert kept.refusals == {"bad": Refusal(78, "no such flag")}
+    assert "chorus: bad cannot start (exit code 78): no such flag; trying again in 10 s" in lines.said
+
+
+async def test_a_worker_that_refused_to_start_is_back_once_it_is_mended(tmp_path: Path) -> None:
+    lines = Lines()
+    mended = tmp_path / "mended"
+    source = f"import os, sys\nif not os.path.exists({str(mended)!r}): sys.exit(78)\n{WORKER}"
+    async with supervised([program("a"), program("b", source)], os.environ, lines.tell, tolerant=True) as kept:
+        await lines.until("b cannot start (exit code 78): it wrote nothing")
+        mended.touch()
+        await lines.until("chorus: b is back")
+        assert kept.refusals == {}
+
+
+async def test_all_workers_that_refuse_to_start_end_the_supervisor_with_their_code() -> None:
+    async def run(*codes: int) -> None:
+        programs = [program(f"w{number}", REFUSES.format(code)) for number, code in enumerate(codes)]
+        async with supervised(programs, os.environ, Lines().tell, tolerant=True):
+            await anyio.sleep_forever()
+
+    for codes, expected in (((64, 64), 64), ((78,), 78), ((64, 78), 78)):
+        with anyio.fail_after(WITHIN_S), pytest.raises(NotWorthRestartingError) as stopped:
+            await run(*codes)
+        assert stopped.value.code == expected
+        assert str(stopped.value).count("cannot start") == len(codes)
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ((), "it wrote nothing"),
+        (("one", "two", ""), "two"),
+        (("chorus: no server is named",), "no server is named"),
+        (
+            (
+                '{"level": "error", "event": "bad configuration", "reason": "no stream"}',
+                '{"level": "info", "event": "bye"}',
+            ),
+            "bad configuration: no stream",
+        ),
+        (('{"level": "info", "event": "bye"}',), '{"level": "info", "event": "bye"}'),
+        (("\x1b[2m10:00\x1b[0m [\x1b[31merror\x1b[0m] bad",), "10:00 [error] bad"),
+    ],
+)
+def test_the_reason_is_the_last_line_that_tells_an_error(lines: tuple[str, ...], reason: str) -> None:
+    assert last_error(lines) == reason
+
+
 async def test_a_worker_that_keeps_dying_is_started_ever_more_slowly() -> None:
     lines = Lines()
     async with supervised([program("a", ENDS_WITH.format(70))], os.environ, lines.tell):
-        await lines.until(lambda line: "starting it again" in line, times=3)
+        await lines.until("starting it again", times=3)
     pauses = [line.rpartition(" in ")[2] for line in lines.said]
     assert pauses[:3] == ["0.1 s", "0.2 s", "0.4 s"]
 
@@ -134,7 +177,7 @@ async def test_a_worker_that_keeps_dying_is_started_ever_more_slowly() -> None:
 def test_no_worker_outlives_a_supervisor_that_was_killed(tmp_path: Path) -> None:
     source = (
         "import anyio, os, sys\n"
-        "from shared.ops.supervisor import Program, supervised\n"
+        "from shared.ops.running import Program\nfrom shared.ops.supervisor import supervised\n"
         "async def run():\n"
         "    programs = [Program(name, (sys.executable, '-c', sys.argv[1])) for name in 'ab']\n"
         "    async with supervised(programs, os.environ, lambda *_: None) as kept:\n"

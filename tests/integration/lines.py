@@ -1,0 +1,30 @@
+"""The lines that processes and their supervisor tell, to be waited for."""
+
+from collections.abc import Callable
+
+import anyio
+
+WITHIN_S = 60.0
+
+
+class Lines:
+    """Every line as `name: line`, and something to do while the first line with certain words is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.when: dict[str, Callable[[], None]] = {}
+        self._news = anyio.Event()
+
+    def tell(self, name: str, line: str) -> None:
+        self.said.append(f"{name}: {line}")
+        for words in [words for words in self.when if words in line]:
+            self.when.pop(words)()
+        self._news.set()
+        self._news = anyio.Event()
+
+    async def until(self, words: str, times: int = 1) -> str:
+        """The last of so many lines that have these words."""
+        with anyio.fail_after(WITHIN_S):
+            while len(found := [line for line in self.said if words in line]) < times:
+                await self._news.wait()
+        return found[times - 1]

@@ -1,0 +1,73 @@
+"""What a server says of its health: heard by a worker whose server is somebody else's."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.clock import SystemClock
+from shared.connection import ConnectionOptions
+from shared.engine.alarms import Alarms
+from shared.ops.healthz import ailment, note_health
+from shared.ops.running import Program, running
+from shared.ops.server import LocalServer
+from shared.ops.shop import apply_streams
+from shared.ports import BrokerUnavailableError
+from shared.settings import Settings
+from tests.e2e.shop import environment
+from tests.integration.lines import Lines
+from tests.integration.monitors import NO_SPACE, monitor
+
+
+async def test_server_that_is_well_has_no_ailment(nats_server: LocalServer) -> None:
+    assert await ailment(nats_server.monitor_url) is None
+
+
+async def test_ailment_is_what_the_server_says() -> None:
+    with monitor() as shown:
+        shown.trouble = NO_SPACE
+        assert await ailment(shown.url) == NO_SPACE
+    with pytest.raises(BrokerUnavailableError):
+        await ailment(shown.url)
+
+
+async def test_alarm_lasts_as_long_as_the_server_is_unwell() -> None:
+    alarms = Alarms(SystemClock())
+    with monitor() as shown:
+        await note_health(alarms, shown.url)
+        assert alarms.raised == []
+        shown.trouble = NO_SPACE
+        await note_health(alarms, shown.url)
+        (alarm,) = alarms.raised
+        assert (alarm.kind, alarm.subject, alarm.reason) == ("server", shown.url, NO_SPACE)
+        assert alarm.remedy == "restart the nats-server once there is space"
+        shown.trouble = "JetStream not enabled"
+        await note_health(alarms, shown.url)
+        assert (alarm.reason, alarm.remedy) == ("JetStream not enabled", "restart the nats-server")
+        shown.trouble = ""
+        await note_health(alarms, shown.url)
+        assert alarms.raised == []
+
+
+async def test_monitor_that_is_away_changes_no_alarm() -> None:
+    alarms = Alarms(SystemClock())
+    with monitor() as shown:
+        shown.trouble = NO_SPACE
+        await note_health(alarms, shown.url)
+    await note_health(alarms, shown.url)
+    assert [alarm.reason for alarm in alarms.raised] == [NO_SPACE]
+
+
+async def test_worker_tells_what_the_monitor_of_its_server_says(own_nats_server: LocalServer, tmp_path: Path) -> None:
+    await apply_streams(ConnectionOptions(servers=(own_nats_server.url,)), Settings())
+    lines = Lines()
+    with monitor() as shown:
+        shown.trouble = NO_SPACE
+        environ = environment(own_nats_server.url, tmp_path, monitor_url=shown.url, log_format="json")
+        ordering = Program("ordering", (sys.executable, "-m", "contexts.ordering"))
+        async with running(ordering, environ, lines.tell):
+            raised = await lines.until("alarm raised")
+            assert '"kind": "server"' in raised
+            assert "no space left on device" in raised
+            shown.trouble = ""
+            await lines.until("alarm cleared")
