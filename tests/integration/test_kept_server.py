@@ -1,4 +1,4 @@
-"""A server of our own under `chorus up`: what ends it, or makes it useless, ends in a new start."""
+"""R21, R22. A server of our own under `chorus up`: what ends it, or makes it useless, ends in a new start."""
 
 import os
 import signal
