@@ -10,8 +10,10 @@ from shared.messages import FROM_STREAM, FROM_SUBJECT, NEVER
 
 LINES_AT_MOST = 100
 
-Refusal: TypeAlias = Literal["order_already_placed", "wrong_currency", "too_many_units", "total_too_large"]
-"""Why an order is not taken at all."""
+Refusal: TypeAlias = Literal[
+    "order_already_placed", "wrong_currency", "too_many_units", "total_too_large", "too_late_to_cancel", "order_unknown"
+]
+"""Why an order is not taken at all, or not cancelled when that was refused before."""
 
 
 class PlaceOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

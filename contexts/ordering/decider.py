@@ -218,7 +218,8 @@ def _rejected(reason: Refusal, *problems: tuple[str, str]) -> Rejected:
     return Rejected(reason=reason, details=tuple(Detail(path=path, message=problem) for path, problem in problems))
 
 
-def _cancel(command: CancelOrder, order: Order) -> tuple[OrderEvent, ...]:
+def _cancel(command: CancelOrder, order: Order) -> tuple[OrderEvent | Rejected, ...]:
+    """The order's own refusal is said once in a state; whoever asks again is still told no."""
     match order.status:
         case "PENDING":
             return (_cancelled(order, "customer"),)
@@ -227,6 +228,10 @@ def _cancel(command: CancelOrder, order: Order) -> tuple[OrderEvent, ...]:
         case "UNKNOWN" | "SHIPPED" | "DELIVERED" if not order.cancellation_refused:
             rejected = OrderCancellationRejected(order_id=command.order_id, reason=command.reason, state=order.status)
             return (rejected,)
+        case "UNKNOWN":
+            return (_rejected("order_unknown", ("$", "nobody has placed this order")),)
+        case "SHIPPED" | "DELIVERED":
+            return (_rejected("too_late_to_cancel", ("$", f"the order is {order.status}")),)
         case _:
             return ()
 

@@ -93,6 +93,9 @@ def too_late(state: Status) -> OrderCancellationRejected:
     return OrderCancellationRejected(order_id=ORDER, reason="found it cheaper", state=state)
 
 
+NO_SUCH_ORDER = Rejected(reason="order_unknown", details=(Detail(path="$", message="nobody has placed this order"),))
+STILL_TOO_LATE = Rejected(reason="too_late_to_cancel", details=(Detail(path="$", message="the order is SHIPPED"),))
+
 HISTORIES: dict[str, tuple[OrderEvent, ...]] = {
     "unknown": (),
     "unknown_and_refused": (too_late("UNKNOWN"),),
@@ -126,14 +129,16 @@ def after(*events: OrderEvent) -> Order:
     return order
 
 
-ANSWERS: dict[tuple[str, OrderCommand], tuple[OrderEvent, ...]] = {
+ANSWERS: dict[tuple[str, OrderCommand], tuple[OrderEvent | Rejected, ...]] = {
     ("unknown", PLACE): (PLACED,),
     ("unknown_and_refused", PLACE): (PLACED,),
     ("unknown", CANCEL): (too_late("UNKNOWN"),),
+    ("unknown_and_refused", CANCEL): (NO_SUCH_ORDER,),
     ("pending", CANCEL): (cancelled("customer", "PENDING"),),
     ("pending_after_a_refusal", CANCEL): (cancelled("customer", "PENDING"),),
     ("confirmed", CANCEL): (REQUESTED,),
     ("shipped", CANCEL): (too_late("SHIPPED"),),
+    ("shipped_and_refused", CANCEL): (STILL_TOO_LATE,),
     ("delivered", CANCEL): (too_late("DELIVERED"),),
     ("pending", CONFIRM): (CONFIRMED,),
     ("pending_after_a_refusal", CONFIRM): (CONFIRMED,),
@@ -167,9 +172,10 @@ def test_every_command_in_every_state(history: str, command: OrderCommand) -> No
 @pytest.mark.parametrize("history", HISTORIES)
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: type(command).__name__)
 def test_asking_twice_gives_the_answer_once(history: str, command: OrderCommand) -> None:
-    events = HISTORIES[history]
-    answer = ANSWERS.get((history, command), ())
-    assert decide(command, after(*events, *answer)) == ()
+    """A Rejected is no event: whoever asks again is told no again, and the order stays as it is."""
+    answer = [event for event in ANSWERS.get((history, command), ()) if not isinstance(event, Rejected)]
+    again = decide(command, after(*HISTORIES[history], *answer))
+    assert [event for event in again if not isinstance(event, Rejected)] == []
 
 
 def test_same_order_asked_again_later_is_quiet_whatever_became_of_it() -> None:
@@ -231,6 +237,11 @@ def test_cancellation_of_an_unknown_order_does_not_forbid_it() -> None:
     assert decide(CANCEL, after()) == (too_late("UNKNOWN"),)
     assert decide(PLACE, after(too_late("UNKNOWN"))) == (PLACED,)
     assert decide(CANCEL, after(too_late("UNKNOWN"), PLACED)) == (cancelled("customer", "PENDING"),)
+
+
+def test_cancellation_that_was_refused_is_refused_again() -> None:
+    assert decide(CANCEL, after(PLACED, CONFIRMED, SHIPPED)) == (too_late("SHIPPED"),)
+    assert decide(CANCEL, after(PLACED, CONFIRMED, SHIPPED, too_late("SHIPPED"))) == (STILL_TOO_LATE,)
 
 
 @pytest.mark.parametrize(
