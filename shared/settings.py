@@ -81,7 +81,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     metrics_port: Annotated[Port | None, Meta(description="where /metrics answers; not at all without it")] = None
     metrics_host: Annotated[str, Meta(description="the address /metrics answers on")] = "127.0.0.1"
     monitor_url: Annotated[
-        HttpUrl | None, Meta(description="the server's monitoring, to check that it syncs always")
+        HttpUrl | None, Meta(description="the server's monitoring, to check that it syncs always and is well")
     ] = None
 
     def __post_init__(self) -> None:
@@ -130,6 +130,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 def describe(settings: Settings, environ: Mapping[str, str]) -> tuple[Setting, ...]:
     """Every setting with its value, its default and where it comes from; secrets are hidden."""
     defaults = Settings()
+    beside = Settings(data_dir=settings.data_dir)  # The mails are with the data unless told otherwise.
     described = []
     for name, field in _fields().items():
         variable = _variable(name)
@@ -138,7 +139,7 @@ def describe(settings: Settings, environ: Mapping[str, str]) -> tuple[Setting, .
                 name=name,
                 variable=variable,
                 value=_shown(getattr(settings, name)),
-                default=_shown(getattr(defaults, name)),
+                default=_shown(getattr(beside if name == "mail_dir" else defaults, name)),
                 source=variable if environ.get(variable) else "default",
                 description=field.description,
             )

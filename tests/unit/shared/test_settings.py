@@ -87,6 +87,12 @@ def test_every_setting_is_described_with_its_value_default_and_source() -> None:
     assert described["drain_timeout"].source == "default"
 
 
+def test_the_default_of_the_mail_directory_follows_the_data() -> None:
+    environ = {"CHORUS_DATA_DIR": "/d"}
+    (mail_dir,) = [one for one in describe(load_settings(environ), environ) if one.name == "mail_dir"]
+    assert (mail_dir.value, mail_dir.default, mail_dir.source) == ("/d/mail", "/d/mail", "default")
+
+
 def test_a_password_is_never_shown() -> None:
     environ = {"CHORUS_SMTP_URL": "smtps://shop:tops3cret@mail.example:465"}
     settings = load_settings(environ)
