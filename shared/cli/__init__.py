@@ -114,6 +114,12 @@ def _call(argv: Sequence[str]) -> int:
 
         raise CommandError(Exit.USAGE, f"there is no command {argv[0]!r}{did_you_mean(argv[0], known)}; see --help")
 
+    if argv[0] == "send" and {"--help", "-h"} & {*argv} and not argv[1].startswith("-"):
+        from shared.cli.fields import show_fields
+
+        show_fields(argv[1])
+        return Exit.OK
+
     from cyclopts import App
 
     app = App(

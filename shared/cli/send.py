@@ -34,6 +34,7 @@ def send(
 
     Prints the PubAck: the stream has the command, or had it before (duplicate).
     With --wait also the events that answer it; exit 1 if they refuse it.
+    `chorus send CONTEXT.COMMAND --help` lists the fields of a command.
 
     For example:
 
@@ -46,7 +47,8 @@ def send(
 
     from shared import catalog
     from shared.messages import check_command_id, check_key, command_subject
-    from shared.ops.sending import ComposeError, answer, find_command
+    from shared.ops.identity import other_use
+    from shared.ops.sending import ComposeError, answer, check_body, find_command
     from shared.ops.sending import send as publish
     from shared.settings import load_settings
     from shared.units import parse_duration
@@ -55,7 +57,7 @@ def send(
         context, command_type = find_command(command, catalog.contexts(load_settings(os.environ)))
         said = _body(command_type, fields, body)
         patience_s = parse_duration(timeout).total_seconds()
-        check_key(key)
+        check_body(command_type, said, check_key(key))
         if id:
             check_command_id(id)
     except (ComposeError, ValueError) as error:
@@ -71,6 +73,8 @@ def send(
     async def run() -> "tuple[Sent, Answer | None]":
         async with connection.connected("send") as broker:
             sent = await publish(broker, context, command_type.__name__, key, said, id)
+            if other := await other_use(broker, sent):
+                raise CommandError(Exit.NO, f"the id {id!r} was used for {other}; nothing was sent, use a new id")
             if not json:
                 show_lines([_stored(sent)])
             return sent, await answer(broker, sent, patience_s) if wait else None
@@ -79,14 +83,14 @@ def send(
     if json:
         show_json(_as_json(sent, answered))
     elif answered is not None:
-        show_lines(_described(answered))
+        show_lines(_described(sent, answered))
     if answered is not None and answered.kind == "none":
         raise CommandError(Exit.NO, f"no answer within {timeout}; is the {context} worker running?")
     return Exit.NO if answered is not None and answered.kind == "rejected" else Exit.OK
 
 
 def _body(command_type: Any, fields: tuple[str, ...], body: str | None) -> bytes:
-    """What is sent; a --body goes as it is, so that a tester can send what is wrong."""
+    """What is sent: the body that the words spell, or the one that --body names, as it is."""
     from shared.ops.sending import compose
 
     if body is None:
@@ -108,25 +112,29 @@ def _stored(sent: "Sent") -> str:
     return f"stored in {stream} at sequence {sequence}"
 
 
-def _described(answered: "Answer") -> list[str]:
+def _described(sent: "Sent", answered: "Answer") -> list[str]:
     if answered.kind == "quiet":
         return ["decided without an event: there was nothing left to do"]
-    return [_line(stored) for stored in answered.events]
+    return [_line(sent, stored) for stored in answered.events]
 
 
-def _line(stored: "Stored") -> str:
+def _line(sent: "Sent", stored: "Stored") -> str:
+    """An event with the fields that tell it from others; a refusal without those that repeat the command."""
     import msgspec
 
     from shared.messages import parse_subject
+    from shared.ops.sending import is_refusal
     from shared.ops.timeline import message_of
     from shared.streams import EVENTS
 
     subject = parse_subject(stored.subject)
-    said = [*message_of(EVENTS, stored).says.values()]
-    if subject.type == "CommandRejected":
-        details = msgspec.json.decode(stored.body).get("details", [])
-        said += [f"\n    {detail['path']}: {detail['message']}" for detail in details]
-    return " ".join([f"{subject.context}.{subject.type}", *said])
+    repeats = is_refusal(stored) and subject.type != "CommandRejected"
+    asked = msgspec.json.decode(sent.body) if repeats else {}
+    says = message_of(EVENTS, stored).says
+    said = [value for name, value in says.items() if name not in asked]
+    details = msgspec.json.decode(stored.body).get("details", []) if subject.type == "CommandRejected" else []
+    line = " ".join([f"{subject.context}.{subject.type}", *said])
+    return "\n".join([line, *(f"    {detail['path']}: {detail['message']}" for detail in details)])
 
 
 def _as_json(sent: "Sent", answered: "Answer | None") -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Commands as a client writes, sends and follows them: bare JSON in, a PubAck and the answering events out."""
 
+import contextlib
 import json
 import re
 import uuid
@@ -11,10 +12,21 @@ import anyio
 import msgspec
 from msgspec import Struct
 
+from shared.bodies import BodyDecoder, MalformedBodyError
 from shared.context import Context, Service
 from shared.engine_events import MessageParked
-from shared.messages import CAUSATION_ID, MSG_ID, check_command_id, command_subject, parse_subject
+from shared.messages import (
+    CAUSATION_HASH,
+    CAUSATION_ID,
+    MSG_ID,
+    NEVER,
+    check_command_id,
+    command_subject,
+    content_hash,
+    parse_subject,
+)
 from shared.ops.apply import STREAM_NOT_FOUND
+from shared.ops.fields import missing_from
 from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Outgoing, Published, Stored
 from shared.spelling import did_you_mean
 from shared.streams import COMMANDS, EVENTS
@@ -39,8 +51,14 @@ class Sent:
 
     id: str
     subject: str
+    body: bytes
     published: Published
     since: int
+
+    @property
+    def hash(self) -> str:
+        """What its events say of its content."""
+        return content_hash(self.body).hex()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +99,28 @@ def compose(command: type[Struct], words: Iterable[str]) -> bytes:
     try:
         message = msgspec.convert(given, command, strict=False)
     except msgspec.ValidationError as error:
-        raise ComposeError(f"{command.__name__}: {error}{_meant(command, str(error))}") from error
+        raise _told(command, given, str(error)) from error
     return json.dumps(_picked(given, msgspec.to_builtins(message), ""), separators=(",", ":")).encode()
+
+
+def check_body(command: type[Struct], body: bytes, key: str) -> None:
+    """Raise ComposeError, naming the path, when the context would refuse this body as malformed."""
+    try:
+        BodyDecoder(command, strict=True).decode(body, key=key, at=NEVER)
+    except MalformedBodyError as error:
+        given: Any = None
+        with contextlib.suppress(ValueError, RecursionError):
+            given = json.loads(body)
+        raise _told(command, given, str(error)) from error
+
+
+def _told(command: type[Struct], body: Any, problem: str) -> ComposeError:
+    """What is wrong with a body: msgspec's first problem, and every field that is missing."""
+    missing = missing_from(command, body)
+    told = [f"lacks {', '.join(missing)} (--help lists all fields)"] if missing else []
+    if not missing or "missing required field" not in problem:
+        told.append(f"{problem}{_meant(command, problem)}")
+    return ComposeError(f"{command.__name__}: {'; '.join(told)}")
 
 
 def _meant(command: type[Struct], problem: str) -> str:
@@ -155,8 +193,9 @@ async def send(broker: Broker, context: str, command: str, key: str, body: bytes
     return Sent(
         id=identity,
         subject=subject,
+        body=body,
         published=published,
-        since=1 if published.duplicate else since,
+        since=1 if message_id else since,  # An id that was used before may have been answered long since.
     )
 
 
@@ -166,7 +205,7 @@ async def answer(broker: Broker, sent: Sent, timeout_s: float) -> Answer:
     gone_at: float | None = None
     with anyio.move_on_after(timeout_s):
         async for arrived in follow(broker, EVENTS, f"evt.*.*.*.{key}", first=sent.since):
-            events = tuple(stored for stored in arrived if stored.headers.get(CAUSATION_ID) == sent.id)
+            events = tuple(stored for stored in arrived if _caused_by(stored, sent))
             if events:
                 return Answer(kind="rejected" if any(map(is_refusal, events)) else "answered", events=events)
             now = anyio.current_time()
@@ -175,6 +214,11 @@ async def answer(broker: Broker, sent: Sent, timeout_s: float) -> Answer:
             if gone_at is None and await broker.get(COMMANDS, sent.published.sequence) is None:
                 gone_at = now
     return Answer(kind="none")
+
+
+def _caused_by(stored: Stored, sent: Sent) -> bool:
+    """An event of another command under the same id has another hash; what follows from an event has none."""
+    return stored.headers.get(CAUSATION_ID) == sent.id and stored.headers.get(CAUSATION_HASH, sent.hash) == sent.hash
 
 
 def is_refusal(stored: Stored) -> bool:

@@ -23,7 +23,7 @@ from shared.ports import Broker, Stored
 from shared.streams import EVENTS, TIMERS
 
 STREAMS = ((EVENTS, "evt"), (TIMERS, "due"))
-TELLING = ("stage", "reason", "requirement", "template", "sku", "tracking_no")
+TELLING = ("stage", "state", "reason", "requirement", "template", "sku", "tracking_no")
 """Fields that are worth a place in one line."""
 
 

@@ -13,6 +13,7 @@ import anyio
 from anyio.abc import Process
 
 from shared import catalog
+from tests.watching import watching
 
 WITHIN_S = 40.0
 ORDER = (
@@ -35,6 +36,7 @@ class Up:
     def __init__(self, process: Process, environ: Mapping[str, str]) -> None:
         self.process = process
         self.lines: list[str] = []
+        self.url = ""
         self._environ = dict(environ)
         self.ended = anyio.Event()
         """Set when its last line is there."""
@@ -61,7 +63,7 @@ class Up:
 
     async def ready(self) -> None:
         line = await self.until("ready after")
-        self._environ["NATS_URL"] = line.split(" on ")[1].partition(";")[0]
+        self._environ["NATS_URL"] = self.url = line.split(" on ")[1].partition(";")[0]
 
     async def chorus(self, *words: str, exits: int = 0) -> str:
         done = await anyio.run_process(
@@ -190,9 +192,12 @@ async def test_a_command_is_sent_followed_and_told(tmp_path: Path) -> None:
         assert (again["duplicate"], again["seq"], again["events"]) == (True, first["seq"], first["events"])
         quiet = await up.chorus("send", "inventory.ReplenishStock", "apple", "quantity=9", "delivery_id=d-1", "--wait")
         assert "nothing left to do" in quiet
-        refused = await up.chorus("send", "ordering.PlaceOrder", "o-2", "--body", '{"lines": 1}', "--wait", exits=1)
-        assert "ordering.CommandRejected malformed" in refused
-        assert "$.lines: Expected `array`" in refused
+        malformed = await up.chorus("send", "ordering.PlaceOrder", "o-2", "--body", '{"lines": 1}', exits=64)
+        assert "Expected `array`, got `int` - at `$.lines`" in malformed
+        dollars = (*ORDER, "lines[0].unit_price.currency=USD")
+        refused = await up.chorus("send", "ordering.PlaceOrder", "o-2", *dollars, "--wait", exits=1)
+        assert "ordering.CommandRejected wrong_currency" in refused
+        assert "$.lines[0].unit_price.currency: the shop charges in EUR" in refused
         tree = json.loads(await up.chorus("timeline", "o-1", "--json"))
         assert [(step["id"], step["depth"]) for step in tree[:2]] == [("place-o-1", 0), ("ordering/order-o-1@1", 1)]
         assert "nothing has happened" in await up.chorus("timeline", "o-9", exits=1)
@@ -203,3 +208,40 @@ async def test_a_command_is_sent_followed_and_told(tmp_path: Path) -> None:
             "send", "ordering.CancelOrder", "o-1", "reason=late", "--wait", "--timeout", "1s", exits=1
         )
         assert "no answer within 1s; is the ordering worker running?" in unheard
+
+
+async def test_a_cancellation_that_comes_too_late_is_refused_as_often_as_it_is_sent(tmp_path: Path) -> None:
+    async with chorus_up(tmp_path) as up:
+        await up.ready()
+        await stock(up)
+        async with watching(up.url) as watcher:
+            await up.chorus("send", "ordering.PlaceOrder", "o-1", *ORDER, "--wait")
+            await watcher.until("o-1", "ShipmentRecorded", within_s=WITHIN_S)
+        cancel = ("send", "ordering.CancelOrder", "o-1", "reason=I changed my mind", "--wait")
+        first = await up.chorus(*cancel, exits=1)
+        assert first.splitlines()[-1] == "ordering.OrderCancellationRejected SHIPPED"
+        again = await up.chorus(*cancel, exits=1)
+        assert again.splitlines()[-2:] == [
+            "ordering.CommandRejected too_late_to_cancel",
+            "    $: the order is SHIPPED",
+        ]
+
+
+async def test_an_id_of_another_command_is_refused(tmp_path: Path) -> None:
+    async with chorus_up(tmp_path) as up:
+        await up.ready()
+        await stock(up)
+        place = ("send", "ordering.PlaceOrder", "o-1", *ORDER, "--id", "one", "--wait")
+        await up.chorus(*place)
+        assert "duplicate" in await up.chorus(*place)
+        reused = "the id 'one' was used for another command, which led to ordering.OrderPlaced o-1; nothing was sent"
+        assert reused in await up.chorus("send", "ordering.PlaceOrder", "o-2", *ORDER, "--id", "one", exits=1)
+        assert reused in await up.chorus("send", "ordering.CancelOrder", "o-1", "reason=no", "--id", "one", exits=1)
+        os.kill(up.pid("worker ordering"), signal.SIGSTOP)
+        cancel = ("send", "ordering.CancelOrder", "o-1", "--id", "two")
+        await up.chorus(*cancel, "reason=late")
+        assert "duplicate" in await up.chorus(*cancel, "reason=late")
+        other = await up.chorus(*cancel, "reason=later", exits=1)
+        assert "the id 'two' was used for ordering.CancelOrder o-1 with another body; nothing was sent" in other
+        other = await up.chorus("send", "ordering.CancelOrder", "o-2", "reason=late", "--id", "two", exits=1)
+        assert "the id 'two' was used for ordering.CancelOrder o-1; nothing was sent" in other

@@ -1,0 +1,44 @@
+"""`chorus send CONTEXT.COMMAND --help`: what a command is for, its fields, and an example."""
+
+import os
+import shlex
+
+from shared.cli.errors import CommandError
+from shared.cli.output import show_lines
+from shared.exits import Exit
+
+
+def show_fields(name: str) -> None:
+    """Print the fields that a client gives a command."""
+    from inspect import getdoc
+
+    from shared import catalog
+    from shared.ops.fields import fields_of
+    from shared.ops.sending import ComposeError, find_command
+    from shared.settings import load_settings
+
+    try:
+        context, command = find_command(name, catalog.contexts(load_settings(os.environ)))
+    except ComposeError as error:
+        raise CommandError(Exit.USAGE, str(error)) from error
+    full = f"{context}.{command.__name__}"
+    fields = fields_of(command)
+    words = [f"{field.path}={field.example}" for field in fields if field.required]
+    width = max((len(field.path) for field in fields), default=0)
+    needed = {field: "required" if field.required else f"default {field.default or 'none'}" for field in fields}
+    show_lines(
+        [
+            f"Usage: chorus send {full} KEY [FIELD=VALUE...] [OPTIONS]",
+            "",
+            getdoc(command) or "",
+            "",
+            "Fields:",
+            *([f"  {field.path:{width}}  {field.kind}; {needed[field]}" for field in fields] or ["  none"]),
+            "",
+            "For example:",
+            "",
+            f"    {shlex.join(['chorus', 'send', full, 'my-key', *words, '--wait'])}",
+            "",
+            "chorus send --help shows the options.",
+        ]
+    )
