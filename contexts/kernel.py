@@ -5,7 +5,7 @@ from typing import Annotated, NewType
 
 from msgspec import Meta, Struct
 
-from shared.bodies import MalformedBodyError
+from shared.wire.bodies import MalformedBodyError
 
 OrderId = NewType("OrderId", str)
 CustomerId = NewType("CustomerId", str)

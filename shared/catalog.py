@@ -7,11 +7,11 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 
+from shared.config.settings import Settings
+from shared.config.spelling import did_you_mean
 from shared.context import Context, Service
-from shared.engine_events import ENGINE_EVENTS
-from shared.messages import check_name
-from shared.settings import Settings
-from shared.spelling import did_you_mean
+from shared.wire.engine_events import ENGINE_EVENTS
+from shared.wire.messages import check_name
 
 PACKAGE = "contexts"
 ENGINE_EVENT_NAMES = {event.__name__ for event in ENGINE_EVENTS}

@@ -13,18 +13,12 @@ from typing import Any, Protocol, TypeAlias
 
 from msgspec import Struct
 
-from shared.messages import aggregate_id
+from shared.wire.engine_events import Detail as Detail
+from shared.wire.messages import aggregate_id
 
 Event: TypeAlias = Struct
 Command: TypeAlias = Struct
 State: TypeAlias = Struct
-
-
-class Detail(Struct, frozen=True, kw_only=True):
-    """What is wrong with a command, and where: `path` is a JSON path such as `$.lines[0].sku`."""
-
-    path: str
-    message: str
 
 
 class Rejected(Struct, frozen=True, kw_only=True):
@@ -93,8 +87,8 @@ class Decider:
     aggregate: Aggregate
     commands: tuple[type[Command], ...]
     decide: Callable[..., Events]
-    beside: Aggregate | None = None
-    names: Callable[[Any], Iterable[Asked]] | None = None
+    also_reads: Aggregate | None = None
+    keys_read: Callable[[Any], Iterable[Asked]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +188,8 @@ class Context:
         found: dict[str, Aggregate] = {}
         for decider in self.deciders:
             found.setdefault(decider.aggregate.name, decider.aggregate)
-            if decider.beside is not None:
-                found.setdefault(decider.beside.name, decider.beside)
+            if decider.also_reads is not None:
+                found.setdefault(decider.also_reads.name, decider.also_reads)
         return tuple(found.values())
 
     @property

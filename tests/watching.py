@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from shared.messages import CAUSATION_ID, MSG_ID
+from shared.wire.messages import CAUSATION_ID, MSG_ID
 
 WITHIN_S = 20.0
 RECONNECT_WAIT_S = 0.1
@@ -81,7 +81,7 @@ class Watcher:
         """The facts under one key as `context.Event`, in stream order."""
         return [f"{fact.context}.{fact.type}" for fact in self.about(key)]
 
-    async def begin_anew(self) -> None:
+    async def release(self) -> None:
         """Forget everything and read a stream that was made again."""
         self.facts.clear()
         await self.hear()

@@ -14,11 +14,11 @@ import msgspec
 from contexts.bank.commands import Authorize, BankRequest, Found, Verify
 from contexts.bank.decider import MERCHANT, MINT, Decision, Payment, decide
 from contexts.kernel import MINOR_UNITS_AT_MOST
-from shared.adapters.sqlite import Database
-from shared.bodies import BodyDecoder, MalformedBodyError
+from shared.adapters.sqlite.database import Database
+from shared.batching import Batcher
 from shared.context import Answer, Request
-from shared.gathering import Gathering
-from shared.messages import NEVER, check_message_id, content_hash
+from shared.wire.bodies import BodyDecoder, MalformedBodyError
+from shared.wire.messages import NEVER, check_message_id, content_hash
 
 WAITING_AT_MOST = 10_000
 BATCH_AT_MOST = 1_000
@@ -89,7 +89,7 @@ class Counter:
     def __init__(self, books: Database, slow_s: float) -> None:
         self._books = books
         self._slow_s = slow_s
-        self._requests = Gathering(self._answer_together, batch_at_most=BATCH_AT_MOST, waiting_at_most=WAITING_AT_MOST)
+        self._requests = Batcher(self._answer_together, batch_at_most=BATCH_AT_MOST, waiting_at_most=WAITING_AT_MOST)
 
     async def answer(self, operation: str, decoder: BodyDecoder[BankRequest], request: Request) -> Answer | None:
         """Answer one request; None when the answer is lost on the way. Whatever is wrong is said, never raised."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from contexts.bank.commands import OPERATIONS
 from contexts.bank.effects import SCHEMA, SCHEMA_VERSION, Counter
-from shared.adapters.sqlite import Database
-from shared.bodies import BodyDecoder
+from shared.adapters.sqlite.database import Database
+from shared.config.settings import Settings
 from shared.context import Answer, Endpoints, Request, Service
-from shared.settings import Settings
+from shared.wire.bodies import BodyDecoder
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from contexts.kernel import Money, Quantity, Sku, Text
-from shared.messages import FROM_SUBJECT
+from shared.wire.messages import FROM_SUBJECT
 
 ON_HAND_AT_MOST = 10**9
 """No shelf holds more units of one sku."""

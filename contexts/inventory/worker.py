@@ -9,8 +9,8 @@ from contexts.inventory.movement import MovementCommand, StockMovement
 from contexts.inventory.policies import POLICIES
 from contexts.inventory.reservation import Reservation, ReservationCommand
 from contexts.inventory.stock import StockItem
+from shared.config.settings import Settings
 from shared.context import Aggregate, Context, Decider
-from shared.settings import Settings
 
 STOCK = Aggregate(
     name="stock",
@@ -48,15 +48,15 @@ def context(settings: Settings) -> Context:  # noqa: ARG001 - every context is d
                 aggregate=MOVEMENT,
                 commands=get_args(MovementCommand),
                 decide=movement.decide,
-                beside=STOCK,
-                names=movement.skus_of,
+                also_reads=STOCK,
+                keys_read=movement.skus_of,
             ),
             Decider(
                 aggregate=RESERVATION,
                 commands=get_args(ReservationCommand),
                 decide=reservation.decide,
-                beside=STOCK,
-                names=reservation.skus_of,
+                also_reads=STOCK,
+                keys_read=reservation.skus_of,
             ),
         ),
         accepts=(RegisterStockItem, ReplenishStock, AdjustStock),

@@ -20,9 +20,9 @@ import aiosmtplib
 
 from contexts.notifications.decider import RecordNotSent, RecordSent
 from contexts.notifications.events import Channel, NotificationQueued, Refusal
+from shared.batching import Batcher
 from shared.context import Call, Effect
-from shared.gathering import Gathering
-from shared.messages import check_key, content_hash
+from shared.wire.messages import check_key, content_hash
 
 LETTERS_AT_ONCE = 256
 LETTERS_WAITING = 1_000
@@ -61,7 +61,7 @@ class MailDirectory:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._letters = Gathering(self._write_together, batch_at_most=LETTERS_AT_ONCE, waiting_at_most=LETTERS_WAITING)
+        self._letters = Batcher(self._write_together, batch_at_most=LETTERS_AT_ONCE, waiting_at_most=LETTERS_WAITING)
 
     async def send(self, letter: Letter) -> Refusal | None:
         """Write it, unless it was written before."""

@@ -6,8 +6,8 @@ from contexts.notifications.decider import Notification, NotificationCommand, de
 from contexts.notifications.effects import MailDirectory, Mailer, MailServer, Postbox
 from contexts.notifications.events import NotificationEvent
 from contexts.notifications.policies import POLICIES
+from shared.config.settings import Settings
 from shared.context import Aggregate, Context, Decider
-from shared.settings import Settings
 
 NOTIFICATION = Aggregate(
     name="notification", key="order_id", state=Notification, events=get_args(NotificationEvent), evolve=evolve

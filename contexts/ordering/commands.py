@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from contexts.kernel import Address, CustomerId, Email, Line, MethodToken, OrderId, Text, refuse_card_number
-from shared.messages import FROM_STREAM, FROM_SUBJECT, NEVER
+from shared.wire.messages import FROM_STREAM, FROM_SUBJECT, NEVER
 
 LINES_AT_MOST = 100
 

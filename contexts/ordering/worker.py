@@ -7,8 +7,8 @@ from contexts.ordering.commands import CancelOrder, PlaceOrder
 from contexts.ordering.decider import Order, OrderCommand, decide, evolve
 from contexts.ordering.events import OrderEvent
 from contexts.ordering.policies import POLICIES, TIMERS
+from shared.config.settings import Settings
 from shared.context import Aggregate, Context, Decider
-from shared.settings import Settings
 
 ORDER = Aggregate(name="order", key="order_id", state=Order, events=get_args(OrderEvent), evolve=evolve)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Struct
 
 from contexts.kernel import OrderId
-from shared.messages import FROM_SUBJECT
+from shared.wire.messages import FROM_SUBJECT
 
 
 class RetryRefund(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

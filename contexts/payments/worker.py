@@ -7,8 +7,8 @@ from contexts.payments.decider import Payment, PaymentCommand, decide, evolve
 from contexts.payments.effects import BankOverNats, Cashier
 from contexts.payments.events import PaymentEvent
 from contexts.payments.policies import POLICIES, TIMERS
+from shared.config.settings import Settings
 from shared.context import Aggregate, Context, Decider
-from shared.settings import Settings
 
 PAYMENT = Aggregate(name="payment", key="order_id", state=Payment, events=get_args(PaymentEvent), evolve=evolve)
 

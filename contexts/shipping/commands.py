@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Struct
 
 from contexts.kernel import OrderId, Text
-from shared.messages import FROM_SUBJECT
+from shared.wire.messages import FROM_SUBJECT
 
 Refusal: TypeAlias = Literal[
     "not_dispatched", "other_tracking_no", "already_delivered", "already_lost", "already_returned"

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from contexts.kernel import Address, OrderId
 from contexts.shipping.events import CancellationReason
-from shared.messages import FROM_STREAM, NEVER
+from shared.wire.messages import FROM_STREAM, NEVER
 
 
 class InventoryReserved(Struct, frozen=True, kw_only=True):

@@ -8,8 +8,8 @@ from contexts.shipping.decider import Shipment, ShipmentCommand, decide, evolve
 from contexts.shipping.effects import SimulatedCarrier, effects
 from contexts.shipping.events import ShipmentEvent
 from contexts.shipping.policies import POLICIES, timers
+from shared.config.settings import Settings
 from shared.context import Aggregate, Context, Decider
-from shared.settings import Settings
 
 SHIPMENT = Aggregate(name="shipment", key="order_id", state=Shipment, events=get_args(ShipmentEvent), evolve=evolve)
 

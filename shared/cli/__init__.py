@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
 from shared.cli.errors import CommandError, report
-from shared.exits import Exit
+from shared.config.exit_codes import Exit
 
 
 class Command(NamedTuple):
@@ -110,7 +110,7 @@ def overview(group: str) -> str:
 def _call(argv: Sequence[str]) -> int:
     known = {command.words.partition(" ")[0] for command in COMMANDS}
     if not argv[0].startswith("-") and argv[0] not in known:
-        from shared.spelling import did_you_mean
+        from shared.config.spelling import did_you_mean
 
         raise CommandError(Exit.USAGE, f"there is no command {argv[0]!r}{did_you_mean(argv[0], known)}; see --help")
 

@@ -18,7 +18,7 @@ def config(*, json: Json = False) -> None:
     """
     import msgspec
 
-    from shared.settings import describe, load_settings
+    from shared.config.settings import describe, load_settings
 
     settings = describe(load_settings(os.environ), os.environ)
     if json:

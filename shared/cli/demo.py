@@ -16,13 +16,13 @@ from cyclopts import Parameter
 from shared.cli.errors import CommandError
 from shared.cli.flags import Connection, Json
 from shared.cli.output import show, show_json, show_lines
-from shared.exits import Exit
+from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
     from anyio import CancelScope
 
-    from shared.ops.demo import Saga, Stage
-    from shared.ops.supervisor import Supervisor
+    from shared.run.supervisor import Supervisor
+    from shared.simulation.demo import Saga, Stage
 
 READY_WITHIN_S = 60.0
 INTERRUPTED = 130
@@ -86,9 +86,9 @@ def _in_memory(directory: Path, as_json: bool) -> list[str]:
     """What went wrong, nothing if all went well."""
     import asyncio
 
-    from shared import log
-    from shared.adapters.virtual import VirtualLoop
-    from shared.ops.demo_in_memory import stage_in_memory
+    from shared.adapters.virtual_time import VirtualLoop
+    from shared.config import log
+    from shared.simulation.demo_in_memory import stage_in_memory
 
     log.configure("error", "auto", context="demo")
     loop = VirtualLoop()
@@ -117,11 +117,11 @@ async def _stage(directory: Path) -> AsyncIterator["Stage"]:
     """A shop in the demo's own settings, whatever the environment says; its workers' lines go to a file."""
     import anyio
 
-    from shared import log
     from shared.adapters.jetstream import connect
-    from shared.ops.demo import SETTINGS, Stage
-    from shared.ops.server import ANY_PORT
-    from shared.ops.shop import open_shop
+    from shared.config import log
+    from shared.run.server import ANY_PORT
+    from shared.run.system import open_shop
+    from shared.simulation.demo import SETTINGS, Stage
 
     log.configure("error", "auto", context="demo")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CHORUS_")}
@@ -153,9 +153,9 @@ async def _perform(stage: "Stage", as_json: bool, opening: str, seconds: str) ->
     import anyio
 
     from shared.cli.timeline import as_json as tree_as_json
-    from shared.ops.demo import play_all
-    from shared.ops.drawing import draw
-    from shared.ops.timeline import read_saga, tree
+    from shared.inspect.drawing import draw
+    from shared.inspect.timeline import read_saga, tree
+    from shared.simulation.demo import play_all
 
     began = anyio.current_time()
     documents: list[dict[str, Any]] = []

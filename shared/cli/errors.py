@@ -3,7 +3,7 @@
 import os
 import sys
 
-from shared.exits import Exit
+from shared.config.exit_codes import Exit
 
 
 class CommandError(Exception):
@@ -39,18 +39,17 @@ def _code(error: BaseException) -> Exit:
 
     from cyclopts import CycloptsError
 
-    from shared.adapters.sqlite import DatabaseBusyError
-    from shared.adapters.sqlite_schema import DatabaseError
     from shared.catalog import CatalogError, UnknownContextError
-    from shared.connection import ConnectionOptionsError
-    from shared.messages import MalformedKeyError
-    from shared.ops.apply import NeverAsDeclaredError
-    from shared.ops.server import ServerError
-    from shared.ops.shop import DestructiveChangeError
-    from shared.ops.streams_file import StreamsFileError
-    from shared.ops.supervisor import NotWorthRestartingError
-    from shared.ports import BrokerDeniedError, BrokerRefusedError, BrokerUnavailableError
-    from shared.settings import SettingsError
+    from shared.config.connection import ConnectionOptionsError
+    from shared.config.settings import SettingsError
+    from shared.ports.broker import BrokerDeniedError, BrokerRefusedError, BrokerUnavailableError
+    from shared.ports.store import DatabaseBusyError, DatabaseError
+    from shared.run.server import ServerError
+    from shared.run.supervisor import NotWorthRestartingError
+    from shared.run.system import DestructiveChangeError
+    from shared.streams.apply import NeverAsDeclaredError
+    from shared.streams.file import StreamsFileError
+    from shared.wire.messages import MalformedKeyError
 
     match error:
         case CycloptsError() | MalformedKeyError() | UnknownContextError():

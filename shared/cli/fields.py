@@ -5,7 +5,7 @@ import shlex
 
 from shared.cli.errors import CommandError
 from shared.cli.output import show_lines
-from shared.exits import Exit
+from shared.config.exit_codes import Exit
 
 
 def show_fields(name: str) -> None:
@@ -13,9 +13,9 @@ def show_fields(name: str) -> None:
     from inspect import getdoc
 
     from shared import catalog
-    from shared.ops.fields import fields_of
-    from shared.ops.sending import ComposeError, find_command
-    from shared.settings import load_settings
+    from shared.config.settings import load_settings
+    from shared.send.commands import ComposeError, find_command
+    from shared.send.fields import fields_of
 
     try:
         context, command = find_command(name, catalog.contexts(load_settings(os.environ)))

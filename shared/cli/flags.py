@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 from cyclopts import Group, Parameter
 
 from shared.cli.errors import CommandError
-from shared.connection import VARIABLES, ConnectionOptions, find_connection
-from shared.exits import Exit
+from shared.config.connection import VARIABLES, ConnectionOptions, find_connection
+from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
     from shared.adapters.jetstream import JetStream
@@ -46,10 +46,10 @@ class Connection:
     @asynccontextmanager
     async def connected(self, purpose: str) -> AsyncIterator["JetStream"]:
         """A connection for one command; it logs only what is worse than what the command will say itself."""
-        from shared import log
         from shared.adapters.jetstream import connect
-        from shared.ops.apply import STREAM_NOT_FOUND
-        from shared.ports import BrokerRefusedError
+        from shared.config import log
+        from shared.ports.broker import BrokerRefusedError
+        from shared.streams.apply import STREAM_NOT_FOUND
 
         log.configure("debug" if os.environ.get("CHORUS_LOG_LEVEL") == "debug" else "error", "auto", context="cli")
         broker = await connect(self.options(), name=f"chorus {purpose}")

@@ -8,10 +8,10 @@ from cyclopts import Parameter
 from shared.cli.errors import CommandError
 from shared.cli.flags import Json
 from shared.cli.output import show_json, show_lines
-from shared.exits import Exit
+from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
-    from shared.ops.health import Health
+    from shared.inspect.health import Health
 
 
 def health(
@@ -36,9 +36,9 @@ def health(
         chorus health --json
     """
     from shared import catalog
-    from shared.ops.health import examine
-    from shared.settings import load_settings
-    from shared.spelling import did_you_mean
+    from shared.config.settings import load_settings
+    from shared.config.spelling import did_you_mean
+    from shared.inspect.health import examine
 
     names = catalog.names()
     if name is not None and name not in names:

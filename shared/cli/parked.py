@@ -8,13 +8,13 @@ from cyclopts import Parameter
 from shared.cli.errors import CommandError
 from shared.cli.flags import HERE, Connection, Json
 from shared.cli.output import show, show_json, show_lines
-from shared.exits import Exit
+from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shared.ops.parked import Parked, Refused, Unsettled
-    from shared.ports import Stored
+    from shared.ports.broker import Stored
+    from shared.repair.parked import Parked, Refused, Unsettled
 
 What: TypeAlias = Annotated[
     str, Parameter(name="WHAT", help="a key, a message id, or CONTEXT/NUMBER as `parked ls` prints")
@@ -42,7 +42,7 @@ def ls(context: Annotated[str | None, Parameter(name="CONTEXT")] = None, /, *, j
     else:
         from rich.table import Table
 
-        from shared.ops.parked import Parked
+        from shared.repair.parked import Parked
 
         table = Table("number", "key", "type", "since", "why", "what to do", box=None, pad_edge=False)
         for one in unsettled:
@@ -72,7 +72,7 @@ def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE
         chorus parked show payments/1 --json
         chorus parked show payments/r7
     """
-    from shared.ops.parked import Parked
+    from shared.repair.parked import Parked
 
     _, unsettled = everything(None)
     chosen = chosen_of(unsettled, what)
@@ -90,9 +90,9 @@ def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE
 def everything(context: str | None) -> tuple["Path", list["Unsettled"]]:
     """The data directory, and what waits in it: parked messages first, then refused rows."""
     from shared import catalog
-    from shared.ops.parked import parked_in, refused_in
-    from shared.settings import load_settings
-    from shared.spelling import did_you_mean
+    from shared.config.settings import load_settings
+    from shared.config.spelling import did_you_mean
+    from shared.repair.parked import parked_in, refused_in
 
     names = catalog.names()
     if context is not None and context not in names:
@@ -104,7 +104,7 @@ def everything(context: str | None) -> tuple["Path", list["Unsettled"]]:
 
 def chosen_of(unsettled: list["Unsettled"], what: str) -> list["Unsettled"]:
     """Those that the operator named."""
-    from shared.ops.parked import NothingParkedError, choose
+    from shared.repair.parked import NothingParkedError, choose
 
     try:
         return choose(unsettled, what)
@@ -116,8 +116,8 @@ def stored_under(connection: Connection, row: "Refused") -> "Stored | None":
     """The message that has the refused row's id; None when there is none, or the broker cannot be asked."""
     import anyio
 
-    from shared.connection import ConnectionOptionsError
-    from shared.ports import BrokerError
+    from shared.config.connection import ConnectionOptionsError
+    from shared.ports.broker import BrokerError
 
     if not row.sequence:
         return None
@@ -134,7 +134,7 @@ def stored_under(connection: Connection, row: "Refused") -> "Stored | None":
 
 def summary(one: "Unsettled") -> dict[str, Any]:
     """What a program needs to know of it."""
-    from shared.ops.parked import Parked
+    from shared.repair.parked import Parked
 
     return {
         "number": one.number,

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from shared.cli.errors import CommandError
 from shared.cli.flags import HERE, Connection, Json
 from shared.cli.output import show_json, show_lines
-from shared.exits import Exit
+from shared.config.exit_codes import Exit
 
 
 def rebuild(
@@ -34,11 +34,11 @@ def rebuild(
     import anyio
 
     from shared import catalog
+    from shared.config.settings import load_settings
     from shared.context import Context
-    from shared.engine.rebuild import Rebuilt
-    from shared.engine.rebuild import rebuild as make_anew
-    from shared.ops.streams_file import read_topology
-    from shared.settings import load_settings
+    from shared.repair.rebuild import Rebuilt
+    from shared.repair.rebuild import rebuild as make_anew
+    from shared.streams.file import read_topology
 
     settings = load_settings(os.environ)
     context = catalog.load(name, settings)

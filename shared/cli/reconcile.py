@@ -8,10 +8,10 @@ from cyclopts import Parameter
 from shared.cli.errors import CommandError
 from shared.cli.flags import HERE, Connection, Json
 from shared.cli.output import show_json, show_lines
-from shared.exits import Exit
+from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
-    from shared.ops.reconcile import Difference
+    from shared.repair.reconcile import Difference
 
 SHOWN_AT_MOST = 10
 
@@ -39,10 +39,10 @@ def reconcile(
     import anyio
 
     from shared import catalog
+    from shared.config.settings import load_settings
     from shared.context import Context
-    from shared.ops.reconcile import Difference, compare, publish_missing
-    from shared.ops.streams_file import read_topology
-    from shared.settings import load_settings
+    from shared.repair.reconcile import Difference, compare, publish_missing
+    from shared.streams.file import read_topology
 
     settings = load_settings(os.environ)
     if name is not None and not isinstance(catalog.load(name, settings), Context):

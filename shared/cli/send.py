@@ -10,11 +10,11 @@ from cyclopts import Parameter
 from shared.cli.errors import CommandError
 from shared.cli.flags import HERE, Connection, Json, ShowNats
 from shared.cli.output import show_json, show_lines
-from shared.exits import Exit
+from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
-    from shared.ops.sending import Answer, Sent
-    from shared.ports import Stored
+    from shared.ports.broker import Stored
+    from shared.send.commands import Answer, Sent
 
 
 def send(
@@ -46,12 +46,12 @@ def send(
     import anyio
 
     from shared import catalog
-    from shared.messages import check_command_id, check_key, command_subject
-    from shared.ops.identity import other_use
-    from shared.ops.sending import ComposeError, answer, check_body, find_command
-    from shared.ops.sending import send as publish
-    from shared.settings import load_settings
-    from shared.units import parse_duration
+    from shared.config.settings import load_settings
+    from shared.config.units import parse_duration
+    from shared.send.commands import ComposeError, answer, check_body, find_command
+    from shared.send.commands import send as publish
+    from shared.send.identity import other_use
+    from shared.wire.messages import check_command_id, check_key, command_subject
 
     try:
         context, command_type = find_command(command, catalog.contexts(load_settings(os.environ)))
@@ -91,7 +91,7 @@ def send(
 
 def _body(command_type: Any, fields: tuple[str, ...], body: str | None) -> bytes:
     """What is sent: the body that the words spell, or the one that --body names, as it is."""
-    from shared.ops.sending import compose
+    from shared.send.commands import compose
 
     if body is None:
         return compose(command_type, fields)
@@ -122,10 +122,10 @@ def _line(sent: "Sent", stored: "Stored") -> str:
     """An event with the fields that tell it from others; a refusal without those that repeat the command."""
     import msgspec
 
-    from shared.messages import parse_subject
-    from shared.ops.sending import is_refusal
-    from shared.ops.timeline import message_of
-    from shared.streams import EVENTS
+    from shared.inspect.timeline import message_of
+    from shared.send.commands import is_refusal
+    from shared.wire.messages import parse_subject
+    from shared.wire.streams import EVENTS
 
     subject = parse_subject(stored.subject)
     repeats = is_refusal(stored) and subject.type != "CommandRejected"
@@ -140,7 +140,7 @@ def _line(sent: "Sent", stored: "Stored") -> str:
 def _as_json(sent: "Sent", answered: "Answer | None") -> dict[str, Any]:
     import msgspec
 
-    from shared.messages import MSG_ID, parse_subject, rfc3339
+    from shared.wire.messages import MSG_ID, parse_subject, rfc3339
 
     published = {"stream": sent.published.stream, "seq": sent.published.sequence, "duplicate": sent.published.duplicate}
     document: dict[str, Any] = {"command_id": sent.id, "subject": sent.subject, **published}

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from shared.cli.errors import CommandError
 from shared.cli.flags import Json
 from shared.cli.output import show, show_json, show_lines
-from shared.exits import Exit
+from shared.config.exit_codes import Exit
 
 
 def show_aggregate(
@@ -32,9 +32,9 @@ def show_aggregate(
     import msgspec
 
     from shared import catalog
+    from shared.config.settings import load_settings
     from shared.context import Context
-    from shared.ops.past import NeverWasError, as_of
-    from shared.settings import load_settings
+    from shared.inspect.history import NeverWasError, as_of
 
     settings = load_settings(os.environ)
     context = catalog.load(name, settings)

@@ -8,12 +8,12 @@ from cyclopts import Parameter
 from shared.cli.errors import CommandError
 from shared.cli.flags import HERE, Connection, Json, ShowNats
 from shared.cli.output import show_json, show_lines
-from shared.exits import Exit
+from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from shared.ops.drift import Change
+    from shared.streams.drift import Change
 
 
 def plan(*, json: Json = False, show_nats: ShowNats = False, connection: Connection = HERE) -> int:
@@ -29,9 +29,9 @@ def plan(*, json: Json = False, show_nats: ShowNats = False, connection: Connect
     """
     import anyio
 
-    from shared.ops.apply import plan as changes_of
-    from shared.ops.shop import declared
-    from shared.settings import load_settings
+    from shared.config.settings import load_settings
+    from shared.run.system import declared
+    from shared.streams.apply import plan as changes_of
 
     wanted = declared(load_settings(os.environ))
     if show_nats:
@@ -70,10 +70,10 @@ def apply(
     """
     import anyio
 
-    from shared.ops.apply import Outcome
-    from shared.ops.apply import apply as carry_out
-    from shared.ops.shop import declared
-    from shared.settings import load_settings
+    from shared.config.settings import load_settings
+    from shared.run.system import declared
+    from shared.streams.apply import Outcome
+    from shared.streams.apply import apply as carry_out
 
     wanted = declared(load_settings(os.environ))
 
@@ -95,7 +95,7 @@ def apply(
 
 
 def _lines(changes: "Iterable[Change]") -> list[str]:
-    from shared.ops.drift import described
+    from shared.streams.drift import described
 
     return [line for change in changes for line in described(change)]
 

@@ -9,10 +9,10 @@ from cyclopts import Parameter
 from shared.cli.errors import CommandError
 from shared.cli.flags import HERE, Connection, Json, ShowNats
 from shared.cli.output import show, show_json, show_lines
-from shared.exits import Exit
+from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
-    from shared.ops.known import Known
+    from shared.inspect.known import Known
 
 
 def timeline(
@@ -39,7 +39,7 @@ def timeline(
         chorus timeline o-42
         chorus timeline o-42 --json | jq '.[].type'
     """
-    from shared.messages import check_key
+    from shared.wire.messages import check_key
 
     key = check_key(order)
     if show_nats:
@@ -49,9 +49,9 @@ def timeline(
     import anyio
 
     from shared import catalog
-    from shared.ops.known import know
-    from shared.ops.timeline import Message, read_saga, tree
-    from shared.settings import load_settings
+    from shared.config.settings import load_settings
+    from shared.inspect.known import know
+    from shared.inspect.timeline import Message, read_saga, tree
 
     async def read() -> list[Message]:
         async with connection.connected("timeline") as broker:
@@ -67,7 +67,7 @@ def timeline(
     if json:
         show_json(as_json(roots, known))
     else:
-        from shared.ops.drawing import draw
+        from shared.inspect.drawing import draw
 
         show(draw(roots, known))
     return Exit.OK
@@ -87,9 +87,9 @@ def as_json(roots: Any, known: "Known | None" = None) -> list[dict[str, Any]]:
 
     `parked` are the contexts in which it waits; `journal` is what its context's journal says, null if it is elsewhere.
     """
-    from shared.messages import rfc3339
-    from shared.ops.known import Known
-    from shared.ops.timeline import steps
+    from shared.inspect.known import Known
+    from shared.inspect.timeline import steps
+    from shared.wire.messages import rfc3339
 
     known = known or Known()
     return [

@@ -13,11 +13,11 @@ from cyclopts import Parameter
 
 from shared.cli.errors import CommandError
 from shared.cli.flags import HERE, Connection
-from shared.exits import Exit
+from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
-    from shared.ops.running import Tell
-    from shared.ops.shop import Shop
+    from shared.run.child_process import Tell
+    from shared.run.system import Shop
 
 DEFAULT_PORT = 4222
 TRY = "chorus send inventory.ReplenishStock apple quantity=10 delivery_id=d-1 --wait"
@@ -45,8 +45,8 @@ def up(
     """
     import anyio
 
-    from shared.connection import find_connection
-    from shared.settings import load_settings
+    from shared.config.connection import find_connection
+    from shared.config.settings import load_settings
 
     if port is not None and connection.given:
         raise CommandError(Exit.USAGE, f"--port starts a server, --{next(iter(connection.given))} uses another: choose")
@@ -70,9 +70,9 @@ async def _up(
 ) -> None:
     import anyio
 
-    from shared import log
-    from shared.ops.shop import open_shop
-    from shared.ops.supervisor import described
+    from shared.config import log
+    from shared.run.supervisor import described
+    from shared.run.system import open_shop
 
     log.configure("error", "auto", context="up")
     tell = _teller(log_format)
@@ -111,8 +111,8 @@ async def _announce(shop: "Shop", began: float, environ: Mapping[str, str], flag
 
 def _needed(shop: "Shop", environ: Mapping[str, str], flags: Mapping[str, str]) -> Mapping[str, str]:
     """The variables by which commands in another terminal find this shop; a password is not shown."""
-    from shared.connection import DEFAULT_SERVER, find_connection
-    from shared.settings import Settings, load_settings
+    from shared.config.connection import DEFAULT_SERVER, find_connection
+    from shared.config.settings import Settings, load_settings
 
     needed = {name: value for name, value in flags.items() if name != "NATS_PASSWORD"}
     if not {DEFAULT_SERVER} == set(shop.options.servers) == set(find_connection(os.environ).servers):

@@ -12,13 +12,13 @@ from shared.cli.errors import CommandError, complain
 from shared.cli.flags import HERE, Connection, Json
 from shared.cli.output import show_json, show_lines
 from shared.cli.parked import What, chosen_of, everything, stored_under
-from shared.exits import Exit
+from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shared.ops.parked import Unsettled
-    from shared.ports import Stored
+    from shared.ports.broker import Stored
+    from shared.repair.parked import Unsettled
 
 Why: TypeAlias = Annotated[str, Parameter(help="goes on record with your name")]
 Yes: TypeAlias = Annotated[bool, Parameter(negative="", show_default=False, help="do not ask")]
@@ -42,7 +42,7 @@ def retry(what: What, /, *, timeout: Timeout = 10.0, no_wait: NoWait = False, js
     """
     import anyio
 
-    from shared.ops import parked as ops
+    from shared.repair import parked as ops
 
     data_dir, unsettled = everything(None)
     chosen = chosen_of(unsettled, what)
@@ -64,7 +64,7 @@ def skip(
     """
     import anyio
 
-    from shared.ops import parked as ops
+    from shared.repair import parked as ops
 
     data_dir, unsettled = everything(None)
     parked = [one for one in chosen_of(unsettled, what) if isinstance(one, ops.Parked) and one.reason]
@@ -100,8 +100,8 @@ def void(
     """
     import anyio
 
-    from shared.ops import parked as ops
-    from shared.ops import strangers
+    from shared.repair import parked as ops
+    from shared.repair import strangers
 
     data_dir, unsettled = everything(None)
     refused = [one for one in unsettled if isinstance(one, ops.Refused)]
@@ -134,9 +134,9 @@ def _void_stray(
     import anyio
 
     from shared.adapters.clock import SystemClock
-    from shared.engine.tables import StrangerRow
-    from shared.messages import rfc3339
-    from shared.ops import strangers
+    from shared.ports.rows import StrangerRow
+    from shared.repair import strangers
+    from shared.wire.messages import rfc3339
 
     context = _context_of(what)
     if any(what in (one.key, one.message_id, one.number) for one in unsettled):
@@ -163,7 +163,7 @@ def _void_stray(
 
 def _context_of(message_id: str) -> str:
     from shared import catalog
-    from shared.messages import is_event_id
+    from shared.wire.messages import is_event_id
 
     context = message_id.partition("/")[0]
     contexts = [name for name in catalog.names() if name != "bank"]
@@ -177,9 +177,9 @@ def _looked_up(message_id: str, connection: Connection, within_s: float) -> tupl
     """The message under the id in EVENTS, or why it could not be looked up."""
     import anyio
 
-    from shared.connection import ConnectionOptionsError
-    from shared.ops.strangers import find_in_events
-    from shared.ports import BrokerError
+    from shared.config.connection import ConnectionOptionsError
+    from shared.ports.broker import BrokerError
+    from shared.repair.strangers import find_in_events
 
     async def find() -> "Stored | None":
         async with connection.connected("parked") as broker:
@@ -217,7 +217,7 @@ def _told(
     import anyio
 
     from shared.adapters.clock import SystemClock
-    from shared.ops.outcomes import outcomes
+    from shared.repair.outcomes import outcomes
 
     summary = {verdict: said, "keys": sorted({one.key for one in chosen})}
     if not wait:

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from shared.cli.errors import CommandError
 from shared.cli.flags import HERE, Connection
-from shared.exits import Exit
+from shared.config.exit_codes import Exit
 
 
 def worker(
@@ -31,14 +31,14 @@ def worker(
     import anyio
 
     from shared import catalog
-    from shared.settings import load_settings
+    from shared.config.settings import load_settings
 
     catalog.check_known(name)
     settings = load_settings(os.environ)
     options = connection.options()
     numbers = _numbers(partitions)
 
-    from shared.worker import run_worker
+    from shared.worker.main import run_worker
 
     async def run() -> int:
         return await run_worker(name, settings=settings, connection=options, partitions=numbers)

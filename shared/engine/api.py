@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from shared.bodies import BodyDecoder, MalformedBodyError, check_size
 from shared.context import Answer, Command, Context, Endpoints, Request
-from shared.messages import (
+from shared.ports.broker import Broker, BrokerRefusedError, BrokerUnavailableError, Outgoing
+from shared.wire.bodies import BodyDecoder, MalformedBodyError, check_size
+from shared.wire.messages import (
     MSG_ID,
     NEVER,
     MalformedKeyError,
@@ -19,7 +20,6 @@ from shared.messages import (
     check_key,
     command_subject,
 )
-from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Outgoing
 
 _encoder = msgspec.json.Encoder()
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -13,11 +13,12 @@ import structlog
 from anyio.abc import TaskGroup
 
 from shared.context import Command, Effect, Event, UnknownOutcomeError
+from shared.engine.decide.routing import Input, Routing
 from shared.engine.failpoints import reach
-from shared.engine.reactions import Input, Reactions
-from shared.engine.tables import EffectRow
-from shared.messages import NEVER
-from shared.ports import Broker, BrokerError, Clock
+from shared.ports.broker import Broker, BrokerError
+from shared.ports.clock import Clock
+from shared.ports.rows import EffectRow
+from shared.wire.messages import NEVER
 
 HELD_AT_MOST = 10_000
 """More than these wait in the database, and are fetched when there is room."""
@@ -30,7 +31,7 @@ _log = structlog.get_logger("chorus.effects")
 class EffectRunner:
     """One per process. `outcomes` are for the loop to decide; `attempts` for it to record."""
 
-    def __init__(self, reactions: Reactions, broker: Broker, clock: Clock, *, wake: Callable[[], None]) -> None:
+    def __init__(self, reactions: Routing, broker: Broker, clock: Clock, *, wake: Callable[[], None]) -> None:
         self.outcomes: list[Input] = []
         self.attempts: dict[str, tuple[int, str]] = {}
         self.overflowed = False

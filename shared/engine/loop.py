@@ -9,23 +9,22 @@ from functools import partial
 
 import structlog
 
-from shared import streams
-from shared.adapters.sqlite import DatabaseBusyError
-from shared.engine.batch import Batch, Committed, Progress, commit, record
-from shared.engine.bell import Bell
+from shared.engine.decide.commit import Batch, Committed, Progress, commit, record
+from shared.engine.decide.routing import Input, Routing
 from shared.engine.effects import EffectRunner
 from shared.engine.failpoints import reach
-from shared.engine.partitions import NOWHERE
-from shared.engine.reactions import Input, Reactions
-from shared.engine.relay import Relay
-from shared.engine.stall import Stall
-from shared.engine.store import Store
-from shared.engine.tables import Move, Position
-from shared.engine.tenure import Tenure
-from shared.engine.transaction import FencedError
-from shared.engine.troubles import Troubles
+from shared.engine.intake.partition import NOWHERE
+from shared.engine.monitor.stall import Stall
+from shared.engine.monitor.troubles import Troubles
+from shared.engine.ownership import PartitionOwnership
+from shared.engine.publish.relay import Relay
 from shared.engine.verdicts import Verdicts
-from shared.ports import Broker, BrokerError, BrokerUnavailableError, Clock
+from shared.engine.wakeup import Wakeup
+from shared.ports.broker import Broker, BrokerError, BrokerUnavailableError
+from shared.ports.clock import Clock
+from shared.ports.rows import Move, Position
+from shared.ports.store import DatabaseBusyError, FencedError, Store
+from shared.wire import streams
 
 MARKS_WAIT_S = 0.2
 """Without new messages, PubAcks are recorded this long after they came."""
@@ -43,11 +42,11 @@ class Loop:
 
     def __init__(
         self,
-        reactions: Reactions,
+        reactions: Routing,
         store: Store,
         broker: Broker,
         clock: Clock,
-        tenure: Tenure,
+        ownership: PartitionOwnership,
         relay: Relay,
         effects: EffectRunner,
         *,
@@ -63,41 +62,41 @@ class Loop:
         self._store = store
         self._broker = broker
         self._clock = clock
-        self._tenure = tenure
-        self._partitions = tenure.partitions
+        self._ownership = ownership
+        self._partitions = ownership.partitions
         self._relay = relay
         self._effects = effects
         self._troubles = troubles
         self._batch_at_most = batch_at_most
         self._verdicts = Verdicts(store, relay.blocked, clock)
         self._turn = 0
-        self._woken = Bell()
+        self._woken = Wakeup()
         self._linger_s = reactions.context.linger_s
-        self._stopped = Bell()
+        self._stopped = Wakeup()
         self._idling = False
 
     @property
     def resting(self) -> bool:
         """Whether it has nothing in hand, and nobody has called."""
-        return self._idling and not self._woken.rung
+        return self._idling and not self._woken.is_set
 
     def wake(self) -> None:
         """There is something to do."""
-        self._woken.ring()
+        self._woken.set()
 
     def stop(self) -> None:
         """Take no new work; `run` returns after the batch in hand."""
-        self._stopped.ring()
+        self._stopped.set()
         self.wake()
 
     async def run(self) -> None:
         """Decide until stopped."""
-        while not self._stopped.rung:
+        while not self._stopped.is_set:
             self.stall.end()
-            self._woken.silence()
+            self._woken.clear()
             try:
                 with self.stall.excused():
-                    await self._tenure.attend()
+                    await self._ownership.rebalance()
             except BrokerError:  # Its partition has raised an alarm.
                 await self._clock.sleep(BROKER_RETRY_S)
             except DatabaseBusyError as error:
@@ -107,7 +106,7 @@ class Loop:
                 await self._batch(inputs)
                 if self._linger_s:
                     await self._stopped.wait(self._linger_s)
-            elif not self._woken.rung:
+            elif not self._woken.is_set:
                 self._idling = True
                 await self._idle()
                 self._idling = False
@@ -117,7 +116,7 @@ class Loop:
         while self._relay.publishing:
             await self._clock.sleep(0.005)
         await self._record_progress()
-        await self._tenure.begin_anew(self._partitions)
+        await self._ownership.release(self._partitions)
 
     async def take(self) -> list[Input]:
         """What has been delivered and what the outside has answered, up to a batch, in stream order per partition."""
@@ -142,7 +141,7 @@ class Loop:
     async def _parked(self) -> list[Input]:
         """Parked messages on which an operator has given a verdict, before anything newer of their keys."""
         try:
-            waiting = await self._verdicts.given(self._tenure.held, limit=self._batch_at_most)
+            waiting = await self._verdicts.given(self._ownership.held, limit=self._batch_at_most)
         except DatabaseBusyError as error:
             await self._wait_for_database(error)
             return []
@@ -151,22 +150,22 @@ class Loop:
     async def _batch(self, inputs: Sequence[Input]) -> None:
         for input_ in inputs:
             self._reactions.react(input_)
-        progress, tenure = self._progress(), self._tenure
+        progress, ownership = self._progress(), self._ownership
         moves = self._moves(inputs)
-        batch = Batch(inputs, moves, progress, tenure.held, tenure.last_number, self._clock.now())
+        batch = Batch(inputs, moves, progress, ownership.held, ownership.last_number, self._clock.now())
         while True:
             try:
                 committed = await self._store.transact(partial(commit, reactions=self._reactions, batch=batch))
                 break
             except DatabaseBusyError as error:
                 await self._wait_for_database(error)
-                if self._stopped.rung:
+                if self._stopped.is_set:
                     return  # Nothing of it was committed, so it comes again to the next process.
             except FencedError as error:
                 _log.warning("fenced: another process decided these", inputs=len(inputs), reason=str(error))
                 self._take_back(progress)
                 self._effects.outcomes = [i for i in inputs if i.effect is not None] + self._effects.outcomes
-                await tenure.begin_anew({i.partition for i in inputs if i.delivery is not None})
+                await ownership.release({i.partition for i in inputs if i.delivery is not None})
                 return
         self._troubles.written()
         reach("after-commit")
@@ -181,7 +180,7 @@ class Loop:
 
     def publish(self, committed: Committed) -> None:
         """Hand the new rows to the relay and the new effects to the runner; neither is waited for."""
-        self._tenure.last_number = committed.last_number
+        self._ownership.last_number = committed.last_number
         self._relay.add(committed.rows)
         self._effects.add(committed.asked)
         for input_, reason in committed.undecided:
@@ -211,10 +210,10 @@ class Loop:
 
     async def _idle(self) -> None:
         """Wait for work; meanwhile record PubAcks, and look for what other processes left for us."""
-        shared = self._tenure.shared
+        shared = self._ownership.shared
         if shared or self._effects.overflowed:
             try:
-                await self._tenure.fetch_from_others()
+                await self._ownership.fetch_from_others()
             except DatabaseBusyError as error:
                 await self._wait_for_database(error)
         wait_s = OTHERS_ROWS_POLL_S if shared else MARKS_WAIT_S if self._relay.unrecorded else IDLE_S

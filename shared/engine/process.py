@@ -11,23 +11,23 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from shared.adapters.sqlite import DatabaseBusyError
 from shared.context import Context
-from shared.engine.alarms import Alarms
 from shared.engine.api import api_of
+from shared.engine.decide.routing import Routing
 from shared.engine.effects import EffectRunner
-from shared.engine.fold import ensure_snapshots
+from shared.engine.intake.partition import Partition
 from shared.engine.loop import BUSY_RETRY_S, Loop
-from shared.engine.partitions import Partition
-from shared.engine.provenance import Provenance
-from shared.engine.reactions import Reactions
-from shared.engine.reconcile import Reconciler
-from shared.engine.relay import Relay
-from shared.engine.store import Store
-from shared.engine.tenure import Tenure
-from shared.engine.troubles import Troubles
-from shared.ports import Broker, BrokerRefusedError, Clock
-from shared.streams import COMMANDS, EVENTS, TIMERS
+from shared.engine.monitor.alarms import Alarms
+from shared.engine.monitor.troubles import Troubles
+from shared.engine.ownership import PartitionOwnership
+from shared.engine.publish.relay import Relay
+from shared.engine.recover.provenance import Provenance
+from shared.engine.recover.reconcile import Reconciler
+from shared.engine.recover.snapshots import ensure_snapshots
+from shared.ports.broker import Broker, BrokerRefusedError
+from shared.ports.clock import Clock
+from shared.ports.store import DatabaseBusyError, Store
+from shared.wire.streams import COMMANDS, EVENTS, TIMERS
 
 _log = structlog.get_logger("chorus.process")
 
@@ -59,11 +59,11 @@ class ContextProcess:
         self._numbers = numbers
         self.alarms = Alarms(clock)
         self.troubles = Troubles(self.alarms, broker, context.name)
-        reactions = Reactions(context, partitions=partitions)
+        reactions = Routing(context, partitions=partitions)
         linger_s = {aggregate.name: aggregate.linger_s for aggregate in context.aggregates if aggregate.linger_s}
         self.relay = Relay(broker, clock, linger_s=linger_s, wake=self._wake, troubles=self.troubles)
         self.effects = EffectRunner(reactions, broker, clock, wake=self._wake)
-        self.tenure = Tenure(
+        self.ownership = PartitionOwnership(
             [
                 Partition(
                     number,
@@ -92,7 +92,7 @@ class ContextProcess:
             store,
             broker,
             clock,
-            self.tenure,
+            self.ownership,
             self.relay,
             self.effects,
             troubles=self.troubles,
@@ -110,7 +110,7 @@ class ContextProcess:
             async with anyio.create_task_group() as tasks:
                 self.effects.start(tasks)
                 tasks.start_soon(self.relay.run)
-                tasks.start_soon(self.tenure.tend)
+                tasks.start_soon(self.ownership.keep_alive)
                 name = self.context.name
                 self._stop_answering = await self._broker.serve(
                     name, metadata.version("chorus"), f"Chorus: {name}", api_of(self.context, self._broker)

@@ -5,11 +5,10 @@ from typing import Final
 
 import structlog
 
-from shared.engine.blocked import BlockedKeys
-from shared.engine.store import Store
-from shared.engine.tables import NumberedRow, Waiting
-from shared.engine.transaction import Transaction
-from shared.ports import Clock
+from shared.engine.publish.blocked import BlockedKeys
+from shared.ports.clock import Clock
+from shared.ports.rows import NumberedRow, Waiting
+from shared.ports.store import Store, Transaction
 
 POLL_S: Final = 1.0
 """How often the loop looks for new verdicts."""
@@ -38,8 +37,8 @@ class Verdicts:
         self._looked = now
 
         def read(transaction: Transaction) -> tuple[list[Waiting], list[tuple[int, str]]]:
-            parked = transaction.parking.looked_at(partitions, limit=limit)
-            return parked, transaction.refusals.verdicts(partitions)
+            parked = transaction.parked.looked_at(partitions, limit=limit)
+            return parked, transaction.refused.verdicts(partitions)
 
         parked, refused = await self._store.read(read)
         if refused:
@@ -54,7 +53,7 @@ class Verdicts:
             return
         rows: list[NumberedRow] = []
         try:
-            rows = await self._store.transact(lambda transaction: transaction.refusals.void(held))
+            rows = await self._store.transact(lambda transaction: transaction.refused.void(held))
         finally:
             self._blocked.replace(held, rows)
         for n, row in rows:

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from shared.adapters.jetstream import connect
-from shared.connection import find_connection
-from shared.ops.server import local_server
+from shared.config.connection import find_connection
+from shared.run.server import local_server
 
 ROOT = Path(__file__).parents[2]
 CONTEXTS = sorted(path.parent.name for path in ROOT.glob("contexts/*/worker.py"))

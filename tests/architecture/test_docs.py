@@ -14,12 +14,13 @@ from cyclopts import App
 
 from contexts.ordering.decider import Order, OrderCommand, decide, evolve
 from contexts.ordering.events import OrderPlaced, Status
-from shared import catalog, messages
+from shared import catalog
 from shared.cli import COMMANDS
+from shared.config.exit_codes import Exit
+from shared.config.settings import OF_THE_TESTS, Settings, describe
 from shared.context import Rejected
-from shared.exits import Exit
-from shared.ops.topology import STREAMS
-from shared.settings import OF_THE_TESTS, Settings, describe
+from shared.topology import STREAMS
+from shared.wire import messages
 from tests.architecture.pages import DOCS, EXAMPLE, PAGES, README, ROOT, Page, commands, defined_in, names
 from tests.contract.declared import contexts
 from tests.contract.examples import examples

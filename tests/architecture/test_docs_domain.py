@@ -5,8 +5,8 @@ import re
 import msgspec
 import pytest
 
-from shared.bodies import stamped_fields
 from shared.context import Context
+from shared.wire.bodies import stamped_fields
 from tests.architecture.pages import DOCS, ROOT, names
 from tests.contract.declared import contexts
 

@@ -12,7 +12,7 @@ MODULES = ("events", "commands", "decider", "upstream", "policies", "worker", "_
 CHECK = """
 import contexts
 from shared import catalog
-from shared.settings import Settings
+from shared.config.settings import Settings
 found = catalog.contexts(Settings())["vouchers"]
 print(found.accepts[0].__name__, *sorted(event.__name__ for event in found.publishes))
 """

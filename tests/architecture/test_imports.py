@@ -15,11 +15,11 @@ REACHES_OUT = {"effects.py", "projections.py", "worker.py", "__main__.py"}
 
 PLANTED = [
     ("contexts/here/upstream.py", "import contexts.there.events", "Contexts never import each other"),
-    ("shared/bodies.py", "import contexts.here.events", "The machinery knows no context"),
-    ("shared/bodies.py", "import nats", "One package speaks to NATS"),
+    ("shared/wire/bodies.py", "import contexts.here.events", "The machinery knows no context"),
+    ("shared/wire/bodies.py", "import nats", "One package speaks to NATS"),
     ("contexts/here/effects.py", "import aiosqlite", "One module opens SQLite"),
     ("contexts/here/decider.py", "import random", "What decides is pure"),
-    ("contexts/here/decider.py", "import shared.adapters.sqlite", "What decides is pure"),
+    ("contexts/here/decider.py", "import shared.adapters.sqlite.database", "What decides is pure"),
     ("contexts/here/policies.py", "import contexts.here.effects", "What decides is pure"),
 ]
 
@@ -44,22 +44,18 @@ def test_every_import_contract_is_kept() -> None:
 @pytest.mark.parametrize(("where", "what", "contract"), PLANTED)
 def test_a_planted_import_breaks_its_contract(tmp_path: Path, where: str, what: str, contract: str) -> None:
     contexts = ["contexts/kernel.py", "contexts/here/events.py", "contexts/here/effects.py", "contexts/there/events.py"]
-    adapters = ["shared/adapters/sqlite.py", "shared/adapters/jetstream/broker.py"]
-    for name in [*contexts, *adapters, "shared/context.py", "shared/bodies.py", where]:
+    adapters = ["shared/adapters/sqlite/database.py", "shared/adapters/jetstream/broker.py"]
+    for name in [*contexts, *adapters, "shared/context.py", "shared/wire/bodies.py", where]:
         module = tmp_path / name
         module.parent.mkdir(parents=True, exist_ok=True)
         module.write_text("")
-    for package in [
-        "contexts",
-        "contexts/here",
-        "contexts/there",
-        "shared",
-        "shared/adapters",
-        "shared/adapters/jetstream",
-    ]:
+    packages = [str(path.parent.relative_to(ROOT)) for path in ROOT.glob("shared/**/__init__.py")]
+    layers = ["shared/catalog", "shared/topology", "shared/batching"]
+    for package in ["contexts", "contexts/here", "contexts/there", *packages, *layers]:
+        (tmp_path / package).mkdir(parents=True, exist_ok=True)
         (tmp_path / package / "__init__.py").write_text("")
     (tmp_path / "shared/adapters/jetstream/broker.py").write_text("import nats\n")
-    (tmp_path / "shared/adapters/sqlite.py").write_text("import aiosqlite\n")
+    (tmp_path / "shared/adapters/sqlite/database.py").write_text("import aiosqlite\n")
     (tmp_path / "contexts/here/events.py").write_text("import contexts.kernel\n")
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     (tmp_path / "tests").symlink_to(ROOT / "tests")

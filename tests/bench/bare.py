@@ -18,11 +18,11 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from shared.adapters.jetstream import JetStream, connect
-from shared.connection import ConnectionOptions
-from shared.engine.notify import Notifier
-from shared.messages import MSG_ID
-from shared.ops.topology import Declared
-from shared.ports import Delivery, Outgoing, Pulls, Status
+from shared.config.connection import ConnectionOptions
+from shared.ports.broker import Delivery, Outgoing, Pulls, Status
+from shared.topology import Declared
+from shared.wire.messages import MSG_ID
+from shared.worker.notify import Notifier
 from tests.bench.hop import database_at
 
 BATCH_AT_MOST = 1_000

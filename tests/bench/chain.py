@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Struct
 
 from shared.context import Aggregate, Context, Decider, Policy
-from shared.messages import FROM_SUBJECT
+from shared.wire.messages import FROM_SUBJECT
 
 NAMES = ("alpha", "beta", "gamma", "delta")
 

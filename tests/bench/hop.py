@@ -7,8 +7,8 @@ from statistics import median
 
 from msgspec import Struct
 
-from shared.messages import MSG_ID
-from shared.ports import Outgoing
+from shared.ports.broker import Outgoing
+from shared.wire.messages import MSG_ID
 from tests.bench.chain import contexts
 from tests.bench.stage import stage
 

@@ -15,11 +15,11 @@ import msgspec
 from msgspec import Struct
 
 from shared.adapters.jetstream import JetStream, connect
-from shared.connection import ConnectionOptions
-from shared.messages import MSG_ID, command_subject
-from shared.ops.leash import leashed
-from shared.ops.shop import own_environment
-from shared.ports import Outgoing
+from shared.config.connection import ConnectionOptions
+from shared.ports.broker import Outgoing
+from shared.run.parent_death import ending_with_parent
+from shared.run.system import own_environment
+from shared.wire.messages import MSG_ID, command_subject
 from tests.bench.stage import Count, Stage
 
 AT_ONCE = 128
@@ -58,7 +58,10 @@ async def send(place: Stage, load: Load) -> Sent:
     environment = own_environment(os.environ, url=place.url, data_dir=place.directory)
     with anyio.fail_after(WITHIN_S):
         await anyio.run_process(
-            leashed([sys.executable, "-m", "tests.bench.load", str(file)]), stdout=None, stderr=None, env=environment
+            ending_with_parent([sys.executable, "-m", "tests.bench.load", str(file)]),
+            stdout=None,
+            stderr=None,
+            env=environment,
         )
     return msgspec.json.decode(file.with_suffix(".sent").read_bytes(), type=Sent)
 

@@ -8,11 +8,11 @@ import msgspec
 from msgspec import Struct
 
 from shared import catalog
+from shared.config.settings import Settings
 from shared.context import Context
-from shared.ops.shop import programs
-from shared.ops.supervisor import Supervisor
-from shared.ports import Outgoing
-from shared.settings import Settings
+from shared.ports.broker import Outgoing
+from shared.run.supervisor import Supervisor
+from shared.run.system import programs
 from tests.bench.costs import BENCH, Spent, spent
 from tests.bench.load import KINDS, PRICE, SKUS, Load, send
 from tests.bench.marks import marks, tenths

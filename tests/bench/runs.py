@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from msgspec import Struct
 
-from shared.ops.supervisor import Supervisor
+from shared.run.supervisor import Supervisor
 from tests.bench.costs import Spent, spent
 from tests.bench.load import KINDS, Load, send
 from tests.bench.marks import Latency, Throughput, latency, marks, throughput

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from shared.ops.supervisor import Supervisor
+from shared.run.supervisor import Supervisor
 from tests.bench import bare, chain
 from tests.bench.hop import Hop, unloaded_hop
 from tests.bench.load import Load

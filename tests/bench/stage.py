@@ -12,16 +12,16 @@ from pathlib import Path
 import anyio
 
 from shared.adapters.jetstream import JetStream, connect
-from shared.connection import ConnectionOptions
+from shared.config.connection import ConnectionOptions
+from shared.config.settings import Settings
 from shared.context import Context, Service
-from shared.ops.apply import apply
-from shared.ops.running import Program
-from shared.ops.server import check_sync_always, local_server
-from shared.ops.shop import own_environment
-from shared.ops.streams_file import read_topology
-from shared.ops.supervisor import Supervisor, supervised
-from shared.ops.topology import Declared, consumer_name, declare
-from shared.settings import Settings
+from shared.run.child_process import Program
+from shared.run.server import check_sync_always, local_server
+from shared.run.supervisor import Supervisor, supervised
+from shared.run.system import own_environment
+from shared.streams.apply import apply
+from shared.streams.file import read_topology
+from shared.topology import Declared, consumer_name, declare
 from tests.bench.costs import Reading, read_costs
 
 HELD_WITHIN_S = 30.0

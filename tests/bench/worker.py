@@ -14,10 +14,10 @@ from typing import Any
 import anyio
 
 from shared import catalog
-from shared.connection import find_connection
+from shared.config.connection import find_connection
+from shared.config.settings import Settings, load_settings
 from shared.context import Context, Service
-from shared.settings import Settings, load_settings
-from shared.worker import run_member
+from shared.worker.main import run_member
 from tests.bench import chain
 
 DATABASE_THREAD = "database"

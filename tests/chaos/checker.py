@@ -12,8 +12,8 @@ import anyio
 
 from shared import catalog
 from shared.adapters.jetstream import connect
-from shared.connection import find_connection
-from shared.settings import load_settings
+from shared.config.connection import find_connection
+from shared.config.settings import load_settings
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.finding import Finding
 from tests.chaos.invariants import messages, shop

@@ -15,11 +15,14 @@ import msgspec
 from msgspec import Struct
 
 from shared import catalog
-from shared.adapters.sqlite import open_read_only
+from shared.adapters.sqlite.database import open_read_only
+from shared.config.settings import Settings
 from shared.context import Context
-from shared.engine.reactions import id_in
-from shared.engine.tables import Position
-from shared.messages import (
+from shared.engine.decide.routing import id_in
+from shared.ports.broker import Broker, Stored, StreamInfo
+from shared.ports.rows import Position
+from shared.streams.file import read_topology
+from shared.wire.messages import (
     CAUSATION_DEPTH,
     CAUSATION_HASH,
     CAUSATION_ID,
@@ -29,10 +32,7 @@ from shared.messages import (
     place_id,
     split_edition,
 )
-from shared.ops.streams_file import read_topology
-from shared.ports import Broker, Stored, StreamInfo
-from shared.settings import Settings
-from shared.streams import COMMANDS, EVENTS, TIMERS
+from shared.wire.streams import COMMANDS, EVENTS, TIMERS
 
 DEAD_LETTERS = "DEAD_LETTERS"
 STREAMS = (COMMANDS, EVENTS, TIMERS, DEAD_LETTERS)

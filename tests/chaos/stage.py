@@ -11,10 +11,10 @@ import anyio
 
 from shared import catalog
 from shared.adapters.jetstream import connect
-from shared.connection import ConnectionOptions
-from shared.ops.server import local_server
-from shared.ops.shop import apply_streams
-from shared.settings import Settings, load_settings
+from shared.config.connection import ConnectionOptions
+from shared.config.settings import Settings, load_settings
+from shared.run.server import local_server
+from shared.run.system import apply_streams
 from tests.chaos.checker import always, at_rest
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.finding import Finding

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from shared.adapters.jetstream.bounds import PING_INTERVAL_S
-from shared.messages import partition_of
-from shared.ports import BrokerRefusedError
+from shared.ports.broker import BrokerRefusedError
+from shared.wire.messages import partition_of
 from tests.chaos.orders import check_said
 from tests.chaos.proxy import Way, proxied
 from tests.chaos.stage import Stage
@@ -109,7 +109,7 @@ class TestStreamLost:
         for context in CONTEXTS:
             await stage.logs(context, "pin lost", within_s=ENDS_WITHIN_S, after=before[context])
         await stage.apply_streams()
-        await stage.watcher.begin_anew()
+        await stage.watcher.release()
         for context in CONTEXTS:
             await stage.logs(context, NOTICED, within_s=ENDS_WITHIN_S, after=before[context])
             await stage.logs(context, RECONCILED, within_s=ENDS_WITHIN_S, after=before[context])
@@ -136,7 +136,7 @@ class TestStreamLost:
         await stage.crash_the_server()
         stage.bring_back(copy)
         await stage.start_the_server()
-        await stage.watcher.begin_anew()
+        await stage.watcher.release()
         for context in CONTEXTS:
             await stage.logs(context, NOTICED, within_s=ENDS_WITHIN_S, after=before[context])
         await place_all(stage, late, "older")
@@ -224,7 +224,7 @@ class TestReconcile:
         await stage.kill(*CONTEXTS)
         await stage.api("STREAM.DELETE.EVENTS")
         await stage.apply_streams()
-        await stage.watcher.begin_anew()
+        await stage.watcher.release()
         code, said = await reconcile(stage, "--dry-run")
         assert code == 1
         assert f"ordering/order-{orders[0]}@1" in said[0]["missing"]

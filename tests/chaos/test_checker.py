@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from shared.adapters.sqlite import open_read_only
-from shared.messages import CAUSATION_DEPTH, CAUSATION_ID, MSG_ID
-from shared.ports import Stored
-from shared.settings import Settings
-from shared.streams import COMMANDS, EVENTS, TIMERS
+from shared.adapters.sqlite.database import open_read_only
+from shared.config.settings import Settings
+from shared.ports.broker import Stored
+from shared.wire.messages import CAUSATION_DEPTH, CAUSATION_ID, MSG_ID
+from shared.wire.streams import COMMANDS, EVENTS, TIMERS
 from tests.chaos.checker import at_rest
 from tests.chaos.evidence import Evidence, Streams, assemble, read_streams
 from tests.chaos.finding import Invariant

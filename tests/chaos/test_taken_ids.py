@@ -11,9 +11,9 @@ from typing import Any
 import anyio
 import pytest
 
-from shared.exits import Exit
-from shared.messages import MSG_ID
-from shared.ports import Outgoing
+from shared.config.exit_codes import Exit
+from shared.ports.broker import Outgoing
+from shared.wire.messages import MSG_ID
 from tests.chaos.stage import AT_REST_WITHIN_S, CHECKED_EVERY_S, Stage
 from tests.e2e.ends import SHIPPED, Ended
 

@@ -7,7 +7,7 @@ import anyio
 import pytest
 import pytest_asyncio
 
-from shared.streams import TIMERS
+from shared.wire.streams import TIMERS
 from tests.chaos.stage import Stage, staged
 from tests.e2e.ends import CALLED_BACK, SHIPPED, Ended
 

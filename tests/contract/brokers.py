@@ -11,15 +11,15 @@ from msgspec.structs import replace
 
 from shared.adapters.jetstream import JetStream, connect
 from shared.adapters.memory import MemoryBroker, MemoryServer
-from shared.adapters.virtual import VirtualClock, virtual_loop
-from shared.connection import ConnectionOptions
-from shared.ops.apply import apply
-from shared.ops.server import local_server
-from shared.ops.streams_file import read_topology
-from shared.ops.topology import Declared, Topology, declare
-from shared.ports import Broker, Delivery, Outgoing, Pulls, Status
-from shared.settings import default_streams_file
-from shared.units import nanoseconds
+from shared.adapters.virtual_time import VirtualClock, virtual_loop
+from shared.config.connection import ConnectionOptions
+from shared.config.settings import default_streams_file
+from shared.config.units import nanoseconds
+from shared.ports.broker import Broker, Delivery, Outgoing, Pulls, Status
+from shared.run.server import local_server
+from shared.streams.apply import apply
+from shared.streams.file import read_topology
+from shared.topology import Declared, Topology, declare
 from tests.integration.till import scanner, till
 
 WITHIN_S = 10.0

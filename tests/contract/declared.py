@@ -1,8 +1,8 @@
 """Every context of the shop that publishes, as it declares itself."""
 
 from shared import catalog
+from shared.config.settings import Settings
 from shared.context import Context
-from shared.settings import Settings
 
 
 def contexts() -> tuple[Context, ...]:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from shared.context import Context
-from shared.engine_events import ENGINE_EVENTS
+from shared.wire.engine_events import ENGINE_EVENTS
 from tests.contract.declared import contexts
 from tests.contract.examples import example
 

@@ -8,10 +8,10 @@ import anyio
 import pytest
 import pytest_asyncio
 
-from shared.adapters.virtual import BEGINNING, virtual_loop
+from shared.adapters.virtual_time import BEGINNING, virtual_loop
 from shared.context import Answer, Request
-from shared.messages import partition_of, rfc3339
-from shared.ports import Broker, BrokerRefusedError, BrokerUnavailableError, Outgoing, Published, Stored
+from shared.ports.broker import Broker, BrokerRefusedError, BrokerUnavailableError, Outgoing, Published, Stored
+from shared.wire.messages import partition_of, rfc3339
 from tests.contract.brokers import (
     FULL,
     PARTITIONS,

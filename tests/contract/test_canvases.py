@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from shared.context import Command, Context
-from shared.engine_events import ENGINE_EVENTS
+from shared.wire.engine_events import ENGINE_EVENTS
 from tests.contract.declared import contexts
 
 ROOT = Path(__file__).parents[2]

@@ -11,10 +11,10 @@ import pytest
 import pytest_asyncio
 
 from shared.adapters.clock import SystemClock
-from shared.adapters.sqlite import Database, open_read_only
-from shared.adapters.sqlite_schema import DatabaseError
-from shared.adapters.virtual import VirtualClock, virtual_loop
-from shared.ports import Clock
+from shared.adapters.sqlite.database import Database, open_read_only
+from shared.adapters.virtual_time import VirtualClock, virtual_loop
+from shared.ports.clock import Clock
+from shared.ports.store import DatabaseError
 
 SCHEMA = "CREATE TABLE told (n INTEGER PRIMARY KEY, what TEXT NOT NULL) STRICT"
 

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from shared.bodies import BodyDecoder, stamped_fields
 from shared.context import Context
-from shared.engine_events import ENGINE_EVENTS
-from shared.messages import NEVER
+from shared.wire.bodies import BodyDecoder, stamped_fields
+from shared.wire.engine_events import ENGINE_EVENTS
+from shared.wire.messages import NEVER
 from tests.contract.declared import contexts
 from tests.contract.examples import examples
 from tests.contract.golden import keeps, versions

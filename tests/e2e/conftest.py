@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Generator
 import pytest
 import pytest_asyncio
 
-from shared.messages import content_hash
+from shared.wire.messages import content_hash
 from tests.e2e.ends import Ended
 from tests.e2e.shop import NATS_CLI, Shop, open_shops, opened
 

@@ -7,7 +7,7 @@ from typing import Literal
 import anyio
 from msgspec import Struct
 
-from shared.messages import CAUSATION_DEPTH, split_edition
+from shared.wire.messages import CAUSATION_DEPTH, split_edition
 from tests.e2e.shop import Shop
 from tests.watching import Fact
 

@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 
 from shared import catalog
 from shared.adapters.jetstream import JetStream, connect
-from shared.adapters.sqlite import open_read_only
-from shared.connection import ConnectionOptions
-from shared.messages import MSG_ID
-from shared.ops.server import LocalServer, local_server
-from shared.ops.shop import apply_streams, own_environment
-from shared.ports import Outgoing
-from shared.settings import Settings
+from shared.adapters.sqlite.database import open_read_only
+from shared.config.connection import ConnectionOptions
+from shared.config.settings import Settings
+from shared.ports.broker import Outgoing
+from shared.run.server import LocalServer, local_server
+from shared.run.system import apply_streams, own_environment
+from shared.wire.messages import MSG_ID
 from tests.e2e.processes import Worker, spawn_ready
 from tests.watching import Fact, Watcher, watching
 

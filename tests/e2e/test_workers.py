@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from shared.messages import partition_of
-from shared.ops.server import LocalServer, local_server
+from shared.run.server import LocalServer, local_server
+from shared.wire.messages import partition_of
 from tests.e2e.ends import SHIPPED, Ended
 from tests.e2e.processes import spawn
 from tests.e2e.shop import CONTEXTS, MEMBERS, Level, Shop, environment

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import Literal, TypeAlias, TypeVar
 
 from shared.context import Endpoints
-from shared.ports import (
+from shared.ports.broker import (
     Broker,
     BrokerError,
     BrokerRefusedError,

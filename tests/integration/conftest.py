@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from shared.ops.server import LocalServer, local_server
+from shared.run.server import LocalServer, local_server
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -12,20 +12,20 @@ from msgspec.structs import replace
 
 from shared.adapters.clock import SystemClock
 from shared.adapters.jetstream import JetStream, connect
-from shared.adapters.sqlite import open_read_only
-from shared.connection import ConnectionOptions
+from shared.adapters.sqlite.database import open_read_only
+from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.config.connection import ConnectionOptions
+from shared.config.secrets import Secret
+from shared.config.settings import default_streams_file
+from shared.config.units import nanoseconds
 from shared.context import Context
 from shared.engine.loop import Loop
 from shared.engine.process import ContextProcess
-from shared.engine.store import Store
-from shared.messages import MSG_ID
-from shared.ops.apply import apply
-from shared.ops.streams_file import read_topology
-from shared.ops.topology import Topology, declare
-from shared.ports import Broker, Outgoing, Published
-from shared.secret import Secret
-from shared.settings import default_streams_file
-from shared.units import nanoseconds
+from shared.ports.broker import Broker, Outgoing, Published
+from shared.streams.apply import apply
+from shared.streams.file import read_topology
+from shared.topology import Topology, declare
+from shared.wire.messages import MSG_ID
 from tests.integration.till import scanner, till
 from tests.watching import Watcher, watching
 
@@ -65,7 +65,7 @@ class Counter:
         """Delete EVENTS with all that it holds, and make it again as an operator would."""
         await self.broker.api("$JS.API.STREAM.DELETE.EVENTS", b"")
         await apply(self.broker.api, declare(TOPOLOGY, (till(), scanner())))
-        await self.watcher.begin_anew()
+        await self.watcher.release()
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Read the till's database beside its worker."""
@@ -135,7 +135,7 @@ async def working(
     context = context or till()
     own = await connect(ConnectionOptions(servers=(counter.url,)), name="till")
     broker = broker or own
-    store = await Store.open(counter.directory / f"{context.name}.db", context=context.name)
+    store = await SqliteStore.open(counter.directory / f"{context.name}.db", context=context.name)
     process = ContextProcess(
         context,
         store,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from shared.adapters.jetstream import connect
-from shared.connection import ConnectionOptions
-from shared.ops.server import LocalServer
+from shared.config.connection import ConnectionOptions
+from shared.run.server import LocalServer
 
 
 async def test_who_stops_waiting_leaves_nothing_behind(nats_server: LocalServer) -> None:

@@ -14,8 +14,8 @@ import pytest
 
 from contexts.bank.commands import OPERATIONS
 from contexts.bank.worker import open_bank, service
+from shared.config.settings import Settings
 from shared.context import Answer, Endpoints, Request
-from shared.settings import Settings
 
 Ask: TypeAlias = Callable[..., Awaitable[Any]]
 

@@ -9,9 +9,9 @@ import pytest
 from anyio.abc import SocketStream
 
 from shared.adapters.jetstream import connect
-from shared.connection import ConnectionOptions
-from shared.ops.server import LocalServer
-from shared.ports import BrokerUnavailableError
+from shared.config.connection import ConnectionOptions
+from shared.ports.broker import BrokerUnavailableError
+from shared.run.server import LocalServer
 from tests.unit.shared.test_cli import UNUSED_PORT, chorus
 
 

@@ -22,19 +22,18 @@ import pytest
 import pytest_asyncio
 
 from contexts.bank import effects as bank
-from shared.adapters.sqlite import BUSY_TIMEOUT_MS, Database, DatabaseBusyError
-from shared.adapters.sqlite_schema import DatabaseError
-from shared.adapters.virtual import VirtualLoop
+from shared.adapters.sqlite.database import BUSY_TIMEOUT_MS, Database
+from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.adapters.virtual_time import VirtualLoop
 from shared.cli.errors import report
-from shared.engine.rebuild import rebuild
-from shared.engine.store import Store
-from shared.engine.tables import JournalRow
-from shared.engine.transaction import Transaction
-from shared.exits import Exit
-from shared.ops.leash import leashed
-from shared.ops.parked import parked_in
-from shared.ops.server import LocalServer
-from shared.streams import EVENTS
+from shared.config.exit_codes import Exit
+from shared.ports.rows import JournalRow
+from shared.ports.store import DatabaseBusyError, DatabaseError, Transaction
+from shared.repair.parked import parked_in
+from shared.repair.rebuild import rebuild
+from shared.run.parent_death import ending_with_parent
+from shared.run.server import LocalServer
+from shared.wire.streams import EVENTS
 from tests.e2e.shop import CONTEXTS, Shop, opened
 from tests.integration.engine import PARTITIONS, Counter, running, standing
 from tests.integration.till import till
@@ -94,7 +93,7 @@ async def process(shop: Shop, context: str, **variables: str) -> AsyncIterator[P
     environ = {**shop.environ, "CHORUS_DATA_DIR": str(shop.data_dir(context)), "CHORUS_LOG_FORMAT": "json", **variables}
     with log.open("wb") as output:
         own = await asyncio.create_subprocess_exec(
-            *leashed([sys.executable, "-m", f"contexts.{context}"]),
+            *ending_with_parent([sys.executable, "-m", f"contexts.{context}"]),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -196,7 +195,7 @@ async def fill(file: Path) -> None:
         transaction.remember([(f"m-{key}", b"sixteen bytes...") for key in keys])
         transaction.snapshot([(f"till-{key}", 1, '{"total":5,"state":"OPEN"}') for key in keys])
 
-    store = await Store.open(file, context="till")
+    store = await SqliteStore.open(file, context="till")
     await store.transact(work)
     await store.close()
 
@@ -212,7 +211,7 @@ async def use(path: Path) -> None:
         transaction.remember([("m-new", b"")])
         transaction.snapshot([("till-new", 1, "{}")])
 
-    store = await Store.open(path, context="till")
+    store = await SqliteStore.open(path, context="till")
     try:
         await store.transact(work)
     finally:
@@ -321,7 +320,7 @@ class TestNotOurs:
         without_threads(fill(tmp_path / "till.db"))
         (tmp_path / "till.db").rename(tmp_path / "ordering.db")
         with pytest.raises(DatabaseError, match="belongs to till, not to ordering; set CHORUS_DATA_DIR"):
-            without_threads(Store.open(tmp_path / "ordering.db", context="ordering"))
+            without_threads(SqliteStore.open(tmp_path / "ordering.db", context="ordering"))
         with pytest.raises(DatabaseError, match="belongs to till, not to ordering; set CHORUS_DATA_DIR"):
             parked_in(tmp_path, ["ordering"])
 
@@ -337,7 +336,7 @@ class TestNotOurs:
     def test_directory_that_cannot_be_one_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "taken").touch()
         with pytest.raises(DatabaseError, match=r"taken.*; set CHORUS_DATA_DIR to another directory"):
-            without_threads(Store.open(tmp_path / "taken" / "till.db", context="till"))
+            without_threads(SqliteStore.open(tmp_path / "taken" / "till.db", context="till"))
 
     def test_page_that_was_overwritten_is_noticed_as_soon_as_it_is_needed(self, tmp_path: Path) -> None:
         without_threads(fill(tmp_path / "till.db"))

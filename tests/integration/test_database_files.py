@@ -9,11 +9,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from shared.adapters.sqlite import Database
-from shared.adapters.sqlite_schema import DatabaseError
-from shared.engine.rebuild import rebuild
-from shared.engine.store import Store
-from shared.ops.server import LocalServer
+from shared.adapters.sqlite.database import Database
+from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.ports.store import DatabaseError
+from shared.repair.rebuild import rebuild
+from shared.run.server import LocalServer
 from tests.integration.engine import PARTITIONS, Counter, running, standing
 from tests.integration.test_database import WITHIN_S, leaves
 from tests.integration.till import till
@@ -150,7 +150,7 @@ async def test_file_that_is_replaced_while_a_transaction_runs_is_not_written_to(
 async def test_log_that_a_reader_needs_is_waited_for(tmp_path: Path) -> None:
     """Its commits would be lost with the worker that stops."""
     path = tmp_path / "till.db"
-    store = await Store.open(path, context="till")
+    store = await SqliteStore.open(path, context="till")
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM meta").fetchone()

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
 from shared.adapters.jetstream import JetStream, connect
-from shared.connection import ConnectionOptions
-from shared.ops.server import LocalServer
-from shared.ports import BrokerUnavailableError, Outgoing
+from shared.config.connection import ConnectionOptions
+from shared.ports.broker import BrokerUnavailableError, Outgoing
+from shared.run.server import LocalServer
 
 MORE_THAN_A_LINE_TAKES = [Outgoing("evt.large", {}, bytes(60_000))] * 300
 BACK_WITHIN_S = 5.0

@@ -12,13 +12,13 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
+from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.context import Call
-from shared.engine.rebuild import rebuild
-from shared.engine.store import Store
-from shared.engine.tables import Move
-from shared.engine.transaction import FencedError, Transaction
-from shared.messages import content_hash, partition_of
-from shared.ops.server import LocalServer, local_server
+from shared.ports.rows import Move
+from shared.ports.store import FencedError, Transaction
+from shared.repair.rebuild import rebuild
+from shared.run.server import LocalServer, local_server
+from shared.wire.messages import content_hash, partition_of
 from tests.integration.engine import PARTITIONS, Counter, running, standing
 from tests.integration.till import JAMS_AT, Printer, ReceiptRequested, RecordPrinted, till
 from tests.watching import Fact
@@ -386,7 +386,7 @@ class TestFence:
     """A position moves by compare-and-set, in the transaction of everything else."""
 
     async def test_position_that_stands_elsewhere_voids_the_whole_transaction(self, tmp_path: Path) -> None:
-        store = await Store.open(tmp_path / "till.db", context="till")
+        store = await SqliteStore.open(tmp_path / "till.db", context="till")
 
         def advance(expected: int, seq: int) -> Callable[[Transaction], None]:
             def work(transaction: Transaction) -> None:
@@ -413,7 +413,7 @@ class TestFence:
         async with running(counter):
             first = await counter.scan(TILL, 1, "scanner/scan-1@1")
             await counter.watcher.until(TILL, "Rung")
-            other = await Store.open(counter.directory / "till.db", context="till")
+            other = await SqliteStore.open(counter.directory / "till.db", context="till")
             at = first.sequence + 2  # Behind what was scanned, and what was rung for it.
 
             def decide_elsewhere(transaction: Transaction) -> None:
@@ -522,7 +522,7 @@ class TestEffects:
             await first.has_been_asked.wait()
             async with running(counter, till(second)) as taking_over:
                 with anyio.fail_after(20):
-                    while len(taking_over._tenure.held) < PARTITIONS:
+                    while len(taking_over._ownership.held) < PARTITIONS:
                         for partition in range(PARTITIONS):
                             await counter.broker.unpin("TIMERS", f"till-{partition}")
                         await anyio.sleep(0.5)  # The pins move by themselves, and tell nobody.

@@ -13,13 +13,13 @@ import pytest
 from msgspec import Struct, structs
 from structlog.testing import capture_logs
 
-from shared.adapters.sqlite_schema import DatabaseError
+from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.context import Context
-from shared.engine.fold import AGGREGATES_AT_ONCE, ensure_snapshots
-from shared.engine.rebuild import rebuild
-from shared.engine.store import Store
-from shared.engine.tables import JournalRow
-from shared.ops.server import LocalServer
+from shared.engine.recover.snapshots import AGGREGATES_AT_ONCE, ensure_snapshots
+from shared.ports.rows import JournalRow
+from shared.ports.store import DatabaseError, Store
+from shared.repair.rebuild import rebuild
+from shared.run.server import LocalServer
 from tests.integration.engine import PARTITIONS, Counter, running, standing
 from tests.integration.till import Event, Rung, Till, evolve, till
 
@@ -118,7 +118,7 @@ async def test_release_with_other_states_folds_the_journal_anew(
 
 async def test_rebuilt_database_has_the_same_snapshots_and_nothing_to_fold(counter: Counter, tmp_path: Path) -> None:
     await rebuild(till(), counter.broker, tmp_path / "anew", partitions=PARTITIONS)
-    store = await Store.open(tmp_path / "anew" / "till.db", context="till")
+    store = await SqliteStore.open(tmp_path / "anew" / "till.db", context="till")
     try:
         assert await ensure_snapshots(store, till()) is None
         found = await store.read(lambda transaction: transaction.snapshots([f"till-{key}" for key in KEYS]))
@@ -137,7 +137,7 @@ async def filled(path: Path, *, tills: int) -> Store:
         for version in (1, 2)
         for number in range(tills)
     ]  # fmt: skip
-    store = await Store.open(path, context="till")
+    store = await SqliteStore.open(path, context="till")
     await store.transact(lambda transaction: transaction.append(rows))
     return store
 
@@ -149,7 +149,7 @@ def snapshots(path: Path) -> int:
 
 async def test_of_two_processes_that_start_at_once_one_folds(tmp_path: Path) -> None:
     path, tills = tmp_path / "till.db", AGGREGATES_AT_ONCE * 2 + 1
-    one, other = await filled(path, tills=tills), await Store.open(path, context="till")
+    one, other = await filled(path, tills=tills), await SqliteStore.open(path, context="till")
     try:
         folded = await asyncio.gather(ensure_snapshots(one, till()), ensure_snapshots(other, till()))
         assert sorted(folded, key=str) == [tills, None]

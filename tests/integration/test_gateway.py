@@ -21,8 +21,8 @@ from contexts.payments.decider import (
 from contexts.payments.effects import BankOverNats, Cashier, refund_retry_delay
 from contexts.payments.events import AuthorizationRequested, CaptureRequested, RefundRequested, Refusal, VoidRequested
 from contexts.payments.worker import context
+from shared.config.settings import Settings
 from shared.context import Endpoints, Request, UnknownOutcomeError
-from shared.settings import Settings
 
 ORDER = OrderId("o-42")
 PAYMENT = PaymentId("pay-o-42")

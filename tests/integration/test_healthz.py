@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.clock import SystemClock
-from shared.connection import ConnectionOptions
-from shared.engine.alarms import Alarms
-from shared.ops.healthz import ailment, note_health
-from shared.ops.running import Program, running
-from shared.ops.server import LocalServer
-from shared.ops.shop import apply_streams
-from shared.ports import BrokerUnavailableError
-from shared.settings import Settings
+from shared.config.connection import ConnectionOptions
+from shared.config.settings import Settings
+from shared.engine.monitor.alarms import Alarms
+from shared.ports.broker import BrokerUnavailableError
+from shared.run.child_process import Program, running
+from shared.run.healthz import ailment, note_health
+from shared.run.server import LocalServer
+from shared.run.system import apply_streams
 from tests.e2e.shop import environment
 from tests.integration.lines import Lines
 from tests.integration.monitors import NO_SPACE, monitor

@@ -12,8 +12,8 @@ import nats
 import pytest
 from nats.js.errors import Error as JetStreamError
 
-from shared.ops.kept_server import SPACE_AT_LEAST, kept_server
-from shared.ops.server_log import LAST_LOG, LOG, last_words, new_log
+from shared.run.kept_server import SPACE_AT_LEAST, kept_server
+from shared.run.server_log import LAST_LOG, LOG, last_words, new_log
 from tests.integration.lines import Lines
 
 DISK_MB = 24

@@ -23,8 +23,8 @@ from contexts.notifications.decider import RecordSent
 from contexts.notifications.effects import Letter, MailDirectory, Mailer, MailServer
 from contexts.notifications.events import Channel, NotificationQueued
 from contexts.notifications.worker import context
-from shared.secret import SecretUrl
-from shared.settings import Settings
+from shared.config.secrets import SecretUrl
+from shared.config.settings import Settings
 
 CONTENT = b"Message-ID: <1@chorus.example>\r\nFrom: shop@chorus.example\r\nTo: ada@shop.example\r\n\r\nHello.\r\n"
 LETTER = Letter("o-42-order_received", "shop@chorus.example", "ada@shop.example", CONTENT)

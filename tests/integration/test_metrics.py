@@ -4,7 +4,7 @@ import urllib.request
 from types import SimpleNamespace
 from typing import Any, cast
 
-from shared.engine.metrics import serve_metrics
+from shared.engine.monitor.metrics import serve_metrics
 
 
 def engine(**parked: int) -> Any:
@@ -12,7 +12,7 @@ def engine(**parked: int) -> Any:
         context=SimpleNamespace(name="payments"),
         loop=SimpleNamespace(decided=7, duplicates=1, batches=3, **parked),
         relay=SimpleNamespace(published=5, backlog=2, stuck={"o-1": "refused"}),
-        tenure=SimpleNamespace(held=[0, 1]),
+        ownership=SimpleNamespace(held=[0, 1]),
         effects=SimpleNamespace(backlog=4),
         alarms=SimpleNamespace(raised=[SimpleNamespace(kind="consumer")]),
     )

@@ -14,16 +14,16 @@ from structlog.testing import capture_logs
 
 from shared.adapters.clock import SystemClock
 from shared.adapters.jetstream import connect
-from shared.connection import ConnectionOptions
-from shared.engine.alarms import Alarm
+from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.config.connection import ConnectionOptions
+from shared.config.exit_codes import Exit
+from shared.config.secrets import Secret
+from shared.engine.monitor.alarms import Alarm
 from shared.engine.process import ContextProcess
-from shared.engine.store import Store
-from shared.exits import Exit
-from shared.messages import partition_of
-from shared.ops.apply import apply
-from shared.ops.server import CONFIGURATION, LocalServer, local_server
-from shared.ops.topology import declare
-from shared.secret import Secret
+from shared.run.server import CONFIGURATION, LocalServer, local_server
+from shared.streams.apply import apply
+from shared.topology import declare
+from shared.wire.messages import partition_of
 from tests.e2e.processes import spawn
 from tests.e2e.shop import environment
 from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, standing
@@ -43,7 +43,7 @@ async def at_work(counter: Counter, options: ConnectionOptions) -> AsyncIterator
     broker = await connect(options, name="till")
     process = ContextProcess(
         till(Printer()),
-        await Store.open(counter.directory / "till.db", context="till"),
+        await SqliteStore.open(counter.directory / "till.db", context="till"),
         broker,
         SystemClock(),
         numbers=range(PARTITIONS),
@@ -54,7 +54,7 @@ async def at_work(counter: Counter, options: ConnectionOptions) -> AsyncIterator
     try:
         async with process.at_work() as tasks:
             tasks.start_soon(process.loop.run)
-            await until(lambda: len(process.tenure.held) == PARTITIONS, "the partitions are held")
+            await until(lambda: len(process.ownership.held) == PARTITIONS, "the partitions are held")
             for key in TILLS:
                 await counter.ring(key, 1)
                 await counter.watcher.until(key, "Rung")
@@ -143,7 +143,7 @@ class TestConsumers:
             assert "stream not found" in alarm.reason
             await counter.ring(TILLS[0], 2)
             await apply(counter.broker.api, declare(TOPOLOGY, (till(), scanner())))
-            await counter.watcher.begin_anew()
+            await counter.watcher.release()
             await goes_on(counter, process, {TILLS[0]: [1, 3], TILLS[1]: [1]})
 
 
@@ -228,7 +228,7 @@ class TestPermissions:
         one, other = TILLS
         async with at_work(counter, guarded.till()) as process:
             await guarded.give(may_not(action, denied))
-            await process.tenure.begin_anew(range(PARTITIONS))  # As when a process begins.
+            await process.ownership.release(range(PARTITIONS))  # As when a process begins.
             alarm = await raised(process, "permission", subject)
             assert alarm.reason == f"user till may not {action} to {subject}"
             assert alarm.remedy == f"allow user till to {action} to {subject} in the server's permissions"

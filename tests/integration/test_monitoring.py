@@ -12,10 +12,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from shared.messages import partition_of
-from shared.ops.server import LocalServer
-from shared.ops.topology import declare
-from shared.streams import COMMANDS, EVENTS, READ, TIMERS
+from shared.run.server import LocalServer
+from shared.topology import declare
+from shared.wire.messages import partition_of
+from shared.wire.streams import COMMANDS, EVENTS, READ, TIMERS
 from tests.e2e.shop import NATS_CLI
 from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, running, standing
 from tests.integration.till import till

@@ -9,15 +9,15 @@ from typing import Any, cast
 import anyio
 import pytest
 
-from shared.adapters.sqlite_schema import DatabaseError
 from shared.cli.errors import report
-from shared.engine.rebuild import Rebuilt, rebuild
-from shared.exits import Exit
-from shared.messages import CAUSATION_ID, MSG_ID
-from shared.ops import parked
-from shared.ops.server import LocalServer
-from shared.ports import Broker, BrokerUnavailableError, Outgoing, Stored
-from shared.streams import EVENTS
+from shared.config.exit_codes import Exit
+from shared.ports.broker import Broker, BrokerUnavailableError, Outgoing, Stored
+from shared.ports.store import DatabaseError
+from shared.repair import parked
+from shared.repair.rebuild import Rebuilt, rebuild
+from shared.run.server import LocalServer
+from shared.wire.messages import CAUSATION_ID, MSG_ID
+from shared.wire.streams import EVENTS
 from tests.integration.engine import PARTITIONS, Counter, running, standing
 from tests.integration.test_trouble import stuck_till, until
 from tests.integration.till import till

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from shared.engine.rebuild import rebuild
-from shared.ops.apply import apply
-from shared.ops.reconcile import Difference, compare, publish_missing
-from shared.ops.server import LocalServer
-from shared.ops.topology import declare
+from shared.repair.rebuild import rebuild
+from shared.repair.reconcile import Difference, compare, publish_missing
+from shared.run.server import LocalServer
+from shared.streams.apply import apply
+from shared.topology import declare
 from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, running, standing
 from tests.integration.till import scanner, till
 

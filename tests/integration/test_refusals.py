@@ -13,17 +13,17 @@ import pytest
 
 from contexts.inventory.worker import context as inventory
 from shared.adapters.clock import SystemClock
+from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.config.settings import Settings
 from shared.context import Context
 from shared.engine.process import ContextProcess
-from shared.engine.rebuild import rebuild
-from shared.engine.store import Store
-from shared.ops import parked
-from shared.ops.outcomes import Outcome, outcomes
-from shared.ops.reconcile import compare
-from shared.ops.server import LocalServer
-from shared.ops.strangers import void
-from shared.ports import Broker, BrokerError, BrokerUnavailableError, Outgoing, Published
-from shared.settings import Settings
+from shared.ports.broker import Broker, BrokerError, BrokerUnavailableError, Outgoing, Published
+from shared.repair import parked
+from shared.repair.outcomes import Outcome, outcomes
+from shared.repair.rebuild import rebuild
+from shared.repair.reconcile import compare
+from shared.repair.strangers import void
+from shared.run.server import LocalServer
 from tests.integration.brokers import TroubledBroker
 from tests.integration.engine import PARTITIONS, Counter, standing, working
 from tests.integration.test_trouble import NEIGHBOUR, TILL, stored_again, storeroom, until
@@ -53,7 +53,7 @@ async def at_work(
 ) -> AsyncIterator[ContextProcess]:
     """A till that has all partitions, so that it has compared the streams with its journal."""
     async with working(counter, context, broker=broker) as process:
-        await until(lambda: len(process.tenure.held) == PARTITIONS)
+        await until(lambda: len(process.ownership.held) == PARTITIONS)
         yield process
 
 
@@ -244,7 +244,7 @@ async def test_message_under_an_id_that_no_journal_has_is_declared_while_the_wor
 ) -> None:
     stray = "inventory/stock-zz@1"
     async with storeroom(own_nats_server.url, tmp_path) as room:
-        await (await Store.open(tmp_path / "inventory.db", context="inventory")).close()
+        await (await SqliteStore.open(tmp_path / "inventory.db", context="inventory")).close()
         body = b'{"sku": "zz", "name": "Nobody\'s", "unit_price": {"amount_minor": 1}}'
         headers = {
             "Correlation_Id": "zz",
@@ -256,7 +256,7 @@ async def test_message_under_an_id_that_no_journal_has_is_declared_while_the_wor
         await room.publish("evt.inventory.StockItemRegistered.zz", body, stray, **headers)
         with pytest.raises(ExceptionGroup):
             async with working(room, inventory(Settings())) as process:
-                await until(lambda: len(process.tenure.held) == PARTITIONS)
+                await until(lambda: len(process.ownership.held) == PARTITIONS)
 
         void_it = ("parked", "void", stray, "--why", "nobody registered zz", "--yes")
         assert await room.chorus(*void_it, "--server", room.url) == (
@@ -264,7 +264,7 @@ async def test_message_under_an_id_that_no_journal_has_is_declared_while_the_wor
             " start the workers of inventory again\n"
         )
         async with working(room, inventory(Settings())) as process:
-            await until(lambda: len(process.tenure.held) == PARTITIONS)
+            await until(lambda: len(process.ownership.held) == PARTITIONS)
             await room.order("o-1")
             await room.watcher.until("o-1", "InventoryRejected")
         who = getpass.getuser()

@@ -9,13 +9,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from shared.adapters.clock import SystemClock
-from shared.engine.alarms import Alarms
-from shared.engine.relay import BATCH_AT_LEAST, Relay
-from shared.engine.tables import JournalRow, NumberedRow
-from shared.engine.troubles import STREAM_FULL, Troubles
-from shared.messages import MSG_ID
-from shared.ops.server import LocalServer
-from shared.ports import Broker, BrokerError, BrokerRefusedError, Outgoing, Published
+from shared.engine.monitor.alarms import Alarms
+from shared.engine.monitor.troubles import STREAM_FULL, Troubles
+from shared.engine.publish.relay import BATCH_AT_LEAST, Relay
+from shared.ports.broker import Broker, BrokerError, BrokerRefusedError, Outgoing, Published
+from shared.ports.rows import JournalRow, NumberedRow
+from shared.run.server import LocalServer
+from shared.wire.messages import MSG_ID
 from tests.integration.brokers import Answer, Trouble, TroubledBroker
 from tests.integration.engine import PARTITIONS, Counter, standing
 

@@ -6,8 +6,8 @@ import anyio
 import nats
 import pytest
 
-from shared.ops.server import LocalServer, ServerError, check_sync_always, local_server
-from shared.ports import BrokerUnavailableError
+from shared.ports.broker import BrokerUnavailableError
+from shared.run.server import LocalServer, ServerError, check_sync_always, local_server
 
 
 async def stored(url: str) -> list[str]:

@@ -17,13 +17,13 @@ from nats.aio.client import Client
 from nats.js.errors import NoStreamResponseError
 
 from shared.context import Aggregate, Command, Context, Decider, Event, Events, Policy, State, Timer
-from shared.messages import FROM_SUBJECT, parse_subject, partition_of
-from shared.ops.apply import Outcome, apply, plan
-from shared.ops.drift import described
-from shared.ops.server import LocalServer
-from shared.ops.streams_file import read_topology
-from shared.ops.topology import Declared, declare
-from shared.ports import BrokerRefusedError
+from shared.ports.broker import BrokerRefusedError
+from shared.run.server import LocalServer
+from shared.streams.apply import Outcome, apply, plan
+from shared.streams.drift import described
+from shared.streams.file import read_topology
+from shared.topology import Declared, declare
+from shared.wire.messages import FROM_SUBJECT, parse_subject, partition_of
 
 TOPOLOGY = read_topology(Path(__file__).parents[2] / "streams.yaml")
 WAIT_S = 5.0

@@ -10,8 +10,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from shared.ops.running import Program, last_error
-from shared.ops.supervisor import NotWorthRestartingError, Refusal, Supervisor, supervised
+from shared.run.child_process import Program, last_error
+from shared.run.supervisor import NotWorthRestartingError, Refusal, Supervisor, supervised
 from tests.integration.lines import Lines
 
 WORKER = """
@@ -177,7 +177,7 @@ async def test_a_worker_that_keeps_dying_is_started_ever_more_slowly() -> None:
 def test_no_worker_outlives_a_supervisor_that_was_killed(tmp_path: Path) -> None:
     source = (
         "import anyio, os, sys\n"
-        "from shared.ops.running import Program\nfrom shared.ops.supervisor import supervised\n"
+        "from shared.run.child_process import Program\nfrom shared.run.supervisor import supervised\n"
         "async def run():\n"
         "    programs = [Program(name, (sys.executable, '-c', sys.argv[1])) for name in 'ab']\n"
         "    async with supervised(programs, os.environ, lambda *_: None) as kept:\n"

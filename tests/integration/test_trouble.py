@@ -25,23 +25,24 @@ from contexts.inventory.upstream import OrderPlaced
 from contexts.inventory.worker import context as inventory
 from shared import catalog
 from shared.adapters.jetstream import connect
-from shared.adapters.sqlite import open_read_only
-from shared.connection import ConnectionOptions
+from shared.adapters.sqlite.database import open_read_only
+from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.config.connection import ConnectionOptions
+from shared.config.settings import Settings
 from shared.context import Context
 from shared.engine.api import api_of
-from shared.engine.batch import Batch, Progress, commit
-from shared.engine.reactions import Reactions
-from shared.engine.rebuild import rebuild
-from shared.engine.store import Store
-from shared.engine.transaction import Transaction
-from shared.messages import FROM_SUBJECT, content_hash, partition_of
-from shared.ops import parked
-from shared.ops.apply import apply
-from shared.ops.server import LocalServer, local_server
-from shared.ops.topology import declare
-from shared.ports import BrokerRefusedError, moment
-from shared.settings import Settings
-from shared.streams import COMMANDS, EVENTS, TIMERS
+from shared.engine.decide.commit import Batch, Progress, commit
+from shared.engine.decide.routing import Routing
+from shared.ports.broker import BrokerRefusedError
+from shared.ports.clock import moment
+from shared.ports.store import Transaction
+from shared.repair import parked
+from shared.repair.rebuild import rebuild
+from shared.run.server import LocalServer, local_server
+from shared.streams.apply import apply
+from shared.topology import declare
+from shared.wire.messages import FROM_SUBJECT, content_hash, partition_of
+from shared.wire.streams import COMMANDS, EVENTS, TIMERS
 from tests.e2e.shop import NATS_CLI
 from tests.integration import till as tills
 from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, running, standing
@@ -419,10 +420,10 @@ class TestParking:
             await until(lambda: len(parked.parked_in(tmp_path, ["till"])) == 1)
         stuck.unlink()
         await parked.retry(tmp_path, parked.parked_in(tmp_path, ["till"]), who="ann")
-        reactions = Reactions(stuck_till(stuck), partitions=PARTITIONS)
-        store = await Store.open(tmp_path / "till.db", context="till")
+        reactions = Routing(stuck_till(stuck), partitions=PARTITIONS)
+        store = await SqliteStore.open(tmp_path / "till.db", context="till")
         try:
-            (waiting,) = await store.read(lambda transaction: transaction.parking.looked_at([0, 1], limit=9))
+            (waiting,) = await store.read(lambda transaction: transaction.parked.looked_at([0, 1], limit=9))
 
             def decide(transaction: Transaction) -> int:
                 input_ = reactions.decode_parked(waiting)

@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from shared.context import Aggregate, Call, Context, Decider, Effect, Policy, Rejected, Timer, UnknownOutcomeError
-from shared.messages import FROM_SUBJECT
+from shared.wire.messages import FROM_SUBJECT
 
 JAMS_AT = 13
 RINGS_AT_MOST = 1_000

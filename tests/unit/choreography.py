@@ -23,9 +23,9 @@ from contexts.kernel import OrderId, Sku
 from contexts.ordering.worker import context as ordering
 from contexts.payments.worker import context as payments
 from contexts.shipping.worker import context as shipping
-from shared.bodies import BodyDecoder
+from shared.config.settings import Settings
 from shared.context import Aggregate, Asked, Context, Decider, Rejected
-from shared.settings import Settings
+from shared.wire.bodies import BodyDecoder
 
 NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 MUG = Sku("mug")
@@ -296,7 +296,7 @@ class _Beside(dict[Asked, Any]):
 
 def _decided(decider: Decider, command: Struct, states: Mapping[str, Any]) -> list[Any]:
     state = _state(states, decider.aggregate, decider.aggregate.id_of(command))
-    beside = () if decider.beside is None else (_Beside(states, decider.beside),)
+    beside = () if decider.also_reads is None else (_Beside(states, decider.also_reads),)
     return [event for event in decider.decide(command, state, *beside) if not isinstance(event, Rejected)]
 
 

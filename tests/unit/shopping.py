@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contexts.inventory.commands import RegisterStockItem, ReplenishStock
 from contexts.kernel import Address, CustomerId, Line, MethodToken, Money, Sku
 from contexts.ordering.commands import CancelOrder, PlaceOrder
-from shared.testing import Shop
+from shared.simulation.testing import Shop
 
 PRICE = Money(amount_minor=250)
 MUG = Sku("mug")

@@ -12,8 +12,8 @@ from contexts.ordering.commands import CancelOrder, PlaceOrder
 from contexts.ordering.events import OrderConfirmed, OrderPlaced
 from contexts.shipping.decider import CancelShipment, MeetRequirement, Shipment, ShipmentCommand, decide, evolve
 from contexts.shipping.events import OrderShipped
+from shared.config.settings import Settings
 from shared.context import Rejected
-from shared.settings import Settings
 from tests.unit.choreography import MUG, NOW, ON_THE_SHELF, ORDER, Choreography, End, Said
 
 AT_ONCE, LATER = timedelta(0), timedelta(hours=1)

@@ -29,9 +29,9 @@ from contexts.payments.worker import context as payments
 from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturned
 from contexts.shipping.events import DeliveryScheduled, OrderShipped
 from contexts.shipping.worker import context as shipping
-from shared.bodies import BodyDecoder
+from shared.config.settings import Settings
 from shared.context import Aggregate, Asked, Context, Decider, Effect, Rejected
-from shared.settings import Settings
+from shared.wire.bodies import BodyDecoder
 
 RUNS = 150
 STEPS_AT_MOST = 2_000
@@ -124,7 +124,7 @@ class Shop:
 
     def decide(self, decider: Decider, command: Struct) -> tuple[Struct, ...]:
         """Ask a decider, with its stock beside it where it has one."""
-        beside = () if decider.beside is None else (Beside(self, decider.beside),)
+        beside = () if decider.also_reads is None else (AlsoRead(self, decider.also_reads),)
         return decider.decide(command, self.state(decider.aggregate, decider.aggregate.id_of(command)), *beside)
 
     def state(self, aggregate: Aggregate, identity: str) -> Any:
@@ -167,7 +167,7 @@ class Shop:
         return [said for said in self.said if type(said) is event]
 
 
-class Beside(dict[Asked, Any]):
+class AlsoRead(dict[Asked, Any]):
     """The other aggregates that a decision may read."""
 
     def __init__(self, shop: Shop, aggregate: Aggregate) -> None:

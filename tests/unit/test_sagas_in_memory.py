@@ -9,8 +9,8 @@ import pytest
 from contexts.kernel import Sku
 from contexts.payments.commands import RetryRefund
 from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturned
-from shared.ports import BrokerRefusedError
-from shared.testing import Shop, StillBusyError, shop
+from shared.ports.broker import BrokerRefusedError
+from shared.simulation.testing import Shop, StillBusyError, shop
 from tests.unit.shopping import CANCEL, ON_THE_SHELF, PRICE, books, fill_shelves, level, order, told
 
 SEEDS = (1, 2)

@@ -14,9 +14,9 @@ import pytest
 
 from shared.adapters.memory import Moods
 from shared.adapters.memory.stream import Kept
-from shared.messages import MSG_ID
-from shared.ops.topology import declare
-from shared.testing import Shop, shop
+from shared.simulation.testing import Shop, shop
+from shared.topology import declare
+from shared.wire.messages import MSG_ID
 from tests.unit.shopping import ON_THE_SHELF, PRICE, books, fill_shelves, level, order, told
 
 FIRST_SEED = int(os.environ.get("CHORUS_SEED", "1"))

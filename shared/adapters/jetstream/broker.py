@@ -19,9 +19,9 @@ from shared.adapters.jetstream.pulls import PullEpoch, begin_epoch
 from shared.adapters.jetstream.reading import NOT_FOUND, read_batch
 from shared.adapters.jetstream.service import serve
 from shared.adapters.jetstream.wire import GONE, api_answer, batch_of, to_published, to_stored, translated
-from shared.connection import ConnectionOptions
+from shared.config.connection import ConnectionOptions
 from shared.context import Endpoints
-from shared.ports import (
+from shared.ports.broker import (
     BrokerError,
     BrokerRefusedError,
     BrokerUnavailableError,

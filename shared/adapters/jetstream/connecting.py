@@ -13,8 +13,8 @@ import nats.errors
 
 from shared.adapters.jetstream import bounds
 from shared.adapters.jetstream.broker import JetStream
-from shared.connection import ConnectionOptions
-from shared.ports import BrokerUnavailableError
+from shared.config.connection import ConnectionOptions
+from shared.ports.broker import BrokerUnavailableError
 
 Waiting: TypeAlias = Callable[[str], None]
 """Takes the reason for which no server answers yet."""

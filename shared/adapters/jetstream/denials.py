@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 import nats.errors
 import structlog
 
-from shared.ports import Denial
+from shared.ports.broker import Denial
 
 REMEMBERED_AT_MOST = 100
 LASTS_S = 40.0

@@ -11,7 +11,7 @@ from nats.aio.subscription import Subscription
 
 from shared.adapters.jetstream.client import FastClient, Heard
 from shared.adapters.jetstream.wire import to_delivery, translated
-from shared.ports import Delivery, Status
+from shared.ports.broker import Delivery, Status
 
 
 class PullEpoch:

@@ -8,7 +8,7 @@ import anyio
 from shared.adapters.jetstream.client import Answer, FastClient, Heard, settle
 from shared.adapters.jetstream.denying import in_flight
 from shared.adapters.jetstream.wire import to_stored, translated
-from shared.ports import BrokerRefusedError, BrokerUnavailableError, Stored
+from shared.ports.broker import BrokerRefusedError, BrokerUnavailableError, Stored
 
 READ_BATCH = 1_000
 ANSWER_TIMEOUT_S = 5.0

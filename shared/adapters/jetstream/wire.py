@@ -11,7 +11,7 @@ import nats.errors
 
 from shared.adapters.jetstream.client import Heard
 from shared.adapters.jetstream.denials import DeniedError
-from shared.ports import (
+from shared.ports.broker import (
     BrokerDeniedError,
     BrokerError,
     BrokerRefusedError,

@@ -6,7 +6,7 @@ can be cut, or lose what it publishes or the answer to it. tests/contract/test_b
 """
 
 from shared.adapters.memory.broker import MemoryBroker
-from shared.adapters.memory.moods import Moods
+from shared.adapters.memory.faults import Moods
 from shared.adapters.memory.server import MemoryServer
 
 __all__ = ["MemoryBroker", "MemoryServer", "Moods"]

@@ -6,12 +6,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from functools import partial
 from typing import TypeVar
 
-from shared.adapters.memory.ends import Epoch, Service
-from shared.adapters.memory.moods import Trouble
+from shared.adapters.memory.client_ends import Epoch, Service
+from shared.adapters.memory.faults import Trouble
 from shared.adapters.memory.server import MemoryServer, NoAnswerError
 from shared.adapters.memory.wire import Reply, Wire
 from shared.context import Endpoints, Request
-from shared.ports import BrokerError, ConsumerInfo, Delivery, Denial, Outgoing, Published, Status, Stored, StreamInfo
+from shared.ports.broker import (
+    BrokerError,
+    ConsumerInfo,
+    Delivery,
+    Denial,
+    Outgoing,
+    Published,
+    Status,
+    Stored,
+    StreamInfo,
+)
 
 T = TypeVar("T")
 

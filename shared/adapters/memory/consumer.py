@@ -8,7 +8,7 @@ from typing import Any
 from shared.adapters.memory.pulls import ROUNDING_S, Inbox, Pin, Pull
 from shared.adapters.memory.stream import Kept, Reader, Stream
 from shared.adapters.memory.subjects import matcher
-from shared.ports import ConsumerInfo, Delivery
+from shared.ports.broker import ConsumerInfo, Delivery
 
 PIN_ID = "Nats-Pin-Id"
 

@@ -4,7 +4,7 @@ from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable
 from typing import Protocol
 
-from shared.ports import Delivery, Status
+from shared.ports.broker import Delivery, Status
 
 ROUNDING_S = 1e-6
 """Timers are this much early at the most, which must not make them run again at once for ever."""

@@ -5,15 +5,13 @@ from itertools import count
 from typing import NamedTuple, Protocol
 
 from shared.adapters.memory.consumer import Consumer
-from shared.adapters.memory.moods import Moods
+from shared.adapters.memory.faults import Moods
 from shared.adapters.memory.pulls import Inbox, Pull
 from shared.adapters.memory.stream import Kept, Stream
 from shared.adapters.memory.wire import Reply
-from shared.adapters.virtual import VirtualClock, VirtualLoop
+from shared.adapters.virtual_time import VirtualClock, VirtualLoop
 from shared.context import Request
-from shared.messages import rfc3339
-from shared.ops.topology import Declared
-from shared.ports import (
+from shared.ports.broker import (
     CONSUMER_NOT_FOUND,
     STREAM_NOT_FOUND,
     BrokerRefusedError,
@@ -24,6 +22,8 @@ from shared.ports import (
     Status,
     StreamInfo,
 )
+from shared.topology import Declared
+from shared.wire.messages import rfc3339
 
 NO_RESPONDERS = BrokerUnavailableError("nats: no responders available for request")
 """What a client is told when nobody listens."""

@@ -7,11 +7,12 @@ from heapq import heappop, heappush
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
-from shared.adapters.memory.orders import NEXT, SCHEDULER, TTL, Schedule, life_ns, schedule
+from shared.adapters.memory.scheduling import NEXT, SCHEDULER, TTL, Schedule, life_ns, schedule
 from shared.adapters.memory.subjects import matcher, transform
-from shared.adapters.virtual import VirtualClock
-from shared.messages import MSG_ID, SCHEDULE, SCHEDULE_TARGET, SCHEDULE_TTL, rfc3339
-from shared.ports import BrokerRefusedError, Outgoing, Published, Stored, StreamInfo, moment
+from shared.adapters.virtual_time import VirtualClock
+from shared.ports.broker import BrokerRefusedError, Outgoing, Published, Stored, StreamInfo
+from shared.ports.clock import moment
+from shared.wire.messages import MSG_ID, SCHEDULE, SCHEDULE_TARGET, SCHEDULE_TTL, rfc3339
 
 BATCH_AT_MOST = 1_000
 DUPLICATE_WINDOW_NS = 120 * 10**9

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 
-from shared.messages import partition_of
+from shared.wire.messages import partition_of
 
 _WILDCARD = re.compile(r"\{\{wildcard\((\d+)\)\}\}")
 _PARTITION = re.compile(r"\{\{partition\((\d+),\s*([\d,\s]+)\)\}\}")

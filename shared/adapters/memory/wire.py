@@ -5,8 +5,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Generic, TypeVar
 
-from shared.adapters.virtual import VirtualLoop
-from shared.ports import BrokerUnavailableError
+from shared.adapters.virtual_time import VirtualLoop
+from shared.ports.broker import BrokerUnavailableError
 
 T = TypeVar("T")
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from shared.engine.partitions import NOTICE
-from shared.engine.reactions import Reactions
-from shared.messages import (
+from shared.engine.decide.routing import Routing
+from shared.engine.intake.partition import NOTICE
+from shared.ports.broker import Stored
+from shared.wire.messages import (
     CAUSATION_DEPTH,
     CAUSATION_DEPTH_AT_MOST,
     CAUSATION_HASH,
@@ -17,8 +18,7 @@ from shared.messages import (
     parse_subject,
     split_edition,
 )
-from shared.ports import Stored
-from shared.streams import COMMANDS, EVENTS, TIMERS
+from shared.wire.streams import COMMANDS, EVENTS, TIMERS
 from tests.chaos.evidence import DEAD_LETTERS, Evidence, Row
 from tests.chaos.finding import Finding
 
@@ -57,7 +57,7 @@ def positions_have_been_heard(evidence: Evidence) -> Iterator[Finding]:
     """I7."""
     for name, context in evidence.contexts.items():
         database = evidence.databases[name]
-        reactions = Reactions(context, partitions=evidence.partitions)
+        reactions = Routing(context, partitions=evidence.partitions)
         for stream, subject, stored in _meant_for(evidence, name, reactions):
             position = database.positions.get((stream, subject.partition))
             if position is None or stored.sequence > position.seq:
@@ -156,7 +156,7 @@ def nothing_is_left(evidence: Evidence) -> Iterator[Finding]:
         for what, ids in residue.items():
             for where in ids:
                 yield Finding(invariant="I18", where=f"{name} {where}", what=what)
-        reactions = Reactions(context, partitions=evidence.partitions)
+        reactions = Routing(context, partitions=evidence.partitions)
         for stream, subject, stored in _meant_for(evidence, name, reactions):
             position = database.positions.get((stream, subject.partition))
             if stored.sequence > (position.seq if position else 0):
@@ -164,7 +164,7 @@ def nothing_is_left(evidence: Evidence) -> Iterator[Finding]:
                 yield Finding(invariant="I18", where=where, what=f"{stream} {stored.sequence} is not decided")
 
 
-def _meant_for(evidence: Evidence, name: str, reactions: Reactions) -> Iterator[tuple[str, Subject, Stored]]:
+def _meant_for(evidence: Evidence, name: str, reactions: Routing) -> Iterator[tuple[str, Subject, Stored]]:
     """What the consumers of a context deliver, in stream order per stream; a notice is nobody's business."""
     for stream, kind in KINDS.items():
         for stored in evidence.streams[stream]:

@@ -10,14 +10,14 @@ import msgspec
 from msgspec import Struct
 
 from shared import catalog
-from shared.bodies import BodyDecoder
 from shared.context import Aggregate, Asked, Context, Effect, Rejected, UnknownOutcomeError
-from shared.engine.reactions import Reactions
-from shared.engine.rebuild import rebuild
-from shared.engine_events import MessageParked, MessageUnparked
-from shared.messages import CAUSATION_HASH, CAUSATION_ID, NEVER, OCCURRED_AT, parse_subject, split_edition
-from shared.ports import Broker, Delivery, Stored
-from shared.streams import EVENTS
+from shared.engine.decide.routing import Routing
+from shared.ports.broker import Broker, Delivery, Stored
+from shared.repair.rebuild import rebuild
+from shared.wire.bodies import BodyDecoder
+from shared.wire.engine_events import MessageParked, MessageUnparked
+from shared.wire.messages import CAUSATION_HASH, CAUSATION_ID, NEVER, OCCURRED_AT, parse_subject, split_edition
+from shared.wire.streams import EVENTS
 from tests.chaos.evidence import Database, Evidence, Replay, Row, read_database
 from tests.chaos.finding import Finding
 
@@ -27,13 +27,13 @@ _MICROSECOND = timedelta(microseconds=1)
 
 ABOUT_PARKED = {MessageParked.__name__, MessageUnparked.__name__}
 
-States = dict[str, tuple[int, Any]]
+LoadedAggregates = dict[str, tuple[int, Any]]
 
 
 class _Beside(Mapping[Asked, Any]):
     """The other aggregates that a decision reads."""
 
-    def __init__(self, states: States, aggregate: Aggregate) -> None:
+    def __init__(self, states: LoadedAggregates, aggregate: Aggregate) -> None:
         self._states, self._aggregate = states, aggregate
 
     def __getitem__(self, asked: Asked) -> Any:
@@ -72,7 +72,7 @@ class Recomputation:
         self._name = name
         self._context = context
         self._database = evidence.databases[name]
-        self._reactions = Reactions(context, partitions=evidence.partitions)
+        self._reactions = Routing(context, partitions=evidence.partitions)
         self._heard: dict[str, Stored] = {}
         for fact in evidence.facts():
             if self._reactions.hears(parse_subject(fact.stored.subject)):
@@ -80,7 +80,7 @@ class Recomputation:
         self._own = {split_edition(row.event_id)[0]: row for row in self._database.journal if row.kind == "evt"}
         self._timers = {timer.name: timer for timer in context.timers}
         self._decoders = {kind.__name__: BodyDecoder[Any](kind, strict=False) for kind in self._reactions.aggregate_of}
-        self._states: States = {}
+        self._states: LoadedAggregates = {}
 
     async def findings(self) -> list[Finding]:
         """What differs; the states are folded on the way, and hold every fact afterwards."""
@@ -160,7 +160,7 @@ class Recomputation:
         for command in commands:
             decider, id_of = self._reactions.deciders[type(command)]
             state = _state(self._states, decider.aggregate, id_of(command))
-            others = () if decider.beside is None else (_Beside(self._states, decider.beside),)
+            others = () if decider.also_reads is None else (_Beside(self._states, decider.also_reads),)
             for event in decider.decide(command, state, *others):
                 decided.append(event)
                 if not isinstance(event, Rejected):
@@ -267,7 +267,7 @@ def _journal(database: Database) -> dict[str, tuple[Any, ...]]:
     }
 
 
-def _state(states: States, aggregate: Aggregate, identity: str) -> Any:
+def _state(states: LoadedAggregates, aggregate: Aggregate, identity: str) -> Any:
     """The aggregate's state, which is that of an unborn one when nothing was said of it."""
     return states.get(identity, (0, aggregate.state()))[1]
 

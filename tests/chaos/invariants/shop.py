@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
-from shared.messages import OCCURRED_AT, aggregate_name, split_edition
-from shared.streams import TIMERS
+from shared.wire.messages import OCCURRED_AT, aggregate_name, split_edition
+from shared.wire.streams import TIMERS
 from tests.chaos.evidence import Evidence, Fact
 from tests.chaos.finding import Finding
 

@@ -3,10 +3,10 @@
 from contexts.inventory.commands import ReplenishStock
 from contexts.inventory.worker import context
 from shared.adapters.memory import MemoryBroker
-from shared.engine.rebuild import rebuild
-from shared.ops.streams_file import read_topology
-from shared.settings import Settings
-from shared.testing import Shop, shop
+from shared.config.settings import Settings
+from shared.repair.rebuild import rebuild
+from shared.simulation.testing import Shop, shop
+from shared.streams.file import read_topology
 from tests.unit.shopping import MUG, level
 
 DELIVERIES = [ReplenishStock(quantity=2, delivery_id=f"2026/delivery no. {number}") for number in range(150)]

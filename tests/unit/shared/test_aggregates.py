@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from shared.context import Aggregate
-from shared.messages import aggregate_id, aggregate_name
+from shared.wire.messages import aggregate_id, aggregate_name
 
 KEYS = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
 PARTS = st.one_of(st.none(), KEYS, st.text(max_size=80), st.sampled_from(["", "a.b", "~", "delivery:d-1", "\ud800"]))

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog.testing
 
-from shared.engine.alarms import REASON_LENGTH_AT_MOST, Alarms
+from shared.engine.monitor.alarms import REASON_LENGTH_AT_MOST, Alarms
 
 
 class FixedClock:

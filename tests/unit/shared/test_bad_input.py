@@ -15,13 +15,17 @@ from msgspec import Struct
 
 from contexts.bank.commands import OPERATIONS
 from contexts.ordering.commands import PlaceOrder
-from shared.bodies import BODY_BYTES_AT_MOST, PROBLEM_LENGTH_AT_MOST, BodyDecoder, MalformedBodyError
-from shared.connection import ConnectionOptionsError, find_connection
+from shared.config.connection import ConnectionOptionsError, find_connection
+from shared.config.settings import Settings, SettingsError, default_streams_file, load_settings
 from shared.context import Answer, Context, Request
 from shared.engine.api import api_of
-from shared.engine.reactions import UNKEYED, Input, Reactions
-from shared.engine.rows import RowMaker
-from shared.messages import (
+from shared.engine.decide.outgoing import OutgoingRows
+from shared.engine.decide.routing import UNKEYED, Input, Routing
+from shared.ports.broker import Broker, Delivery, Outgoing, Published
+from shared.ports.clock import moment
+from shared.streams.file import StreamsFileError, parse_topology
+from shared.wire.bodies import BODY_BYTES_AT_MOST, PROBLEM_LENGTH_AT_MOST, BodyDecoder, MalformedBodyError
+from shared.wire.messages import (
     NEVER,
     MalformedKeyError,
     MalformedSubjectError,
@@ -30,10 +34,7 @@ from shared.messages import (
     command_subject,
     parse_subject,
 )
-from shared.ops.streams_file import StreamsFileError, parse_topology
-from shared.ports import Broker, Delivery, Outgoing, Published, moment
-from shared.settings import Settings, SettingsError, default_streams_file, load_settings
-from shared.streams import COMMANDS, EVENTS, TIMERS
+from shared.wire.streams import COMMANDS, EVENTS, TIMERS
 from tests.contract.declared import contexts
 from tests.contract.examples import examples
 from tests.unit.shared.hostile import KEYS, VALUES, YAML, mutated
@@ -41,7 +42,7 @@ from tests.unit.shared.hostile import KEYS, VALUES, YAML, mutated
 PARTITIONS = 4
 AT_NS = 1_795_251_600_000_000_000
 MEMBERS = {context.name: context for context in contexts()}
-REACTIONS = {name: Reactions(context, partitions=PARTITIONS) for name, context in MEMBERS.items()}
+REACTIONS = {name: Routing(context, partitions=PARTITIONS) for name, context in MEMBERS.items()}
 ORDER: dict[str, Any] = {**examples(PlaceOrder)[0], "order_id": "o-42"}
 del ORDER["asked_at"]
 SUBJECT = "cmd.ordering.PlaceOrder.3.o-42"
@@ -529,7 +530,7 @@ def take(route: Route, data: st.DataObject) -> None:
 
 def answered(context: Context, input_: Input) -> None:
     """Whatever came, what is said of it can be written down, and is no longer than a server takes."""
-    make = RowMaker(context.name, schema_version=1, partitions=PARTITIONS, now=moment(AT_NS))
+    make = OutgoingRows(context.name, schema_version=1, partitions=PARTITIONS, now=moment(AT_NS))
     if input_.refusal is not None:
         row = make.rejection(input_, input_.refusal.reason, input_.refusal.details)
     elif input_.poison is not None:

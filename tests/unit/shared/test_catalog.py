@@ -5,9 +5,9 @@ import pytest
 from msgspec import Struct
 
 from shared.catalog import CatalogError, load, names, problems
+from shared.config.settings import Settings
 from shared.context import Aggregate, Context, Decider, Policy, Timer
-from shared.engine_events import CommandRejected
-from shared.settings import Settings
+from shared.wire.engine_events import CommandRejected
 
 
 class Ask(Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.connection import DEFAULT_SERVER, ConnectionOptions, ConnectionOptionsError, find_connection
+from shared.config.connection import DEFAULT_SERVER, ConnectionOptions, ConnectionOptionsError, find_connection
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.messages import is_event_id, next_edition, split_edition
+from shared.wire.messages import is_event_id, next_edition, split_edition
 
 
 @pytest.mark.parametrize("first", ["payments/payment-o-1@1", "till/till-t@12/ClosingTime", "till/rejection-0f@1"])

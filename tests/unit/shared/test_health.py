@@ -15,9 +15,9 @@ import msgspec
 import pytest
 
 from shared import catalog
-from shared.engine.health import HealthFile, Report, living
-from shared.engine.store import Store
-from shared.ops.health import Health, examine
+from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.inspect.health import Health, examine
+from shared.worker.health_file import HealthFile, Report, living
 from tests.unit.shared.test_cli import chorus
 
 NOW = datetime.now(UTC)
@@ -63,7 +63,7 @@ def said(directory: Path) -> str:
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[sqlite3.Connection]:
     """The database of payments, to put into it what its worker would."""
-    store = await Store.open(tmp_path / "payments.db", context="payments")
+    store = await SqliteStore.open(tmp_path / "payments.db", context="payments")
     await store.close()
     with closing(sqlite3.connect(tmp_path / "payments.db", isolation_level=None)) as connection:
         yield connection

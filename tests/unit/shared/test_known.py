@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.cli.timeline import as_json
-from shared.engine.store import Store
-from shared.ops.drawing import draw
-from shared.ops.known import Known, know
-from shared.ops.timeline import Message, tree
+from shared.inspect.drawing import draw
+from shared.inspect.known import Known, know
+from shared.inspect.timeline import Message, tree
 from tests.unit.shared.test_timeline import NINE, message
 
 PLACED = replace(message("Placed", "place-o-1", 1), id="ordering/order-o-1@1")
@@ -25,7 +25,7 @@ NINE_NS = int(NINE.timestamp()) * 10**9
 @pytest.fixture
 async def ordering(tmp_path: Path) -> AsyncIterator[sqlite3.Connection]:
     """The database of ordering, with what its journal would have."""
-    store = await Store.open(tmp_path / "ordering.db", context="ordering")
+    store = await SqliteStore.open(tmp_path / "ordering.db", context="ordering")
     await store.close()
     with closing(sqlite3.connect(tmp_path / "ordering.db", isolation_level=None)) as connection:
         row = (PLACED.id, "order-o-1", "evt.ordering.Placed.o-1", "Placed", PLACED.body.decode())

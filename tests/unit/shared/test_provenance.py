@@ -6,13 +6,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.engine.provenance import Provenance
-from shared.engine.reactions import Input, Reactions
-from shared.engine.rows import RowMaker
-from shared.engine.tables import JournalRow, ParkedRow, Waiting
-from shared.messages import content_hash, partition_of
-from shared.ports import Stored
-from shared.streams import COMMANDS
+from shared.engine.decide.outgoing import OutgoingRows
+from shared.engine.decide.routing import Input, Routing
+from shared.engine.recover.provenance import Provenance
+from shared.ports.broker import Stored
+from shared.ports.rows import JournalRow, ParkedRow, Waiting
+from shared.wire.messages import content_hash, partition_of
+from shared.wire.streams import COMMANDS
 from tests.integration.till import Rung, till
 
 PARTITIONS = 2
@@ -29,7 +29,7 @@ def cause() -> Input:
 
 def rows() -> dict[str, JournalRow]:
     """One of every kind that the engine makes."""
-    make = RowMaker("till", schema_version=1, partitions=PARTITIONS, now=NOON)
+    make = OutgoingRows("till", schema_version=1, partitions=PARTITIONS, now=NOON)
     (aggregate,) = till().aggregates
     parked = ParkedRow(KEY, 0, COMMANDS, 7, 1, "m-1", "cmd.till.Ring.0.t-1", "{}", b"\xff", "RuntimeError")
     return {
@@ -47,7 +47,7 @@ def stored(row: JournalRow, **changes: Any) -> Stored:
     return Stored(1, NOON, subject, row.headers, row.body)._replace(**changes)
 
 
-PROVENANCE = Provenance(Reactions(till(), partitions=PARTITIONS))
+PROVENANCE = Provenance(Routing(till(), partitions=PARTITIONS))
 RUNG = stored(rows()["Rung"])
 
 

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import cast
 
-from shared.engine.alarms import Alarms
-from shared.engine.blocked import REFUSED_RETRY_S
-from shared.engine.relay import Relay
-from shared.engine.tables import JournalRow, NumberedRow
-from shared.engine.troubles import Troubles
-from shared.messages import MSG_ID
-from shared.ports import Broker, BrokerError, BrokerRefusedError, Outgoing, Published
+from shared.engine.monitor.alarms import Alarms
+from shared.engine.monitor.troubles import Troubles
+from shared.engine.publish.blocked import REFUSED_RETRY_S
+from shared.engine.publish.relay import Relay
+from shared.ports.broker import Broker, BrokerError, BrokerRefusedError, Outgoing, Published
+from shared.ports.rows import JournalRow, NumberedRow
+from shared.wire.messages import MSG_ID
 
 PUBLISHED_WITHIN_S = 5.0
 

@@ -12,10 +12,10 @@ from msgspec import Struct
 
 from contexts.kernel import Address, Email, Line, Quantity
 from shared import catalog
+from shared.config.settings import Settings
 from shared.context import Context, Service
-from shared.ops.fields import fields_of
-from shared.ops.sending import ComposeError, check_body, compose, find_command
-from shared.settings import Settings
+from shared.send.commands import ComposeError, check_body, compose, find_command
+from shared.send.fields import fields_of
 from tests.unit.shared.test_cli import chorus
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.settings import Settings, SettingsError, describe, load_settings
+from shared.config.settings import Settings, SettingsError, describe, load_settings
 
 
 @dataclass(frozen=True)

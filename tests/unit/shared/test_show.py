@@ -12,11 +12,11 @@ import pytest
 
 from contexts.ordering.decider import Order, evolve
 from contexts.ordering.events import DeliveryRecorded, OrderConfirmed, OrderEvent, OrderPlaced, ShipmentRecorded
-from shared.adapters.virtual import VirtualLoop
-from shared.engine.store import Store
-from shared.engine.tables import JournalRow
-from shared.engine.transaction import Transaction
-from shared.messages import OCCURRED_AT
+from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.adapters.virtual_time import VirtualLoop
+from shared.ports.rows import JournalRow
+from shared.ports.store import Transaction
+from shared.wire.messages import OCCURRED_AT
 from tests.contract.examples import example, examples
 from tests.unit.shared.test_cli import chorus
 
@@ -43,7 +43,7 @@ def journal_of(key: str) -> list[JournalRow]:
 
 def write_journal(data_dir: Path, context: str, rows: list[JournalRow]) -> None:
     async def write(work: Callable[[Transaction], object]) -> None:
-        store = await Store.open(data_dir / f"{context}.db", context=context)
+        store = await SqliteStore.open(data_dir / f"{context}.db", context=context)
         await store.transact(work)
         await store.close()
 

@@ -8,15 +8,15 @@ import anyio
 import anyio.lowlevel
 
 from shared.adapters.clock import SystemClock
-from shared.engine.stall import Stall
-from shared.engine.store import Store
+from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.engine.monitor.stall import Stall
 
 WITHIN_S = 5.0
 
 
 async def test_a_worker_that_waits_for_another_ones_transaction_does_not_hang(tmp_path: Path) -> None:
     path = tmp_path / "till.db"
-    store = await Store.open(path, context="till")
+    store = await SqliteStore.open(path, context="till")
     stall = Stall(SystemClock(), store)
     assert stall.seconds > 0
     lock = os.open(f"{path}.lock", os.O_RDWR)
@@ -33,7 +33,7 @@ async def test_a_worker_that_waits_for_another_ones_transaction_does_not_hang(tm
 
 
 async def test_a_takeover_may_take_long_and_the_loop_has_come_round_after_it(tmp_path: Path) -> None:
-    store = await Store.open(tmp_path / "till.db", context="till")
+    store = await SqliteStore.open(tmp_path / "till.db", context="till")
     stall = Stall(SystemClock(), store)
     with stall.excused():
         assert stall.seconds == 0.0

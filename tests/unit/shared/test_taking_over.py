@@ -9,11 +9,11 @@ import pytest
 
 from shared.adapters.clock import SystemClock
 from shared.adapters.memory import MemoryBroker
-from shared.engine.store import Store
-from shared.engine.tenure import Tenure
-from shared.engine.transaction import Transaction
-from shared.ports import BrokerError, BrokerUnavailableError
-from shared.testing import shop
+from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.engine.ownership import PartitionOwnership
+from shared.ports.broker import BrokerError, BrokerUnavailableError
+from shared.ports.store import Transaction
+from shared.simulation.testing import shop
 from tests.unit.shopping import fill_shelves, order, told
 
 SHIPPED = ["OrderPlaced", "OrderConfirmed", "ShipmentRecorded"]
@@ -45,11 +45,11 @@ def test_connection_that_is_replaced_while_a_partition_is_taken_over_is_compared
 ) -> None:
     """Nothing is asked of the server at that moment, so nothing fails; all the same it may have come back poorer."""
     dropped: list[str] = []
-    read = Store.read
+    read = SqliteStore.read
 
-    async def read_and_drop(self: Store, work: Callable[[Transaction], Any]) -> Any:
+    async def read_and_drop(self: SqliteStore, work: Callable[[Transaction], Any]) -> Any:
         found = await read(self, work)
-        if work.__qualname__ == "Tenure._take_over.<locals>.load" and not dropped:
+        if work.__qualname__ == "PartitionOwnership._take_over.<locals>.load" and not dropped:
             dropped.append(self._database.path.stem)
             for connection in running.server.connections:
                 connection.drop()
@@ -57,7 +57,7 @@ def test_connection_that_is_replaced_while_a_partition_is_taken_over_is_compared
 
     with shop(seed=1, partitions=1) as running:
         fill_shelves(running)
-        monkeypatch.setattr(Store, "read", read_and_drop)
+        monkeypatch.setattr(SqliteStore, "read", read_and_drop)
         running.stop("ordering")
         running.start("ordering")
         running.send(order(), key="o-1")
@@ -77,7 +77,7 @@ class _Partition:
         self.readers: dict[str, object] = {}
         self.lock = asyncio.Lock()
 
-    async def tend(self) -> None:
+    async def keep_alive(self) -> None:
         """Nothing can be done."""
 
     async def check_consumers(self) -> None:
@@ -101,9 +101,11 @@ async def test_what_is_broken_is_let_go_though_nothing_can_be_taken_over() -> No
     helper: Any = SimpleNamespace(connection=0, marks=[], drop=dropped.append, check=check)
     nobody: Any = None
     partitions: Any = [free, broken]
-    tenure = Tenure(partitions, nobody, helper, helper, helper, nobody, of=2, wake=lambda: None, troubles=nobody)
+    ownership = PartitionOwnership(
+        partitions, nobody, helper, helper, helper, nobody, of=2, wake=lambda: None, troubles=nobody
+    )
     with pytest.raises(BrokerUnavailableError):
-        await tenure.attend()
+        await ownership.rebalance()
     assert not broken.held
     assert set(dropped) == {1}
 
@@ -117,8 +119,10 @@ async def test_what_is_broken_publishes_nothing_more_whatever_the_loop_is_doing(
     nobody: Any = None
     partitions: Any = [broken, whole]
     woken = asyncio.Event()
-    tenure = Tenure(partitions, nobody, relay, nobody, nobody, SystemClock(), of=2, wake=woken.set, troubles=troubles)
-    tending = asyncio.create_task(tenure.tend())
+    ownership = PartitionOwnership(
+        partitions, nobody, relay, nobody, nobody, SystemClock(), of=2, wake=woken.set, troubles=troubles
+    )
+    tending = asyncio.create_task(ownership.keep_alive())
     await woken.wait()
     tending.cancel()
     assert dropped == [1]

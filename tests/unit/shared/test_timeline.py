@@ -2,9 +2,9 @@ from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 
-from shared.ops.drawing import draw
-from shared.ops.timeline import Message, message_of, steps, tree
-from shared.ports import Stored
+from shared.inspect.drawing import draw
+from shared.inspect.timeline import Message, message_of, steps, tree
+from shared.ports.broker import Stored
 
 NINE = datetime(2026, 11, 21, 9, tzinfo=UTC)
 

@@ -7,10 +7,10 @@ import pytest
 
 from shared.adapters.clock import SystemClock
 from shared.adapters.jetstream.denials import LASTS_S, REMEMBERED_AT_MOST, Denials, denied_in
-from shared.adapters.sqlite import DatabaseBusyError
-from shared.engine.alarms import Alarms
-from shared.engine.troubles import STREAM_FULL, Troubles
-from shared.ports import BrokerDeniedError, BrokerRefusedError, BrokerUnavailableError, Denial
+from shared.engine.monitor.alarms import Alarms
+from shared.engine.monitor.troubles import STREAM_FULL, Troubles
+from shared.ports.broker import BrokerDeniedError, BrokerRefusedError, BrokerUnavailableError, Denial
+from shared.ports.store import DatabaseBusyError
 
 AWAY = BrokerUnavailableError("nats: timeout")
 MISSING = BrokerRefusedError(10014, "consumer not found", "EVENTS/till-0")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.secret import Secret, SecretUrl
-from shared.units import (
+from shared.config.secrets import Secret, SecretUrl
+from shared.config.units import (
     DURATION_AT_MOST,
     SIZE_AT_MOST,
     format_duration,

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import anyio
 import pytest
 
-from shared.adapters.sqlite import Database
-from shared.adapters.virtual import BEGINNING, DeadlockError, VirtualClock, VirtualLoop
+from shared.adapters.sqlite.database import Database
+from shared.adapters.virtual_time import BEGINNING, DeadlockError, VirtualClock, VirtualLoop
 
 T = TypeVar("T")
 

@@ -38,11 +38,11 @@ def running(body: str, directory: str) -> Iterator[subprocess.Popen[str]]:
     program = f"""
 import time, anyio, anyio.lowlevel
 from pathlib import Path
-from shared import log
-from shared.engine.health import HealthFile
-from shared.engine.notify import Notifier
-from shared.engine.pulse import Pulse
-from shared.engine.watchdog import Watchdog
+from shared.config import log
+from shared.worker.health_file import HealthFile
+from shared.worker.notify import Notifier
+from shared.worker.pulse import Pulse
+from shared.worker.watchdog import Watchdog
 async def main():
     log.configure("info", "json", context="till")
     watchdog = Watchdog(ends_after_s={ENDS_AFTER_S})

@@ -1,0 +1,235 @@
+"""One SQLite file: durable, fair between processes, and one thread hop per transaction.
+
+A transaction is one function run in the connection's own thread, from BEGIN IMMEDIATE to COMMIT. A statement at a time
+costs a hop each (measured 23 times slower), and a task cancelled between two statements would leave a transaction open
+that blocks every writer. In virtual time there is no thread: the function runs on the spot, after a virtual moment.
+"""
+
+import asyncio
+import errno
+import fcntl
+import os
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import aiosqlite
+
+from shared.adapters.sqlite.files import DatabaseFiles
+from shared.adapters.sqlite.schema import NO_MIGRATIONS, check, prepare
+from shared.adapters.virtual_time import VirtualLoop, virtual_loop
+from shared.ports.store import DatabaseBusyError, DatabaseError
+
+T = TypeVar("T")
+
+BUSY_TIMEOUT_MS = 5_000
+FROM_A_BACKUP = "restore it from a backup"
+
+
+class _Connection(Protocol):
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work`, one after the other."""
+        ...
+
+    async def close(self) -> None:
+        """Close after what is queued."""
+        ...
+
+
+class _InThread(aiosqlite.Connection):
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in the connection's thread."""
+        execute: Callable[..., Awaitable[T]] = self._execute
+        return await execute(work, self._conn)
+
+
+class _OnTheSpot:
+    """For simulations: a process that dies there loses nothing it has written, so nothing is synced either."""
+
+    def __init__(self, connection: sqlite3.Connection, loop: VirtualLoop) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+        self._connection = connection
+        self._loop = loop
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` within two moments, in which other things happen."""
+        await asyncio.sleep(self._loop.moment_s())
+        result = work(self._connection)
+        await asyncio.sleep(self._loop.moment_s())
+        return result
+
+    async def close(self) -> None:
+        self._connection.close()
+
+
+class Database:
+    """The one read-write connection of this process to a file; `transact` is how everything is written."""
+
+    def __init__(self, connection: _Connection, lock: int, path: Path, files: DatabaseFiles) -> None:
+        self._connection = connection
+        self._lock = lock
+        self._files = files
+        self.path = path
+        self.queues = False
+        """Whether a transaction waits for the file lock, which another process of the context holds."""
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        *,
+        schema: str,
+        version: int,
+        migrations: Mapping[int, str] = NO_MIGRATIONS,
+        lost: str = FROM_A_BACKUP,
+    ) -> "Database":
+        """Open or create the file (0600) with `schema`; raises DatabaseError when it is foreign, newer or corrupt.
+
+        An older file is migrated in one transaction: `migrations[v]` is the SQL that leads from version v to v + 1.
+        `lost` tells an operator what to do when the file is removed while it is open.
+        """
+        previous_umask = os.umask(0o077)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                connection = await _connection(lambda: _connect(path, lock, schema, version, migrations))
+            except BaseException:
+                os.close(lock)
+                raise
+        except sqlite3.Error as error:
+            raise _translated(error, path) from error
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise DatabaseBusyError(f"{path}: {error.strerror}") from error
+            raise DatabaseError(f"{path}: {error.strerror}; set CHORUS_DATA_DIR to another directory") from error
+        finally:
+            os.umask(previous_umask)
+        return cls(connection, lock, path, DatabaseFiles(path, lost=lost))
+
+    async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in one write transaction, under the file lock that queues the processes of a context.
+
+        Commits when `work` returns and rolls back when it raises. Raises DatabaseBusyError when trying again may help
+        and DatabaseError when it cannot, as when somebody removed or replaced the file.
+        """
+        try:
+            return await self._connection.run(lambda connection: _locked(connection, self._queued(), self._files, work))
+        except sqlite3.Error as error:
+            raise _translated(error, self.path) from error
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work`, which only reads; an idle process notices here that its file was removed or replaced."""
+
+        def checked(connection: sqlite3.Connection) -> T:
+            self._files.check(connection)
+            return work(connection)
+
+        try:
+            return await self._connection.run(checked)
+        except sqlite3.Error as error:
+            raise _translated(error, self.path) from error
+
+    def _queued(self) -> int:
+        """Wait for the file lock, which `_locked` releases."""
+        self.queues = True
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        finally:
+            self.queues = False
+        return self._lock
+
+    async def close(self) -> None:
+        """Finish what is queued and close."""
+        await self._connection.close()
+        os.close(self._lock)
+
+
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """A reader beside the worker that writes; raises DatabaseError when there is no such file."""
+    if not path.is_file():
+        raise DatabaseError(f"{path}: no such database; start the worker first, or set CHORUS_DATA_DIR")
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+
+
+@contextmanager
+def reading(path: Path, *, schema: str, version: int) -> Iterator[sqlite3.Connection]:
+    """Read beside the worker that writes; raises DatabaseError when the file is foreign, newer or corrupt."""
+    with closing(open_read_only(path)) as connection:
+        try:
+            check(connection, path, schema, version, remedy="start its worker, which migrates it")
+            yield connection
+        except sqlite3.Error as error:
+            raise _translated(error, path) from error
+
+
+async def _connection(connect: Callable[[], sqlite3.Connection]) -> _Connection:
+    loop = virtual_loop()
+    if loop is not None:
+        return _OnTheSpot(connect(), loop)
+    in_thread = _InThread(connect, 64)
+    in_thread._thread.daemon = True
+    try:
+        await in_thread
+    except BaseException:
+        in_thread._thread.join()  # It has been told to end, and does so at once; it must not outlive the event loop.
+        raise
+    return in_thread
+
+
+def _connect(path: Path, lock: int, schema: str, version: int, migrations: Mapping[int, str]) -> sqlite3.Connection:
+    if path.is_dir():
+        raise DatabaseError(f"{path}: a directory; move it away, or set CHORUS_DATA_DIR to another directory")
+    connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
+    try:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            prepare(connection, path, schema, version, migrations)
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)
+    except BaseException:
+        connection.close()  # A worker that waits for a locked database tries this again and again.
+        raise
+    return connection
+
+
+def _locked(
+    connection: sqlite3.Connection, lock: int, files: DatabaseFiles, work: Callable[[sqlite3.Connection], T]
+) -> T:
+    """Run `work` in a transaction under the file lock, which is held already, and release the lock."""
+    try:
+        files.check(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(connection)
+            files.check_database(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return result
+    finally:
+        fcntl.flock(lock, fcntl.LOCK_UN)
+
+
+_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_CANTOPEN,
+}
+
+
+def _translated(error: sqlite3.Error, path: Path) -> Exception:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is not None and code & 0xFF in _PASSING:
+        return DatabaseBusyError(f"{path}: {error}")
+    if code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return DatabaseError(f"{path}: {error}; move it away and run chorus rebuild")
+    return error

@@ -1,0 +1,75 @@
+"""Whether a database's files are still the ones that were opened: somebody may remove or replace them meanwhile.
+
+SQLite does not notice. It goes on writing into a file that has no name any more, and every commit is lost when the
+process ends. Replacing `-wal` is as bad as replacing the database: the newest commits are only there.
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+
+from shared.ports.store import DatabaseError
+
+Identity = tuple[int, int] | None
+"""Device and inode; None when there is no such file."""
+
+PARTS = ("", "-wal", "-shm")
+"""The ends of the three files' names. While a connection is open to a database, SQLite keeps all three."""
+
+
+class DatabaseFiles:
+    """The files of one open connection, as they were when it was opened. `lost` says what to do without them."""
+
+    def __init__(self, path: Path, *, lost: str) -> None:
+        self._lost = lost
+        self._opened = {f"{path}{part}": _identity(f"{path}{part}") for part in PARTS}
+        self._database = str(path)
+
+    def check(self, connection: sqlite3.Connection) -> None:
+        """Raise DatabaseError when a file was removed or replaced; for the connection's thread, about 10 us.
+
+        Before it raises, it moves what `-wal` holds into the database file that was opened. So that file is whole
+        wherever it is now, and the `-wal` that stays behind has nothing that SQLite could replay on another database.
+        """
+        for name, opened in self._opened.items():
+            if _identity(name) != opened:
+                self._give_up(connection, name)
+
+    def check_database(self, connection: sqlite3.Connection) -> None:
+        """Like `check`, for the database file alone: cheap enough to do it once more just before a commit."""
+        if _identity(self._database) != self._opened[self._database]:
+            self._give_up(connection, self._database)
+
+    def _give_up(self, connection: sqlite3.Connection, name: str) -> None:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if _identity(self._database + "-wal") in (None, self._opened[self._database + "-wal"]):
+            _move_commits_from_wal(connection)
+        if name != self._database:
+            remedy = f"what was committed is in {Path(self._database).name}; start the process again"
+        elif _identity(name) is None:
+            remedy = f"put it back, or, if it is lost, {self._lost}; then start the process again"
+        else:
+            remedy = (
+                "move the other file away and put back the one that was there, or, if that is lost,"
+                f" {self._lost}; then start the process again"
+            )
+        happened = "removed" if _identity(name) is None else "replaced by another file"
+        raise DatabaseError(f"{name}: {happened} while this process had it open, so it stops; {remedy}")
+
+
+def _move_commits_from_wal(connection: sqlite3.Connection) -> None:
+    """Raises sqlite3.OperationalError, as for a locked database, while a reader still needs what `-wal` holds."""
+    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        error = sqlite3.OperationalError("a reader keeps the write-ahead log, which has to be emptied first")
+        error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+        raise error
+
+
+def _identity(name: str) -> Identity:
+    try:
+        found = os.stat(name)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,108 @@
+"""The tables of a context's database, and how an older database becomes one of this version."""
+
+from collections.abc import Mapping
+from typing import Final
+
+SCHEMA_VERSION: Final = 2
+
+_SINCE_1: Final = """
+CREATE TABLE meta (
+  key TEXT PRIMARY KEY, value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE journal (
+  n INTEGER PRIMARY KEY,
+  event_id TEXT NOT NULL UNIQUE,
+  aggregate TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  subject TEXT NOT NULL,
+  type TEXT NOT NULL,
+  headers TEXT NOT NULL,
+  body TEXT NOT NULL,
+  partition INTEGER NOT NULL,
+  published_seq INTEGER,
+  UNIQUE (aggregate, version)
+) STRICT;
+CREATE INDEX unpublished ON journal (partition, n) WHERE published_seq IS NULL;
+CREATE TABLE aggregates (
+  id TEXT PRIMARY KEY, version INTEGER NOT NULL, state TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER snapshot_deleted AFTER DELETE ON aggregates BEGIN
+  DELETE FROM meta WHERE key = 'snapshots';
+END;
+CREATE TRIGGER snapshot_changed AFTER UPDATE ON aggregates BEGIN
+  DELETE FROM meta WHERE key = 'snapshots';
+END;
+CREATE TABLE inbox (
+  message_id TEXT PRIMARY KEY, hash BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE positions (
+  stream TEXT NOT NULL, partition INTEGER NOT NULL, seq INTEGER NOT NULL, message_id TEXT NOT NULL,
+  PRIMARY KEY (stream, partition)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE effects (
+  n INTEGER PRIMARY KEY,
+  event_id TEXT NOT NULL UNIQUE,
+  key TEXT NOT NULL,
+  partition INTEGER NOT NULL,
+  attempts INTEGER NOT NULL DEFAULT 0,
+  last_error TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE TABLE parked (
+  id INTEGER PRIMARY KEY,
+  key TEXT NOT NULL,
+  partition INTEGER NOT NULL,
+  stream TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  at_ns INTEGER NOT NULL,
+  message_id TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  headers TEXT NOT NULL,
+  body BLOB NOT NULL,
+  reason TEXT NOT NULL,
+  verdict TEXT NOT NULL DEFAULT '' CHECK (verdict IN ('', 'retry', 'skip')),
+  who TEXT NOT NULL DEFAULT '',
+  why TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX parked_by_key ON parked (key, id);
+CREATE TABLE skipped (
+  id INTEGER PRIMARY KEY,
+  key TEXT NOT NULL,
+  message_id TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  who TEXT NOT NULL,
+  why TEXT NOT NULL,
+  at TEXT NOT NULL
+) STRICT
+"""
+
+_SINCE_2: Final = """
+CREATE TABLE refused (
+  n INTEGER PRIMARY KEY,
+  key TEXT NOT NULL,
+  partition INTEGER NOT NULL,
+  reason TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  since TEXT NOT NULL,
+  verdict TEXT NOT NULL DEFAULT '' CHECK (verdict IN ('', 'retry', 'void')),
+  who TEXT NOT NULL DEFAULT '',
+  why TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE TABLE strangers (
+  message_id TEXT PRIMARY KEY,
+  seq INTEGER NOT NULL,
+  subject TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  at TEXT NOT NULL,
+  who TEXT NOT NULL DEFAULT '',
+  why TEXT NOT NULL DEFAULT ''
+) STRICT, WITHOUT ROWID
+"""
+"""`refused` has the journal rows that the broker refuses for good; another message has the row's id at `seq`, if not 0.
+`strangers` has the messages in EVENTS that carry an id of this context and are not in its journal: an operator (`who`)
+declared them void, or their form gave them away."""
+
+SCHEMA: Final = f"{_SINCE_1}; {_SINCE_2}"
+
+MIGRATIONS: Final[Mapping[int, str]] = {1: _SINCE_2}
+"""What makes a database of each older schema version one of the next version."""

@@ -1,0 +1,201 @@
+"""The queries of one transaction on a context's database.
+
+Each is one statement, however many rows it touches.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from shared.adapters.sqlite.journal.parked import SqliteParkedMessages
+from shared.adapters.sqlite.journal.published import SqlitePublishedRows
+from shared.adapters.sqlite.journal.refused import SqliteRefusedRows
+from shared.adapters.sqlite.journal.statements import insert, json_text
+from shared.ports.rows import EffectRow, JournalRow, Move, NumberedRow, Position, headers_from_text
+from shared.ports.store import FencedError
+
+_FACTS: Final = (
+    "SELECT event_id, aggregate, version, subject, type, headers, body, partition FROM journal"
+    " WHERE subject GLOB 'evt.*'"
+)
+
+
+class SqliteTransaction:
+    """The queries of one transaction; each is one statement however many rows it touches."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.parked = SqliteParkedMessages(connection)
+        self.published = SqlitePublishedRows(connection)
+        self.refused = SqliteRefusedRows(connection)
+
+    def known(self, message_ids: Iterable[str]) -> dict[str, bytes]:
+        """The content hashes of those messages that were decided before."""
+        return dict(
+            self._connection.execute(
+                "SELECT message_id, hash FROM inbox WHERE message_id IN (SELECT value FROM json_each(?))",
+                (json_text(list(message_ids)),),
+            ).fetchall()
+        )
+
+    def snapshots(self, ids: Iterable[str]) -> list[tuple[str, int, str]]:
+        """(id, version, state) of those aggregates that exist."""
+        return self._connection.execute(
+            "SELECT id, version, state FROM aggregates WHERE id IN (SELECT value FROM json_each(?))",
+            (json_text(list(ids)),),
+        ).fetchall()
+
+    def move(self, moves: Iterable[Move]) -> None:
+        """Advance positions by compare-and-set; raises FencedError when any stands elsewhere."""
+        for stream, partition, expected, seq, message_id in moves:
+            if expected == 0:
+                self._connection.execute("INSERT OR IGNORE INTO positions VALUES (?, ?, 0, '')", (stream, partition))
+            moved = self._connection.execute(
+                "UPDATE positions SET seq = ?, message_id = ? WHERE stream = ? AND partition = ? AND seq = ?",
+                (seq, message_id, stream, partition, expected),
+            )
+            if moved.rowcount != 1:
+                raise FencedError(f"{stream}/{partition} is no longer at {expected}")
+
+    def remember(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        """Put (message id, content hash) into the inbox."""
+        insert(self._connection, "INSERT INTO inbox VALUES", 2, messages)
+
+    def append(self, rows: Sequence[JournalRow]) -> list[NumberedRow]:
+        """Append to the journal; the rows with their numbers."""
+        if not rows:
+            return []
+        last = self.last_number()
+        numbered = [NumberedRow(n, row) for n, row in enumerate(rows, last + 1)]
+        insert(
+            self._connection,
+            "INSERT INTO journal (n, event_id, aggregate, version, subject, type, headers, body, partition) VALUES",
+            9,
+            [
+                (n, row.event_id, row.aggregate, row.version, row.subject, row.type, json_text(row.headers),
+                 row.body.decode(), row.partition)
+                for n, row in numbered
+            ],
+        )  # fmt: skip
+        return numbered
+
+    def last_number(self) -> int:
+        """The number of the journal's last row; 0 when it is empty."""
+        return self._connection.execute("SELECT max(n) FROM journal").fetchone()[0] or 0
+
+    def snapshot(self, rows: Sequence[tuple[str, int, str]]) -> None:
+        """Write (id, version, state) of aggregates."""
+        insert(self._connection, "INSERT OR REPLACE INTO aggregates VALUES", 3, rows)
+
+    def drop_snapshots(self) -> None:
+        """Delete every snapshot."""
+        self._connection.execute("DELETE FROM aggregates")
+
+    def facts(self) -> Iterator[JournalRow]:
+        """Every event: those of one aggregate after those of another, each in the order of its versions."""
+        return _rows(self._connection.execute(f"{_FACTS} ORDER BY aggregate, version"))
+
+    def facts_of(self, aggregate: str, *, up_to: int) -> Iterator[JournalRow]:
+        """The events of one aggregate up to a version."""
+        query = f"{_FACTS} AND aggregate = ? AND version <= ? ORDER BY version"
+        return _rows(self._connection.execute(query, (aggregate, up_to)))
+
+    def last_version(self, aggregate: str) -> int:
+        """The version of the aggregate's last event; 0 when there is none."""
+        query = "SELECT max(version) FROM journal WHERE aggregate = ?"
+        return self._connection.execute(query, (aggregate,)).fetchone()[0] or 0
+
+    def ask(self, rows: Sequence[tuple[int, str, str, int]]) -> None:
+        """Record effects to run: (journal number, event id, key, partition)."""
+        insert(self._connection, "INSERT INTO effects (n, event_id, key, partition) VALUES", 4, rows)
+
+    def still_asked(self, event_ids: Sequence[str]) -> set[str]:
+        """Which of these effects have no outcome yet."""
+        query = "SELECT event_id FROM effects WHERE event_id IN (SELECT value FROM json_each(?))"
+        return {event_id for (event_id,) in self._connection.execute(query, (json_text(event_ids),))}
+
+    def settle(self, event_ids: Sequence[str]) -> None:
+        """Take effects off the list."""
+        self._connection.execute(
+            "DELETE FROM effects WHERE event_id IN (SELECT value FROM json_each(?))", (json_text(event_ids),)
+        )
+
+    def note_attempts(self, attempts: Sequence[tuple[int, str, str]]) -> None:
+        """Record (attempts, last error, event id) of effects whose outcome is still unknown."""
+        self._connection.executemany("UPDATE effects SET attempts = ?, last_error = ? WHERE event_id = ?", attempts)
+
+    def mark_published(self, marks: Sequence[tuple[int, int]]) -> None:
+        """Record (journal number, stream sequence) of published rows; what was refused of them is so no more."""
+        for first, last, offset in _runs(marks):
+            self._connection.execute(
+                "UPDATE journal SET published_seq = n + ? WHERE n BETWEEN ? AND ?", (offset, first, last)
+            )
+        if marks:
+            self.refused.forget_published()
+
+    def positions(self) -> dict[tuple[str, int], Position]:
+        """Every position by (stream, partition)."""
+        return {
+            (stream, partition): Position(seq, message_id)
+            for stream, partition, seq, message_id in self._connection.execute("SELECT * FROM positions")
+        }
+
+    def unpublished(self, partitions: Iterable[int], *, after: int = 0, before: int = 2**62) -> list[NumberedRow]:
+        """Rows of these partitions that have no PubAck yet, in journal order, with `after < n < before`."""
+        return [
+            NumberedRow(
+                n, JournalRow(event_id, aggregate, version, subject, kind, headers_from_text(headers), body.encode(), p)
+            )
+            for n, event_id, aggregate, version, subject, kind, headers, body, p in self._connection.execute(
+                "SELECT n, event_id, aggregate, version, subject, type, headers, body, partition FROM journal"
+                " WHERE published_seq IS NULL AND partition IN (SELECT value FROM json_each(?)) AND n > ? AND n < ?"
+                " ORDER BY n",
+                (json_text(list(partitions)), after, before),
+            )
+        ]
+
+    def asked(self, partitions: Iterable[int], *, after: int = 0, limit: int) -> list[EffectRow]:
+        """Effects of these partitions without an outcome, oldest first, asked by rows after `after`."""
+        return [
+            EffectRow(n, event_id, key, partition, attempts, kind, headers_from_text(headers), body.encode())
+            for n, event_id, key, partition, attempts, kind, headers, body in self._connection.execute(
+                "SELECT e.n, e.event_id, e.key, e.partition, e.attempts, j.type, j.headers, j.body"
+                " FROM effects e JOIN journal j ON j.n = e.n"
+                " WHERE e.partition IN (SELECT value FROM json_each(?)) AND e.n > ? ORDER BY e.n LIMIT ?",
+                (json_text(list(partitions)), after, limit),
+            )
+        ]
+
+    def forget_positions(self, stream: str) -> None:
+        """Begin this stream anew; the inbox keeps what was decided."""
+        self._connection.execute("DELETE FROM positions WHERE stream = ?", (stream,))
+
+    def meta(self, key: str) -> str | None:
+        """A remembered fact about this database."""
+        found = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Remember a fact about this database."""
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+def _rows(found: Iterable[tuple[Any, ...]]) -> Iterator[JournalRow]:
+    for event_id, aggregate, version, subject, kind, headers, body, partition in found:
+        yield JournalRow(
+            event_id, aggregate, version, subject, kind, headers_from_text(headers), body.encode(), partition
+        )
+
+
+def _runs(marks: Sequence[tuple[int, int]]) -> Iterable[tuple[int, int, int]]:
+    """Group (n, seq) into runs in which both count up together: (first n, last n, seq - n)."""
+    first = last = offset = None
+    for n, seq in sorted(marks):
+        if last is not None and n == last + 1 and seq - n == offset:
+            last = n
+            continue
+        if first is not None and last is not None and offset is not None:
+            yield first, last, offset
+        first, last, offset = n, n, seq - n
+    if first is not None and last is not None and offset is not None:
+        yield first, last, offset

@@ -1,0 +1,142 @@
+"""Replaces a database by one that is made beside it: completely or not at all, and never under an open connection.
+
+A worker keeps its connection, and with it SQLite's shared lock on the file, for as long as it runs. So an exclusive
+lock on the file proves that nobody has it open, and keeps everybody out until the new file is complete.
+"""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from shared.adapters.clock import SystemClock
+from shared.ports.store import DatabaseError
+
+BUSY_TIMEOUT_S: Final = 1.0
+"""Who only looks into the database for a moment does not stop a replacement."""
+LOG_FILES: Final = ("-wal", "-shm")
+
+
+class Replacement:
+    """A database that will take the place of `path`. Make it at `new`, close it, then `put_in_place`.
+
+    `old` is a connection to the database that is there, which nobody else has open; None when there is none, or when
+    SQLite cannot read it.
+    """
+
+    def __init__(self, path: Path, old: sqlite3.Connection | None) -> None:
+        self.path = path
+        self.new = path.with_name(f"{path.name}.rebuilding")
+        self.old = old
+
+    def put_in_place(self) -> Path | None:
+        """Set the old file aside and move the new one to its place; where the old one is now.
+
+        At every moment there is either the old database under `path` or the new one. Both were synced before.
+
+        Raises:
+            DatabaseError: somebody made a database meanwhile where there was none.
+        """
+        _sync(self.new)
+        if self.old is not None:
+            self.old.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self.old.close()
+        stamp = SystemClock().now().strftime("%Y%m%dT%H%M%S%f")
+        aside = self.path.with_name(f"{self.path.name}.{stamp}.aside")
+        with _locked(Path(f"{self.path}.lock"), fcntl.LOCK_EX):
+            was_there = self.path.exists()
+            if was_there and self.old is None and _opens(self.path):
+                raise DatabaseError(f"{self.path} was made meanwhile; stop the worker that made it, and try again")
+            for suffix in LOG_FILES:  # SQLite would replay a log that stays behind on the new database.
+                log = Path(f"{self.path}{suffix}")
+                if log.exists():
+                    log.rename(f"{aside}{suffix}")
+            if was_there:
+                _keep(self.path, aside)
+            self.new.replace(self.path)
+        _sync(self.path.parent)
+        return aside if was_there else None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Replacement]:
+    """A replacement for the database at `path`; leaving the block removes whatever was not put in its place.
+
+    Raises:
+        DatabaseError: somebody has the database open, or another replacement is made in the same directory.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _locked(path.parent, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        replacement = Replacement(path, _alone(path))
+        _remove(replacement.new)
+        try:
+            yield replacement
+        finally:
+            if replacement.old is not None:
+                replacement.old.close()
+            _remove(replacement.new)
+
+
+def _alone(path: Path) -> sqlite3.Connection | None:
+    """A connection that keeps everybody else out; None for a file that is no database, or none at all."""
+    if not path.is_file():
+        return None
+    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+    try:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # The lock stays after the transaction.
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        connection.close()
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise DatabaseError(f"{path}: a process has it open; stop the workers of {path.stem} first") from error
+        return None  # It cannot be read; it is set aside as it is.
+    return connection
+
+
+def _opens(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        try:
+            return bool(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+        except sqlite3.Error as error:
+            return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _keep(path: Path, aside: Path) -> None:
+    """Give the file a second name, so that it keeps the first until it is replaced; else move it."""
+    try:
+        os.link(path, aside)
+    except OSError:  # A directory, or a file system without links.
+        path.rename(aside)
+
+
+def _remove(new: Path) -> None:
+    for suffix in ("", *LOG_FILES, ".lock"):
+        Path(f"{new}{suffix}").unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _locked(path: Path, how: int) -> Iterator[None]:
+    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, how)
+        except BlockingIOError as error:
+            raise DatabaseError(f"{path}: another rebuild is under way here; wait until it has ended") from error
+        yield
+    finally:
+        os.close(descriptor)

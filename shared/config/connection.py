@@ -1,0 +1,229 @@
+"""Which NATS server, and as whom: found like the nats CLI finds it, so that both always mean the same one.
+
+Each value is taken from the first that has it: flag, `NATS_…` variable, the context file that was asked for or is
+selected (ADR-21), default.
+"""
+
+import json
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from msgspec import Struct
+
+from shared.config.secrets import Secret, without_password
+from shared.config.spelling import did_you_mean
+
+DEFAULT_SERVER = "nats://127.0.0.1:4222"
+DEFAULT_PORT = 4222
+
+VARIABLES = {
+    "server": "NATS_URL",
+    "creds": "NATS_CREDS",
+    "nkey": "NATS_NKEY",
+    "user": "NATS_USER",
+    "password": "NATS_PASSWORD",
+    "token": "NATS_TOKEN",
+    "cert": "NATS_CERT",
+    "key": "NATS_KEY",
+    "ca": "NATS_CA",
+}
+"""The CLI's variables by what they set; `NATS_CONTEXT` chooses the context file."""
+
+_IN_CONTEXT_FILES = {
+    "url": "server",
+    **{name: name for name in VARIABLES if name != "server"},
+    "inbox_prefix": "inbox_prefix",
+}
+_NOT_SUPPORTED = ("nsc", "socks_proxy", "user_jwt", "jetstream_domain", "jetstream_api_prefix")
+_FILES = ("creds", "nkey", "cert", "key", "ca")
+
+
+class ConnectionOptionsError(ValueError):
+    """It cannot be told where to connect, or a file that is needed for it cannot be read."""
+
+
+class ConnectionOptions(Struct, frozen=True, kw_only=True):
+    """Where to connect and as whom. `servers` never hold a password; `source` says who named them."""
+
+    servers: tuple[str, ...] = (DEFAULT_SERVER,)
+    source: str = "default"
+    creds: Path | None = None
+    nkey: Path | None = None
+    user: str | None = None
+    password: Secret | None = None
+    token: Secret | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    ca: Path | None = None
+    tls_first: bool = False
+    inbox_prefix: str | None = None
+
+    def client_arguments(self) -> dict[str, Any]:
+        """What nats-py's `connect` wants to hear; raises ConnectionOptionsError when a TLS file is no good."""
+        given = {
+            "servers": list(self.servers),
+            "user_credentials": str(self.creds) if self.creds else None,
+            "nkeys_seed": str(self.nkey) if self.nkey else None,
+            "user": self.user,
+            "password": self.password,
+            "token": self.token,
+            "tls": self._tls(),
+            "tls_handshake_first": self.tls_first,
+            "inbox_prefix": self.inbox_prefix,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    def _tls(self) -> ssl.SSLContext | None:
+        if not (self.cert or self.ca or self.tls_first):
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+            if self.cert is not None:
+                context.load_cert_chain(self.cert, self.key)
+        except (OSError, ssl.SSLError) as error:
+            files = ", ".join(str(file) for file in (self.cert, self.key, self.ca) if file)
+            raise ConnectionOptionsError(f"TLS files {files}: {error}") from error
+        return context
+
+
+def find_connection(environ: Mapping[str, str], flags: Mapping[str, str | None] | None = None) -> ConnectionOptions:
+    """Where to connect; `flags` has the names of VARIABLES, `context` and `inbox_prefix`.
+
+    Raises:
+        ConnectionOptionsError: naming the flag, variable or file to mend.
+    """
+    flags = flags or {}
+    values: dict[str, str] = {}
+    sources: dict[str, str] = {}
+
+    def take(given: Mapping[str, str | None], source: Mapping[str, str]) -> None:
+        for name, value in given.items():
+            if value and name not in values:
+                values[name], sources[name] = value, source[name]
+
+    take({name: value for name, value in flags.items() if name != "context"}, {name: f"--{name}" for name in flags})
+    take({name: environ.get(variable) for name, variable in VARIABLES.items()}, VARIABLES)
+    directory = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "")) / ".config") / "nats"
+    asked_for = flags.get("context") or environ.get("NATS_CONTEXT")
+    context = asked_for or _selected(directory)
+    if context:
+        file = _context_file(directory, context)
+        take(
+            _read_context(file),
+            dict.fromkeys(("tls_first", *_IN_CONTEXT_FILES.values()), f"context {context} ({file})"),
+        )
+    return _options(values, sources, environ)
+
+
+def _options(values: Mapping[str, str], sources: Mapping[str, str], environ: Mapping[str, str]) -> ConnectionOptions:
+    source = sources.get("server", "default")
+    servers, login = _servers(values.get("server", DEFAULT_SERVER), source)
+    values = {**_one_identity(values), **login}
+    files = {name: _file(values[name], sources[name], environ) for name in _FILES if name in values}
+    if ("cert" in files) != ("key" in files):
+        alone = "cert" if "cert" in files else "key"
+        raise ConnectionOptionsError(f"{sources[alone]}: a certificate goes with its key; only the {alone} is given")
+    return ConnectionOptions(
+        servers=servers,
+        source=source,
+        user=values.get("user"),
+        password=_secret(values.get("password")),
+        token=_secret(values.get("token")),
+        tls_first="tls_first" in values,
+        inbox_prefix=values.get("inbox_prefix"),
+        **files,
+    )
+
+
+def _one_identity(values: Mapping[str, str]) -> Mapping[str, str]:
+    """A user goes before a credentials file and that before an nkey, as with the CLI."""
+    unused = {"creds", "nkey"} if "user" in values else {"nkey"} if "creds" in values else set()
+    return {name: value for name, value in values.items() if name not in unused}
+
+
+def _secret(text: str | None) -> Secret | None:
+    return None if text is None else Secret(text)
+
+
+def _servers(text: str, source: str) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """The servers, bare, and the login that their URLs carry: a user and a password, or a token alone."""
+    servers = []
+    logins = []
+    for url in filter(None, (part.strip() for part in text.split(","))):
+        url = url if "://" in url else f"nats://{url}"
+        shown = without_password(url)
+        try:
+            parts = urlsplit(url)
+            port = parts.port or DEFAULT_PORT
+        except ValueError:  # It may quote what it takes for a port and is a part of a password.
+            raise ConnectionOptionsError(
+                f"{source}: {shown!r} is no server: its port is no number to 65535, or what is in its password must be"
+                " quoted (%2F for /, %40 for @)"
+            ) from None
+        if parts.scheme not in ("nats", "tls") or not parts.hostname or parts.path.strip("/"):
+            raise ConnectionOptionsError(f"{source}: {shown!r} is no server: write nats://host:4222 or tls://host:4222")
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        servers.append(f"{parts.scheme}://{host}:{port}")
+        if parts.username is not None and parts.password is not None:
+            logins.append({"user": unquote(parts.username), "password": unquote(parts.password)})
+        elif parts.username is not None:
+            logins.append({"token": unquote(parts.username)})
+    if not servers:
+        raise ConnectionOptionsError(f"{source}: no server is named")
+    if any(login != logins[0] for login in logins):
+        raise ConnectionOptionsError(f"{source}: all servers must be asked as the same user")
+    return tuple(servers), logins[0] if logins else {}
+
+
+def _selected(directory: Path) -> str:
+    selection = directory / "context.txt"
+    try:
+        return selection.read_text().strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConnectionOptionsError(f"{selection}: {error}") from error
+
+
+def _context_file(directory: Path, name: str) -> Path:
+    contexts = directory / "context"
+    file = contexts / f"{name}.json"
+    try:
+        there = file.parent == contexts and file.is_file()
+    except OSError:  # Such a name no file can have.
+        there = False
+    if not there:
+        known = sorted(found.stem for found in contexts.glob("*.json"))
+        raise ConnectionOptionsError(f"there is no nats context {name!r}{did_you_mean(name, known)} in {contexts}")
+    return file
+
+
+def _read_context(file: Path) -> Mapping[str, str]:
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConnectionOptionsError(f"{file}: {error}") from error
+    if not isinstance(content, dict):
+        raise ConnectionOptionsError(f"{file}: not a nats context: a JSON object is expected")
+    for name in _NOT_SUPPORTED:
+        if content.get(name):
+            raise ConnectionOptionsError(f"{file}: {name} is set, which Chorus does not support")
+    found = {"tls_first": "yes" if content.get("tls_first") is True else ""}
+    for theirs, ours in _IN_CONTEXT_FILES.items():
+        value = content.get(theirs) or ""
+        if not isinstance(value, str):
+            raise ConnectionOptionsError(f"{file}: {theirs} is not a text")
+        found[ours] = value
+    return found
+
+
+def _file(text: str, source: str, environ: Mapping[str, str]) -> Path:
+    path = Path(environ.get("HOME", "~"), text[2:]) if text.startswith("~/") else Path(text)
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ConnectionOptionsError(f"{source}: {path} cannot be read: {error.strerror}") from error
+    return path

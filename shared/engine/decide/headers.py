@@ -1,0 +1,44 @@
+"""What the headers of a message say, where they can be believed."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from shared.wire.messages import CAUSATION_DEPTH, CORRELATION_ID, check_key
+
+T = TypeVar("T")
+
+
+class MalformedHeaderError(ValueError):
+    """A header that says something impossible; `path` is its name."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+        self.problem = problem
+
+
+def correlation_in(headers: Mapping[str, str]) -> str | None:
+    """The saga a message says it belongs to; raises MalformedHeaderError when it cannot be a key."""
+    given = headers.get(CORRELATION_ID)
+    return checked(CORRELATION_ID, check_key, given) if given else None
+
+
+def depth_in(headers: Mapping[str, str], at_most: int) -> int:
+    """How many causes a message says it has; raises MalformedHeaderError when they are no number or too many."""
+    return checked(CAUSATION_DEPTH, lambda given: _depth(given, at_most), headers.get(CAUSATION_DEPTH, "0"))
+
+
+def checked(header: str, check: Callable[[str], T], value: str) -> T:
+    """What the check makes of the value; raises MalformedHeaderError when it raises ValueError."""
+    try:
+        return check(value)
+    except ValueError as error:
+        raise MalformedHeaderError(header, str(error)) from error
+
+
+def _depth(given: str, at_most: int) -> int:
+    if not given.isdecimal() or len(given) > 4:
+        raise ValueError(f"{given[:40]!r} is no small number")
+    if int(given) >= at_most:
+        raise ValueError(f"a chain of {given} causes, where {at_most} are too many: something goes in circles")
+    return int(given)

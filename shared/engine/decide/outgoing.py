@@ -1,0 +1,183 @@
+"""The messages a decision leads to, as rows of the journal: events, refusals, dead letters and timers."""
+
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from shared.context import Detail, Event
+from shared.engine.decide.routing import Input
+from shared.ports.broker import Delivery
+from shared.ports.rows import JournalRow, ParkedRow, Waiting, headers_from_text
+from shared.wire.bodies import BODY_BYTES_AT_MOST
+from shared.wire.engine_events import CommandRejected, MessageParked, MessageUnparked
+from shared.wire.messages import (
+    CAUSATION_DEPTH,
+    CAUSATION_HASH,
+    CAUSATION_ID,
+    CORRELATION_ID,
+    MSG_ID,
+    OCCURRED_AT,
+    SCHEDULE,
+    SCHEDULE_TARGET,
+    SCHEDULE_TTL,
+    SCHEMA_VERSION,
+    TIMER_ID,
+    aggregate_id,
+    content_hash,
+    dead_letter_subject,
+    due_subject,
+    event_id,
+    event_subject,
+    partition_of,
+    rfc3339,
+    split_edition,
+    timer_subject,
+)
+from shared.wire.streams import COMMANDS
+
+DUE_KEPT: Final = "720h"
+"""How long a timer that came due waits in TIMERS for a context that is away."""
+
+UNKNOWN_TYPE: Final = "Unknown"
+
+MESSAGE_ID_REUSED: Final = "message_id_reused"
+"""Why a command is refused whose id came before with other content."""
+
+_encoder = msgspec.json.Encoder()
+
+
+class OutgoingRows:
+    """Makes the rows of one batch of one context; `now` is when they are said to have occurred."""
+
+    def __init__(self, context: str, *, schema_version: int, partitions: int, now: datetime) -> None:
+        self._context = context
+        self._schema_version = str(schema_version)
+        self._partitions = partitions
+        self._now = rfc3339(now)
+
+    def event(self, cause: Input, event: Event, aggregate: str, key: str, version: int) -> JournalRow:
+        """An event of the aggregate with this id; raises MalformedKeyError when its key cannot stand in a subject."""
+        kind = type(event).__name__
+        return self._row(
+            cause,
+            event_id(self._context, aggregate, version),
+            aggregate,
+            version,
+            event_subject(self._context, kind, key),
+            kind,
+            key,
+            event,
+        )
+
+    def rejection(self, cause: Input, reason: str, details: tuple[Detail, ...]) -> JournalRow:
+        """The answer to a command that cannot be obeyed; its id follows from the command's id and content."""
+        event = CommandRejected(command=cause.type, command_id=cause.message_id, reason=reason, details=details)
+        kind = CommandRejected.__name__
+        return self._once(cause, "rejection", event_subject(self._context, kind, cause.key), kind, event)
+
+    def dead_letter(self, cause: Input, delivery: Delivery, reason: str) -> JournalRow:
+        """A copy of a message that our code cannot take, with the reason; not more of it than a body may have."""
+        kind = cause.type or UNKNOWN_TYPE
+        letter = {
+            "context": self._context,
+            "message_id": cause.message_id,
+            "subject": delivery.subject,
+            "stream": cause.stream,
+            "sequence": delivery.sequence,
+            "reason": reason,
+            "body": delivery.body[:BODY_BYTES_AT_MOST].decode(errors="backslashreplace"),
+        }
+        return self._once(cause, "dead", dead_letter_subject(self._context, kind, cause.key), kind, letter)
+
+    def parked(self, cause: Input, row: ParkedRow, *, version: int = 1) -> JournalRow:
+        """All that makes the `parked` row again when the database is lost; `version` counts its reasons."""
+        event = MessageParked(
+            message_id=row.message_id,
+            subject=row.subject,
+            stream=row.stream,
+            sequence=row.seq,
+            partition=row.partition,
+            stored_at_ns=row.at_ns,
+            headers=dict(headers_from_text(row.headers)),
+            body=row.body,
+            content_hash=cause.hash.hex(),
+            reason=row.reason,
+        )
+        return self._about_parked(cause, parked_aggregate(row.message_id), version, event)
+
+    def unparked(self, cause: Input, waiting: Waiting) -> JournalRow:
+        """What became of a parked message, and who skipped it."""
+        event = MessageUnparked(
+            message_id=cause.message_id,
+            outcome="skipped" if waiting.skip else "decided",
+            who=waiting.who,
+            why=waiting.why,
+        )
+        return self._about_parked(cause, unparked_aggregate(cause.message_id), 1, event)
+
+    def _about_parked(self, cause: Input, aggregate: str, version: int, event: Event) -> JournalRow:
+        kind = type(event).__name__
+        subject = event_subject(self._context, kind, cause.key)
+        identity = event_id(self._context, aggregate, version)
+        return self._row(cause, identity, aggregate, version, subject, kind, cause.key, event)
+
+    def _once(self, cause: Input, what: str, subject: str, kind: str, said: Any) -> JournalRow:
+        aggregate = aggregate_id(what, content_hash(cause.message_id.encode() + cause.hash).hex())
+        identity = event_id(self._context, aggregate, 1)
+        return self._row(cause, identity, aggregate, 1, subject, kind, cause.key, said)
+
+    def _row(
+        self, cause: Input, identity: str, aggregate: str, version: int, subject: str, kind: str, key: str, said: Any
+    ) -> JournalRow:
+        headers = {
+            MSG_ID: identity,
+            CORRELATION_ID: cause.correlation_id,
+            CAUSATION_ID: cause.message_id,
+            CAUSATION_DEPTH: str(cause.depth + 1),
+            OCCURRED_AT: self._now,
+            SCHEMA_VERSION: self._schema_version,
+        }
+        if cause.stream == COMMANDS:  # A command leaves its stream; by this a rebuilt inbox knows what it said.
+            headers[CAUSATION_HASH] = cause.hash.hex()
+        partition = partition_of(key, self._partitions)
+        return JournalRow(identity, aggregate, version, subject, kind, headers, _encoder.encode(said), partition)
+
+
+def parked_aggregate(message_id: str) -> str:
+    """The aggregate of the `MessageParked` events about one message; only its first content can be parked."""
+    return aggregate_id("parked", content_hash(message_id.encode()).hex())
+
+
+def unparked_aggregate(message_id: str) -> str:
+    """The aggregate of the `MessageUnparked` event about one message."""
+    return aggregate_id("unparked", content_hash(message_id.encode()).hex())
+
+
+def conflict_id(message_id: str, content: bytes) -> str:
+    """Under what the inbox remembers that this content under a known id was reported: no message id has a space."""
+    return f"{message_id} {content.hex()}"
+
+
+def timer_row(context: str, row: JournalRow, timer: str, key: str, at: datetime) -> JournalRow:
+    """The message that sets a timer which the event in `row` arms for `at`; when due, the server publishes its body.
+
+    What waits for time does not go in circles, so the depth begins anew: a refund may be tried again for ever.
+    The timer names the event without its edition, so its own id stays when the event is published under a later one.
+    """
+    armed_by, _ = split_edition(row.event_id)
+    identity = f"{armed_by}/{timer}"
+    headers = {
+        MSG_ID: identity,
+        TIMER_ID: identity,
+        CORRELATION_ID: row.headers[CORRELATION_ID],
+        CAUSATION_ID: armed_by,
+        CAUSATION_DEPTH: "0",
+        SCHEDULE: f"@at {rfc3339(at)}",
+        SCHEDULE_TARGET: due_subject(context, timer, key),
+        SCHEDULE_TTL: DUE_KEPT,
+    }
+    subject = timer_subject(context, timer, key)
+    return JournalRow(
+        identity, f"{timer}/{row.aggregate}", row.version, subject, timer, headers, row.body, row.partition
+    )

@@ -1,0 +1,219 @@
+"""One partition of one stream, pulled without a gap and in order by whoever holds its pin.
+
+The server's cursor only mirrors our position: before reading and on any gap the consumer is reset to what we have.
+Every epoch has an inbox of its own, so nothing that an older epoch asked for can arrive in a newer one.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+
+import structlog
+
+from shared.ports.broker import Broker, BrokerError, Delivery, Pulls, Status
+from shared.ports.clock import Clock
+from shared.wire.streams import EVENTS
+
+PULL_BATCH = 256
+PULL_EXPIRES_S = 30.0
+HEARTBEAT_S = 2.0
+SILENCE_AT_MOST_S = 3 * HEARTBEAT_S
+"""Longer than a server needs that stores 20,000 single commands with a sync each (measured: 2.3 s of silence)."""
+LAST_DELIVERED = "Nats-Last-Consumer"
+"""What a heartbeat says of the consumer sequence."""
+NO_RESPONDERS = 503
+DELETED = "Consumer Deleted"
+
+_log = structlog.get_logger("chorus.reader")
+
+
+class Phase(Enum):
+    """Where a reader stands."""
+
+    IDLE = "idle"
+    STANDBY = "standby"
+    """Waits for the pin."""
+    PINNED = "pinned"
+    """Has the pin, and has not been told from where to read."""
+    READING = "reading"
+
+
+class Reader:
+    """Deliveries of one durable consumer, gathered in `buffer` for the loop to take.
+
+    `tend` must be called every fraction of `priority_timeout`; it does everything that waits.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        clock: Clock,
+        stream: str,
+        consumer: str,
+        *,
+        priority_timeout_s: float,
+        wake: Callable[[], None],
+    ) -> None:
+        self.stream = stream
+        self.consumer = consumer
+        self.phase = Phase.IDLE
+        self.buffer: deque[Delivery] = deque()
+        self.taken = 0
+        """The stream sequence up to which everything is in the buffer or was taken from it."""
+        self.consumer_sequence = 0
+        self.epoch = 0
+        self._broker = broker
+        self._clock = clock
+        self._refresh_s = priority_timeout_s / 3
+        self._wake = wake
+        self._pulls: Pulls | None = None
+        self._pin: str | None = None
+        self._outstanding = 0
+        self._heard_at = 0.0
+        self._pulled_at = 0.0
+        self._gap = False
+        self._lost = False
+        self._heard = False
+        """Whether the server has sent anything in this epoch."""
+        self._connection = 0
+
+    async def stand_by(self) -> None:
+        """Begin an epoch without a pin: the server gives us one with a message, once nobody else holds it."""
+        await self._close(Phase.STANDBY)
+        self._pin = None
+        self.buffer.clear()
+        await self._open()
+        await self._pull(1)
+
+    async def read_from(self, position: int) -> None:
+        """Reset the consumer to `position` and read; without a pin yet, the first message brings it."""
+        self.buffer.clear()
+        await self._resume(position)
+
+    async def stop(self, *, hand_over: bool) -> None:
+        """End the epoch; `hand_over` lets another process have the pin at once."""
+        pinned = self._pin is not None
+        await self._close(Phase.IDLE)
+        self._pin = None
+        self.buffer.clear()
+        if pinned and hand_over:
+            await self._broker.unpin(self.stream, self.consumer)
+
+    async def keep_alive(self) -> None:
+        """Keep the pin, ask for more, read again after a gap, go idle when the pin is lost or the server is silent."""
+        if self.phase is Phase.IDLE:
+            return
+        now = self._clock.monotonic()
+        reconnected = self._connection != self._broker.reconnects  # Pulls do not outlive a connection.
+        silent = self._outstanding > 0 and now - self._heard_at > SILENCE_AT_MOST_S
+        if self._lost or reconnected or silent:
+            if self.phase is not Phase.STANDBY and self._heard:  # Else nothing was read that could end.
+                _log.warning("pin lost", stream=self.stream, consumer=self.consumer, silent=silent)
+            await self.stop(hand_over=False)
+        elif self._gap:
+            _log.warning("gap", stream=self.stream, consumer=self.consumer, after=self.taken)
+            await self._resume(self.taken)
+        elif self._pulls is not None and self._pin is not None and now - self._pulled_at > self._refresh_s:
+            self._pulled_at = now
+            self._outstanding = max(self._outstanding, 0) + 1
+            await self._pulls.keep_alive(self._pin)
+        elif self._pin is None and self._outstanding <= 0:
+            await self._pull(1)
+        await self.ask_for_more()
+
+    async def ask_for_more(self) -> None:
+        """Top up what the server may send while the buffer has room."""
+        if self.phase is Phase.READING and not self._gap and self._pin is not None:
+            missing = PULL_BATCH - len(self.buffer) - max(self._outstanding, 0)
+            if missing >= PULL_BATCH // 2:
+                await self._pull(missing)
+
+    async def _resume(self, position: int) -> None:
+        await self._close(self.phase)
+        # What we have last comes once more: from the first delivery on, heartbeats tell when another sets the consumer.
+        again = position if self.stream == EVENTS and position else position + 1
+        try:
+            await self._broker.reset(self.stream, self.consumer, again)
+        except BrokerError:
+            self._lost = True  # So that the partition begins anew, and not only this reader.
+            raise
+        self.taken = position
+        self.consumer_sequence = 0
+        await self._open()
+        self._set(Phase.READING)
+        await self._pull(1 if self._pin is None else PULL_BATCH)
+
+    def _on_delivery(self, epoch: int, delivery: Delivery, pin: str | None) -> None:
+        if epoch != self.epoch:
+            return
+        self._heard_at = self._clock.monotonic()
+        self._heard = True
+        self._outstanding -= 1
+        if pin is not None and pin != self._pin:
+            self._pin = pin
+            self._pulled_at = self._heard_at  # The server counts from here until the next pull with this pin.
+        if self.phase is Phase.STANDBY and pin is not None:
+            self._set(Phase.PINNED)
+        elif self.phase is Phase.READING and not self._gap:
+            if delivery.consumer_sequence != self.consumer_sequence + 1:
+                self._gap = True
+            else:
+                self.consumer_sequence = delivery.consumer_sequence
+                if delivery.sequence > self.taken or self.stream != EVENTS:  # An unacknowledged one may come again.
+                    self.taken = max(self.taken, delivery.sequence)
+                    self.buffer.append(delivery)
+            self._wake()
+
+    def _on_status(self, epoch: int, status: Status) -> None:
+        if epoch != self.epoch:
+            return
+        self._heard_at = self._clock.monotonic()
+        self._heard = True
+        if status.code == 100:
+            delivered = int(status.headers.get(LAST_DELIVERED, self.consumer_sequence))
+            if self.phase is Phase.READING and delivered != self.consumer_sequence:
+                self._gap = True  # Somebody else has set the consumer ahead, and nothing may ever come to tell.
+            return
+        if status.code == 423:
+            self._lost = True
+            self._wake()
+        elif status.code in (404, 408):
+            self._outstanding -= int(status.headers.get("Nats-Pending-Messages", "1"))
+        else:  # When the consumer is missing, whoever asks for it next learns it and raises an alarm.
+            log = _log.debug if status.code == NO_RESPONDERS or status.description == DELETED else _log.warning
+            log("pull ended", consumer=self.consumer, code=status.code, reason=status.description)
+            self._lost = True
+            self._wake()
+
+    async def _open(self) -> None:
+        epoch = self.epoch
+        self._connection = self._broker.reconnects
+        self._outstanding = 0
+        self._gap = self._lost = self._heard = False
+        self._heard_at = self._clock.monotonic()
+        self._pulls = await self._broker.pulls(
+            self.stream,
+            self.consumer,
+            lambda delivery, pin: self._on_delivery(epoch, delivery, pin),
+            lambda status: self._on_status(epoch, status),
+        )
+
+    async def _pull(self, batch: int) -> None:
+        assert self._pulls is not None
+        if self._outstanding <= 0:
+            self._heard_at = self._clock.monotonic()
+        self._outstanding += batch
+        self._pulled_at = self._clock.monotonic()
+        await self._pulls.pull(batch=batch, pin=self._pin, expires_s=PULL_EXPIRES_S, heartbeat_s=HEARTBEAT_S)
+
+    async def _close(self, phase: Phase) -> None:
+        self.epoch += 1
+        if self._pulls is not None:
+            pulls, self._pulls = self._pulls, None
+            await pulls.close()
+        self._set(phase)
+
+    def _set(self, phase: Phase) -> None:
+        if phase is not self.phase:
+            self.phase = phase
+            self._wake()

@@ -1,0 +1,1 @@
+"""What a process says about its own condition: alarms, stalls and metrics."""

@@ -1,0 +1,41 @@
+"""How long the worker's loop has not come round, without the times in which it may take long."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from shared.ports.clock import Clock
+from shared.ports.store import Store
+
+
+class Stall:
+    """`seconds` is what a supervisor judges by.
+
+    It is zero while partitions are taken over, which may compare whole streams, and while the database waits for a
+    transaction of another process: ending this process would help against neither.
+    """
+
+    def __init__(self, clock: Clock, store: Store) -> None:
+        self._clock = clock
+        self._store = store
+        self._came_round = clock.monotonic()
+        self._excused = False
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the loop came round."""
+        excused = self._excused or self._store.queues
+        return 0.0 if excused else self._clock.monotonic() - self._came_round
+
+    def end(self) -> None:
+        """The loop came round."""
+        self._came_round = self._clock.monotonic()
+
+    @contextmanager
+    def excused(self) -> Iterator[None]:
+        """What is done in this block may take long."""
+        self._excused = True
+        try:
+            yield
+        finally:
+            self._excused = False
+            self.end()

@@ -1,0 +1,113 @@
+"""Turns what the broker and the database say into alarms, each with its remedy.
+
+A source of trouble is a part of the engine that tries again, such as a partition or the publishing to a stream. It
+reports every failure and the first success. An alarm lasts while any source has it.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from shared.engine.monitor.alarms import Alarms, Kind
+from shared.ports.broker import Broker, BrokerDeniedError, BrokerError, BrokerRefusedError, Denial
+from shared.ports.store import DatabaseBusyError
+from shared.wire.streams import STREAM_OF
+
+SERVER: Final = "JetStream"
+STREAM_FULL: Final = 10077
+
+_Place = tuple[Kind, str]
+
+
+class Troubles:
+    """The troubles of one process of a context."""
+
+    def __init__(self, alarms: Alarms, broker: Broker, context: str) -> None:
+        self.alarms = alarms
+        self._broker = broker
+        self._database = f"{context}.db"
+        self._met: dict[str, set[_Place]] = {}
+        self._denied: dict[str, int] = {}
+        self.database_busy = False
+
+    def met(self, source: str, error: BrokerError) -> None:
+        """A source could not do its work. What is denied has its alarm by `look`, so nothing is raised for it here."""
+        if isinstance(error, BrokerDeniedError):
+            return
+        kind: Kind = "broker"
+        subject, remedy = SERVER, "nothing, if the server is starting; else start it or look into its log"
+        if isinstance(error, BrokerRefusedError) and error.missing:
+            kind, subject, remedy = "consumer", error.subject, "run chorus streams apply"
+            self._release(source, [("broker", SERVER)])  # The server answers.
+        self._met.setdefault(source, set()).add((kind, subject))
+        self.alarms.raise_(kind, subject, reason=str(error), remedy=remedy)
+
+    def unpublished(self, stream: str, error: BrokerError) -> None:
+        """The relay could not publish to a stream, and tries again."""
+        source = _publishing(stream)
+        if not isinstance(error, BrokerRefusedError) or error.code != STREAM_FULL:
+            self.met(source, error)
+            return
+        self._met.setdefault(source, set()).add(("stream_full", stream))
+        remedy = "raise its max_msgs or max_bytes in streams.yaml and run chorus streams apply, or drain it"
+        self.alarms.raise_("stream_full", stream, reason=str(error), remedy=remedy)
+
+    def published(self, stream: str) -> None:
+        """The relay has published to a stream all that it had in hand."""
+        self.over(_publishing(stream))
+
+    def over(self, source: str) -> None:
+        """A source has done its work."""
+        if source in self._met:
+            self._release(source, list(self._met[source]))
+
+    def look(self) -> None:
+        """Raise an alarm for each permission that is missing now, and clear those for permissions that were given."""
+        denials = self._broker.denials
+        if not denials and not self._denied:
+            return
+        denied: dict[str, int] = {}
+        for denial in denials:
+            subject = _pattern(denial.subject)
+            denied[subject] = denied.get(subject, 0) + denial.times
+            if denied[subject] > self._denied.get(subject, 0):
+                self.alarms.raise_("permission", subject, reason=_reason(denial), remedy=_permission(denial))
+        self.alarms.clear_except("permission", denied)
+        self._denied = denied
+
+    def busy(self, error: DatabaseBusyError) -> None:
+        """The database could not be used; whoever wanted it waits and tries again."""
+        self.database_busy = True
+        remedy = "free space on its disk, or end the process that keeps it locked; the worker goes on by itself"
+        self.alarms.raise_("database", self._database, reason=str(error), remedy=remedy)
+
+    def written(self) -> None:
+        """A transaction was committed."""
+        if self.database_busy:
+            self.database_busy = False
+            self.alarms.clear("database", self._database)
+
+    def _release(self, source: str, places: Iterable[_Place]) -> None:
+        for place in places:
+            self._met.get(source, set()).discard(place)
+            if not any(place in places_of for places_of in self._met.values()):
+                self.alarms.clear(*place)
+        if not self._met.get(source):
+            self._met.pop(source, None)
+
+
+def _publishing(stream: str) -> str:
+    return f"publishing to {stream}"
+
+
+def _reason(denial: Denial) -> str:
+    return f"user {denial.user} may not {denial.action} to {denial.subject}"
+
+
+def _permission(denial: Denial) -> str:
+    return f"allow user {denial.user} to {denial.action} to {_pattern(denial.subject)} in the server's permissions"
+
+
+def _pattern(subject: str) -> str:
+    """The subject without its key: nobody gives a permission key by key."""
+    kind, *_ = subject.split(".", 1)
+    return f"{subject.rpartition('.')[0]}.*" if kind in STREAM_OF else subject

@@ -1,0 +1,1 @@
+"""Recovery: rebuilds snapshots from the journal, the journal from the stream, and the stream from the journal."""

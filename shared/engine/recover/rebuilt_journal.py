@@ -1,0 +1,219 @@
+"""What EVENTS tells of one context: everything its database holds, gathered in stream order.
+
+Own events give journal, states, effects and parked messages; the messages that led to them give the inbox. The position
+of a partition becomes the last message that led to an own event. The worker reads on from there: it takes the later
+messages again, and decides as before that nothing follows from those that led to nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from shared.context import Context
+from shared.engine.decide.outgoing import MESSAGE_ID_REUSED, conflict_id, timer_row
+from shared.engine.decide.routing import Routing
+from shared.engine.recover.provenance import Provenance
+from shared.engine.recover.rebuilt_parked import ParkedHistory
+from shared.engine.recover.snapshots import Fold, shape_of
+from shared.ports.broker import Broker, Stored
+from shared.ports.rows import SNAPSHOTS, JournalRow, Move, StrangerRow
+from shared.ports.store import DatabaseError, Transaction
+from shared.wire.engine_events import CommandRejected
+from shared.wire.messages import (
+    CAUSATION_HASH,
+    CAUSATION_ID,
+    MSG_ID,
+    Subject,
+    content_hash,
+    parse_subject,
+    partition_of,
+    place_id,
+    rfc3339,
+    split_edition,
+)
+from shared.wire.streams import EVENTS
+
+BATCH = 1_000
+
+_rejection = msgspec.json.Decoder(CommandRejected)
+
+
+class _Heard(NamedTuple):
+    hash: bytes
+    sequence: int
+    partition: int
+
+
+async def editions(broker: Broker, context: str) -> Mapping[str, int]:
+    """The highest edition of each own event that was published again because a stranger had its id."""
+    highest: dict[str, int] = {}
+    async for stored in broker.read(EVENTS, f"evt.{context}.>"):
+        first, edition = split_edition(stored.headers.get(MSG_ID, ""))
+        if edition > 1:
+            highest[first] = max(edition, highest.get(first, 0))
+    return highest
+
+
+class History:
+    """`add` takes in every event of EVENTS, in stream order; `write` fills an empty database."""
+
+    def __init__(
+        self, context: Context, *, partitions: int, superseded: Mapping[str, int], declared: Sequence[StrangerRow]
+    ) -> None:
+        self._context = context.name
+        self._partitions = partitions
+        self._superseded = superseded
+        self._reactions = Routing(context, partitions=partitions)
+        self._provenance = Provenance(self._reactions)
+        self._fold = Fold(context)
+        self._ids: set[str] = set()
+        self._rows: list[JournalRow] = []
+        self._marks: list[tuple[int, int]] = []
+        self._inbox: dict[str, bytes] = {}
+        self._open_effects: dict[str, tuple[int, str, int]] = {}
+        self._own_bodies: dict[str, bytes] = {}
+        """The bodies of own events that armed a timer, by the timer's id."""
+        self._asked: set[str] = set()
+        """Every event that asked for an effect, whether its outcome is known or not."""
+        self._parked = ParkedHistory()
+        self._declared = {row.message_id: row for row in declared}
+        """The strangers that an operator declared: only the old database knows them."""
+        self._strangers: dict[str, StrangerRow] = {}
+        self._heard: dict[str, _Heard] = {}
+        self._unheard: set[str] = set()
+        """Causes of own events that were not met before them."""
+        self._put_together = False
+        """An effect stands before its cause: the stream was lost, and journals gave back what it had."""
+        self._positions: dict[int, tuple[int, str]] = {}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How much of each there is."""
+        return {
+            "events": len(self._ids),
+            "inbox": len(self._inbox),
+            "aggregates": len(self._fold.states),
+            "effects": len(self._open_effects),
+            "parked": len(self._parked.parked(self._asked)),
+            "strangers": len(self._strangers | self._declared),
+        }
+
+    def add(self, stored: Stored) -> None:
+        """Take in one event: an own one, one that is heard, a stranger's, or none of them.
+
+        Raises:
+            DatabaseError: this release cannot read an own event.
+        """
+        message_id = stored.headers.get(MSG_ID) or place_id(EVENTS, stored.sequence, stored.at)
+        try:
+            subject = parse_subject(stored.subject)
+        except ValueError:
+            if stored.subject.startswith(f"evt.{self._context}."):
+                self._set_aside(message_id, stored, "its subject is malformed")
+            return
+        if self._reactions.hears(subject):
+            self._hear(message_id, subject, stored)
+        if subject.context == self._context:
+            identity, edition = split_edition(message_id)
+            if message_id in self._declared:
+                return
+            if (reason := self._provenance.why_not(stored)) is not None:
+                if self._provenance.may_be_newer(stored):
+                    problem = f"{message_id} is {subject.type}, which this release does not know; run a newer one"
+                    raise DatabaseError(problem)
+                self._set_aside(message_id, stored, reason)
+            elif edition < self._superseded.get(identity, 1):
+                self._set_aside(message_id, stored, "an operator declared it void")
+            elif identity not in self._ids:
+                self._ids.add(identity)
+                self._add_own(message_id, subject, stored)
+
+    def _hear(self, message_id: str, subject: Subject, stored: Stored) -> None:
+        heard = _Heard(content_hash(stored.body), stored.sequence, subject.partition)
+        self._heard.setdefault(message_id, heard)
+        if message_id in self._unheard:
+            self._put_together = True
+            self._inbox.setdefault(message_id, heard.hash)
+
+    def _set_aside(self, message_id: str, stored: Stored, reason: str) -> None:
+        row = StrangerRow(message_id, stored.sequence, stored.subject, reason, rfc3339(stored.at), "", "")
+        self._strangers.setdefault(message_id, row)
+
+    def _add_own(self, message_id: str, subject: Subject, stored: Stored) -> None:
+        identity, _ = split_edition(message_id)
+        place, _, version = identity.removeprefix(f"{self._context}/").rpartition("@")
+        headers = {  # Without the server's own, such as those of its batches, which the journal never had.
+            name: value for name, value in stored.headers.items() if name == MSG_ID or not name.startswith("Nats-")
+        }
+        row = JournalRow(
+            message_id,
+            place,
+            int(version),
+            f"evt.{self._context}.{subject.type}.{subject.key}",
+            subject.type,
+            headers,
+            stored.body,
+            partition_of(subject.key, self._partitions),
+        )
+        self._rows.append(row)
+        self._marks.append((len(self._rows), stored.sequence))
+        self._remember_cause(subject.type, stored)
+        self._parked.add(stored, subject)
+        event = self._fold.add(row)
+        if event is not None:
+            self._follow(identity, subject, row, event)
+
+    def _follow(self, identity: str, subject: Subject, row: JournalRow, event: Any) -> None:
+        """Ask and arm what the event asks for and arms; both go by its id without an edition."""
+        kind = type(event)
+        if kind in self._reactions.effects:
+            self._asked.add(identity)
+            self._open_effects[identity] = (len(self._rows), subject.key, row.partition)
+        timer = self._reactions.timers.get(kind)
+        if timer is not None and (at := timer.at(event)) is not None:
+            self._own_bodies[f"{identity}/{timer.name}"] = row.body
+            self._rows.append(timer_row(self._context, row, timer.name, subject.key, at))
+
+    def _remember_cause(self, kind: str, stored: Stored) -> None:
+        cause = stored.headers.get(CAUSATION_ID, "")
+        self._open_effects.pop(cause, None)
+        if (of_command := stored.headers.get(CAUSATION_HASH)) is not None:
+            content = bytes.fromhex(of_command)
+            reused = kind == CommandRejected.__name__ and _rejection.decode(stored.body).reason == MESSAGE_ID_REUSED
+            self._inbox[conflict_id(cause, content) if reused else cause] = content
+        elif (armed := self._own_bodies.get(split_edition(cause)[0])) is not None:
+            self._inbox[cause] = content_hash(armed)
+        elif (heard := self._heard.get(cause)) is not None:
+            self._inbox[cause] = heard.hash
+            if heard.sequence > self._positions.get(heard.partition, (0, ""))[0]:
+                self._positions[heard.partition] = (heard.sequence, cause)
+        else:
+            self._unheard.add(cause)
+
+    def write(self, transaction: Transaction) -> None:
+        """Write it all into an empty database.
+
+        What stands before our position was decided or is parked, unless the stream was put together anew: then only
+        the causes of own events are known to have been, and the worker reads all from the beginning.
+        """
+        if self._put_together:
+            self._positions.clear()
+        for message_id, heard in self._heard.items():
+            if heard.sequence <= self._positions.get(heard.partition, (0, ""))[0]:
+                self._inbox.setdefault(message_id, heard.hash)
+        for message_id, content in self._parked.hashes.items():
+            self._inbox.setdefault(message_id, content)
+        for first in range(0, len(self._rows), BATCH):
+            transaction.append(self._rows[first : first + BATCH])
+        transaction.mark_published(self._marks)
+        transaction.snapshot(self._fold.snapshots())
+        transaction.set_meta(SNAPSHOTS, shape_of(self._reactions.context))
+        transaction.ask([(n, identity, key, p) for identity, (n, key, p) in self._open_effects.items()])
+        transaction.parked.park(self._parked.parked(self._asked))
+        transaction.parked.record_skipped(self._parked.skipped())
+        transaction.refused.declare((self._strangers | self._declared).values())
+        transaction.remember(list(self._inbox.items()))
+        transaction.move(
+            [Move(EVENTS, partition, 0, seq, identity) for partition, (seq, identity) in self._positions.items()]
+        )

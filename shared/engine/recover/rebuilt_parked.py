@@ -1,0 +1,74 @@
+"""The parked and the skipped messages of a context, as its own events in EVENTS tell them; for a rebuild."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from shared.ports.broker import Stored
+from shared.ports.rows import ParkedRow, SkippedRow
+from shared.wire.engine_events import MessageParked, MessageUnparked
+from shared.wire.messages import CAUSATION_HASH, CAUSATION_ID, OCCURRED_AT, Subject
+
+_encoder = msgspec.json.Encoder()
+_parked = msgspec.json.Decoder(MessageParked)
+_unparked = msgspec.json.Decoder(MessageUnparked)
+
+
+class _Unparked(NamedTuple):
+    event: MessageUnparked
+    at: str
+
+
+class ParkedHistory:
+    """Which messages are parked and which were skipped, after the events that were added in stream order. Pure."""
+
+    def __init__(self) -> None:
+        self.hashes: dict[str, bytes] = {}
+        """The content of every message that was ever parked, by its id: all of them are in the inbox."""
+        self._rows: dict[str, ParkedRow] = {}
+        self._unparked: dict[str, _Unparked] = {}
+        self._led_to_events: set[tuple[str, str]] = set()
+        """(cause, content hash of the cause where the event tells it) of every other event of the context."""
+
+    def add(self, stored: Stored, subject: Subject) -> bool:
+        """Take in one event of the context; whether it is about a parked message."""
+        if subject.type == MessageParked.__name__:
+            event = _parked.decode(stored.body)
+            self.hashes.setdefault(event.message_id, bytes.fromhex(event.content_hash))
+            self._rows[event.message_id] = _row(event, subject.key)  # A newer reason keeps the place of the first.
+        elif subject.type == MessageUnparked.__name__:
+            unparked = _unparked.decode(stored.body)
+            self._unparked[unparked.message_id] = _Unparked(unparked, stored.headers[OCCURRED_AT])
+        else:
+            self._led_to_events.add((stored.headers.get(CAUSATION_ID, ""), stored.headers.get(CAUSATION_HASH, "")))
+            return False
+        return True
+
+    def parked(self, asked: set[str]) -> list[ParkedRow]:
+        """The messages that are still parked, in the order in which they were parked.
+
+        One that led to an event was decided, though its `MessageUnparked` was lost with the database that had not
+        published it. Not so one that asks for an effect (`asked`), because the effect's outcome names it as its cause;
+        nor one whose id came again with other content, which is refused with the hash of that content.
+        """
+
+        def was_decided(name: str) -> bool:
+            causes = {(name, ""), (name, self.hashes[name].hex())}
+            return name in self._unparked or (name not in asked and not causes.isdisjoint(self._led_to_events))
+
+        return [row for name, row in self._rows.items() if not was_decided(name)]
+
+    def skipped(self) -> list[SkippedRow]:
+        """The messages that an operator skipped, in the order in which the worker did it."""
+        return [
+            SkippedRow(row.key, row.message_id, row.subject, row.reason, event.who, event.why, at)
+            for event, at in self._unparked.values()
+            if event.outcome == "skipped" and (row := self._rows.get(event.message_id)) is not None
+        ]
+
+
+def _row(event: MessageParked, key: str) -> ParkedRow:
+    return ParkedRow(
+        key, event.partition, event.stream, event.sequence, event.stored_at_ns, event.message_id, event.subject,
+        _encoder.encode(event.headers).decode(), event.body, event.reason,
+    )  # fmt: skip

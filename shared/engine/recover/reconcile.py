@@ -1,0 +1,168 @@
+"""Compares what a context remembers with what the broker has, before any consumer is reset to a position.
+
+Sequences are used again after a loss, so a position is worth something only while the stream is the one we know, and
+the messages at our position and at our last publication have the ids we know. Otherwise the broker lost or replaced
+data: the stream is read anew (the inbox knows what was decided) and what it lacks of our journal is published again.
+The other way round, a stream that has events of ours which the journal lacks tells that the database lost something.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from shared.engine.decide.routing import id_in
+from shared.engine.recover.provenance import Provenance
+from shared.ports.broker import Broker, Stored, StreamInfo
+from shared.ports.rows import StrangerRow
+from shared.ports.store import DatabaseError, Store, Transaction
+from shared.wire.messages import MSG_ID, place_id, rfc3339
+from shared.wire.streams import EVENTS, TIMERS
+
+SUBJECTS = {EVENTS: "evt.", TIMERS: "timer."}
+"""How the subjects begin under which a context publishes into each stream."""
+
+KINDS = {EVENTS: ("evt",), TIMERS: ("timer", "due")}
+"""How the subjects begin of what it has published there: a timer that came due has another subject."""
+
+READ_AT_ONCE = 1_000
+
+_log = structlog.get_logger("chorus.reconcile")
+
+
+class Reconciler:
+    """Checks one context."""
+
+    def __init__(self, store: Store, broker: Broker, provenance: Provenance) -> None:
+        self._store = store
+        self._broker = broker
+        self._provenance = provenance
+        self._context = provenance.context
+
+    async def check(self, partition: int, streams: Sequence[str]) -> bool:
+        """Whether the streams are as this context knows them; where one is not, it has been reconciled already.
+
+        Raises:
+            DatabaseError: the database is an older copy: the stream has events of ours that it does not know.
+        """
+        born: dict[str, str] = {}
+        troubled: dict[str, str] = {}
+        for stream in dict.fromkeys((*streams, EVENTS)):
+            info = await self._broker.stream_info(stream)
+            born[stream] = info.created
+            if trouble := await self._trouble(stream, partition, info):
+                troubled[stream] = trouble
+        if EVENTS not in troubled:
+            await self._check_memory()
+        elif TIMERS in born:  # Timers may be lost as well, and where one was may be anything by now.
+            troubled.setdefault(TIMERS, "events were lost")
+        for stream, trouble in troubled.items():
+            _log.error("the broker lost or replaced data; reconciling", stream=stream, trouble=trouble)
+            await self._begin_anew(stream, born[stream])
+        return not troubled
+
+    async def correct(self, stream: str) -> int:
+        """Have the journal say what the stream really has; how many of its rows are to be published there then.
+
+        Raises:
+            DatabaseError: the stream has events of ours that the database does not know.
+        """
+        there = await where(self._broker, stream, self._context)
+        if stream == EVENTS:
+            await self._check_known(there)
+        subjects, timers = SUBJECTS[stream], stream == TIMERS
+        return await self._store.transact(
+            lambda transaction: transaction.published.correct(subjects, there, timers=timers)
+        )
+
+    async def _begin_anew(self, stream: str, born: str) -> None:
+        def forget(transaction: Transaction) -> None:
+            if stream == EVENTS:
+                transaction.refused.forget_found()
+            transaction.set_meta(f"created {stream}", born)
+            transaction.forget_positions(stream)
+
+        await self._store.transact(forget)
+        to_publish = await self.correct(stream) if stream in SUBJECTS else 0
+        _log.error("reconciled", stream=stream, to_publish=to_publish)
+
+    async def _trouble(self, stream: str, partition: int, info: StreamInfo) -> str | None:
+        """What is wrong with the stream; None when nothing is."""
+
+        def remembered(transaction: Transaction) -> tuple[str | None, tuple[str, int] | None, tuple[str, int] | None]:
+            position = transaction.positions().get((stream, partition))
+            return (
+                transaction.meta(f"created {stream}"),
+                None if position is None or position.seq == 0 else (position.message_id, position.seq),
+                transaction.published.last(SUBJECTS[stream]) if stream in SUBJECTS else None,
+            )
+
+        created, position, published = await self._store.read(remembered)
+        if created is None:
+            await self._store.transact(lambda transaction: transaction.set_meta(f"created {stream}", info.created))
+            return None
+        if created != info.created:
+            return f"it was made anew on {info.created}, after we knew it from {created}"
+        for what, place in (("position", position), ("last publication", published)):
+            if place is not None and (difference := await self._difference(stream, info, *place)):
+                return f"our {what}: {difference}"
+        return None
+
+    async def _difference(self, stream: str, info: StreamInfo, message_id: str, sequence: int) -> str | None:
+        if sequence > info.last_sequence:
+            return f"{sequence} is past its end, {info.last_sequence}"
+        if sequence < info.first_sequence or stream not in (EVENTS, TIMERS):
+            return None  # What has left the stream cannot be compared.
+        stored = await self._broker.get(stream, sequence)
+        if stored is None:
+            return f"nothing is at {sequence} any more" if stream == EVENTS else None
+        found = id_in(stream, stored.headers) or place_id(stream, sequence, stored.at)
+        return None if found == message_id else f"{found} is at {sequence} in the place of {message_id}"
+
+    async def _check_memory(self) -> None:
+        published = await self._store.read(lambda transaction: transaction.published.last(SUBJECTS[EVENTS]))
+        first = 1 if published is None else published[1] + 1
+        batch: dict[str, Stored] = {}
+        async for stored in self._broker.read(EVENTS, f"evt.{self._context}.>", first=first):
+            batch.setdefault(stored.headers.get(MSG_ID) or place_id(EVENTS, stored.sequence, stored.at), stored)
+            if len(batch) == READ_AT_ONCE:
+                await self._check_known(batch)
+                batch.clear()
+        await self._check_known(batch)
+
+    async def _check_known(self, found: Mapping[str, Stored | int]) -> None:
+        """Tell messages of a stranger, which are recorded, from events that this database has lost.
+
+        `found` has the messages under this context's subjects by their ids, or their sequences.
+
+        Raises:
+            DatabaseError: the stream has an event of ours that the database does not know.
+        """
+        ids = list(found)
+        unknown = await self._store.read(lambda transaction: transaction.published.strangers(ids)) if ids else []
+        for message_id in unknown:
+            place = found[message_id]
+            stored = await self._broker.get(EVENTS, place) if isinstance(place, int) else place
+            if stored is not None:
+                await self._record_stranger(message_id, stored)
+
+    async def _record_stranger(self, message_id: str, stored: Stored) -> None:
+        reason = self._provenance.why_not(stored)
+        if reason is None:
+            raise DatabaseError(
+                f"EVENTS has {message_id}, which this database does not know: it is new or an older copy, and would"
+                f" decide again what has been decided; stop the workers and run chorus rebuild {self._context} --force."
+                f" If somebody else published it, run chorus parked void {message_id} --why '…' instead"
+            )
+        row = StrangerRow(message_id, stored.sequence, stored.subject, reason, rfc3339(stored.at), "", "")
+        await self._store.transact(lambda transaction: transaction.refused.declare([row]))
+        _log.error("a stranger's message is set aside", id=message_id, subject=stored.subject, reason=reason)
+
+
+async def where(broker: Broker, stream: str, context: str) -> dict[str, int]:
+    """Where the messages of a context are in a stream, by their ids; first come, first named."""
+    there: dict[str, int] = {}
+    for kind in KINDS[stream]:
+        async for stored in broker.read(stream, f"{kind}.{context}.>"):
+            if message_id := id_in(stream, stored.headers):
+                there.setdefault(message_id, stored.sequence)
+    return there

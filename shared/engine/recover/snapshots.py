@@ -1,0 +1,101 @@
+"""State is the fold of the journal: snapshots only spare folding it again, and are made anew whenever they are gone."""
+
+from functools import partial
+from itertools import groupby
+from typing import Final, NamedTuple
+
+import msgspec
+
+from shared.context import Context, Event, State
+from shared.ports.rows import SNAPSHOTS, JournalRow
+from shared.ports.store import DatabaseError, Store, Transaction
+from shared.wire.bodies import BodyDecoder, MalformedBodyError
+from shared.wire.messages import NEVER, aggregate_name, content_hash
+
+AGGREGATES_AT_ONCE: Final = 1_000
+"""So many states are in memory while a journal is folded."""
+
+_encoder = msgspec.json.Encoder()
+
+
+class Folded(NamedTuple):
+    """An aggregate's state after its event of this version."""
+
+    version: int
+    state: State
+
+
+class Fold:
+    """The states of a context's aggregates after the events that were added. Pure."""
+
+    def __init__(self, context: Context) -> None:
+        self.states: dict[str, Folded] = {}
+        self._names = {aggregate.name for aggregate in context.aggregates}
+        self._known = {
+            event.__name__: (aggregate, BodyDecoder(event, strict=False))
+            for aggregate in context.aggregates
+            for event in aggregate.events
+        }
+
+    def add(self, row: JournalRow) -> Event | None:
+        """The event in the row, which its aggregate knows from now on; None when it is of no aggregate: a refusal.
+
+        Raises:
+            DatabaseError: the event does not follow the one before, or this release cannot read it.
+        """
+        if row.type not in self._known:
+            if aggregate_name(row.aggregate) in self._names:
+                raise DatabaseError(f"{row.event_id} is {row.type}, which this release does not know; run a newer one")
+            return None
+        aggregate, decoder = self._known[row.type]
+        try:
+            event = decoder.decode(row.body, key=row.key, at=NEVER)
+        except MalformedBodyError as error:
+            raise DatabaseError(f"{row.event_id} cannot be read: {error}") from error
+        held = self.states.get(row.aggregate) or Folded(0, aggregate.state())
+        if row.version != held.version + 1:
+            raise DatabaseError(f"{row.event_id} follows version {held.version}: an event between them is missing")
+        self.states[row.aggregate] = Folded(row.version, aggregate.evolve(held.state, event))
+        return event
+
+    def snapshots(self) -> list[tuple[str, int, str]]:
+        """(id, version, state) of every aggregate."""
+        return [(name, version, _encoder.encode(state).decode()) for name, (version, state) in self.states.items()]
+
+
+def shape_of(context: Context) -> str:
+    """What a snapshot depends on besides the journal: the release of the fold, and the fields of the states."""
+    schemas = {aggregate.name: msgspec.json.schema(aggregate.state) for aggregate in context.aggregates}
+    return f"{context.schema_version} {content_hash(_encoder.encode(schemas)).hex()}"
+
+
+async def ensure_snapshots(store: Store, context: Context) -> int | None:
+    """Fold the journal into snapshots if any is gone or has another shape; how many, or None when all are there.
+
+    One transaction, so two processes do it once, and one that is killed has done nothing.
+
+    Raises:
+        DatabaseBusyError: try again later.
+        DatabaseError: the journal cannot be folded by this release.
+    """
+    shape = shape_of(context)
+    if await store.read(lambda transaction: transaction.meta(SNAPSHOTS)) == shape:
+        return None
+    return await store.transact(partial(_renew, context=context, shape=shape))
+
+
+def _renew(transaction: Transaction, context: Context, shape: str) -> int | None:
+    if transaction.meta(SNAPSHOTS) == shape:
+        return None
+    transaction.drop_snapshots()
+    fold, written = Fold(context), 0
+    for _, facts in groupby(transaction.facts(), key=lambda row: row.aggregate):
+        for row in facts:
+            fold.add(row)
+        if len(fold.states) == AGGREGATES_AT_ONCE:
+            transaction.snapshot(fold.snapshots())
+            written += len(fold.states)
+            fold.states.clear()
+    transaction.snapshot(fold.snapshots())
+    transaction.set_meta(SNAPSHOTS, shape)
+    return written + len(fold.states)

@@ -1,0 +1,1 @@
+"""Answers questions about sagas, aggregates and workers. Reads only."""

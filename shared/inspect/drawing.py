@@ -1,0 +1,66 @@
+"""How a saga looks in a terminal, and the same lines without colour in a pipe."""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Final
+
+from rich.table import Table
+from rich.text import Text
+
+from shared.inspect.known import Journal, Known
+from shared.inspect.timeline import Node, Step, steps
+
+SAD = re.compile(r"Cancel|Reject|Refus|Fail|Declin|Void|Releas|Refund")
+PLACE_IN_STREAM = re.compile(r"([A-Z_]+)@\S+/([0-9]+)")
+
+DOUBTS: Mapping[Journal, str] = {"absent": "not in {}'s journal", "other_body": "differs from {}'s journal"}
+
+
+NOTHING: Final = Known()
+
+
+def draw(roots: Iterable[Node], known: Known = NOTHING) -> Table:
+    """The trees of causes: when, how long after its cause, and what; in red what is parked or forged."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(justify="right", no_wrap=True, style="dim")
+    table.add_column(justify="right", no_wrap=True, style="cyan")
+    table.add_column(overflow="fold")
+    for step in steps(roots):
+        table.add_row(_span(step.after), _span(step.took, sign="+"), _line(step, known))
+    return table
+
+
+def _line(step: Step, known: Known) -> Text:
+    line = Text()
+    if step.last:
+        line.append("".join("  " if last else "│ " for last in step.last[:-1]), style="dim")
+        line.append("└ " if step.last[-1] else "├ ", style="dim")
+    node, message = step.node, step.node.message
+    if message is None:
+        line.append("command " if node.is_command else "not in the log: ", style="bold" if node.is_command else "red")
+        return line.append(PLACE_IN_STREAM.sub(r"\1 #\2", node.id))
+    line.append("command " if message.kind == "cmd" else "", style="bold")
+    line.append(f"{message.context}.").append(message.type, style="yellow" if SAD.search(message.type) else "green")
+    if message.kind == "due":
+        line.append(" is due")
+    for said in message.says.values():
+        line.append(f" {said}", style="dim")
+    if node.copies > 1:
+        line.append(f" ({node.copies} copies)", style="red")
+    if parked := known.parked.get(node.id):
+        line.append(f" parked in {', '.join(parked)}", style="red")
+    if doubt := DOUBTS.get(known.journal.get(node.id, "same")):
+        line.append(f" {doubt.format(message.context)}", style="red")
+    return line
+
+
+def _span(span: timedelta | None, sign: str = "") -> str:
+    if span is None:
+        return ""
+    milliseconds = span / timedelta(milliseconds=1)
+    if milliseconds < 1000:
+        return f"{sign}{milliseconds:.1f} ms"
+    if milliseconds < 100_000:
+        return f"{sign}{milliseconds / 1000:.2f} s"
+    return f"{sign}{timedelta(seconds=round(milliseconds / 1000))}"

@@ -1,0 +1,135 @@
+"""What the databases on this machine know about the messages of a saga: which wait parked, and which they never wrote.
+
+A database knows more than the events say and is asked where it can be read. Elsewhere the events have to do: a context
+tells when it parks and unparks a message.
+"""
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from shared.adapters.sqlite.journal.transaction import SqliteTransaction
+from shared.inspect.databases import reading
+from shared.inspect.timeline import Message
+from shared.ports.clock import moment
+from shared.ports.store import DatabaseBusyError, DatabaseError
+from shared.wire.messages import (
+    CAUSATION_HASH,
+    CAUSATION_ID,
+    CORRELATION_ID,
+    MalformedKeyError,
+    MalformedSubjectError,
+    parse_subject,
+)
+from shared.wire.streams import EVENTS
+
+PARKED: Final = "MessageParked"
+UNPARKED: Final = "MessageUnparked"
+
+Journal: TypeAlias = Literal["same", "other_body", "absent"]
+"""What the journal of an event's context says: the same event, another one under its id, or nothing."""
+
+
+class Known(Struct, frozen=True, kw_only=True):
+    """By message id: the contexts in which it is parked, and what its context's journal says where it can be read.
+
+    `missing` are parked messages that the log does not hold, such as commands that nobody could decide.
+    """
+
+    parked: Mapping[str, Sequence[str]] = {}
+    journal: Mapping[str, Journal] = {}
+    missing: Sequence[Message] = ()
+
+
+def know(data_dir: Path, contexts: Iterable[str], key: str, messages: Sequence[Message]) -> Known:
+    """Ask the database of each context about these messages, and for parked messages of the saga `key`."""
+    parked = _parked_by_events(messages)
+    journal: dict[str, Journal] = {}
+    missing: dict[str, Message] = {}
+    for context in contexts:
+        try:
+            with reading(data_dir / f"{context}.db", context) as connection:
+                waiting = _parked(connection, key, messages)
+                journal |= _journal(connection, [m for m in messages if (m.stream, m.context) == (EVENTS, context)])
+        except (DatabaseError, DatabaseBusyError, sqlite3.Error):
+            continue  # Elsewhere, a service's, or not readable now.
+        parked = {place for place in parked if place[1] != context} | {(message.id, context) for message in waiting}
+        missing |= {message.id: message for message in waiting if message not in messages}
+    by_id: dict[str, list[str]] = defaultdict(list)
+    for message_id, context in sorted(parked):
+        by_id[message_id].append(context)
+    return Known(parked=by_id, journal=journal, missing=tuple(missing.values()))
+
+
+def _parked_by_events(messages: Sequence[Message]) -> set[tuple[str, str]]:
+    """(message id, context) of what was said to be parked and not said to be unparked since."""
+    parked: set[tuple[str, str]] = set()
+    for message in sorted(messages, key=lambda said: said.sequence):
+        if message.stream != EVENTS or message.type not in (PARKED, UNPARKED):
+            continue
+        try:
+            body = msgspec.json.decode(message.body)
+        except (msgspec.DecodeError, RecursionError):
+            continue
+        if isinstance(body, dict) and isinstance(body.get("message_id"), str):
+            place = body["message_id"], message.context
+            if message.type == PARKED:
+                parked.add(place)
+            else:
+                parked.discard(place)
+    return parked
+
+
+def _parked(connection: sqlite3.Connection, key: str, messages: Sequence[Message]) -> list[Message]:
+    """The parked messages that are among these, or belong to the saga."""
+    by_id = {message.id: message for message in messages}
+    by_place = {(message.stream, message.sequence): message for message in messages}
+    rows = connection.execute("SELECT message_id, subject, stream, seq, at_ns, headers, body, key FROM parked")
+    found = []
+    for message_id, subject, stream, seq, at_ns, headers, body, parked_key in rows:
+        if stored := by_id.get(message_id) or by_place.get((stream, seq)):
+            found.append(stored)
+            continue
+        said = json.loads(headers)
+        if key not in (parked_key, said.get(CORRELATION_ID)):
+            continue
+        try:
+            about = parse_subject(subject)
+        except (MalformedSubjectError, MalformedKeyError):
+            continue
+        found.append(
+            Message(
+                id=message_id,
+                caused_by=said.get(CAUSATION_ID, ""),
+                commanded=CAUSATION_HASH in said,
+                kind=about.kind,
+                context=about.context,
+                type=about.type,
+                key=about.key,
+                at=moment(at_ns),
+                stream=stream,
+                sequence=seq,
+                body=body,
+            )
+        )
+    return found
+
+
+def _journal(connection: sqlite3.Connection, messages: Sequence[Message]) -> dict[str, Journal]:
+    """By id; when copies of an id differ, the worst of what is to be said."""
+    bodies = SqliteTransaction(connection).published.bodies([message.id for message in messages])
+    found: dict[str, Journal] = {}
+    for message in messages:
+        if message.id not in bodies:
+            found[message.id] = "absent"
+        elif bodies[message.id] != message.body:
+            found[message.id] = "other_body"
+        else:
+            found.setdefault(message.id, "same")
+    return found

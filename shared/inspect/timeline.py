@@ -1,0 +1,192 @@
+"""Who heard what and said what, for one order: the tree of causes that its messages name in their headers."""
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from shared.ports.broker import Broker, Stored
+from shared.wire.messages import (
+    CAUSATION_HASH,
+    CAUSATION_ID,
+    CORRELATION_ID,
+    MSG_ID,
+    TIMER_ID,
+    MalformedKeyError,
+    check_key,
+    parse_subject,
+    split_edition,
+)
+from shared.wire.streams import EVENTS, TIMERS
+
+STREAMS = ((EVENTS, "evt"), (TIMERS, "due"))
+TELLING = ("stage", "state", "reason", "requirement", "template", "sku", "tracking_no")
+"""Fields that are worth a place in one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One stored message of a saga; `caused_by` may be empty, and `commanded` says that it is a command's id."""
+
+    id: str
+    caused_by: str
+    commanded: bool = False
+    kind: str
+    context: str
+    type: str
+    key: str
+    at: datetime
+    stream: str
+    sequence: int
+    body: bytes = b""
+
+    @property
+    def says(self) -> Mapping[str, str]:
+        """The few fields of the body that tell one outcome from another."""
+        said: Any = None
+        with suppress(msgspec.DecodeError, RecursionError):
+            said = msgspec.json.decode(self.body)
+        if not isinstance(said, dict):
+            return {}
+        texts = {name: said[name] for name in TELLING if isinstance(said.get(name), str) and said[name] != self.key}
+        # Of a traceback, the last line names the error.
+        return {name: (text.strip().splitlines() or [""])[-1][:80] for name, text in texts.items()}
+
+
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """A message and what it led to; without a `message` it is a cause that only its consequences name."""
+
+    id: str
+    message: Message | None = None
+    copies: int = 0
+    leads_to: "list[Node]" = field(default_factory=list)
+
+    @property
+    def is_command(self) -> bool:
+        """Commands leave their stream once they are decided; what they led to still names them."""
+        return self.message is None and any(node.message and node.message.commanded for node in self.leads_to)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A node in reading order; `after` counts from the first message, `took` from its cause, where these are known."""
+
+    node: Node
+    depth: int
+    last: tuple[bool, ...]
+    after: timedelta | None
+    took: timedelta | None
+
+
+def tree(messages: Iterable[Message]) -> tuple[Node, ...]:
+    """The trees of causes, each level in the order in which it was stored.
+
+    A cause that is not among the messages becomes a root of its own. A second copy of an id is only counted.
+    Ids can be forged: a message that names itself or one of its own consequences as its cause stands as a root.
+    """
+    nodes: dict[str, Node] = {}
+    for message in sorted(messages, key=lambda stored: (stored.at, stored.stream, stored.sequence)):
+        node = nodes.setdefault(message.id, Node(id=message.id, message=message))
+        node.copies += 1
+    latest = _latest_editions(nodes)
+    roots: dict[str, Node] = {}
+    parents: dict[str, str] = {}
+    for node in nodes.values():
+        assert node.message is not None
+        cause = node.message.caused_by
+        if cause.startswith(f"{node.message.context}/"):  # A context names its own events without their edition.
+            cause = latest.get(cause, cause)
+        if not cause or node.id in _ancestry(cause, parents):
+            roots[node.id] = node
+        elif cause in nodes:
+            parents[node.id] = cause
+            nodes[cause].leads_to.append(node)
+        else:
+            roots.setdefault(cause, Node(id=cause)).leads_to.append(node)
+    return tuple(roots.values())
+
+
+def steps(roots: Iterable[Node]) -> Iterator[Step]:
+    """Every node of the trees from the top down, with its times."""
+    roots = tuple(roots)
+    first = min((node.message.at for node in _all(roots) if node.message), default=None)
+    waiting: list[tuple[Node, datetime | None, tuple[bool, ...]]] = [(root, None, ()) for root in reversed(roots)]
+    while waiting:
+        node, caused_at, last = waiting.pop()
+        at = node.message.at if node.message else None
+        yield Step(
+            node=node,
+            depth=len(last),
+            last=last,
+            after=at - first if at and first else None,
+            took=at - caused_at if at and caused_at else None,
+        )
+        for position, child in enumerate(reversed(node.leads_to)):
+            waiting.append((child, at, (*last, position == 0)))
+
+
+async def read_saga(broker: Broker, order: str, *, everything: bool = False) -> list[Message]:
+    """What the log holds under one key: its events and its due timers.
+
+    With `everything`, also what answers it under other keys (stock levels by sku): the log is read from the saga's
+    first message on, for messages that correlate.
+    """
+    key = check_key(order)
+    found = [message async for message in _under_key(broker, key)]
+    if everything and found:
+        first = min((message.sequence for message in found if message.stream == EVENTS), default=1)
+        async for stored in broker.read(EVENTS, "evt.>", first=first):
+            if stored.headers.get(CORRELATION_ID) == key and not stored.subject.endswith(f".{key}"):
+                with suppress(MalformedKeyError):  # Somebody else may have written what no context would.
+                    found.append(message_of(EVENTS, stored))
+    return found
+
+
+async def _under_key(broker: Broker, key: str) -> AsyncIterator[Message]:
+    for stream, kind in STREAMS:
+        async for stored in broker.read(stream, f"{kind}.*.*.*.{key}"):
+            yield message_of(stream, stored)
+
+
+def message_of(stream: str, stored: Stored) -> Message:
+    """A stored message as the timeline needs it; without an id of its own it is named by its place in the stream."""
+    subject = parse_subject(stored.subject)
+    headers = stored.headers
+    return Message(
+        id=headers.get(MSG_ID) or headers.get(TIMER_ID) or f"{stream}@{stored.sequence}",
+        caused_by=headers.get(CAUSATION_ID, ""),
+        commanded=CAUSATION_HASH in headers,
+        kind=subject.kind,
+        context=subject.context,
+        type=subject.type,
+        key=subject.key,
+        at=stored.at,
+        stream=stream,
+        sequence=stored.sequence,
+        body=stored.body,
+    )
+
+
+def _latest_editions(ids: Iterable[str]) -> dict[str, str]:
+    """The id of the highest edition, by the id without an edition, of those that have more than one."""
+    editions = sorted((*split_edition(message_id), message_id) for message_id in ids)
+    return {first: message_id for first, edition, message_id in editions if edition > 1}
+
+
+def _ancestry(cause: str, parents: Mapping[str, str]) -> set[str]:
+    seen = {cause}
+    while (cause := parents.get(cause, "")) and cause not in seen:
+        seen.add(cause)
+    return seen
+
+
+def _all(roots: Iterable[Node]) -> Iterator[Node]:
+    waiting = list(roots)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting.extend(node.leads_to)

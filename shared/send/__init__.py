@@ -1,0 +1,1 @@
+"""What a client does: writes, checks, sends and follows a command."""

@@ -1,0 +1,36 @@
+"""The stage of the demo without a server and without processes: the whole shop in this one, in virtual time."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from shared import catalog
+from shared.adapters.memory import MemoryBroker
+from shared.adapters.virtual_time import VirtualLoop
+from shared.config.settings import load_settings
+from shared.simulation.demo import SETTINGS, Stage
+from shared.simulation.world import World
+
+READY_WITHIN = timedelta(minutes=1)
+
+
+@asynccontextmanager
+async def stage_in_memory(directory: Path, loop: VirtualLoop) -> AsyncIterator[Stage]:
+    """A shop in the demo's own settings; `loop` must be running."""
+    world = World(load_settings({**SETTINGS, "CHORUS_DATA_DIR": str(directory)}), loop)
+    try:
+        for name in catalog.names():
+            world.start(name)
+        await world.until_quiet(READY_WITHIN)
+        yield Stage(MemoryBroker(world.server), partial(_away, world), "memory")
+    finally:
+        await world.close()
+
+
+@asynccontextmanager
+async def _away(world: World, name: str) -> AsyncIterator[None]:
+    await world.stop(name)
+    yield
+    world.start(name)

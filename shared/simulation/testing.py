@@ -1,0 +1,239 @@
+"""A whole shop for a test: every context, the bank and the broker in this process, and time that only passes on demand.
+
+    from contexts.ordering.commands import PlaceOrder
+    from shared.simulation.testing import shop
+
+    def test_order_that_cannot_be_paid_is_cancelled() -> None:
+        with shop(seed=1) as running:
+            running.send(PlaceOrder(...), key="o-1")
+            running.run_until_quiet()
+            assert running.facts("o-1", of="ordering") == ["OrderPlaced", "OrderCancelled"]
+
+The contexts, the engine and SQLite are the real ones; JetStream has its twin in memory and the clock is virtual, so a
+day passes in milliseconds (`advance(hours=24)`) and nothing is ever waited for. Whatever would be chance (how long a
+message travels, who is faster) comes from the seed: the same seed gives the same streams, byte for byte, and another
+one another order of events. No `async` is needed: time stands still while the test looks.
+"""
+
+import asyncio
+import logging
+import random
+import tempfile
+from collections.abc import Awaitable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import structlog
+
+from shared import catalog
+from shared.adapters.memory import MemoryBroker, MemoryServer
+from shared.adapters.sqlite.database import open_read_only
+from shared.adapters.virtual_time import VirtualLoop
+from shared.config.settings import Settings
+from shared.context import Command, Context
+from shared.inspect.timeline import Message, message_of
+from shared.ports.broker import Outgoing, Published
+from shared.simulation.world import StillBusyError, World
+from shared.wire.bodies import stamped_fields
+from shared.wire.messages import MSG_ID, NEVER, command_subject
+from shared.wire.streams import EVENTS
+
+__all__ = ["Shop", "StillBusyError", "shop"]
+
+T = TypeVar("T")
+
+QUIET_WITHIN = timedelta(minutes=10)
+
+
+@contextmanager
+def shop(
+    seed: int = 0,
+    *,
+    at_work: Sequence[str] | None = None,
+    partitions: int | None = None,
+    log_level: Literal["debug", "info", "warning", "error", "critical"] = "critical",
+    **settings: Any,
+) -> Iterator["Shop"]:
+    """A shop that is open while the block runs, in a directory of its own.
+
+    `at_work`: the contexts and services that are started, all by default. `partitions`: instead of those of
+    streams.yaml. `log_level`: what of the processes' lines is shown. The rest are settings by their names
+    (shared/config/settings.py): `order_deadline=timedelta(minutes=5)`.
+    """
+    with tempfile.TemporaryDirectory(prefix="chorus-") as directory, _telling(log_level), _Time(seed) as time:
+        world = World(Settings(data_dir=Path(directory), **settings), time.loop, partitions=partitions)
+        for name in catalog.names() if at_work is None else at_work:
+            world.start(name)
+        running = Shop(world, time)
+        try:
+            running.run_until_quiet()
+            yield running
+        finally:
+            running.run(world.close())
+
+
+class Shop:
+    """A running shop, from `shop(…)`."""
+
+    def __init__(self, world: World, time: "_Time") -> None:
+        self._world = world
+        self._time = time
+        self._broker = MemoryBroker(world.server, spared=True)
+
+    def send(self, command: Command, *, key: str = "", message_id: str | None = None) -> Published:
+        """Send a command as a client would, in bare JSON, and wait for its PubAck.
+
+        `key` may be left out when the command names it. Raises BrokerRefusedError when the door is closed to it.
+        """
+        context = next((one for one in self._contexts if type(command) in one.accepts), None)
+        if context is None:
+            raise ValueError(f"no context accepts {type(command).__name__} from a client")
+        stamped = stamped_fields(type(command))
+        content = msgspec.to_builtins(command)
+        key = key or content[stamped["key"]]
+        for how, unset in (("key", ""), ("at", NEVER)):
+            if how in stamped and getattr(command, stamped[how]) == unset:
+                del content[stamped[how]]
+        subject = command_subject(context.name, type(command).__name__, key)
+        return self.publish(subject, msgspec.json.encode(content), {MSG_ID: message_id} if message_id else {})
+
+    def publish(self, subject: str, body: bytes, headers: Mapping[str, str] | None = None) -> Published:
+        """Publish anything anywhere, as the nats CLI would, and wait for its PubAck."""
+        return self.run(self._broker.publish(Outgoing(subject, headers or {}, body)))
+
+    def run_until_quiet(self, within: timedelta = QUIET_WITHIN) -> None:
+        """Let everything happen that has to; deadlines that lie ahead stay ahead.
+
+        Raises StillBusyError when that takes more virtual time than `within`: somebody asks an outside that is away.
+        """
+        self.run(self._world.until_quiet(within))
+
+    def run_until(self, key: str, event: str, within: timedelta = QUIET_WITHIN) -> None:
+        """Let everything happen until an event is said under a key; raises StillBusyError when it is not in time."""
+        self.run(self._world.until(lambda: event in self.facts(key), f"{event} of {key} was not said", within))
+
+    def advance(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> None:
+        """Let time pass, and everything happen that comes due meanwhile."""
+        by = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        self.run(self._world.let_pass(by))
+
+    def put_clock(self, by: timedelta) -> None:
+        """Put everybody's clock forward, or back, at once: what is due by then comes due, and no time passes."""
+        self._world.clock.put_forward(by)
+
+    @property
+    def now(self) -> datetime:
+        """The time, aware and UTC."""
+        return self._world.clock.now()
+
+    def facts(self, key: str, *, of: str | None = None) -> list[str]:
+        """The events under a key in stream order, by name; with `of`, those of one context."""
+        return [event.type for event in self.events(key) if of in (None, event.context)]
+
+    def events(self, key: str) -> list[Message]:
+        """The events under a key in stream order, with their bodies, ids, causes and times.
+
+        One that was published again, under its id, after the broker had forgotten the id, counts once, as everywhere.
+        """
+        return list({event.id: event for event in reversed(self._events()) if event.key == key}.values())[::-1]
+
+    def content(self, key: str, event: str) -> Any:
+        """What the JSON of an event says; there must be exactly one of it under the key."""
+        (found,) = [one for one in self.events(key) if one.type == event]
+        return msgspec.json.decode(found.body)
+
+    def mails(self, key: str) -> dict[str, EmailMessage]:
+        """The mails about an order by their templates."""
+        letters = sorted((self._world.settings.data_dir / "mail").glob(f"{key}-*.eml"))
+        named = {letter.stem.removeprefix(f"{key}-"): letter for letter in letters}
+        return {
+            template: message_from_bytes(letter.read_bytes(), policy=policy.default)
+            for template, letter in named.items()
+            if "-" not in template  # Else it is about another order, whose name begins with this one's.
+        }
+
+    def rows(self, name: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Ask the database of a context or of the bank, which may be at work."""
+        with closing(open_read_only(self._world.settings.data_dir / f"{name}.db")) as database:
+            return database.execute(query, parameters).fetchall()
+
+    def start(self, name: str, *, partitions: Sequence[int] | None = None) -> None:
+        """Start a context or the bank, again or once more: two processes of a context share its partitions."""
+        self._world.start(name, partitions=partitions)
+
+    def stop(self, name: str) -> None:
+        """Stop a context or the bank, after what it has begun."""
+        self.run(self._world.stop(name))
+
+    def kill(self, name: str) -> None:
+        """End a context or the bank in the middle of whatever it does."""
+        self.run(self._world.kill(name))
+
+    @property
+    def server(self) -> MemoryServer:
+        """The broker, for what an operator or bad luck may do to it (shared/adapters/memory)."""
+        return self._world.server
+
+    @property
+    def directory(self) -> Path:
+        """Where the databases and the mails are."""
+        return self._world.settings.data_dir
+
+    def run(self, work: Awaitable[T]) -> T:
+        """Wait for something of one's own in the shop's time."""
+
+        async def wait() -> T:
+            return await work
+
+        return self._time.run(wait())
+
+    @property
+    def _contexts(self) -> Iterator[Context]:
+        return (member for member in self._world.members.values() if isinstance(member, Context))
+
+    def _events(self) -> list[Message]:
+        kept = self.server.stream(EVENTS).messages.values()
+        return [message_of(EVENTS, message.as_stored(EVENTS)) for message in kept]
+
+
+class _Time:
+    """Virtual time, which passes only in `run`; the chance of module `random` then comes from the seed as well."""
+
+    def __init__(self, seed: int) -> None:
+        self.loop = VirtualLoop(seed)
+        self._runner = asyncio.Runner(loop_factory=lambda: self.loop)
+        self._chance = random.Random(seed).getstate()  # noqa: S311  Chance that can be had again, no secret.
+
+    def __enter__(self) -> "_Time":
+        self._runner.__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._runner.close()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Let time pass until it is done."""
+        outside = random.getstate()
+        random.setstate(self._chance)
+        try:
+            return self._runner.run(work)
+        finally:
+            self._chance = random.getstate()
+            random.setstate(outside)
+
+
+@contextmanager
+def _telling(log_level: str) -> Iterator[None]:
+    """Show lines from this level on, as long as the block runs."""
+    before = structlog.get_config()
+    least = logging.getLevelNamesMapping()[log_level.upper()]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(least))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)

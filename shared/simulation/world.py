@@ -1,0 +1,188 @@
+"""A whole shop in one process and in virtual time: every context and service at work on a server in memory."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+
+import anyio
+from msgspec.structs import replace
+
+from shared import catalog
+from shared.adapters.memory import MemoryBroker, MemoryServer
+from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.adapters.virtual_time import VirtualClock, VirtualLoop
+from shared.config.settings import Settings
+from shared.context import Context, Service
+from shared.engine.intake.partition import NOWHERE
+from shared.engine.intake.reader import Phase
+from shared.engine.process import ContextProcess, check_streams
+from shared.streams.file import read_topology
+from shared.topology import declare
+
+LOOKED_AFTER_S = 0.005
+LOOKED_AFTER_AT_MOST_S = 0.25
+STEP_S = 1.0
+"""Time that cannot be skipped passes in such steps."""
+
+
+class StillBusyError(Exception):
+    """The shop did not come to rest in the time it was given; the text says what is still to do."""
+
+
+class World:
+    """The shop of the catalog, with nobody at work yet. Each `start` is a process of its own, on its own connection."""
+
+    def __init__(self, settings: Settings, loop: VirtualLoop, *, partitions: int | None = None) -> None:
+        self.settings = settings
+        self.clock = VirtualClock(loop)
+        self.server = MemoryServer(loop, self.clock)
+        self.members = catalog.contexts(settings)
+        topology = read_topology(settings.streams_file)
+        self.topology = topology if partitions is None else replace(topology, partitions=partitions)
+        self.server.apply(declare(self.topology, self.members.values()))
+        self._at_work: list[_AtWork] = []
+
+    def start(self, name: str, *, partitions: Sequence[int] | None = None) -> None:
+        """Begin one more process of a context or service; of a context, for some partitions or all of them."""
+        member = catalog.load(name, self.settings)
+        numbers = range(self.topology.partitions) if partitions is None else partitions
+        self._at_work.append(_AtWork(self, member, numbers))
+
+    async def stop(self, name: str) -> None:
+        """Let every process of that name finish what it has begun, and end."""
+        for one in self._of(name):
+            one.stop()
+            await one.task
+            self._at_work.remove(one)
+
+    async def kill(self, name: str) -> None:
+        """End every process of that name where it stands: what it has committed or sent stays, and no more."""
+        for one in self._of(name):
+            one.broker.close()
+            one.task.cancel()
+            await asyncio.wait([one.task])
+            self._at_work.remove(one)
+
+    async def close(self) -> None:
+        """End everything."""
+        for name in {one.name: None for one in self._at_work}:
+            await self.kill(name)
+
+    def unfinished(self) -> Iterator[str]:
+        """What those at work still have to do, the deadlines that lie ahead aside; raises what one of them died of."""
+        held: dict[str, set[int]] = {}
+        for one in self._at_work:
+            if one.task.done():
+                one.task.result()
+            if one.process is None:
+                if isinstance(one.member, Context) or not one.ready:
+                    yield f"{one.name} is starting"
+                continue
+            held.setdefault(one.name, set()).update(one.process.ownership.held)
+            yield from self._to_do(one.process)
+        for one in self._at_work:
+            missing = set(one.numbers) - held.get(one.name, set())
+            if isinstance(one.member, Context) and missing:
+                yield f"{one.name} has not taken partition {min(missing)} yet"
+
+    async def until_quiet(self, within: timedelta) -> None:
+        """Wait until nothing is to do any more; raises StillBusyError after so much virtual time."""
+        await self.until(lambda: next(self.unfinished(), None) is None, "still busy", within)
+
+    async def until(self, true: Callable[[], bool], otherwise: str, within: timedelta) -> None:
+        """Wait until something is so; raises StillBusyError after so much virtual time."""
+        give_up_at = self.clock.monotonic() + within.total_seconds()
+        pause = LOOKED_AFTER_S
+        while not true():
+            if self.clock.monotonic() > give_up_at:
+                raise StillBusyError(f"{otherwise} after {within}: {'; '.join(self.unfinished())}")
+            await self.clock.sleep(pause)
+            pause = min(pause * 1.5, LOOKED_AFTER_AT_MOST_S)
+
+    async def let_pass(self, by: timedelta) -> None:
+        """Let that much time pass, and what comes due be decided; hours in which there is nothing to do are skipped."""
+        until = self.clock.now() + by
+        while (left := until - self.clock.now()) > timedelta(0):
+            if next(self.unfinished(), None) is None:
+                next_call = self.clock.next_call
+                quiet = left if next_call is None else min(left, max(next_call - self.clock.now(), timedelta(0)))
+                self.clock.put_forward(quiet)
+            await self.clock.sleep(min(left.total_seconds(), LOOKED_AFTER_S))
+            try:
+                await self.until_quiet(min(left, timedelta(seconds=STEP_S)))
+            except StillBusyError:
+                continue
+
+    def _of(self, name: str) -> list["_AtWork"]:
+        found = [one for one in self._at_work if one.name == name]
+        assert found, f"{name} is not at work"
+        return found
+
+    def _to_do(self, process: ContextProcess) -> Iterator[str]:
+        name = process.context.name
+        if process.relay.backlog:
+            yield f"{name} has {process.relay.backlog} messages to publish"
+        if process.relay.marks:
+            yield f"{name} has to write down that {len(process.relay.marks)} messages are published"
+        if process.effects.backlog or process.effects.outcomes:
+            yield f"{name} waits for the outcome of {process.effects.backlog + len(process.effects.outcomes)} calls"
+        if not process.loop.resting:
+            yield f"{name} is deciding"
+        for partition in process.ownership.partitions.values():
+            for stream, reader in partition.readers.items():
+                if not partition.held:
+                    continue
+                info = self.server.consumer(stream, reader.consumer).info()
+                decided = partition.positions.get(stream, NOWHERE).seq
+                under_way = info.pending or info.delivered_consumer_sequence != reader.consumer_sequence
+                if reader.phase is not Phase.READING or under_way or reader.buffer or decided < reader.taken:
+                    yield f"{name} has to read {stream} in partition {partition.number}"
+
+
+class _AtWork:
+    """One process."""
+
+    def __init__(self, world: World, member: Context | Service, numbers: Sequence[int]) -> None:
+        self.name = member.name
+        self.member = member
+        self.numbers = numbers
+        self.broker = MemoryBroker(world.server)
+        self.process: ContextProcess | None = None
+        self.ready = False
+        self._world = world
+        self._stopped = anyio.Event()
+        work = self._decide(member) if isinstance(member, Context) else self._serve(member)
+        self.task = world.server.loop.create_task(work, name=member.name)
+
+    def stop(self) -> None:
+        """End after what was begun."""
+        self._stopped.set()
+        if self.process is not None:
+            self.process.loop.stop()
+
+    async def _decide(self, context: Context) -> None:
+        settings, topology = self._world.settings, self._world.topology
+        await check_streams(context, self.broker, topology.partitions, self.numbers)
+        self.process = ContextProcess(
+            context,
+            await SqliteStore.open(settings.data_dir / f"{context.name}.db", context=context.name),
+            self.broker,
+            self._world.clock,
+            numbers=self.numbers,
+            partitions=topology.partitions,
+            priority_timeout_s=topology.consumers.priority_timeout.total_seconds(),
+            batch_at_most=settings.batch_at_most,
+        )
+        async with self.process.at_work():
+            self.ready = True
+            await self.process.loop.run()
+            await self.process.drain(settings.drain_timeout.total_seconds())
+        self.broker.close()
+
+    async def _serve(self, service: Service) -> None:
+        async with service.open(self._world.settings.data_dir) as endpoints:
+            stop = await self.broker.serve(service.name, service.version, service.description, endpoints)
+            self.ready = True
+            await self._stopped.wait()
+            await stop()
+        self.broker.close()

@@ -1,0 +1,135 @@
+"""What each key of streams.yaml may say, and what Chorus cannot work without."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, TypeAlias
+
+import yaml
+
+from shared.config.spelling import did_you_mean
+from shared.config.units import nanoseconds, parse_duration, parse_size
+from shared.wire.streams import COMMANDS, DEAD_LETTERS, EVENTS, TIMERS
+
+PARTITIONS_AT_MOST = 256
+COUNT_AT_MOST = 10**12
+
+TAG = "tag:yaml.org,2002:"
+_YAML_READS = {"bool": "yes or no", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
+_HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
+_WHOLE = re.compile(r"[1-9][0-9]{0,12}")
+
+Read: TypeAlias = Callable[[yaml.ScalarNode], Any]
+"""Takes a value as YAML found it; raises ValueError when it is no such value."""
+
+
+def read_text(node: yaml.ScalarNode) -> str:
+    """Text that YAML takes for text."""
+    meant = _YAML_READS.get(node.tag.removeprefix(TAG))
+    if meant is not None:
+        raise ValueError(f"YAML reads {node.value!r} as {meant}; put it in quotes")
+    if _HALF_A_CHARACTER.search(node.value):
+        raise ValueError(f"{node.value!r} has half a character in it")
+    return str(node.value)
+
+
+def _one_of(*choices: str) -> Read:
+    def read(node: yaml.ScalarNode) -> str:
+        if node.value not in choices:
+            raise ValueError(f"{node.value!r} is not one of {', '.join(choices)}{did_you_mean(node.value, choices)}")
+        return str(node.value)
+
+    return read
+
+
+def _flag(node: yaml.ScalarNode) -> bool:
+    if node.tag != f"{TAG}bool" or node.value not in ("true", "false"):
+        raise ValueError(f"{node.value!r} is not true or false")
+    return bool(node.value == "true")
+
+
+def _whole(at_most: int) -> Read:
+    def read(node: yaml.ScalarNode) -> int:
+        if node.tag != f"{TAG}int" or _WHOLE.fullmatch(node.value) is None or int(node.value) > at_most:
+            raise ValueError(f"{node.value!r} is not a whole number from 1 to {at_most}")
+        return int(node.value)
+
+    return read
+
+
+def _size(node: yaml.ScalarNode) -> int:
+    return parse_size(node.value)
+
+
+def _duration(node: yaml.ScalarNode) -> int:
+    return nanoseconds(parse_duration(node.value))
+
+
+def _wait(node: yaml.ScalarNode) -> timedelta:
+    wait = parse_duration(node.value)
+    if not wait:
+        raise ValueError("it must be longer than 0s, which the server takes for its own default")
+    return wait
+
+
+read_partitions = _whole(PARTITIONS_AT_MOST)
+_count = _whole(COUNT_AT_MOST)
+
+STREAM_KEYS: Mapping[str, Read] = {
+    "description": read_text,
+    "retention": _one_of("limits", "workqueue", "interest"),
+    "discard": _one_of("old", "new"),
+    "storage": _one_of("file", "memory"),
+    "compression": _one_of("none", "s2"),
+    "num_replicas": _whole(5),
+    "max_msgs": _count,
+    "max_msgs_per_subject": _count,
+    "max_bytes": _size,
+    "max_msg_size": _size,
+    "max_age": _duration,
+    "duplicate_window": _duration,
+    "allow_atomic": _flag,
+    "allow_direct": _flag,
+    "allow_msg_schedules": _flag,
+    "allow_msg_ttl": _flag,
+    "deny_delete": _flag,
+    "deny_purge": _flag,
+}
+CONSUMER_KEYS: Mapping[str, Read] = {
+    "priority_timeout": _wait,
+    "max_waiting": _whole(512),
+    "ack_wait": _wait,
+    "max_ack_pending": _count,
+}
+METADATA = ("metadata",)
+CONSUMER_METADATA = (*METADATA, "timers_metadata")
+DERIVED = ("name", "subjects", "subject_transform", "republish", "sources", "mirror")
+
+MUST_BE: Mapping[str, Mapping[str, tuple[Any, str]]] = {
+    COMMANDS: {
+        "retention": ("workqueue", "a command has one owner and is gone when it has been answered"),
+        "discard": ("new", "a flood is refused at the door and never pushes out what was accepted"),
+    },
+    EVENTS: {
+        "retention": ("limits", "events are kept for every reader"),
+        "deny_delete": (True, "nothing is taken out of the log"),
+        "deny_purge": (True, "nothing is taken out of the log"),
+        "allow_atomic": (True, "a batch of events is stored as a whole"),
+        "allow_direct": (True, "sagas are read by subject"),
+    },
+    TIMERS: {
+        "retention": ("limits", "schedules need it"),
+        "discard": ("old", "the server keeps no schedules where new messages are discarded (error 10052)"),
+        "allow_msg_schedules": (True, "deadlines are schedules"),
+        "allow_direct": (True, "workers verify their position"),
+    },
+    DEAD_LETTERS: {"retention": ("limits", "dead letters are kept for whoever looks")},
+}
+MUST_SAY: Mapping[str, Mapping[str, str]] = {
+    COMMANDS: {"max_msgs": "how many commands may wait before clients are refused"},
+}
+MUST_NOT_SAY: Mapping[str, Mapping[str, str]] = {
+    TIMERS: dict.fromkeys(
+        ("max_age", "max_msgs", "max_bytes", "max_msgs_per_subject"), "it would drop deadlines that are still armed"
+    )
+}

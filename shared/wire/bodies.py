@@ -1,0 +1,114 @@
+"""Bodies: the bare JSON of a message, read strictly and within bounds."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from shared.wire.messages import NEVER
+
+BODY_BYTES_AT_MOST = 64 * 1024
+"""A larger body is refused before it is parsed; streams.yaml sets the same bound at the door."""
+
+PROBLEM_LENGTH_AT_MOST = 500
+"""What is said of a body may quote it, and is told to its sender: no more of it than this."""
+
+_PATH = re.compile(r" - at `([^`]+)`$")
+
+
+class MalformedBodyError(ValueError):
+    """A body that is not the JSON its type asks for; `path` is a JSON path such as `$.lines[0].quantity`."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path = path
+        self.problem = problem[:PROBLEM_LENGTH_AT_MOST]
+        super().__init__(f"{self.problem} - at `{path}`")
+
+
+T = TypeVar("T", bound=Struct)
+
+
+def check_size(body: bytes) -> None:
+    """Raise MalformedBodyError when there is more to parse than a body may have."""
+    if len(body) > BODY_BYTES_AT_MOST:
+        raise MalformedBodyError("$", f"{len(body)} bytes are more than the {BODY_BYTES_AT_MOST} a body may have")
+
+
+class BodyDecoder(Generic[T]):
+    """Decodes the bodies of one message type, and stamps the fields that come from the subject and the stream.
+
+    A `strict` decoder, for what clients send, also refuses a JSON object that names one key twice.
+    """
+
+    def __init__(self, message_type: type[T], *, strict: bool) -> None:
+        self.message_type = message_type
+        self._strict = strict
+        self._decoder = msgspec.json.Decoder(message_type)
+        stamped = stamped_fields(message_type)
+        self.key_field = stamped.get("key")
+        self.at_field = stamped.get("at")
+
+    def decode(self, body: bytes, *, key: str, at: datetime) -> T:
+        """The message that `body` holds; raises MalformedBodyError naming the JSON path and the problem."""
+        check_size(body)
+        try:
+            if self._strict:
+                json.loads(body, object_pairs_hook=_refuse_duplicate_keys, parse_constant=_refuse_constant)
+            message = self._decoder.decode(body)
+        except msgspec.ValidationError as error:
+            raise _located(error) from error
+        except MalformedBodyError:
+            raise
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            raise MalformedBodyError("$", f"not JSON that can be read: {error}") from error
+        if self.key_field is not None:
+            self._stamp(message, self.key_field, key)
+        if self.at_field is not None:
+            if getattr(message, self.at_field) != NEVER:
+                raise MalformedBodyError(f"$.{self.at_field}", "this field is set by the stream; leave it out")
+            msgspec.structs.force_setattr(message, self.at_field, at)
+        return message
+
+    def _stamp(self, message: T, field: str, key: str) -> None:
+        said = getattr(message, field)
+        if said == key:
+            return
+        if said:
+            raise MalformedBodyError(f"$.{field}", f"the body names {str(said)[:80]!r} but the subject names {key!r}")
+        msgspec.structs.force_setattr(message, field, key)
+
+
+def stamped_fields(message_type: type[Struct]) -> Mapping[str, str]:
+    """Which field is stamped with what: `{"key": "order_id", "at": "asked_at"}`."""
+    found: dict[str, str] = {}
+    described = msgspec.inspect.type_info(message_type)
+    assert isinstance(described, msgspec.inspect.StructType)
+    for field in described.fields:
+        if isinstance(field.type, msgspec.inspect.Metadata) and field.type.extra and "stamped" in field.type.extra:
+            found[field.type.extra["stamped"]] = field.name
+    return found
+
+
+def _located(error: msgspec.ValidationError) -> MalformedBodyError:
+    text = str(error)
+    where = _PATH.search(text)
+    if where is None:
+        return MalformedBodyError("$", text)
+    return MalformedBodyError(where.group(1), text[: where.start()])
+
+
+def _refuse_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise MalformedBodyError("$", f"the key {twice[:80]!r} stands twice in one object")
+    return found
+
+
+def _refuse_constant(name: str) -> None:
+    raise MalformedBodyError("$", f"{name} is not JSON")

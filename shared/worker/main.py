@@ -1,0 +1,213 @@
+"""One process of one context: opens what it needs, checks that it may run, decides until told to stop, and drains."""
+
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import structlog
+
+from shared import catalog
+from shared.adapters.clock import SystemClock
+from shared.adapters.jetstream import JetStream, connect
+from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.config import log
+from shared.config.connection import ConnectionOptions
+from shared.config.exit_codes import Exit
+from shared.config.settings import Settings
+from shared.context import Context, Service
+from shared.engine import failpoints
+from shared.engine.loop import Loop
+from shared.engine.process import ContextProcess, MisconfiguredError, check_streams
+from shared.ports.broker import BrokerDeniedError, BrokerError, BrokerUnavailableError
+from shared.ports.store import DatabaseError
+from shared.run.healthz import watch_health
+from shared.run.server import ServerError, check_sync_always
+from shared.streams.file import read_topology
+from shared.worker.health_file import HealthFile
+from shared.worker.notify import Notifier
+from shared.worker.pulse import Pulse
+from shared.worker.watchdog import ENDS_AFTER_S, Watchdog
+
+SETTLED_WITHIN_S = 10.0
+"""A worker that is still without some of its partitions then is ready all the same: it will get them."""
+SWITCH_INTERVAL_S = 0.001
+"""The database's thread waits at most so long for the interpreter while the event loop is busy."""
+
+_log = structlog.get_logger("chorus.worker")
+
+
+async def run_worker(
+    name: str, *, settings: Settings, connection: ConnectionOptions, partitions: tuple[int, ...] | None
+) -> int:
+    """Run a context or service of the catalog until SIGTERM, SIGINT or a fatal error; the exit code."""
+    return await run_member(
+        name, lambda: catalog.load(name, settings), settings=settings, connection=connection, partitions=partitions
+    )
+
+
+async def run_member(
+    name: str,
+    load: Callable[[], Context | Service],
+    *,
+    settings: Settings,
+    connection: ConnectionOptions,
+    partitions: tuple[int, ...] | None = None,
+    ends_after_s: float = ENDS_AFTER_S,
+) -> int:
+    """Run what `load` gives until SIGTERM, SIGINT or a fatal error; the exit code."""
+    log.configure(settings.log_level, settings.log_format, context=name)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    if settings.failpoint:
+        failpoints.arm(settings.failpoint)
+    try:
+        member = load()
+        async with (
+            _connected(connection, name) as broker,
+            _beating(name, settings.data_dir, ends_after_s) as pulse,
+        ):
+            if isinstance(member, Service):
+                await _serve(member, broker, settings, pulse)
+            else:
+                await _decide(member, broker, settings, partitions, pulse)
+    except BrokerDeniedError as error:
+        _log.error("permission missing", reason=f"{error}; give it that permission")
+        return Exit.MISCONFIGURED
+    except BrokerError as error:
+        _log.error("broker away", reason=str(error))
+        return Exit.BROKER_AWAY
+    except (MisconfiguredError, DatabaseError, ServerError, catalog.CatalogError, ValueError) as error:
+        _log.error("bad configuration", reason=str(error))
+        return Exit.MISCONFIGURED
+    except BaseExceptionGroup as group:
+        return _exit_code(group)
+    return Exit.OK
+
+
+def _exit_code(group: BaseExceptionGroup[BaseException]) -> int:
+    for error in _leaves(group):
+        if isinstance(error, DatabaseError):
+            _log.error("bad configuration", reason=str(error))
+            return Exit.MISCONFIGURED
+        if isinstance(error, BrokerError):
+            _log.error("broker away", reason=str(error))
+            return Exit.BROKER_AWAY
+    _log.error("stopped by a fault", exc_info=group)
+    return Exit.INTERNAL
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    return [
+        leaf
+        for error in group.exceptions
+        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    ]
+
+
+@asynccontextmanager
+async def _connected(connection: ConnectionOptions, name: str) -> AsyncIterator[JetStream]:
+    def waiting(reason: str) -> None:
+        _log.warning("broker away, waiting for it", servers=connection.servers, reason=reason)
+
+    broker = await connect(connection, name=f"chorus {name}", waiting=waiting)
+    try:
+        yield broker
+    finally:
+        await broker.close()
+
+
+@asynccontextmanager
+async def _beating(name: str, data_dir: Path, ends_after_s: float) -> AsyncIterator[Pulse]:
+    """Say once a second that this process lives, while it starts and while it drains too."""
+    watchdog = Watchdog(ends_after_s=ends_after_s)
+    pulse = Pulse(name, Notifier.from_environment(), HealthFile(data_dir, name), watchdog)
+    failed: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pulse.run)
+        try:
+            yield pulse
+        except Exception as error:
+            failed = error  # As it is, not as one of a group: the exit code follows from its kind.
+        tasks.cancel_scope.cancel()
+    if failed is not None:
+        raise failed
+
+
+async def _decide(
+    context: Context, broker: JetStream, settings: Settings, partitions: tuple[int, ...] | None, pulse: Pulse
+) -> None:
+    await check_sync_always(settings.monitor_url)
+    topology = read_topology(settings.streams_file)
+    numbers = partitions if partitions is not None else tuple(range(topology.partitions))
+    await check_streams(context, broker, topology.partitions, numbers)
+    process = pulse.process = ContextProcess(
+        context,
+        await SqliteStore.open(settings.data_dir / f"{context.name}.db", context=context.name),
+        broker,
+        SystemClock(),
+        numbers=numbers,
+        partitions=topology.partitions,
+        priority_timeout_s=topology.consumers.priority_timeout.total_seconds(),
+        batch_at_most=settings.batch_at_most,
+    )
+    if settings.metrics_port is not None:
+        from shared.engine.monitor.metrics import serve_metrics  # A tenth of what a worker imports, and few ask for it.
+
+        serve_metrics(process, settings.metrics_host, settings.metrics_port)
+    async with process.at_work() as tasks:
+        tasks.start_soon(_watch, broker, process.loop)
+        tasks.start_soon(_ready, process, pulse)
+        if settings.monitor_url is not None:
+            tasks.start_soon(watch_health, process.alarms, settings.monitor_url)
+        await process.loop.run()
+        pulse.stopping()
+        await process.drain(settings.drain_timeout.total_seconds())
+    if broker.closed.is_set():
+        raise BrokerUnavailableError("the connection was closed for good")
+
+
+async def _serve(service: Service, broker: JetStream, settings: Settings, pulse: Pulse) -> None:
+    directory: Path = settings.data_dir
+    async with service.open(directory) as endpoints, anyio.create_task_group() as tasks:
+        stop = await broker.serve(service.name, service.version, service.description, endpoints)
+
+        async def closed() -> None:
+            await broker.closed.wait()
+            raise BrokerUnavailableError("the connection was closed for good")
+
+        tasks.start_soon(closed)
+        pulse.ready()
+        _log.info("ready")
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for _ in signals:
+                break
+        pulse.stopping()
+        with anyio.move_on_after(settings.drain_timeout.total_seconds()):
+            await stop()
+        tasks.cancel_scope.cancel()
+    _log.info("stopped")
+
+
+async def _ready(process: ContextProcess, pulse: Pulse) -> None:
+    """Say so once whatever comes is read at once, here or by another process of the context."""
+    await process.ownership.settle(SETTLED_WITHIN_S)
+    pulse.ready()
+    _log.info("ready", held=process.ownership.held)
+
+
+async def _watch(broker: JetStream, loop: Loop) -> None:
+    """Stop the loop on a signal, or when the connection is beyond repair."""
+    async with anyio.create_task_group() as tasks:
+
+        async def closed() -> None:
+            await broker.closed.wait()
+            _log.error("broker connection closed for good")
+            loop.stop()
+
+        tasks.start_soon(closed)
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for number in signals:
+                _log.info("stopping", signal=signal.Signals(number).name)
+                loop.stop()

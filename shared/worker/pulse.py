@@ -1,0 +1,116 @@
+"""The pulse of a worker: once a second it tells its supervisor, its health file and its watchdog that it lives."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import msgspec
+import structlog
+
+from shared.ports.clock import moment
+from shared.wire.messages import OCCURRED_AT
+from shared.worker.health_file import HealthFile, Report, State
+from shared.worker.notify import Notifier
+from shared.worker.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from shared.engine.process import ContextProcess
+
+BEAT_S: Final = 1.0
+HUNG_AFTER_S: Final = 5.0
+"""A loop that has not come round for so long is not told to be alive any more."""
+
+_log = structlog.get_logger("chorus.pulse")
+
+
+class Pulse:
+    """What this process says of itself. `process` is set as soon as there is one; a service has none."""
+
+    def __init__(
+        self, context: str, notifier: Notifier, file: HealthFile, watchdog: Watchdog, *, beat_s: float = BEAT_S
+    ) -> None:
+        self.process: ContextProcess | None = None
+        self._context = context
+        self._notifier = notifier
+        self._file = file
+        self._watchdog = watchdog
+        self._beat_s = beat_s
+        self._state: State = "starting"
+        self._started_at = datetime.now(UTC)
+        self._file_failed = False
+
+    async def run(self) -> None:
+        """Beat for ever; an end in good order removes the health file."""
+        self._watchdog.start()
+        try:
+            while True:
+                self._beat()
+                await anyio.sleep(self._beat_s)
+        finally:
+            self._watchdog.stop()
+            self._file.remove()
+
+    def ready(self) -> None:
+        """Consumers are bound."""
+        self._state = "ready"
+        self._notifier.ready()
+        self._beat()
+
+    def stopping(self) -> None:
+        """No new work is taken; how long the rest may take is the supervisor's to judge."""
+        self._state = "stopping"
+        self._watchdog.stop()
+        self._notifier.stopping()
+        self._beat()
+
+    def _beat(self) -> None:
+        if self.process is None or self.process.loop.stall.seconds < HUNG_AFTER_S:
+            self._watchdog.feed()
+            self._notifier.alive()
+        try:
+            self._file.write(self._report())
+        except OSError as error:
+            if not self._file_failed:
+                _log.warning("health file not written", path=str(self._file.path), reason=error.strerror)
+            self._file_failed = True
+        else:
+            self._file_failed = False
+
+    def _report(self) -> Report:
+        known = Report(
+            context=self._context,
+            host=self._file.host,
+            pid=self._file.pid,
+            at=datetime.now(UTC),
+            started_at=self._started_at,
+            state=self._state,
+        )
+        return known if self.process is None else with_process(known, self.process)
+
+
+def with_process(known: Report, process: "ContextProcess") -> Report:
+    """The report, with what this process of a context holds, has done and waits for."""
+    relay, ownership = process.relay, process.ownership
+    oldest = relay.oldest
+    behind, behind_since = 0, None
+    for partition in ownership.partitions.values():
+        for reader in partition.readers.values():
+            if partition.held and reader.buffer:
+                behind += len(reader.buffer) + reader.buffer[-1].pending
+                first_ns = reader.buffer[0].at_ns
+                behind_since = first_ns if behind_since is None else min(behind_since, first_ns)
+    return msgspec.structs.replace(
+        known,
+        came_round_s=round(process.loop.stall.seconds, 1),
+        partitions=process.partitions,
+        asked=list(ownership.partitions),
+        held=ownership.held,
+        decided=process.loop.decided,
+        parked=process.loop.parked,
+        refused=len(relay.stuck),
+        unpublished=relay.backlog,
+        unpublished_since=None if oldest is None else datetime.fromisoformat(oldest.row.headers[OCCURRED_AT]),
+        behind=behind,
+        behind_since=None if behind_since is None else moment(behind_since),
+        alarms=[msgspec.to_builtins(alarm) for alarm in process.alarms.raised],
+    )
