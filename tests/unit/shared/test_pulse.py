@@ -52,7 +52,10 @@ def reported(directory: Path, oldest: list[NumberedRow | None]) -> list[Report]:
 
 
 def test_unpublished_event_is_as_old_as_it_says(tmp_path: Path) -> None:
-    assert [report.unpublished_since for report in reported(tmp_path, [NumberedRow(1, EVENT), None])] == [OCCURRED, None]
+    assert [report.unpublished_since for report in reported(tmp_path, [NumberedRow(1, EVENT), None])] == [
+        OCCURRED,
+        None,
+    ]
 
 
 @pytest.mark.parametrize("first", [None, NumberedRow(1, EVENT)])
