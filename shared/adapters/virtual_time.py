@@ -86,7 +86,7 @@ def virtual_loop() -> VirtualLoop | None:
 
 
 class VirtualClock:
-    """The clock on the wall of a virtual world. AlsoRead passing with the loop's time it can be put forward by hand.
+    """The clock on the wall of a virtual world. Beside passing with the loop's time it can be put forward by hand.
 
     What runs by `monotonic` (pins, heartbeats, back-offs) does not notice that; what is due by `now` comes due.
     """

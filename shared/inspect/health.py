@@ -153,8 +153,11 @@ def _read(connection: sqlite3.Connection) -> Waiting:
     refused: list[str] = []
     if "refused" in tables:  # A database that no worker of this release has opened yet has none.
         refused = [key for (key,) in connection.execute("SELECT DISTINCT key FROM refused ORDER BY key")]
+    # A timer does not say when it was written, but the event that armed it, which stands before it, does.
+    occurred_at = "json_extract({}.headers, '$.\"Occurred-At\"')"
     rows, oldest = connection.execute(
-        "SELECT count(*), min(json_extract(headers, '$.\"Occurred-At\"')) FROM journal WHERE published_seq IS NULL"
+        f"SELECT count(*), min(coalesce({occurred_at.format('journal')}, {occurred_at.format('armed_by')}))"  # noqa: S608  No input.
+        " FROM journal LEFT JOIN journal armed_by ON armed_by.n = journal.n - 1 WHERE journal.published_seq IS NULL"
     ).fetchone()
     return Waiting(
         parked=sum(parked.values()),

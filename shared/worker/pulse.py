@@ -38,6 +38,8 @@ class Pulse:
         self._state: State = "starting"
         self._started_at = datetime.now(UTC)
         self._file_failed = False
+        self._oldest: tuple[int, datetime] | None = None
+        """The journal number of the oldest unpublished row, and when a beat first saw it."""
 
     async def run(self) -> None:
         """Beat for ever; an end in good order removes the health file."""
@@ -77,21 +79,33 @@ class Pulse:
             self._file_failed = False
 
     def _report(self) -> Report:
+        now = datetime.now(UTC)
         known = Report(
             context=self._context,
             host=self._file.host,
             pid=self._file.pid,
-            at=datetime.now(UTC),
+            at=now,
             started_at=self._started_at,
             state=self._state,
         )
-        return known if self.process is None else with_process(known, self.process)
+        if self.process is None:
+            return known
+        return with_process(known, self.process, unpublished_since=self._unpublished_since(self.process, now))
+
+    def _unpublished_since(self, process: "ContextProcess", now: datetime) -> datetime | None:
+        """When the oldest unpublished row was written: an event says it; a timer counts from the first beat with it."""
+        oldest = process.relay.oldest
+        if oldest is None:
+            return None
+        if self._oldest is None or self._oldest[0] != oldest.n:
+            self._oldest = (oldest.n, now)
+        occurred_at = oldest.row.headers.get(OCCURRED_AT)
+        return self._oldest[1] if occurred_at is None else datetime.fromisoformat(occurred_at)
 
 
-def with_process(known: Report, process: "ContextProcess") -> Report:
+def with_process(known: Report, process: "ContextProcess", *, unpublished_since: datetime | None) -> Report:
     """The report, with what this process of a context holds, has done and waits for."""
     relay, ownership = process.relay, process.ownership
-    oldest = relay.oldest
     behind, behind_since = 0, None
     for partition in ownership.partitions.values():
         for reader in partition.readers.values():
@@ -109,7 +123,7 @@ def with_process(known: Report, process: "ContextProcess") -> Report:
         parked=process.loop.parked,
         refused=len(relay.stuck),
         unpublished=relay.backlog,
-        unpublished_since=None if oldest is None else datetime.fromisoformat(oldest.row.headers[OCCURRED_AT]),
+        unpublished_since=unpublished_since,
         behind=behind,
         behind_since=None if behind_since is None else moment(behind_since),
         alarms=[msgspec.to_builtins(alarm) for alarm in process.alarms.raised],

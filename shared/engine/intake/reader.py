@@ -123,7 +123,8 @@ class Reader:
 
     async def ask_for_more(self) -> None:
         """Top up what the server may send while the buffer has room."""
-        if self.phase is Phase.READING and not self._gap and self._pin is not None:
+        # Without pulls a new epoch is being opened, which asks for itself.
+        if self.phase is Phase.READING and self._pulls is not None and not self._gap and self._pin is not None:
             missing = PULL_BATCH - len(self.buffer) - max(self._outstanding, 0)
             if missing >= PULL_BATCH // 2:
                 await self._pull(missing)

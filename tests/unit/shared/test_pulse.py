@@ -1,0 +1,67 @@
+"""What a worker reports of itself once a second."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from shared.engine.decide.outgoing import timer_row
+from shared.ports.rows import JournalRow, NumberedRow
+from shared.wire.messages import CORRELATION_ID, OCCURRED_AT, rfc3339
+from shared.worker.health_file import HealthFile, Report
+from shared.worker.notify import Notifier
+from shared.worker.pulse import Pulse
+from shared.worker.watchdog import Watchdog
+
+OCCURRED = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
+EVENT = JournalRow(
+    "ordering/order-o-1@1",
+    "order-o-1",
+    1,
+    "evt.ordering.OrderPlaced.o-1",
+    "OrderPlaced",
+    {CORRELATION_ID: "o-1", OCCURRED_AT: rfc3339(OCCURRED)},
+    b"{}",
+    0,
+)
+TIMER = timer_row("ordering", EVENT, "ConfirmationDue", "o-1", OCCURRED)
+
+
+def reported(directory: Path, oldest: list[NumberedRow | None]) -> list[Report]:
+    """What a worker reports while these rows, one after the other, wait longest to be published."""
+    process: Any = SimpleNamespace(
+        relay=SimpleNamespace(oldest=None, stuck={}, backlog=1),
+        ownership=SimpleNamespace(partitions={}, held=[]),
+        loop=SimpleNamespace(stall=SimpleNamespace(seconds=0.0), decided=0, parked=0),
+        alarms=SimpleNamespace(raised=[]),
+        partitions=1,
+    )
+    file = HealthFile(directory, "ordering")
+    pulse = Pulse("ordering", Notifier(None), file, Watchdog())
+    pulse.process = process
+    reports = []
+    for row in oldest:
+        process.relay.oldest = row
+        pulse.ready()
+        reports.append(msgspec.json.decode(file.path.read_bytes(), type=Report))
+    file.remove()
+    return reports
+
+
+def test_unpublished_event_is_as_old_as_it_says(tmp_path: Path) -> None:
+    assert [report.unpublished_since for report in reported(tmp_path, [NumberedRow(1, EVENT), None])] == [
+        OCCURRED,
+        None,
+    ]
+
+
+@pytest.mark.parametrize("first", [None, NumberedRow(1, EVENT)])
+def test_unpublished_timer_is_as_old_as_the_first_report_of_it(tmp_path: Path, first: NumberedRow | None) -> None:
+    timer = NumberedRow(2, TIMER)
+    _, seen, again, later = reported(tmp_path, [first, timer, timer, NumberedRow(4, TIMER)])
+    assert seen.unpublished_since == seen.at
+    assert again.unpublished_since == seen.at
+    assert later.unpublished_since == later.at
