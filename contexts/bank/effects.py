@@ -17,6 +17,7 @@ from contexts.kernel import MINOR_UNITS_AT_MOST
 from shared.adapters.sqlite.database import Database
 from shared.batching import Batcher
 from shared.context import Answer, Request
+from shared.ports.store import DatabaseBusyError, DatabaseError
 from shared.wire.bodies import BodyDecoder, MalformedBodyError
 from shared.wire.messages import NEVER, check_message_id, content_hash
 
@@ -92,7 +93,11 @@ class Counter:
         self._requests = Batcher(self._answer_together, batch_at_most=BATCH_AT_MOST, waiting_at_most=WAITING_AT_MOST)
 
     async def answer(self, operation: str, decoder: BodyDecoder[BankRequest], request: Request) -> Answer | None:
-        """Answer one request; None when the answer is lost on the way. Whatever is wrong is said, never raised."""
+        """Answer one request; None when the answer is lost on the way. Whatever is wrong with it is said.
+
+        Raises:
+            DatabaseBusyError, DatabaseError: the books cannot be used, which concerns every request.
+        """
         try:
             key = check_message_id(request.headers.get("Idempotency-Key", ""))
             asked = Asked(key, operation, decoder.decode(request.body, key="", at=NEVER))
@@ -101,6 +106,8 @@ class Counter:
             return Answer(error=("400", str(malformed)))
         except ValueError as no_key:
             return Answer(error=("400", f"Idempotency-Key: {no_key}"))
+        except (DatabaseBusyError, DatabaseError):
+            raise
         except Exception as trouble:
             return Answer(error=("503", f"ask again with the same key: {trouble}"))
         if isinstance(answered, OtherContent):
@@ -112,10 +119,12 @@ class Counter:
         return Answer(body=answered.answer)
 
     async def look_up(self, request: Request) -> Answer | None:
-        """Tell what was answered under the key, without doing anything."""
+        """Tell what was answered under the key, without doing anything; raises what `answer` raises."""
         key = request.headers.get("Idempotency-Key", "")
         try:
             return Answer(body=_encode(await self._books.read(partial(_look_up, idempotency_key=key))))
+        except (DatabaseBusyError, DatabaseError):
+            raise
         except Exception as trouble:
             return Answer(error=("503", f"the books cannot be read: {trouble}"))
 

@@ -42,7 +42,7 @@ def _code(error: BaseException) -> Exit:
     from shared.catalog import CatalogError, UnknownContextError
     from shared.config.connection import ConnectionOptionsError
     from shared.config.settings import SettingsError
-    from shared.ports.broker import BrokerDeniedError, BrokerRefusedError, BrokerUnavailableError
+    from shared.ports.broker import BrokerDeniedError, BrokerLoginError, BrokerRefusedError, BrokerUnavailableError
     from shared.ports.store import DatabaseBusyError, DatabaseError
     from shared.run.server import ServerError
     from shared.run.supervisor import NotWorthRestartingError
@@ -54,7 +54,7 @@ def _code(error: BaseException) -> Exit:
     match error:
         case CycloptsError() | MalformedKeyError() | UnknownContextError():
             return Exit.USAGE
-        case BrokerDeniedError():
+        case BrokerDeniedError() | BrokerLoginError():
             return Exit.MISCONFIGURED
         case BrokerUnavailableError():
             return Exit.BROKER_AWAY

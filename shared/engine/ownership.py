@@ -12,7 +12,7 @@ from shared.engine.publish.relay import Relay
 from shared.engine.recover.reconcile import Reconciler
 from shared.ports.broker import BrokerDeniedError, BrokerError, BrokerRefusedError
 from shared.ports.clock import Clock
-from shared.ports.rows import EffectRow, NumberedRow, Position
+from shared.ports.rows import EffectRow, NumberedRow, Position, RefusedRow
 from shared.ports.store import Store, Transaction
 
 KEEP_ALIVE_S = 0.1
@@ -26,6 +26,7 @@ class _Left(NamedTuple):
 
     positions: dict[str, Position]
     rows: Sequence[NumberedRow]
+    taken: Sequence[RefusedRow]
     asked: Sequence[EffectRow]
     last_number: int
 
@@ -155,6 +156,7 @@ class PartitionOwnership:
             return _Left(
                 positions_of(partition.number, transaction.positions()),
                 sorted(rows),
+                transaction.refused.taken([partition.number]),
                 transaction.asked([*held, partition.number], limit=self._effects.room),
                 transaction.last_number(),
             )
@@ -165,6 +167,7 @@ class PartitionOwnership:
         self.last_number = left.last_number
         self._relay.resume(connection)
         self._relay.take(partition.number)
+        self._relay.blocked.know_taken(left.taken)
         self._relay.add(left.rows)
         self._effects.add(left.asked)
         _log.debug("partition held", partition=partition.number, unpublished=len(left.rows), effects=len(left.asked))

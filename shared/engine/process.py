@@ -5,6 +5,7 @@ A worker runs one of these; a simulation runs many in one process.
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib import metadata
 
 import anyio
@@ -21,6 +22,7 @@ from shared.engine.monitor.alarms import Alarms
 from shared.engine.monitor.troubles import Troubles
 from shared.engine.ownership import PartitionOwnership
 from shared.engine.publish.relay import Relay
+from shared.engine.recover.backfill import backfill_parked
 from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.reconcile import Reconciler
 from shared.engine.recover.snapshots import ensure_snapshots
@@ -59,7 +61,7 @@ class ContextProcess:
         self._numbers = numbers
         self.alarms = Alarms(clock)
         self.troubles = Troubles(self.alarms, broker, context.name)
-        reactions = Routing(context, partitions=partitions)
+        reactions = self._reactions = Routing(context, partitions=partitions)
         linger_s = {aggregate.name: aggregate.linger_s for aggregate in context.aggregates if aggregate.linger_s}
         self.relay = Relay(broker, clock, linger_s=linger_s, wake=self._wake, troubles=self.troubles)
         self.effects = EffectRunner(reactions, broker, clock, wake=self._wake)
@@ -137,6 +139,7 @@ class ContextProcess:
         while True:
             try:
                 folded = await ensure_snapshots(self.store, self.context)
+                backfilled = await self._look_at_parked()
                 self.troubles.written()
                 break
             except DatabaseBusyError as error:
@@ -144,6 +147,15 @@ class ContextProcess:
                 await self._clock.sleep(BUSY_RETRY_S)
         if folded:
             _log.warning("snapshots folded anew from the journal", aggregates=folded)
+        if backfilled:
+            _log.warning("events of messages that an older release parked are published now", messages=backfilled)
+
+    async def _look_at_parked(self) -> int:
+        """Count what is parked, and let EVENTS know of all of it; how many messages it did not know of."""
+        self.loop.parked = await self.store.read(lambda transaction: sum(transaction.parked.keys().values()))
+        if not self.loop.parked:
+            return 0
+        return await self.store.transact(partial(backfill_parked, reactions=self._reactions, now=self._clock.now()))
 
     def _wake(self) -> None:
         self.loop.wake()

@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple, Protocol
 
 from shared.context import Endpoints
 from shared.ports.clock import moment
+from shared.wire.messages import MSG_ID, place_id
+from shared.wire.streams import EVENTS
 
 CONSUMER_NOT_FOUND = 10014
 STREAM_NOT_FOUND = 10059
@@ -21,6 +23,10 @@ class BrokerUnavailableError(BrokerError):
 
 class BrokerDeniedError(BrokerUnavailableError):
     """The server does not let this user publish or subscribe there; it answers as soon as the permission is given."""
+
+
+class BrokerLoginError(BrokerError):
+    """The server refuses this user's login; the text says whose and what to set. Waiting does not help."""
 
 
 class BrokerRefusedError(BrokerError):
@@ -86,6 +92,11 @@ class Stored(NamedTuple):
     subject: str
     headers: Mapping[str, str]
     body: bytes
+
+    @property
+    def event_id(self) -> str:
+        """The id of a message in EVENTS: its own, or one that follows from its place in the stream."""
+        return self.headers.get(MSG_ID) or place_id(EVENTS, self.sequence, self.at)
 
 
 class Outgoing(NamedTuple):

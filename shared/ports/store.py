@@ -137,6 +137,10 @@ class Transaction(Protocol):
         """Remember a fact about this database."""
         ...
 
+    def begun(self, aggregates: Iterable[str]) -> set[str]:
+        """Which of these aggregates have an event."""
+        ...
+
 
 class Store(Protocol):
     """The database of one context; `transact` runs one function in one transaction."""

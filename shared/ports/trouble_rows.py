@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from shared.ports.broker import Stored
 from shared.ports.rows import NumberedRow, ParkedRow, RefusedRow, SkippedRow, StrangerRow, Waiting
 
 
@@ -44,6 +45,14 @@ class ParkedMessages(Protocol):
         """Record messages that operators left out, for a rebuilt database."""
         ...
 
+    def message_ids(self) -> list[str]:
+        """The ids of all parked messages, in the order in which they were parked."""
+        ...
+
+    def parked_as(self, message_ids: Sequence[str]) -> list[Waiting]:
+        """The parked messages with these ids, in the order in which they were parked."""
+        ...
+
 
 class PublishedRows(Protocol):
     """The queries on what was published, within a transaction; `subjects` is how the subjects begin."""
@@ -56,10 +65,6 @@ class PublishedRows(Protocol):
         """What the journal says under these ids; those that it does not know are not among them."""
         ...
 
-    def strangers(self, event_ids: Iterable[str]) -> list[str]:
-        """Which of these events the journal does not have, and nobody has declared a stranger's."""
-        ...
-
     def missing(self, subjects: str, there: Iterable[str], *, timers: bool) -> list[str]:
         """The rows under such subjects that ought to be in their stream, and are not; in the journal's order."""
         ...
@@ -68,6 +73,14 @@ class PublishedRows(Protocol):
         """Have the journal say where each row is, by event id; how many rows are to be published then.
 
         A row that is refused because a stranger's message has its id is not where that message is.
+        """
+        ...
+
+    def unexplained(self, found: Sequence[Stored]) -> list[Stored]:
+        """Which of these messages of EVENTS neither the journal nor table `strangers` explains.
+
+        An operator's declaration holds for every message under its id. A stranger that was recorded by its form
+        explains only the message that stands where it stood: an event of ours that was lost may have the same id.
         """
         ...
 
@@ -115,6 +128,6 @@ class RefusedRows(Protocol):
         """The messages that an operator declared a stranger's."""
         ...
 
-    def declared(self) -> set[str]:
-        """The ids of all messages that are recorded as a stranger's."""
+    def taken(self, partitions: Iterable[int]) -> list[RefusedRow]:
+        """The unpublished rows of these partitions whose id another message in their stream has."""
         ...

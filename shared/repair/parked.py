@@ -90,7 +90,7 @@ class Refused(Struct, frozen=True, kw_only=True):
             return f"mend the cause, then chorus parked retry {self.number}"
         return (
             f"chorus parked void {self.number} publishes the event under its next edition; chorus parked retry"
-            f" {self.number} publishes it as it is, once the duplicate window of {self.stream} has passed"
+            f" {self.number} publishes it as it is, if the other message is gone from {self.stream}"
         )
 
 

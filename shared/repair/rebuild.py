@@ -14,7 +14,8 @@ from shared.adapters.sqlite.journal.refused import SqliteRefusedRows
 from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.adapters.sqlite.replace import replacing
 from shared.context import Context
-from shared.engine.recover.rebuilt_journal import History, editions
+from shared.engine.recover.editions import editions, timer_editions
+from shared.engine.recover.rebuilt_journal import History
 from shared.ports.broker import Broker, BrokerError
 from shared.ports.rows import StrangerRow
 from shared.ports.store import DatabaseBusyError, DatabaseError
@@ -55,8 +56,9 @@ async def rebuild(context: Context, broker: Broker, data_dir: Path, *, partition
         try:
             info = await broker.stream_info(EVENTS)
             superseded = await editions(broker, context.name)
+            timers = await timer_editions(broker, context.name)
             declared = _declared(replacement.old)
-            history = History(context, partitions=partitions, superseded=superseded, declared=declared)
+            history = History(context, partitions=partitions, superseded=superseded, timers=timers, declared=declared)
             async for stored in broker.read(EVENTS, "evt.>", up_to=info.last_sequence):
                 history.add(stored)
             store = await SqliteStore.open(replacement.new, context=context.name)

@@ -18,7 +18,6 @@ from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.reconcile import SUBJECTS, Reconciler, where
 from shared.inspect.databases import reading
 from shared.ports.broker import Broker, Stored
-from shared.wire.messages import MSG_ID
 from shared.wire.streams import EVENTS, TIMERS
 
 COMPARED_AT_ONCE = 1_000
@@ -56,13 +55,12 @@ async def compare(broker: Broker, data_dir: Path, context: str) -> Difference:
         batch: list[Stored] = []
 
         def look_at(messages: Sequence[Stored]) -> None:
-            ids = [stored.headers.get(MSG_ID, f"{EVENTS} {stored.sequence}") for stored in messages]
+            ids = [stored.event_id for stored in messages]
             bodies = transaction.published.bodies(ids)
             for event_id, stored in zip(ids, messages, strict=True):
-                if event_id not in bodies:
-                    unexplained.append(event_id)
-                elif bodies[event_id] != stored.body:
+                if bodies.get(event_id, stored.body) != stored.body:
                     differing.append(event_id)
+            unexplained.extend(stored.event_id for stored in transaction.published.unexplained(messages))
             there.update(ids)
 
         async for stored in broker.read(EVENTS, f"evt.{context}.>"):
@@ -72,7 +70,6 @@ async def compare(broker: Broker, data_dir: Path, context: str) -> Difference:
                 batch.clear()
         look_at(batch)
         timers = await where(broker, TIMERS, context)
-        strangers = transaction.refused.declared()
         return Difference(
             context=context,
             there=len(there) + len(timers),
@@ -81,7 +78,7 @@ async def compare(broker: Broker, data_dir: Path, context: str) -> Difference:
                 *transaction.published.missing(SUBJECTS[TIMERS], timers, timers=True),
             ),
             differing=tuple(differing),
-            unexplained=tuple(event_id for event_id in unexplained if event_id not in strangers),
+            unexplained=tuple(unexplained),
         )
 
 
@@ -101,12 +98,14 @@ async def publish_missing(broker: Broker, data_dir: Path, context: Context, *, p
             await reconciler.correct(stream)
         numbers = list(range(partitions))
         rows = await store.read(lambda transaction: transaction.unpublished(numbers))
+        taken = await store.read(lambda transaction: transaction.refused.taken(numbers))
         clock = SystemClock()
         alarms = Alarms(clock)
         troubles = Troubles(alarms, broker, context.name)
         relay = Relay(broker, clock, linger_s={}, wake=lambda: None, troubles=troubles)
         for number in numbers:
             relay.take(number)
+        relay.blocked.know_taken(taken)
         relay.add(rows)
         try:
             with anyio.fail_after(PUBLISHED_WITHIN_S):

@@ -193,8 +193,13 @@ def next_edition(message_id: str) -> MessageId:
 
     A later edition is the same version of the same aggregate, and the highest edition in EVENTS is the fact.
     """
-    first, edition = split_edition(message_id)
-    return MessageId(f"{first}.{edition + 1}")
+    return in_edition(message_id, split_edition(message_id)[1] + 1)
+
+
+def in_edition(message_id: str, edition: int) -> MessageId:
+    """The id in another edition."""
+    first, _ = split_edition(message_id)
+    return MessageId(first if edition == 1 else f"{first}.{edition}")
 
 
 def place_id(stream: str, sequence: int, at: datetime) -> MessageId:

@@ -2,9 +2,11 @@
 
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import structlog
@@ -20,21 +22,27 @@ from shared.config.settings import Settings
 from shared.context import Context, Service
 from shared.engine import failpoints
 from shared.engine.loop import Loop
+from shared.engine.monitor.alarms import Alarms
 from shared.engine.process import ContextProcess, MisconfiguredError, check_streams
-from shared.ports.broker import BrokerDeniedError, BrokerError, BrokerUnavailableError
-from shared.ports.store import DatabaseError
+from shared.ports.broker import BrokerDeniedError, BrokerError, BrokerLoginError, BrokerUnavailableError
+from shared.ports.store import DatabaseBusyError, DatabaseError
 from shared.run.healthz import watch_health
 from shared.run.server import ServerError, check_sync_always
 from shared.streams.file import read_topology
 from shared.worker.health_file import HealthFile
 from shared.worker.notify import Notifier
 from shared.worker.pulse import Pulse
+from shared.worker.serving import Serving
 from shared.worker.watchdog import ENDS_AFTER_S, Watchdog
 
 SETTLED_WITHIN_S = 10.0
 """A worker that is still without some of its partitions then is ready all the same: it will get them."""
 SWITCH_INTERVAL_S = 0.001
 """The database's thread waits at most so long for the interpreter while the event loop is busy."""
+
+DATABASE_RETRY_S = 0.5
+
+T = TypeVar("T")
 
 _log = structlog.get_logger("chorus.worker")
 
@@ -74,6 +82,9 @@ async def run_member(
                 await _decide(member, broker, settings, partitions, pulse)
     except BrokerDeniedError as error:
         _log.error("permission missing", reason=f"{error}; give it that permission")
+        return Exit.MISCONFIGURED
+    except BrokerLoginError as error:
+        _log.error("login refused", reason=str(error))
         return Exit.MISCONFIGURED
     except BrokerError as error:
         _log.error("broker away", reason=str(error))
@@ -144,7 +155,7 @@ async def _decide(
     await check_streams(context, broker, topology.partitions, numbers)
     process = pulse.process = ContextProcess(
         context,
-        await SqliteStore.open(settings.data_dir / f"{context.name}.db", context=context.name),
+        await _once_free(partial(SqliteStore.open, settings.data_dir / f"{context.name}.db", context=context.name)),
         broker,
         SystemClock(),
         numbers=numbers,
@@ -169,15 +180,18 @@ async def _decide(
 
 
 async def _serve(service: Service, broker: JetStream, settings: Settings, pulse: Pulse) -> None:
-    directory: Path = settings.data_dir
-    async with service.open(directory) as endpoints, anyio.create_task_group() as tasks:
-        stop = await broker.serve(service.name, service.version, service.description, endpoints)
+    async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
+        endpoints = await _once_free(lambda: stack.enter_async_context(service.open(settings.data_dir)))
+        pulse.alarms = Alarms(SystemClock())
+        serving = Serving(endpoints, pulse.alarms, database=f"{service.name}.db")
+        stop = await broker.serve(service.name, service.version, service.description, serving.endpoints)
 
         async def closed() -> None:
             await broker.closed.wait()
             raise BrokerUnavailableError("the connection was closed for good")
 
         tasks.start_soon(closed)
+        tasks.start_soon(serving.lost)
         pulse.ready()
         _log.info("ready")
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -188,6 +202,20 @@ async def _serve(service: Service, broker: JetStream, settings: Settings, pulse:
             await stop()
         tasks.cancel_scope.cancel()
     _log.info("stopped")
+
+
+async def _once_free(open_: Callable[[], Awaitable[T]]) -> T:
+    """Open a database, and wait for it while `chorus rebuild` or another process has it locked."""
+    waiting = False
+    while True:
+        try:
+            return await open_()
+        except DatabaseBusyError as error:
+            if not waiting:
+                remedy = "nothing, if chorus rebuild is under way; else end the process that has it open, or free space"
+                _log.warning("database busy, waiting for it", reason=str(error), remedy=remedy)
+            waiting = True
+            await anyio.sleep(DATABASE_RETRY_S)
 
 
 async def _ready(process: ContextProcess, pulse: Pulse) -> None:

@@ -1,12 +1,14 @@
 """The pulse of a worker: once a second it tells its supervisor, its health file and its watchdog that it lives."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import msgspec
 import structlog
 
+from shared.engine.monitor.alarms import Alarms
 from shared.ports.clock import moment
 from shared.wire.messages import OCCURRED_AT
 from shared.worker.health_file import HealthFile, Report, State
@@ -24,12 +26,13 @@ _log = structlog.get_logger("chorus.pulse")
 
 
 class Pulse:
-    """What this process says of itself. `process` is set as soon as there is one; a service has none."""
+    """What this process says of itself. A context sets `process` as soon as there is one, a service its `alarms`."""
 
     def __init__(
         self, context: str, notifier: Notifier, file: HealthFile, watchdog: Watchdog, *, beat_s: float = BEAT_S
     ) -> None:
         self.process: ContextProcess | None = None
+        self.alarms: Alarms | None = None
         self._context = context
         self._notifier = notifier
         self._file = file
@@ -87,6 +90,7 @@ class Pulse:
             at=now,
             started_at=self._started_at,
             state=self._state,
+            alarms=_raised(self.alarms) if self.alarms is not None else (),
         )
         if self.process is None:
             return known
@@ -126,5 +130,9 @@ def with_process(known: Report, process: "ContextProcess", *, unpublished_since:
         unpublished_since=unpublished_since,
         behind=behind,
         behind_since=None if behind_since is None else moment(behind_since),
-        alarms=[msgspec.to_builtins(alarm) for alarm in process.alarms.raised],
+        alarms=_raised(process.alarms),
     )
+
+
+def _raised(alarms: Alarms) -> list[Mapping[str, Any]]:
+    return [msgspec.to_builtins(alarm) for alarm in alarms.raised]

@@ -4,18 +4,28 @@ import asyncio
 import sqlite3
 import stat
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import anyio
 import msgspec
 import pytest
 
 from contexts.bank.commands import OPERATIONS
 from contexts.bank.worker import open_bank, service
+from shared.adapters.jetstream import JetStream, connect
+from shared.config.connection import ConnectionOptions
+from shared.config.exit_codes import Exit
 from shared.config.settings import Settings
 from shared.context import Answer, Endpoints, Request
+from shared.ports.broker import BrokerUnavailableError
+from shared.run.server import LocalServer
+from shared.worker.health_file import living
+from tests.e2e.processes import Worker, spawn_ready
+from tests.e2e.shop import environment
+from tests.integration.test_trouble import until
 
 Ask: TypeAlias = Callable[..., Awaitable[Any]]
 
@@ -23,6 +33,7 @@ TOTAL = {"amount_minor": 4200, "currency": "EUR"}
 DONE = {"outcome": "done"}
 OPENING_MINOR = 10**12
 SLOW_S = 0.2
+ANSWERED_WITHIN_S = 15.0
 
 
 @pytest.fixture
@@ -239,3 +250,67 @@ async def test_balances_add_up_to_nothing_after_a_thousand_requests(bank: Endpoi
              - (SELECT coalesce(sum(amount_minor), 0) FROM ledger WHERE from_account = account_id) FROM accounts""",
     )
     assert all(balance_minor == of_the_ledger for balance_minor, of_the_ledger in moved)
+
+
+@pytest.fixture
+async def at_work(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[tuple[Worker, JetStream]]:
+    """The bank's process, and a connection to ask it."""
+    environ = environment(own_nats_server.url, tmp_path, log_format="json")
+    bank = await spawn_ready("bank", ("-m", "contexts.bank"), environ, tmp_path / "bank.log", tmp_path / "bank.sock")
+    broker = await connect(ConnectionOptions(servers=(own_nats_server.url,)), name="tests")
+    try:
+        with anyio.fail_after(ANSWERED_WITHIN_S):
+            while not await is_reached(broker):
+                pass
+        yield bank, broker
+    finally:
+        await broker.close()
+        await bank.kill()
+
+
+async def is_reached(broker: JetStream) -> bool:
+    """Whether the server knows of the bank already; the bank is ready a moment before."""
+    try:
+        await broker.request("svc.bank.lookup", b"", {"Idempotency-Key": "k-0"}, ANSWERED_WITHIN_S)
+    except BrokerUnavailableError:
+        return False
+    return True
+
+
+async def void_of(broker: JetStream, key: str) -> Mapping[str, str]:
+    body = b'{"payment_id": "pay-1"}'
+    headers, _ = await broker.request("svc.bank.void", body, {"Idempotency-Key": key}, ANSWERED_WITHIN_S)
+    return headers
+
+
+async def test_bank_whose_books_are_replaced_stops_before_it_answers_anything_more(
+    at_work: tuple[Worker, JetStream], tmp_path: Path
+) -> None:
+    bank, broker = at_work
+    assert "Nats-Service-Error" not in await void_of(broker, "k-1")
+    (tmp_path / "bank.db").rename(tmp_path / "away.db")
+    headers = await void_of(broker, "k-2")
+    assert headers["Nats-Service-Error-Code"] == "503"
+    assert "bank.db: removed while this process had it open" in headers["Nats-Service-Error"]
+    assert await bank.ended(within_s=ANSWERED_WITHIN_S) == Exit.MISCONFIGURED
+    assert "bank.db: removed while this process had it open" in bank.tail
+    with closing(sqlite3.connect(tmp_path / "away.db")) as books:
+        assert books.execute("SELECT idempotency_key FROM answers").fetchall() == [("k-1",)]
+
+
+async def test_bank_whose_books_are_locked_raises_an_alarm_until_it_can_write_again(
+    at_work: tuple[Worker, JetStream], tmp_path: Path
+) -> None:
+    _, broker = at_work
+
+    def alarms() -> list[str]:
+        (process,) = living(tmp_path)
+        return [alarm["subject"] for alarm in process.report.alarms] if process.report else []
+
+    with closing(sqlite3.connect(tmp_path / "bank.db", isolation_level=None)) as another:
+        another.execute("BEGIN IMMEDIATE")
+        assert "database is locked" in (await void_of(broker, "k-1"))["Nats-Service-Error"]
+        await until(lambda: alarms() == ["bank.db"])
+        another.execute("ROLLBACK")
+    assert "Nats-Service-Error" not in await void_of(broker, "k-1")
+    await until(lambda: alarms() == [])

@@ -1,5 +1,7 @@
 """R24. A database file that is removed or replaced under a running worker: it stops before it decides anything more."""
 
+import fcntl
+import os
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable
@@ -11,11 +13,16 @@ import pytest
 
 from shared.adapters.sqlite.database import Database
 from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.adapters.sqlite.replace import replacing
+from shared.config.settings import default_streams_file
 from shared.ports.store import DatabaseError
 from shared.repair.rebuild import rebuild
 from shared.run.server import LocalServer
+from tests.e2e.processes import spawn
+from tests.e2e.shop import environment
 from tests.integration.engine import PARTITIONS, Counter, running, standing
 from tests.integration.test_database import WITHIN_S, leaves
+from tests.integration.test_trouble import storeroom, until
 from tests.integration.till import till
 
 SCHEMA = "CREATE TABLE told (n INTEGER PRIMARY KEY) STRICT"
@@ -164,3 +171,88 @@ async def test_log_that_a_reader_needs_is_waited_for(tmp_path: Path) -> None:
     await store.close()
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("SELECT value FROM meta WHERE key = 'told'").fetchone() == ("once",)
+
+
+class Loaded:
+    """The lock file of a database, held as by the end of a rebuild."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = Path(f"{path}.lock").open("ab")  # noqa: SIM115  Loaded until `release`.
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether somebody waits for it, as the kernel lists it."""
+        inode = os.fstat(self._file.fileno()).st_ino
+        return any("->" in line and f":{inode} " in line for line in Path("/proc/locks").read_text().splitlines())
+
+    def release(self) -> None:
+        self._file.close()
+
+
+async def test_database_that_is_replaced_while_its_opening_waits_is_opened_as_the_new_one(tmp_path: Path) -> None:
+    """Else the process would go on with the old file, which nobody sees any more."""
+    path = tmp_path / "told.db"
+    await (await Database.open(path, schema=SCHEMA, version=1)).close()
+    held = Loaded(path)
+    async with anyio.create_task_group() as tasks:
+
+        async def tell() -> None:
+            database = await Database.open(path, schema=SCHEMA, version=1)
+            await database.transact(lambda connection: connection.execute("INSERT INTO told VALUES (1)"))
+            await database.read(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
+            await database.close()
+
+        tasks.start_soon(tell)
+        await until(lambda: held.is_waited_for)
+        replace_by_a_copy(path)
+        held.release()
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT count(*) FROM told").fetchone() == (1,)
+
+
+async def test_old_database_stays_closed_to_everybody_until_the_new_one_is_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "told.db"
+    await (await Database.open(path, schema=SCHEMA, version=1)).close()
+    held = Loaded(path)
+
+    def replace() -> None:
+        with replacing(path) as replacement:
+            shutil.copy(path, replacement.new)
+            replacement.put_in_place()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(anyio.to_thread.run_sync, replace)
+        await until(lambda: held.is_waited_for)
+        with closing(sqlite3.connect(path, timeout=0)) as another, pytest.raises(sqlite3.OperationalError):
+            another.execute("SELECT count(*) FROM told")
+        held.release()
+
+
+async def test_worker_started_during_a_rebuild_waits_for_it_and_decides_on_the_new_database(
+    own_nats_server: LocalServer, tmp_path: Path
+) -> None:
+    streams = tmp_path / "streams.yaml"
+    streams.write_text(default_streams_file().read_text().replace("partitions: 4", f"partitions: {PARTITIONS}"))
+    environ = environment(own_nats_server.url, tmp_path, streams_file=str(streams), log_format="json")
+    path, log = tmp_path / "inventory.db", tmp_path / "inventory.log"
+    async with storeroom(own_nats_server.url, tmp_path) as room:
+        await (await SqliteStore.open(path, context="inventory")).close()
+        with replacing(path) as replacement:
+            worker = await spawn("inventory", ("-m", "contexts.inventory"), environ, log)
+            try:
+                await until(lambda: "database busy, waiting for it" in worker.tail)
+                assert "chorus rebuild" in worker.tail
+                assert replacement.old is not None
+                with closing(sqlite3.connect(replacement.new)) as new:
+                    replacement.old.backup(new)
+                aside = replacement.put_in_place()
+                await room.order("o-1")
+                await room.watcher.until("o-1", "InventoryRejected")
+                assert await worker.stop() == 0
+            finally:
+                await worker.kill()
+        assert room.rows("SELECT count(*) FROM journal WHERE type = 'InventoryRejected'") == [(1,)]
+    assert aside is not None
+    with closing(sqlite3.connect(aside)) as old:
+        assert old.execute("SELECT count(*) FROM journal").fetchone() == (0,)

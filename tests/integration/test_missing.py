@@ -20,6 +20,7 @@ from shared.config.exit_codes import Exit
 from shared.config.secrets import Secret
 from shared.engine.monitor.alarms import Alarm
 from shared.engine.process import ContextProcess
+from shared.ports.broker import BrokerLoginError
 from shared.run.server import CONFIGURATION, LocalServer, local_server
 from shared.streams.apply import apply
 from shared.topology import declare
@@ -190,6 +191,41 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
         url = server.url.replace("//", f"//operator:{PASSWORD}@")
         async with standing(url, tmp_path, user="operator", password=PASSWORD) as counter:
             yield Guarded(server, counter)
+
+
+class TestLogin:
+    """Refused by the server: whose, and what to set, at once and with 78."""
+
+    @pytest.fixture
+    async def server(self, tmp_path: Path) -> AsyncIterator[LocalServer]:
+        async with local_server(tmp_path / "nats", more=users(EVERYTHING)) as server:
+            yield server
+
+    @pytest.mark.parametrize(
+        ("login", "said"),
+        [
+            ({"user": "till", "password": Secret("wrong")}, "refuses user till .*; set NATS_USER and NATS_PASSWORD"),
+            ({"token": Secret("wrong")}, "refuses the token .*; set NATS_TOKEN"),
+            ({}, "refuses a connection without a login .*; set NATS_USER and NATS_PASSWORD, or NATS_CREDS"),
+        ],
+    )
+    async def test_login_that_is_refused_is_named_with_what_to_set(
+        self, server: LocalServer, login: dict[str, Any], said: str
+    ) -> None:
+        told: list[str] = []
+        with pytest.raises(BrokerLoginError, match=said):
+            await connect(ConnectionOptions(servers=(server.url,), **login), name="till", waiting=told.append)
+        assert told == []
+
+    @pytest.mark.parametrize("words", [("worker", "ordering"), ("streams", "plan")])
+    async def test_wrong_password_ends_workers_and_commands_with_78(
+        self, server: LocalServer, tmp_path: Path, words: tuple[str, ...]
+    ) -> None:
+        environ = {**environment(server.url, tmp_path), "NATS_USER": "till", "NATS_PASSWORD": "wrong"}
+        process = await spawn("chorus", ("-m", "shared.cli", *words), environ, tmp_path / "chorus.log")
+        assert await process.ended(within_s=RESUMES_WITHIN_S) == Exit.MISCONFIGURED
+        assert f"{server.url} refuses user till" in process.tail
+        assert "wrong" not in process.tail
 
 
 class TestPermissions:

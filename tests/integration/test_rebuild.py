@@ -15,6 +15,7 @@ from shared.ports.broker import Broker, BrokerUnavailableError, Outgoing, Stored
 from shared.ports.store import DatabaseError
 from shared.repair import parked
 from shared.repair.rebuild import Rebuilt, rebuild
+from shared.repair.reconcile import compare
 from shared.run.server import LocalServer
 from shared.wire.messages import CAUSATION_ID, MSG_ID
 from shared.wire.streams import EVENTS
@@ -165,6 +166,29 @@ class TestParked:
             await until(lambda: not any(message.verdict for message in waiting(counter)))
         assert len(waiting(counter)) == 2
 
+    async def test_messages_that_an_older_release_parked_without_an_event_are_parked_again(
+        self, counter: Counter
+    ) -> None:
+        body = b'{"till_id": "t-2", "amount": 1}' + b" " * 900_000
+        async with running(counter):
+            for amount in (13, 6):
+                await counter.ring("t-1", amount, f"m-{amount}")
+            await counter.publish("evt.scanner.GoodsScanned.t-2", body, "scanner/scan-t-2@1")
+            await until(lambda: len(waiting(counter)) == 3)
+        counter.change("DELETE FROM journal WHERE type = 'MessageParked'")
+        counter.change("UPDATE parked SET body = ? WHERE message_id = 'scanner/scan-t-2@1'", body)  # It cut none.
+        await counter.lose_events()
+        for _ in range(2):
+            async with running(counter):
+                await counter.watcher.until("t-1", "MessageParked", times=2)
+                await counter.watcher.until("t-2", "MessageParked")
+        counter.change("UPDATE parked SET body = substr(body, 1, 65537)")
+        known = state(counter)
+        await lose(counter, None)
+        await make_anew(counter)
+        assert state(counter) == known
+        assert counter.watcher.types("t-1")["MessageParked"] == 2
+
     async def test_other_content_under_the_id_of_a_parked_command_does_not_unpark_it(self, counter: Counter) -> None:
         async with running(counter):
             await counter.ring("t-1", 13, "m-13")
@@ -256,17 +280,48 @@ class TestStrangers:
             while (await counter.scan("t-2", 1, "scanner/scan-t-2@1")).duplicate:
                 pass
 
+    async def test_stranger_on_record_by_its_form_does_not_hide_a_lost_event_under_its_id(
+        self, counter: Counter
+    ) -> None:
+        """Neither in what is new in the stream nor when the whole stream is compared."""
+        async with running(counter):
+            await counter.ring("t-1", 1)
+            await counter.watcher.until("t-1", "Rung")
+        await counter.publish("evt.till.Whatever.zz", b"{}", "till/till-t-9@1")
+        async with running(counter):
+            await counter.ring("t-1", 1)
+            await counter.watcher.until("t-1", "Rung", times=2)
+        assert strangers(counter)[0][:2] == ("till/till-t-9@1", 1)
+        assert (await compare(counter.broker, counter.directory, "till")).is_none
+        await self.duplicate_window_passes(counter)
+        await forge(counter, "till/till-t-9@1", key="t-9")
+        assert (await compare(counter.broker, counter.directory, "till")).unexplained == ("till/till-t-9@1",)
+        await self.is_refused(counter)
+        counter.change("UPDATE meta SET value = 'another' WHERE key = 'created EVENTS'")
+        await self.is_refused(counter)
+        counter.change("UPDATE strangers SET who = 'ann', why = 'a test of theirs'")
+        async with running(counter):
+            await counter.ring("t-1", 1)
+            await counter.watcher.until("t-1", "Rung", times=3)
+        assert strangers(counter)[0][3] == "ann"
+
+    @staticmethod
+    async def is_refused(counter: Counter) -> str:
+        """Start a worker, which stops; what it says."""
+        with pytest.raises(BaseExceptionGroup) as refused, anyio.fail_after(WITHIN_S):
+            async with running(counter):
+                await anyio.sleep_forever()
+        (error,) = [error for error in leaves(refused.value) if isinstance(error, DatabaseError)]
+        return str(error)
+
     async def test_event_of_our_form_is_refused_with_both_ways_out_until_one_is_taken(self, counter: Counter) -> None:
         async with running(counter):
             await counter.ring("t-1", 1)
             await counter.watcher.until("t-1", "Rung")
         await forge(counter, "till/till-t-9@1", key="t-9")
-        with pytest.raises(BaseExceptionGroup) as refused:
-            async with running(counter):
-                await anyio.sleep_forever()
-        (error,) = [error for error in leaves(refused.value) if isinstance(error, DatabaseError)]
-        assert "chorus rebuild till --force" in str(error)
-        assert "chorus parked void till/till-t-9@1 --why" in str(error)
+        said = await self.is_refused(counter)
+        assert "chorus rebuild till --force" in said
+        assert "chorus parked void till/till-t-9@1 --why" in said
         counter.change("INSERT INTO strangers VALUES ('till/till-t-9@1', 0, '', '', '', 'ann', 'a test of theirs')")
         async with running(counter):
             await counter.ring("t-1", 2)

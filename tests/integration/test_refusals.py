@@ -17,13 +17,15 @@ from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.config.settings import Settings
 from shared.context import Context
 from shared.engine.process import ContextProcess
-from shared.ports.broker import Broker, BrokerError, BrokerUnavailableError, Outgoing, Published
+from shared.ports.broker import Broker, BrokerError, BrokerUnavailableError, Outgoing, Published, Stored
+from shared.ports.rows import StrangerRow
 from shared.repair import parked
 from shared.repair.outcomes import Outcome, outcomes
 from shared.repair.rebuild import rebuild
 from shared.repair.reconcile import compare
 from shared.repair.strangers import void
 from shared.run.server import LocalServer
+from shared.wire.messages import MSG_ID, parse_subject
 from tests.integration.brokers import TroubledBroker
 from tests.integration.engine import PARTITIONS, Counter, standing, working
 from tests.integration.test_trouble import NEIGHBOUR, TILL, stored_again, storeroom, until
@@ -67,6 +69,20 @@ async def is_refused(counter: Counter) -> parked.Refused:
     return parked.refused_in(counter.directory, ["till"])[0]
 
 
+async def until_ids_are_forgotten(counter: Counter) -> None:
+    """Wait until the server stores a message again under every id that it has now."""
+    scan = partial(counter.scan, NEIGHBOUR, 1, "scanner/scan-1@1")
+    await scan()
+    await stored_again(scan)
+
+
+async def under(counter: Counter, message_id: str) -> AsyncIterator[Stored]:
+    """Every message in EVENTS under an id."""
+    async for stored in counter.broker.read("EVENTS", "evt.>"):
+        if stored.headers.get(MSG_ID) == message_id:
+            yield stored
+
+
 async def come_of(counter: Counter, chosen: Sequence[parked.Unsettled], within_s: float = ACTED_ON_WITHIN_S) -> Outcome:
     (outcome,) = await outcomes(counter.directory, chosen, SystemClock(), timeout_s=within_s)
     return outcome
@@ -90,7 +106,7 @@ async def test_refused_event_is_on_record_with_its_remedy_until_it_is_published(
         assert "chorus parked void till/r1" in row.remedy
         (alarm,) = process.alarms.raised
         assert (alarm.kind, alarm.subject) == ("publication", TILL)
-        assert "chorus parked retry or void till/r1" in alarm.remedy
+        assert "chorus parked void till/r1" in alarm.remedy
 
         assert await void(counter.directory, row, who="ann", why="a test script", stored=None) == 1
         outcome = await come_of(counter, [row])
@@ -105,24 +121,53 @@ async def test_refused_event_is_on_record_with_its_remedy_until_it_is_published(
     ) == [(1, f"{TAKEN}.2")]
 
 
-async def test_retry_is_refused_again_until_the_server_has_forgotten_the_strangers_id(
-    forgetful_counter: Counter,
-) -> None:
+async def test_event_is_never_published_beside_a_strangers_message_under_its_id(forgetful_counter: Counter) -> None:
+    """Neither by a retry nor by the next process, though the server would store both by then."""
     counter = forgetful_counter
     async with at_work(counter):
-        await counter.ring(NEIGHBOUR, 1)
-        await counter.watcher.until(NEIGHBOUR, "Rung")
         await take_the_id(counter)
         await counter.ring(TILL, 5)
         row = await is_refused(counter)
+        await until_ids_are_forgotten(counter)
+        assert await parked.retry(counter.directory, [row], who="ann") == 1
+        assert (await come_of(counter, [row])).outcome == f"refused again: {row.reason}"
+    async with at_work(counter) as process:
+        await counter.ring(TILL, 6)
+        await counter.ring(NEIGHBOUR, 1)
+        await until(lambda: [alarm.subject for alarm in process.alarms.raised] == [TILL])
+        await until(lambda: counter.watcher.types(NEIGHBOUR)["Rung"] > 1)
+        assert (await is_refused(counter)).behind == 1
+        await void(counter.directory, row, who="ann", why="a test script", stored=None)
+        assert (await come_of(counter, [row])).is_settled
+        await counter.watcher.until(TILL, "Rung", times=2)
+        assert process.alarms.raised == []
+    assert published(counter, TILL) == [f"{TAKEN}.2", f"till/till-{TILL}@2"]
+    assert [parse_subject(stored.subject).type async for stored in under(counter, TAKEN)] == ["Whatever"]
+
+
+async def test_retry_publishes_an_event_whose_id_was_taken_once_that_message_is_gone(
+    own_nats_server: LocalServer, tmp_path: Path
+) -> None:
+    """The server answers with the place of the message that is gone for as long as it remembers the id."""
+    timer = f"{TAKEN}/ClosingTime"
+    async with standing(own_nats_server.url, tmp_path, remembers=REMEMBERS * 3) as counter, at_work(counter):
+        stranger = await counter.publish("timer.till.Whatever.zz", b"{}", timer)
+        await counter.publish(f"cmd.till.CloseAt.{TILL}", b'{"closes_at": "2026-01-01T00:00:00Z"}')
+        row = await is_refused(counter)
+        assert (row.message_id, row.sequence) == (timer, stranger.sequence)
+        request = b'{"seq": %d, "no_erase": true}' % stranger.sequence
+        await counter.broker.api("$JS.API.STREAM.MSG.DELETE.TIMERS", request)
         told: list[Outcome] = []
         with anyio.fail_after(ACTED_ON_WITHIN_S):
             while not told or not told[-1].is_settled:
                 assert await parked.retry(counter.directory, [row], who="ann") == 1
                 told.append(await come_of(counter, [row]))
-        await counter.watcher.until(TILL, "Rung")
-    assert told[-1].outcome.startswith(f"published as {TAKEN} at sequence ")
-    assert all(outcome.outcome.startswith("refused again: EVENTS has another") for outcome in told[:-1])
+        await counter.watcher.until(TILL, "TillClosed")
+    assert told[-1].outcome.startswith(f"published as {timer} at sequence ")
+    assert {outcome.outcome for outcome in told[:-1]} <= {
+        f"refused again: TIMERS remembers the id of the message that was at sequence {stranger.sequence},"
+        " until its duplicate window has passed"
+    }
 
 
 async def test_verdict_without_a_worker_says_so_and_is_carried_out_before_the_next_one_publishes(
@@ -137,8 +182,7 @@ async def test_verdict_without_a_worker_says_so_and_is_carried_out_before_the_ne
     await void(counter.directory, row, who="ann", why="a test script", stored=None)
     outcome = await come_of(counter, [row], within_s=0.2)
     assert (outcome.is_settled, outcome.outcome) == (False, "no worker of till acts on it; is it running?")
-    await counter.scan(NEIGHBOUR, 1, "scanner/scan-1@1")
-    await stored_again(partial(counter.scan, NEIGHBOUR, 1, "scanner/scan-1@1"))
+    await until_ids_are_forgotten(counter)
     async with at_work(counter):
         await counter.watcher.until(TILL, "Rung")
     assert published(counter, TILL) == [f"{TAKEN}.2"]
@@ -197,6 +241,29 @@ async def test_timer_keeps_its_id_in_every_edition_of_the_event_that_armed_it(co
     assert counter.rows("SELECT count(*) FROM inbox WHERE message_id = ?", f"{TAKEN}/ClosingTime") == [(1,)]
 
 
+@pytest.mark.parametrize(("closes_at", "decided"), [("2026-01-01T00:00:00Z", 1), ("2099-01-01T00:00:00Z", 0)])
+async def test_timer_whose_own_id_was_taken_keeps_its_edition_in_a_rebuild(
+    counter: Counter, closes_at: str, decided: int
+) -> None:
+    timer = f"{TAKEN}/ClosingTime"
+    async with at_work(counter):
+        await counter.publish("timer.till.Whatever.zz", b"{}", timer)
+        await counter.publish("timer.till.Whatever.yy", b"{}", f"{timer}.9")
+        await counter.publish(f"cmd.till.CloseAt.{TILL}", b'{"closes_at": "%s"}' % closes_at.encode())
+        row = await is_refused(counter)
+        await void(counter.directory, row, who="ann", why="a test script", stored=None)
+        outcome = await come_of(counter, [row])
+        assert outcome.outcome.startswith(f"published as {timer}.2 at sequence ")
+        await counter.watcher.until(TILL, "ClosingScheduled")
+        if decided:
+            await counter.watcher.until(TILL, "TillClosed")
+    timers = "SELECT event_id, headers FROM journal WHERE subject LIKE 'timer.%'"
+    known = counter.rows(timers)
+    await rebuild(till(), counter.broker, counter.directory, partitions=PARTITIONS, force=True)
+    assert counter.rows(timers) == known
+    assert counter.rows("SELECT count(*) FROM inbox WHERE message_id = ?", f"{timer}.2") == [(decided,)]
+
+
 async def test_effect_that_is_open_after_a_rebuild_is_asked_under_the_id_without_an_edition(counter: Counter) -> None:
     """The stranger's event is one that a rebuild could read."""
     body = b'{"till_id": "%s", "text": "not ours"}' % TILL.encode()
@@ -224,6 +291,19 @@ async def test_voided_message_explains_itself_to_reconcile(counter: Counter) -> 
         await void(counter.directory, row, who="ann", why="a test script", stored=None)
         assert (await come_of(counter, [row])).is_settled
     assert (await compare(counter.broker, counter.directory, "till")).is_none
+
+
+async def test_record_by_form_does_not_replace_what_an_operator_declared(tmp_path: Path) -> None:
+    by_form = StrangerRow(TAKEN, 7, "evt.till.Whatever.0.zz", "no header", "2026-11-21T09:00:00.000000Z", "", "")
+    by_ann = by_form._replace(who="ann", why="a test script")
+    by_bob = by_ann._replace(who="bob")
+    store = await SqliteStore.open(tmp_path / "till.db", context="till")
+    try:
+        for row, kept in ((by_form, []), (by_ann, [by_ann]), (by_form, [by_ann]), (by_bob, [by_bob])):
+            await store.transact(partial(lambda transaction, row: transaction.refused.declare([row]), row=row))
+            assert await store.read(lambda transaction: transaction.refused.declared_void()) == kept
+    finally:
+        await store.close()
 
 
 async def test_refused_row_is_not_taken_for_published_when_the_streams_are_compared(counter: Counter) -> None:

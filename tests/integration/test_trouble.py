@@ -324,6 +324,7 @@ class TestParking:
                     await counter.ring(TILL, amount, f"m-{amount}")
                 await until(lambda: loop.parked == 3)
             async with running(counter, stuck_till(stuck)) as loop:
+                assert (loop.parked, loop.batches) == (3, 0)
                 await counter.ring(NEIGHBOUR, 1)
                 await counter.watcher.until(NEIGHBOUR, "Rung")
                 assert loop.parked == 3

@@ -1,9 +1,12 @@
 """The first connection: a command gives up at once, a worker tries again for a while.
 
+A login that the server refuses is no reason to wait, because the server would refuse it again.
+
 nats-py never gives up as long as it may reconnect. It reports every failed attempt to the error callback, and an
 exception that the callback raises ends its `connect`.
 """
 
+import re
 import ssl
 from collections.abc import Callable
 from typing import TypeAlias
@@ -14,7 +17,10 @@ import nats.errors
 from shared.adapters.jetstream import bounds
 from shared.adapters.jetstream.broker import JetStream
 from shared.config.connection import ConnectionOptions
-from shared.ports.broker import BrokerUnavailableError
+from shared.ports.broker import BrokerLoginError, BrokerUnavailableError
+
+_LOGIN_REFUSED = re.compile("authorization|authentication", re.IGNORECASE)
+"""In what the server says when it does not take a login, such as `Authorization Violation`."""
 
 Waiting: TypeAlias = Callable[[str], None]
 """Takes the reason for which no server answers yet."""
@@ -23,15 +29,22 @@ Waiting: TypeAlias = Callable[[str], None]
 async def connect(options: ConnectionOptions, *, name: str, waiting: Waiting | None = None) -> JetStream:
     """Connect, or raise BrokerUnavailableError as soon as every server has failed once.
 
+    BrokerLoginError when one of them has refused the login and no other has taken it.
+
     With `waiting`, failed attempts are repeated until CONNECT_TIMEOUT_S have passed. `waiting` is called once, with the
     reason, when every server has failed once.
     """
     failures = 0
+    refusal: BrokerLoginError | None = None
 
     def on_failure(error: Exception) -> None:
-        nonlocal failures
+        nonlocal failures, refusal
         failures += 1
+        if _LOGIN_REFUSED.search(str(error)):
+            refusal = BrokerLoginError(_described(options, _reason(error)))
         if failures == len(options.servers):
+            if refusal is not None:
+                raise refusal
             if waiting is None:
                 raise _NobodyAnswersError
             waiting(_reason(error))
@@ -40,8 +53,13 @@ async def connect(options: ConnectionOptions, *, name: str, waiting: Waiting | N
     try:
         with anyio.fail_after(bounds.CONNECT_TIMEOUT_S):
             await broker._connect(options, name, on_failure)
+    except BrokerLoginError:
+        await broker.close()
+        raise
     except (TimeoutError, OSError, nats.errors.Error, ssl.SSLError, _NobodyAnswersError) as error:
         await broker.close()
+        if refusal is not None:
+            raise refusal from error
         reason = _reason(broker.last_error or error)
         raise BrokerUnavailableError(f"no answer from {', '.join(options.servers)}: {reason}") from error
     return broker
@@ -49,6 +67,24 @@ async def connect(options: ConnectionOptions, *, name: str, waiting: Waiting | N
 
 class _NobodyAnswersError(Exception):
     """Ends nats-py's connect."""
+
+
+def _described(options: ConnectionOptions, reason: str) -> str:
+    """Whose login was refused, and what to set; by the order in which `find_connection` prefers them."""
+    if options.user is not None:
+        who, remedy = f"user {options.user}", "NATS_USER and NATS_PASSWORD (--user, --password)"
+    elif options.token is not None:
+        who, remedy = "the token", "NATS_TOKEN"
+    elif options.creds is not None:
+        who, remedy = f"the credentials in {options.creds}", "NATS_CREDS (--creds)"
+    elif options.nkey is not None:
+        who, remedy = f"the nkey in {options.nkey}", "NATS_NKEY (--nkey)"
+    elif options.cert is not None:
+        who, remedy = f"the certificate {options.cert}", "NATS_CERT and NATS_KEY (--tlscert, --tlskey)"
+    else:
+        who, remedy = "a connection without a login", "NATS_USER and NATS_PASSWORD, or NATS_CREDS"
+    servers = ", ".join(options.servers)
+    return f"{servers} refuses {who} ({reason}); set {remedy}, or choose a nats context, that the server knows"
 
 
 def _reason(error: Exception) -> str:

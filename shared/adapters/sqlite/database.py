@@ -95,7 +95,8 @@ class Database:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                connection = await _connection(lambda: _connect(path, lock, schema, version, migrations))
+                files = DatabaseFiles(path, lost=lost)
+                connection = await _connection(lambda: _connect(path, lock, files, schema, version, migrations))
             except BaseException:
                 os.close(lock)
                 raise
@@ -107,7 +108,7 @@ class Database:
             raise DatabaseError(f"{path}: {error.strerror}; set CHORUS_DATA_DIR to another directory") from error
         finally:
             os.umask(previous_umask)
-        return cls(connection, lock, path, DatabaseFiles(path, lost=lost))
+        return cls(connection, lock, path, files)
 
     async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in one write transaction, under the file lock that queues the processes of a context.
@@ -179,20 +180,23 @@ async def _connection(connect: Callable[[], sqlite3.Connection]) -> _Connection:
     return in_thread
 
 
-def _connect(path: Path, lock: int, schema: str, version: int, migrations: Mapping[int, str]) -> sqlite3.Connection:
+def _connect(
+    path: Path, lock: int, files: DatabaseFiles, schema: str, version: int, migrations: Mapping[int, str]
+) -> sqlite3.Connection:
     if path.is_dir():
         raise DatabaseError(f"{path}: a directory; move it away, or set CHORUS_DATA_DIR to another directory")
-    connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # Before the file is opened: a rebuild that ends now would leave us the old one.
     try:
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
         try:
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
             prepare(connection, path, schema, version, migrations)
-        finally:
-            fcntl.flock(lock, fcntl.LOCK_UN)
-    except BaseException:
-        connection.close()  # A worker that waits for a locked database tries this again and again.
-        raise
+            files.remember()
+        except BaseException:
+            connection.close()  # A worker that waits for a locked database tries this again and again.
+            raise
+    finally:
+        fcntl.flock(lock, fcntl.LOCK_UN)
     return connection
 
 

@@ -18,12 +18,19 @@ PARTS = ("", "-wal", "-shm")
 
 
 class DatabaseFiles:
-    """The files of one open connection, as they were when it was opened. `lost` says what to do without them."""
+    """The files of one open connection, as `remember` found them. `lost` says what to do without them."""
 
     def __init__(self, path: Path, *, lost: str) -> None:
         self._lost = lost
-        self._opened = {f"{path}{part}": _identity(f"{path}{part}") for part in PARTS}
+        self._opened: dict[str, Identity] = {}
         self._database = str(path)
+
+    def remember(self) -> None:
+        """Call when the connection was opened, under the file lock that a replacement needs as well.
+
+        Otherwise the files may be others by now than those that the connection has open.
+        """
+        self._opened = {f"{self._database}{part}": _identity(f"{self._database}{part}") for part in PARTS}
 
     def check(self, connection: sqlite3.Connection) -> None:
         """Raise DatabaseError when a file was removed or replaced; for the connection's thread, about 10 us.

@@ -41,12 +41,12 @@ class Replacement:
             DatabaseError: somebody made a database meanwhile where there was none.
         """
         _sync(self.new)
-        if self.old is not None:
-            self.old.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self.old.close()
         stamp = SystemClock().now().strftime("%Y%m%dT%H%M%S%f")
         aside = self.path.with_name(f"{self.path.name}.{stamp}.aside")
         with _locked(Path(f"{self.path}.lock"), fcntl.LOCK_EX):
+            if self.old is not None:
+                self.old.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self.old.close()  # Only here: whoever opens the database waits for the lock of this block first.
             was_there = self.path.exists()
             if was_there and self.old is None and _opens(self.path):
                 raise DatabaseError(f"{self.path} was made meanwhile; stop the worker that made it, and try again")

@@ -1,4 +1,8 @@
-"""Publishes journal rows one by one and judges each answer of the broker."""
+"""Publishes journal rows one by one and judges each answer of the broker.
+
+Two messages under one id must never stand in a stream: a consumer's inbox takes the second for the first, so an event
+of ours would have no effect. The server prevents that within its duplicate window only.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
@@ -7,7 +11,7 @@ import structlog
 
 from shared.engine.monitor.troubles import STREAM_FULL
 from shared.ports.broker import Broker, BrokerError, BrokerRefusedError, BrokerUnavailableError, Outgoing, Published
-from shared.ports.rows import NumberedRow
+from shared.ports.rows import NumberedRow, RefusedRow
 from shared.wire.messages import MSG_ID
 from shared.wire.streams import STREAM_OF
 
@@ -58,6 +62,20 @@ async def publish_each(broker: Broker, rows: Sequence[NumberedRow]) -> list[Answ
     return [await _judged(broker, numbered, answer) for numbered, answer in zip(rows, given, strict=True)]
 
 
+async def publish_again(broker: Broker, rows: Sequence[tuple[NumberedRow, RefusedRow | None]]) -> list[Answer]:
+    """Publish rows that the broker did not take before, each with its refusal; the answers in the order of the rows.
+
+    A row whose id another message had is published only once that message is gone from the stream.
+    """
+    answers = await _looked_up(broker, rows)
+    free = [numbered for (numbered, _), answer in zip(rows, answers, strict=True) if answer is None]
+    published = iter(await publish_each(broker, free) if free else ())
+    return [
+        answer if answer is not None else _unless_remembered(numbered, refusal, next(published))
+        for (numbered, refusal), answer in zip(rows, answers, strict=True)
+    ]
+
+
 async def is_answering(broker: Broker, stream: str) -> bool:
     """Whether the broker answers a request about the stream; tells a silent broker from one row that gets no answer."""
     try:
@@ -69,14 +87,49 @@ async def is_answering(broker: Broker, stream: str) -> bool:
     return True
 
 
+async def _looked_up(broker: Broker, rows: Sequence[tuple[NumberedRow, RefusedRow | None]]) -> list[Answer | None]:
+    """What each row's stream has under its id where another message was; None where it may be published."""
+    answers: list[Answer | None] = []
+    silence: BrokerUnavailableError | None = None
+    for numbered, refusal in rows:
+        answer: Answer | None = None
+        if refusal is not None and refusal.seq:
+            try:
+                answer = Unanswered(silence) if silence else await _found(broker, numbered, refusal.seq)
+            except BrokerError as error:
+                answer = Unanswered(error)
+                silence = error if isinstance(error, BrokerUnavailableError) else None
+        answers.append(answer)
+    return answers
+
+
+async def _found(broker: Broker, numbered: NumberedRow, sequence: int) -> int | Refused | None:
+    stored = await broker.get(stream_of(numbered), sequence)
+    if stored is None or stored.headers.get(MSG_ID) != numbered.row.headers[MSG_ID]:
+        return None
+    return sequence if stored.body == numbered.row.body else _taken(numbered, sequence)
+
+
+def _unless_remembered(numbered: NumberedRow, refusal: RefusedRow | None, answer: Answer) -> Answer:
+    """The answer, unless the server means by it the message that had the row's id and is gone."""
+    if refusal is None or not refusal.seq or answer != refusal.seq:
+        return answer
+    reason = f"{stream_of(numbered)} remembers the id of the message that was at sequence {refusal.seq}"
+    return Refused(f"{reason}, until its duplicate window has passed", refusal.seq)
+
+
+def _taken(numbered: NumberedRow, sequence: int) -> Refused:
+    reason = f"{stream_of(numbered)} has another message under the id {numbered.row.event_id}, at sequence {sequence}"
+    return Refused(reason, sequence)
+
+
 async def _judged(broker: Broker, numbered: NumberedRow, answer: Published | BrokerError) -> Answer:
     try:
         if isinstance(answer, BrokerError):
             raise answer
         stream = stream_of(numbered)
         if answer.duplicate and not await _is_ours(broker, stream, answer.sequence, numbered):
-            reason = f"{stream} has another message under the id {numbered.row.event_id}, at sequence {answer.sequence}"
-            return Refused(reason, answer.sequence)
+            return _taken(numbered, answer.sequence)
     except BrokerRefusedError as error:
         return Full(error) if error.code == STREAM_FULL else Refused(str(error))
     except BrokerError as error:

@@ -1,8 +1,10 @@
 """Publishes the first row of each blocked key again, beside the relay's rounds, so that one key holds up no other.
 
 A row that the broker refuses for good blocks its key: the refusal goes on record (table `refused`), an alarm names the
-remedy, and the row is tried again every 30 s or when an operator says so. A row that gets no answer while the broker
-answers others, for example because a permission is missing, blocks its key too; it is tried again after a back-off.
+remedy, and the row is tried again every 30 s or when an operator says so. A row whose id another message has is never
+published beside that message: trying again means to look whether it is gone from the stream. A row that gets no answer
+while the broker answers others, for example because a permission is missing, blocks its key too; it is tried again
+after a back-off.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,7 +13,7 @@ from typing import Final
 import anyio
 
 from shared.engine.monitor.troubles import Troubles
-from shared.engine.publish.answers import Answer, Full, Refused, Unanswered, publish_each, stream_of
+from shared.engine.publish.answers import Answer, Full, Refused, Unanswered, publish_again, stream_of
 from shared.engine.publish.queue import BlockedKey, PublishQueue
 from shared.engine.wakeup import Wakeup
 from shared.ports.broker import Broker, BrokerDeniedError
@@ -64,6 +66,10 @@ class BlockedKeys:
                         tasks.start_soon(self._try, held)
                 await self._work.wait(self._next_s())
 
+    def know_taken(self, refusals: Iterable[RefusedRow]) -> None:
+        """Never publish these rows beside the messages that have their ids. Call before the rows are added."""
+        self._queue.know_taken(refusals)
+
     def look(self) -> None:
         """There may be something to try again now."""
         self._work.set()
@@ -75,7 +81,8 @@ class BlockedKeys:
         if isinstance(answer, Refused):
             self._refuse(held, numbered, answer)
         else:
-            held.refusal = None
+            if held.refusal is not None and not held.refusal.seq:
+                held.refusal = None
             held.retry_at = self._clock.monotonic() + held.backoff.next_s()
             if isinstance(answer, Full):
                 self._troubles.unpublished(stream_of(numbered), answer.error)
@@ -115,6 +122,7 @@ class BlockedKeys:
                 held.in_flight = False
                 if n in new:
                     held.rows[0] = new[n]
+                    held.refusal = None
                     held.retry_at = self._clock.monotonic()
         self._work.set()
 
@@ -135,11 +143,11 @@ class BlockedKeys:
 
     async def _try(self, keys: Sequence[BlockedKey]) -> None:
         connection = self._broker.reconnects
-        rows = [held.rows[0] for held in keys]
+        rows = [(held.rows[0], held.refusal) for held in keys]
         for held in keys:
             held.in_flight = True
-        answers = await publish_each(self._broker, rows)
-        for held, numbered, answer in zip(keys, rows, answers, strict=True):
+        answers = await publish_again(self._broker, rows)
+        for held, (numbered, _), answer in zip(keys, rows, answers, strict=True):
             held.in_flight = False
             key = numbered.row.key
             if self._queue.blocked.get(key) is not held or self._broker.reconnects != connection:
@@ -159,12 +167,12 @@ class BlockedKeys:
         held.refusal = RefusedRow(n, row.key, row.partition, answer.reason, answer.seq, since)
         held.retry_at = self._clock.monotonic() + REFUSED_RETRY_S
         self.refusals.append(held.refusal)
-        context = row.subject.split(".")[1]
+        number = f"{row.subject.split('.')[1]}/r{n}"
         self._alarms.raise_(
             "publication",
             row.key,
             reason=f"{row.event_id}: {answer.reason}",
-            remedy=f"chorus parked show {context}/r{n}, then chorus parked retry or void {context}/r{n}",
+            remedy=f"chorus parked show {number}, then chorus parked {'void' if answer.seq else 'retry'} {number}",
         )
 
     def _raise_unanswered(self, numbered: NumberedRow) -> None:

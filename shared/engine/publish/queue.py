@@ -35,6 +35,8 @@ class PublishQueue:
 
     def __init__(self, linger_s: Mapping[str, float], ring: Callable[[], None]) -> None:
         self.blocked: dict[str, BlockedKey] = {}
+        self._taken: dict[int, RefusedRow] = {}
+        """By journal number, rows whose id another message in the stream had when they were last tried."""
         self._linger_s = linger_s
         self._ring = ring
         self._ours: set[int] = set()
@@ -70,6 +72,10 @@ class PublishQueue:
         """Accept the rows of this partition from now on."""
         self._ours.add(partition)
 
+    def know_taken(self, refusals: Iterable[RefusedRow]) -> None:
+        """Let `next` block these rows' keys instead of handing the rows out. Call before `add`."""
+        self._taken |= {refusal.n: refusal for refusal in refusals}
+
     def drop(self, partition: int) -> None:
         """Forget a partition's rows; its new owner finds them in the journal."""
         self._ours.discard(partition)
@@ -77,6 +83,7 @@ class PublishQueue:
         self._lingering = [numbered for numbered in self._lingering if numbered.row.partition != partition]
         self._lingering_keys = {numbered.row.key for numbered in self._lingering}
         self.blocked = {key: held for key, held in self.blocked.items() if held.partition != partition}
+        self._taken = {n: refusal for n, refusal in self._taken.items() if refusal.partition != partition}
 
     def add(self, rows: Iterable[NumberedRow]) -> None:
         """Append rows of our partitions behind all earlier rows of their keys."""
@@ -88,12 +95,15 @@ class PublishQueue:
 
     def next(self, at_most: int) -> list[NumberedRow]:
         """Hand out the rows to publish now. Rows of blocked keys stay here."""
-        if not self.blocked:
+        if not self.blocked and not self._taken:
             return [self._due.popleft() for _ in range(min(len(self._due), at_most))]
         rows: list[NumberedRow] = []
         while self._due and len(rows) < at_most:
             numbered = self._due.popleft()
             held = self.blocked.get(numbered.row.key)
+            if held is None and (refusal := self._taken.pop(numbered.n, None)) is not None:
+                held = self.block(numbered)
+                held.refusal = refusal
             (rows if held is None else held.rows).append(numbered)
         return rows
 

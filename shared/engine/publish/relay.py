@@ -153,6 +153,8 @@ class Relay:
                     for stream, of_stream in by_stream.items():
                         streams.start_soon(self._publish, stream, of_stream)
             self._in_hand = ()
+            if self._queue.blocked:
+                self.blocked.look()
             self._wake()
 
     async def _publish(self, stream: str, rows: Sequence[NumberedRow]) -> None:

@@ -13,10 +13,11 @@ import msgspec
 from shared.context import Context
 from shared.engine.decide.outgoing import MESSAGE_ID_REUSED, conflict_id, timer_row
 from shared.engine.decide.routing import Routing
+from shared.engine.recover.editions import timer_in_edition
 from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.rebuilt_parked import ParkedHistory
 from shared.engine.recover.snapshots import Fold, shape_of
-from shared.ports.broker import Broker, Stored
+from shared.ports.broker import Stored
 from shared.ports.rows import SNAPSHOTS, JournalRow, Move, StrangerRow
 from shared.ports.store import DatabaseError, Transaction
 from shared.wire.engine_events import CommandRejected
@@ -45,25 +46,22 @@ class _Heard(NamedTuple):
     partition: int
 
 
-async def editions(broker: Broker, context: str) -> Mapping[str, int]:
-    """The highest edition of each own event that was published again because a stranger had its id."""
-    highest: dict[str, int] = {}
-    async for stored in broker.read(EVENTS, f"evt.{context}.>"):
-        first, edition = split_edition(stored.headers.get(MSG_ID, ""))
-        if edition > 1:
-            highest[first] = max(edition, highest.get(first, 0))
-    return highest
-
-
 class History:
     """`add` takes in every event of EVENTS, in stream order; `write` fills an empty database."""
 
     def __init__(
-        self, context: Context, *, partitions: int, superseded: Mapping[str, int], declared: Sequence[StrangerRow]
+        self,
+        context: Context,
+        *,
+        partitions: int,
+        superseded: Mapping[str, int],
+        timers: Mapping[tuple[str, bytes], int],
+        declared: Sequence[StrangerRow],
     ) -> None:
         self._context = context.name
         self._partitions = partitions
         self._superseded = superseded
+        self._timer_editions = timers
         self._reactions = Routing(context, partitions=partitions)
         self._provenance = Provenance(self._reactions)
         self._fold = Fold(context)
@@ -73,7 +71,9 @@ class History:
         self._inbox: dict[str, bytes] = {}
         self._open_effects: dict[str, tuple[int, str, int]] = {}
         self._own_bodies: dict[str, bytes] = {}
-        """The bodies of own events that armed a timer, by the timer's id."""
+        """The bodies of own events that armed a timer, by the timer's id without an edition."""
+        self._timer_rows: dict[str, int] = {}
+        """The indexes of timers in `_rows`, by the same id."""
         self._asked: set[str] = set()
         """Every event that asked for an effect, whether its outcome is known or not."""
         self._parked = ParkedHistory()
@@ -172,8 +172,10 @@ class History:
             self._open_effects[identity] = (len(self._rows), subject.key, row.partition)
         timer = self._reactions.timers.get(kind)
         if timer is not None and (at := timer.at(event)) is not None:
-            self._own_bodies[f"{identity}/{timer.name}"] = row.body
-            self._rows.append(timer_row(self._context, row, timer.name, subject.key, at))
+            armed = timer_row(self._context, row, timer.name, subject.key, at)
+            self._own_bodies[armed.event_id] = armed.body
+            self._timer_rows[armed.event_id] = len(self._rows)
+            self._rows.append(timer_in_edition(armed, self._timer_editions.get((armed.event_id, armed.body), 1)))
 
     def _remember_cause(self, kind: str, stored: Stored) -> None:
         cause = stored.headers.get(CAUSATION_ID, "")
@@ -184,6 +186,10 @@ class History:
             self._inbox[conflict_id(cause, content) if reused else cause] = content
         elif (armed := self._own_bodies.get(split_edition(cause)[0])) is not None:
             self._inbox[cause] = content_hash(armed)
+            first, edition = split_edition(cause)
+            if edition > 1:
+                index = self._timer_rows[first]
+                self._rows[index] = timer_in_edition(self._rows[index], edition)
         elif (heard := self._heard.get(cause)) is not None:
             self._inbox[cause] = heard.hash
             if heard.sequence > self._positions.get(heard.partition, (0, ""))[0]:

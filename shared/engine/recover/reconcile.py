@@ -6,7 +6,7 @@ data: the stream is read anew (the inbox knows what was decided) and what it lac
 The other way round, a stream that has events of ours which the journal lacks tells that the database lost something.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import structlog
 
@@ -15,7 +15,7 @@ from shared.engine.recover.provenance import Provenance
 from shared.ports.broker import Broker, Stored, StreamInfo
 from shared.ports.rows import StrangerRow
 from shared.ports.store import DatabaseError, Store, Transaction
-from shared.wire.messages import MSG_ID, place_id, rfc3339
+from shared.wire.messages import place_id, rfc3339
 from shared.wire.streams import EVENTS, TIMERS
 
 SUBJECTS = {EVENTS: "evt.", TIMERS: "timer."}
@@ -66,9 +66,10 @@ class Reconciler:
         Raises:
             DatabaseError: the stream has events of ours that the database does not know.
         """
-        there = await where(self._broker, stream, self._context)
         if stream == EVENTS:
-            await self._check_known(there)
+            there = await self._check_known(first=1)
+        else:
+            there = await where(self._broker, stream, self._context)
         subjects, timers = SUBJECTS[stream], stream == TIMERS
         return await self._store.transact(
             lambda transaction: transaction.published.correct(subjects, there, timers=timers)
@@ -120,32 +121,37 @@ class Reconciler:
 
     async def _check_memory(self) -> None:
         published = await self._store.read(lambda transaction: transaction.published.last(SUBJECTS[EVENTS]))
-        first = 1 if published is None else published[1] + 1
-        batch: dict[str, Stored] = {}
-        async for stored in self._broker.read(EVENTS, f"evt.{self._context}.>", first=first):
-            batch.setdefault(stored.headers.get(MSG_ID) or place_id(EVENTS, stored.sequence, stored.at), stored)
-            if len(batch) == READ_AT_ONCE:
-                await self._check_known(batch)
-                batch.clear()
-        await self._check_known(batch)
+        await self._check_known(first=1 if published is None else published[1] + 1)
 
-    async def _check_known(self, found: Mapping[str, Stored | int]) -> None:
+    async def _check_known(self, *, first: int) -> dict[str, int]:
         """Tell messages of a stranger, which are recorded, from events that this database has lost.
 
-        `found` has the messages under this context's subjects by their ids, or their sequences.
+        Looks at every message under this context's subjects from a sequence on, also at several under one id. Returns
+        where the first message of each id is.
 
         Raises:
             DatabaseError: the stream has an event of ours that the database does not know.
         """
-        ids = list(found)
-        unknown = await self._store.read(lambda transaction: transaction.published.strangers(ids)) if ids else []
-        for message_id in unknown:
-            place = found[message_id]
-            stored = await self._broker.get(EVENTS, place) if isinstance(place, int) else place
-            if stored is not None:
-                await self._record_stranger(message_id, stored)
+        there: dict[str, int] = {}
+        batch: list[Stored] = []
+        async for stored in self._broker.read(EVENTS, f"evt.{self._context}.>", first=first):
+            there.setdefault(stored.event_id, stored.sequence)
+            batch.append(stored)
+            if len(batch) == READ_AT_ONCE:
+                await self._check(batch)
+                batch = []
+        await self._check(batch)
+        return there
 
-    async def _record_stranger(self, message_id: str, stored: Stored) -> None:
+    async def _check(self, batch: Sequence[Stored]) -> None:
+        if not batch:
+            return
+        unexplained = await self._store.read(lambda transaction: transaction.published.unexplained(batch))
+        for stored in unexplained:
+            await self._record_stranger(stored)
+
+    async def _record_stranger(self, stored: Stored) -> None:
+        message_id = stored.event_id
         reason = self._provenance.why_not(stored)
         if reason is None:
             raise DatabaseError(

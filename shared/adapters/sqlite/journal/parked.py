@@ -23,15 +23,19 @@ class SqliteParkedMessages:
 
     def looked_at(self, partitions: Iterable[int], *, limit: int) -> list[Waiting]:
         """Every parked message, in order, of the keys on which somebody has given a verdict."""
-        return [
-            Waiting(number, ParkedRow(*row), verdict == "skip", who, why)
-            for number, verdict, who, why, *row in self._connection.execute(
-                f"SELECT id, verdict, who, why, {COLUMNS} FROM parked"  # noqa: S608  Columns, no input.
-                " WHERE key IN (SELECT key FROM parked WHERE verdict <> '')"
-                " AND partition IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?",
-                (json_text(list(partitions)), limit),
-            )
-        ]
+        return self._waiting(
+            "key IN (SELECT key FROM parked WHERE verdict <> '')"
+            " AND partition IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?",
+            (json_text(list(partitions)), limit),
+        )
+
+    def message_ids(self) -> list[str]:
+        """The ids of all parked messages, in the order in which they were parked."""
+        return [message_id for (message_id,) in self._connection.execute("SELECT message_id FROM parked ORDER BY id")]
+
+    def parked_as(self, message_ids: Sequence[str]) -> list[Waiting]:
+        """The parked messages with these ids, in the order in which they were parked."""
+        return self._waiting("message_id IN (SELECT value FROM json_each(?)) ORDER BY id", (json_text(message_ids),))
 
     def still_there(self, numbers: Sequence[int]) -> set[int]:
         """Which of these still wait: another process may have decided them since they were looked at."""
@@ -69,3 +73,10 @@ class SqliteParkedMessages:
     def record_skipped(self, rows: Sequence[SkippedRow]) -> None:
         """Record messages that operators left out, for a rebuilt database."""
         insert(self._connection, f"INSERT INTO skipped ({SKIPPED_COLUMNS}) VALUES", 7, rows)
+
+    def _waiting(self, which: str, parameters: tuple[str | int, ...]) -> list[Waiting]:
+        query = f"SELECT id, verdict, who, why, {COLUMNS} FROM parked WHERE {which}"  # noqa: S608  No input.
+        return [
+            Waiting(number, ParkedRow(*row), verdict == "skip", who, why)
+            for number, verdict, who, why, *row in self._connection.execute(query, parameters)
+        ]

@@ -4,6 +4,8 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
 from shared.adapters.sqlite.journal.statements import json_text
+from shared.ports.broker import Stored
+from shared.wire.messages import rfc3339
 
 PUBLISHED_LATE_AT_MOST = 50_000
 """Rows are not published in the order of their numbers; further apart than so many they are not (relay.py)."""
@@ -41,16 +43,19 @@ class SqlitePublishedRows:
             )
         }
 
-    def strangers(self, event_ids: Iterable[str]) -> list[str]:
-        """Which of these events the journal does not have, and nobody has declared a stranger's."""
-        return [
-            event_id
-            for (event_id,) in self._connection.execute(
-                "SELECT value FROM json_each(?) WHERE value NOT IN (SELECT event_id FROM journal)"
-                " AND value NOT IN (SELECT message_id FROM strangers)",
-                (json_text(list(event_ids)),),
-            )
-        ]
+    def unexplained(self, found: Sequence[Stored]) -> list[Stored]:
+        """Which of these messages of EVENTS neither the journal nor table `strangers` explains.
+
+        An operator's declaration holds for every message under its id. A stranger that was recorded by its form
+        explains only the message that stands where it stood: an event of ours that was lost may have the same id.
+        """
+        places = [(stored.event_id, stored.sequence, rfc3339(stored.at)) for stored in found]
+        query = (
+            "SELECT key FROM json_each(?) WHERE json_extract(value, '$[0]') NOT IN (SELECT event_id FROM journal)"
+            " AND NOT EXISTS (SELECT 1 FROM strangers WHERE message_id = json_extract(value, '$[0]') AND (who <> ''"
+            " OR (seq = json_extract(value, '$[1]') AND at = json_extract(value, '$[2]'))))"
+        )
+        return [found[index] for (index,) in self._connection.execute(query, (json_text(places),))]
 
     def missing(self, subjects: str, there: Iterable[str], *, timers: bool) -> list[str]:
         """The rows under such subjects that ought to be in their stream, and are not; in the journal's order."""

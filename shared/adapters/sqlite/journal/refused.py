@@ -32,6 +32,18 @@ class SqliteRefusedRows:
                 (*row, row.n),
             )
 
+    def taken(self, partitions: Iterable[int]) -> list[RefusedRow]:
+        """The unpublished rows of these partitions whose id another message in their stream has."""
+        return [
+            RefusedRow(*row)
+            for row in self._connection.execute(
+                "SELECT n, refused.key, refused.partition, reason, seq, since FROM refused JOIN journal USING (n)"
+                " WHERE seq > 0 AND published_seq IS NULL"
+                " AND refused.partition IN (SELECT value FROM json_each(?)) ORDER BY n",
+                (json_text(list(partitions)),),
+            )
+        ]
+
     def forget_published(self) -> None:
         """Delete the record of every row that is published now; costs nothing while no row is refused."""
         self._connection.execute(
@@ -79,8 +91,16 @@ class SqliteRefusedRows:
         return rows
 
     def declare(self, strangers: Iterable[StrangerRow]) -> None:
-        """Record messages that are not this context's; a later record replaces an earlier one of the same id."""
-        self._connection.executemany("INSERT OR REPLACE INTO strangers VALUES (?, ?, ?, ?, ?, ?, ?)", strangers)
+        """Record messages that are not this context's.
+
+        A later record replaces an earlier one of the same id, but what an operator declared only another operator.
+        """
+        self._connection.executemany(
+            "INSERT INTO strangers VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id) DO UPDATE SET"
+            " seq = excluded.seq, subject = excluded.subject, reason = excluded.reason, at = excluded.at,"
+            " who = excluded.who, why = excluded.why WHERE strangers.who = '' OR excluded.who <> ''",
+            strangers,
+        )
 
     def forget_found(self) -> None:
         """Forget the strangers that no operator declared: their stream is another one now."""
@@ -89,7 +109,3 @@ class SqliteRefusedRows:
     def declared_void(self) -> list[StrangerRow]:
         """The messages that an operator declared a stranger's."""
         return [StrangerRow(*row) for row in self._connection.execute("SELECT * FROM strangers WHERE who <> ''")]
-
-    def declared(self) -> set[str]:
-        """The ids of all messages that are recorded as a stranger's."""
-        return {message_id for (message_id,) in self._connection.execute("SELECT message_id FROM strangers")}

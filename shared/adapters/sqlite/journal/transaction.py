@@ -105,6 +105,11 @@ class SqliteTransaction:
         query = "SELECT max(version) FROM journal WHERE aggregate = ?"
         return self._connection.execute(query, (aggregate,)).fetchone()[0] or 0
 
+    def begun(self, aggregates: Iterable[str]) -> set[str]:
+        """Which of these aggregates have an event."""
+        query = "SELECT aggregate FROM journal WHERE aggregate IN (SELECT value FROM json_each(?)) AND version = 1"
+        return {aggregate for (aggregate,) in self._connection.execute(query, (json_text(list(aggregates)),))}
+
     def ask(self, rows: Sequence[tuple[int, str, str, int]]) -> None:
         """Record effects to run: (journal number, event id, key, partition)."""
         insert(self._connection, "INSERT INTO effects (n, event_id, key, partition) VALUES", 4, rows)
