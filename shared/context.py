@@ -78,10 +78,10 @@ class Aggregate:
 class Decider:
     """Who answers which commands: `decide(command, state) -> events`, pure.
 
-    With `beside`, a decision also reads other aggregates of the context in the same transaction:
+    With `also_reads`, a decision also reads other aggregates of the context in the same transaction:
     `decide(command, state, others)`, where `others[key]` is the state of that one (loaded when asked for), or
-    `others[key, part]` where that aggregate has parts; its events may then belong to both. `names(command)` says
-    beforehand which ones it will ask for, so that a batch loads them in one query.
+    `others[key, part]` where that aggregate has parts; its events may then belong to both. `keys_read(command)` says
+    beforehand which ones it will read, so that a batch loads them in one query.
     """
 
     aggregate: Aggregate
@@ -168,8 +168,8 @@ class Context:
     Every event carries `schema_version`. It is raised also when an `evolve` makes something else of the same events: a
     worker then folds all states anew when it starts, as it does when a state has other fields.
 
-    `linger_s` is how long its messages may gather after a batch before they are decided together. A context that nobody
-    waits for then costs the disk a sync for many messages, not for each.
+    `gather_s` is how long messages may gather between two batches. In a context that nobody waits for, one disk sync
+    then serves many messages.
     """
 
     name: str
@@ -179,7 +179,7 @@ class Context:
     timers: tuple[Timer, ...] = ()
     effects: tuple[Effect, ...] = ()
     schema_version: int = 1
-    linger_s: float = 0.0
+    gather_s: float = 0.0
     close: Callable[[], Awaitable[None]] | None = None
 
     @property

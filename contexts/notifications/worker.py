@@ -13,7 +13,7 @@ NOTIFICATION = Aggregate(
     name="notification", key="order_id", state=Notification, events=get_args(NotificationEvent), evolve=evolve
 )
 
-LINGER_S = 0.1
+GATHER_S = 0.1
 """Nobody waits for a letter, so that letters wait for each other."""
 
 
@@ -26,7 +26,7 @@ def context(settings: Settings) -> Context:
         deciders=(Decider(aggregate=NOTIFICATION, commands=get_args(NotificationCommand), decide=decide),),
         policies=POLICIES,
         effects=postbox.effects(timeout_s),
-        linger_s=LINGER_S,
+        gather_s=GATHER_S,
     )
 
 

@@ -1,11 +1,12 @@
-"""Calls the outside: per key in order, a bounded number at once, again and again with the same key until it is known.
+"""Runs effects: calls the outside until the outcome is known, with one idempotency key for all attempts.
 
-What was done or refused comes back as a command of the context, which the loop decides like any other.
+Effects of one key run one after the other; a bounded number of each kind runs at once. An outcome, done or refused,
+comes back as a command of the context, and the loop decides it like any other message.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import stamina
@@ -13,15 +14,16 @@ import structlog
 from anyio.abc import TaskGroup
 
 from shared.context import Command, Effect, Event, UnknownOutcomeError
-from shared.engine.decide.routing import Input, Routing
+from shared.engine.decide.incoming import Incoming
+from shared.engine.decide.routing import Routing
 from shared.engine.failpoints import reach
 from shared.ports.broker import Broker, BrokerError
 from shared.ports.clock import Clock
 from shared.ports.rows import EffectRow
 from shared.wire.messages import NEVER
 
-HELD_AT_MOST = 10_000
-"""More than these wait in the database, and are fetched when there is room."""
+IN_MEMORY_AT_MOST = 10_000
+"""Further effects stay in the database until there is room."""
 BACKOFF_FIRST_S = 0.1
 BACKOFF_LAST_S = 30.0
 
@@ -29,51 +31,62 @@ _log = structlog.get_logger("chorus.effects")
 
 
 class EffectRunner:
-    """One per process. `outcomes` are for the loop to decide; `attempts` for it to record."""
+    """One per process. The loop collects `drain_outcomes` to decide them and `drain_attempts` to record them."""
 
-    def __init__(self, reactions: Routing, broker: Broker, clock: Clock, *, wake: Callable[[], None]) -> None:
-        self.outcomes: list[Input] = []
-        self.attempts: dict[str, tuple[int, str]] = {}
+    def __init__(self, routing: Routing, broker: Broker, clock: Clock, *, wake: Callable[[], None]) -> None:
         self.overflowed = False
-        """Some effects are only in the database; `last` is the journal number of the last one that is held here."""
+        """Whether some effects are only in the database."""
         self.last = 0
-        self._reactions = reactions
+        """The journal number of the last effect that is in memory."""
+        self._routing = routing
         self._broker = broker
         self._clock = clock
         self._wake = wake
+        self._outcomes: list[Incoming] = []
+        self._attempts: dict[str, tuple[int, str]] = {}
         self._queues: dict[str, deque[EffectRow]] = {}
-        self._held = 0
+        self._count = 0
         self._ids: set[str] = set()
-        self._places = {kind.__name__: asyncio.Semaphore(effect.at_once) for kind, effect in reactions.effects.items()}
-        self._by_name: Mapping[str, Effect] = {kind.__name__: effect for kind, effect in reactions.effects.items()}
+        self._places = {kind.__name__: asyncio.Semaphore(effect.at_once) for kind, effect in routing.effects.items()}
+        self._by_name: Mapping[str, Effect] = {kind.__name__: effect for kind, effect in routing.effects.items()}
         self._tasks: TaskGroup | None = None
 
     @property
     def room(self) -> int:
-        """How many more may be held."""
-        return HELD_AT_MOST - self._held
+        """How many more effects fit into memory."""
+        return IN_MEMORY_AT_MOST - self._count
 
     @property
     def backlog(self) -> int:
-        """How many have no outcome yet."""
-        return self._held
+        """The number of effects without an outcome."""
+        return self._count
+
+    @property
+    def outcomes(self) -> int:
+        """The number of outcomes that the loop has not drained yet."""
+        return len(self._outcomes)
+
+    @property
+    def has_attempts(self) -> bool:
+        """Whether `drain_attempts` would return any."""
+        return bool(self._attempts)
 
     def start(self, tasks: TaskGroup) -> None:
-        """Run calls in this task group."""
+        """Run the calls in this task group."""
         self._tasks = tasks
 
     def add(self, rows: Sequence[EffectRow]) -> None:
-        """Run these after the earlier ones of their keys."""
+        """Run these effects, each after the earlier ones of its key."""
         assert self._tasks is not None
         for row in rows:
-            if self._held >= HELD_AT_MOST:
+            if self._count >= IN_MEMORY_AT_MOST:
                 self.overflowed = True
                 return
             self.last = max(self.last, row.n)
             if row.event_id in self._ids:
                 continue
             self._ids.add(row.event_id)
-            self._held += 1
+            self._count += 1
             queue = self._queues.get(row.key)
             if queue is None:
                 self._queues[row.key] = deque((row,))
@@ -81,8 +94,27 @@ class EffectRunner:
             else:
                 queue.append(row)
 
-    def again_later(self, row: EffectRow) -> None:
-        """Call once more in a while: the outcome came, but our code could not decide it."""
+    def drain_outcomes(self, owned: Iterable[int]) -> list[Incoming]:
+        """Remove all outcomes and return those of our partitions; the new owner of a lost one repeats the call."""
+        drained, self._outcomes = self._outcomes, []
+        numbers = set(owned)
+        return [outcome for outcome in drained if outcome.partition in numbers]
+
+    def restore_outcomes(self, outcomes: Iterable[Incoming]) -> None:
+        """Take outcomes back whose commit failed."""
+        self._outcomes = [*outcomes, *self._outcomes]
+
+    def drain_attempts(self) -> dict[str, tuple[int, str]]:
+        """Remove and return (attempts, last error) by event id, for effects whose outcome is still unknown."""
+        attempts, self._attempts = self._attempts, {}
+        return attempts
+
+    def restore_attempts(self, attempts: Mapping[str, tuple[int, str]]) -> None:
+        """Take attempts back whose commit failed; newer ones win."""
+        self._attempts = {**attempts, **self._attempts}
+
+    def repeat_later(self, row: EffectRow) -> None:
+        """Repeat a call after 30 s: it had an outcome, but our code could not decide it."""
         assert self._tasks is not None
 
         async def wait_and_add() -> None:
@@ -91,15 +123,15 @@ class EffectRunner:
 
         self._tasks.start_soon(wait_and_add)
 
-    def drop(self, partition: int) -> None:
-        """Leave a partition's effects to the process that holds it now; calls under way end by themselves."""
+    def revoke(self, partition: int) -> None:
+        """Forget the effects of a partition, which its new owner runs. Calls that are under way end by themselves."""
         for queue in self._queues.values():
             for row in [row for row in queue if row.partition == partition]:
                 queue.remove(row)
-                self._let_go(row)
+                self._forget(row)
 
-    def _let_go(self, row: EffectRow) -> None:
-        self._held -= 1
+    def _forget(self, row: EffectRow) -> None:
+        self._count -= 1
         self._ids.discard(row.event_id)
 
     async def _run_key(self, key: str) -> None:
@@ -109,20 +141,20 @@ class EffectRunner:
             outcome = await self._run(row)
             if queue and queue[0] is row:
                 queue.popleft()
-                self._let_go(row)
-            self.outcomes.append(outcome)
+                self._forget(row)
+            self._outcomes.append(outcome)
             self._wake()
         del self._queues[key]
 
-    async def _run(self, row: EffectRow) -> Input:
+    async def _run(self, row: EffectRow) -> Incoming:
         effect = self._by_name[row.type]
-        event = self._reactions.event(row.type, row.body, row.key, NEVER)
+        event = self._routing.asking_event(row.type, row.body, row.key, NEVER)
         call = _Call(self._broker, self._clock, row, effect.timeout_s)
         try:
             command = await self._call(effect, event, call)
         except Exception:
             command = await self._call_until_known(effect, event, call)
-        return self._reactions.outcome(row, command)
+        return self._routing.outcome(row, command)
 
     async def _call_until_known(self, effect: Effect, event: Event, call: "_Call") -> Command:
         await self._clock.sleep(BACKOFF_FIRST_S)
@@ -136,7 +168,7 @@ class EffectRunner:
         ):
             with attempt:
                 return await self._call(effect, event, call)
-        raise AssertionError("there is no last attempt")
+        raise AssertionError("the retries never end without an outcome")
 
     async def _call(self, effect: Effect, event: Event, call: "_Call") -> Command:
         call.attempt += 1
@@ -149,14 +181,14 @@ class EffectRunner:
                     reach("after-call")
                     return outcome
         except Exception as error:
-            self.attempts[call.idempotency_key] = (call.attempt, f"{type(error).__name__}: {error}"[:500])
-            log = _log.debug if call.attempt & (call.attempt - 1) else _log.warning  # At 1, 2, 4, 8, …
+            self._attempts[call.idempotency_key] = (call.attempt, f"{type(error).__name__}: {error}"[:500])
+            log = _log.debug if call.attempt & (call.attempt - 1) else _log.warning  # Warns at 1, 2, 4, 8, …
             log("outcome unknown", effect=name, id=call.idempotency_key, attempt=call.attempt, error=repr(error))
             raise
 
 
 class _Call:
-    """What an effect may use while it calls."""
+    """What an effect may use while it calls the outside."""
 
     def __init__(self, broker: Broker, clock: Clock, row: EffectRow, timeout_s: float) -> None:
         self.idempotency_key = row.event_id
@@ -171,7 +203,7 @@ class _Call:
         return self._clock.now()
 
     async def request(self, subject: str, body: bytes, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
-        """A NATS request; raises UnknownOutcomeError when no answer came in time."""
+        """Send a NATS request; raises UnknownOutcomeError when no answer comes in time."""
         try:
             return await self._broker.request(subject, body, headers, self._timeout_s)
         except BrokerError as error:

@@ -1,6 +1,7 @@
-"""The worker's one loop: take, decode, react, then in one transaction load, decide, commit; then publish, acknowledge.
+"""The worker's one loop: take messages, decide and commit them in one transaction, publish, acknowledge.
 
-Whatever arrives while a transaction runs is the next batch. The publishing of one batch overlaps with the next commit.
+Whatever arrives while a transaction runs becomes the next batch. The relay publishes one batch while the loop commits
+the next.
 """
 
 from collections.abc import Sequence
@@ -9,40 +10,42 @@ from functools import partial
 
 import structlog
 
-from shared.engine.decide.commit import Batch, Committed, Progress, commit, record
-from shared.engine.decide.routing import Input, Routing
+from shared.engine.decide.commit import Batch, Committed, Progress, commit, moves_of, record
+from shared.engine.decide.incoming import Incoming
+from shared.engine.decide.routing import Routing
 from shared.engine.effects import EffectRunner
 from shared.engine.failpoints import reach
-from shared.engine.intake.partition import NOWHERE
+from shared.engine.intake.partition import BEGINNING
 from shared.engine.monitor.stall import Stall
 from shared.engine.monitor.troubles import Troubles
 from shared.engine.ownership import PartitionOwnership
 from shared.engine.publish.relay import Relay
 from shared.engine.verdicts import Verdicts
 from shared.engine.wakeup import Wakeup
-from shared.ports.broker import Broker, BrokerError, BrokerUnavailableError
+from shared.ports.broker import Broker, BrokerError, BrokerUnavailableError, Delivery
 from shared.ports.clock import Clock
-from shared.ports.rows import Move, Position
+from shared.ports.rows import EffectRow, Position
 from shared.ports.store import DatabaseBusyError, FencedError, Store
 from shared.wire import streams
 
-MARKS_WAIT_S = 0.2
-"""Without new messages, PubAcks are recorded this long after they came."""
+RECORD_AFTER_S = 0.2
+"""PubAcks ride on the next batch's commit; without one they are recorded after this time."""
 OTHERS_ROWS_POLL_S = 0.05
-"""How often a process that shares its context looks for rows of its partitions that others wrote."""
+"""How often a process looks for rows that other processes of its context wrote for its partitions."""
 IDLE_S = 1.0
 BUSY_RETRY_S = 0.1
 BROKER_RETRY_S = 0.25
+DRAIN_POLL_S = 0.005
 
 _log = structlog.get_logger("chorus.loop")
 
 
 class Loop:
-    """Decides the messages of the partitions this process holds, and counts what it does for the metrics."""
+    """Decides the messages of the partitions that this process owns, and counts them for the metrics."""
 
     def __init__(
         self,
-        reactions: Routing,
+        routing: Routing,
         store: Store,
         broker: Broker,
         clock: Clock,
@@ -58,7 +61,7 @@ class Loop:
         self.parked = 0
         self.batches = 0
         self.stall = Stall(clock, store)
-        self._reactions = reactions
+        self._routing = routing
         self._store = store
         self._broker = broker
         self._clock = clock
@@ -70,30 +73,30 @@ class Loop:
         self._batch_at_most = batch_at_most
         self._verdicts = Verdicts(store, relay.blocked, clock)
         self._turn = 0
-        self._woken = Wakeup()
-        self._linger_s = reactions.context.linger_s
+        self._wakeup = Wakeup()
+        self._gather_s = routing.context.gather_s
         self._stopped = Wakeup()
-        self._idling = False
+        self._is_idle = False
 
     @property
-    def resting(self) -> bool:
-        """Whether it has nothing in hand, and nobody has called."""
-        return self._idling and not self._woken.is_set
+    def is_resting(self) -> bool:
+        """Whether the loop has no message and nobody has woken it."""
+        return self._is_idle and not self._wakeup.is_set
 
     def wake(self) -> None:
-        """There is something to do."""
-        self._woken.set()
+        """Tell the loop that there is something to do."""
+        self._wakeup.set()
 
     def stop(self) -> None:
-        """Take no new work; `run` returns after the batch in hand."""
+        """Take no new messages; `run` returns after the current batch."""
         self._stopped.set()
         self.wake()
 
     async def run(self) -> None:
-        """Decide until stopped."""
+        """Decide until `stop`."""
         while not self._stopped.is_set:
             self.stall.end()
-            self._woken.clear()
+            self._wakeup.clear()
             try:
                 with self.stall.excused():
                     await self._ownership.rebalance()
@@ -102,132 +105,126 @@ class Loop:
             except DatabaseBusyError as error:
                 await self._wait_for_database(error)
                 continue
-            if inputs := await self.take():
-                await self._batch(inputs)
-                if self._linger_s:
-                    await self._stopped.wait(self._linger_s)
-            elif not self._woken.is_set:
-                self._idling = True
+            if messages := await self._take():
+                await self._decide(messages)
+                if self._gather_s:
+                    await self._stopped.wait(self._gather_s)
+            elif not self._wakeup.is_set:
                 await self._idle()
-                self._idling = False
 
     async def finish(self) -> None:
-        """After `run`: wait until what was committed is published, record the PubAcks, and hand the partitions over."""
-        while self._relay.publishing:
-            await self._clock.sleep(0.005)
+        """After `run`: publish what was committed, record the PubAcks, and hand the partitions over."""
+        while self._relay.is_publishing:
+            await self._clock.sleep(DRAIN_POLL_S)
         await self._record_progress()
         await self._ownership.release(self._partitions)
 
-    async def take(self) -> list[Input]:
-        """What has been delivered and what the outside has answered, up to a batch, in stream order per partition."""
-        parked = [] if self._relay.full else await self._parked()
-        # What the outside has answered about a partition that we have lost, its holder asks again under the same key.
-        answered = [outcome for outcome in self._effects.outcomes if self._partitions[outcome.partition].held]
-        inputs, self._effects.outcomes = [*answered, *parked], []
-        if self._relay.full:
-            return inputs
-        self._turn += 1
+    async def _take(self) -> list[Incoming]:
+        """The next batch: outcomes of effects, parked messages to retry, then deliveries in stream order."""
+        is_full = self._relay.is_full
+        messages = self._effects.drain_outcomes(self._ownership.owned)
+        if is_full:
+            return messages
+        messages += await self._unparked()
+        self._turn += 1  # So that no partition always comes first.
         numbers = sorted(self._partitions, key=lambda number: (number + self._turn) % len(self._partitions))
         for partition in (self._partitions[number] for number in numbers):
-            if not partition.held:
+            if not partition.is_owned:
                 continue
             for stream in streams.READ:
-                for delivery in await partition.take(stream, self._batch_at_most - len(inputs)):
-                    inputs.append(self._reactions.decode(stream, partition.number, delivery))
-        if inputs:
+                for delivery in await partition.take(stream, self._batch_at_most - len(messages)):
+                    messages.append(self._routing.delivered(stream, partition.number, delivery))
+        if messages:
             reach("after-take")
-        return inputs
+        return messages
 
-    async def _parked(self) -> list[Input]:
-        """Parked messages on which an operator has given a verdict, before anything newer of their keys."""
+    async def _unparked(self) -> list[Incoming]:
+        """The parked messages that an operator wants to retry or skip. They come before newer ones of their keys."""
         try:
-            waiting = await self._verdicts.given(self._ownership.held, limit=self._batch_at_most)
+            waiting = await self._verdicts.given(self._ownership.owned, limit=self._batch_at_most)
         except DatabaseBusyError as error:
             await self._wait_for_database(error)
             return []
-        return [self._reactions.decode_parked(message) for message in waiting]
+        return [self._routing.parked(message) for message in waiting]
 
-    async def _batch(self, inputs: Sequence[Input]) -> None:
-        for input_ in inputs:
-            self._reactions.react(input_)
-        progress, ownership = self._progress(), self._ownership
-        moves = self._moves(inputs)
-        batch = Batch(inputs, moves, progress, ownership.held, ownership.last_number, self._clock.now())
+    async def _decide(self, messages: Sequence[Incoming]) -> None:
+        """Commit a batch, then publish and acknowledge it. A batch that is not committed comes again."""
+        progress, moves, ownership = self._drain_progress(), moves_of(messages, self._position), self._ownership
+        batch = Batch(messages, moves, progress, ownership.owned, ownership.last_number, self._clock.now())
         while True:
             try:
-                committed = await self._store.transact(partial(commit, reactions=self._reactions, batch=batch))
+                committed = await self._store.transact(partial(commit, routing=self._routing, batch=batch))
                 break
             except DatabaseBusyError as error:
                 await self._wait_for_database(error)
                 if self._stopped.is_set:
-                    return  # Nothing of it was committed, so it comes again to the next process.
+                    return
             except FencedError as error:
-                _log.warning("fenced: another process decided these", inputs=len(inputs), reason=str(error))
-                self._take_back(progress)
-                self._effects.outcomes = [i for i in inputs if i.effect is not None] + self._effects.outcomes
-                await ownership.release({i.partition for i in inputs if i.delivery is not None})
+                await self._yield_to_new_owner(messages, progress, error)
                 return
         self._troubles.written()
         reach("after-commit")
         for stream, number, _, seq, message_id in moves:
             self._partitions[number].positions[stream] = Position(seq, message_id)
-        self.publish(committed)
-        await self.acknowledge(inputs)
+        self._publish(committed)
+        await self._acknowledge(messages)
         self.batches += 1
-        self.decided += len(inputs)
+        self.decided += len(messages)
         self.duplicates += committed.duplicates
         self.parked = committed.parked
 
-    def publish(self, committed: Committed) -> None:
-        """Hand the new rows to the relay and the new effects to the runner; neither is waited for."""
+    async def _yield_to_new_owner(self, messages: Sequence[Incoming], progress: Progress, error: FencedError) -> None:
+        """Another process has decided these messages: keep nothing of the batch and release its partitions."""
+        _log.warning("fenced: another process decided these", messages=len(messages), reason=str(error))
+        self._restore_progress(progress)
+        self._effects.restore_outcomes(m for m in messages if isinstance(m.source, EffectRow))
+        await self._ownership.release({m.partition for m in messages if not isinstance(m.source, EffectRow)})
+
+    def _publish(self, committed: Committed) -> None:
+        """Hand new rows to the relay and new effects to the runner, without waiting for either."""
         self._ownership.last_number = committed.last_number
         self._relay.add(committed.rows)
-        self._effects.add(committed.asked)
-        for input_, reason in committed.undecided:
-            _log.error("outcome cannot be decided", effect=input_.type, saga=input_.correlation_id, reason=reason)
-            if input_.effect is not None:
-                self._effects.again_later(input_.effect)
+        self._effects.add(committed.effects)
+        for effect, reason in committed.undecided:
+            _log.error("outcome cannot be decided", effect=effect.type, id=effect.event_id, reason=reason)
+            self._effects.repeat_later(effect)
 
-    async def acknowledge(self, inputs: Sequence[Input]) -> None:
-        """Tell the server that commands and timers are decided; a lost ack only means another, harmless delivery."""
-        replies = [i.delivery.reply for i in inputs if i.delivery and i.delivery.reply and i.stream != streams.EVENTS]
+    async def _acknowledge(self, messages: Sequence[Incoming]) -> None:
+        """Acknowledge commands and timers. A lost ack only means another delivery, which dedup absorbs."""
+        replies = [
+            message.source.reply
+            for message in messages
+            if isinstance(message.source, Delivery) and message.source.reply and message.stream != streams.EVENTS
+        ]
         if replies:
             with suppress(BrokerUnavailableError):
                 await self._broker.acknowledge(replies)
 
-    def _moves(self, inputs: Sequence[Input]) -> list[Move]:
-        last: dict[tuple[str, int], tuple[int, str]] = {}
-        for input_ in inputs:
-            if input_.delivery is not None and input_.parked is None:
-                place = (input_.stream, input_.partition)
-                if place not in last or input_.delivery.sequence > last[place][0]:
-                    last[place] = (input_.delivery.sequence, input_.message_id)
-        moves = []
-        for (stream, number), newest in last.items():
-            at = self._partitions[number].positions.get(stream, NOWHERE)
-            moves.append(Move(stream, number, at.seq, *max(newest, at)))
-        return moves
+    def _position(self, stream: str, partition: int) -> Position:
+        return self._partitions[partition].positions.get(stream, BEGINNING)
 
     async def _idle(self) -> None:
-        """Wait for work; meanwhile record PubAcks, and look for what other processes left for us."""
-        shared = self._ownership.shared
-        if shared or self._effects.overflowed:
+        """Wait for work. Meanwhile record PubAcks, and look for rows that other processes wrote for us."""
+        is_shared = self._ownership.is_shared
+        if is_shared or self._effects.overflowed:
             try:
-                await self._ownership.fetch_from_others()
+                await self._ownership.load_rows_of_others()
             except DatabaseBusyError as error:
                 await self._wait_for_database(error)
-        wait_s = OTHERS_ROWS_POLL_S if shared else MARKS_WAIT_S if self._relay.unrecorded else IDLE_S
-        rung = await self._woken.wait(wait_s)
-        if not rung and (self._relay.unrecorded or self._effects.attempts or self._troubles.database_busy):
+        wait_s = OTHERS_ROWS_POLL_S if is_shared else RECORD_AFTER_S if self._relay.has_news else IDLE_S
+        self._is_idle = True
+        is_woken = await self._wakeup.wait(wait_s)
+        self._is_idle = False
+        if not is_woken and (self._relay.has_news or self._effects.has_attempts or self._troubles.database_busy):
             await self._record_progress()
 
     async def _record_progress(self) -> None:
-        progress = self._progress()
+        progress = self._drain_progress()
         try:
             await self._store.transact(partial(record, progress=progress))
             self._troubles.written()
         except DatabaseBusyError as error:
-            self._take_back(progress)
+            self._restore_progress(progress)
             await self._wait_for_database(error)
 
     async def _wait_for_database(self, error: DatabaseBusyError) -> None:
@@ -235,12 +232,12 @@ class Loop:
         self.stall.end()
         await self._clock.sleep(BUSY_RETRY_S)
 
-    def _progress(self) -> Progress:
-        marks, refusals = self._relay.take_progress()
-        progress = Progress(marks, self._effects.attempts, refusals)
-        self._effects.attempts = {}
-        return progress
+    def _drain_progress(self) -> Progress:
+        return Progress(
+            self._relay.drain_acknowledged(), self._effects.drain_attempts(), self._relay.blocked.drain_refusals()
+        )
 
-    def _take_back(self, progress: Progress) -> None:
-        self._relay.take_back(progress.marks, progress.refusals)
-        self._effects.attempts = {**progress.attempts, **self._effects.attempts}
+    def _restore_progress(self, progress: Progress) -> None:
+        self._relay.restore_acknowledged(progress.acknowledged)
+        self._relay.blocked.restore_refusals(progress.refused)
+        self._effects.restore_attempts(progress.attempts)

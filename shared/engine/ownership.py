@@ -1,4 +1,8 @@
-"""Taking partitions over, keeping them, and letting them go, with their unpublished rows and their effects."""
+"""Which partitions this process owns: it takes over free ones, keeps its own, and releases what it has lost.
+
+Rows and effects go with their partition. Two processes may believe for a moment that they own the same partition; the
+compare-and-set of the positions in the commit then lets only one of them decide (fencing).
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -16,23 +20,23 @@ from shared.ports.rows import EffectRow, NumberedRow, Position, RefusedRow
 from shared.ports.store import Store, Transaction
 
 KEEP_ALIVE_S = 0.1
-SETTLE_POLL_S = 0.01
+SETTLED_POLL_S = 0.01
 
 _log = structlog.get_logger("chorus.ownership")
 
 
-class _Left(NamedTuple):
-    """What the last holder of a partition left."""
+class _LeftBehind(NamedTuple):
+    """What the last owner of a partition has left in the database, and what came for our partitions meanwhile."""
 
     positions: dict[str, Position]
     rows: Sequence[NumberedRow]
-    taken: Sequence[RefusedRow]
-    asked: Sequence[EffectRow]
+    taken_ids: Sequence[RefusedRow]
+    effects: Sequence[EffectRow]
     last_number: int
 
 
 class PartitionOwnership:
-    """The partitions of this process. `last_number` is how far in the journal we know whose rows are whose."""
+    """The partitions of one process. `last_number` is the last journal row whose owner is known here."""
 
     def __init__(
         self,
@@ -59,51 +63,77 @@ class PartitionOwnership:
         self._troubles = troubles
 
     @property
-    def held(self) -> list[int]:
-        """The partitions this process holds."""
-        return [number for number, partition in self.partitions.items() if partition.held]
+    def owned(self) -> list[int]:
+        """The numbers of the partitions that this process owns."""
+        return [number for number, partition in self.partitions.items() if partition.is_owned]
 
     @property
-    def shared(self) -> bool:
-        """Whether other processes may write rows for partitions that are ours."""
-        return 0 < len(self.held) < self._of
+    def is_shared(self) -> bool:
+        """Whether other processes own the rest of the context's partitions, and may write rows for ours."""
+        return 0 < len(self.owned) < self._of
 
-    async def settle(self, within_s: float) -> None:
-        """Wait until each partition is read here or known to be another process's, but no longer than this."""
+    async def wait_until_settled(self, within_s: float) -> None:
+        """Wait, at most this long, until each partition is read here or known to be owned by another process."""
         until = self._clock.monotonic() + within_s
-        while self._clock.monotonic() < until and not all(p.settled for p in self.partitions.values()):
-            await self._clock.sleep(SETTLE_POLL_S)
+        while self._clock.monotonic() < until and not all(p.is_settled for p in self.partitions.values()):
+            await self._clock.sleep(SETTLED_POLL_S)
 
     async def keep_alive(self) -> None:
-        """Keep pins alive and pulls topped up, whatever the loop is doing."""
+        """Refresh pins and pulls for ever, independently of the loop."""
         while True:
             for partition in self.partitions.values():
                 await partition.keep_alive()
-                if partition.broken:  # Its stream may be made anew at any moment, and is to be compared first.
-                    self._relay.drop(partition.number)
-                if partition.wants_attention:
+                if partition.is_broken:  # Its stream may be created anew at any moment, and must be compared first.
+                    self._relay.revoke(partition.number)
+                if partition.wants_rebalance:
                     self._wake()
             self._troubles.look()
             await self._clock.sleep(KEEP_ALIVE_S)
 
     async def rebalance(self) -> None:
-        """Begin with partitions whose pin is new, and let go of those that were lost; between batches only."""
-        for partition in self.partitions.values():  # All of them first: none may publish where another has to mend.
-            if partition.broken:
-                async with partition.lock:
-                    await self._let_go(partition)
+        """Release lost partitions and take over new ones. The loop calls it between batches.
+
+        Raises:
+            BrokerError: the broker is away, so no partition can be taken over now.
+        """
+        # Release all broken partitions before reconciling any of them: a reconciled stream must not change meanwhile.
         for partition in self.partitions.values():
-            if not partition.wants_attention:
+            if partition.is_broken:
+                async with partition.lock:
+                    await self._release(partition)
+        for partition in self.partitions.values():
+            if not partition.wants_rebalance:
                 continue
             async with partition.lock:
-                if partition.leading and not partition.held:
-                    await self._begin(partition)
+                if partition.is_leading and not partition.is_owned:
+                    await self._acquire(partition)
 
-    async def _begin(self, partition: Partition) -> None:
+    async def release(self, numbers: Iterable[int]) -> None:
+        """Release these partitions. Any process may take them over, this one as well."""
+        for number in numbers:
+            partition = self.partitions[number]
+            async with partition.lock:
+                await self._release(partition)
+
+    async def load_rows_of_others(self) -> None:
+        """Load the rows that other processes wrote for our partitions, and effects for which there was no room."""
+        owned = self.owned
+
+        def load(transaction: Transaction) -> tuple[list[NumberedRow], list[EffectRow], int]:
+            rows = transaction.unpublished(owned, after=self.last_number)
+            effects = transaction.asked(owned, after=self._effects.last, limit=self._effects.room)
+            return rows, effects, transaction.last_number()
+
+        rows, effects, self.last_number = await self._store.read(load)
+        self._effects.overflowed = False
+        self._relay.add(rows)
+        self._effects.add(effects)
+
+    async def _acquire(self, partition: Partition) -> None:
         """Take a partition over and read it.
 
-        When a consumer or a permission is missing, let the partition go for a while and go on with the others. Raises
-        BrokerError when the broker is away, where the others would fare no better.
+        When a consumer or a permission is missing, release the partition for a while and go on with the next one.
+        Raises BrokerError when the broker is away, which would fail the next one too.
         """
         connection = self._relay.connection
         try:
@@ -111,84 +141,67 @@ class PartitionOwnership:
             await self._take_over(partition)
             await partition.begin_reading()
         except BrokerError as error:
-            partition.met(error)
+            partition.failed(error)
             if not isinstance(error, BrokerDeniedError | BrokerRefusedError):
                 raise
-            partition.rest()
-            await self._let_go(partition)
+            partition.pause_takeovers()
+            await self._release(partition)
         else:
-            if self._relay.connection != connection:  # What is read now was compared on another one.
-                await self._let_go(partition)
-
-    async def release(self, numbers: Iterable[int]) -> None:
-        """Let these partitions go without handing them to anybody in particular."""
-        for number in numbers:
-            partition = self.partitions[number]
-            async with partition.lock:
-                await self._let_go(partition)
-
-    async def fetch_from_others(self) -> None:
-        """Publish what other processes wrote for our partitions, and call what only the database still remembers."""
-        held = self.held
-
-        def fetch(transaction: Transaction) -> tuple[list[NumberedRow], list[EffectRow], int]:
-            rows = transaction.unpublished(held, after=self.last_number)
-            asked = transaction.asked(held, after=self._effects.last, limit=self._effects.room)
-            return rows, asked, transaction.last_number()
-
-        rows, asked, self.last_number = await self._store.read(fetch)
-        self._effects.overflowed = False
-        self._relay.add(rows)
-        self._effects.add(asked)
+            if self._relay.connection != connection:  # The streams were compared on the connection before this one.
+                await self._release(partition)
 
     async def _take_over(self, partition: Partition) -> None:
         connection = self._relay.connection
-        await self._record_marks()  # What was acknowledged last may be what was lost.
+        await self._record_acknowledged()  # The rows that were acknowledged last are the likeliest to be lost.
         if not await self._reconciler.check(partition.number, tuple(partition.readers)):
-            self._drop(partition.number)
-            await self.release(number for number in self.held if number != partition.number)
+            self._revoke(partition.number)
+            await self.release(number for number in self.owned if number != partition.number)
         await self._give_next_editions(partition.number)
-        held = self.held
+        owned = self.owned
 
-        def load(transaction: Transaction) -> _Left:
+        def load(transaction: Transaction) -> _LeftBehind:
             rows = transaction.unpublished([partition.number])
-            rows += transaction.unpublished(held, after=self.last_number)
-            return _Left(
+            rows += transaction.unpublished(owned, after=self.last_number)
+            return _LeftBehind(
                 positions_of(partition.number, transaction.positions()),
                 sorted(rows),
                 transaction.refused.taken([partition.number]),
-                transaction.asked([*held, partition.number], limit=self._effects.room),
+                transaction.asked([*owned, partition.number], limit=self._effects.room),
                 transaction.last_number(),
             )
 
         left = await self._store.read(load)
         partition.positions = left.positions
-        partition.held = True
+        partition.is_owned = True
         self.last_number = left.last_number
         self._relay.resume(connection)
-        self._relay.take(partition.number)
-        self._relay.blocked.know_taken(left.taken)
+        self._relay.assign(partition.number)
+        self._relay.blocked.expect(left.taken_ids)
         self._relay.add(left.rows)
-        self._effects.add(left.asked)
-        _log.debug("partition held", partition=partition.number, unpublished=len(left.rows), effects=len(left.asked))
+        self._effects.add(left.effects)
+        _log.debug("took over", partition=partition.number, unpublished=len(left.rows), effects=len(left.effects))
 
     async def _give_next_editions(self, number: int) -> None:
-        """Carry out `void` before the rows are published, in case the last owner of the partition died over it."""
+        """Carry out `void` before the rows are published: the last owner may have died before it could."""
         verdicts = await self._store.read(lambda transaction: transaction.refused.verdicts([number]))
         void = [n for n, verdict in verdicts if verdict == "void"]
         if void:
             await self._store.transact(lambda transaction: transaction.refused.void(void))
 
-    async def _record_marks(self) -> None:
-        marks = tuple(self._relay.marks)
-        if marks:
-            await self._store.transact(lambda transaction: transaction.mark_published(marks))
-            del self._relay.marks[: len(marks)]
+    async def _record_acknowledged(self) -> None:
+        acknowledged = self._relay.drain_acknowledged()
+        if not acknowledged:
+            return
+        try:
+            await self._store.transact(lambda transaction: transaction.mark_published(acknowledged))
+        except BaseException:
+            self._relay.restore_acknowledged(acknowledged)
+            raise
 
-    async def _let_go(self, partition: Partition) -> None:
-        self._drop(partition.number)
-        await partition.let_go()
+    async def _release(self, partition: Partition) -> None:
+        self._revoke(partition.number)
+        await partition.release()
 
-    def _drop(self, number: int) -> None:
-        self._relay.drop(number)
-        self._effects.drop(number)
+    def _revoke(self, number: int) -> None:
+        self._relay.revoke(number)
+        self._effects.revoke(number)

@@ -61,10 +61,10 @@ class ContextProcess:
         self._numbers = numbers
         self.alarms = Alarms(clock)
         self.troubles = Troubles(self.alarms, broker, context.name)
-        reactions = self._reactions = Routing(context, partitions=partitions)
+        routing = self._routing = Routing(context, partitions=partitions)
         linger_s = {aggregate.name: aggregate.linger_s for aggregate in context.aggregates if aggregate.linger_s}
         self.relay = Relay(broker, clock, linger_s=linger_s, wake=self._wake, troubles=self.troubles)
-        self.effects = EffectRunner(reactions, broker, clock, wake=self._wake)
+        self.effects = EffectRunner(routing, broker, clock, wake=self._wake)
         self.ownership = PartitionOwnership(
             [
                 Partition(
@@ -83,14 +83,14 @@ class ContextProcess:
             store,
             self.relay,
             self.effects,
-            Reconciler(store, broker, Provenance(reactions)),
+            Reconciler(store, broker, Provenance(routing)),
             clock,
             of=partitions,
             wake=self._wake,
             troubles=self.troubles,
         )
         self.loop = Loop(
-            reactions,
+            routing,
             store,
             broker,
             clock,
@@ -155,7 +155,7 @@ class ContextProcess:
         self.loop.parked = await self.store.read(lambda transaction: sum(transaction.parked.keys().values()))
         if not self.loop.parked:
             return 0
-        return await self.store.transact(partial(backfill_parked, reactions=self._reactions, now=self._clock.now()))
+        return await self.store.transact(partial(backfill_parked, routing=self._routing, now=self._clock.now()))
 
     def _wake(self) -> None:
         self.loop.wake()

@@ -1,4 +1,4 @@
-"""Carries out what an operator has decided about parked messages and refused rows (`chorus parked`)."""
+"""Carries out what operators decide about parked messages and refused rows (`chorus parked retry`, `skip`, `void`)."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -17,24 +17,24 @@ _log = structlog.get_logger("chorus.verdicts")
 
 
 class Verdicts:
-    """The verdicts on one context, as one process of it sees them."""
+    """The operators' verdicts on the partitions of one process; the commands write them into the database."""
 
     def __init__(self, store: Store, blocked: BlockedKeys, clock: Clock) -> None:
         self._store = store
         self._blocked = blocked
         self._clock = clock
-        self._looked = clock.monotonic()
+        self._looked_at = clock.monotonic()
 
     async def given(self, partitions: Sequence[int], *, limit: int) -> list[Waiting]:
-        """The parked messages to try again or to leave out; refused rows are handed to the relay. Once a second.
+        """The parked messages to retry or skip. Refused rows go to the relay. Looks into the database once a second.
 
         Raises:
-            DatabaseBusyError: the database could not be read or written now.
+            DatabaseBusyError: the database cannot be used now.
         """
         now = self._clock.monotonic()
-        if now - self._looked < POLL_S:
+        if now - self._looked_at < POLL_S:
             return []
-        self._looked = now
+        self._looked_at = now
 
         def read(transaction: Transaction) -> tuple[list[Waiting], list[tuple[int, str]]]:
             parked = transaction.parked.looked_at(partitions, limit=limit)
@@ -47,14 +47,14 @@ class Verdicts:
         return parked
 
     async def _void(self, numbers: Sequence[int]) -> None:
-        """Give rows their next edition; those that are in flight now have to wait for the next look."""
-        held = self._blocked.hold(numbers)
-        if not held:
+        """Give rows their next edition. Rows in flight wait for the next look."""
+        reserved = self._blocked.reserve(numbers)
+        if not reserved:
             return
         rows: list[NumberedRow] = []
         try:
-            rows = await self._store.transact(lambda transaction: transaction.refused.void(held))
+            rows = await self._store.transact(lambda transaction: transaction.refused.void(reserved))
         finally:
-            self._blocked.replace(held, rows)
+            self._blocked.replace(reserved, rows)
         for n, row in rows:
             _log.warning("published under its next edition", n=n, id=row.event_id, subject=row.subject)

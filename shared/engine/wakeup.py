@@ -1,15 +1,15 @@
-"""A bell: whoever has work for somebody rings it, and who does the work waits for it."""
+"""Wakes the one task that waits for work."""
 
 import asyncio
 from collections.abc import Callable
 from typing import TypeAlias
 
 Wake: TypeAlias = Callable[[], None]
-"""Tells whoever waits that there is work."""
+"""Tells a waiting task that there is work."""
 
 
 class Wakeup:
-    """For one who waits. Rung beforehand it lets them go on at once; rung twice it has rung."""
+    """An event with one waiter, a time-out, and `clear`, which anyio's has not. `set` may come before `wait`."""
 
     __slots__ = ("_waiting", "is_set")
 
@@ -18,20 +18,20 @@ class Wakeup:
         self._waiting: asyncio.Future[None] | None = None
 
     def set(self) -> None:
-        """Let go on who waits, and who will."""
+        """Wake the waiter, or the next `wait`."""
         self.is_set = True
-        _let_go(self._waiting)
+        _finish(self._waiting)
 
     def clear(self) -> None:
-        """As if it had not rung."""
+        """Let the next `wait` wait."""
         self.is_set = False
 
     async def wait(self, timeout_s: float | None = None) -> bool:
-        """Until it rings, but no longer than this; whether it has rung."""
+        """Wait until `set`, at most `timeout_s` seconds; returns whether it is set."""
         if not self.is_set:
             loop = asyncio.get_running_loop()
             self._waiting = loop.create_future()
-            timer = None if timeout_s is None else loop.call_later(timeout_s, _let_go, self._waiting)
+            timer = None if timeout_s is None else loop.call_later(timeout_s, _finish, self._waiting)
             try:
                 await self._waiting
             finally:
@@ -41,6 +41,6 @@ class Wakeup:
         return self.is_set
 
 
-def _let_go(waiting: asyncio.Future[None] | None) -> None:
+def _finish(waiting: asyncio.Future[None] | None) -> None:
     if waiting is not None and not waiting.done():
         waiting.set_result(None)

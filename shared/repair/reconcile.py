@@ -104,20 +104,21 @@ async def publish_missing(broker: Broker, data_dir: Path, context: Context, *, p
         troubles = Troubles(alarms, broker, context.name)
         relay = Relay(broker, clock, linger_s={}, wake=lambda: None, troubles=troubles)
         for number in numbers:
-            relay.take(number)
-        relay.blocked.know_taken(taken)
+            relay.assign(number)
+        relay.blocked.expect(taken)
         relay.add(rows)
         try:
             with anyio.fail_after(PUBLISHED_WITHIN_S):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(relay.run)
-                    while relay.publishing:
+                    while relay.is_publishing:
                         await clock.sleep(POLL_S)
                     tasks.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
-                await store.transact(lambda transaction: transaction.mark_published(relay.marks))
-        return len(relay.marks)
+                acknowledged = relay.drain_acknowledged()
+                await store.transact(lambda transaction: transaction.mark_published(acknowledged))
+        return relay.published
     finally:
         with anyio.CancelScope(shield=True):
             await store.close()

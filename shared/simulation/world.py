@@ -13,7 +13,7 @@ from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.adapters.virtual_time import VirtualClock, VirtualLoop
 from shared.config.settings import Settings
 from shared.context import Context, Service
-from shared.engine.intake.partition import NOWHERE
+from shared.engine.intake.partition import BEGINNING
 from shared.engine.intake.reader import Phase
 from shared.engine.process import ContextProcess, check_streams
 from shared.streams.file import read_topology
@@ -78,7 +78,7 @@ class World:
                 if isinstance(one.member, Context) or not one.ready:
                     yield f"{one.name} is starting"
                 continue
-            held.setdefault(one.name, set()).update(one.process.ownership.held)
+            held.setdefault(one.name, set()).update(one.process.ownership.owned)
             yield from self._to_do(one.process)
         for one in self._at_work:
             missing = set(one.numbers) - held.get(one.name, set())
@@ -122,20 +122,20 @@ class World:
         name = process.context.name
         if process.relay.backlog:
             yield f"{name} has {process.relay.backlog} messages to publish"
-        if process.relay.marks:
-            yield f"{name} has to write down that {len(process.relay.marks)} messages are published"
+        if process.relay.has_news:
+            yield f"{name} has to record what is published"
         if process.effects.backlog or process.effects.outcomes:
-            yield f"{name} waits for the outcome of {process.effects.backlog + len(process.effects.outcomes)} calls"
-        if not process.loop.resting:
+            yield f"{name} waits for the outcome of {process.effects.backlog + process.effects.outcomes} calls"
+        if not process.loop.is_resting:
             yield f"{name} is deciding"
         for partition in process.ownership.partitions.values():
             for stream, reader in partition.readers.items():
-                if not partition.held:
+                if not partition.is_owned:
                     continue
                 info = self.server.consumer(stream, reader.consumer).info()
-                decided = partition.positions.get(stream, NOWHERE).seq
+                decided = partition.positions.get(stream, BEGINNING).seq
                 under_way = info.pending or info.delivered_consumer_sequence != reader.consumer_sequence
-                if reader.phase is not Phase.READING or under_way or reader.buffer or decided < reader.taken:
+                if reader.phase is not Phase.READING or under_way or reader.buffered or decided < reader.received:
                     yield f"{name} has to read {stream} in partition {partition.number}"
 
 

@@ -220,9 +220,9 @@ async def _once_free(open_: Callable[[], Awaitable[T]]) -> T:
 
 async def _ready(process: ContextProcess, pulse: Pulse) -> None:
     """Say so once whatever comes is read at once, here or by another process of the context."""
-    await process.ownership.settle(SETTLED_WITHIN_S)
+    await process.ownership.wait_until_settled(SETTLED_WITHIN_S)
     pulse.ready()
-    _log.info("ready", held=process.ownership.held)
+    _log.info("ready", held=process.ownership.owned)
 
 
 async def _watch(broker: JetStream, loop: Loop) -> None:

@@ -113,19 +113,19 @@ def with_process(known: Report, process: "ContextProcess", *, unpublished_since:
     behind, behind_since = 0, None
     for partition in ownership.partitions.values():
         for reader in partition.readers.values():
-            if partition.held and reader.buffer:
-                behind += len(reader.buffer) + reader.buffer[-1].pending
-                first_ns = reader.buffer[0].at_ns
+            if partition.is_owned and reader.oldest is not None and reader.newest is not None:
+                behind += reader.buffered + reader.newest.pending
+                first_ns = reader.oldest.at_ns
                 behind_since = first_ns if behind_since is None else min(behind_since, first_ns)
     return msgspec.structs.replace(
         known,
         came_round_s=round(process.loop.stall.seconds, 1),
         partitions=process.partitions,
         asked=list(ownership.partitions),
-        held=ownership.held,
+        held=ownership.owned,
         decided=process.loop.decided,
         parked=process.loop.parked,
-        refused=len(relay.stuck),
+        refused=len(relay.blocked.reasons),
         unpublished=relay.backlog,
         unpublished_since=unpublished_since,
         behind=behind,

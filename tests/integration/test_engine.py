@@ -308,7 +308,7 @@ class TestLinger:
     """A context that nobody waits for lets its messages gather."""
 
     async def test_what_comes_meanwhile_is_decided_together(self, counter: Counter) -> None:
-        async with running(counter, replace(till(), linger_s=0.5)) as loop:
+        async with running(counter, replace(till(), gather_s=0.5)) as loop:
             for amount in range(1, 12):
                 await counter.ring(TILL, amount)
             await counter.watcher.until(TILL, "Rung", times=11)
@@ -317,7 +317,7 @@ class TestLinger:
 
     async def test_nobody_lingers_who_is_told_to_stop(self, counter: Counter) -> None:
         with anyio.fail_after(10):
-            async with running(counter, replace(till(), linger_s=60)):
+            async with running(counter, replace(till(), gather_s=60)):
                 await counter.ring(TILL, 1)
                 await counter.watcher.until(TILL, "Rung")
 
@@ -522,7 +522,7 @@ class TestEffects:
             await first.has_been_asked.wait()
             async with running(counter, till(second)) as taking_over:
                 with anyio.fail_after(20):
-                    while len(taking_over._ownership.held) < PARTITIONS:
+                    while len(taking_over._ownership.owned) < PARTITIONS:
                         for partition in range(PARTITIONS):
                             await counter.broker.unpin("TIMERS", f"till-{partition}")
                         await anyio.sleep(0.5)  # The pins move by themselves, and tell nobody.

@@ -55,7 +55,7 @@ async def at_work(counter: Counter, options: ConnectionOptions) -> AsyncIterator
     try:
         async with process.at_work() as tasks:
             tasks.start_soon(process.loop.run)
-            await until(lambda: len(process.ownership.held) == PARTITIONS, "the partitions are held")
+            await until(lambda: len(process.ownership.owned) == PARTITIONS, "the partitions are held")
             for key in TILLS:
                 await counter.ring(key, 1)
                 await counter.watcher.until(key, "Rung")

@@ -55,7 +55,7 @@ async def at_work(
 ) -> AsyncIterator[ContextProcess]:
     """A till that has all partitions, so that it has compared the streams with its journal."""
     async with working(counter, context, broker=broker) as process:
-        await until(lambda: len(process.ownership.held) == PARTITIONS)
+        await until(lambda: len(process.ownership.owned) == PARTITIONS)
         yield process
 
 
@@ -336,7 +336,7 @@ async def test_message_under_an_id_that_no_journal_has_is_declared_while_the_wor
         await room.publish("evt.inventory.StockItemRegistered.zz", body, stray, **headers)
         with pytest.raises(ExceptionGroup):
             async with working(room, inventory(Settings())) as process:
-                await until(lambda: len(process.ownership.held) == PARTITIONS)
+                await until(lambda: len(process.ownership.owned) == PARTITIONS)
 
         void_it = ("parked", "void", stray, "--why", "nobody registered zz", "--yes")
         assert await room.chorus(*void_it, "--server", room.url) == (
@@ -344,7 +344,7 @@ async def test_message_under_an_id_that_no_journal_has_is_declared_while_the_wor
             " start the workers of inventory again\n"
         )
         async with working(room, inventory(Settings())) as process:
-            await until(lambda: len(process.ownership.held) == PARTITIONS)
+            await until(lambda: len(process.ownership.owned) == PARTITIONS)
             await room.order("o-1")
             await room.watcher.until("o-1", "InventoryRejected")
         who = getpass.getuser()

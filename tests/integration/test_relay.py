@@ -59,18 +59,21 @@ async def publishing(broker: TroubledBroker) -> AsyncIterator[tuple[Relay, Calla
         woken.set()
         woken = anyio.Event()
 
+    sequences: dict[int, int] = {}
+
     async def marked() -> dict[int, int]:
         with anyio.fail_after(PUBLISHED_WITHIN_S):
-            while relay.publishing:
+            while relay.is_publishing:
                 await woken.wait()
-        return dict(relay.marks)
+        sequences.update(relay.drain_acknowledged())
+        return sequences
 
     clock = SystemClock()
     alarms = Alarms(clock)
     troubles = Troubles(alarms, broker, "till")
     relay = Relay(broker, clock, linger_s=LINGER_S, wake=wake, troubles=troubles)
     for partition in range(PARTITIONS):
-        relay.take(partition)
+        relay.assign(partition)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(relay.run)
         yield relay, marked
@@ -126,10 +129,10 @@ async def test_partition_that_was_left_is_published_again_once_it_is_ours(counte
     broker = TroubledBroker(counter.broker)
     rows = rows_of("a", versions=2)
     async with publishing(broker) as (relay, marked):
-        relay.drop(0)
+        relay.revoke(0)
         relay.add(rows)
-        assert not relay.publishing
-        relay.take(0)
+        assert not relay.is_publishing
+        relay.assign(0)
         relay.add(rows)
         marks = await marked()
     await assert_stored(counter, rows, marks)
@@ -140,7 +143,7 @@ async def test_what_lingers_is_left_to_who_has_its_partition_now(counter: Counte
     kept, left = row(1, "a", 1, aggregate="drawer"), row(2, "b", 1, aggregate="drawer", partition=1)
     async with publishing(broker) as (relay, marked):
         relay.add([kept, left])
-        relay.drop(1)
+        relay.revoke(1)
         marks = await marked()
     assert broker.published == [kept.row.event_id]
     await assert_stored(counter, [kept], marks)
@@ -154,7 +157,7 @@ async def test_answer_that_comes_once_the_partition_was_left_marks_nothing(count
     async with publishing(broker) as (relay, marked):
         relay.add(rows)
         await broker.stored.wait()
-        relay.drop(0)
+        relay.revoke(0)
         broker.answers.set()
         assert await marked() == {}
     assert len([fact async for fact in counter.broker.read("EVENTS", "evt.till.>")]) == versions
@@ -222,7 +225,7 @@ async def test_row_that_is_stored_already_is_not_stored_again(counter: Counter) 
     async with publishing(broker) as (relay, marked):
         relay.add(rows)
         marks = await marked()
-    assert relay.stuck == {}
+    assert relay.blocked.reasons == {}
     await assert_stored(counter, rows, marks)
 
 
@@ -234,7 +237,7 @@ async def test_other_content_under_the_id_of_a_row_stops_its_key_alone(counter: 
         relay.add(rows)
         marks = await marked()
         assert sorted(marks) == [2, 4, 6]
-        assert relay.stuck == {"a": "EVENTS has another message under the id till/till-a@1, at sequence 1"}
+        assert relay.blocked.reasons == {"a": "EVENTS has another message under the id till/till-a@1, at sequence 1"}
         relay.add([row(7, "a", 4), row(8, "b", 4)])
         assert sorted(await marked()) == [2, 4, 6, 8]
         assert relay.backlog == 4
@@ -247,7 +250,7 @@ async def test_row_that_is_refused_stops_its_key_alone(counter: Counter) -> None
         assert await marked() == {}
         relay.add([row(2, "a", 2), row(3, "b", 1)])
         assert list(await marked()) == [3]
-        assert relay.stuck == {"a": str(OTHER_STREAM_EXPECTED)}
+        assert relay.blocked.reasons == {"a": str(OTHER_STREAM_EXPECTED)}
     assert broker.published == ["till/till-a@1", "till/till-b@1"]
 
 
@@ -271,7 +274,7 @@ async def test_full_stream_is_waited_for(counter: Counter) -> None:
         async with publishing(broker) as (relay, marked):
             relay.add(rows)
             marks = await marked()
-    assert relay.stuck == {}
+    assert relay.blocked.reasons == {}
     await assert_stored(counter, rows, marks)
     raised, cleared = [line for line in lines if line["event"].startswith("alarm")]
     assert (raised["event"], raised["kind"], raised["subject"]) == ("alarm raised", "stream_full", "EVENTS")
@@ -284,7 +287,7 @@ async def test_rows_of_a_partition_that_was_let_go_are_left_to_others(counter: C
     kept, left = row(1, "a", 1, partition=0), row(2, "b", 1, partition=1)
     async with publishing(broker) as (relay, marked):
         relay.add([kept, left])
-        relay.drop(1)
+        relay.revoke(1)
         assert list(await marked()) == [1]
 
 

@@ -421,16 +421,14 @@ class TestParking:
             await until(lambda: len(parked.parked_in(tmp_path, ["till"])) == 1)
         stuck.unlink()
         await parked.retry(tmp_path, parked.parked_in(tmp_path, ["till"]), who="ann")
-        reactions = Routing(stuck_till(stuck), partitions=PARTITIONS)
+        routing = Routing(stuck_till(stuck), partitions=PARTITIONS)
         store = await SqliteStore.open(tmp_path / "till.db", context="till")
         try:
             (waiting,) = await store.read(lambda transaction: transaction.parked.looked_at([0, 1], limit=9))
 
             def decide(transaction: Transaction) -> int:
-                input_ = reactions.decode_parked(waiting)
-                reactions.react(input_)
-                batch = Batch([input_], [], Progress([], {}), [0, 1], 0, moment(0))
-                return len([row for row in commit(transaction, reactions, batch).rows if row.row.type == "Rung"])
+                batch = Batch([routing.parked(waiting)], [], Progress([], {}), [0, 1], 0, moment(0))
+                return len([row for row in commit(transaction, routing, batch).rows if row.row.type == "Rung"])
 
             assert [await store.transact(decide), await store.transact(decide)] == [1, 0]
         finally:

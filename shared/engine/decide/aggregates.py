@@ -1,4 +1,4 @@
-"""The aggregates that one batch touches, as the batch has them."""
+"""The aggregates that one batch reads and changes, in memory until the commit."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,7 +11,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class Loaded:
-    """An aggregate as this batch has it."""
+    """An aggregate as this batch has it so far."""
 
     __slots__ = ("changed", "state", "version")
 
@@ -22,50 +22,50 @@ class Loaded:
 
 
 class LoadedAggregates:
-    """The aggregates a batch touches: prefetched in one query, the rest when asked for."""
+    """Loads most aggregates in one query (`prefetch`), and the rest one by one when a decision reads them."""
 
     def __init__(self, transaction: Transaction, aggregates: Sequence[Aggregate]) -> None:
         self._transaction = transaction
         self._decoders = {aggregate.name: msgspec.json.Decoder(aggregate.state) for aggregate in aggregates}
-        self._held: dict[str, Loaded] = {}
+        self._by_id: dict[str, Loaded] = {}
 
-    def prefetch(self, named: Mapping[str, Aggregate]) -> None:
-        """Load these ids in one query; those that do not exist begin as unborn."""
-        missing = {name: aggregate for name, aggregate in named.items() if name not in self._held}
-        for name, aggregate in missing.items():
-            self._held[name] = Loaded(0, aggregate.state())
-        for name, version, state in self._transaction.snapshots(missing):
-            self._held[name] = Loaded(version, self._decoders[missing[name].name].decode(state))
+    def prefetch(self, kinds: Mapping[str, Aggregate]) -> None:
+        """Load the aggregates with these ids. One that has no snapshot starts at version 0."""
+        missing = {identity: aggregate for identity, aggregate in kinds.items() if identity not in self._by_id}
+        for identity, aggregate in missing.items():
+            self._by_id[identity] = Loaded(0, aggregate.state())
+        for identity, version, state in self._transaction.snapshots(missing):
+            self._by_id[identity] = Loaded(version, self._decoders[missing[identity].name].decode(state))
 
-    def held(self, aggregate: Aggregate, identity: str) -> Loaded:
-        """The aggregate with this id, loaded now if it was not named beforehand."""
-        held = self._held.get(identity)
-        if held is None:
+    def get(self, aggregate: Aggregate, identity: str) -> Loaded:
+        """The aggregate with this id."""
+        loaded = self._by_id.get(identity)
+        if loaded is None:
             self.prefetch({identity: aggregate})
-            held = self._held[identity]
-        return held
+            loaded = self._by_id[identity]
+        return loaded
 
     def changed(self) -> list[tuple[str, int, str]]:
-        """(id, version, state) of all that this batch changed."""
+        """(id, version, state as JSON) of every aggregate that this batch changed."""
         return [
-            (name, held.version, _encoder.encode(held.state).decode())
-            for name, held in self._held.items()
-            if held.changed
+            (identity, loaded.version, _encoder.encode(loaded.state).decode())
+            for identity, loaded in self._by_id.items()
+            if loaded.changed
         ]
 
 
 class AlsoRead(Mapping[Asked, State]):
-    """The other aggregates that a decision may read, by key, or by (key, part)."""
+    """The aggregates that a decision reads beside its own, by key, or by (key, part)."""
 
-    def __init__(self, states: LoadedAggregates, aggregate: Aggregate) -> None:
-        self._states = states
-        self._aggregate = aggregate
+    def __init__(self, aggregates: LoadedAggregates, kind: Aggregate) -> None:
+        self._aggregates = aggregates
+        self._kind = kind
 
     def __getitem__(self, asked: Asked) -> State:
-        return self._states.held(self._aggregate, self._aggregate.id_from(asked)).state
+        return self._aggregates.get(self._kind, self._kind.id_from(asked)).state
 
     def __iter__(self) -> Iterator[Asked]:
-        raise TypeError("ask for a key: all of them are never loaded")
+        raise TypeError("ask for one key: the engine never loads all aggregates of a kind")
 
     def __len__(self) -> int:
-        raise TypeError("ask for a key: all of them are never loaded")
+        raise TypeError("ask for one key: the engine never loads all aggregates of a kind")

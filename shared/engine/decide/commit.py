@@ -1,93 +1,125 @@
-"""The one transaction of a batch: from the positions' compare-and-set to the last row that came of it."""
+"""The commit: one transaction moves the positions, decides the batch, and writes everything that came of it.
 
-from collections.abc import Mapping, Sequence
+State, inbox, outbox and position change together or not at all. The compare-and-set of the positions comes first: it is
+the fence that keeps a process which lost a partition from committing for it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from shared.engine.decide.decisions import Decisions
-from shared.engine.decide.routing import Input, Routing
+from shared.engine.decide.incoming import Incoming
+from shared.engine.decide.routing import Routing
 from shared.engine.failpoints import reach
-from shared.ports.rows import EffectRow, Move, NumberedRow, RefusedRow
+from shared.ports.broker import Delivery
+from shared.ports.rows import EffectRow, Move, NumberedRow, Position, RefusedRow
 from shared.ports.store import Transaction
 from shared.wire.messages import rfc3339
 
 
 class Progress(NamedTuple):
-    """What the relay and the effect runner have to say since the last commit."""
+    """What the relay and the effect runner have learned since the last commit."""
 
-    marks: Sequence[tuple[int, int]]
-    """(journal number, stream sequence) of rows that are published."""
+    acknowledged: Sequence[tuple[int, int]]
+    """(journal number, stream sequence) of published rows."""
     attempts: Mapping[str, tuple[int, str]]
-    """(how many, last error) by event id of effects whose outcome is still unknown."""
-    refusals: Sequence[RefusedRow] = ()
+    """(attempts, last error) of effects whose outcome is still unknown, by event id."""
+    refused: Sequence[RefusedRow] = ()
     """Rows that the broker refuses for good."""
+
+    def __bool__(self) -> bool:
+        return bool(self.acknowledged or self.attempts or self.refused)
 
 
 class Batch(NamedTuple):
-    """What is committed together; `last_number` is how far this process knows the journal."""
+    """What one transaction decides. `last_number` is the last journal row that this process knows."""
 
-    inputs: Sequence[Input]
+    messages: Sequence[Incoming]
     moves: Sequence[Move]
     progress: Progress
-    held: Sequence[int]
+    owned: Sequence[int]
     last_number: int
     now: datetime
 
 
 class Committed(NamedTuple):
-    """What one transaction wrote, for the steps that follow it."""
+    """What the transaction wrote, for the relay, the effect runner and the metrics."""
 
     rows: Sequence[NumberedRow]
-    """Our rows, after those that other processes wrote for our partitions before them."""
-    asked: Sequence[EffectRow]
-    undecided: Sequence[tuple[Input, str]]
+    """Rows that other processes wrote for our partitions since our last look, then our own rows."""
+    effects: Sequence[EffectRow]
+    undecided: Sequence[tuple[EffectRow, str]]
     duplicates: int
     parked: int
     last_number: int
 
 
-def commit(transaction: Transaction, reactions: Routing, batch: Batch) -> Committed:
-    """Advance the positions, load, decide, and write all that came of it.
+def commit(transaction: Transaction, routing: Routing, batch: Batch) -> Committed:
+    """Decide a batch and write all of it.
 
     Raises:
         FencedError: another process has decided these messages; nothing of the batch may stay.
     """
     transaction.move(batch.moves)
-    decisions = Decisions(reactions, transaction, batch.now)
-    loaded = decisions.load(batch.inputs)
+    decisions = Decisions(routing, transaction, batch.now)
+    messages = decisions.load(batch.messages)
     reach("after-load")
-    decisions.decide(loaded)
-    transaction.remember(decisions.inbox)
-    numbered = transaction.append(decisions.rows)
-    transaction.snapshot(decisions.snapshots)
-    asked = [numbered[index] for index in decisions.asks]
-    transaction.ask([(n, row.event_id, row.key, row.partition) for n, row in asked])
-    if decisions.settled:
-        transaction.settle(decisions.settled)
-    transaction.parked.park(decisions.parked)
-    if decisions.unparked or decisions.parked_again:
-        transaction.parked.unpark(decisions.unparked, at=rfc3339(batch.now))
-        transaction.parked.park_again(decisions.parked_again)
+    decisions.decide(messages)
+    numbered = _write(transaction, decisions, batch.now)
     record(transaction, batch.progress)
     reach("inside-transaction")
     others: list[NumberedRow] = []
     if numbered and numbered[0].n != batch.last_number + 1:
-        others = transaction.unpublished(batch.held, after=batch.last_number, before=numbered[0].n)
+        others = transaction.unpublished(batch.owned, after=batch.last_number, before=numbered[0].n)
+    asking = [numbered[index] for index in decisions.asking]
     return Committed(
         [*others, *numbered],
-        [_effect_row(entry) for entry in asked if entry.row.partition in batch.held],
+        [_effect_row(entry) for entry in asking if entry.row.partition in batch.owned],
         decisions.undecided,
-        decisions.duplicates,
-        decisions.waiting,
+        decisions.inbox.duplicates,
+        len(decisions.parked_keys),
         numbered[-1].n if numbered else batch.last_number,
     )
 
 
+def moves_of(messages: Sequence[Incoming], position: Callable[[str, int], Position]) -> list[Move]:
+    """The move from `position(stream, partition)` to the newest message of the batch, for each stream and partition."""
+    newest: dict[tuple[str, int], Position] = {}
+    for message in messages:
+        if isinstance(message.source, Delivery):
+            place = (message.stream, message.partition)
+            if place not in newest or message.source.sequence > newest[place].seq:
+                newest[place] = Position(message.source.sequence, message.message_id)
+    moves = []
+    for (stream, partition), last in newest.items():
+        at = position(stream, partition)
+        moves.append(Move(stream, partition, at.seq, *max(last, at)))
+    return moves
+
+
 def record(transaction: Transaction, progress: Progress) -> None:
-    """Write down what was published, what was refused and what was tried."""
-    transaction.mark_published(progress.marks)
-    transaction.refused.record(progress.refusals)
+    """Record what was published, refused and attempted."""
+    transaction.mark_published(progress.acknowledged)
+    transaction.refused.record(progress.refused)
     transaction.note_attempts([(count, error, event_id) for event_id, (count, error) in progress.attempts.items()])
+
+
+def _write(transaction: Transaction, decisions: Decisions, now: datetime) -> list[NumberedRow]:
+    """Write the decisions; returns the new journal rows with their numbers."""
+    transaction.remember(decisions.inbox.new)
+    numbered = transaction.append(decisions.rows)
+    transaction.snapshot(decisions.aggregates.changed())
+    asking = [numbered[index] for index in decisions.asking]
+    transaction.ask([(n, row.event_id, row.key, row.partition) for n, row in asking])
+    if decisions.ended_effects:
+        transaction.settle(decisions.ended_effects)
+    parked_keys = decisions.parked_keys
+    transaction.parked.park(parked_keys.parked)
+    if parked_keys.unparked or parked_keys.failed_again:
+        transaction.parked.unpark(parked_keys.unparked, at=rfc3339(now))
+        transaction.parked.park_again(parked_keys.failed_again)
+    return numbered
 
 
 def _effect_row(entry: NumberedRow) -> EffectRow:

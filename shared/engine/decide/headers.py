@@ -1,4 +1,4 @@
-"""What the headers of a message say, where they can be believed."""
+"""Checks the headers of a message: the saga that it belongs to, and how many causes it has."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class MalformedHeaderError(ValueError):
-    """A header that says something impossible; `path` is its name."""
+    """A header has an impossible value; `path` is the header's name."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
@@ -18,18 +18,18 @@ class MalformedHeaderError(ValueError):
 
 
 def correlation_in(headers: Mapping[str, str]) -> str | None:
-    """The saga a message says it belongs to; raises MalformedHeaderError when it cannot be a key."""
+    """The saga that a message belongs to, or None; raises MalformedHeaderError when the value cannot be a key."""
     given = headers.get(CORRELATION_ID)
     return checked(CORRELATION_ID, check_key, given) if given else None
 
 
 def depth_in(headers: Mapping[str, str], at_most: int) -> int:
-    """How many causes a message says it has; raises MalformedHeaderError when they are no number or too many."""
+    """How many causes a message has; raises MalformedHeaderError when that is no number, or too large."""
     return checked(CAUSATION_DEPTH, lambda given: _depth(given, at_most), headers.get(CAUSATION_DEPTH, "0"))
 
 
 def checked(header: str, check: Callable[[str], T], value: str) -> T:
-    """What the check makes of the value; raises MalformedHeaderError when it raises ValueError."""
+    """The result of `check`; turns its ValueError into a MalformedHeaderError."""
     try:
         return check(value)
     except ValueError as error:

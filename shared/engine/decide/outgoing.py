@@ -1,4 +1,4 @@
-"""The messages a decision leads to, as rows of the journal: events, refusals, dead letters and timers."""
+"""Makes the journal rows that a decision leads to: events, refusals, dead letters, parking events and timers."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from shared.context import Detail, Event
-from shared.engine.decide.routing import Input
+from shared.engine.decide.incoming import Incoming
 from shared.ports.broker import Delivery
 from shared.ports.rows import JournalRow, ParkedRow, Waiting, headers_from_text
 from shared.wire.bodies import BODY_BYTES_AT_MOST
@@ -37,18 +37,18 @@ from shared.wire.messages import (
 from shared.wire.streams import COMMANDS
 
 DUE_KEPT: Final = "720h"
-"""How long a timer that came due waits in TIMERS for a context that is away."""
+"""How long a timer that has fired stays in TIMERS for a context that does not run."""
 
 UNKNOWN_TYPE: Final = "Unknown"
 
 MESSAGE_ID_REUSED: Final = "message_id_reused"
-"""Why a command is refused whose id came before with other content."""
+"""The reason of the refusal when a command's id came before with other content."""
 
 _encoder = msgspec.json.Encoder()
 
 
 class OutgoingRows:
-    """Makes the rows of one batch of one context; `now` is when they are said to have occurred."""
+    """Makes the rows of one batch of one context. `now` becomes their Occurred-At."""
 
     def __init__(self, context: str, *, schema_version: int, partitions: int, now: datetime) -> None:
         self._context = context
@@ -56,8 +56,8 @@ class OutgoingRows:
         self._partitions = partitions
         self._now = rfc3339(now)
 
-    def event(self, cause: Input, event: Event, aggregate: str, key: str, version: int) -> JournalRow:
-        """An event of the aggregate with this id; raises MalformedKeyError when its key cannot stand in a subject."""
+    def event(self, cause: Incoming, event: Event, aggregate: str, key: str, version: int) -> JournalRow:
+        """An event of an aggregate; raises MalformedKeyError when its key cannot be a token of a subject."""
         kind = type(event).__name__
         return self._row(
             cause,
@@ -70,14 +70,14 @@ class OutgoingRows:
             event,
         )
 
-    def rejection(self, cause: Input, reason: str, details: tuple[Detail, ...]) -> JournalRow:
-        """The answer to a command that cannot be obeyed; its id follows from the command's id and content."""
+    def rejection(self, cause: Incoming, reason: str, details: tuple[Detail, ...]) -> JournalRow:
+        """The answer to a refused command. Its id follows from the command's id and content, so it exists once."""
         event = CommandRejected(command=cause.type, command_id=cause.message_id, reason=reason, details=details)
         kind = CommandRejected.__name__
         return self._once(cause, "rejection", event_subject(self._context, kind, cause.key), kind, event)
 
-    def dead_letter(self, cause: Input, delivery: Delivery, reason: str) -> JournalRow:
-        """A copy of a message that our code cannot take, with the reason; not more of it than a body may have."""
+    def dead_letter(self, cause: Incoming, delivery: Delivery, reason: str) -> JournalRow:
+        """A copy of a poison message with the reason, cut to the size that a body may have."""
         kind = cause.type or UNKNOWN_TYPE
         letter = {
             "context": self._context,
@@ -90,8 +90,8 @@ class OutgoingRows:
         }
         return self._once(cause, "dead", dead_letter_subject(self._context, kind, cause.key), kind, letter)
 
-    def parked(self, cause: Input, row: ParkedRow, *, version: int = 1) -> JournalRow:
-        """All that makes the `parked` row again when the database is lost; `version` counts its reasons."""
+    def parked(self, cause: Incoming, row: ParkedRow, *, version: int = 1) -> JournalRow:
+        """An event that holds the whole `parked` row, for a rebuild; `version` counts the reasons so far."""
         event = MessageParked(
             message_id=row.message_id,
             subject=row.subject,
@@ -101,13 +101,13 @@ class OutgoingRows:
             stored_at_ns=row.at_ns,
             headers=dict(headers_from_text(row.headers)),
             body=row.body,
-            content_hash=cause.hash.hex(),
+            content_hash=cause.content.hex(),
             reason=row.reason,
         )
         return self._about_parked(cause, parked_aggregate(row.message_id), version, event)
 
-    def unparked(self, cause: Input, waiting: Waiting) -> JournalRow:
-        """What became of a parked message, and who skipped it."""
+    def unparked(self, cause: Incoming, waiting: Waiting) -> JournalRow:
+        """An event that says how a parked message ended: decided, or skipped by an operator."""
         event = MessageUnparked(
             message_id=cause.message_id,
             outcome="skipped" if waiting.skip else "decided",
@@ -116,19 +116,19 @@ class OutgoingRows:
         )
         return self._about_parked(cause, unparked_aggregate(cause.message_id), 1, event)
 
-    def _about_parked(self, cause: Input, aggregate: str, version: int, event: Event) -> JournalRow:
+    def _about_parked(self, cause: Incoming, aggregate: str, version: int, event: Event) -> JournalRow:
         kind = type(event).__name__
         subject = event_subject(self._context, kind, cause.key)
         identity = event_id(self._context, aggregate, version)
         return self._row(cause, identity, aggregate, version, subject, kind, cause.key, event)
 
-    def _once(self, cause: Input, what: str, subject: str, kind: str, said: Any) -> JournalRow:
-        aggregate = aggregate_id(what, content_hash(cause.message_id.encode() + cause.hash).hex())
+    def _once(self, cause: Incoming, what: str, subject: str, kind: str, body: Any) -> JournalRow:
+        aggregate = aggregate_id(what, content_hash(cause.message_id.encode() + cause.content).hex())
         identity = event_id(self._context, aggregate, 1)
-        return self._row(cause, identity, aggregate, 1, subject, kind, cause.key, said)
+        return self._row(cause, identity, aggregate, 1, subject, kind, cause.key, body)
 
     def _row(
-        self, cause: Input, identity: str, aggregate: str, version: int, subject: str, kind: str, key: str, said: Any
+        self, cause: Incoming, identity: str, aggregate: str, version: int, subject: str, kind: str, key: str, body: Any
     ) -> JournalRow:
         headers = {
             MSG_ID: identity,
@@ -138,32 +138,27 @@ class OutgoingRows:
             OCCURRED_AT: self._now,
             SCHEMA_VERSION: self._schema_version,
         }
-        if cause.stream == COMMANDS:  # A command leaves its stream; by this a rebuilt inbox knows what it said.
-            headers[CAUSATION_HASH] = cause.hash.hex()
+        if cause.stream == COMMANDS:  # A command leaves its stream, so a rebuild needs its content hash here.
+            headers[CAUSATION_HASH] = cause.content.hex()
         partition = partition_of(key, self._partitions)
-        return JournalRow(identity, aggregate, version, subject, kind, headers, _encoder.encode(said), partition)
+        return JournalRow(identity, aggregate, version, subject, kind, headers, _encoder.encode(body), partition)
 
 
 def parked_aggregate(message_id: str) -> str:
-    """The aggregate of the `MessageParked` events about one message; only its first content can be parked."""
+    """The aggregate id of the `MessageParked` events about one message."""
     return aggregate_id("parked", content_hash(message_id.encode()).hex())
 
 
 def unparked_aggregate(message_id: str) -> str:
-    """The aggregate of the `MessageUnparked` event about one message."""
+    """The aggregate id of the `MessageUnparked` event about one message."""
     return aggregate_id("unparked", content_hash(message_id.encode()).hex())
 
 
-def conflict_id(message_id: str, content: bytes) -> str:
-    """Under what the inbox remembers that this content under a known id was reported: no message id has a space."""
-    return f"{message_id} {content.hex()}"
-
-
 def timer_row(context: str, row: JournalRow, timer: str, key: str, at: datetime) -> JournalRow:
-    """The message that sets a timer which the event in `row` arms for `at`; when due, the server publishes its body.
+    """The message with which the event in `row` arms a timer for `at`; then the server publishes its body.
 
-    What waits for time does not go in circles, so the depth begins anew: a refund may be tried again for ever.
-    The timer names the event without its edition, so its own id stays when the event is published under a later one.
+    The depth starts again at 0: a chain of causes that waits for time is no endless loop, and a refund may be retried
+    for ever. The timer names its event without the edition, so its id stays when the event gets another edition.
     """
     armed_by, _ = split_edition(row.event_id)
     identity = f"{armed_by}/{timer}"

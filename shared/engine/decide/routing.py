@@ -1,14 +1,19 @@
-"""From a delivered message to commands: subject to type to Struct to policy. Pure; nothing here waits or writes."""
+"""Turns a delivered message into commands: from the subject to the type, to the Struct, to the policies.
+
+Pure: nothing here waits or writes, and nothing raises. A malformed command is refused; a malformed event, and one on
+which a policy raises, is poison.
+"""
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
 
 from shared.context import Command, Context, Decider, Detail, Effect, Event, Timer
 from shared.engine.decide.headers import MalformedHeaderError, checked, correlation_in, depth_in
+from shared.engine.decide.incoming import IGNORE, Decide, Handling, Incoming, Poison, Refuse, Source
 from shared.ports.broker import Delivery
 from shared.ports.rows import EffectRow, Waiting, headers_from_text
 from shared.wire.bodies import BodyDecoder, MalformedBodyError
@@ -22,7 +27,6 @@ from shared.wire.messages import (
     TIMER_ID,
     MalformedKeyError,
     MalformedSubjectError,
-    MessageId,
     Subject,
     check_command_id,
     check_message_id,
@@ -32,64 +36,20 @@ from shared.wire.messages import (
 )
 from shared.wire.streams import COMMANDS, TIMERS
 
-T = TypeVar("T")
-
-CALLS_TOLD: Final = 6
-REASON_LENGTH_AT_MOST: Final = 8_000
-"""Of a longer traceback the end is kept, which names the error."""
+FRAMES_KEPT: Final = 6
+TRACEBACK_LENGTH_AT_MOST: Final = 8_000
+"""The end of a longer traceback is kept, because the end names the error."""
 
 UNKEYED: Final = "unkeyed"
-"""The key under which a command without a proper key is answered."""
+"""The key under which the engine answers a command that has no proper key."""
 
-
-class Refusal(NamedTuple):
-    """Why a command is answered with CommandRejected without being put to a decider."""
-
-    reason: str
-    details: tuple[Detail, ...]
-
-
-class Input:
-    """What one message comes to: commands to decide, or a refusal, or poison, or nothing at all."""
-
-    __slots__ = (
-        "commands", "correlation_id", "delivery", "depth", "effect", "hash", "key", "message", "message_id",
-        "parked", "partition", "poison", "refusal", "stream", "type", "whenever",
-    )  # fmt: skip
-
-    def __init__(self, stream: str, partition: int, delivery: Delivery | None, message_id: str, key: str) -> None:
-        self.stream = stream
-        self.partition = partition
-        self.delivery = delivery
-        self.message_id = message_id
-        self.key = key
-        self.correlation_id = key
-        self.depth = 0
-        self.hash = b""
-        self.type = ""
-        self.message: Any = None
-        self.whenever: Callable[[Any], Sequence[Command]] | None = None
-        self.commands: Sequence[Command] = ()
-        self.refusal: Refusal | None = None
-        self.poison: str | None = None
-        self.parked: Waiting | None = None
-        """The parked message that this is, when it is tried again."""
-        self.effect: EffectRow | None = None
-        """The effect that this is the outcome of."""
-
-    @property
-    def ignored(self) -> bool:
-        """Whether this is an unknown event, or a notice of a vacant partition: nothing to decide or to remember."""
-        return self.message is None and self.refusal is None and self.poison is None and self.effect is None
-
-
-Route = tuple[BodyDecoder[Any], Callable[[Any], Sequence[Command]]]
+Route: TypeAlias = tuple[BodyDecoder[Any], Callable[[Any], Sequence[Command]]]
 
 
 class Routing:
-    """A context compiled for speed: routes by (kind, context, type), and who decides, folds, calls and arms what.
+    """A context as lookup tables: which decoder and policies a message has, and what each event leads to.
 
-    `deciders` has for each command its decider, and the function that gives the id of the aggregate that it names.
+    `deciders` maps a command type to its decider and to the function that gives the id of the command's aggregate.
     """
 
     def __init__(self, context: Context, *, partitions: int) -> None:
@@ -107,48 +67,24 @@ class Routing:
         self._routes: dict[tuple[str, str, str], Route] = {}
         for command in context.accepts:
             decoder: BodyDecoder[Any] = BodyDecoder(command, strict=True)
-            self._routes["cmd", context.name, command.__name__] = (decoder, _as_it_is)
+            self._routes["cmd", context.name, command.__name__] = (decoder, _itself)
         for timer in context.timers:
             decoder = BodyDecoder(timer.armed_by, strict=False)
             self._routes["due", context.name, timer.name] = (decoder, timer.whenever_due)
-        heard: dict[tuple[str, type[Event]], list[Callable[[Any], Sequence[Command]]]] = {}
+        policies: dict[tuple[str, type[Event]], list[Callable[[Any], Sequence[Command]]]] = {}
         for policy in context.policies:
-            heard.setdefault((policy.source, policy.event), []).append(policy.whenever)
-        for (source, event), policies in heard.items():
+            policies.setdefault((policy.source, policy.event), []).append(policy.whenever)
+        for (source, event), of_event in policies.items():
             decoder = BodyDecoder(event, strict=False)
-            self._routes["evt", source, event.__name__] = (decoder, _all_of(policies))
-        self._outcomes = {event.__name__: BodyDecoder(event, strict=False) for event in self.effects}
+            self._routes["evt", source, event.__name__] = (decoder, _all_of(of_event))
+        self._asking = {event.__name__: BodyDecoder(event, strict=False) for event in self.effects}
 
-    def decode(self, stream: str, partition: int, delivery: Delivery) -> Input:
-        """The delivery as an input with its message; never raises: bad input is a refusal, a broken event is poison."""
-        headers = delivery.headers
-        try:
-            subject = parse_subject(delivery.subject)
-        except (MalformedSubjectError, MalformedKeyError) as error:
-            return self._unkeyed(stream, partition, delivery, str(error))
-        given = id_in(stream, headers)
-        input_ = Input(stream, partition, delivery, given or _place_id(stream, delivery), subject.key)
-        input_.type = subject.type
-        input_.hash = content_hash(delivery.body)
-        try:
-            if given:
-                check_id = check_command_id if stream == COMMANDS else check_message_id
-                checked(TIMER_ID if stream == TIMERS else MSG_ID, check_id, given)
-            input_.correlation_id = correlation_in(headers) or subject.key
-            input_.depth = depth_in(headers, COMMAND_DEPTH_AT_MOST if stream == COMMANDS else CAUSATION_DEPTH_AT_MOST)
-            route = self._routes.get((subject.kind, subject.context, subject.type))
-            if route is not None:  # An unknown event is ignored; an unknown command is refused by the stream already.
-                decoder, input_.whenever = route
-                at = NEVER if decoder.at_field is None else delivery.at  # Only some ask for it, and it takes a while.
-                input_.message = decoder.decode(delivery.body, key=subject.key, at=at)
-        except (MalformedBodyError, MalformedHeaderError) as error:
-            self._refuse(input_, delivery, error.path, error.problem)
-        except Exception:
-            input_.poison = current_traceback()
-        return input_
+    def delivered(self, stream: str, partition: int, delivery: Delivery) -> Incoming:
+        """A message that a stream delivers."""
+        return self._incoming(stream, partition, delivery, delivery)
 
-    def decode_parked(self, waiting: Waiting) -> Input:
-        """A parked message as the input it was when it came."""
+    def parked(self, waiting: Waiting) -> Incoming:
+        """A parked message, read again as if it were delivered now."""
         row = waiting.row
         delivery = Delivery(
             sequence=row.seq,
@@ -160,75 +96,120 @@ class Routing:
             body=row.body,
             reply="",
         )
-        input_ = self.decode(row.stream, row.partition, delivery)
-        input_.message_id = row.message_id
-        input_.parked = waiting
-        return input_
+        return self._incoming(row.stream, row.partition, delivery, waiting)._replace(message_id=row.message_id)
 
-    def react(self, input_: Input) -> None:
-        """Let the policies turn the message into commands; a policy that raises makes the message poison."""
-        if input_.message is None or input_.whenever is None:
-            return
-        try:
-            input_.commands = input_.whenever(input_.message)
-        except Exception:
-            input_.poison = current_traceback()
+    def outcome(self, row: EffectRow, command: Command) -> Incoming:
+        """The outcome of an effect. The event that asked for the effect is its cause."""
+        return Incoming(
+            stream="",
+            partition=row.partition,
+            key=row.key,
+            message_id=row.event_id,
+            type=row.type,
+            content=b"",
+            correlation_id=row.headers[CORRELATION_ID],
+            depth=int(row.headers[CAUSATION_DEPTH]),
+            source=row,
+            handling=Decide((command,)),
+        )
 
-    def hears(self, subject: Subject) -> bool:
-        """Whether a policy of the context reacts to such an event."""
+    def reacts_to(self, subject: Subject) -> bool:
+        """Whether the context has a policy for such an event."""
         return (subject.kind, subject.context, subject.type) in self._routes
 
-    def event(self, type_name: str, body: bytes, key: str, at: datetime) -> Any:
-        """One of the context's own events that ask for an effect, from its journal body."""
-        return self._outcomes[type_name].decode(body, key=key, at=at)
+    def asking_event(self, type_name: str, body: bytes, key: str, at: datetime) -> Any:
+        """One of the context's own events that ask for an effect, from its body in the journal."""
+        return self._asking[type_name].decode(body, key=key, at=at)
 
-    def outcome(self, row: EffectRow, command: Command) -> Input:
-        """The input that the outcome of an effect is; what it leads to is caused by the event that asked."""
-        input_ = Input("", row.partition, None, row.event_id, row.key)
-        input_.effect = row
-        input_.type = row.type
-        input_.correlation_id = row.headers[CORRELATION_ID]
-        input_.depth = int(row.headers[CAUSATION_DEPTH])
-        input_.commands = (command,)
-        return input_
+    def _incoming(self, stream: str, partition: int, delivery: Delivery, source: Source) -> Incoming:
+        headers = delivery.headers
+        try:
+            subject = parse_subject(delivery.subject)
+        except (MalformedSubjectError, MalformedKeyError) as error:
+            return _without_key(stream, partition, delivery, source, str(error))
+        given = id_in(stream, headers)
+        message_id = given or _place_id(stream, delivery)
+        correlation_id: str = subject.key
+        depth = 0
+        handling: Handling
+        try:
+            if given:
+                check_id = check_command_id if stream == COMMANDS else check_message_id
+                checked(TIMER_ID if stream == TIMERS else MSG_ID, check_id, given)
+            correlation_id = correlation_in(headers) or subject.key
+            depth = depth_in(headers, COMMAND_DEPTH_AT_MOST if stream == COMMANDS else CAUSATION_DEPTH_AT_MOST)
+            handling = self._handling(subject, delivery)
+        except (MalformedBodyError, MalformedHeaderError) as error:
+            if error.path in (MSG_ID, TIMER_ID):
+                message_id = _place_id(stream, delivery)
+            handling = _malformed(stream, error.path, error.problem)
+        except Exception:
+            handling = Poison(current_traceback())
+        return Incoming(
+            stream,
+            partition,
+            subject.key,
+            message_id,
+            subject.type,
+            content_hash(delivery.body),
+            correlation_id,
+            depth,
+            source,
+            handling,
+        )
 
-    def _refuse(self, input_: Input, delivery: Delivery, path: str, problem: str) -> None:
-        if path in (MSG_ID, TIMER_ID):
-            input_.message_id = _place_id(input_.stream, delivery)
-        if input_.stream == COMMANDS:
-            input_.refusal = Refusal("malformed", (Detail(path=path, message=problem),))
-        else:
-            input_.poison = f"{path}: {problem}"
-
-    def _unkeyed(self, stream: str, partition: int, delivery: Delivery, problem: str) -> Input:
-        input_ = Input(stream, partition, delivery, _place_id(stream, delivery), UNKEYED)
-        input_.hash = content_hash(delivery.body)
-        tokens = delivery.subject.split(".", 3)
-        input_.type = tokens[2] if len(tokens) > 2 else "Unknown"
-        self._refuse(input_, delivery, "subject", problem)
-        return input_
-
-
-def _place_id(stream: str, delivery: Delivery) -> MessageId:
-    return place_id(stream, delivery.sequence, delivery.at)
+    def _handling(self, subject: Subject, delivery: Delivery) -> Handling:
+        """Decode the body and ask the policies. The stream itself refuses commands of an unknown type."""
+        route = self._routes.get((subject.kind, subject.context, subject.type))
+        if route is None:
+            return IGNORE
+        decoder, whenever = route
+        at = NEVER if decoder.at_field is None else delivery.at  # Few types ask for the time, which is slow to make.
+        return Decide(whenever(decoder.decode(delivery.body, key=subject.key, at=at)))
 
 
 def id_in(stream: str, headers: Mapping[str, str]) -> str | None:
-    """The id a message says it has; the server takes a timer's `Nats-Msg-Id` away when it fires."""
+    """The id that a message gives itself. The server removes a timer's `Nats-Msg-Id` when the timer fires."""
     return headers.get(TIMER_ID) if stream == TIMERS else headers.get(MSG_ID)
 
 
 def current_traceback() -> str:
-    """The exception in hand with the calls that led to it, as much as can be kept of it."""
-    said = traceback.format_exc(limit=-CALLS_TOLD)[-REASON_LENGTH_AT_MOST:]
-    return said.encode(errors="backslashreplace").decode()
+    """The exception that is being handled, with its last frames, as text that SQLite and JSON can hold."""
+    text = traceback.format_exc(limit=-FRAMES_KEPT)[-TRACEBACK_LENGTH_AT_MOST:]
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _malformed(stream: str, path: str, problem: str) -> Refuse | Poison:
+    if stream == COMMANDS:
+        return Refuse("malformed", (Detail(path=path, message=problem),))
+    return Poison(f"{path}: {problem}")
+
+
+def _without_key(stream: str, partition: int, delivery: Delivery, source: Source, problem: str) -> Incoming:
+    tokens = delivery.subject.split(".", 3)
+    return Incoming(
+        stream=stream,
+        partition=partition,
+        key=UNKEYED,
+        message_id=_place_id(stream, delivery),
+        type=tokens[2] if len(tokens) > 2 else "Unknown",
+        content=content_hash(delivery.body),
+        correlation_id=UNKEYED,
+        depth=0,
+        source=source,
+        handling=_malformed(stream, "subject", problem),
+    )
+
+
+def _place_id(stream: str, delivery: Delivery) -> str:
+    return place_id(stream, delivery.sequence, delivery.at)
 
 
 def _field(name: str) -> Callable[[Any], str]:
     return lambda message: getattr(message, name)
 
 
-def _as_it_is(command: Command) -> Sequence[Command]:
+def _itself(command: Command) -> Sequence[Command]:
     return (command,)
 
 

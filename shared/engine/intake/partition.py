@@ -1,12 +1,13 @@
-"""Which partitions this process holds: one reader leads, the others of the partition follow it.
+"""One partition of a context: a reader per stream, and the pin that makes this process its owner.
 
-Whoever holds the pin of the leading consumer has the partition: it decides its messages, publishes its rows and runs
-its effects. TIMERS leads, because the server gives a pin only together with a message, and there one may be offered
-that is none of the shop's business: a process that finds the pin free publishes a notice, with a short life, for the
-server to deliver to somebody.
+The process that has the pin of the partition's TIMERS consumer owns the partition: it decides the messages, publishes
+the rows and runs the effects. The other readers of the partition follow. TIMERS leads because the server grants a pin
+only together with a message, and on TIMERS we can publish a harmless one: a process that finds the pin free publishes a
+short-lived `PartitionVacant` notice, and the server delivers it, with the pin, to one of those that wait.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import anyio
 import structlog
@@ -19,19 +20,19 @@ from shared.ports.rows import Position
 from shared.wire.messages import due_subject, partition_of
 from shared.wire.streams import COMMANDS, EVENTS, TIMERS
 
-_log = structlog.get_logger("chorus.partitions")
+_log = structlog.get_logger("chorus.partition")
 
-NOWHERE = Position(0, "")
-VACANT_POLL_S = 0.4
-"""How often a process without the partition looks whether somebody has it."""
+BEGINNING = Position(0, "")
+VACANCY_POLL_S = 0.4
+"""How often a process that does not own the partition looks whether any process does."""
 TAKE_OVER_AGAIN_S = 1.0
-"""How long after a consumer or a permission was found missing."""
+"""The pause before the next takeover when a consumer or a permission is missing."""
 NOTICE = "PartitionVacant"
 NOTICE_TTL = "10s"
 
 
 class Partition:
-    """One partition of a context: its readers by stream. `lock` keeps those who tend and those who attend apart."""
+    """`lock` keeps `keep_alive`, which runs in a task of its own, apart from the loop's takeovers and releases."""
 
     def __init__(
         self,
@@ -47,7 +48,7 @@ class Partition:
         troubles: Troubles,
     ) -> None:
         self.number = number
-        self.held = False
+        self.is_owned = False
         self.positions: dict[str, Position] = {}
         self.lock = anyio.Lock(fast_acquire=True)
         self.readers = {
@@ -56,85 +57,87 @@ class Partition:
             )
             for stream in streams
         }
-        self.lead = self.readers[TIMERS]
+        self._lead = self.readers[TIMERS]
         self._broker = broker
         self._clock = clock
         self._notice = due_subject(context, NOTICE, _key_in(number, partitions))
         self._troubles = troubles
-        self._asked_at = float("-inf")
-        self._rests_until = float("-inf")
-        self._elsewhere = False
+        self._looked_at = float("-inf")
+        self._no_takeover_until = float("-inf")
+        self._is_owned_elsewhere = False
         self._barrier: _Barrier | None = None
 
     @property
-    def leading(self) -> bool:
-        """Whether the pin of the leading consumer is ours."""
-        return self.lead.phase in (Phase.PINNED, Phase.READING)
+    def is_leading(self) -> bool:
+        """Whether this process has the pin of the leading consumer."""
+        return self._lead.phase in (Phase.PINNED, Phase.READING)
 
     @property
-    def settled(self) -> bool:
-        """Whether it is read here, or known to be another process's."""
-        return (self.held and not self.broken) or (self._elsewhere and not self.leading)
+    def is_settled(self) -> bool:
+        """Whether this process reads the partition, or knows that another one owns it."""
+        return (self.is_owned and not self.is_broken) or (self._is_owned_elsewhere and not self.is_leading)
 
     @property
-    def broken(self) -> bool:
-        """Whether one of its streams is not read, or not any more, so that what we know has to be checked."""
-        return self.held and any(reader.phase is not Phase.READING for reader in self.readers.values())
+    def is_broken(self) -> bool:
+        """Whether we own the partition but do not read one of its streams: its position must be checked again."""
+        return self.is_owned and any(reader.phase is not Phase.READING for reader in self.readers.values())
 
     @property
-    def wants_attention(self) -> bool:
-        """Whether the loop has to begin or to end something here."""
-        return self.broken or (self.leading and not self.held and self._clock.monotonic() >= self._rests_until)
+    def wants_rebalance(self) -> bool:
+        """Whether the loop has to take the partition over or to release it."""
+        return self.is_broken or (
+            self.is_leading and not self.is_owned and self._clock.monotonic() >= self._no_takeover_until
+        )
 
     async def keep_alive(self) -> None:
-        """Keep pins alive, pull, and stand by for what is free; alarms tell what of it fails."""
+        """Refresh pins, pull, and stand by for the pin while another process has it. Failures become alarms."""
         try:
             await self._keep_alive()
         except BrokerError as error:
-            self.met(error)
+            self.failed(error)
         else:
-            if self.settled:
+            if self.is_settled:
                 self._troubles.over(f"partition {self.number}")
 
     async def _keep_alive(self) -> None:
         async with self.lock:
-            if self.lead.phase is Phase.IDLE:
-                await self.lead.stand_by()
-            if self.lead.phase is Phase.STANDBY and self._clock.monotonic() - self._asked_at > VACANT_POLL_S:
-                self._asked_at = self._clock.monotonic()
+            if self._lead.phase is Phase.IDLE:
+                await self._lead.stand_by()
+            if self._lead.phase is Phase.STANDBY and self._clock.monotonic() - self._looked_at > VACANCY_POLL_S:
+                self._looked_at = self._clock.monotonic()
                 await self._offer_if_vacant()
             for reader in self.readers.values():
                 await reader.keep_alive()
 
     async def check_consumers(self) -> None:
-        """Raise BrokerRefusedError when a consumer is missing; the alarms name every one that is."""
+        """Raise BrokerRefusedError when a consumer is missing. Every missing one has an alarm of its own."""
         missing: BrokerRefusedError | None = None
         for reader in self.readers.values():
             try:
                 await self._broker.consumer_info(reader.stream, reader.consumer)
             except BrokerRefusedError as error:
-                self.met(error)
+                self.failed(error)
                 missing = error
         if missing is not None:
             raise missing
 
-    def met(self, error: BrokerError) -> None:
-        """The partition could not be tended or taken over."""
+    def failed(self, error: BrokerError) -> None:
+        """Report that `keep_alive` or a takeover failed."""
         self._troubles.met(f"partition {self.number}", error)
 
-    def rest(self) -> None:
-        """Take it over no sooner than in a while: nothing but an operator can mend what it lacks."""
-        self._rests_until = self._clock.monotonic() + TAKE_OVER_AGAIN_S
+    def pause_takeovers(self) -> None:
+        """Wait before the next takeover: only an operator can give the partition what it lacks."""
+        self._no_takeover_until = self._clock.monotonic() + TAKE_OVER_AGAIN_S
 
     async def begin_reading(self) -> None:
-        """Reset every consumer that is not read yet to our position; a work queue to all that it still holds."""
+        """Reset every consumer that is not read yet to our position. COMMANDS, a work queue, begins at its first."""
         for stream, reader in self.readers.items():
             if reader.phase in (Phase.IDLE, Phase.PINNED):
-                await reader.read_from(0 if stream == COMMANDS else self.positions.get(stream, NOWHERE).seq)
+                await reader.read_from(0 if stream == COMMANDS else self.positions.get(stream, BEGINNING).seq)
 
-    async def let_go(self) -> None:
-        """Read nothing more and let another process have the partition, or this one begin anew."""
-        self.held = False
+    async def release(self) -> None:
+        """Stop reading, and hand the pins over."""
+        self.is_owned = False
         self._barrier = None
         for reader in self.readers.values():
             try:
@@ -142,58 +145,55 @@ class Partition:
             except BrokerError as error:
                 _log.debug("pin not handed over", consumer=reader.consumer, reason=str(error))
 
-    async def _offer_if_vacant(self) -> None:
-        self._elsewhere = False
-        info = await self._broker.consumer_info(self.lead.stream, self.lead.consumer)
-        self._elsewhere = info.pinned
-        if not info.pinned:
-            await self._broker.publish(Outgoing(self._notice, {"Nats-TTL": NOTICE_TTL}, b"{}"))
-
     async def take(self, stream: str, at_most: int) -> list[Delivery]:
-        """Up to that many deliveries of one stream, in order; timers only after what was in EVENTS before them.
+        """Remove and return deliveries of one stream, in order. A timer waits for the events that came before it.
 
         Never raises: what has left the buffer must reach the loop.
         """
         reader = self.readers.get(stream)
-        if reader is None or not reader.buffer or reader.phase is not Phase.READING:
+        if reader is None or not reader.buffered or reader.phase is not Phase.READING:
             return []
         taken: list[Delivery] = []
         try:
             if stream == TIMERS and EVENTS in self.readers:
-                at_most = min(at_most, await self._due(reader, self.readers[EVENTS]))
+                at_most = min(at_most, await self._ready_timers(reader, self.readers[EVENTS]))
                 self._troubles.over(f"timers of partition {self.number}")
-            taken = [reader.buffer.popleft() for _ in range(min(at_most, len(reader.buffer)))]
+            taken = reader.take(at_most)
             await reader.ask_for_more()
         except BrokerError as error:
             self._troubles.met(f"timers of partition {self.number}", error)
         return taken
 
-    async def _due(self, timers: Reader, events: Reader) -> int:
-        """How many of the due timers come after every event that was in the stream when we first saw them."""
+    async def _ready_timers(self, timers: Reader, events: Reader) -> int:
+        """The number of buffered timers that may be decided: all events older than the timers have left the buffer."""
         if self._barrier is not None and self._barrier.epoch != events.epoch:
             self._barrier = None
         if self._barrier is None:
             info = await self._broker.consumer_info(events.stream, events.consumer)
-            if events.phase is not Phase.READING:
-                return 0  # It is about to be reset, and what was counted would not count.
+            if events.phase is not Phase.READING or timers.newest is None:
+                return 0  # The reader is about to be reset, which makes this count worthless.
             self._barrier = _Barrier(
-                events.epoch, info.delivered_consumer_sequence + info.pending, timers.buffer[-1].sequence
+                events.epoch, info.delivered_consumer_sequence + info.pending, timers.newest.sequence
             )
-        if events.buffer or events.consumer_sequence < self._barrier.events:
+        if events.buffered or events.consumer_sequence < self._barrier.events:
             return 0
         last, self._barrier = self._barrier.timers, None
-        return sum(1 for delivery in timers.buffer if delivery.sequence <= last)
+        return timers.count_up_to(last)
+
+    async def _offer_if_vacant(self) -> None:
+        self._is_owned_elsewhere = False
+        info = await self._broker.consumer_info(self._lead.stream, self._lead.consumer)
+        self._is_owned_elsewhere = info.pinned
+        if not info.pinned:
+            await self._broker.publish(Outgoing(self._notice, {"Nats-TTL": NOTICE_TTL}, b"{}"))
 
 
-class _Barrier:
-    """Timers up to the stream sequence `timers` wait for the events' consumer sequence `events` of one epoch."""
+class _Barrier(NamedTuple):
+    """Timers up to the stream sequence `timers` wait until EVENTS was read up to the consumer sequence `events`."""
 
-    __slots__ = ("epoch", "events", "timers")
-
-    def __init__(self, epoch: int, events: int, timers: int) -> None:
-        self.epoch = epoch
-        self.events = events
-        self.timers = timers
+    epoch: int
+    events: int
+    timers: int
 
 
 def _key_in(partition: int, partitions: int) -> str:
@@ -201,5 +201,5 @@ def _key_in(partition: int, partitions: int) -> str:
 
 
 def positions_of(partition: int, positions: Mapping[tuple[str, int], Position]) -> dict[str, Position]:
-    """The positions of one partition by stream."""
+    """The positions of one partition, by stream."""
     return {stream: position for (stream, number), position in positions.items() if number == partition}

@@ -1,7 +1,8 @@
-"""One partition of one stream, pulled without a gap and in order by whoever holds its pin.
+"""Reads one partition of one stream, in order and without a gap, for the process that has its pin.
 
-The server's cursor only mirrors our position: before reading and on any gap the consumer is reset to what we have.
-Every epoch has an inbox of its own, so nothing that an older epoch asked for can arrive in a newer one.
+The position in our database is the truth; the server's cursor only follows it. So before the first read, and after any
+gap, the reader resets the consumer to our position. Each such epoch has its own inbox subject, so a message that an
+older epoch asked for cannot arrive in a newer one.
 """
 
 from collections import deque
@@ -18,9 +19,9 @@ PULL_BATCH = 256
 PULL_EXPIRES_S = 30.0
 HEARTBEAT_S = 2.0
 SILENCE_AT_MOST_S = 3 * HEARTBEAT_S
-"""Longer than a server needs that stores 20,000 single commands with a sync each (measured: 2.3 s of silence)."""
+"""More than the 2.3 s of silence measured while a server stored 20,000 single commands with a sync each."""
 LAST_DELIVERED = "Nats-Last-Consumer"
-"""What a heartbeat says of the consumer sequence."""
+"""The header in which a heartbeat names the consumer sequence of the last delivery."""
 NO_RESPONDERS = 503
 DELETED = "Consumer Deleted"
 
@@ -28,20 +29,20 @@ _log = structlog.get_logger("chorus.reader")
 
 
 class Phase(Enum):
-    """Where a reader stands."""
+    """The state of a reader."""
 
     IDLE = "idle"
     STANDBY = "standby"
     """Waits for the pin."""
     PINNED = "pinned"
-    """Has the pin, and has not been told from where to read."""
+    """Has the pin and waits for `read_from`."""
     READING = "reading"
 
 
 class Reader:
-    """Deliveries of one durable consumer, gathered in `buffer` for the loop to take.
+    """Pulls from one durable consumer into a buffer.
 
-    `tend` must be called every fraction of `priority_timeout`; it does everything that waits.
+    `keep_alive` does all the waiting and must be called several times per `priority_timeout`.
     """
 
     def __init__(
@@ -57,11 +58,11 @@ class Reader:
         self.stream = stream
         self.consumer = consumer
         self.phase = Phase.IDLE
-        self.buffer: deque[Delivery] = deque()
-        self.taken = 0
-        """The stream sequence up to which everything is in the buffer or was taken from it."""
+        self.received = 0
+        """The stream sequence up to which every message has reached the buffer."""
         self.consumer_sequence = 0
         self.epoch = 0
+        self._buffer: deque[Delivery] = deque()
         self._broker = broker
         self._clock = clock
         self._refresh_s = priority_timeout_s / 3
@@ -69,6 +70,7 @@ class Reader:
         self._pulls: Pulls | None = None
         self._pin: str | None = None
         self._outstanding = 0
+        """Messages that the server may still send for our pulls."""
         self._heard_at = 0.0
         self._pulled_at = 0.0
         self._gap = False
@@ -77,17 +79,40 @@ class Reader:
         """Whether the server has sent anything in this epoch."""
         self._connection = 0
 
+    @property
+    def buffered(self) -> int:
+        """The number of deliveries in the buffer."""
+        return len(self._buffer)
+
+    @property
+    def oldest(self) -> Delivery | None:
+        """The delivery that has waited longest in the buffer."""
+        return self._buffer[0] if self._buffer else None
+
+    @property
+    def newest(self) -> Delivery | None:
+        """The last delivery in the buffer; its `pending` counts what the consumer still has after it."""
+        return self._buffer[-1] if self._buffer else None
+
+    def take(self, at_most: int) -> list[Delivery]:
+        """Remove and return the next deliveries."""
+        return [self._buffer.popleft() for _ in range(min(at_most, len(self._buffer)))]
+
+    def count_up_to(self, sequence: int) -> int:
+        """The number of deliveries in the buffer up to this stream sequence."""
+        return sum(1 for delivery in self._buffer if delivery.sequence <= sequence)
+
     async def stand_by(self) -> None:
-        """Begin an epoch without a pin: the server gives us one with a message, once nobody else holds it."""
+        """Begin an epoch without a pin. The server gives the pin with a message, once no other client has it."""
         await self._close(Phase.STANDBY)
         self._pin = None
-        self.buffer.clear()
+        self._buffer.clear()
         await self._open()
         await self._pull(1)
 
     async def read_from(self, position: int) -> None:
-        """Reset the consumer to `position` and read; without a pin yet, the first message brings it."""
-        self.buffer.clear()
+        """Reset the consumer to `position` and read. Without a pin yet, the first message brings it."""
+        self._buffer.clear()
         await self._resume(position)
 
     async def stop(self, *, hand_over: bool) -> None:
@@ -95,24 +120,24 @@ class Reader:
         pinned = self._pin is not None
         await self._close(Phase.IDLE)
         self._pin = None
-        self.buffer.clear()
+        self._buffer.clear()
         if pinned and hand_over:
             await self._broker.unpin(self.stream, self.consumer)
 
     async def keep_alive(self) -> None:
-        """Keep the pin, ask for more, read again after a gap, go idle when the pin is lost or the server is silent."""
+        """Refresh the pin, ask for more, resume after a gap; go idle when the pin is lost or the server is silent."""
         if self.phase is Phase.IDLE:
             return
         now = self._clock.monotonic()
-        reconnected = self._connection != self._broker.reconnects  # Pulls do not outlive a connection.
+        reconnected = self._connection != self._broker.reconnects  # Pulls do not survive a reconnect.
         silent = self._outstanding > 0 and now - self._heard_at > SILENCE_AT_MOST_S
         if self._lost or reconnected or silent:
-            if self.phase is not Phase.STANDBY and self._heard:  # Else nothing was read that could end.
+            if self.phase is not Phase.STANDBY and self._heard:  # Otherwise this epoch never began to read.
                 _log.warning("pin lost", stream=self.stream, consumer=self.consumer, silent=silent)
             await self.stop(hand_over=False)
         elif self._gap:
-            _log.warning("gap", stream=self.stream, consumer=self.consumer, after=self.taken)
-            await self._resume(self.taken)
+            _log.warning("gap", stream=self.stream, consumer=self.consumer, after=self.received)
+            await self._resume(self.received)
         elif self._pulls is not None and self._pin is not None and now - self._pulled_at > self._refresh_s:
             self._pulled_at = now
             self._outstanding = max(self._outstanding, 0) + 1
@@ -122,26 +147,27 @@ class Reader:
         await self.ask_for_more()
 
     async def ask_for_more(self) -> None:
-        """Top up what the server may send while the buffer has room."""
-        # Without pulls a new epoch is being opened, which asks for itself.
+        """Backpressure: let the server send only as many messages as the buffer has room for."""
+        # Without `_pulls` a new epoch is being opened, which asks for itself.
         if self.phase is Phase.READING and self._pulls is not None and not self._gap and self._pin is not None:
-            missing = PULL_BATCH - len(self.buffer) - max(self._outstanding, 0)
+            missing = PULL_BATCH - len(self._buffer) - max(self._outstanding, 0)
             if missing >= PULL_BATCH // 2:
                 await self._pull(missing)
 
     async def _resume(self, position: int) -> None:
         await self._close(self.phase)
-        # What we have last comes once more: from the first delivery on, heartbeats tell when another sets the consumer.
+        # The message at our position comes once more: from the first delivery on, heartbeats then tell when another
+        # client resets the consumer.
         again = position if self.stream == EVENTS and position else position + 1
         try:
             await self._broker.reset(self.stream, self.consumer, again)
         except BrokerError:
-            self._lost = True  # So that the partition begins anew, and not only this reader.
+            self._lost = True  # So that the whole partition begins anew, and not only this reader.
             raise
-        self.taken = position
+        self.received = position
         self.consumer_sequence = 0
         await self._open()
-        self._set(Phase.READING)
+        self._enter(Phase.READING)
         await self._pull(1 if self._pin is None else PULL_BATCH)
 
     def _on_delivery(self, epoch: int, delivery: Delivery, pin: str | None) -> None:
@@ -154,15 +180,15 @@ class Reader:
             self._pin = pin
             self._pulled_at = self._heard_at  # The server counts from here until the next pull with this pin.
         if self.phase is Phase.STANDBY and pin is not None:
-            self._set(Phase.PINNED)
+            self._enter(Phase.PINNED)
         elif self.phase is Phase.READING and not self._gap:
             if delivery.consumer_sequence != self.consumer_sequence + 1:
                 self._gap = True
             else:
                 self.consumer_sequence = delivery.consumer_sequence
-                if delivery.sequence > self.taken or self.stream != EVENTS:  # An unacknowledged one may come again.
-                    self.taken = max(self.taken, delivery.sequence)
-                    self.buffer.append(delivery)
+                if delivery.sequence > self.received or self.stream != EVENTS:  # An unacknowledged one comes again.
+                    self.received = max(self.received, delivery.sequence)
+                    self._buffer.append(delivery)
             self._wake()
 
     def _on_status(self, epoch: int, status: Status) -> None:
@@ -173,14 +199,14 @@ class Reader:
         if status.code == 100:
             delivered = int(status.headers.get(LAST_DELIVERED, self.consumer_sequence))
             if self.phase is Phase.READING and delivered != self.consumer_sequence:
-                self._gap = True  # Somebody else has set the consumer ahead, and nothing may ever come to tell.
+                self._gap = True  # Another client has moved the consumer on, and no later message may come to tell.
             return
         if status.code == 423:
             self._lost = True
             self._wake()
         elif status.code in (404, 408):
             self._outstanding -= int(status.headers.get("Nats-Pending-Messages", "1"))
-        else:  # When the consumer is missing, whoever asks for it next learns it and raises an alarm.
+        else:  # When the consumer is missing, the next request about it says so and raises the alarm.
             log = _log.debug if status.code == NO_RESPONDERS or status.description == DELETED else _log.warning
             log("pull ended", consumer=self.consumer, code=status.code, reason=status.description)
             self._lost = True
@@ -212,9 +238,9 @@ class Reader:
         if self._pulls is not None:
             pulls, self._pulls = self._pulls, None
             await pulls.close()
-        self._set(phase)
+        self._enter(phase)
 
-    def _set(self, phase: Phase) -> None:
+    def _enter(self, phase: Phase) -> None:
         if phase is not self.phase:
             self.phase = phase
             self._wake()

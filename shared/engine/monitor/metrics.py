@@ -28,9 +28,9 @@ class _Engine(Collector):
             "chorus_messages_published": ("journal rows the broker has", process.relay.published),
         }
         gauges = {
-            "chorus_partitions_held": ("partitions this process decides", len(process.ownership.held)),
+            "chorus_partitions_held": ("partitions this process decides", len(process.ownership.owned)),
             "chorus_relay_backlog": ("journal rows not published yet", process.relay.backlog),
-            "chorus_relay_stuck_keys": ("keys whose next row the broker refuses", len(process.relay.stuck)),
+            "chorus_relay_stuck_keys": ("keys whose next row the broker refuses", len(process.relay.blocked.reasons)),
             "chorus_effects_open": ("outside calls without an outcome", process.effects.backlog),
             "chorus_parked_messages": ("messages that wait because their key is parked", process.loop.parked),
         }

@@ -9,6 +9,7 @@ from typing import Final
 
 from shared.engine.monitor.alarms import Alarms, Kind
 from shared.ports.broker import Broker, BrokerDeniedError, BrokerError, BrokerRefusedError, Denial
+from shared.ports.rows import NumberedRow
 from shared.ports.store import DatabaseBusyError
 from shared.wire.streams import STREAM_OF
 
@@ -54,6 +55,31 @@ class Troubles:
     def published(self, stream: str) -> None:
         """The relay has published to a stream all that it had in hand."""
         self.over(_publishing(stream))
+
+    def refused(self, numbered: NumberedRow, reason: str, *, is_id_taken: bool) -> None:
+        """The broker refuses a row for good, so no row of its key can be published."""
+        n, row = numbered
+        number = f"{row.subject.split('.')[1]}/r{n}"
+        self.alarms.raise_(
+            "publication",
+            row.key,
+            reason=f"{row.event_id}: {reason}",
+            remedy=f"chorus parked show {number}, then chorus parked {'void' if is_id_taken else 'retry'} {number}",
+        )
+
+    def unanswered(self, numbered: NumberedRow) -> None:
+        """The broker answers other publishes, but not that of this row."""
+        row = numbered.row
+        self.alarms.raise_(
+            "publication",
+            row.key,
+            reason=f"{row.event_id}: the broker answers, but not the publish to {row.subject}",
+            remedy=f"let this worker's user publish to {row.subject}; the worker tries again by itself",
+        )
+
+    def key_is_free(self, key: str) -> None:
+        """The rows of this key can be published again, or belong to another process now."""
+        self.alarms.clear("publication", key)
 
     def over(self, source: str) -> None:
         """A source has done its work."""

@@ -19,7 +19,7 @@ _log = structlog.get_logger("chorus.relay")
 
 
 class Refused(NamedTuple):
-    """The broker refuses the row for good; `seq` is where another message stands under its id, or 0."""
+    """The broker refuses the row for good. `seq` is the sequence of another message that has its id, or 0."""
 
     reason: str
     seq: int = 0
@@ -32,7 +32,7 @@ class Full(NamedTuple):
 
 
 class Unanswered(NamedTuple):
-    """The broker did not answer: it may have the row or not."""
+    """The broker did not answer. The stream may have the row or not."""
 
     error: BrokerError
 
@@ -42,42 +42,42 @@ Answer: TypeAlias = int | Refused | Full | Unanswered
 
 
 def stream_of(numbered: NumberedRow) -> str:
-    """The stream that takes the row."""
+    """The stream that a row belongs to."""
     return STREAM_OF[numbered.row.subject.split(".", 1)[0]]
 
 
 def outgoing(numbered: NumberedRow) -> Outgoing:
-    """The row as a message."""
+    """The message that publishes a row."""
     row = numbered.row
     return Outgoing(row.subject, row.headers, row.body)
 
 
 async def publish_each(broker: Broker, rows: Sequence[NumberedRow]) -> list[Answer]:
-    """Publish rows side by side; the answers in the order of the rows."""
+    """Publish rows side by side; returns an answer for each, in the same order."""
     given: Sequence[Published | BrokerError]
     try:
         given = await broker.publish_each([outgoing(numbered) for numbered in rows])
     except BrokerError as error:
         given = [error] * len(rows)
-    return [await _judged(broker, numbered, answer) for numbered, answer in zip(rows, given, strict=True)]
+    return [await _classified(broker, numbered, answer) for numbered, answer in zip(rows, given, strict=True)]
 
 
 async def publish_again(broker: Broker, rows: Sequence[tuple[NumberedRow, RefusedRow | None]]) -> list[Answer]:
-    """Publish rows that the broker did not take before, each with its refusal; the answers in the order of the rows.
+    """Retry blocked rows, each with its refusal if it has one; returns an answer for each, in the same order.
 
-    A row whose id another message had is published only once that message is gone from the stream.
+    A row whose id another message had is published only when that message has left the stream.
     """
-    answers = await _looked_up(broker, rows)
+    answers = await _still_taken(broker, rows)
     free = [numbered for (numbered, _), answer in zip(rows, answers, strict=True) if answer is None]
     published = iter(await publish_each(broker, free) if free else ())
     return [
-        answer if answer is not None else _unless_remembered(numbered, refusal, next(published))
+        answer if answer is not None else _unless_deduplicated(numbered, refusal, next(published))
         for (numbered, refusal), answer in zip(rows, answers, strict=True)
     ]
 
 
 async def is_answering(broker: Broker, stream: str) -> bool:
-    """Whether the broker answers a request about the stream; tells a silent broker from one row that gets no answer."""
+    """Whether the broker answers at all: tells a silent broker from one that does not answer certain rows."""
     try:
         await broker.stream_info(stream)
     except BrokerUnavailableError:
@@ -87,8 +87,8 @@ async def is_answering(broker: Broker, stream: str) -> bool:
     return True
 
 
-async def _looked_up(broker: Broker, rows: Sequence[tuple[NumberedRow, RefusedRow | None]]) -> list[Answer | None]:
-    """What each row's stream has under its id where another message was; None where it may be published."""
+async def _still_taken(broker: Broker, rows: Sequence[tuple[NumberedRow, RefusedRow | None]]) -> list[Answer | None]:
+    """An answer for each row whose id another message still has; None for each row that may be published."""
     answers: list[Answer | None] = []
     silence: BrokerUnavailableError | None = None
     for numbered, refusal in rows:
@@ -110,8 +110,8 @@ async def _found(broker: Broker, numbered: NumberedRow, sequence: int) -> int | 
     return sequence if stored.body == numbered.row.body else _taken(numbered, sequence)
 
 
-def _unless_remembered(numbered: NumberedRow, refusal: RefusedRow | None, answer: Answer) -> Answer:
-    """The answer, unless the server means by it the message that had the row's id and is gone."""
+def _unless_deduplicated(numbered: NumberedRow, refusal: RefusedRow | None, answer: Answer) -> Answer:
+    """Correct an answer: the server still deduplicates against the message that had the id and has left the stream."""
     if refusal is None or not refusal.seq or answer != refusal.seq:
         return answer
     reason = f"{stream_of(numbered)} remembers the id of the message that was at sequence {refusal.seq}"
@@ -123,7 +123,7 @@ def _taken(numbered: NumberedRow, sequence: int) -> Refused:
     return Refused(reason, sequence)
 
 
-async def _judged(broker: Broker, numbered: NumberedRow, answer: Published | BrokerError) -> Answer:
+async def _classified(broker: Broker, numbered: NumberedRow, answer: Published | BrokerError) -> Answer:
     try:
         if isinstance(answer, BrokerError):
             raise answer

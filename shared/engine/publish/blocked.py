@@ -1,12 +1,14 @@
-"""Publishes the first row of each blocked key again, beside the relay's rounds, so that one key holds up no other.
+"""Blocked keys: one key that cannot be published holds up no other key.
 
-A row that the broker refuses for good blocks its key: the refusal goes on record (table `refused`), an alarm names the
-remedy, and the row is tried again every 30 s or when an operator says so. A row whose id another message has is never
-published beside that message: trying again means to look whether it is gone from the stream. A row that gets no answer
-while the broker answers others, for example because a permission is missing, blocks its key too; it is tried again
-after a back-off.
+The broker may refuse a row for good, or not answer it while it answers other rows, for example because a permission is
+missing. Either blocks the key of the row: its rows wait here, in order, and a task beside the relay retries the first
+one. A refusal also goes on record (table `refused`), and an alarm names the remedy.
+
+A row must never be published beside another message that has its id. The task retries it every 30 s, but publishes it
+only when the other message has left the stream, or under the next edition of its id (`chorus parked void`).
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
@@ -14,7 +16,7 @@ import anyio
 
 from shared.engine.monitor.troubles import Troubles
 from shared.engine.publish.answers import Answer, Full, Refused, Unanswered, publish_again, stream_of
-from shared.engine.publish.queue import BlockedKey, PublishQueue
+from shared.engine.publish.backoff import Backoff
 from shared.engine.wakeup import Wakeup
 from shared.ports.broker import Broker, BrokerDeniedError
 from shared.ports.clock import Clock
@@ -23,166 +25,224 @@ from shared.wire.messages import rfc3339
 
 REFUSED_RETRY_S: Final = 30.0
 ALARM_AFTER_TRIES: Final = 2
-"""A single lost answer is no alarm."""
-IN_FLIGHT_AT_MOST: Final = 1_000
+"""One lost answer raises no alarm."""
+RETRIED_AT_ONCE: Final = 1_000
+
+
+class _BlockedKey:
+    """The rows of one key. The first one blocks the rest."""
+
+    __slots__ = ("backoff", "in_flight", "partition", "refusal", "retry_at", "rows", "tries")
+
+    def __init__(self, partition: int, refusal: RefusedRow | None = None) -> None:
+        self.partition = partition
+        self.rows: deque[NumberedRow] = deque()
+        self.refusal = refusal
+        """Why the broker refuses the first row; None when it gave no answer."""
+        self.retry_at = 0.0
+        self.backoff = Backoff()
+        self.tries = 0
+        self.in_flight = False
 
 
 class BlockedKeys:
-    """The blocked keys of one relay. `refusals` are for the loop to record with its next commit."""
+    """`requeue` takes the rows of a key that is free again. `is_verified` says whether the relay may publish on this
+    connection. `acknowledged` takes each row that a retry published, with its sequence.
+    """
 
     def __init__(
         self,
-        outbox: PublishQueue,
         broker: Broker,
         clock: Clock,
         troubles: Troubles,
         *,
-        is_sound: Callable[[], bool],
-        mark: Callable[[NumberedRow, int], None],
+        requeue: Callable[[Iterable[NumberedRow]], None],
+        is_verified: Callable[[], bool],
+        acknowledged: Callable[[NumberedRow, int], None],
     ) -> None:
-        self.refusals: list[RefusedRow] = []
-        self._queue = outbox
         self._broker = broker
         self._clock = clock
-        self._alarms = troubles.alarms
         self._troubles = troubles
-        self._is_sound = is_sound
-        self._mark = mark
-        self._work = Wakeup()
+        self._requeue = requeue
+        self._is_verified = is_verified
+        self._acknowledged = acknowledged
+        self._keys: dict[str, _BlockedKey] = {}
+        self._taken_ids: dict[int, RefusedRow] = {}
+        """Refusals from before this process owned the partition, by journal number, until their rows arrive."""
+        self._refusals: list[RefusedRow] = []
+        self._wakeup = Wakeup()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._keys
+
+    def __len__(self) -> int:
+        """The number of rows that wait here; the metrics' thread reads it too."""
+        return sum(len(blocked.rows) for blocked in tuple(self._keys.values()))
 
     @property
-    def refused(self) -> dict[str, str]:
-        """Why the broker refuses the next row of each of these keys for good; the metrics' thread reads it too."""
-        blocked = tuple(self._queue.blocked.items())
-        return {key: held.refusal.reason for key, held in blocked if held.refusal is not None}
+    def unanswered(self) -> int:
+        """The number of rows whose key waits for an answer, not for an operator."""
+        return sum(len(blocked.rows) for blocked in tuple(self._keys.values()) if blocked.refusal is None)
 
-    async def run(self) -> None:
-        """Try blocked rows again for ever."""
-        async with anyio.create_task_group() as tasks:
-            while True:
-                self._work.clear()
-                for held in self._due():
-                    if held:
-                        tasks.start_soon(self._try, held)
-                await self._work.wait(self._next_s())
+    @property
+    def reasons(self) -> dict[str, str]:
+        """By key, why the broker refuses its first row for good; the metrics' thread reads it too."""
+        keys = tuple(self._keys.items())
+        return {key: blocked.refusal.reason for key, blocked in keys if blocked.refusal is not None}
 
-    def know_taken(self, refusals: Iterable[RefusedRow]) -> None:
-        """Never publish these rows beside the messages that have their ids. Call before the rows are added."""
-        self._queue.know_taken(refusals)
+    @property
+    def has_refusals(self) -> bool:
+        """Whether `drain_refusals` would return any."""
+        return bool(self._refusals)
 
-    def look(self) -> None:
-        """There may be something to try again now."""
-        self._work.set()
+    def drain_refusals(self) -> list[RefusedRow]:
+        """Remove and return the refusals that no commit has recorded yet."""
+        refusals, self._refusals = self._refusals, []
+        return refusals
+
+    def restore_refusals(self, refusals: Iterable[RefusedRow]) -> None:
+        """Take refusals back whose commit failed."""
+        self._refusals = [*refusals, *self._refusals]
+
+    def expect(self, refusals: Iterable[RefusedRow]) -> None:
+        """Block these rows when they come: another message has their ids. Call before the relay gets the rows."""
+        self._taken_ids |= {refusal.n: refusal for refusal in refusals}
+
+    def keep_back(self, rows: list[NumberedRow]) -> list[NumberedRow]:
+        """Keep the rows of blocked keys and return all other rows."""
+        if not self._keys and not self._taken_ids:
+            return rows
+        passed = []
+        for numbered in rows:
+            key = numbered.row.key
+            refusal = self._taken_ids.pop(numbered.n, None)
+            if refusal is not None and key not in self._keys:
+                self._keys[key] = _BlockedKey(numbered.row.partition, refusal)
+            if key in self._keys:
+                self._keys[key].rows.append(numbered)
+            else:
+                passed.append(numbered)
+        self._wakeup.set()
+        return passed
 
     def block(self, numbered: NumberedRow, answer: Answer) -> None:
-        """Block the row's key because of this answer; `PublishQueue.keep` takes the row."""
-        held = self._queue.block(numbered)
-        held.tries += 1
+        """Block the key of a row because of this answer. The caller then hands the rows of the key to `hold`."""
+        key = numbered.row.key
+        blocked = self._keys.setdefault(key, _BlockedKey(numbered.row.partition))
+        blocked.tries += 1
         if isinstance(answer, Refused):
-            self._refuse(held, numbered, answer)
+            self._refuse(blocked, numbered, answer)
         else:
-            if held.refusal is not None and not held.refusal.seq:
-                held.refusal = None
-            held.retry_at = self._clock.monotonic() + held.backoff.next_s()
+            if blocked.refusal is not None and not blocked.refusal.seq:
+                blocked.refusal = None
+            blocked.retry_at = self._clock.monotonic() + blocked.backoff.next_s()
             if isinstance(answer, Full):
                 self._troubles.unpublished(stream_of(numbered), answer.error)
-            elif held.tries >= ALARM_AFTER_TRIES and not _is_denied(answer):  # A denial has an alarm of its own.
-                self._raise_unanswered(numbered)
-        self._work.set()
+            elif blocked.tries >= ALARM_AFTER_TRIES and not _is_denied(answer):  # A denial has an alarm of its own.
+                self._troubles.unanswered(numbered)
+        self._wakeup.set()
 
-    def drop(self, partition: int) -> None:
-        """Another process reports the trouble of this partition's keys from now on. Call before `PublishQueue.drop`."""
-        for key, held in self._queue.blocked.items():
-            if held.partition == partition:
-                self._alarms.clear("publication", key)
+    def hold(self, rows: Iterable[NumberedRow]) -> None:
+        """Keep rows of blocked keys until their keys are free."""
+        for numbered in rows:
+            self._keys[numbered.row.key].rows.append(numbered)
+        self._wakeup.set()
+
+    def revoke(self, partition: int) -> None:
+        """Forget a partition. Its new owner finds the rows in the journal and raises the alarms."""
+        for key, blocked in list(self._keys.items()):
+            if blocked.partition == partition:
+                self._troubles.key_is_free(key)
+                del self._keys[key]
+        self._taken_ids = {n: refusal for n, refusal in self._taken_ids.items() if refusal.partition != partition}
 
     def retry(self, numbers: Iterable[int]) -> None:
-        """Try these journal rows again at once."""
+        """Retry these journal rows now."""
         wanted = set(numbers)
-        for held in self._queue.blocked.values():
-            if held.rows and held.rows[0].n in wanted:
-                held.retry_at = self._clock.monotonic()
-        self._work.set()
+        for blocked in self._keys.values():
+            if blocked.rows and blocked.rows[0].n in wanted:
+                blocked.retry_at = self._clock.monotonic()
+        self._wakeup.set()
 
-    def hold(self, numbers: Sequence[int]) -> list[int]:
-        """Keep these refused rows from being tried until `replace`; those that are in flight now are left out."""
-        held_now = []
-        for held in self._queue.blocked.values():
-            if held.refusal is not None and held.rows and held.rows[0].n in numbers and not held.in_flight:
-                held.in_flight = True
-                held_now.append(held.rows[0].n)
-        return held_now
+    def reserve(self, numbers: Sequence[int]) -> list[int]:
+        """Stop retrying these refused rows until `replace`; returns those that are not in flight at this moment."""
+        reserved = []
+        for blocked in self._keys.values():
+            if blocked.refusal is not None and blocked.rows and blocked.rows[0].n in numbers and not blocked.in_flight:
+                blocked.in_flight = True
+                reserved.append(blocked.rows[0].n)
+        return reserved
 
     def replace(self, numbers: Sequence[int], rows: Sequence[NumberedRow]) -> None:
-        """End `hold`; publish these rows in the place of those that have their numbers."""
+        """End `reserve`. Each of `rows` takes the place of the row with its number."""
         new = {numbered.n: numbered for numbered in rows}
-        self.refusals = [refusal for refusal in self.refusals if refusal.n not in new]
-        for held in self._queue.blocked.values():
-            if held.rows and (n := held.rows[0].n) in numbers:
-                held.in_flight = False
+        self._refusals = [refusal for refusal in self._refusals if refusal.n not in new]
+        for blocked in self._keys.values():
+            if blocked.rows and (n := blocked.rows[0].n) in numbers:
+                blocked.in_flight = False
                 if n in new:
-                    held.rows[0] = new[n]
-                    held.refusal = None
-                    held.retry_at = self._clock.monotonic()
-        self._work.set()
+                    blocked.rows[0] = new[n]
+                    blocked.refusal = None
+                    blocked.retry_at = self._clock.monotonic()
+        self._wakeup.set()
 
-    def _due(self) -> tuple[list[BlockedKey], list[BlockedKey]]:
-        """The keys to try now: the refused ones apart, because those without an answer take up to the time-out."""
-        if not self._is_sound():
+    def look(self) -> None:
+        """Publishing may be allowed again."""
+        self._wakeup.set()
+
+    async def run(self) -> None:
+        """Retry blocked rows for ever."""
+        async with anyio.create_task_group() as tasks:
+            while True:
+                self._wakeup.clear()
+                for keys in self._ready():
+                    if keys:
+                        tasks.start_soon(self._retry, keys)
+                await self._wakeup.wait(self._next_s())
+
+    def _ready(self) -> tuple[list[_BlockedKey], list[_BlockedKey]]:
+        """The keys to retry now: refused, and unanswered apart, because an unanswered retry may take the time-out."""
+        if not self._is_verified():
             return [], []
         now = self._clock.monotonic()
-        due = [h for h in self._queue.blocked.values() if h.rows and not h.in_flight and h.retry_at <= now]
-        due = due[:IN_FLIGHT_AT_MOST]
-        return [h for h in due if h.refusal is not None], [h for h in due if h.refusal is None]
+        ready = [b for b in self._keys.values() if b.rows and not b.in_flight and b.retry_at <= now][:RETRIED_AT_ONCE]
+        return [b for b in ready if b.refusal is not None], [b for b in ready if b.refusal is None]
 
     def _next_s(self) -> float | None:
-        waiting = [held.retry_at for held in self._queue.blocked.values() if held.rows and not held.in_flight]
-        if not waiting or not self._is_sound():
+        waiting = [blocked.retry_at for blocked in self._keys.values() if blocked.rows and not blocked.in_flight]
+        if not waiting or not self._is_verified():
             return None
         return max(0.0, min(waiting) - self._clock.monotonic())
 
-    async def _try(self, keys: Sequence[BlockedKey]) -> None:
+    async def _retry(self, keys: Sequence[_BlockedKey]) -> None:
         connection = self._broker.reconnects
-        rows = [(held.rows[0], held.refusal) for held in keys]
-        for held in keys:
-            held.in_flight = True
-        answers = await publish_again(self._broker, rows)
-        for held, (numbered, _), answer in zip(keys, rows, answers, strict=True):
-            held.in_flight = False
+        rows = [blocked.rows[0] for blocked in keys]
+        for blocked in keys:
+            blocked.in_flight = True
+        answers = await publish_again(self._broker, [(blocked.rows[0], blocked.refusal) for blocked in keys])
+        for blocked, numbered, answer in zip(keys, rows, answers, strict=True):
+            blocked.in_flight = False
             key = numbered.row.key
-            if self._queue.blocked.get(key) is not held or self._broker.reconnects != connection:
-                continue  # The partition was released meanwhile, or its streams have to be compared first.
+            if self._keys.get(key) is not blocked or self._broker.reconnects != connection:
+                continue  # The partition was revoked meanwhile, or its streams must be compared first.
             if isinstance(answer, int):
-                self._mark(numbered, answer)
-                self._alarms.clear("publication", key)
-                held.rows.popleft()
-                self._queue.unblock(key)
+                self._troubles.key_is_free(key)
+                del self._keys[key]
+                blocked.rows.popleft()
+                self._acknowledged(numbered, answer)
+                self._requeue(blocked.rows)
             else:
                 self.block(numbered, answer)
-        self._work.set()
+        self._wakeup.set()
 
-    def _refuse(self, held: BlockedKey, numbered: NumberedRow, answer: Refused) -> None:
+    def _refuse(self, blocked: _BlockedKey, numbered: NumberedRow, answer: Refused) -> None:
         n, row = numbered
-        since = held.refusal.since if held.refusal and held.refusal.n == n else rfc3339(self._clock.now())
-        held.refusal = RefusedRow(n, row.key, row.partition, answer.reason, answer.seq, since)
-        held.retry_at = self._clock.monotonic() + REFUSED_RETRY_S
-        self.refusals.append(held.refusal)
-        number = f"{row.subject.split('.')[1]}/r{n}"
-        self._alarms.raise_(
-            "publication",
-            row.key,
-            reason=f"{row.event_id}: {answer.reason}",
-            remedy=f"chorus parked show {number}, then chorus parked {'void' if answer.seq else 'retry'} {number}",
-        )
-
-    def _raise_unanswered(self, numbered: NumberedRow) -> None:
-        row = numbered.row
-        self._alarms.raise_(
-            "publication",
-            row.key,
-            reason=f"{row.event_id}: the broker answers, but not the publish to {row.subject}",
-            remedy=f"let this worker's user publish to {row.subject}; the worker tries again by itself",
-        )
+        before = blocked.refusal
+        since = before.since if before is not None and before.n == n else rfc3339(self._clock.now())
+        blocked.refusal = RefusedRow(n, row.key, row.partition, answer.reason, answer.seq, since)
+        blocked.retry_at = self._clock.monotonic() + REFUSED_RETRY_S
+        self._refusals.append(blocked.refusal)
+        self._troubles.refused(numbered, answer.reason, is_id_taken=bool(answer.seq))
 
 
 def _is_denied(answer: Answer) -> bool:

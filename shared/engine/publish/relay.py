@@ -1,11 +1,10 @@
-"""Publishes the journal: per key in journal order, each row with its id, until the stream has it.
+"""The relay publishes the outbox: per key in journal order, each row under its own id, until the stream has the row.
 
-Many waiting rows go as one atomic batch, which costs the server one fsync. Few go as single publishes side by side, but
-never two of one key at once, because the first may fail and the second may not.
+Many rows go as one atomic batch, which costs the server one fsync. A few rows go as single publishes side by side, but
+never two rows of one key at once, because the first could fail and the second succeed.
 
-A server that was away may come back without rows that it had acknowledged. The relay therefore publishes nothing on a
-new connection before the reconciler has compared its streams with the journal. Otherwise a later row could overtake a
-lost one.
+A server that restarts may have lost rows that it had acknowledged. So after a reconnect the relay publishes nothing
+until the reconciler has compared the streams with the journal. Otherwise a later row could overtake a lost one.
 """
 
 from collections import deque
@@ -23,110 +22,108 @@ from shared.engine.publish.queue import PublishQueue
 from shared.engine.wakeup import Wake, Wakeup
 from shared.ports.broker import Broker, BrokerDeniedError, BrokerError, BrokerRefusedError, BrokerUnavailableError
 from shared.ports.clock import Clock
-from shared.ports.rows import NumberedRow, RefusedRow
+from shared.ports.rows import NumberedRow
 
 BATCH_AT_LEAST = 12
-"""A batch costs the server as much as 8 single publishes, 12 on a busy disk, however few its rows are (measured)."""
+"""A batch costs the server as much as 8 single publishes, or 12 on a busy disk, whatever its size (measured)."""
 BATCH_AT_MOST = 1_000
 BATCH_TRIES = 2
-"""A batch that gets no answer twice while the broker answers goes singly: one of its rows may be the reason."""
-WAITING_AT_MOST = 20_000
-"""Past this many rows the loop takes no new messages until the broker has caught up."""
+"""When the broker answers, but not this batch, the relay publishes its rows singly: one of them may be the reason."""
+BACKLOG_AT_MOST = 20_000
+"""Backpressure: with more unpublished rows the loop takes no new messages."""
 
 _log = structlog.get_logger("chorus.relay")
 
 
 class Relay:
-    """One per process. `marks` are (journal number, stream sequence) for the loop to record with its next commit."""
+    """One per process. The loop collects what was acknowledged (`drain_acknowledged`) and records it at its commits."""
 
     def __init__(
         self, broker: Broker, clock: Clock, *, linger_s: Mapping[str, float], wake: Wake, troubles: Troubles
     ) -> None:
-        self.marks: list[tuple[int, int]] = []
         self.published = 0
         self._broker = broker
         self._wake = wake
         self._troubles = troubles
-        self._work = Wakeup()
-        self._queue = PublishQueue(linger_s, self._work.set)
+        self._wakeup = Wakeup()
+        self._queue = PublishQueue(linger_s, self._wakeup.set)
         self.blocked = BlockedKeys(
-            self._queue, broker, clock, troubles, is_sound=self._is_sound, mark=self._mark_blocked
+            broker,
+            clock,
+            troubles,
+            requeue=self._queue.put_first,
+            is_verified=self._is_verified,
+            acknowledged=self._acknowledge_blocked,
         )
-        self._in_hand: Sequence[NumberedRow] = ()
-        self._sound = broker.reconnects
-        """The connection on which the streams are known to have what the journal says they have."""
-        self._found_sound = anyio.Event()
-        self._connection = self._sound
-        self._left: set[int] = set()
-        """Partitions released since this round's rows were taken, even if reacquired since."""
-
-    @property
-    def stuck(self) -> dict[str, str]:
-        """Keys whose next row the broker refuses for good, and why."""
-        return self.blocked.refused
+        self._in_flight: Sequence[NumberedRow] = ()
+        self._acknowledged: list[tuple[int, int]] = []
+        self._verified = broker.reconnects
+        """The connection on which the reconciler found, or made, the streams as the journal says."""
+        self._verified_again = anyio.Event()
+        self._round_connection = self._verified
+        self._revoked_in_round: set[int] = set()
+        """Partitions revoked since the rows in flight were taken, even if assigned again since."""
 
     @property
     def backlog(self) -> int:
-        """How many rows are not in the stream yet."""
-        return len(self._queue) + len(self._in_hand)
+        """The number of rows that are not in their stream yet."""
+        return len(self._queue) + len(self._in_flight) + len(self.blocked)
 
     @property
     def oldest(self) -> NumberedRow | None:
-        """The row that has waited longest to be published, apart from refused ones."""
-        return self._in_hand[0] if self._in_hand else self._queue.first
+        """The row that has waited longest, apart from rows of blocked keys."""
+        return self._in_flight[0] if self._in_flight else self._queue.first
 
     @property
-    def publishing(self) -> bool:
-        """Whether rows are on their way; those that the broker refuses for good are not."""
-        return bool(self._queue.due or self._queue.lingering or self._in_hand or self._queue.unanswered)
+    def is_publishing(self) -> bool:
+        """Whether rows are on their way. Rows that the broker refuses for good are not."""
+        return bool(self._queue or self._in_flight or self.blocked.unanswered)
 
     @property
-    def unrecorded(self) -> bool:
-        """Whether there are marks or refusals for the loop to record."""
-        return bool(self.marks or self.blocked.refusals)
+    def has_news(self) -> bool:
+        """Whether `drain_acknowledged` or `blocked.drain_refusals` would return anything."""
+        return bool(self._acknowledged or self.blocked.has_refusals)
 
     @property
     def connection(self) -> int:
-        """Which connection there is now; `resume` says that its streams were compared."""
+        """The number of the current connection, for `resume`."""
         return self._broker.reconnects
 
     @property
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         """Whether the loop should take no new messages for now."""
-        return self._queue.due + self._queue.unanswered >= WAITING_AT_MOST
+        return self._queue.due + self.blocked.unanswered >= BACKLOG_AT_MOST
 
-    def take(self, partition: int) -> None:
-        """Publish a partition's rows from now on."""
-        self._queue.take(partition)
+    def assign(self, partition: int) -> None:
+        """Publish the rows of a partition from now on."""
+        self._queue.assign(partition)
 
     def add(self, rows: Iterable[NumberedRow]) -> None:
-        """Publish those of our partitions after all earlier rows of their keys."""
+        """Publish those rows that belong to our partitions, after the earlier rows of their keys."""
         self._queue.add(rows)
 
-    def drop(self, partition: int) -> None:
-        """Leave a partition's rows to the process that holds it now."""
-        self.blocked.drop(partition)
-        self._queue.drop(partition)
-        self._left.add(partition)
+    def revoke(self, partition: int) -> None:
+        """Stop publishing the rows of a partition; its new owner does."""
+        self.blocked.revoke(partition)
+        self._queue.revoke(partition)
+        self._revoked_in_round.add(partition)
 
     def resume(self, connection: int) -> None:
-        """The streams were compared with the journal on this connection."""
-        self._sound = connection
-        self._found_sound.set()
-        self._found_sound = anyio.Event()
-        self._work.set()
+        """Publish on this connection: the reconciler has compared the streams with the journal."""
+        self._verified = connection
+        self._verified_again.set()
+        self._verified_again = anyio.Event()
+        self._wakeup.set()
         self.blocked.look()
 
-    def take_progress(self) -> tuple[list[tuple[int, int]], list[RefusedRow]]:
-        """Hand out the marks and refusals to record."""
-        marks, self.marks = self.marks, []
-        refusals, self.blocked.refusals = self.blocked.refusals, []
-        return marks, refusals
+    def drain_acknowledged(self) -> list[tuple[int, int]]:
+        """Remove and return (journal number, stream sequence) of every published row that no commit has recorded."""
+        acknowledged, self._acknowledged = self._acknowledged, []
+        return acknowledged
 
-    def take_back(self, marks: Sequence[tuple[int, int]], refusals: Sequence[RefusedRow]) -> None:
-        """Keep what `take_progress` handed out for a later transaction: this one failed."""
-        self.marks = [*marks, *self.marks]
-        self.blocked.refusals = [*refusals, *self.blocked.refusals]
+    def restore_acknowledged(self, acknowledged: Sequence[tuple[int, int]]) -> None:
+        """Take back what `drain_acknowledged` returned: the commit failed."""
+        self._acknowledged = [*acknowledged, *self._acknowledged]
 
     async def run(self) -> None:
         """Publish for ever."""
@@ -136,12 +133,12 @@ class Relay:
 
     async def _run_rounds(self) -> None:
         while True:
-            while not (self._queue.due and self._is_sound()):
-                self._work.clear()
-                await self._work.wait()
-            self._connection = self._sound
-            self._left.clear()
-            rows = self._in_hand = self._queue.next(BATCH_AT_MOST)
+            while not (self._queue.due and self._is_verified()):
+                self._wakeup.clear()
+                await self._wakeup.wait()
+            self._round_connection = self._verified
+            self._revoked_in_round.clear()
+            rows = self._in_flight = self.blocked.keep_back(self._queue.take(BATCH_AT_MOST))
             reach("before-publish")
             by_stream: dict[str, list[NumberedRow]] = {}
             for numbered in rows:
@@ -152,24 +149,23 @@ class Relay:
                 async with anyio.create_task_group() as streams:
                     for stream, of_stream in by_stream.items():
                         streams.start_soon(self._publish, stream, of_stream)
-            self._in_hand = ()
-            if self._queue.blocked:
-                self.blocked.look()
+            self._in_flight = ()
             self._wake()
 
     async def _publish(self, stream: str, rows: Sequence[NumberedRow]) -> None:
+        """Publish the rows of one stream: as a batch where that pays and works, else singly."""
         backoff, tries = Backoff(), 0
-        while len(rows := [n for n in rows if self._has(n)]) >= BATCH_AT_LEAST:
+        while len(rows := [n for n in rows if self._is_ours(n)]) >= BATCH_AT_LEAST:
             try:
                 last = await self._broker.publish_batch([outgoing(numbered) for numbered in rows])
             except BrokerDeniedError:
-                break  # Published singly, those rows go that this user may publish.
+                break  # This user may publish some of the rows: those go singly.
             except BrokerUnavailableError as error:
                 self._troubles.unpublished(stream, error)
                 tries += 1
                 if tries >= BATCH_TRIES and await is_answering(self._broker, stream):
                     break
-                await backoff.wait(self._found_sound)
+                await backoff.wait(self._verified_again)
             except BrokerRefusedError as error:
                 _log.info("batch refused, published singly", stream=stream, rows=len(rows), reason=str(error))
                 break
@@ -177,35 +173,35 @@ class Relay:
                 reach("after-ack")
                 self._troubles.published(stream)
                 first = last - len(rows) + 1
-                self._mark(zip(rows, range(first, last + 1), strict=True))
+                self._acknowledge(zip(rows, range(first, last + 1), strict=True))
                 return
         await self._publish_singly(stream, rows)
 
     async def _publish_singly(self, stream: str, rows: Sequence[NumberedRow]) -> None:
-        """Publish side by side, but the rows of each key one after the other."""
-        chains: dict[str, deque[NumberedRow]] = {}
+        """Publish the first row of each key side by side, then the second ones, until none is left."""
+        by_key: dict[str, deque[NumberedRow]] = {}
         for numbered in rows:
-            chains.setdefault(numbered.row.key, deque()).append(numbered)
+            by_key.setdefault(numbered.row.key, deque()).append(numbered)
         backoff = Backoff()
-        while heads := self._heads(chains):
+        while heads := self._heads(by_key):
             trouble: BrokerError | None = None
             unanswered = []
             for numbered, answer in zip(heads, await publish_each(self._broker, heads), strict=True):
                 if isinstance(answer, int):
                     reach("after-ack")
-                    self._mark([(numbered, answer)])
-                    chains[numbered.row.key].popleft()
+                    self._acknowledge([(numbered, answer)])
+                    by_key[numbered.row.key].popleft()
                 elif isinstance(answer, Refused):
-                    if self._has(numbered):
+                    if self._is_ours(numbered):
                         self.blocked.block(numbered, answer)
                 elif isinstance(answer, Full):
                     trouble = answer.error
                 else:
                     unanswered.append((numbered, answer))
-            # Otherwise the keys without an answer would hold up all rows of this round, and every later round.
+            # When the broker answers other rows, the unanswered ones must not hold up this round and all later ones.
             if unanswered and (len(unanswered) < len(heads) or await is_answering(self._broker, stream)):
                 for numbered, answer in unanswered:
-                    if self._has(numbered):
+                    if self._is_ours(numbered):
                         self.blocked.block(numbered, answer)
             elif unanswered:
                 trouble = trouble or unanswered[0][1].error
@@ -213,36 +209,38 @@ class Relay:
                 self._troubles.published(stream)
             else:
                 self._troubles.unpublished(stream, trouble)
-                await backoff.wait(self._found_sound)
+                await backoff.wait(self._verified_again)
 
-    def _heads(self, chains: dict[str, deque[NumberedRow]]) -> list[NumberedRow]:
-        """The first row of each key that is to be published now; the outbox keeps the rows of blocked keys."""
-        for key, chain in list(chains.items()):
-            while chain and not self._has(chain[0]):
-                chain.popleft()
-            if key in self._queue.blocked:
-                self._queue.keep(chain)
-                chain.clear()
-            if not chain:
-                del chains[key]
-        return [chain[0] for chain in chains.values()]
+    def _heads(self, by_key: dict[str, deque[NumberedRow]]) -> list[NumberedRow]:
+        """The first row of each key to publish now. The rows of a key that was blocked meanwhile go to `blocked`."""
+        for key, rows in list(by_key.items()):
+            while rows and not self._is_ours(rows[0]):
+                rows.popleft()
+            if key in self.blocked:
+                self.blocked.hold(rows)
+                rows.clear()
+            if not rows:
+                del by_key[key]
+        return [rows[0] for rows in by_key.values()]
 
-    def _is_sound(self) -> bool:
-        return self._sound == self._broker.reconnects
+    def _is_verified(self) -> bool:
+        return self._verified == self._broker.reconnects
 
-    def _has(self, numbered: NumberedRow) -> bool:
-        """Whether a row of this round is still ours; if not, its partition's new owner finds it in the journal."""
-        return self._connection == self._broker.reconnects and numbered.row.partition not in self._left
+    def _is_ours(self, numbered: NumberedRow) -> bool:
+        """Whether a row of this round may still be published here. If not, its new owner finds it in the journal."""
+        return (
+            self._round_connection == self._broker.reconnects and numbered.row.partition not in self._revoked_in_round
+        )
 
-    def _mark(self, published: Iterable[tuple[NumberedRow, int]]) -> None:
-        """Note the sequences, except of released partitions: their stream may be another one by now."""
-        marks = [(numbered.n, sequence) for numbered, sequence in published if self._has(numbered)]
-        self.marks.extend(marks)
-        self.published += len(marks)
+    def _acknowledge(self, published: Iterable[tuple[NumberedRow, int]]) -> None:
+        """Note the PubAcks, except for revoked partitions: their stream may be another one by now."""
+        acknowledged = [(numbered.n, sequence) for numbered, sequence in published if self._is_ours(numbered)]
+        self._acknowledged.extend(acknowledged)
+        self.published += len(acknowledged)
 
-    def _mark_blocked(self, numbered: NumberedRow, sequence: int) -> None:
+    def _acknowledge_blocked(self, numbered: NumberedRow, sequence: int) -> None:
         reach("after-ack")
         self._troubles.published(stream_of(numbered))
-        self.marks.append((numbered.n, sequence))
+        self._acknowledged.append((numbered.n, sequence))
         self.published += 1
         self._wake()

@@ -11,20 +11,21 @@ from shared.ports.store import Transaction
 from shared.wire.bodies import BODY_BYTES_AT_MOST
 
 
-def backfill_parked(transaction: Transaction, reactions: Routing, now: datetime) -> int:
+def backfill_parked(transaction: Transaction, routing: Routing, now: datetime) -> int:
     """Append the events that are missing, in the order in which the messages were parked; how many there were."""
     aggregates = {parked_aggregate(message_id): message_id for message_id in transaction.parked.message_ids()}
     published = transaction.begun(aggregates)
     missing = [message_id for aggregate, message_id in aggregates.items() if aggregate not in published]
     if not missing:
         return 0
-    context = reactions.context
-    make = OutgoingRows(context.name, schema_version=context.schema_version, partitions=reactions.partitions, now=now)
+    context = routing.context
+    outgoing = OutgoingRows(context.name, schema_version=context.schema_version, partitions=routing.partitions, now=now)
     hashes = transaction.known(missing)
     rows = []
     for waiting in transaction.parked.parked_as(missing):
-        input_ = reactions.decode_parked(waiting)
-        input_.hash = hashes.get(input_.message_id, input_.hash)  # Of the whole body, before it was cut.
-        rows.append(make.parked(input_, waiting.row._replace(body=waiting.row.body[: BODY_BYTES_AT_MOST + 1])))
+        message = routing.parked(waiting)
+        content = hashes.get(message.message_id, message.content)  # Of the whole body, before it was cut.
+        row = waiting.row._replace(body=waiting.row.body[: BODY_BYTES_AT_MOST + 1])
+        rows.append(outgoing.parked(message._replace(content=content), row))
     transaction.append(rows)
     return len(rows)

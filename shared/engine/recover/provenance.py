@@ -55,11 +55,11 @@ class _UnknownTypeError(_NotOursError):
 class Provenance:
     """Tells the messages that one context can have published from those that it cannot."""
 
-    def __init__(self, reactions: Routing) -> None:
-        self._reactions = reactions
-        self.context = reactions.context.name
-        self._names = {aggregate.name for aggregate in reactions.context.aggregates}
-        self._decoders = {name: BodyDecoder(kind, strict=False) for name, kind in reactions.event_types.items()}
+    def __init__(self, routing: Routing) -> None:
+        self._routing = routing
+        self.context = routing.context.name
+        self._names = {aggregate.name for aggregate in routing.context.aggregates}
+        self._decoders = {name: BodyDecoder(kind, strict=False) for name, kind in routing.event_types.items()}
         self._own_decoders: Mapping[str, msgspec.json.Decoder[Any]] = {
             kind.__name__: msgspec.json.Decoder(kind) for kind in ENGINE_EVENTS
         }
@@ -92,7 +92,7 @@ class Provenance:
     def _check_headers(self, subject: Subject, headers: Mapping[str, str]) -> None:
         if missing := [name for name in OF_EVERY_EVENT if not headers.get(name)]:
             raise _NotOursError(f"it has no header {', '.join(missing)}")
-        if subject.partition != partition_of(subject.key, self._reactions.partitions):
+        if subject.partition != partition_of(subject.key, self._routing.partitions):
             raise _NotOursError(f"its key {subject.key} does not belong to partition {subject.partition}")
         correlation_in(headers)
         depth_in(headers, CAUSATION_DEPTH_AT_MOST + 1)
@@ -119,10 +119,10 @@ class Provenance:
 
     def _aggregate_of(self, event: Struct, subject: Subject) -> str:
         kind = type(event)
-        key = self._reactions.key_of[kind](event)
+        key = self._routing.key_of[kind](event)
         if key != subject.key:
             raise _NotOursError(f"its body names {str(key)[:80]!r}, its subject {subject.key!r}")
-        return self._reactions.aggregate_of[kind].id_of(event)
+        return self._routing.aggregate_of[kind].id_of(event)
 
 
 def _aggregate_of_own(event: Struct, found: str) -> str:

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from shared.context import Context
-from shared.engine.decide.outgoing import MESSAGE_ID_REUSED, conflict_id, timer_row
+from shared.engine.decide.consequences import consequences
+from shared.engine.decide.inbox import reused_id
+from shared.engine.decide.outgoing import MESSAGE_ID_REUSED
 from shared.engine.decide.routing import Routing
 from shared.engine.recover.editions import timer_in_edition
 from shared.engine.recover.provenance import Provenance
@@ -62,8 +64,8 @@ class History:
         self._partitions = partitions
         self._superseded = superseded
         self._timer_editions = timers
-        self._reactions = Routing(context, partitions=partitions)
-        self._provenance = Provenance(self._reactions)
+        self._routing = Routing(context, partitions=partitions)
+        self._provenance = Provenance(self._routing)
         self._fold = Fold(context)
         self._ids: set[str] = set()
         self._rows: list[JournalRow] = []
@@ -112,7 +114,7 @@ class History:
             if stored.subject.startswith(f"evt.{self._context}."):
                 self._set_aside(message_id, stored, "its subject is malformed")
             return
-        if self._reactions.hears(subject):
+        if self._routing.reacts_to(subject):
             self._hear(message_id, subject, stored)
         if subject.context == self._context:
             identity, edition = split_edition(message_id)
@@ -166,13 +168,11 @@ class History:
 
     def _follow(self, identity: str, subject: Subject, row: JournalRow, event: Any) -> None:
         """Ask and arm what the event asks for and arms; both go by its id without an edition."""
-        kind = type(event)
-        if kind in self._reactions.effects:
+        asks_for_effect, armed = consequences(self._routing, event, row)
+        if asks_for_effect:
             self._asked.add(identity)
             self._open_effects[identity] = (len(self._rows), subject.key, row.partition)
-        timer = self._reactions.timers.get(kind)
-        if timer is not None and (at := timer.at(event)) is not None:
-            armed = timer_row(self._context, row, timer.name, subject.key, at)
+        if armed is not None:
             self._own_bodies[armed.event_id] = armed.body
             self._timer_rows[armed.event_id] = len(self._rows)
             self._rows.append(timer_in_edition(armed, self._timer_editions.get((armed.event_id, armed.body), 1)))
@@ -183,7 +183,7 @@ class History:
         if (of_command := stored.headers.get(CAUSATION_HASH)) is not None:
             content = bytes.fromhex(of_command)
             reused = kind == CommandRejected.__name__ and _rejection.decode(stored.body).reason == MESSAGE_ID_REUSED
-            self._inbox[conflict_id(cause, content) if reused else cause] = content
+            self._inbox[reused_id(cause, content) if reused else cause] = content
         elif (armed := self._own_bodies.get(split_edition(cause)[0])) is not None:
             self._inbox[cause] = content_hash(armed)
             first, edition = split_edition(cause)
@@ -214,7 +214,7 @@ class History:
             transaction.append(self._rows[first : first + BATCH])
         transaction.mark_published(self._marks)
         transaction.snapshot(self._fold.snapshots())
-        transaction.set_meta(SNAPSHOTS, shape_of(self._reactions.context))
+        transaction.set_meta(SNAPSHOTS, shape_of(self._routing.context))
         transaction.ask([(n, identity, key, p) for identity, (n, key, p) in self._open_effects.items()])
         transaction.parked.park(self._parked.parked(self._asked))
         transaction.parked.record_skipped(self._parked.skipped())

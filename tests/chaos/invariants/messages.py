@@ -172,7 +172,7 @@ def _meant_for(evidence: Evidence, name: str, reactions: Routing) -> Iterator[tu
                 subject = parse_subject(stored.subject)
             except ValueError:
                 continue
-            heard = reactions.hears(subject) if stream == EVENTS else subject.context == name
+            heard = reactions.reacts_to(subject) if stream == EVENTS else subject.context == name
             if subject.kind == kind and heard and subject.type != NOTICE:
                 yield stream, subject, stored
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from shared import catalog
 from shared.context import Aggregate, Asked, Context, Effect, Rejected, UnknownOutcomeError
+from shared.engine.decide.incoming import Decide
 from shared.engine.decide.routing import Routing
 from shared.ports.broker import Broker, Delivery, Stored
 from shared.repair.rebuild import rebuild
@@ -75,7 +76,7 @@ class Recomputation:
         self._reactions = Routing(context, partitions=evidence.partitions)
         self._heard: dict[str, Stored] = {}
         for fact in evidence.facts():
-            if self._reactions.hears(parse_subject(fact.stored.subject)):
+            if self._reactions.reacts_to(parse_subject(fact.stored.subject)):
                 self._heard.setdefault(fact.id, fact.stored)
         self._own = {split_edition(row.event_id)[0]: row for row in self._database.journal if row.kind == "evt"}
         self._timers = {timer.name: timer for timer in context.timers}
@@ -148,10 +149,9 @@ class Recomputation:
             body=stored.body,
             reply="",
         )
-        input_ = self._reactions.decode(EVENTS, parse_subject(stored.subject).partition, delivery)
-        self._reactions.react(input_)
-        assert input_.poison is None, input_.poison
-        return input_.commands
+        message = self._reactions.delivered(EVENTS, parse_subject(stored.subject).partition, delivery)
+        assert isinstance(message.handling, Decide), message.handling
+        return message.handling.commands
 
     def _decide(self, commands: Sequence[Any]) -> list[Any]:
         """What comes of commands, each deciding on what the ones before it changed; the states stay as they were."""

@@ -4,7 +4,7 @@ import json
 import string
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -19,8 +19,9 @@ from shared.config.connection import ConnectionOptionsError, find_connection
 from shared.config.settings import Settings, SettingsError, default_streams_file, load_settings
 from shared.context import Answer, Context, Request
 from shared.engine.api import api_of
+from shared.engine.decide.incoming import Decide, Incoming, Poison, Refuse
 from shared.engine.decide.outgoing import OutgoingRows
-from shared.engine.decide.routing import UNKEYED, Input, Routing
+from shared.engine.decide.routing import UNKEYED, Routing
 from shared.ports.broker import Broker, Delivery, Outgoing, Published
 from shared.ports.clock import moment
 from shared.streams.file import StreamsFileError, parse_topology
@@ -42,7 +43,7 @@ from tests.unit.shared.hostile import KEYS, VALUES, YAML, mutated
 PARTITIONS = 4
 AT_NS = 1_795_251_600_000_000_000
 MEMBERS = {context.name: context for context in contexts()}
-REACTIONS = {name: Routing(context, partitions=PARTITIONS) for name, context in MEMBERS.items()}
+ROUTINGS = {name: Routing(context, partitions=PARTITIONS) for name, context in MEMBERS.items()}
 ORDER: dict[str, Any] = {**examples(PlaceOrder)[0], "order_id": "o-42"}
 del ORDER["asked_at"]
 SUBJECT = "cmd.ordering.PlaceOrder.3.o-42"
@@ -50,27 +51,37 @@ SUBJECT = "cmd.ordering.PlaceOrder.3.o-42"
 
 def taken(
     body: bytes, *, subject: str = SUBJECT, headers: Mapping[str, str] | None = None, stream: str = COMMANDS
-) -> Input:
+) -> Incoming:
     """What a context makes of one delivery; the one that its subject names, or ordering."""
     return taken_by("ordering", stream, subject, headers or {}, body)
 
 
-def taken_by(context: str, stream: str, subject: str, headers: Mapping[str, str], body: bytes) -> Input:
-    reactions = REACTIONS[context]
+def taken_by(context: str, stream: str, subject: str, headers: Mapping[str, str], body: bytes) -> Incoming:
+    routing = ROUTINGS[context]
     delivery = Delivery(
         sequence=7, consumer_sequence=7, pending=0, at_ns=AT_NS, subject=subject, headers=headers, body=body, reply=""
     )
-    input_ = reactions.decode(stream, 3, delivery)
-    reactions.react(input_)
-    return input_
+    return routing.delivered(stream, 3, delivery)
 
 
-def refusal(input_: Input) -> tuple[str, str]:
+def refused(message: Incoming) -> Refuse | None:
+    return message.handling if isinstance(message.handling, Refuse) else None
+
+
+def poisoned(message: Incoming) -> str:
+    """Why the message is poison; empty when it is none."""
+    return message.handling.reason if isinstance(message.handling, Poison) else ""
+
+
+def commanded(message: Incoming) -> Sequence[Any]:
+    return message.handling.commands if isinstance(message.handling, Decide) else ()
+
+
+def refusal(message: Incoming) -> tuple[str, str]:
     """Where the command is wrong, and what is said of it."""
-    assert input_.refusal is not None, (input_.commands, input_.poison)
-    assert input_.refusal.reason == "malformed"
-    assert (input_.poison, input_.commands) == (None, ())
-    (detail,) = input_.refusal.details
+    assert isinstance(message.handling, Refuse), message.handling
+    assert message.handling.reason == "malformed"
+    (detail,) = message.handling.details
     return detail.path, detail.message
 
 
@@ -161,17 +172,17 @@ class TestBodies:
 
     @pytest.mark.parametrize(("raw", "path", "problem"), AMOUNTS.values(), ids=AMOUNTS.keys())
     def test_of_an_event_it_is_poison(self, raw: bytes, path: str, problem: str) -> None:
-        input_ = taken_by("payments", EVENTS, "evt.ordering.OrderPlaced.3.o-42", {}, placed(raw))
-        assert input_.poison is not None
-        assert input_.poison.startswith(f"{path}: ")
-        assert problem in input_.poison
-        assert (input_.refusal, input_.key, input_.commands) == (None, "o-42", ())
+        message = taken_by("payments", EVENTS, "evt.ordering.OrderPlaced.3.o-42", {}, placed(raw))
+        assert poisoned(message)
+        assert poisoned(message).startswith(f"{path}: ")
+        assert problem in poisoned(message)
+        assert (refused(message), message.key, commanded(message)) == (None, "o-42", ())
 
     def test_an_event_may_have_grown(self) -> None:
-        input_ = taken_by(
+        message = taken_by(
             "payments", EVENTS, "evt.ordering.OrderPlaced.3.o-42", {}, placed(b'1999, "vat": {"of": [7]}')
         )
-        assert (input_.poison, len(input_.commands)) == (None, 1)
+        assert (poisoned(message), len(commanded(message))) == ("", 1)
 
     def test_none_takes_longer_than_milliseconds(self) -> None:
         def took_s(body: bytes) -> float:
@@ -184,7 +195,7 @@ class TestBodies:
 
     def test_a_body_that_is_too_large_is_not_even_parsed(self) -> None:
         assert "65537 bytes" in refusal(taken(b"?" * (BODY_BYTES_AT_MOST + 1)))[1]
-        assert taken(order().ljust(BODY_BYTES_AT_MOST)).commands
+        assert commanded(taken(order().ljust(BODY_BYTES_AT_MOST)))
 
     def test_a_name_that_stands_twice_is_found_without_comparing_all_with_all(self) -> None:
         names = [f'"{number}":1' for number in range(6_000)]
@@ -197,10 +208,10 @@ class TestBodies:
 
         sys.setprofile(count)
         try:
-            input_ = taken(body)
+            message = taken(body)
         finally:
             sys.setprofile(None)
-        assert "'5999' stands twice" in refusal(input_)[1]
+        assert "'5999' stands twice" in refusal(message)[1]
         assert calls < 500
 
     def test_what_is_said_does_not_grow_with_what_was_sent(self) -> None:
@@ -216,7 +227,7 @@ class TestBodies:
 
     @pytest.mark.parametrize("token", ["4111111111111112", "tok_4111111111111111", "0", "41111111111111111111111"])
     def test_other_digits_are(self, token: str) -> None:
-        assert taken(order(method_token=token)).commands
+        assert commanded(taken(order(method_token=token)))
 
 
 class TestKeys:
@@ -229,11 +240,11 @@ class TestKeys:
 
     @pytest.mark.parametrize("key", KEYS)
     def test_a_command_under_another_key_is_answered_under_unkeyed(self, key: str) -> None:
-        input_ = taken(order(), subject=f"cmd.ordering.PlaceOrder.3.{key}")
-        path, problem = refusal(input_)
-        assert (path, input_.key, input_.type) == ("subject", UNKEYED, "PlaceOrder")
+        message = taken(order(), subject=f"cmd.ordering.PlaceOrder.3.{key}")
+        path, problem = refusal(message)
+        assert (path, message.key, message.type) == ("subject", UNKEYED, "PlaceOrder")
         assert "is not a key: use 1 to 64" in problem
-        assert input_.message_id == "COMMANDS@2026-11-21T09:00:00.000000Z/7"
+        assert message.message_id == "COMMANDS@2026-11-21T09:00:00.000000Z/7"
 
     @pytest.mark.parametrize("key", ["*", ">"])
     def test_nor_where_the_server_put_no_partition_before_it(self, key: str) -> None:
@@ -256,10 +267,10 @@ class TestKeys:
         ("stream", "subject"), [(EVENTS, "evt.payments.PaymentFailed.3.*"), (TIMERS, "due.x.Y.3.>")]
     )
     def test_of_an_event_or_a_timer_it_is_poison(self, stream: str, subject: str) -> None:
-        input_ = taken(b"{}", subject=subject, stream=stream)
-        assert input_.poison is not None
-        assert input_.poison.startswith("subject: ")
-        assert input_.key == UNKEYED
+        message = taken(b"{}", subject=subject, stream=stream)
+        assert poisoned(message)
+        assert poisoned(message).startswith("subject: ")
+        assert message.key == UNKEYED
 
 
 HEADERS = {
@@ -284,16 +295,16 @@ class TestHeaders:
 
     @pytest.mark.parametrize(("header", "value", "problem"), HEADERS.values(), ids=HEADERS.keys())
     def test_one_that_cannot_is_refused_by_its_name(self, header: str, value: str, problem: str) -> None:
-        input_ = taken(order(), headers={header: value})
-        path, what = refusal(input_)
+        message = taken(order(), headers={header: value})
+        path, what = refusal(message)
         assert (path, problem in what, len(what) < 300) == (header, True, True)
-        assert input_.key == "o-42"
-        check_message_id(input_.message_id)
+        assert message.key == "o-42"
+        check_message_id(message.message_id)
 
     @pytest.mark.parametrize("message_id", ["a.b", "*", ">", "../x", "<m-1@shop.example>", "{}", "x" * 255])
     def test_an_id_may_be_any_visible_ascii(self, message_id: str) -> None:
-        input_ = taken(order(), headers={"Nats-Msg-Id": message_id})
-        assert (input_.refusal, input_.message_id) == (None, message_id)
+        message = taken(order(), headers={"Nats-Msg-Id": message_id})
+        assert (refused(message), message.message_id) == (None, message_id)
 
     @pytest.mark.parametrize(
         ("header", "value"),
@@ -301,15 +312,15 @@ class TestHeaders:
     )
     def test_one_that_a_command_does_not_have_changes_nothing(self, header: str, value: str) -> None:
         plain, forged = taken(order()), taken(order(), headers={header: value})
-        assert (forged.refusal, forged.message_id, forged.depth) == (None, plain.message_id, 0)
-        assert forged.commands == plain.commands
+        assert (refused(forged), forged.message_id, forged.depth) == (None, plain.message_id, 0)
+        assert commanded(forged) == commanded(plain)
 
     def test_a_timer_has_its_own_header_for_its_id(self) -> None:
         subject = "due.ordering.OrderDeadline.3.o-42"
-        input_ = taken(b"{}", subject=subject, stream=TIMERS, headers={"Timer-Id": "x y", "Nats-Msg-Id": "m-1"})
-        assert input_.poison is not None
-        assert input_.poison.startswith("Timer-Id: 'x y' is not a message id")
-        check_message_id(input_.message_id)
+        message = taken(b"{}", subject=subject, stream=TIMERS, headers={"Timer-Id": "x y", "Nats-Msg-Id": "m-1"})
+        assert poisoned(message)
+        assert poisoned(message).startswith("Timer-Id: 'x y' is not a message id")
+        check_message_id(message.message_id)
 
 
 class Door:
@@ -515,27 +526,27 @@ def take(route: Route, data: st.DataObject) -> None:
     context, stream, subject, message_type = route
     body = data.draw(mutated(EXAMPLES[message_type]))
     key, headers = data.draw(KEY), data.draw(HEADER)
-    input_ = taken_by(context, stream, f"{subject}.3.{key}", headers, body)
-    check_key(input_.key)
-    check_key(input_.correlation_id)
-    check_message_id(input_.message_id)
-    assert 0 <= input_.depth < 32
-    wrong = (input_.refusal is not None) + (input_.poison is not None)
-    assert wrong == (input_.message is None)
-    assert stream != COMMANDS or input_.poison is None
-    assert stream == COMMANDS or input_.refusal is None
-    assert not (wrong and input_.commands)
-    answered(MEMBERS[context], input_)
+    message = taken_by(context, stream, f"{subject}.3.{key}", headers, body)
+    check_key(message.key)
+    check_key(message.correlation_id)
+    check_message_id(message.message_id)
+    assert 0 <= message.depth < 32
+    wrong = (refused(message) is not None) + bool(poisoned(message))
+    assert wrong == (not isinstance(message.handling, Decide))
+    assert stream != COMMANDS or not poisoned(message)
+    assert stream == COMMANDS or refused(message) is None
+    assert not (wrong and commanded(message))
+    answered(MEMBERS[context], message)
 
 
-def answered(context: Context, input_: Input) -> None:
+def answered(context: Context, message: Incoming) -> None:
     """Whatever came, what is said of it can be written down, and is no longer than a server takes."""
     make = OutgoingRows(context.name, schema_version=1, partitions=PARTITIONS, now=moment(AT_NS))
-    if input_.refusal is not None:
-        row = make.rejection(input_, input_.refusal.reason, input_.refusal.details)
-    elif input_.poison is not None:
-        assert input_.delivery is not None
-        row = make.dead_letter(input_, input_.delivery, input_.poison)
+    if isinstance(message.handling, Refuse):
+        row = make.rejection(message, message.handling.reason, message.handling.details)
+    elif isinstance(message.handling, Poison):
+        assert isinstance(message.source, Delivery)
+        row = make.dead_letter(message, message.source, message.handling.reason)
     else:
         return
     assert all(character in string.printable for character in row.subject)

@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.engine.decide.incoming import IGNORE, Incoming
 from shared.engine.decide.outgoing import OutgoingRows
-from shared.engine.decide.routing import Input, Routing
+from shared.engine.decide.routing import Routing
 from shared.engine.recover.provenance import Provenance
-from shared.ports.broker import Stored
+from shared.ports.broker import Delivery, Stored
 from shared.ports.rows import JournalRow, ParkedRow, Waiting
 from shared.wire.messages import content_hash, partition_of
 from shared.wire.streams import COMMANDS
@@ -20,11 +21,22 @@ KEY = "t-1"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
-def cause() -> Input:
-    input_ = Input(COMMANDS, partition_of(KEY, PARTITIONS), None, "m-1", KEY)
-    input_.hash = content_hash(b"{}")
-    input_.type = "Ring"
-    return input_
+def cause() -> Incoming:
+    delivery = Delivery(
+        sequence=7, consumer_sequence=7, pending=0, at_ns=0, subject="", headers={}, body=b"{}", reply=""
+    )
+    return Incoming(
+        stream=COMMANDS,
+        partition=partition_of(KEY, PARTITIONS),
+        key=KEY,
+        message_id="m-1",
+        type="Ring",
+        content=content_hash(b"{}"),
+        correlation_id=KEY,
+        depth=0,
+        source=delivery,
+        handling=IGNORE,
+    )
 
 
 def rows() -> dict[str, JournalRow]:

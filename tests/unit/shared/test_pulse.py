@@ -33,8 +33,8 @@ TIMER = timer_row("ordering", EVENT, "ConfirmationDue", "o-1", OCCURRED)
 def reported(directory: Path, oldest: list[NumberedRow | None]) -> list[Report]:
     """What a worker reports while these rows, one after the other, wait longest to be published."""
     process: Any = SimpleNamespace(
-        relay=SimpleNamespace(oldest=None, stuck={}, backlog=1),
-        ownership=SimpleNamespace(partitions={}, held=[]),
+        relay=SimpleNamespace(oldest=None, blocked=SimpleNamespace(reasons={}), backlog=1),
+        ownership=SimpleNamespace(partitions={}, owned=[]),
         loop=SimpleNamespace(stall=SimpleNamespace(seconds=0.0), decided=0, parked=0),
         alarms=SimpleNamespace(raised=[]),
         partitions=1,

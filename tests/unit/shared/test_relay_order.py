@@ -92,12 +92,12 @@ async def test_rows_in_flight_do_not_overtake_a_refused_row_of_their_key() -> No
     alarms = Alarms(clock)
     troubles = Troubles(alarms, cast(Broker, broker), "till")
     relay = Relay(cast(Broker, broker), clock, linger_s={}, wake=published.set, troubles=troubles)
-    relay.take(0)
+    relay.assign(0)
     async with asyncio.timeout(PUBLISHED_WITHIN_S), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(relay.run())
         relay.add([_row(1, "evt.till.Rung", "a")])
         await published.wait()
-        assert relay.stuck
+        assert relay.blocked.reasons
         broker.mended = True
         relay.add([_row(2, "evt.till.Rung", "a"), _row(3, "timer.till.Closing", "b")])
         clock.seconds += REFUSED_RETRY_S  # Now two tasks are about to publish rows of the key.
@@ -113,7 +113,7 @@ async def test_row_whose_id_a_message_has_is_tried_by_looking_whether_that_messa
     broker, clock, published = _Taken(), _Clock(), asyncio.Event()
     troubles = Troubles(Alarms(clock), cast(Broker, broker), "till")
     relay = Relay(cast(Broker, broker), clock, linger_s={}, wake=published.set, troubles=troubles)
-    relay.take(0)
+    relay.assign(0)
     async with asyncio.timeout(PUBLISHED_WITHIN_S), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(relay.run())
         relay.add([_row(1, "evt.till.Rung", "a")])
@@ -124,7 +124,7 @@ async def test_row_whose_id_a_message_has_is_tried_by_looking_whether_that_messa
             relay.blocked.look()
             await broker.looked.wait()
             await asyncio.sleep(0)
-        assert (broker.published, list(relay.stuck)) == (1, ["a"])
+        assert (broker.published, list(relay.blocked.reasons)) == (1, ["a"])
         broker.silent, broker.gone = False, True
         clock.seconds += REFUSED_RETRY_S
         relay.blocked.look()
@@ -132,4 +132,4 @@ async def test_row_whose_id_a_message_has_is_tried_by_looking_whether_that_messa
             published.clear()
             await published.wait()
         running.cancel()
-    assert relay.marks == [(1, 8)]
+    assert relay.drain_acknowledged() == [(1, 8)]

@@ -71,9 +71,9 @@ class _Partition:
 
     def __init__(self, number: int, *, broken: bool) -> None:
         self.number = number
-        self.held = self.broken = broken
-        self.leading = not broken
-        self.wants_attention = True
+        self.is_owned = self.is_broken = broken
+        self.is_leading = not broken
+        self.wants_rebalance = True
         self.readers: dict[str, object] = {}
         self.lock = asyncio.Lock()
 
@@ -83,11 +83,11 @@ class _Partition:
     async def check_consumers(self) -> None:
         """None is missing."""
 
-    def met(self, error: BrokerError) -> None:
+    def failed(self, error: BrokerError) -> None:
         """Nobody is told."""
 
-    async def let_go(self) -> None:
-        self.held = self.broken = False
+    async def release(self) -> None:
+        self.is_owned = self.is_broken = False
 
 
 async def test_what_is_broken_is_let_go_though_nothing_can_be_taken_over() -> None:
@@ -98,7 +98,7 @@ async def test_what_is_broken_is_let_go_though_nothing_can_be_taken_over() -> No
 
     free, broken = _Partition(0, broken=False), _Partition(1, broken=True)
     dropped: list[int] = []
-    helper: Any = SimpleNamespace(connection=0, marks=[], drop=dropped.append, check=check)
+    helper: Any = SimpleNamespace(connection=0, drain_acknowledged=list, revoke=dropped.append, check=check)
     nobody: Any = None
     partitions: Any = [free, broken]
     ownership = PartitionOwnership(
@@ -106,7 +106,7 @@ async def test_what_is_broken_is_let_go_though_nothing_can_be_taken_over() -> No
     )
     with pytest.raises(BrokerUnavailableError):
         await ownership.rebalance()
-    assert not broken.held
+    assert not broken.is_owned
     assert set(dropped) == {1}
 
 
@@ -114,7 +114,7 @@ async def test_what_is_broken_publishes_nothing_more_whatever_the_loop_is_doing(
     """Its stream may be made anew at any moment, and would have what came later before what was lost."""
     whole, broken = _Partition(0, broken=False), _Partition(1, broken=True)
     dropped: list[int] = []
-    relay: Any = SimpleNamespace(drop=dropped.append)
+    relay: Any = SimpleNamespace(revoke=dropped.append)
     troubles: Any = SimpleNamespace(look=lambda: None)
     nobody: Any = None
     partitions: Any = [broken, whole]
@@ -126,4 +126,4 @@ async def test_what_is_broken_publishes_nothing_more_whatever_the_loop_is_doing(
     await woken.wait()
     tending.cancel()
     assert dropped == [1]
-    assert broken.held
+    assert broken.is_owned

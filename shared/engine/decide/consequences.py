@@ -1,0 +1,24 @@
+"""What an event leads to beside its own publication: an effect that it asks for, and a timer that it arms."""
+
+from typing import NamedTuple
+
+from shared.context import Event
+from shared.engine.decide.outgoing import timer_row
+from shared.engine.decide.routing import Routing
+from shared.ports.rows import JournalRow
+
+
+class Consequences(NamedTuple):
+    """`timer` is the row that arms it, or None."""
+
+    asks_for_effect: bool
+    timer: JournalRow | None
+
+
+def consequences(routing: Routing, event: Event, row: JournalRow) -> Consequences:
+    """The same for an event that is decided now and for one that a rebuild reads from the stream; `row` is its row."""
+    kind = type(event)
+    timer = routing.timers.get(kind)
+    at = None if timer is None else timer.at(event)
+    armed = None if timer is None or at is None else timer_row(routing.context.name, row, timer.name, row.key, at)
+    return Consequences(kind in routing.effects, armed)

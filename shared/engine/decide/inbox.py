@@ -1,0 +1,54 @@
+"""Dedup: the inbox knows the id and the content hash of every message that the context has decided.
+
+The broker delivers at least once. A message whose id is in the inbox has no effect again. A message with a known id but
+other content is reported, once.
+"""
+
+from collections.abc import Iterable
+from enum import Enum
+
+from shared.engine.decide.incoming import Incoming
+from shared.ports.store import Transaction
+
+
+class Seen(Enum):
+    """What the inbox says of a message."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    REUSED_ID = "reused id"
+    """The id came before, with other content; nobody has reported this content yet."""
+
+
+class Inbox:
+    """The inbox of one batch, in one transaction. `new` holds (message id, content hash) for the commit to write."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self.new: list[tuple[str, bytes]] = []
+        self.duplicates = 0
+        self._transaction = transaction
+        self._known: dict[str, bytes] = {}
+
+    def load(self, message_ids: Iterable[str]) -> None:
+        """Look up all messages of the batch in one query."""
+        self._known = self._transaction.known(list(message_ids))
+
+    def check(self, message: Incoming) -> Seen:
+        """Compare a message with all that came before it, in earlier batches or in this one, and remember it."""
+        known = self._known.get(message.message_id)
+        if known is None:
+            self._known[message.message_id] = message.content
+            self.new.append((message.message_id, message.content))
+            return Seen.NEW
+        if known != message.content:
+            reused = reused_id(message.message_id, message.content)
+            if not self._transaction.known([reused]):
+                self._transaction.remember([(reused, message.content)])
+                return Seen.REUSED_ID
+        self.duplicates += 1
+        return Seen.DUPLICATE
+
+
+def reused_id(message_id: str, content: bytes) -> str:
+    """The inbox entry that says: this content under a known id was reported. No message id has a space."""
+    return f"{message_id} {content.hex()}"

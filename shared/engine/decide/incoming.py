@@ -1,0 +1,58 @@
+"""A message on its way to a decision: what it says, where it comes from, and how to handle it.
+
+Routing makes it, and nothing changes it afterwards.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+from shared.context import Command, Detail
+from shared.ports.broker import Delivery
+from shared.ports.rows import EffectRow, Waiting
+
+
+class Decide(NamedTuple):
+    """Put these commands to their deciders, in order. There may be none: a policy may answer an event with nothing."""
+
+    commands: Sequence[Command]
+
+
+class Refuse(NamedTuple):
+    """Answer a command with CommandRejected; no decider sees it."""
+
+    reason: str
+    details: tuple[Detail, ...]
+
+
+class Poison(NamedTuple):
+    """Park the message: it cannot be read, or a policy raised. `reason` is for the operator."""
+
+    reason: str
+
+
+class Ignore(NamedTuple):
+    """Do nothing and remember nothing: the context does not react to this type of message."""
+
+
+Handling: TypeAlias = Decide | Refuse | Poison | Ignore
+
+IGNORE: Final = Ignore()
+
+Source: TypeAlias = Delivery | Waiting | EffectRow
+"""Where a message comes from: a stream, the parked messages, or an effect whose outcome is known now."""
+
+
+class Incoming(NamedTuple):
+    """One message. `depth` counts its causes; `content` is the hash of its body, by which dedup compares messages."""
+
+    stream: str
+    """Empty for the outcome of an effect."""
+    partition: int
+    key: str
+    message_id: str
+    type: str
+    content: bytes
+    correlation_id: str
+    depth: int
+    source: Source
+    handling: Handling

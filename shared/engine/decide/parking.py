@@ -1,0 +1,86 @@
+"""Parked keys: a poison message stops its own key, never its partition, until an operator has dealt with it.
+
+The first message of a key to fail is parked with its reason and copied to DEAD_LETTERS. Later messages of the key wait
+behind it, in order. Parking is also an event in EVENTS, so a rebuilt database parks the same messages again.
+"""
+
+import msgspec
+import structlog
+
+from shared.engine.decide.incoming import Incoming
+from shared.engine.decide.outgoing import OutgoingRows, parked_aggregate
+from shared.ports.broker import Delivery
+from shared.ports.rows import JournalRow, ParkedRow, Waiting
+from shared.ports.store import Transaction
+from shared.wire.bodies import BODY_BYTES_AT_MOST
+
+_log = structlog.get_logger("chorus.parking")
+_encoder = msgspec.json.Encoder()
+
+
+class ParkedKeys:
+    """The parked messages of one context, as one batch finds and leaves them; the commit writes the lists."""
+
+    def __init__(self, transaction: Transaction, outgoing: OutgoingRows) -> None:
+        self.parked: list[ParkedRow] = []
+        self.unparked: list[int] = []
+        """Ids of parked messages that this batch decides or skips."""
+        self.failed_again: dict[int, tuple[str, str]] = {}
+        """(key, reason) by the id of the parked message."""
+        self._transaction = transaction
+        self._outgoing = outgoing
+        self._count_by_key = transaction.parked.keys()
+        self._failed_keys: set[str] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._count_by_key
+
+    def __len__(self) -> int:
+        """How many messages of the context are parked after this batch."""
+        return sum(self._count_by_key.values())
+
+    def failed_in_this_batch(self, key: str) -> bool:
+        """Whether a retry of this key has failed in this batch already: the rest of the key goes on waiting."""
+        return key in self._failed_keys
+
+    def park(self, message: Incoming, delivery: Delivery, reason: str) -> list[JournalRow]:
+        """Park a message; returns the rows that put it on record. `reason` is empty for one that waits behind another.
+
+        A body that is larger than any message of ours is cut, but stays too large: a retry refuses it the same way, and
+        the event stays within what the server accepts.
+        """
+        rows = []
+        if message.key not in self._count_by_key:
+            self._count_by_key[message.key] = 0
+            _log.error("parked", key=message.key, message=message.message_id, type=message.type, reason=reason)
+            rows.append(self._outgoing.dead_letter(message, delivery, reason))
+        self._count_by_key[message.key] += 1
+        headers = _encoder.encode(delivery.headers).decode()
+        row = ParkedRow(
+            message.key, message.partition, message.stream, delivery.sequence, delivery.at_ns, message.message_id,
+            delivery.subject, headers, delivery.body[: BODY_BYTES_AT_MOST + 1], reason,
+        )  # fmt: skip
+        self.parked.append(row)
+        return [*rows, self._outgoing.parked(message, row)]
+
+    def park_again(self, message: Incoming, waiting: Waiting, reason: str) -> list[JournalRow]:
+        """Keep a message parked whose retry failed; a new reason goes on record as an event of its own."""
+        _log.error("parked again", key=message.key, message=message.message_id, type=message.type, reason=reason)
+        self._failed_keys.add(message.key)
+        self.failed_again[waiting.id] = (message.key, reason)
+        version = self._transaction.last_version(parked_aggregate(message.message_id))
+        if version and reason == waiting.row.reason:
+            return []
+        return [self._outgoing.parked(message, waiting.row._replace(reason=reason), version=version + 1)]
+
+    def unpark(self, message: Incoming, waiting: Waiting) -> JournalRow:
+        """Release a message that was decided or skipped."""
+        if waiting.skip:
+            _log.warning("skipped", key=message.key, message=message.message_id, who=waiting.who, why=waiting.why)
+        else:
+            _log.warning("unparked", key=message.key, message=message.message_id)
+        self.unparked.append(waiting.id)
+        self._count_by_key[message.key] -= 1
+        if not self._count_by_key[message.key]:
+            del self._count_by_key[message.key]
+        return self._outgoing.unparked(message, waiting)
