@@ -11,7 +11,7 @@ from shared.config.settings import Settings
 from shared.config.spelling import did_you_mean
 from shared.context import Context, Service
 from shared.wire.engine_events import ENGINE_EVENTS
-from shared.wire.messages import check_name
+from shared.wire.messages import MESSAGE_ID_LENGTH_AT_MOST, check_name, longest_id
 
 PACKAGE = "contexts"
 ENGINE_EVENT_NAMES = {event.__name__ for event in ENGINE_EVENTS}
@@ -84,6 +84,7 @@ def _names_of(name: str, member: Context | Service) -> Iterator[str]:
         kinds.append([event.__name__ for event in member.publishes])
         kinds.append([timer.name for timer in member.timers])
         kinds.append([aggregate.name for aggregate in member.aggregates])
+        yield from _ids_of(name, member)
         answered = {command for decider in member.deciders for command in decider.commands}
         for command in member.accepts:
             if command not in answered:
@@ -98,6 +99,21 @@ def _names_of(name: str, member: Context | Service) -> Iterator[str]:
                 check_name(word)
             except ValueError as error:
                 yield f"{name}: {error}"
+
+
+def _ids_of(name: str, context: Context) -> Iterator[str]:
+    """Ids that no message may have, because a consumer would refuse it."""
+    for aggregate in context.aggregates:
+        armed = [timer.name for timer in context.timers if timer.armed_by in aggregate.events]
+        longest = max(
+            len(longest_id(name, aggregate.name, has_parts=aggregate.part is not None, timer=timer))
+            for timer in ("", *armed)
+        )
+        if longest > MESSAGE_ID_LENGTH_AT_MOST:
+            yield (
+                f"{name}: an id of a {aggregate.name}, or of its timers, can have {longest} characters, and"
+                f" {MESSAGE_ID_LENGTH_AT_MOST} are the most; shorten the context's, the aggregate's or the timer's name"
+            )
 
 
 def _between(members: Mapping[str, Context]) -> Iterator[str]:

@@ -35,7 +35,8 @@ def up(
     With connection flags, NATS_URL or a nats context it starts no server and uses
     that one. Streams are applied first. A server or a worker that dies or hangs is
     started again. A context that cannot start does not stop the others. Says when
-    all are ready; SIGTERM or Ctrl-C stops all.
+    all are ready; SIGTERM or Ctrl-C stops all. Exit 64 or 78 when a context
+    refuses to run at that moment; the last lines say which and why.
 
     For example:
 
@@ -61,17 +62,16 @@ def up(
         environ.setdefault("CHORUS_LOG_FORMAT", "console")
     if port is None and find_connection(environ).source == "default":
         port = DEFAULT_PORT
-    anyio.run(_up, port, copies, environ, load_settings(environ).log_format, connection.variables())
-    return Exit.OK
+    return anyio.run(_up, port, copies, environ, load_settings(environ).log_format, connection.variables())
 
 
 async def _up(
     port: int | None, copies: int, environ: Mapping[str, str], log_format: str, flags: Mapping[str, str]
-) -> None:
+) -> int:
     import anyio
 
     from shared.config import log
-    from shared.run.supervisor import described
+    from shared.run.supervisor import code_of, described
     from shared.run.system import open_shop
 
     log.configure("error", "auto", context="up")
@@ -89,6 +89,7 @@ async def _up(
             tasks.cancel_scope.cancel()
     for name, refusal in shop.supervisor.refusals.items():
         tell("chorus", described(name, refusal))
+    return code_of(shop.supervisor.refusals)
 
 
 async def _announce(shop: "Shop", began: float, environ: Mapping[str, str], flags: Mapping[str, str]) -> None:

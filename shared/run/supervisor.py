@@ -46,8 +46,7 @@ class NotWorthRestartingError(Exception):
 
     def __init__(self, refusals: Mapping[str, Refusal]) -> None:
         super().__init__("\n".join(described(name, refusal) for name, refusal in refusals.items()))
-        codes = {refusal.code for refusal in refusals.values()}
-        self.code = Exit(codes.pop()) if len(codes) == 1 else Exit.MISCONFIGURED
+        self.code = code_of(refusals)
 
 
 class _Kept:
@@ -218,6 +217,14 @@ async def supervised(
 def described(name: str, refusal: Refusal) -> str:
     """Which program does not start, and why."""
     return f"{name} cannot start (exit code {refusal.code}): {refusal.reason}"
+
+
+def code_of(refusals: Mapping[str, Refusal]) -> Exit:
+    """The exit code of whoever ends while these programs refuse to start: the code of all of them, or 78."""
+    codes = {refusal.code for refusal in refusals.values()}
+    if not codes:
+        return Exit.OK
+    return Exit(codes.pop()) if len(codes) == 1 else Exit.MISCONFIGURED
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

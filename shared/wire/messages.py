@@ -33,6 +33,11 @@ TIMER_ID = "Timer-Id"
 
 Kind = Literal["cmd", "evt", "due"]
 
+LAST_VERSION = 10**12 - 1
+LAST_EDITION = 10**9 - 1
+"""What the forms of ids below have room for."""
+LONGEST_KEY = "k" * 64
+
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 _PART = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -172,6 +177,12 @@ def aggregate_name(identity: str) -> str:
 def event_id(context: str, aggregate: str, version: int) -> MessageId:
     """The id of an event of the aggregate with this id: the same decision made again has the same id."""
     return MessageId(f"{context}/{aggregate}@{version}")
+
+
+def longest_id(context: str, aggregate: str, *, has_parts: bool, timer: str = "") -> MessageId:
+    """The longest id of an event of an aggregate of this name, or of the timer that it arms."""
+    identity = event_id(context, aggregate_id(aggregate, LONGEST_KEY, LONGEST_KEY if has_parts else None), LAST_VERSION)
+    return in_edition(f"{identity}/{timer}" if timer else identity, LAST_EDITION)
 
 
 def is_event_id(message_id: str) -> bool:

@@ -8,8 +8,10 @@ from tests.e2e.ends import RETURNED, SHIPPED, End, Ended
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-MOVED_WITHIN_S = 10.0
-ENDS_WITHIN_S = 30.0
+MOVED_WITHIN_S = 60.0
+ENDS_WITHIN_S = 60.0
+
+JOURNAL = "SELECT type FROM journal WHERE subject LIKE 'evt.%.' || ? ORDER BY n"
 
 
 async def moved(stage: Stage, order: str, *reasons: str) -> None:
@@ -43,8 +45,9 @@ async def test_order_is_charged_once_though_payments_dies_between_call_and_commi
     await stage.start("payments", failpoint=f"after-call:{call}")
     await stage.place(order, f"died{call}")
     await stage.dies("payments", within_s=ENDS_WITHIN_S)
-    assert stage.watcher.types(order)[known]
-    assert not stage.watcher.types(order)["PaymentSucceeded"]
+    decided = [kind for (kind,) in stage.rows("payments", JOURNAL, order)]  # It may have died before it published.
+    assert known in decided
+    assert "PaymentSucceeded" not in decided
     assert stage.ledger(order) == ["capture"] * (call - 1)
     await stage.start("payments")
     await ended.check(order, SHIPPED, within_s=ENDS_WITHIN_S)

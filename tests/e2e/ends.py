@@ -11,7 +11,7 @@ from shared.wire.messages import CAUSATION_DEPTH, split_edition
 from tests.e2e.shop import Shop
 from tests.watching import Fact
 
-ENDS_WITHIN_S = 20.0
+ENDS_WITHIN_S = 60.0
 
 Template = Literal[
     "order_received",

@@ -28,6 +28,7 @@ ADDRESS = {"street": "Hauptstr. 1", "city": "Bern", "country": "CH", "postal_cod
 CONTEXTS = tuple(name for name in catalog.names() if name != "bank")
 MEMBERS = (*CONTEXTS, "bank")
 
+SAID_WITHIN_S = 60.0
 NATS_CLI = shutil.which("nats")
 open_shops: list["Shop"] = []
 """Whose logs are shown when a test fails."""
@@ -144,7 +145,7 @@ class Shop:
         assert process.returncode is not None
         return Said(process.returncode, output.decode())
 
-    async def until(self, key: str, event: str, *, times: int = 1, within_s: float = 20.0) -> Fact:
+    async def until(self, key: str, event: str, *, times: int = 1, within_s: float = SAID_WITHIN_S) -> Fact:
         """Wait until something was said."""
         return await self.watcher.until(key, event, times=times, within_s=within_s)
 

@@ -135,7 +135,7 @@ async def test_a_context_that_cannot_start_is_named_and_the_others_go_on(tmp_pat
         await stock(up)
         up.process.terminate()
         with anyio.fail_after(WITHIN_S):
-            assert await up.process.wait() == 0
+            assert await up.process.wait() == 78
             await up.ended.wait()
         assert "ordering cannot start (exit code 78)" in up.lines[-1]
         assert "ordering.db" in up.lines[-1]

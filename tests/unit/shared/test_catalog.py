@@ -8,6 +8,7 @@ from shared.catalog import CatalogError, load, names, problems
 from shared.config.settings import Settings
 from shared.context import Aggregate, Context, Decider, Policy, Timer
 from shared.wire.engine_events import CommandRejected
+from shared.wire.messages import check_message_id, longest_id
 
 
 class Ask(Struct, frozen=True, kw_only=True):
@@ -82,6 +83,23 @@ def test_names_fit_into_subjects_and_stand_once() -> None:
         "here uses the name too.late twice",
         "here: 'too.late' is not a name: use a letter, then letters and digits, 64 at the most",
     )
+
+
+def test_the_longest_id_that_names_lead_to_is_one_that_a_message_may_have() -> None:
+    name = "a" * 64
+    decider = Decider(aggregate=replace(THING, name="b" * 64), commands=(Ask,), decide=nothing)
+    timer = Timer(name="c" * 64, armed_by=Asked, at=nothing, whenever_due=nothing)
+    long = replace(HERE, name=name, deciders=(decider,))
+    assert problems_of(long) == ()
+    check_message_id(longest_id(name, "b" * 64, has_parts=False))
+    (problem,) = problems_of(replace(long, timers=(timer,)))
+    said = "or of its timers, can have 282 characters, and 255 are the most; shorten the context"
+    assert said in problem
+    parts = replace(decider, aggregate=replace(decider.aggregate, part="key"))
+    (problem,) = problems_of(replace(long, deciders=(parts,)))
+    assert said in problem
+    with pytest.raises(ValueError, match="1 to 255"):
+        check_message_id(longest_id(name, "b" * 64, has_parts=True))
 
 
 def test_names_of_aggregates_can_be_read_from_their_ids() -> None:
