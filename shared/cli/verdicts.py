@@ -67,8 +67,11 @@ def skip(
     from shared.repair import parked as ops
 
     data_dir, unsettled = everything(None)
-    parked = [one for one in chosen_of(unsettled, what) if isinstance(one, ops.Parked) and one.reason]
-    if len(parked) != 1:
+    chosen = chosen_of(unsettled, what)
+    parked = [one for one in chosen if isinstance(one, ops.Parked) and one.reason]
+    if not parked:
+        raise CommandError(Exit.NO, f"{what!r} cannot be skipped: {ops.why_no_skip(chosen[0], unsettled)}")
+    if len(parked) > 1:
         raise CommandError(Exit.USAGE, f"{what!r} are {len(parked)} messages; name one as CONTEXT/NUMBER")
     _confirm(f"{parked[0].subject} will never be decided. Skip it?", "not skipped", yes=yes)
     said = anyio.run(partial(ops.skip, data_dir, parked[0], who=getpass.getuser(), why=why))
@@ -149,6 +152,7 @@ def _void_stray(
     _confirm(f"{context} will ignore the message {what}. Void it?", "not voided", yes=yes)
     sequence, subject = (0, "") if stored is None else (stored.sequence, stored.subject)
     at = rfc3339(SystemClock().now())
+    is_lost = not (data_dir / f"{context}.db").exists()
     stranger = StrangerRow(what, sequence, subject, "in no journal", at, getpass.getuser(), why)
     anyio.run(partial(strangers.declare_stranger, data_dir, context, stranger))
     if json:
@@ -157,7 +161,8 @@ def _void_stray(
         if problem:
             complain(f"where {what} stands in EVENTS is not on record: {problem}")
         place = f" at sequence {sequence}, {subject}," if stored else ""
-        show_lines([f"voided: {what}{place} is on record as a stranger's; start the workers of {context} again"])
+        then = f"run chorus rebuild {context} --force" if is_lost else f"start the workers of {context} again"
+        show_lines([f"voided: {what}{place} is on record as a stranger's; {then}"])
     return Exit.OK
 
 

@@ -53,6 +53,10 @@ class ParkedMessages(Protocol):
         """The parked messages with these ids, in the order in which they were parked."""
         ...
 
+    def retry_what_leads(self) -> None:
+        """Try the keys whose first message only waited behind another, which is not parked any more."""
+        ...
+
 
 class PublishedRows(Protocol):
     """The queries on what was published, within a transaction; `subjects` is how the subjects begin."""

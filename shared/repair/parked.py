@@ -135,6 +135,18 @@ def choose(unsettled: Sequence[Item], what: str) -> list[Item]:
     return chosen
 
 
+def why_no_skip(one: Unsettled, unsettled: Iterable[Unsettled]) -> str:
+    """Why a message that waits behind another, or an event that the broker refuses, cannot be skipped."""
+    if isinstance(one, Refused):
+        return f"it is an event that the broker refuses; {one.remedy}"
+    ahead = [
+        other.number
+        for other in unsettled
+        if isinstance(other, Parked) and other.reason and (other.context, other.key) == (one.context, one.key)
+    ]
+    return f"it waits behind {', '.join(ahead)}; retry or skip that first"
+
+
 async def retry(data_dir: Path, chosen: Sequence[Unsettled], *, who: str) -> int:
     """Let the workers decide parked messages or publish refused rows again; how many there still were."""
     return await _say(data_dir, chosen, "retry", who=who, why="")

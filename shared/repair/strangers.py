@@ -31,13 +31,19 @@ async def void(data_dir: Path, row: Refused, *, who: str, why: str, stored: Stor
 
 
 async def declare_stranger(data_dir: Path, context: str, stranger: StrangerRow) -> None:
-    """Record a message under an id of the context that no journal has; works while its workers are stopped."""
+    """Record a message under an id of the context that no journal has; works while its workers are stopped.
+
+    Makes the database when it is lost: a rebuild with `force` replaces it and keeps what is declared in it.
+    """
     await transact(data_dir, context, lambda transaction: transaction.refused.declare([stranger]))
 
 
 def place_in_journal(data_dir: Path, context: str, message_id: str) -> str | None:
-    """Where the context published its own event of this id, in words; None when its journal has none."""
-    with reading(data_dir / f"{context}.db", context) as connection:
+    """Where the context published its own event of this id, in words; None when its journal has none, or is lost."""
+    path = data_dir / f"{context}.db"
+    if data_dir.is_dir() and not path.exists():
+        return None
+    with reading(path, context) as connection:
         query = "SELECT n, published_seq FROM journal WHERE event_id = ?"
         found = connection.execute(query, (message_id,)).fetchone()
     if found is None:

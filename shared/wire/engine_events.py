@@ -1,8 +1,8 @@
 """The events that the engine itself publishes, in every context and under the key of the message that led to them."""
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 
 class Detail(Struct, frozen=True, kw_only=True):
@@ -10,6 +10,10 @@ class Detail(Struct, frozen=True, kw_only=True):
 
     path: str
     message: str
+
+
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""What a column of the database can hold."""
 
 
 class CommandRejected(Struct, frozen=True, kw_only=True):
@@ -33,9 +37,9 @@ class MessageParked(Struct, frozen=True, kw_only=True):
     message_id: str
     subject: str
     stream: str
-    sequence: int
-    partition: int
-    stored_at_ns: int
+    sequence: Count
+    partition: Count
+    stored_at_ns: Count
     headers: dict[str, str]
     body: bytes
     content_hash: str

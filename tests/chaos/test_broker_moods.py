@@ -107,7 +107,7 @@ class TestStreamLost:
         await stage.until(orders[0], "InventoryReserved")
         await stage.api("STREAM.DELETE.EVENTS")
         for context in CONTEXTS:
-            await stage.logs(context, "pin lost", within_s=ENDS_WITHIN_S, after=before[context])
+            await stage.logs(context, "stream not found", within_s=ENDS_WITHIN_S, after=before[context])
         await stage.apply_streams()
         await stage.watcher.release()
         for context in CONTEXTS:

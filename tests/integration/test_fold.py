@@ -170,7 +170,7 @@ async def test_whoever_finds_all_snapshots_has_no_need_to_write(tmp_path: Path) 
         await store.close()
 
 
-class KilledError(Exception):
+class KilledError(BaseException):
     """The process ends here."""
 
 
@@ -213,6 +213,19 @@ async def test_journal_that_this_release_cannot_fold_is_refused(tmp_path: Path, 
             database.execute(harm)
         with pytest.raises(DatabaseError, match=told):
             await ensure_snapshots(store, till())
+    finally:
+        await store.close()
+
+
+async def test_event_that_the_fold_cannot_take_is_named(tmp_path: Path) -> None:
+    def evolve_or_fail(_held: Till, _event: Event) -> Till:
+        raise AssertionError("CLOSED")
+
+    told = "till/till-t-0@1: Rung cannot follow what came before it: AssertionError: CLOSED"
+    store = await filled(tmp_path / "till.db", tills=1)
+    try:
+        with pytest.raises(DatabaseError, match=told):
+            await ensure_snapshots(store, release(evolve=evolve_or_fail))
     finally:
         await store.close()
 

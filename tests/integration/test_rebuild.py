@@ -11,11 +11,14 @@ import pytest
 
 from shared.cli.errors import report
 from shared.config.exit_codes import Exit
+from shared.engine.decide.outgoing import unparked_aggregate
 from shared.ports.broker import Broker, BrokerUnavailableError, Outgoing, Stored
+from shared.ports.rows import StrangerRow
 from shared.ports.store import DatabaseError
 from shared.repair import parked
 from shared.repair.rebuild import Rebuilt, rebuild
 from shared.repair.reconcile import compare
+from shared.repair.strangers import declare_stranger, place_in_journal
 from shared.run.server import LocalServer
 from shared.wire.messages import CAUSATION_ID, MSG_ID
 from shared.wire.streams import EVENTS
@@ -116,6 +119,29 @@ class TestParked:
         assert [counter.totals(key) for key in ("t-1", "t-2", "t-3")] == [[5, 18, 24, 31], [13, 14], [2, 5]]
         assert waiting(counter) == []
 
+    async def test_what_waited_behind_a_message_that_was_decided_is_tried_after_a_rebuild(
+        self, counter: Counter
+    ) -> None:
+        """The database was lost when only the first of two events was published that end the parking."""
+        async with running(counter):
+            await counter.ring("t-1", 13, "m-13")
+            await counter.ring("t-1", 6, "m-6")
+            await until(lambda: len(waiting(counter)) == 2)
+        (parking, _) = [stored async for stored in counter.broker.read(EVENTS, "evt.till.MessageParked.>")]
+        headers = {name: value for name, value in parking.headers.items() if not name.startswith("Nats-")}
+        await counter.broker.publish(
+            Outgoing(
+                "evt.till.MessageUnparked.t-1",
+                headers | {MSG_ID: f"till/{unparked_aggregate('m-13')}@1"},
+                b'{"message_id": "m-13", "outcome": "decided"}',
+            )
+        )
+        await lose(counter, None)
+        assert (await make_anew(counter)).parked == 1
+        async with running(counter):
+            await counter.watcher.until("t-1", "Rung")
+        assert (waiting(counter), counter.totals("t-1")) == ([], [6])
+
     async def test_message_that_fails_again_for_another_reason_is_rebuilt_with_that_one(
         self, counter: Counter, tmp_path: Path
     ) -> None:
@@ -203,14 +229,14 @@ class TestParked:
         assert counter.rows(PARKED) == known
 
 
-async def forge(counter: Counter, event_id: str, *, key: str, changes: bytes = b"") -> None:
+async def forge(counter: Counter, event_id: str, *, key: str, kind: str = "Rung", changes: bytes = b"") -> None:
     """Publish what has the form of a till's own event: the last one of its kind, under another key and id."""
     *_, last = [stored async for stored in counter.broker.read(EVENTS, "evt.till.Rung.>")]
     named = last.subject.rpartition(".")[2].encode()
     headers = {name: value for name, value in last.headers.items() if name == MSG_ID or not name.startswith("Nats-")}
     headers |= {MSG_ID: event_id, CAUSATION_ID: "m-forged"}
     await counter.broker.publish(
-        Outgoing(f"evt.till.Rung.{key}", headers, (changes or last.body).replace(named, key.encode()))
+        Outgoing(f"evt.till.{kind}.{key}", headers, (changes or last.body).replace(named, key.encode()))
     )
 
 
@@ -330,6 +356,30 @@ class TestStrangers:
         assert (await make_anew(counter, force=True)).strangers == 1
         assert state(counter) == known
         assert strangers(counter) == [("till/till-t-9@1", 0, "", "ann")]
+
+    @pytest.mark.parametrize(
+        ("kind", "version", "told"), [("Whatever", 1, "this release does not know"), ("Rung", 2, "follows version 0")]
+    )
+    async def test_event_of_our_form_that_stops_a_rebuild_is_named_and_can_be_declared_void(
+        self, counter: Counter, kind: str, version: int, told: str
+    ) -> None:
+        """The database is lost, so nothing else knows that somebody else published it."""
+        async with running(counter):
+            await counter.ring("t-1", 1)
+            await counter.watcher.until("t-1", "Rung")
+        forged = f"till/till-t-9@{version}"
+        await forge(counter, forged, key="t-9", kind=kind)
+        known = state(counter)
+        (counter.directory / "till.db").unlink()
+        with pytest.raises(DatabaseError, match=told) as refused:
+            await make_anew(counter)
+        way_out = f"chorus parked void {forged} --why '…' and then chorus rebuild till --force"
+        assert way_out in refused.value.__notes__[0]
+        assert place_in_journal(counter.directory, "till", forged) is None
+        void = StrangerRow(forged, 0, "", "", "", "ann", "a test of theirs")
+        await declare_stranger(counter.directory, "till", void)
+        assert (await make_anew(counter, force=True)).strangers == 1
+        assert state(counter) == known
 
 
 def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 
 from contexts.inventory.worker import context as inventory
@@ -29,7 +30,7 @@ from shared.wire.messages import MSG_ID, parse_subject
 from tests.integration.brokers import TroubledBroker
 from tests.integration.engine import PARTITIONS, Counter, standing, working
 from tests.integration.test_trouble import NEIGHBOUR, TILL, stored_again, storeroom, until
-from tests.integration.till import Printer, till
+from tests.integration.till import Printer, Rung, till
 
 TAKEN = f"till/till-{TILL}@1"
 REMEMBERS = timedelta(seconds=1)
@@ -119,6 +120,23 @@ async def test_refused_event_is_on_record_with_its_remedy_until_it_is_published(
     assert counter.rows(
         "SELECT version, event_id FROM journal WHERE aggregate = ? AND version = 1", f"till-{TILL}"
     ) == [(1, f"{TAKEN}.2")]
+
+
+@pytest.mark.parametrize("subject", ["evt.till.Whatever.zz", f"evt.till.Rung.{TILL}"])
+async def test_event_is_not_taken_for_published_when_a_stranger_only_says_the_same(
+    counter: Counter, subject: str
+) -> None:
+    """Nobody hears it on another subject, and no rebuild believes it without its headers."""
+    body = msgspec.json.encode(Rung(till_id=TILL, amount=5, total=5))
+    async with at_work(counter):
+        await counter.publish(subject, body, TAKEN)
+        await counter.ring(TILL, 5)
+        row = await is_refused(counter)
+        assert await void(counter.directory, row, who="ann", why="a test script", stored=None) == 1
+        assert (await come_of(counter, [row])).outcome == f"published as {TAKEN}.2 at sequence 2"
+    known = journal_and_states(counter)
+    await rebuild(till(), counter.broker, counter.directory, partitions=PARTITIONS, force=True)
+    assert journal_and_states(counter) == known
 
 
 async def test_event_is_never_published_beside_a_strangers_message_under_its_id(forgetful_counter: Counter) -> None:
@@ -393,6 +411,9 @@ async def test_key_without_an_answer_holds_up_no_other_and_keeps_its_order(count
         await counter.ring(NEIGHBOUR, 1)
         await counter.watcher.until(NEIGHBOUR, "Rung")
         await until(lambda: [alarm.subject for alarm in process.alarms.raised] == [TILL])
+        (alarm,) = process.alarms.raised
+        assert "whether its disk is full" in alarm.remedy  # A server whose disk is full takes reads, and no publish.
+        assert f"whether this worker's user may publish to evt.till.Rung.{TILL}" in alarm.remedy
         await counter.ring(NEIGHBOUR, 2)
         await counter.watcher.until(NEIGHBOUR, "Rung", times=2)
         assert published(counter, TILL) == []

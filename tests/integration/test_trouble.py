@@ -542,6 +542,9 @@ async def test_operator_finds_a_parked_order_and_has_it_tried_again_or_left_out(
                 "parked", "retry", "o-2", exits=1
             )
 
+            behind = await room.chorus("parked", "skip", "inventory/2", "--why", "x", "--yes", exits=1)
+            assert "'inventory/2' cannot be skipped: it waits behind inventory/1; retry or skip that first" in behind
+
             said = json.loads(await room.chorus("parked", "retry", "o-1", "--no-wait", "--json"))
             assert said == {"retried": 2, "keys": ["o-1"]}
             await until(lambda: not any(message.verdict for message in parked.parked_in(tmp_path, ["inventory"])))

@@ -74,7 +74,8 @@ class Troubles:
             "publication",
             row.key,
             reason=f"{row.event_id}: the broker answers, but not the publish to {row.subject}",
-            remedy=f"let this worker's user publish to {row.subject}; the worker tries again by itself",
+            remedy=f"see in the server's log and /healthz whether its disk is full, and whether this worker's user may"
+            f" publish to {row.subject}; the worker tries again by itself",
         )
 
     def key_is_free(self, key: str) -> None:

@@ -128,6 +128,8 @@ class Provenance:
 def _aggregate_of_own(event: Struct, found: str) -> str:
     match event:
         case MessageParked():
+            if _HASH.fullmatch(event.content_hash) is None:
+                raise _NotOursError("its content_hash is not a content hash")
             return parked_aggregate(event.message_id)
         case MessageUnparked():
             return unparked_aggregate(event.message_id)

@@ -105,7 +105,7 @@ class History:
         """Take in one event: an own one, one that is heard, a stranger's, or none of them.
 
         Raises:
-            DatabaseError: this release cannot read an own event.
+            DatabaseError: this release cannot read an own event, or it does not follow those before it.
         """
         message_id = stored.headers.get(MSG_ID) or place_id(EVENTS, stored.sequence, stored.at)
         try:
@@ -123,13 +123,28 @@ class History:
             if (reason := self._provenance.why_not(stored)) is not None:
                 if self._provenance.may_be_newer(stored):
                     problem = f"{message_id} is {subject.type}, which this release does not know; run a newer one"
-                    raise DatabaseError(problem)
+                    raise self._with_way_out(DatabaseError(problem), message_id)
                 self._set_aside(message_id, stored, reason)
             elif edition < self._superseded.get(identity, 1):
                 self._set_aside(message_id, stored, "an operator declared it void")
             elif identity not in self._ids:
                 self._ids.add(identity)
-                self._add_own(message_id, subject, stored)
+                try:
+                    self._add_own(message_id, subject, stored)
+                except DatabaseError as error:
+                    self._with_way_out(error, message_id)
+                    raise
+                except (ValueError, ArithmeticError, LookupError, TypeError) as error:
+                    problem = f"{message_id} cannot be taken in: {type(error).__name__}: {error}"
+                    raise self._with_way_out(DatabaseError(problem), message_id) from error
+
+    def _with_way_out(self, error: DatabaseError, message_id: str) -> DatabaseError:
+        """The event may be a stranger's that has the form of ours: only an operator can know."""
+        error.add_note(
+            f"if somebody else published it, run chorus parked void {message_id} --why '…' and then"
+            f" chorus rebuild {self._context} --force"
+        )
+        return error
 
     def _hear(self, message_id: str, subject: Subject, stored: Stored) -> None:
         heard = _Heard(content_hash(stored.body), stored.sequence, subject.partition)
@@ -217,6 +232,7 @@ class History:
         transaction.set_meta(SNAPSHOTS, shape_of(self._routing.context))
         transaction.ask([(n, identity, key, p) for identity, (n, key, p) in self._open_effects.items()])
         transaction.parked.park(self._parked.parked(self._asked))
+        transaction.parked.retry_what_leads()
         transaction.parked.record_skipped(self._parked.skipped())
         transaction.refused.declare((self._strangers | self._declared).values())
         transaction.remember(list(self._inbox.items()))

@@ -41,7 +41,7 @@ class Fold:
         """The event in the row, which its aggregate knows from now on; None when it is of no aggregate: a refusal.
 
         Raises:
-            DatabaseError: the event does not follow the one before, or this release cannot read it.
+            DatabaseError: the event does not follow those before it, or this release cannot read it.
         """
         if row.type not in self._known:
             if aggregate_name(row.aggregate) in self._names:
@@ -55,7 +55,12 @@ class Fold:
         held = self.states.get(row.aggregate) or Folded(0, aggregate.state())
         if row.version != held.version + 1:
             raise DatabaseError(f"{row.event_id} follows version {held.version}: an event between them is missing")
-        self.states[row.aggregate] = Folded(row.version, aggregate.evolve(held.state, event))
+        try:
+            state = aggregate.evolve(held.state, event)
+        except Exception as error:  # Whatever a builder's code raises. It only asserts what no own event can break.
+            problem = f"{row.event_id}: {row.type} cannot follow what came before it: {type(error).__name__}: {error}"
+            raise DatabaseError(problem) from error
+        self.states[row.aggregate] = Folded(row.version, state)
         return event
 
     def snapshots(self) -> list[tuple[str, int, str]]:

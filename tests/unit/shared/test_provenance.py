@@ -81,6 +81,12 @@ def having(name: str, value: str) -> Stored:
     return RUNG._replace(headers={**RUNG.headers, name: value})
 
 
+def parking(old: bytes, new: bytes) -> Stored:
+    message = stored(rows()["MessageParked"])
+    assert old in message.body
+    return message._replace(body=message.body.replace(old, new))
+
+
 STRANGERS: dict[str, tuple[Stored, str]] = {
     "no header": (RUNG._replace(headers={"Nats-Msg-Id": "till/till-t-1@3"}), "it has no header Correlation-Id, "),
     "no correlation": (without("Correlation-Id"), "it has no header Correlation-Id"),
@@ -119,6 +125,14 @@ STRANGERS: dict[str, tuple[Stored, str]] = {
     "somebody's parking": (
         stored(rows()["MessageParked"], headers={**RUNG.headers, "Nats-Msg-Id": f"till/parked-{'0' * 32}@1"}),
         "its id names parked-0",
+    ),
+    "a parking with a hash that is none": (
+        parking(content_hash(b"{}").hex().encode(), b"zz"),
+        "its content_hash is not a content hash",
+    ),
+    "a parking past what a database holds": (
+        parking(b'"sequence":7', b'"sequence":9223372036854775808'),
+        "Expected `int` <= 9223372036854775807",
     ),
 }
 

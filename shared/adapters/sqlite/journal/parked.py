@@ -70,6 +70,13 @@ class SqliteParkedMessages:
         """Let messages wait."""
         insert(self._connection, f"INSERT INTO parked ({COLUMNS}) VALUES", 10, rows)
 
+    def retry_what_leads(self) -> None:
+        """Try the keys whose first message only waited behind another, which is not parked any more."""
+        self._connection.execute(
+            "UPDATE parked SET verdict = 'retry' WHERE key IN"
+            " (SELECT key FROM (SELECT key, reason, min(id) FROM parked GROUP BY key) WHERE reason = '')"
+        )
+
     def record_skipped(self, rows: Sequence[SkippedRow]) -> None:
         """Record messages that operators left out, for a rebuilt database."""
         insert(self._connection, f"INSERT INTO skipped ({SKIPPED_COLUMNS}) VALUES", 7, rows)
