@@ -28,7 +28,8 @@ COMMANDS = (
     Command("send", "send:send", "Send a command, and wait for its outcome if asked."),
     Command("timeline", "timeline:timeline", "Show what caused what for one order, with times."),
     Command("show", "show:show_aggregate", "Show an aggregate as of any version of it."),
-    Command("streams plan", "streams:plan", "Show what `streams apply` would change."),
+    Command("streams plan", "streams:plan", "Show what `streams apply` and `streams write` would change."),
+    Command("streams write", "streams:write", "Write who says and hears what into streams.yaml."),
     Command("streams apply", "streams:apply", "Create and update the streams and consumers."),
     Command("parked ls", "parked:ls", "List what waits for an operator."),
     Command("parked show", "parked:show_one", "Show parked messages and refused events whole."),
@@ -48,7 +49,7 @@ EXAMPLES = {
         "chorus send inventory.ReplenishStock apple quantity=10 delivery_id=d-1 --wait",
         "chorus timeline o-42",
     ),
-    "streams": ("chorus streams plan", "chorus streams apply"),
+    "streams": ("chorus streams plan", "chorus streams write", "chorus streams apply"),
     "parked": ("chorus parked ls", "chorus parked show o-42", "chorus parked retry o-42"),
 }
 """By the first word of the commands they belong to."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from shared.cli.errors import CommandError
+from shared.cli.errors import CommandError, complain
 from shared.cli.flags import HERE, Connection, Json, ShowNats
 from shared.cli.output import show_json, show_lines
 from shared.config.exit_codes import Exit
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 
 def plan(*, json: Json = False, show_nats: ShowNats = False, connection: Connection = HERE) -> int:
-    """Show what `streams apply` would change.
+    """Show what `streams apply` and `streams write` would change.
 
-    Exit 0 when there is nothing to do, 1 when there is. Only what streams.yaml
-    and the code declare is compared.
+    Compares the broker with streams.yaml and the code, in declared keys only, and
+    the choreography in streams.yaml with the code. Exit 0 when nothing differs,
+    else 1.
 
     For example:
 
@@ -29,11 +30,14 @@ def plan(*, json: Json = False, show_nats: ShowNats = False, connection: Connect
     """
     import anyio
 
+    from shared import catalog
     from shared.config.settings import load_settings
     from shared.run.system import declared
     from shared.streams.apply import plan as changes_of
+    from shared.streams.choreography import is_current
 
-    wanted = declared(load_settings(os.environ))
+    settings = load_settings(os.environ)
+    wanted = declared(settings)
     if show_nats:
         streams = [one.name for one in wanted if one.kind == "stream"]
         show_lines(connection.nats("stream", "info", stream, "--json") for stream in streams)
@@ -44,12 +48,41 @@ def plan(*, json: Json = False, show_nats: ShowNats = False, connection: Connect
         async with connection.connected("streams plan") as broker:
             return await changes_of(broker.api, wanted)
 
+    current = is_current(settings.streams_file, catalog.contexts(settings))
     changes = anyio.run(compare)
     if json:
         show_json(_as_json(changes))
     else:
-        show_lines(_lines(changes) if changes else ["nothing to do"])
-    return Exit.NO if changes else Exit.OK
+        show_lines(_lines(changes) if changes or not current else ["nothing to do"])
+    if not current:
+        complain(
+            f"{settings.streams_file}: its choreography differs from the code of the contexts; run chorus streams write"
+        )
+    return Exit.NO if changes or not current else Exit.OK
+
+
+def write() -> int:
+    """Write who says and hears what into streams.yaml.
+
+    The choreography lists what each context accepts, hears, says and asks, and its
+    deadlines. It follows from the code of the contexts. The command changes no other
+    line of the file and does not ask the broker.
+
+    For example:
+
+        chorus streams write
+    """
+    from shared import catalog
+    from shared.config.settings import load_settings
+    from shared.streams.choreography import write as write_choreography
+
+    settings = load_settings(os.environ)
+    members = catalog.contexts(settings)
+    if write_choreography(settings.streams_file, members):
+        show_lines([f"{settings.streams_file}: wrote the choreography of {len(members)} contexts and services"])
+    else:
+        show_lines([f"{settings.streams_file}: nothing to do, its choreography matches the code"])
+    return Exit.OK
 
 
 def apply(
