@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shared.ports.broker import Stored
-    from shared.repair.parked import Parked, Refused, Unsettled
+    from shared.repair.parked import Parked, Refused, Unresolved
 
 What: TypeAlias = Annotated[
     str, Parameter(name="WHAT", help="a key, a message id, or CONTEXT/NUMBER as `parked ls` prints")
@@ -34,10 +34,10 @@ def ls(context: Annotated[str | None, Parameter(name="CONTEXT")] = None, /, *, j
         chorus parked ls
         chorus parked ls payments --json
     """
-    _, unsettled = everything(context)
+    _, unresolved = everything(context)
     if json:
-        show_json([summary(one) for one in unsettled])
-    elif not unsettled:
+        show_json([summary(one) for one in unresolved])
+    elif not unresolved:
         show_lines(["nothing is parked"])
     else:
         from rich.table import Table
@@ -45,7 +45,7 @@ def ls(context: Annotated[str | None, Parameter(name="CONTEXT")] = None, /, *, j
         from shared.repair.parked import Parked
 
         table = Table("number", "key", "type", "since", "why", "what to do", box=None, pad_edge=False)
-        for one in unsettled:
+        for one in unresolved:
             waits = isinstance(one, Parked) and not one.reason
             why = "waits behind the one before" if waits else one.cause
             table.add_row(
@@ -57,7 +57,7 @@ def ls(context: Annotated[str | None, Parameter(name="CONTEXT")] = None, /, *, j
                 "" if waits else one.remedy,
             )
         show(table)
-    return Exit.NO if unsettled else Exit.OK
+    return Exit.NO if unresolved else Exit.OK
 
 
 def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE) -> None:
@@ -74,8 +74,8 @@ def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE
     """
     from shared.repair.parked import Parked
 
-    _, unsettled = everything(None)
-    chosen = chosen_of(unsettled, what)
+    _, unresolved = everything(None)
+    chosen = chosen_of(unresolved, what)
     standing = {one.number: None if isinstance(one, Parked) else stored_under(connection, one) for one in chosen}
     if json:
         show_json([_whole(one, standing[one.number]) for one in chosen])
@@ -87,7 +87,7 @@ def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE
             show_lines(_refused_lines(one, standing[one.number]))
 
 
-def everything(context: str | None) -> tuple["Path", list["Unsettled"]]:
+def everything(context: str | None) -> tuple["Path", list["Unresolved"]]:
     """The data directory, and what waits in it: parked messages first, then refused rows."""
     from shared import catalog
     from shared.config.settings import load_settings
@@ -102,13 +102,13 @@ def everything(context: str | None) -> tuple["Path", list["Unsettled"]]:
     return data_dir, [*parked_in(data_dir, contexts), *refused_in(data_dir, contexts)]
 
 
-def chosen_of(unsettled: list["Unsettled"], what: str) -> list["Unsettled"]:
+def chosen_of(unresolved: list["Unresolved"], what: str) -> list["Unresolved"]:
     """Those that the operator named."""
-    from shared.repair.parked import NothingParkedError, choose
+    from shared.repair.parked import NothingFoundError, choose
 
     try:
-        return choose(unsettled, what)
-    except NothingParkedError as error:
+        return choose(unresolved, what)
+    except NothingFoundError as error:
         raise CommandError(Exit.NO, str(error)) from error
 
 
@@ -132,7 +132,7 @@ def stored_under(connection: Connection, row: "Refused") -> "Stored | None":
         return None
 
 
-def summary(one: "Unsettled") -> dict[str, Any]:
+def summary(one: "Unresolved") -> dict[str, Any]:
     """What a program needs to know of it."""
     from shared.repair.parked import Parked
 
@@ -150,7 +150,7 @@ def summary(one: "Unsettled") -> dict[str, Any]:
     }
 
 
-def _whole(one: "Unsettled", stored: "Stored | None") -> dict[str, Any]:
+def _whole(one: "Unresolved", stored: "Stored | None") -> dict[str, Any]:
     whole = {**summary(one), "headers": one.headers, "body": one.body, "reason": one.reason}
     if stored is not None:
         whole["stands"] = {

@@ -50,7 +50,7 @@ def send(
     from shared.config.units import parse_duration
     from shared.send.commands import ComposeError, answer, check_body, find_command
     from shared.send.commands import send as publish
-    from shared.send.identity import other_use
+    from shared.send.duplicate_id import find_other_use
     from shared.wire.messages import check_command_id, check_key, command_subject
 
     try:
@@ -73,7 +73,7 @@ def send(
     async def run() -> "tuple[Sent, Answer | None]":
         async with connection.connected("send") as broker:
             sent = await publish(broker, context, command_type.__name__, key, said, id)
-            if other := await other_use(broker, sent):
+            if other := await find_other_use(broker, sent):
                 raise CommandError(Exit.NO, f"the id {id!r} was used for {other}; nothing was sent, use a new id")
             if not json:
                 show_lines([_stored(sent)])

@@ -34,7 +34,7 @@ def show_aggregate(
     from shared import catalog
     from shared.config.settings import load_settings
     from shared.context import Context
-    from shared.inspect.history import NeverWasError, as_of
+    from shared.inspect.aggregate_version import NoSuchVersionError, as_of
 
     settings = load_settings(os.environ)
     context = catalog.load(name, settings)
@@ -42,7 +42,7 @@ def show_aggregate(
         raise CommandError(Exit.USAGE, f"{name} is a service: it has no journal")
     try:
         past = as_of(settings.data_dir, context, aggregate, version)
-    except NeverWasError as error:
+    except NoSuchVersionError as error:
         raise CommandError(Exit.NO, str(error)) from error
     said = msgspec.to_builtins(past)
     if json:

@@ -105,12 +105,12 @@ def apply(
 
     from shared.config.settings import load_settings
     from shared.run.system import declared
-    from shared.streams.apply import Outcome
+    from shared.streams.apply import Applied
     from shared.streams.apply import apply as carry_out
 
     wanted = declared(load_settings(os.environ))
 
-    async def run() -> Outcome:
+    async def run() -> Applied:
         async with connection.connected("streams apply") as broker:
             return await carry_out(broker.api, wanted, allow_destructive=allow_destructive)
 
@@ -128,9 +128,9 @@ def apply(
 
 
 def _lines(changes: "Iterable[Change]") -> list[str]:
-    from shared.streams.drift import described
+    from shared.streams.drift import describe
 
-    return [line for change in changes for line in described(change)]
+    return [line for change in changes for line in describe(change)]
 
 
 def _as_json(changes: "Iterable[Change]") -> Any:

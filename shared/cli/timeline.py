@@ -12,7 +12,7 @@ from shared.cli.output import show, show_json, show_lines
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
-    from shared.inspect.known import Known
+    from shared.inspect.annotations import Annotations
 
 
 def timeline(
@@ -50,7 +50,7 @@ def timeline(
 
     from shared import catalog
     from shared.config.settings import load_settings
-    from shared.inspect.known import know
+    from shared.inspect.annotations import annotate
     from shared.inspect.timeline import Message, read_saga, tree
 
     async def read() -> list[Message]:
@@ -59,17 +59,17 @@ def timeline(
 
     data_dir = load_settings(os.environ).data_dir
     messages = anyio.run(read)
-    known = know(data_dir, catalog.names(), key, messages)
-    messages += known.missing
+    annotations = annotate(data_dir, catalog.names(), key, messages)
+    messages += annotations.missing
     if not messages:
         raise CommandError(Exit.NO, f"nothing has happened under the key {key!r}")
     roots = tree(messages)
     if json:
-        show_json(as_json(roots, known))
+        show_json(as_json(roots, annotations))
     else:
         from shared.inspect.drawing import draw
 
-        show(draw(roots, known))
+        show(draw(roots, annotations))
     return Exit.OK
 
 
@@ -82,16 +82,16 @@ def nats_commands(connection: Connection, key: str, *, everything: bool) -> list
     ]
 
 
-def as_json(roots: Any, known: "Known | None" = None) -> list[dict[str, Any]]:
+def as_json(roots: Any, annotations: "Annotations | None" = None) -> list[dict[str, Any]]:
     """The tree as a list from the top down; a cause that is not in the log has no more than its id.
 
     `parked` are the contexts in which it waits; `journal` is what its context's journal says, null if it is elsewhere.
     """
-    from shared.inspect.known import Known
+    from shared.inspect.annotations import Annotations
     from shared.inspect.timeline import steps
     from shared.wire.messages import rfc3339
 
-    known = known or Known()
+    annotations = annotations or Annotations()
     return [
         {
             "id": step.node.id,
@@ -109,8 +109,8 @@ def as_json(roots: Any, known: "Known | None" = None) -> list[dict[str, Any]]:
                     "at": rfc3339(message.at),
                     "stream": message.stream,
                     "sequence": message.sequence,
-                    "parked": known.parked.get(step.node.id, []),
-                    "journal": known.journal.get(step.node.id),
+                    "parked": annotations.parked.get(step.node.id, []),
+                    "journal": annotations.journal.get(step.node.id),
                     **message.says,
                 }
                 if (message := step.node.message)

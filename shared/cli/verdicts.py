@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shared.ports.broker import Stored
-    from shared.repair.parked import Unsettled
+    from shared.repair.parked import Unresolved
 
 Why: TypeAlias = Annotated[str, Parameter(help="goes on record with your name")]
 Yes: TypeAlias = Annotated[bool, Parameter(negative="", show_default=False, help="do not ask")]
@@ -44,8 +44,8 @@ def retry(what: What, /, *, timeout: Timeout = 10.0, no_wait: NoWait = False, js
 
     from shared.repair import parked as ops
 
-    data_dir, unsettled = everything(None)
-    chosen = chosen_of(unsettled, what)
+    data_dir, unresolved = everything(None)
+    chosen = chosen_of(unresolved, what)
     said = anyio.run(partial(ops.retry, data_dir, chosen, who=getpass.getuser()))
     return _told(data_dir, "retried", said, chosen, timeout_s=0.0 if no_wait else timeout, wait=not no_wait, json=json)
 
@@ -66,8 +66,8 @@ def skip(
 
     from shared.repair import parked as ops
 
-    data_dir, unsettled = everything(None)
-    parked = [one for one in chosen_of(unsettled, what) if isinstance(one, ops.Parked) and one.reason]
+    data_dir, unresolved = everything(None)
+    parked = [one for one in chosen_of(unresolved, what) if isinstance(one, ops.Parked) and one.reason]
     if len(parked) != 1:
         raise CommandError(Exit.USAGE, f"{what!r} are {len(parked)} messages; name one as CONTEXT/NUMBER")
     _confirm(f"{parked[0].subject} will never be decided. Skip it?", "not skipped", yes=yes)
@@ -103,11 +103,11 @@ def void(
     from shared.repair import parked as ops
     from shared.repair import strangers
 
-    data_dir, unsettled = everything(None)
-    refused = [one for one in unsettled if isinstance(one, ops.Refused)]
+    data_dir, unresolved = everything(None)
+    refused = [one for one in unresolved if isinstance(one, ops.Refused)]
     named = [row for row in refused if what in (row.key, row.message_id, row.number)]
     if not named:
-        return _void_stray(data_dir, unsettled, what, why, connection, yes=yes, within_s=timeout, json=json)
+        return _void_stray(data_dir, unresolved, what, why, connection, yes=yes, within_s=timeout, json=json)
     if len(named) > 1:
         raise CommandError(Exit.USAGE, f"{what!r} are {len(named)} events; name one as CONTEXT/rNUMBER")
     row = named[0]
@@ -121,7 +121,7 @@ def void(
 
 def _void_stray(
     data_dir: "Path",
-    unsettled: Sequence["Unsettled"],
+    unresolved: Sequence["Unresolved"],
     what: str,
     why: str,
     connection: Connection,
@@ -139,9 +139,9 @@ def _void_stray(
     from shared.wire.messages import rfc3339
 
     context = _context_of(what)
-    if any(what in (one.key, one.message_id, one.number) for one in unsettled):
+    if any(what in (one.key, one.message_id, one.number) for one in unresolved):
         raise CommandError(Exit.NO, f"{what} is parked, which is another trouble; chorus parked skip leaves it out")
-    if (place := strangers.place_in_journal(data_dir, context, what)) is not None:
+    if (place := strangers.find_in_journal(data_dir, context, what)) is not None:
         raise CommandError(Exit.NO, f"{what} is an event of {context} itself, {place}: nothing was declared void")
     stored, problem = _looked_up(what, connection, within_s)
     if stored is None and not problem:
@@ -207,7 +207,7 @@ def _told(
     data_dir: "Path",
     verdict: str,
     said: int,
-    chosen: Sequence["Unsettled"],
+    chosen: Sequence["Unresolved"],
     *,
     timeout_s: float,
     wait: bool,
@@ -217,7 +217,7 @@ def _told(
     import anyio
 
     from shared.adapters.clock import SystemClock
-    from shared.repair.outcomes import outcomes
+    from shared.repair.results import wait_for_results
 
     summary = {verdict: said, "keys": sorted({one.key for one in chosen})}
     if not wait:
@@ -226,7 +226,7 @@ def _told(
         else:
             show_lines([f"{verdict}: {said}; the worker acts on it within two seconds (chorus parked ls)"])
         return Exit.OK
-    found = anyio.run(partial(outcomes, data_dir, chosen, SystemClock(), timeout_s=timeout_s))
+    found = anyio.run(partial(wait_for_results, data_dir, chosen, SystemClock(), timeout_s=timeout_s))
     if json:
         told = [{"number": o.number, "message_id": o.message_id, "outcome": o.outcome} for o in found]
         show_json({**summary, "outcomes": told})

@@ -15,7 +15,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from shared.worker.health_file import Living, living
+from shared.worker.health_file import LiveProcess, live_processes
 
 SILENT_AT_MOST_S: Final = 10.0
 """A process writes its health file every second."""
@@ -46,7 +46,7 @@ class Health(Struct, frozen=True, kw_only=True):
     """A context or service: its processes that were asked about, what waits, and what is wrong."""
 
     context: str
-    processes: Sequence[Living]
+    processes: Sequence[LiveProcess]
     waiting: Waiting
     troubles: Sequence[Trouble]
 
@@ -58,7 +58,7 @@ class Health(Struct, frozen=True, kw_only=True):
 
 def examine(data_dir: Path, contexts: Iterable[str], *, here: bool, now: datetime | None = None) -> list[Health]:
     """Each context's health; with `here`, of those only that have a process on this host, and by that process."""
-    found = living(data_dir)
+    found = live_processes(data_dir)
     host = socket.gethostname()
     names = {process.context for process in found if process.host == host} if here else {*contexts}
     return [
@@ -67,7 +67,7 @@ def examine(data_dir: Path, contexts: Iterable[str], *, here: bool, now: datetim
     ]
 
 
-def _health(name: str, everywhere: Sequence[Living], data_dir: Path, host: str, now: datetime) -> Health:
+def _health(name: str, everywhere: Sequence[LiveProcess], data_dir: Path, host: str, now: datetime) -> Health:
     # A health check asks in its own container: the process there is not alive because a replica is.
     asked = [process for process in everywhere if process.host == host] or everywhere
     waiting = waiting_in(data_dir / f"{name}.db")
@@ -80,7 +80,7 @@ def _health(name: str, everywhere: Sequence[Living], data_dir: Path, host: str, 
     return Health(context=name, processes=asked, waiting=waiting, troubles=troubles)
 
 
-def _of_process(process: Living, now: datetime) -> Iterator[Trouble]:
+def _of_process(process: LiveProcess, now: datetime) -> Iterator[Trouble]:
     who, report = f"process {process.pid} on {process.host}", process.report
     kill = f"kill -9 {process.pid}, and its supervisor starts it again"
     if report is None:
@@ -103,7 +103,7 @@ def _of_process(process: Living, now: datetime) -> Iterator[Trouble]:
         )
 
 
-def _unheld(everywhere: Sequence[Living]) -> Iterator[Trouble]:
+def _unheld(everywhere: Sequence[LiveProcess]) -> Iterator[Trouble]:
     """Partitions that no process decides; processes of all hosts share one database and count together."""
     reports = [p.report for p in everywhere if p.report is not None and p.silent_s <= SILENT_AT_MOST_S]
     if not any(report.state == "ready" for report in reports):

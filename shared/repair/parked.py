@@ -9,7 +9,7 @@ from typing import TypeAlias, TypeVar
 from msgspec import Struct
 
 from shared.adapters.sqlite.journal.store import SqliteStore
-from shared.inspect.databases import reading
+from shared.inspect.read_only import read_only
 from shared.ports.store import Transaction
 from shared.wire.streams import STREAM_OF
 
@@ -94,11 +94,11 @@ class Refused(Struct, frozen=True, kw_only=True):
         )
 
 
-Unsettled: TypeAlias = Parked | Refused
-Item = TypeVar("Item", Parked, Refused, Unsettled)
+Unresolved: TypeAlias = Parked | Refused
+Item = TypeVar("Item", Parked, Refused, Unresolved)
 
 
-class NothingParkedError(Exception):
+class NothingFoundError(Exception):
     """There is no such parked message or refused row; the text names what was looked for."""
 
 
@@ -122,20 +122,20 @@ def refused_in(data_dir: Path, contexts: Iterable[str]) -> list[Refused]:
     return sorted(found, key=lambda row: (row.at, row.n))
 
 
-def choose(unsettled: Sequence[Item], what: str) -> list[Item]:
+def choose(unresolved: Sequence[Item], what: str) -> list[Item]:
     """Those under a key, or the one with a message id or a number as `Parked.number` and `Refused.number` have it.
 
     Raises:
-        NothingParkedError: none is.
+        NothingFoundError: none is.
     """
-    chosen = [one for one in unsettled if what in (one.key, one.message_id, one.number)]
+    chosen = [one for one in unresolved if what in (one.key, one.message_id, one.number)]
     if not chosen:
-        keys = sorted({one.key for one in unsettled})
-        raise NothingParkedError(f"nothing is parked as {what!r}; parked keys: {', '.join(keys) or 'none'}")
+        keys = sorted({one.key for one in unresolved})
+        raise NothingFoundError(f"nothing is parked as {what!r}; parked keys: {', '.join(keys) or 'none'}")
     return chosen
 
 
-async def retry(data_dir: Path, chosen: Sequence[Unsettled], *, who: str) -> int:
+async def retry(data_dir: Path, chosen: Sequence[Unresolved], *, who: str) -> int:
     """Let the workers decide parked messages or publish refused rows again; how many there still were."""
     return await _say(data_dir, chosen, "retry", who=who, why="")
 
@@ -145,7 +145,7 @@ async def skip(data_dir: Path, message: Parked, *, who: str, why: str) -> int:
     return await _say(data_dir, [message], "skip", who=who, why=why)
 
 
-async def _say(data_dir: Path, chosen: Sequence[Unsettled], verdict: str, *, who: str, why: str) -> int:
+async def _say(data_dir: Path, chosen: Sequence[Unresolved], verdict: str, *, who: str, why: str) -> int:
     said = 0
     for context in dict.fromkeys(one.context for one in chosen):
         ours = [one for one in chosen if one.context == context]
@@ -174,7 +174,7 @@ async def transact(data_dir: Path, context: str, work: Callable[[Transaction], T
 
 def _read(context: str, path: Path) -> list[Parked]:
     columns = "id, key, message_id, subject, stream, seq, at_ns, headers, body, reason, verdict"
-    with reading(path, context) as connection:
+    with read_only(path, context) as connection:
         rows = connection.execute(f"SELECT {columns} FROM parked ORDER BY id").fetchall()  # noqa: S608  No input.
     return [
         Parked(
@@ -200,7 +200,7 @@ def _read_refused(context: str, path: Path) -> list[Refused]:
         "SELECT count(*) FROM journal later WHERE later.published_seq IS NULL AND later.partition = refused.partition"
         " AND later.n > refused.n AND substr(later.subject, -1 - length(key)) = '.' || key"
     )
-    with reading(path, context) as connection:
+    with read_only(path, context) as connection:
         rows = connection.execute(
             "SELECT n, key, event_id, subject, since, headers, body, reason, seq, verdict,"  # noqa: S608  No input.
             f" ({behind}) FROM refused JOIN journal USING (n) WHERE published_seq IS NULL ORDER BY n"

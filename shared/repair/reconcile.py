@@ -16,7 +16,7 @@ from shared.engine.monitor.troubles import Troubles
 from shared.engine.publish.relay import Relay
 from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.reconcile import SUBJECTS, Reconciler, where
-from shared.inspect.databases import reading
+from shared.inspect.read_only import read_only
 from shared.ports.broker import Broker, Stored
 from shared.wire.messages import MSG_ID
 from shared.wire.streams import EVENTS, TIMERS
@@ -48,7 +48,7 @@ class Difference(Struct, frozen=True, kw_only=True):
 
 async def compare(broker: Broker, data_dir: Path, context: str) -> Difference:
     """Compare a context's journal with the streams, beside its workers; raises DatabaseError when there is none."""
-    with reading(data_dir / f"{context}.db", context) as connection:
+    with read_only(data_dir / f"{context}.db", context) as connection:
         transaction = SqliteTransaction(connection)
         differing: list[str] = []
         unexplained: list[str] = []

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from shared.adapters.clock import SystemClock
-from shared.inspect.databases import reading
+from shared.inspect.read_only import read_only
 from shared.ports.broker import Broker, Stored
 from shared.ports.rows import StrangerRow
 from shared.ports.store import Transaction
@@ -35,9 +35,9 @@ async def declare_stranger(data_dir: Path, context: str, stranger: StrangerRow) 
     await transact(data_dir, context, lambda transaction: transaction.refused.declare([stranger]))
 
 
-def place_in_journal(data_dir: Path, context: str, message_id: str) -> str | None:
+def find_in_journal(data_dir: Path, context: str, message_id: str) -> str | None:
     """Where the context published its own event of this id, in words; None when its journal has none."""
-    with reading(data_dir / f"{context}.db", context) as connection:
+    with read_only(data_dir / f"{context}.db", context) as connection:
         query = "SELECT n, published_seq FROM journal WHERE event_id = ?"
         found = connection.execute(query, (message_id,)).fetchone()
     if found is None:

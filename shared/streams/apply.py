@@ -39,7 +39,7 @@ class NeverAsDeclaredError(Exception):
     """The broker still differs after every change was carried out."""
 
 
-class Outcome(Struct, frozen=True, kw_only=True):
+class Applied(Struct, frozen=True, kw_only=True):
     """What an apply did. `refused` would destroy something, so nothing at all was done; `left` are old consumers."""
 
     done: tuple[Change, ...] = ()
@@ -68,7 +68,7 @@ async def plan(request: Request, declared: Sequence[Declared]) -> tuple[Change, 
     return (*streams, *orphans, *consumers)
 
 
-async def apply(request: Request, declared: Sequence[Declared], *, allow_destructive: bool = False) -> Outcome:
+async def apply(request: Request, declared: Sequence[Declared], *, allow_destructive: bool = False) -> Applied:
     """Make the broker as declared, and look whether it is. All of it, or nothing when a change would destroy something.
 
     Raises:
@@ -83,7 +83,7 @@ async def apply(request: Request, declared: Sequence[Declared], *, allow_destruc
         refused = tuple(change for change in destructive if change.action != "remove")
         wanted = [change for change in changes if change not in left]
         if refused or not wanted:
-            return Outcome(done=tuple(done), refused=refused, left=left)
+            return Applied(done=tuple(done), refused=refused, left=left)
         for change in wanted:
             if await _carry_out(request, change):
                 done.append(change)

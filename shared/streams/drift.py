@@ -110,7 +110,7 @@ def undeclared_subjects(declared: Declared, found: ApiConfig) -> tuple[str, ...]
     return tuple(sorted(set(found.get("subjects", [])) - set(declared.config["subjects"])))
 
 
-def described(change: Change) -> tuple[str, ...]:
+def describe(change: Change) -> tuple[str, ...]:
     """The change as lines for a terminal."""
     what = f"stream {change.name}" if change.kind == "stream" else f"consumer {change.stream}/{change.name}"
     lost = [f"    destroys {change.destroys}"] if change.destroys else []

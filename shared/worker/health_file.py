@@ -53,7 +53,7 @@ class Report(Struct, frozen=True, kw_only=True):
     alarms: Sequence[Mapping[str, Any]] = ()
 
 
-class Living(NamedTuple):
+class LiveProcess(NamedTuple):
     """A process whose file is locked; without a `report` when the file cannot be read."""
 
     context: str
@@ -110,13 +110,13 @@ class HealthFile:
             self._descriptor = -1
 
 
-def living(directory: Path) -> list[Living]:
+def live_processes(directory: Path) -> list[LiveProcess]:
     """Every process that lives, by its file; the files of those that are gone are removed."""
-    found = [_living(path) for path in sorted(directory.glob(f"*@*-*{ENDING}"))]
+    found = [_live_process(path) for path in sorted(directory.glob(f"*@*-*{ENDING}"))]
     return [process for process in found if process is not None]
 
 
-def _living(path: Path) -> Living | None:
+def _live_process(path: Path) -> LiveProcess | None:
     context, _, place = path.name.removesuffix(ENDING).partition("@")
     host, _, pid = place.rpartition("-")
     if not pid.isdecimal():
@@ -125,7 +125,7 @@ def _living(path: Path) -> Living | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         # A file that went meanwhile belongs to a process that ended; one of another user cannot be asked.
-        return None if isinstance(error, FileNotFoundError) else Living(context, host, int(pid), 0.0, None)
+        return None if isinstance(error, FileNotFoundError) else LiveProcess(context, host, int(pid), 0.0, None)
     try:
         if _is_free(descriptor):
             if _is_same(descriptor, path):
@@ -133,7 +133,7 @@ def _living(path: Path) -> Living | None:
                     path.unlink(missing_ok=True)
             return None
         silent_s = max(0.0, time.time() - os.fstat(descriptor).st_mtime)
-        return Living(context, host, int(pid), silent_s, _read(descriptor))
+        return LiveProcess(context, host, int(pid), silent_s, _read(descriptor))
     finally:
         os.close(descriptor)
 

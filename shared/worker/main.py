@@ -66,12 +66,12 @@ async def run_member(
         member = load()
         async with (
             _connected(connection, name) as broker,
-            _beating(name, settings.data_dir, ends_after_s) as pulse,
+            _pulsing(name, settings.data_dir, ends_after_s) as pulse,
         ):
             if isinstance(member, Service):
-                await _serve(member, broker, settings, pulse)
+                await _run_service(member, broker, settings, pulse)
             else:
-                await _decide(member, broker, settings, partitions, pulse)
+                await _run_context(member, broker, settings, partitions, pulse)
     except BrokerDeniedError as error:
         _log.error("permission missing", reason=f"{error}; give it that permission")
         return Exit.MISCONFIGURED
@@ -119,7 +119,7 @@ async def _connected(connection: ConnectionOptions, name: str) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def _beating(name: str, data_dir: Path, ends_after_s: float) -> AsyncIterator[Pulse]:
+async def _pulsing(name: str, data_dir: Path, ends_after_s: float) -> AsyncIterator[Pulse]:
     """Say once a second that this process lives, while it starts and while it drains too."""
     watchdog = Watchdog(ends_after_s=ends_after_s)
     pulse = Pulse(name, Notifier.from_environment(), HealthFile(data_dir, name), watchdog)
@@ -135,7 +135,7 @@ async def _beating(name: str, data_dir: Path, ends_after_s: float) -> AsyncItera
         raise failed
 
 
-async def _decide(
+async def _run_context(
     context: Context, broker: JetStream, settings: Settings, partitions: tuple[int, ...] | None, pulse: Pulse
 ) -> None:
     await check_sync_always(settings.monitor_url)
@@ -157,8 +157,8 @@ async def _decide(
 
         serve_metrics(process, settings.metrics_host, settings.metrics_port)
     async with process.at_work() as tasks:
-        tasks.start_soon(_watch, broker, process.loop)
-        tasks.start_soon(_ready, process, pulse)
+        tasks.start_soon(_stop_on_signal_or_disconnect, broker, process.loop)
+        tasks.start_soon(_report_ready, process, pulse)
         if settings.monitor_url is not None:
             tasks.start_soon(watch_health, process.alarms, settings.monitor_url)
         await process.loop.run()
@@ -168,7 +168,7 @@ async def _decide(
         raise BrokerUnavailableError("the connection was closed for good")
 
 
-async def _serve(service: Service, broker: JetStream, settings: Settings, pulse: Pulse) -> None:
+async def _run_service(service: Service, broker: JetStream, settings: Settings, pulse: Pulse) -> None:
     directory: Path = settings.data_dir
     async with service.open(directory) as endpoints, anyio.create_task_group() as tasks:
         stop = await broker.serve(service.name, service.version, service.description, endpoints)
@@ -190,14 +190,14 @@ async def _serve(service: Service, broker: JetStream, settings: Settings, pulse:
     _log.info("stopped")
 
 
-async def _ready(process: ContextProcess, pulse: Pulse) -> None:
+async def _report_ready(process: ContextProcess, pulse: Pulse) -> None:
     """Say so once whatever comes is read at once, here or by another process of the context."""
     await process.ownership.settle(SETTLED_WITHIN_S)
     pulse.ready()
     _log.info("ready", held=process.ownership.held)
 
 
-async def _watch(broker: JetStream, loop: Loop) -> None:
+async def _stop_on_signal_or_disconnect(broker: JetStream, loop: Loop) -> None:
     """Stop the loop on a signal, or when the connection is beyond repair."""
     async with anyio.create_task_group() as tasks:
 

@@ -19,9 +19,9 @@ from shared.context import Context
 from shared.engine.process import ContextProcess
 from shared.ports.broker import Broker, BrokerError, BrokerUnavailableError, Outgoing, Published
 from shared.repair import parked
-from shared.repair.outcomes import Outcome, outcomes
 from shared.repair.rebuild import rebuild
 from shared.repair.reconcile import compare
+from shared.repair.results import VerdictResult, wait_for_results
 from shared.repair.strangers import void
 from shared.run.server import LocalServer
 from tests.integration.brokers import TroubledBroker
@@ -67,8 +67,10 @@ async def is_refused(counter: Counter) -> parked.Refused:
     return parked.refused_in(counter.directory, ["till"])[0]
 
 
-async def come_of(counter: Counter, chosen: Sequence[parked.Unsettled], within_s: float = ACTED_ON_WITHIN_S) -> Outcome:
-    (outcome,) = await outcomes(counter.directory, chosen, SystemClock(), timeout_s=within_s)
+async def come_of(
+    counter: Counter, chosen: Sequence[parked.Unresolved], within_s: float = ACTED_ON_WITHIN_S
+) -> VerdictResult:
+    (outcome,) = await wait_for_results(counter.directory, chosen, SystemClock(), timeout_s=within_s)
     return outcome
 
 
@@ -115,7 +117,7 @@ async def test_retry_is_refused_again_until_the_server_has_forgotten_the_strange
         await take_the_id(counter)
         await counter.ring(TILL, 5)
         row = await is_refused(counter)
-        told: list[Outcome] = []
+        told: list[VerdictResult] = []
         with anyio.fail_after(ACTED_ON_WITHIN_S):
             while not told or not told[-1].is_settled:
                 assert await parked.retry(counter.directory, [row], who="ann") == 1

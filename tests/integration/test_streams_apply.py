@@ -19,8 +19,8 @@ from nats.js.errors import NoStreamResponseError
 from shared.context import Aggregate, Command, Context, Decider, Event, Events, Policy, State, Timer
 from shared.ports.broker import BrokerRefusedError
 from shared.run.server import LocalServer
-from shared.streams.apply import Outcome, apply, plan
-from shared.streams.drift import described
+from shared.streams.apply import Applied, apply, plan
+from shared.streams.drift import describe
 from shared.streams.file import read_topology
 from shared.topology import Declared, declare
 from shared.wire.messages import FROM_SUBJECT, parse_subject, partition_of
@@ -110,11 +110,11 @@ class Broker:
         state = (await self.api(f"STREAM.INFO.{stream}", {"subjects_filter": ">"}))["state"]
         return dict(state.get("subjects", {}))
 
-    async def apply(self, declared: tuple[Declared, ...], *, allow_destructive: bool = False) -> Outcome:
+    async def apply(self, declared: tuple[Declared, ...], *, allow_destructive: bool = False) -> Applied:
         return await apply(self.request, declared, allow_destructive=allow_destructive)
 
     async def plan(self, declared: tuple[Declared, ...]) -> list[str]:
-        return [line for change in await plan(self.request, declared) for line in described(change)]
+        return [line for change in await plan(self.request, declared) for line in describe(change)]
 
 
 @asynccontextmanager
@@ -138,7 +138,7 @@ def declared_with(stream: str, **keys: Any) -> tuple[Declared, ...]:
     return declare(replace(TOPOLOGY, streams=streams), (STREET, TOWN))
 
 
-def names(outcome: Outcome) -> list[str]:
+def names(outcome: Applied) -> list[str]:
     return [f"{change.action} {change.stream}/{change.name}" for change in outcome.done]
 
 
@@ -167,7 +167,7 @@ async def test_after_an_apply_there_is_nothing_to_do(broker: Broker) -> None:
     outcome = await broker.apply(DECLARED)
     assert (len(outcome.done), outcome.refused, outcome.left) == (4 + 4 * TOPOLOGY.partitions, (), ())
     assert await broker.plan(DECLARED) == []
-    assert await broker.apply(DECLARED) == Outcome()
+    assert await broker.apply(DECLARED) == Applied()
 
 
 async def test_a_context_reads_only_what_it_reacts_to(broker: Broker) -> None:
@@ -374,7 +374,7 @@ async def test_a_consumer_that_nobody_needs_is_shown_and_removed_only_when_told_
 
 
 async def test_two_applies_at_once_are_harmless(own_nats_server: LocalServer) -> None:
-    outcomes: list[Outcome] = []
+    outcomes: list[Applied] = []
 
     async def one(declared: Iterable[Declared]) -> None:
         async with connected(own_nats_server) as broker:

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from shared.streams.drift import Stored, consumer_change, described, stream_change
+from shared.streams.drift import Stored, consumer_change, describe, stream_change
 from shared.topology import Declared
 
 FOUND = {"name": "EVENTS", "subjects": ["evt.a.*.*"], "retention": "limits", "metadata": {"_nats.ver": "2.15.1"}}
@@ -91,7 +91,7 @@ def test_a_change_reads_in_human_units() -> None:
         FULL,
     )
     assert change is not None
-    assert described(change) == (
+    assert describe(change) == (
         "update stream EVENTS",
         "    max_age: unlimited -> 7d",
         "    max_msg_size: unlimited -> 64KiB",

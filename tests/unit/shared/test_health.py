@@ -17,7 +17,7 @@ import pytest
 from shared import catalog
 from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.inspect.health import Health, examine
-from shared.worker.health_file import HealthFile, Report, living
+from shared.worker.health_file import HealthFile, Report, live_processes
 from tests.unit.shared.test_cli import chorus
 
 NOW = datetime.now(UTC)
@@ -91,13 +91,13 @@ def test_the_file_of_a_process_that_died_is_removed(tmp_path: Path) -> None:
     with process(tmp_path) as file:
         content = file.path.read_bytes()
     file.path.write_bytes(content)
-    assert living(tmp_path) == []
+    assert live_processes(tmp_path) == []
     assert not file.path.exists()
 
 
 def test_a_process_whose_file_was_removed_writes_it_again(tmp_path: Path) -> None:
     with process(tmp_path) as file:
-        (before,) = living(tmp_path)
+        (before,) = live_processes(tmp_path)
         assert before.report is not None
         file.path.unlink()
         file.write(before.report)
@@ -106,10 +106,10 @@ def test_a_process_whose_file_was_removed_writes_it_again(tmp_path: Path) -> Non
 
 def test_a_shorter_report_leaves_nothing_of_the_longer_one(tmp_path: Path) -> None:
     with process(tmp_path, held=list(range(200))) as file:
-        (long,) = living(tmp_path)
+        (long,) = live_processes(tmp_path)
         assert long.report is not None
         file.write(msgspec.structs.replace(long.report, held=[1]))
-        (short,) = living(tmp_path)
+        (short,) = live_processes(tmp_path)
         assert short.report is not None
         assert short.report.held == [1]
 

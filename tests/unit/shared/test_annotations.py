@@ -12,8 +12,8 @@ from rich.console import Console
 
 from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.cli.timeline import as_json
+from shared.inspect.annotations import Annotations, annotate
 from shared.inspect.drawing import draw
-from shared.inspect.known import Known, know
 from shared.inspect.timeline import Message, tree
 from tests.unit.shared.test_timeline import NINE, message
 
@@ -45,11 +45,11 @@ def told(event: str, sequence: int, about: str) -> Message:
     return replace(message(event, about, sequence, body=body), context="ordering")
 
 
-def asked(directory: Path, *messages: Message) -> Known:
-    return know(directory, ["bank", "ordering", "shipping"], "o-1", messages)
+def asked(directory: Path, *messages: Message) -> Annotations:
+    return annotate(directory, ["bank", "ordering", "shipping"], "o-1", messages)
 
 
-def drawn(known: Known, *messages: Message) -> str:
+def drawn(known: Annotations, *messages: Message) -> str:
     console = Console(width=200)
     with console.capture() as captured:
         console.print(draw(tree([*messages, *known.missing]), known))

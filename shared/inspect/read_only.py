@@ -12,7 +12,7 @@ from shared.ports.store import DatabaseError
 
 
 @contextmanager
-def reading(path: Path, context: str) -> Iterator[sqlite3.Connection]:
+def read_only(path: Path, context: str) -> Iterator[sqlite3.Connection]:
     """Read a database; raises DatabaseError, as its workers do, when it is not there or not this context's."""
     with sqlite.reading(path, schema=SCHEMA, version=SCHEMA_VERSION) as connection:
         owner = SqliteTransaction(connection).meta("context") or context

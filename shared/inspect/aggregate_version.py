@@ -8,7 +8,7 @@ from msgspec import Struct
 from shared.adapters.sqlite.journal.transaction import SqliteTransaction
 from shared.context import Context, State
 from shared.engine.recover.snapshots import Fold
-from shared.inspect.databases import reading
+from shared.inspect.read_only import read_only
 from shared.ports.rows import JournalRow
 from shared.ports.store import Transaction
 from shared.wire.messages import OCCURRED_AT, aggregate_id, aggregate_name
@@ -26,7 +26,7 @@ class AggregateVersion(Struct, frozen=True, kw_only=True):
     state: State
 
 
-class NeverWasError(Exception):
+class NoSuchVersionError(Exception):
     """There is no such aggregate, or it had no such version; the text names what there is."""
 
 
@@ -36,20 +36,20 @@ def as_of(data_dir: Path, context: Context, aggregate: str, version: int | None 
     A bare key (`o-42`) names an aggregate when only one of the context has that key.
 
     Raises:
-        NeverWasError: the journal has no such aggregate or version, or several aggregates have this key.
+        NoSuchVersionError: the journal has no such aggregate or version, or several aggregates have this key.
         DatabaseError: there is no database, or its journal cannot be folded.
     """
     known = {kind.name: kind for kind in context.aggregates}
-    with reading(data_dir / f"{context.name}.db", context.name) as connection:
+    with read_only(data_dir / f"{context.name}.db", context.name) as connection:
         transaction = SqliteTransaction(connection)
         aggregate = _named(transaction, aggregate, [f"{name}-" for name in known])
         latest = transaction.last_version(aggregate) if aggregate_name(aggregate) in known else 0
         if not latest:
             kinds = " and ".join(aggregate_id(kind.name, "KEY", kind.part and "PART") for kind in known.values())
-            raise NeverWasError(f"{context.name} has no {aggregate!r}; what it has is named {kinds}")
+            raise NoSuchVersionError(f"{context.name} has no {aggregate!r}; what it has is named {kinds}")
         if version is not None and not 1 <= version <= latest:
             has = "version 1 only" if latest == 1 else f"versions 1 to {latest}"
-            raise NeverWasError(f"{aggregate} has {has}, not {version}")
+            raise NoSuchVersionError(f"{aggregate} has {has}, not {version}")
         fold = Fold(context)
         row: JournalRow | None = None
         for row in transaction.facts_of(aggregate, up_to=version or latest):
@@ -72,5 +72,5 @@ def _named(transaction: Transaction, name: str, prefixes: Sequence[str]) -> str:
         return name
     found = [prefix + name for prefix in prefixes if transaction.last_version(prefix + name)]
     if len(found) > 1:
-        raise NeverWasError(f"{len(found)} aggregates have the key {name!r}; name one: {', '.join(found)}")
+        raise NoSuchVersionError(f"{len(found)} aggregates have the key {name!r}; name one: {', '.join(found)}")
     return found[0] if found else name

@@ -17,7 +17,7 @@ REMEMBERED_FOR: Final = timedelta(minutes=15)
 EVENTS_AT_MOST: Final = 200_000
 
 
-async def other_use(broker: Broker, sent: Sent) -> str | None:
+async def find_other_use(broker: Broker, sent: Sent) -> str | None:
     """What the id of a duplicate was used for, when that was another command.
 
     None when it was this command. Also None when the other one has left COMMANDS and led to no event: nothing tells

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from shared.adapters.sqlite.journal.transaction import SqliteTransaction
-from shared.inspect.databases import reading
+from shared.inspect.read_only import read_only
 from shared.inspect.timeline import Message
 from shared.ports.clock import moment
 from shared.ports.store import DatabaseBusyError, DatabaseError
@@ -32,29 +32,29 @@ from shared.wire.streams import EVENTS
 PARKED: Final = "MessageParked"
 UNPARKED: Final = "MessageUnparked"
 
-Journal: TypeAlias = Literal["same", "other_body", "absent"]
+JournalCheck: TypeAlias = Literal["same", "other_body", "absent"]
 """What the journal of an event's context says: the same event, another one under its id, or nothing."""
 
 
-class Known(Struct, frozen=True, kw_only=True):
+class Annotations(Struct, frozen=True, kw_only=True):
     """By message id: the contexts in which it is parked, and what its context's journal says where it can be read.
 
     `missing` are parked messages that the log does not hold, such as commands that nobody could decide.
     """
 
     parked: Mapping[str, Sequence[str]] = {}
-    journal: Mapping[str, Journal] = {}
+    journal: Mapping[str, JournalCheck] = {}
     missing: Sequence[Message] = ()
 
 
-def know(data_dir: Path, contexts: Iterable[str], key: str, messages: Sequence[Message]) -> Known:
+def annotate(data_dir: Path, contexts: Iterable[str], key: str, messages: Sequence[Message]) -> Annotations:
     """Ask the database of each context about these messages, and for parked messages of the saga `key`."""
     parked = _parked_by_events(messages)
-    journal: dict[str, Journal] = {}
+    journal: dict[str, JournalCheck] = {}
     missing: dict[str, Message] = {}
     for context in contexts:
         try:
-            with reading(data_dir / f"{context}.db", context) as connection:
+            with read_only(data_dir / f"{context}.db", context) as connection:
                 waiting = _parked(connection, key, messages)
                 journal |= _journal(connection, [m for m in messages if (m.stream, m.context) == (EVENTS, context)])
         except (DatabaseError, DatabaseBusyError, sqlite3.Error):
@@ -64,7 +64,7 @@ def know(data_dir: Path, contexts: Iterable[str], key: str, messages: Sequence[M
     by_id: dict[str, list[str]] = defaultdict(list)
     for message_id, context in sorted(parked):
         by_id[message_id].append(context)
-    return Known(parked=by_id, journal=journal, missing=tuple(missing.values()))
+    return Annotations(parked=by_id, journal=journal, missing=tuple(missing.values()))
 
 
 def _parked_by_events(messages: Sequence[Message]) -> set[tuple[str, str]]:
@@ -121,10 +121,10 @@ def _parked(connection: sqlite3.Connection, key: str, messages: Sequence[Message
     return found
 
 
-def _journal(connection: sqlite3.Connection, messages: Sequence[Message]) -> dict[str, Journal]:
+def _journal(connection: sqlite3.Connection, messages: Sequence[Message]) -> dict[str, JournalCheck]:
     """By id; when copies of an id differ, the worst of what is to be said."""
     bodies = SqliteTransaction(connection).published.bodies([message.id for message in messages])
-    found: dict[str, Journal] = {}
+    found: dict[str, JournalCheck] = {}
     for message in messages:
         if message.id not in bodies:
             found[message.id] = "absent"

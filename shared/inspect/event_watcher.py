@@ -10,11 +10,11 @@ from shared.send.commands import follow
 from shared.wire.streams import EVENTS
 
 ENDS_WITHIN_S = 20.0
-SETTLED_AFTER_S = 0.3
+QUIET_AFTER_S = 0.3
 """When nothing more was said about an order for so long, its story can be told."""
 
 
-class Watched:
+class EventWatcher:
     """What has been heard of each key so far; one reader for all who wait."""
 
     def __init__(self) -> None:
@@ -44,11 +44,11 @@ class Watched:
             while not set(events) <= self.types(key).keys():
                 await self._news.wait()
 
-    async def settled(self, key: str) -> None:
-        """Wait until nothing is said under a key for SETTLED_AFTER_S."""
+    async def until_quiet(self, key: str) -> None:
+        """Wait until nothing is said under a key for QUIET_AFTER_S."""
         patience = anyio.CancelScope()
         while not patience.cancelled_caught:
             heard = self.types(key).total()
-            with anyio.move_on_after(SETTLED_AFTER_S) as patience:
+            with anyio.move_on_after(QUIET_AFTER_S) as patience:
                 while self.types(key).total() == heard:
                     await self._news.wait()

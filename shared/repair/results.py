@@ -7,14 +7,14 @@ from typing import Final
 
 from msgspec import Struct
 
-from shared.inspect.databases import reading
+from shared.inspect.read_only import read_only
 from shared.ports.clock import Clock
-from shared.repair.parked import Parked, Unsettled
+from shared.repair.parked import Parked, Unresolved
 
 POLL_S: Final = 0.1
 
 
-class Outcome(Struct, frozen=True, kw_only=True):
+class VerdictResult(Struct, frozen=True, kw_only=True):
     """What came of one verdict. `is_settled`: nothing of it waits for an operator any more."""
 
     number: str
@@ -25,7 +25,9 @@ class Outcome(Struct, frozen=True, kw_only=True):
     is_pending: bool = False
 
 
-async def outcomes(data_dir: Path, chosen: Sequence[Unsettled], clock: Clock, *, timeout_s: float) -> list[Outcome]:
+async def wait_for_results(
+    data_dir: Path, chosen: Sequence[Unresolved], clock: Clock, *, timeout_s: float
+) -> list[VerdictResult]:
     """Wait until the workers have acted on every verdict, but no longer than this."""
     until = clock.monotonic() + timeout_s
     while True:
@@ -35,12 +37,12 @@ async def outcomes(data_dir: Path, chosen: Sequence[Unsettled], clock: Clock, *,
         await clock.sleep(POLL_S)
 
 
-def _outcome(data_dir: Path, one: Unsettled) -> Outcome:
-    with reading(data_dir / f"{one.context}.db", one.context) as connection:
+def _outcome(data_dir: Path, one: Unresolved) -> VerdictResult:
+    with read_only(data_dir / f"{one.context}.db", one.context) as connection:
         said, state = _of_parked(connection, one) if isinstance(one, Parked) else _of_refused(connection, one.n)
     if state == "pending" and said == "":
         said = f"no worker of {one.context} acts on it; is it running?"
-    return Outcome(
+    return VerdictResult(
         number=one.number,
         key=one.key,
         message_id=one.message_id,
