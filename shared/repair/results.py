@@ -1,9 +1,9 @@
-"""What came of an operator's verdicts: read from the databases until the workers have acted on all of them."""
+"""Reads what came of an operator's verdicts, until the workers have acted on all of them."""
 
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -13,9 +13,12 @@ from shared.repair.parked import Parked, Unresolved
 
 POLL_S: Final = 0.1
 
+State: TypeAlias = Literal["pending", "open", "settled"]
+"""`pending`: no worker has acted yet. `open`: it waits for an operator again. `settled`: resolved."""
+
 
 class VerdictResult(Struct, frozen=True, kw_only=True):
-    """What came of one verdict. `is_settled`: nothing of it waits for an operator any more."""
+    """What came of one verdict; `outcome` says it in words."""
 
     number: str
     key: str
@@ -28,33 +31,33 @@ class VerdictResult(Struct, frozen=True, kw_only=True):
 async def wait_for_results(
     data_dir: Path, chosen: Sequence[Unresolved], clock: Clock, *, timeout_s: float
 ) -> list[VerdictResult]:
-    """Wait until the workers have acted on every verdict, but no longer than this."""
+    """Wait until the workers have acted on every verdict, at most `timeout_s`, and return what came of each."""
     until = clock.monotonic() + timeout_s
     while True:
-        found = [_outcome(data_dir, one) for one in chosen]
-        if not any(outcome.is_pending for outcome in found) or clock.monotonic() >= until:
-            return found
+        results = [_result(data_dir, one) for one in chosen]
+        if not any(result.is_pending for result in results) or clock.monotonic() >= until:
+            return results
         await clock.sleep(POLL_S)
 
 
-def _outcome(data_dir: Path, one: Unresolved) -> VerdictResult:
+def _result(data_dir: Path, one: Unresolved) -> VerdictResult:
     with read_only(data_dir / f"{one.context}.db", one.context) as connection:
-        said, state = _of_parked(connection, one) if isinstance(one, Parked) else _of_refused(connection, one.n)
-    if state == "pending" and said == "":
-        said = f"no worker of {one.context} acts on it; is it running?"
+        outcome, state = _of_parked(connection, one) if isinstance(one, Parked) else _of_refused(connection, one.row)
+    if state == "pending" and not outcome:
+        outcome = f"no worker of {one.context} has acted on it; see chorus health {one.context}"
     return VerdictResult(
         number=one.number,
         key=one.key,
         message_id=one.message_id,
-        outcome=said,
+        outcome=outcome,
         is_settled=state == "settled",
         is_pending=state == "pending",
     )
 
 
-def _of_parked(connection: sqlite3.Connection, message: Parked) -> tuple[str, str]:
+def _of_parked(connection: sqlite3.Connection, message: Parked) -> tuple[str, State]:
     found = connection.execute(
-        "SELECT reason, verdict FROM parked WHERE id = ? AND message_id = ?", (message.id, message.message_id)
+        "SELECT reason, verdict FROM parked WHERE id = ? AND message_id = ?", (message.row, message.message_id)
     ).fetchone()
     if found is None:
         skipped = connection.execute("SELECT 1 FROM skipped WHERE message_id = ?", (message.message_id,)).fetchone()
@@ -67,11 +70,11 @@ def _of_parked(connection: sqlite3.Connection, message: Parked) -> tuple[str, st
     return f"parked again: {reason.strip().splitlines()[-1]}", "open"
 
 
-def _of_refused(connection: sqlite3.Connection, n: int) -> tuple[str, str]:
-    published = connection.execute("SELECT event_id, published_seq FROM journal WHERE n = ?", (n,)).fetchone()
+def _of_refused(connection: sqlite3.Connection, row: int) -> tuple[str, State]:
+    published = connection.execute("SELECT event_id, published_seq FROM journal WHERE n = ?", (row,)).fetchone()
     if published is not None and published[1] is not None:
         return f"published as {published[0]} at sequence {published[1]}", "settled"
-    refused = connection.execute("SELECT reason, verdict FROM refused WHERE n = ?", (n,)).fetchone()
+    refused = connection.execute("SELECT reason, verdict FROM refused WHERE n = ?", (row,)).fetchone()
     if refused is None:
         return "not published yet", "pending"
     reason, verdict = refused

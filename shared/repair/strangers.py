@@ -1,4 +1,4 @@
-"""Messages in EVENTS that have an id of a context and are not from it: what an operator declares of them."""
+"""Records strangers: messages in EVENTS that have an id of a context and that the context did not publish."""
 
 from pathlib import Path
 
@@ -13,30 +13,30 @@ from shared.wire.streams import EVENTS
 
 
 async def void(data_dir: Path, row: Refused, *, who: str, why: str, stored: Stored | None) -> int:
-    """Declare that the message under the row's id is a stranger's; the worker publishes the row's next edition.
+    """Record the message under the row's id as a stranger's; the worker then publishes the row's next edition.
 
-    `stored` is that message, when the broker could be asked for it.
+    `stored` is that message, or None when the broker did not answer.
     """
     subject = "" if stored is None else stored.subject
     at = rfc3339(SystemClock().now())
     stranger = StrangerRow(row.message_id, row.sequence, subject, row.reason, at, who, why)
 
-    def give(transaction: Transaction) -> int:
-        given = transaction.refused.give_verdict([row.n], "void", who=who, why=why)
+    def give_verdict(transaction: Transaction) -> int:
+        given = transaction.refused.give_verdict([row.row], "void", who=who, why=why)
         if given:
             transaction.refused.declare([stranger])
         return given
 
-    return await transact(data_dir, row.context, give)
+    return await transact(data_dir, row.context, give_verdict)
 
 
 async def declare_stranger(data_dir: Path, context: str, stranger: StrangerRow) -> None:
-    """Record a message under an id of the context that no journal has; works while its workers are stopped."""
+    """Record a message whose id is in no journal; the workers of the context may be stopped."""
     await transact(data_dir, context, lambda transaction: transaction.refused.declare([stranger]))
 
 
 def find_in_journal(data_dir: Path, context: str, message_id: str) -> str | None:
-    """Where the context published its own event of this id, in words; None when its journal has none."""
+    """Where the context's own event of this id stands, in words; None when its journal has none."""
     with read_only(data_dir / f"{context}.db", context) as connection:
         query = "SELECT n, published_seq FROM journal WHERE event_id = ?"
         found = connection.execute(query, (message_id,)).fetchone()
@@ -46,7 +46,7 @@ def find_in_journal(data_dir: Path, context: str, message_id: str) -> str | None
 
 
 async def find_in_events(broker: Broker, message_id: str) -> Stored | None:
-    """The first message under this id in EVENTS, on whatever subject; reads the whole stream if need be."""
+    """The first message in EVENTS under this id, on any subject; may read the whole stream."""
     async for stored in broker.read(EVENTS, "evt.>"):
         if stored.headers.get(MSG_ID) == message_id:
             return stored

@@ -317,7 +317,7 @@ class TestReplacing:
             await rebuild(till(), away, counter.directory, partitions=PARTITIONS, force=True)
         assert seen == [before]
         assert report(lost.value) is Exit.BROKER_AWAY
-        assert capsys.readouterr().err == f"chorus: the connection is lost; {path} is as it was\n"
+        assert capsys.readouterr().err == f"chorus: the connection is lost; {path} is unchanged\n"
         self.only_the_old_one(path, before)
 
     async def test_event_that_does_not_follow_leaves_the_old_one(
@@ -329,7 +329,7 @@ class TestReplacing:
         with pytest.raises(DatabaseError, match="till/till-t-9@7 follows version 0") as unreadable:
             await make_anew(counter, force=True)
         assert report(unreadable.value) is Exit.MISCONFIGURED
-        assert f"{path} is as it was" in capsys.readouterr().err
+        assert f"{path} is unchanged" in capsys.readouterr().err
         self.only_the_old_one(path, before)
 
     async def test_database_that_somebody_has_open_is_not_replaced(self, counter: Counter) -> None:

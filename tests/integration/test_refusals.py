@@ -138,7 +138,10 @@ async def test_verdict_without_a_worker_says_so_and_is_carried_out_before_the_ne
         row = await is_refused(counter)
     await void(counter.directory, row, who="ann", why="a test script", stored=None)
     outcome = await come_of(counter, [row], within_s=0.2)
-    assert (outcome.is_settled, outcome.outcome) == (False, "no worker of till acts on it; is it running?")
+    assert (outcome.is_settled, outcome.outcome) == (
+        False,
+        "no worker of till has acted on it; see chorus health till",
+    )
     await counter.scan(NEIGHBOUR, 1, "scanner/scan-1@1")
     await stored_again(partial(counter.scan, NEIGHBOUR, 1, "scanner/scan-1@1"))
     async with at_work(counter):
