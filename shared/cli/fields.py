@@ -14,7 +14,7 @@ def show_fields(name: str) -> None:
 
     from shared import catalog
     from shared.config.settings import load_settings
-    from shared.send.commands import ComposeError, find_command
+    from shared.send.compose import ComposeError, find_command
     from shared.send.fields import fields_of
 
     try:

@@ -14,7 +14,7 @@ from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
     from shared.ports.broker import Stored
-    from shared.send.commands import Answer, Sent
+    from shared.send.publish import Answer, Sent
 
 
 def send(
@@ -48,9 +48,10 @@ def send(
     from shared import catalog
     from shared.config.settings import load_settings
     from shared.config.units import parse_duration
-    from shared.send.commands import ComposeError, answer, check_body, find_command
-    from shared.send.commands import send as publish
+    from shared.send.compose import ComposeError, check_body, find_command
     from shared.send.duplicate_id import find_other_use
+    from shared.send.publish import answer
+    from shared.send.publish import send as publish
     from shared.wire.messages import check_command_id, check_key, command_subject
 
     try:
@@ -91,7 +92,7 @@ def send(
 
 def _body(command_type: Any, fields: tuple[str, ...], body: str | None) -> bytes:
     """What is sent: the body that the words spell, or the one that --body names, as it is."""
-    from shared.send.commands import compose
+    from shared.send.compose import compose
 
     if body is None:
         return compose(command_type, fields)
@@ -123,7 +124,7 @@ def _line(sent: "Sent", stored: "Stored") -> str:
     import msgspec
 
     from shared.inspect.timeline import message_of
-    from shared.send.commands import is_refusal
+    from shared.send.publish import is_refusal
     from shared.wire.messages import parse_subject
     from shared.wire.streams import EVENTS
 

@@ -6,7 +6,7 @@ import anyio
 
 from shared.inspect.timeline import Message, message_of
 from shared.ports.broker import Broker
-from shared.send.commands import follow
+from shared.send.publish import follow
 from shared.wire.streams import EVENTS
 
 ENDS_WITHIN_S = 20.0
