@@ -1,4 +1,4 @@
-"""How a saga looks in a terminal, and the same lines without colour in a pipe."""
+"""Draws a saga for a terminal; the lines in a pipe are the same without colour."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ NO_ANNOTATIONS: Final = Annotations()
 
 
 def draw(roots: Iterable[Node], annotations: Annotations = NO_ANNOTATIONS) -> Table:
-    """The trees of causes: when, how long after its cause, and what; in red what is parked or forged."""
+    """Draw the trees of causes: time, time since the cause, and message. Parked and forged messages are red."""
     table = Table.grid(padding=(0, 1))
     table.add_column(justify="right", no_wrap=True, style="dim")
     table.add_column(justify="right", no_wrap=True, style="cyan")

@@ -333,7 +333,7 @@ async def test_the_number_of_partitions_stays_while_anything_is_stored(broker: B
     outcome = await broker.apply(more)
     assert outcome.done == ()
     assert [(change.name, change.destroys) for change in outcome.refused] == [
-        ("EVENTS", "the order per key: what is stored keeps its partition, what comes goes to another")
+        ("EVENTS", "the order per key: stored messages keep their partition, and new ones go to another")
     ]
     assert await broker.plan(DECLARED) == []
 
@@ -353,7 +353,7 @@ async def test_a_command_is_not_dropped_while_one_waits(broker: Broker) -> None:
     await broker.apply(DECLARED)
     await broker.publish("cmd.street.CloseShop.s-1")
     (refused,) = (await broker.apply(without)).refused
-    assert refused.destroys == "the way of 1 stored messages: nobody is asked for cmd.street.CloseShop.* any more"
+    assert refused.destroys == "the route of 1 stored messages: no context accepts cmd.street.CloseShop.* any more"
 
     await broker.api("STREAM.PURGE.COMMANDS")
     assert names(await broker.apply(without)) == ["update COMMANDS/COMMANDS"]

@@ -131,7 +131,7 @@ def test_a_replica_elsewhere_that_hangs_is_left_to_its_own_health_check(tmp_path
     ("reported", "words"),
     [
         ({"state": "starting"}, "is starting"),
-        ({"came_round_s": 12.0}, "its loop has not come round for 12 s"),
+        ({"came_round_s": 12.0}, "its loop has not finished a round for 12 s"),
         ({"held": [1]}, "no process holds partition 0"),
         ({"behind": 7, "behind_since": NOW - timedelta(seconds=99)}, "is behind: 7 messages wait"),
         (
@@ -169,7 +169,7 @@ def test_what_is_parked_counts_though_no_process_runs(tmp_path: Path, database: 
 def test_a_refused_key_counts(tmp_path: Path, database: sqlite3.Connection) -> None:
     database.execute("INSERT INTO refused (n, key, partition, reason, seq, since) VALUES (1, 'o-8', 0, 'taken', 0, '')")
     with process(tmp_path):
-        assert "the broker refuses what o-8 says; chorus parked ls payments" in said(tmp_path)
+        assert "the broker refuses events under o-8; chorus parked ls payments" in said(tmp_path)
 
 
 def test_rows_unpublished_for_long_count_and_young_or_published_ones_do_not(

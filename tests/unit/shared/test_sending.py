@@ -79,7 +79,7 @@ def test_what_was_not_said_is_not_sent() -> None:
         (("quantity=1", "quantity=2"), "quantity is given twice"),
         (("quantity=1", "quantity.of=2"), "quantity"),
         (("quantity=1", "quantty=2"), r"no field quantty \(did you mean 'quantity'\?\)"),
-        (("quantity=1", "lots[1]=2"), r"counted from \[0\]"),
+        (("quantity=1", "lots[1]=2"), r"number list items from \[0\]"),
         (("quantity=1", "lots={"), "not JSON"),
         (("quantity..of=2",), "is not field=value"),
         ((), "Replenish: lacks quantity"),
