@@ -1,4 +1,4 @@
-"""`chorus parked ls` and `show`: messages that our code could not take, and events that the broker does not take."""
+"""`chorus parked ls` and `show`: messages that made our code fail, and events that the broker refuses."""
 
 import os
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -24,17 +24,17 @@ What: TypeAlias = Annotated[
 def ls(context: Annotated[str | None, Parameter(name="CONTEXT")] = None, /, *, json: Json = False) -> int:
     """List what waits for an operator.
 
-    A message that made our code fail parks its key: it and all later ones of the
-    key wait in order, everything else flows. An event that the broker refuses for
-    good, for example because another message has its id, waits with all later
-    events of its key; its number begins with r. Exit 1 when anything is listed.
+    A message that made our code fail parks its key: it and all later messages of
+    the key wait in order, and other keys go on. An event that the broker refuses
+    for good, for example because another message has its id, waits with all later
+    events of its key; its number begins with r. Exit 1 when the list is not empty.
 
     For example:
 
         chorus parked ls
         chorus parked ls payments --json
     """
-    _, unresolved = everything(context)
+    _, unresolved = read_unresolved(context)
     if json:
         show_json([summary(one) for one in unresolved])
     elif not unresolved:
@@ -63,8 +63,8 @@ def ls(context: Annotated[str | None, Parameter(name="CONTEXT")] = None, /, *, j
 def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE) -> None:
     """Show parked messages and refused events whole.
 
-    Of a message the traceback, of an event also what stands in the stream under its
-    id, when the broker can be reached.
+    A parked message comes with its traceback. A refused event comes with the message
+    that has its id in the stream, if the broker answers.
 
     For example:
 
@@ -74,8 +74,8 @@ def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE
     """
     from shared.repair.parked import Parked
 
-    _, unresolved = everything(None)
-    chosen = chosen_of(unresolved, what)
+    _, unresolved = read_unresolved(None)
+    chosen = choose_by_name(unresolved, what)
     standing = {one.number: None if isinstance(one, Parked) else stored_under(connection, one) for one in chosen}
     if json:
         show_json([_whole(one, standing[one.number]) for one in chosen])
@@ -87,8 +87,8 @@ def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE
             show_lines(_refused_lines(one, standing[one.number]))
 
 
-def everything(context: str | None) -> tuple["Path", list["Unresolved"]]:
-    """The data directory, and what waits in it: parked messages first, then refused rows."""
+def read_unresolved(context: str | None) -> tuple["Path", list["Unresolved"]]:
+    """The data directory, and what waits in its databases: parked messages first, then refused rows."""
     from shared import catalog
     from shared.config.settings import load_settings
     from shared.config.spelling import did_you_mean
@@ -96,14 +96,16 @@ def everything(context: str | None) -> tuple["Path", list["Unresolved"]]:
 
     names = catalog.names()
     if context is not None and context not in names:
-        raise CommandError(Exit.USAGE, f"there is no context {context!r}{did_you_mean(context, names)}")
+        raise CommandError(
+            Exit.USAGE, f"there is no context {context!r}{did_you_mean(context, names)}; there are {', '.join(names)}"
+        )
     data_dir = load_settings(os.environ).data_dir
     contexts = [name for name in (names if context is None else [context]) if name != "bank"]
     return data_dir, [*parked_in(data_dir, contexts), *refused_in(data_dir, contexts)]
 
 
-def chosen_of(unresolved: list["Unresolved"], what: str) -> list["Unresolved"]:
-    """Those that the operator named."""
+def choose_by_name(unresolved: list["Unresolved"], what: str) -> list["Unresolved"]:
+    """The messages and rows that the operator named; raises CommandError when there are none."""
     from shared.repair.parked import NothingFoundError, choose
 
     try:
@@ -113,7 +115,7 @@ def chosen_of(unresolved: list["Unresolved"], what: str) -> list["Unresolved"]:
 
 
 def stored_under(connection: Connection, row: "Refused") -> "Stored | None":
-    """The message that has the refused row's id; None when there is none, or the broker cannot be asked."""
+    """The message that has the id of the refused row; None when there is none or the broker does not answer."""
     import anyio
 
     from shared.config.connection import ConnectionOptionsError
@@ -133,7 +135,7 @@ def stored_under(connection: Connection, row: "Refused") -> "Stored | None":
 
 
 def summary(one: "Unresolved") -> dict[str, Any]:
-    """What a program needs to know of it."""
+    """The row of `ls --json`."""
     from shared.repair.parked import Parked
 
     return {
@@ -183,10 +185,10 @@ def _refused_lines(row: "Refused", stored: "Stored | None") -> list[str]:
     ]
     if stored is not None:
         lines += [
-            f"  what stands at {row.stream} #{stored.sequence}: {stored.subject} at {stored.at:%Y-%m-%d %H:%M:%S.%f}",
+            f"  the message at {row.stream} #{stored.sequence}: {stored.subject} at {stored.at:%Y-%m-%d %H:%M:%S.%f}",
             f"    headers  {dict(stored.headers)}",
             f"    body     {stored.body.decode(errors='backslashreplace')}",
         ]
     elif row.sequence:
-        lines.append(f"  what stands at {row.stream} #{row.sequence} could not be read: the broker did not answer")
+        lines.append(f"  the message at {row.stream} #{row.sequence} could not be read: the broker did not answer")
     return [*lines, f"  {row.remedy}"]

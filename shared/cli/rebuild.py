@@ -1,4 +1,4 @@
-"""`chorus rebuild`: a lost database, made anew from what the context once said."""
+"""`chorus rebuild`: rebuilds the lost database of a context from its own events."""
 
 import os
 from typing import Annotated
@@ -15,16 +15,16 @@ def rebuild(
     name: Annotated[str, Parameter(name="CONTEXT", help="the context whose database is lost")],
     /,
     *,
-    force: Annotated[bool, Parameter(negative="", show_default=False, help="replace a database that is there")] = False,
+    force: Annotated[bool, Parameter(negative="", show_default=False, help="replace an existing database")] = False,
     json: Json = False,
     connection: Connection = HERE,
 ) -> None:
     """Make the lost database of a context anew from EVENTS.
 
     The context's own events give its state, its journal, the commands it has
-    answered and the messages that are parked. Stop its workers first. Nothing is
-    published and nobody is called. With --force the database that is there stays
-    as it is until the new one is complete, and is then set aside.
+    answered and the parked messages. Stop its workers first. The command publishes
+    nothing and makes no outside call. With --force it replaces an existing
+    database once the new one is complete, and sets the old one aside.
 
     For example:
 
@@ -44,7 +44,7 @@ def rebuild(
     context = catalog.load(name, settings)
     if not isinstance(context, Context):
         raise CommandError(
-            Exit.USAGE, f"{name} is a service, which EVENTS does not hold; restore its database from a backup"
+            Exit.USAGE, f"{name} is a service and publishes no events; restore its database from a backup"
         )
     partitions = read_topology(settings.streams_file).partitions
 

@@ -1,4 +1,4 @@
-"""`chorus reconcile`: what the contexts remember having said, against what the broker has."""
+"""`chorus reconcile`: compares the journals of contexts with the streams, and republishes lost events."""
 
 import os
 from typing import TYPE_CHECKING, Annotated
@@ -26,10 +26,9 @@ def reconcile(
 ) -> int:
     """Publish what journals have and the streams have lost.
 
-    Workers do this by themselves when they start and when they find the broker
-    again; they may run meanwhile. Exit 0 when the streams then have what the
-    journals have, 1 when they do not: publishing cannot mend what a stream says
-    otherwise, or what no journal knows.
+    Workers do this by themselves when they start and when they reconnect; they may
+    run meanwhile. Exit 0 when streams and journals then agree, else 1: publishing
+    cannot mend an event that differs in EVENTS or that no journal has.
 
     For example:
 
@@ -46,7 +45,7 @@ def reconcile(
 
     settings = load_settings(os.environ)
     if name is not None and not isinstance(catalog.load(name, settings), Context):
-        raise CommandError(Exit.USAGE, f"{name} is a service: it says nothing by itself")
+        raise CommandError(Exit.USAGE, f"{name} is a service and publishes no events; name a context")
     found = [
         context
         for context in catalog.contexts(settings).values()
@@ -93,7 +92,7 @@ def _lines(difference: "Difference", published: int) -> list[str]:
     lines = [f"{difference.context}: {difference.there} messages are in the streams{again}"]
     for what, ids in (
         ("is missing", difference.missing),
-        ("says something else in EVENTS", difference.differing),
+        ("differs in EVENTS", difference.differing),
         ("is in EVENTS and in no journal", difference.unexplained),
     ):
         lines += [f"  {event_id} {what}" for event_id in ids[:SHOWN_AT_MOST]]

@@ -1,4 +1,4 @@
-"""`chorus send`: what `nats pub -J` does, with the command checked before and its outcome awaited after."""
+"""`chorus send`: publishes a command as `nats pub -J` does, after checking it, and waits for its outcome."""
 
 import os
 import sys
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 def send(
     command: Annotated[str, Parameter(help="CONTEXT.COMMAND, such as ordering.PlaceOrder")],
-    key: Annotated[str, Parameter(help="what it is about: an order, a sku, an account")],
+    key: Annotated[str, Parameter(help="the subject of the command: an order, a sku, an account")],
     /,
     *fields: Annotated[str, Parameter(name="FIELD=VALUE", help="the body, such as lines[0].sku=apple")],
-    body: Annotated[str | None, Parameter(help="the body instead: JSON, a file, or - for standard input")] = None,
-    id: Annotated[str | None, Parameter(help="the command's id (Nats-Msg-Id): sent twice, it has one effect")] = None,
+    body: Annotated[str | None, Parameter(help="the whole body: JSON, a file, or - for standard input")] = None,
+    id: Annotated[str | None, Parameter(help="its id (Nats-Msg-Id); two commands with one id have one effect")] = None,
     wait: Annotated[bool, Parameter(negative="", show_default=False, help="wait for the outcome")] = False,
     timeout: Annotated[str, Parameter(help="how long to wait for it")] = "10s",
     json: Json = False,
@@ -32,8 +32,8 @@ def send(
 ) -> int:
     """Send a command, and wait for its outcome if asked.
 
-    Prints the PubAck: the stream has the command, or had it before (duplicate).
-    With --wait also the events that answer it; exit 1 if they refuse it.
+    Prints the PubAck: the stream stored the command, or had it before (duplicate).
+    With --wait it also prints the events that answer, and exits 1 if they refuse.
     `chorus send CONTEXT.COMMAND --help` lists the fields of a command.
 
     For example:
@@ -75,29 +75,29 @@ def send(
         async with connection.connected("send") as broker:
             sent = await publish(broker, context, command_type.__name__, key, said, id)
             if other := await find_other_use(broker, sent):
-                raise CommandError(Exit.NO, f"the id {id!r} was used for {other}; nothing was sent, use a new id")
+                raise CommandError(Exit.NO, f"the id {id!r} was used for {other}; nothing was stored, use a new id")
             if not json:
-                show_lines([_stored(sent)])
+                show_lines([_describe_ack(sent)])
             return sent, await answer(broker, sent, patience_s) if wait else None
 
     sent, answered = anyio.run(run)
     if json:
         show_json(_as_json(sent, answered))
     elif answered is not None:
-        show_lines(_described(sent, answered))
+        show_lines(_describe(sent, answered))
     if answered is not None and answered.kind == "none":
-        raise CommandError(Exit.NO, f"no answer within {timeout}; is the {context} worker running?")
+        raise CommandError(Exit.NO, f"no answer came within {timeout}; check the worker: chorus health {context}")
     return Exit.NO if answered is not None and answered.kind == "rejected" else Exit.OK
 
 
 def _body(command_type: Any, fields: tuple[str, ...], body: str | None) -> bytes:
-    """What is sent: the body that the words spell, or the one that --body names, as it is."""
+    """The body that the words spell, or the content of --body as it is."""
     from shared.send.compose import compose
 
     if body is None:
         return compose(command_type, fields)
     if fields:
-        raise CommandError(Exit.USAGE, f"--body is the whole body; {fields[0]!r} cannot be put into it")
+        raise CommandError(Exit.USAGE, f"--body is the whole body; leave out --body or {fields[0]!r}")
     if body.lstrip().startswith(("{", "[")):
         return body.encode()
     try:
@@ -106,21 +106,21 @@ def _body(command_type: Any, fields: tuple[str, ...], body: str | None) -> bytes
         raise CommandError(Exit.USAGE, f"--body {body}: {error.strerror}") from error
 
 
-def _stored(sent: "Sent") -> str:
+def _describe_ack(sent: "Sent") -> str:
     stream, sequence, duplicate = sent.published
     if duplicate:
         return f"{stream} has it already, at sequence {sequence} (duplicate)"
     return f"stored in {stream} at sequence {sequence}"
 
 
-def _described(sent: "Sent", answered: "Answer") -> list[str]:
+def _describe(sent: "Sent", answered: "Answer") -> list[str]:
     if answered.kind == "quiet":
         return ["decided without an event: there was nothing left to do"]
     return [_line(sent, stored) for stored in answered.events]
 
 
 def _line(sent: "Sent", stored: "Stored") -> str:
-    """An event with the fields that tell it from others; a refusal without those that repeat the command."""
+    """An event with its telling fields; a refusal without the fields that repeat the command."""
     import msgspec
 
     from shared.inspect.timeline import message_of

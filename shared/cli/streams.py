@@ -1,4 +1,4 @@
-"""`chorus streams`: what streams.yaml and the code ask of the broker."""
+"""`chorus streams`: compares the broker and streams.yaml with the code, and changes them."""
 
 import os
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,8 +93,8 @@ def apply(
 ) -> int:
     """Create and update the streams and consumers.
 
-    Doing it twice changes nothing. A change that would destroy what is stored is
-    refused, and then nothing at all is done.
+    Idempotent. If a change would destroy stored messages, the command makes no
+    change at all and exits 1.
 
     For example:
 
@@ -122,7 +122,13 @@ def apply(
         show_lines(f"left alone: consumer {change.stream}/{change.name}, {change.destroys}" for change in outcome.left)
     if outcome.refused:
         raise CommandError(
-            Exit.NO, "\n".join(["nothing was done; --allow-destructive would", *_lines(outcome.refused)])
+            Exit.NO,
+            "\n".join(
+                [
+                    "nothing was changed; these destroy messages and need --allow-destructive:",
+                    *_lines(outcome.refused),
+                ]
+            ),
         )
     return Exit.OK
 
@@ -138,5 +144,5 @@ def _as_json(changes: "Iterable[Change]") -> Any:
 
     documents = [msgspec.to_builtins(change) for change in changes]
     for document in documents:
-        del document["config"]  # As long as streams.yaml, and said by the differences.
+        del document["config"]  # As long as streams.yaml; the differences say it.
     return documents

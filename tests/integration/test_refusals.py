@@ -265,7 +265,7 @@ async def test_message_under_an_id_that_no_journal_has_is_declared_while_the_wor
 
         void_it = ("parked", "void", stray, "--why", "nobody registered zz", "--yes")
         assert await room.chorus(*void_it, "--server", room.url) == (
-            f"voided: {stray} at sequence 1, evt.inventory.StockItemRegistered.1.zz, is on record as a stranger's;"
+            f"voided: {stray} at sequence 1, evt.inventory.StockItemRegistered.1.zz, is recorded as a stranger's;"
             " start the workers of inventory again\n"
         )
         async with working(room, inventory(Settings())) as process:

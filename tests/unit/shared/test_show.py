@@ -126,4 +126,4 @@ def test_a_context_without_a_database_or_a_journal_is_told(tmp_path: Path) -> No
     assert "no such database" in said.stderr
     said = chorus("show", "bank", "account-1", CHORUS_DATA_DIR=str(tmp_path))
     assert said.returncode == 64
-    assert "bank is a service: it has no journal" in said.stderr
+    assert "bank is a service and has no journal" in said.stderr
