@@ -63,7 +63,7 @@ def ls(context: Annotated[str | None, Parameter(name="CONTEXT")] = None, /, *, j
 def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE) -> None:
     """Show parked messages and refused events whole.
 
-    A parked message comes with its traceback. A refused event comes with the message
+    Shows the traceback of a parked message. Of a refused event it shows the message
     that has its id in the stream, if the broker answers.
 
     For example:
@@ -78,7 +78,7 @@ def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE
     chosen = choose_by_name(unresolved, what)
     standing = {one.number: None if isinstance(one, Parked) else stored_under(connection, one) for one in chosen}
     if json:
-        show_json([_whole(one, standing[one.number]) for one in chosen])
+        show_json([_as_json(one, standing[one.number]) for one in chosen])
         return
     for one in chosen:
         if isinstance(one, Parked):
@@ -152,7 +152,7 @@ def summary(one: "Unresolved") -> dict[str, Any]:
     }
 
 
-def _whole(one: "Unresolved", stored: "Stored | None") -> dict[str, Any]:
+def _as_json(one: "Unresolved", stored: "Stored | None") -> dict[str, Any]:
     whole = {**summary(one), "headers": one.headers, "body": one.body, "reason": one.reason}
     if stored is not None:
         whole["stands"] = {

@@ -17,7 +17,7 @@ from shared.run.die_with_parent import die_with_parent
 
 STOPS_WITHIN_S = 10.0
 GRACE_S = 0.1
-"""When we were stopped ourselves, a datagram that came meanwhile is read within this time."""
+"""When the supervisor itself was stopped, it still reads a datagram that came meanwhile within this time."""
 LAST_LINES_WITHIN_S = 1.0
 LINE_BYTES_AT_MOST = 64 * 1024
 REASON_LENGTH_AT_MOST = 1_000

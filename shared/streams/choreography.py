@@ -1,7 +1,7 @@
 """Writes the choreography into streams.yaml: what each context accepts, hears, says and asks, and its deadlines.
 
-The section consists of comments between two marker lines. All of it follows from the code of the contexts, so nobody
-maintains it by hand: `write` replaces it, and `is_current` tells whether it still says what the code does.
+The section consists of comments between two marker lines. All of it follows from the code of the contexts. `write`
+replaces the section, and `is_current` tells whether the section still matches the code.
 """
 
 import inspect
@@ -31,7 +31,7 @@ _SERVICE_SUBJECT = re.compile(r"""["']svc\.([A-Za-z0-9_-]+)\.""")
 
 
 def is_current(file: Path, members: Members) -> bool:
-    """Whether the file has the section as the code gives it; raises StreamsFileError."""
+    """Whether the section of the file matches the code; raises StreamsFileError."""
     text = _read(file)
     return _with_section(text, members, str(file)) == text
 

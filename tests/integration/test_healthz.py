@@ -1,4 +1,4 @@
-"""What a server says of its health: heard by a worker whose server is somebody else's."""
+"""A worker watches the health of a server that it did not start."""
 
 import sys
 from pathlib import Path

@@ -90,7 +90,7 @@ Ask = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class Broker:
-    """A raw connection: what any client of the server sees."""
+    """A raw connection, as any client of the server has it."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -133,7 +133,7 @@ async def broker(own_nats_server: LocalServer) -> AsyncIterator[Broker]:
 
 
 def declared_with(stream: str, **keys: Any) -> tuple[Declared, ...]:
-    """What is declared, with other keys for one stream."""
+    """The declaration with other keys for one stream."""
     streams = {**TOPOLOGY.streams, stream: {**TOPOLOGY.streams[stream], **keys}}
     return declare(replace(TOPOLOGY, streams=streams), (STREET, TOWN))
 
@@ -143,7 +143,7 @@ def names(outcome: Applied) -> list[str]:
 
 
 async def pulled(broker: Broker, stream: str) -> tuple[list[int], list[str]]:
-    """The stream sequences that street's consumer has to deliver, and where to acknowledge them."""
+    """The stream sequences that the consumer of street delivers, each with its reply subject."""
     inbox = broker.client.new_inbox()
     subscription = await broker.client.subscribe(inbox)
     consumer = f"{stream}.street-0"

@@ -1,4 +1,4 @@
-"""R21, R22. A server of our own under `chorus up`: what ends it, or makes it useless, ends in a new start."""
+"""R21, R22. `chorus up` restarts its server when the server ends, hangs or cannot store."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ async def kept(directory: Path, heard: Lines) -> AsyncIterator[str]:
 
 
 def pid_in(directory: Path) -> int:
-    """The server's process, which its ports file names."""
+    """The process id of the server, from its ports file."""
     (file,) = (directory / "ports").iterdir()
     return int(file.stem.rpartition("_")[2])
 

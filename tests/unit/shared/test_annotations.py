@@ -1,4 +1,4 @@
-"""What the timeline of a saga learns from the databases on its machine, and from events where there are none."""
+"""`annotate` marks parked and forged messages from the databases on a machine, or from events without them."""
 
 import json
 import sqlite3
@@ -24,7 +24,7 @@ NINE_NS = int(NINE.timestamp()) * 10**9
 
 @pytest.fixture
 async def ordering(tmp_path: Path) -> AsyncIterator[sqlite3.Connection]:
-    """The database of ordering, with what its journal would have."""
+    """The database of ordering with these rows in its journal."""
     store = await SqliteStore.open(tmp_path / "ordering.db", context="ordering")
     await store.close()
     with closing(sqlite3.connect(tmp_path / "ordering.db", isolation_level=None)) as connection:

@@ -15,7 +15,7 @@ from shared.wire.engine_events import CommandRejected
 
 FILE = Path(__file__).parents[3] / "streams.yaml"
 LOOKUP = "svc.weather.lookup"
-"""Stands in this module, as the subject of a service stands in the module of a call."""
+"""The subject of a service, in the module of the call as in a context."""
 
 
 class OpenDoor(Struct, frozen=True, kw_only=True):

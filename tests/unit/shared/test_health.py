@@ -1,4 +1,4 @@
-"""What `chorus health` finds in health files and in databases, and what it says to do."""
+"""`chorus health` finds troubles in health files and databases, and names a remedy for each."""
 
 import json
 import os
@@ -25,7 +25,7 @@ NOW = datetime.now(UTC)
 
 @contextmanager
 def process(directory: Path, context: str = "payments", *, host: str = "", **said: Any) -> Iterator[HealthFile]:
-    """One that is ready, as far as its file says; on another host with `host`."""
+    """A health file that reports ready; `host` puts the process on another host."""
     file = HealthFile(directory, context)
     if host:
         file.host, file.path = host, directory / f"{context}@{host}-{file.pid}.health"
@@ -62,7 +62,7 @@ def said(directory: Path) -> str:
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[sqlite3.Connection]:
-    """The database of payments, to put into it what its worker would."""
+    """The database of payments, into which a test writes as its worker would."""
     store = await SqliteStore.open(tmp_path / "payments.db", context="payments")
     await store.close()
     with closing(sqlite3.connect(tmp_path / "payments.db", isolation_level=None)) as connection:
