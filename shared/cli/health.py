@@ -37,18 +37,14 @@ def health(
     """
     from shared import catalog
     from shared.config.settings import load_settings
-    from shared.config.spelling import did_you_mean
     from shared.inspect.health import examine
 
-    names = catalog.names()
-    if name is not None and name not in names:
-        raise CommandError(
-            Exit.USAGE, f"there is no context {name!r}{did_you_mean(name, names)}; there are {', '.join(names)}"
-        )
+    if name is not None:
+        catalog.check_known(name)
     if name is not None and here:
         raise CommandError(Exit.USAGE, "--here chooses the contexts itself; leave out CONTEXT or --here")
     directory = load_settings(os.environ).data_dir
-    found = examine(directory, names if name is None else [name], here=here)
+    found = examine(directory, catalog.names() if name is None else [name], here=here)
     if json:
         import msgspec
 

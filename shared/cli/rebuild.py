@@ -1,7 +1,7 @@
 """`chorus rebuild`: rebuilds the lost database of a context from its own events."""
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -9,6 +9,9 @@ from shared.cli.errors import CommandError
 from shared.cli.flags import HERE, Connection, Json
 from shared.cli.output import show_json, show_lines
 from shared.config.exit_codes import Exit
+
+if TYPE_CHECKING:
+    from shared.repair.rebuild import Rebuilt
 
 
 def rebuild(
@@ -36,8 +39,7 @@ def rebuild(
     from shared import catalog
     from shared.config.settings import load_settings
     from shared.context import Context
-    from shared.repair.rebuild import Rebuilt
-    from shared.repair.rebuild import rebuild as make_anew
+    from shared.repair.rebuild import rebuild as rebuild_database
     from shared.streams.file import read_topology
 
     settings = load_settings(os.environ)
@@ -48,20 +50,22 @@ def rebuild(
         )
     partitions = read_topology(settings.streams_file).partitions
 
-    async def run() -> Rebuilt:
+    async def run() -> "Rebuilt":
         async with connection.connected("rebuild") as broker:
-            return await make_anew(context, broker, settings.data_dir, partitions=partitions, force=force)
+            return await rebuild_database(context, broker, settings.data_dir, partitions=partitions, force=force)
 
     rebuilt = anyio.run(run)
     if json:
         show_json({**rebuilt._asdict(), "set_aside": rebuilt.set_aside and str(rebuilt.set_aside)})
         return
-    show_lines(
-        [
-            f"{name}.db holds {rebuilt.events} events of {rebuilt.aggregates} aggregates, "
-            f"{rebuilt.inbox} messages it has decided and {rebuilt.effects} calls to make",
-            *([f"{rebuilt.parked} messages are parked; see chorus parked ls {name}"] if rebuilt.parked else []),
-            *([f"{rebuilt.strangers} messages in EVENTS are a stranger's"] if rebuilt.strangers else []),
-            *([f"the old one is {rebuilt.set_aside}"] if rebuilt.set_aside else []),
-        ]
-    )
+    show_lines(_lines(name, rebuilt))
+
+
+def _lines(name: str, rebuilt: "Rebuilt") -> list[str]:
+    return [
+        f"{name}.db holds {rebuilt.events} events of {rebuilt.aggregates} aggregates, "
+        f"{rebuilt.inbox} messages it has decided and {rebuilt.effects} calls to make",
+        *([f"{rebuilt.parked} messages are parked; see chorus parked ls {name}"] if rebuilt.parked else []),
+        *([f"{rebuilt.strangers} messages in EVENTS are a stranger's"] if rebuilt.strangers else []),
+        *([f"the old one is {rebuilt.set_aside}"] if rebuilt.set_aside else []),
+    ]

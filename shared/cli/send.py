@@ -48,39 +48,20 @@ def send(
     from shared import catalog
     from shared.config.settings import load_settings
     from shared.config.units import parse_duration
-    from shared.send.compose import ComposeError, check_body, find_command
-    from shared.send.duplicate_id import find_other_use
-    from shared.send.publish import answer
-    from shared.send.publish import send as publish
-    from shared.wire.messages import check_command_id, check_key, command_subject
+    from shared.send.compose import find_command
 
+    contexts = catalog.contexts(load_settings(os.environ))
     try:
-        context, command_type = find_command(command, catalog.contexts(load_settings(os.environ)))
-        said = _body(command_type, fields, body)
+        context, command_type = find_command(command, contexts)
+        content = _checked_body(command_type, key, fields, body, id)
         patience_s = parse_duration(timeout).total_seconds()
-        check_body(command_type, said, check_key(key))
-        if id:
-            check_command_id(id)
-    except (ComposeError, ValueError) as error:
+    except ValueError as error:
         raise CommandError(Exit.USAGE, str(error)) from error
+    name = command_type.__name__
     if show_nats:
-        headers = [f"--header=Nats-Msg-Id:{id}"] if id else []
-        subject = command_subject(context, command_type.__name__, key)
-        show_lines([connection.nats("pub", "-J", *headers, subject, said.decode(errors="replace"))])
-        if wait:
-            show_lines([connection.nats("sub", "--stream=EVENTS", "--all", f"evt.*.*.*.{key}")])
+        show_lines(_nats_commands(connection, context, name, key, content, id, wait=wait))
         return Exit.OK
-
-    async def run() -> "tuple[Sent, Answer | None]":
-        async with connection.connected("send") as broker:
-            sent = await publish(broker, context, command_type.__name__, key, said, id)
-            if other := await find_other_use(broker, sent):
-                raise CommandError(Exit.NO, f"the id {id!r} was used for {other}; nothing was stored, use a new id")
-            if not json:
-                show_lines([_describe_ack(sent)])
-            return sent, await answer(broker, sent, patience_s) if wait else None
-
-    sent, answered = anyio.run(run)
+    sent, answered = anyio.run(_send, connection, (context, name, key, content, id), patience_s if wait else None, json)
     if json:
         show_json(_as_json(sent, answered))
     elif answered is not None:
@@ -88,6 +69,47 @@ def send(
     if answered is not None and answered.kind == "none":
         raise CommandError(Exit.NO, f"no answer came within {timeout}; check the worker: chorus health {context}")
     return Exit.NO if answered is not None and answered.kind == "rejected" else Exit.OK
+
+
+async def _send(
+    connection: Connection, command: tuple[str, str, str, bytes, str | None], wait_s: float | None, quiet: bool
+) -> "tuple[Sent, Answer | None]":
+    """Publish the command, print the PubAck unless `quiet`, and wait for the answer when `wait_s` is given."""
+    from shared.send.duplicate_id import find_other_use
+    from shared.send.publish import answer, send
+
+    async with connection.connected("send") as broker:
+        sent = await send(broker, *command)
+        if other := await find_other_use(broker, sent):
+            raise CommandError(Exit.NO, f"the id {sent.id!r} was used for {other}; nothing was stored, use a new id")
+        if not quiet:
+            show_lines([_describe_ack(sent)])
+        return sent, None if wait_s is None else await answer(broker, sent, wait_s)
+
+
+def _checked_body(command_type: Any, key: str, fields: tuple[str, ...], body: str | None, id: str | None) -> bytes:
+    """The body of the command; raises ValueError for a mistake in body, key or id."""
+    from shared.send.compose import check_body
+    from shared.wire.messages import check_command_id, check_key
+
+    content = _body(command_type, fields, body)
+    check_body(command_type, content, check_key(key))
+    if id:
+        check_command_id(id)
+    return content
+
+
+def _nats_commands(
+    connection: Connection, context: str, name: str, key: str, content: bytes, id: str | None, *, wait: bool
+) -> list[str]:
+    """The commands of the nats CLI that publish the command and, with `wait`, show its events."""
+    from shared.wire.messages import command_subject
+
+    headers = [f"--header=Nats-Msg-Id:{id}"] if id else []
+    subject = command_subject(context, name, key)
+    publish = connection.nats("pub", "-J", *headers, subject, content.decode(errors="replace"))
+    follow = connection.nats("sub", "--stream=EVENTS", "--all", f"evt.*.*.*.{key}")
+    return [publish, follow] if wait else [publish]
 
 
 def _body(command_type: Any, fields: tuple[str, ...], body: str | None) -> bytes:

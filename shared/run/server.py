@@ -89,20 +89,12 @@ async def local_server(
     """
     lock = _lock(directory)
     try:
-        configuration = _configure(
-            directory,
-            {
-                "server_name": "chorus-local",
-                "listen": f"127.0.0.1:{port}",
-                "http": f"127.0.0.1:{ANY_PORT}",
-                "jetstream": {
-                    "max_file_store": max_file_store,
-                    "max_memory_store": max_memory_store,
-                    "sync_interval": "always" if sync_always else "2m",
-                },
-                **more,
-            },
-        )
+        jetstream = {
+            "max_file_store": max_file_store,
+            "max_memory_store": max_memory_store,
+            "sync_interval": "always" if sync_always else "2m",
+        }
+        configuration = _configure(directory, {"listen": f"127.0.0.1:{port}", "jetstream": jetstream, **more})
         with new_log(directory) as log:
             process = await anyio.open_process(
                 die_with_parent([str(server_binary()), "-c", str(configuration)]),
@@ -171,6 +163,7 @@ def _configure(directory: Path, configuration: dict[str, Any]) -> Path:
     ports.mkdir(mode=0o700, exist_ok=True)
     for stale in ports.iterdir():
         stale.unlink()
+    configuration = {"server_name": "chorus-local", "http": f"127.0.0.1:{ANY_PORT}", **configuration}
     configuration["ports_file_dir"] = str(ports)
     configuration["jetstream"]["store_dir"] = str(directory.absolute())
     file = directory / CONFIGURATION
