@@ -1,7 +1,7 @@
-"""`chorus`: one command line for who produces, operates, tests and builds.
+"""`chorus`: one command line for clients, operators, testers and builders.
 
-Nothing is imported before it is needed: what `chorus --help` prints stands in this file, and a command's module is
-imported when that command is called. cyclopts, rich and nats-py each take longer than everything else here.
+Every import waits until it is needed. This file holds the text of `chorus --help`, and a call imports the module of its
+command only, because cyclopts, rich and nats-py each take longer to import than everything else here.
 """
 
 import os
@@ -14,7 +14,7 @@ from shared.config.exit_codes import Exit
 
 
 class Command(NamedTuple):
-    """A command by its words, the function that it calls, and what it is for."""
+    """A command: its words, the function that it calls, and its purpose."""
 
     words: str
     function: str
@@ -28,7 +28,8 @@ COMMANDS = (
     Command("send", "send:send", "Send a command, and wait for its outcome if asked."),
     Command("timeline", "timeline:timeline", "Show what caused what for one order, with times."),
     Command("show", "show:show_aggregate", "Show an aggregate as of any version of it."),
-    Command("streams plan", "streams:plan", "Show what `streams apply` would change."),
+    Command("streams plan", "streams:plan", "Show what `streams apply` and `streams write` would change."),
+    Command("streams write", "streams:write", "Write who says and hears what into streams.yaml."),
     Command("streams apply", "streams:apply", "Create and update the streams and consumers."),
     Command("parked ls", "parked:ls", "List what waits for an operator."),
     Command("parked show", "parked:show_one", "Show parked messages and refused events whole."),
@@ -48,15 +49,15 @@ EXAMPLES = {
         "chorus send inventory.ReplenishStock apple quantity=10 delivery_id=d-1 --wait",
         "chorus timeline o-42",
     ),
-    "streams": ("chorus streams plan", "chorus streams apply"),
+    "streams": ("chorus streams plan", "chorus streams write", "chorus streams apply"),
     "parked": ("chorus parked ls", "chorus parked show o-42", "chorus parked retry o-42"),
 }
-"""By the first word of the commands they belong to."""
+"""By the first word of their commands."""
 
 NOTES = """
-The server is found like the nats CLI finds it: flags, NATS_URL and its kin, the
+Commands find the server as the nats CLI does: flags, NATS_URL and its kin, the
 selected nats context, nats://127.0.0.1:4222.
-Exit codes: 0 ok, 1 no, 64 usage, 69 broker away, 70 a fault of ours,
+Exit codes: 0 ok, 1 no, 64 usage, 69 broker away, 70 a bug in Chorus,
 78 bad configuration.
 """
 
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run one command; its exit code."""
+    """Run one command; return its exit code."""
     words = " ".join(word for word in argv if word not in ("--help", "-h"))
     if words in EXAMPLES:
         print(overview(words), end="")
@@ -81,14 +82,14 @@ def run(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Who read our lines has had enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # The reader has closed the pipe.
         return Exit.OK
     except Exception as error:
         return report(error)
 
 
 def overview(group: str) -> str:
-    """What `chorus --help` says, or `chorus streams --help`."""
+    """The text of `chorus --help`, or of `chorus streams --help` for a group."""
     return "\n".join(
         (
             f"Usage: chorus {group + ' ' if group else ''}COMMAND [OPTIONS]",

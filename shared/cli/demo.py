@@ -120,7 +120,7 @@ async def _stage(directory: Path) -> AsyncIterator["Stage"]:
     from shared.adapters.jetstream import connect
     from shared.config import log
     from shared.run.server import ANY_PORT
-    from shared.run.system import open_shop
+    from shared.run.system import open_system
     from shared.simulation.demo import SETTINGS, Stage
 
     log.configure("error", "auto", context="demo")
@@ -131,7 +131,7 @@ async def _stage(directory: Path) -> AsyncIterator["Stage"]:
         def tell(name: str, line: str) -> None:
             print(f"{name:14}| {line}", file=lines)
 
-        async with open_shop(environ, tell=tell, port=ANY_PORT) as shop:
+        async with open_system(environ, write_line=tell, port=ANY_PORT) as shop:
             with anyio.fail_after(READY_WITHIN_S):
                 await shop.supervisor.ready()
             broker = await connect(shop.options, name="chorus demo")

@@ -1,4 +1,4 @@
-"""How the command line tells of errors: one clear line on standard error instead of a traceback."""
+"""Reports errors of commands: one line on standard error and an exit code, without a traceback."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from shared.config.exit_codes import Exit
 
 
 class CommandError(Exception):
-    """A command cannot do what it was asked; the text says why and what to do."""
+    """The command failed; the text says why and what to do next, and `code` is the exit code."""
 
     def __init__(self, code: Exit, text: str) -> None:
         super().__init__(text)
@@ -15,12 +15,12 @@ class CommandError(Exception):
 
 
 def complain(text: str) -> None:
-    """One line on standard error."""
+    """Print one line to standard error."""
     print(f"chorus: {text}", file=sys.stderr)
 
 
 def report(error: BaseException) -> Exit:
-    """Say what went wrong and return how to exit; with CHORUS_LOG_LEVEL=debug the traceback as well."""
+    """Print the error and return its exit code; print the traceback too under CHORUS_LOG_LEVEL=debug."""
     if os.environ.get("CHORUS_LOG_LEVEL") == "debug":
         import traceback
 
@@ -29,12 +29,16 @@ def report(error: BaseException) -> Exit:
         error = error.exceptions[0]
     code = _code(error)
     said = "; ".join([str(error), *getattr(error, "__notes__", ())])
-    complain(f"{type(error).__name__}: {said} (a fault of ours)" if code is Exit.INTERNAL else said)
+    complain(
+        f"{type(error).__name__}: {said} (a bug in Chorus; CHORUS_LOG_LEVEL=debug shows where)"
+        if code is Exit.INTERNAL
+        else said
+    )
     return code
 
 
 def _code(error: BaseException) -> Exit:
-    if isinstance(error, CommandError):  # Most are; what follows takes a third of a second to import.
+    if isinstance(error, CommandError):  # The common case; the imports below take a third of a second.
         return error.code
 
     from cyclopts import CycloptsError

@@ -1,4 +1,4 @@
-"""`chorus send CONTEXT.COMMAND --help`: what a command is for, its fields, and an example."""
+"""`chorus send CONTEXT.COMMAND --help`: shows what a command does, its fields, and an example."""
 
 import os
 import shlex
@@ -9,12 +9,12 @@ from shared.config.exit_codes import Exit
 
 
 def show_fields(name: str) -> None:
-    """Print the fields that a client gives a command."""
+    """Print the fields of a command that a client sets."""
     from inspect import getdoc
 
     from shared import catalog
     from shared.config.settings import load_settings
-    from shared.send.commands import ComposeError, find_command
+    from shared.send.compose import ComposeError, find_command
     from shared.send.fields import fields_of
 
     try:

@@ -1,4 +1,4 @@
-"""The flags that many commands share, named as the nats CLI names its own."""
+"""The flags that many commands share, with the names that the nats CLI gives them."""
 
 import os
 import shlex
@@ -36,16 +36,16 @@ class Connection:
 
     @property
     def given(self) -> Mapping[str, str]:
-        """The flags that were used, by the names of VARIABLES and `context`."""
+        """The given flags, by the names of VARIABLES and `context`."""
         return {name: value for name in (*VARIABLES, "context") if (value := getattr(self, name, None))}
 
     def options(self) -> ConnectionOptions:
-        """Where to connect; raises ConnectionOptionsError."""
+        """The connection options of flags and environment; raises ConnectionOptionsError."""
         return find_connection(os.environ, self.given)
 
     @asynccontextmanager
     async def connected(self, purpose: str) -> AsyncIterator["JetStream"]:
-        """A connection for one command; it logs only what is worse than what the command will say itself."""
+        """Connect for one command. Only errors are logged, because the command reports the rest."""
         from shared.adapters.jetstream import connect
         from shared.config import log
         from shared.ports.broker import BrokerRefusedError
@@ -63,11 +63,11 @@ class Connection:
             await broker.close()
 
     def variables(self) -> Mapping[str, str]:
-        """The same for a process that we start: in its environment, where other users cannot read it."""
+        """The flags as variables for a child process: other users cannot read its environment."""
         return {{**VARIABLES, "context": "NATS_CONTEXT"}[name]: value for name, value in self.given.items()}
 
     def nats(self, *words: str) -> str:
-        """A command line of the nats CLI that connects like this; a password stays in the environment."""
+        """A command line of the nats CLI with the same connection, without the password."""
         shown = {name: value for name, value in self.given.items() if name != "password"}
         spelled = {"cert": "tlscert", "key": "tlskey", "ca": "tlsca"}
         flags = [f"--{spelled.get(name, name)}={value}" for name, value in shown.items()]
@@ -75,7 +75,7 @@ class Connection:
 
 
 HERE = Connection()
-"""No connection flags: the environment decides."""
+"""No connection flags; the environment decides."""
 
 Json: TypeAlias = Annotated[bool, Parameter(name="--json", negative="", show_default=False, help="print JSON")]
 ShowNats: TypeAlias = Annotated[

@@ -1,4 +1,4 @@
-"""`chorus health`: what a container's health check asks."""
+"""`chorus health`: tells an operator or a container's health check whether workers are well."""
 
 import os
 from typing import TYPE_CHECKING, Annotated
@@ -19,16 +19,16 @@ def health(
     /,
     *,
     here: Annotated[
-        bool, Parameter(negative="", show_default=False, help="what runs on this host, not all that is declared")
+        bool, Parameter(negative="", show_default=False, help="only contexts that have a process on this host")
     ] = False,
     json: Json = False,
 ) -> int:
     """Tell whether the workers on this machine are well.
 
-    Exit 0 if every context has a process, and none hangs, is behind or raises an
-    alarm, and nothing is parked, refused or long unpublished; else 1, with a line
-    that says what and what to do. With CONTEXT, a process on this host stands for
-    the context where there is one. Looks in CHORUS_DATA_DIR.
+    Exit 0 if every context has a process, no process hangs, is behind or raises an
+    alarm, and no message is parked, refused or long unpublished. Else exit 1, with
+    a line for each trouble and its remedy. Processes on this host count before
+    those on other hosts. Reads CHORUS_DATA_DIR.
 
     For example:
 
@@ -37,18 +37,14 @@ def health(
     """
     from shared import catalog
     from shared.config.settings import load_settings
-    from shared.config.spelling import did_you_mean
     from shared.inspect.health import examine
 
-    names = catalog.names()
-    if name is not None and name not in names:
-        raise CommandError(
-            Exit.USAGE, f"there is no context {name!r}{did_you_mean(name, names)}; there are {', '.join(names)}"
-        )
+    if name is not None:
+        catalog.check_known(name)
     if name is not None and here:
-        raise CommandError(Exit.USAGE, "--here asks for what runs on this host; leave CONTEXT or --here out")
+        raise CommandError(Exit.USAGE, "--here chooses the contexts itself; leave out CONTEXT or --here")
     directory = load_settings(os.environ).data_dir
-    found = examine(directory, names if name is None else [name], here=here)
+    found = examine(directory, catalog.names() if name is None else [name], here=here)
     if json:
         import msgspec
 

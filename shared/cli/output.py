@@ -1,4 +1,4 @@
-"""What commands print: rich in a terminal, plain lines of any length in a pipe, JSON when asked."""
+"""Prints the output of commands: rich on a terminal, unfolded plain lines in a pipe, JSON on request."""
 
 import json
 import os
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 PIPE_WIDTH = 10_000
-"""Nothing is folded for a reader that is a program."""
+"""Wide enough that no line is folded for a program that reads it."""
 
 
 def console() -> "Console":
-    """Standard output; NO_COLOR and COLUMNS are respected."""
+    """A console on standard output that respects NO_COLOR and COLUMNS."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
@@ -22,7 +22,7 @@ def console() -> "Console":
 
 
 def show(*renderables: "RenderableType") -> None:
-    """Print; in a pipe without the blanks that fill a line."""
+    """Print; in a pipe, without trailing blanks."""
     out = console()
     if out.is_terminal:
         out.print(*renderables, sep="\n")
@@ -38,7 +38,7 @@ def show_json(value: Any) -> None:
 
 
 def show_lines(lines: Iterable[str]) -> None:
-    """Print lines as they are, for a reader who may be waiting."""
+    """Print lines as they are and flush, because a reader may wait for them."""
     for line in lines:
         print(line)
     sys.stdout.flush()

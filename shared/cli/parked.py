@@ -1,4 +1,4 @@
-"""`chorus parked ls` and `show`: messages that our code could not take, and events that the broker does not take."""
+"""`chorus parked ls` and `show`: messages that made our code fail, and events that the broker refuses."""
 
 import os
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shared.ports.broker import Stored
-    from shared.repair.parked import Parked, Refused, Unsettled
+    from shared.repair.parked import Parked, Refused, Unresolved
 
 What: TypeAlias = Annotated[
     str, Parameter(name="WHAT", help="a key, a message id, or CONTEXT/NUMBER as `parked ls` prints")
@@ -24,20 +24,20 @@ What: TypeAlias = Annotated[
 def ls(context: Annotated[str | None, Parameter(name="CONTEXT")] = None, /, *, json: Json = False) -> int:
     """List what waits for an operator.
 
-    A message that made our code fail parks its key: it and all later ones of the
-    key wait in order, everything else flows. An event that the broker refuses for
-    good, for example because another message has its id, waits with all later
-    events of its key; its number begins with r. Exit 1 when anything is listed.
+    A message that made our code fail parks its key: it and all later messages of
+    the key wait in order, and other keys go on. An event that the broker refuses
+    for good, for example because another message has its id, waits with all later
+    events of its key; its number begins with r. Exit 1 when the list is not empty.
 
     For example:
 
         chorus parked ls
         chorus parked ls payments --json
     """
-    _, unsettled = everything(context)
+    _, unresolved = read_unresolved(context)
     if json:
-        show_json([summary(one) for one in unsettled])
-    elif not unsettled:
+        show_json([summary(one) for one in unresolved])
+    elif not unresolved:
         show_lines(["nothing is parked"])
     else:
         from rich.table import Table
@@ -45,7 +45,7 @@ def ls(context: Annotated[str | None, Parameter(name="CONTEXT")] = None, /, *, j
         from shared.repair.parked import Parked
 
         table = Table("number", "key", "type", "since", "why", "what to do", box=None, pad_edge=False)
-        for one in unsettled:
+        for one in unresolved:
             waits = isinstance(one, Parked) and not one.reason
             why = "waits behind the one before" if waits else one.cause
             table.add_row(
@@ -57,14 +57,14 @@ def ls(context: Annotated[str | None, Parameter(name="CONTEXT")] = None, /, *, j
                 "" if waits else one.remedy,
             )
         show(table)
-    return Exit.NO if unsettled else Exit.OK
+    return Exit.NO if unresolved else Exit.OK
 
 
 def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE) -> None:
     """Show parked messages and refused events whole.
 
-    Of a message the traceback, of an event also what stands in the stream under its
-    id, when the broker can be reached.
+    Shows the traceback of a parked message. Of a refused event it shows the message
+    that has its id in the stream, if the broker answers.
 
     For example:
 
@@ -74,11 +74,11 @@ def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE
     """
     from shared.repair.parked import Parked
 
-    _, unsettled = everything(None)
-    chosen = chosen_of(unsettled, what)
+    _, unresolved = read_unresolved(None)
+    chosen = choose_by_name(unresolved, what)
     standing = {one.number: None if isinstance(one, Parked) else stored_under(connection, one) for one in chosen}
     if json:
-        show_json([_whole(one, standing[one.number]) for one in chosen])
+        show_json([_as_json(one, standing[one.number]) for one in chosen])
         return
     for one in chosen:
         if isinstance(one, Parked):
@@ -87,33 +87,31 @@ def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE
             show_lines(_refused_lines(one, standing[one.number]))
 
 
-def everything(context: str | None) -> tuple["Path", list["Unsettled"]]:
-    """The data directory, and what waits in it: parked messages first, then refused rows."""
+def read_unresolved(context: str | None) -> tuple["Path", list["Unresolved"]]:
+    """The data directory, and what waits in its databases: parked messages first, then refused rows."""
     from shared import catalog
     from shared.config.settings import load_settings
-    from shared.config.spelling import did_you_mean
     from shared.repair.parked import parked_in, refused_in
 
-    names = catalog.names()
-    if context is not None and context not in names:
-        raise CommandError(Exit.USAGE, f"there is no context {context!r}{did_you_mean(context, names)}")
+    if context is not None:
+        catalog.check_known(context)
     data_dir = load_settings(os.environ).data_dir
-    contexts = [name for name in (names if context is None else [context]) if name != "bank"]
+    contexts = [name for name in (catalog.names() if context is None else [context]) if name != "bank"]
     return data_dir, [*parked_in(data_dir, contexts), *refused_in(data_dir, contexts)]
 
 
-def chosen_of(unsettled: list["Unsettled"], what: str) -> list["Unsettled"]:
-    """Those that the operator named."""
-    from shared.repair.parked import NothingParkedError, choose
+def choose_by_name(unresolved: list["Unresolved"], what: str) -> list["Unresolved"]:
+    """The messages and rows that the operator named; raises CommandError when there are none."""
+    from shared.repair.parked import NothingFoundError, choose
 
     try:
-        return choose(unsettled, what)
-    except NothingParkedError as error:
+        return choose(unresolved, what)
+    except NothingFoundError as error:
         raise CommandError(Exit.NO, str(error)) from error
 
 
 def stored_under(connection: Connection, row: "Refused") -> "Stored | None":
-    """The message that has the refused row's id; None when there is none, or the broker cannot be asked."""
+    """The message that has the id of the refused row; None when there is none or the broker does not answer."""
     import anyio
 
     from shared.config.connection import ConnectionOptionsError
@@ -132,8 +130,8 @@ def stored_under(connection: Connection, row: "Refused") -> "Stored | None":
         return None
 
 
-def summary(one: "Unsettled") -> dict[str, Any]:
-    """What a program needs to know of it."""
+def summary(one: "Unresolved") -> dict[str, Any]:
+    """The row of `ls --json`."""
     from shared.repair.parked import Parked
 
     return {
@@ -150,7 +148,7 @@ def summary(one: "Unsettled") -> dict[str, Any]:
     }
 
 
-def _whole(one: "Unsettled", stored: "Stored | None") -> dict[str, Any]:
+def _as_json(one: "Unresolved", stored: "Stored | None") -> dict[str, Any]:
     whole = {**summary(one), "headers": one.headers, "body": one.body, "reason": one.reason}
     if stored is not None:
         whole["stands"] = {
@@ -183,10 +181,10 @@ def _refused_lines(row: "Refused", stored: "Stored | None") -> list[str]:
     ]
     if stored is not None:
         lines += [
-            f"  what stands at {row.stream} #{stored.sequence}: {stored.subject} at {stored.at:%Y-%m-%d %H:%M:%S.%f}",
+            f"  the message at {row.stream} #{stored.sequence}: {stored.subject} at {stored.at:%Y-%m-%d %H:%M:%S.%f}",
             f"    headers  {dict(stored.headers)}",
             f"    body     {stored.body.decode(errors='backslashreplace')}",
         ]
     elif row.sequence:
-        lines.append(f"  what stands at {row.stream} #{row.sequence} could not be read: the broker did not answer")
+        lines.append(f"  the message at {row.stream} #{row.sequence} could not be read: the broker did not answer")
     return [*lines, f"  {row.remedy}"]

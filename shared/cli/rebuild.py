@@ -1,7 +1,7 @@
-"""`chorus rebuild`: a lost database, made anew from what the context once said."""
+"""`chorus rebuild`: rebuilds the lost database of a context from its own events."""
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -10,21 +10,24 @@ from shared.cli.flags import HERE, Connection, Json
 from shared.cli.output import show_json, show_lines
 from shared.config.exit_codes import Exit
 
+if TYPE_CHECKING:
+    from shared.repair.rebuild import Rebuilt
+
 
 def rebuild(
     name: Annotated[str, Parameter(name="CONTEXT", help="the context whose database is lost")],
     /,
     *,
-    force: Annotated[bool, Parameter(negative="", show_default=False, help="replace a database that is there")] = False,
+    force: Annotated[bool, Parameter(negative="", show_default=False, help="replace an existing database")] = False,
     json: Json = False,
     connection: Connection = HERE,
 ) -> None:
     """Make the lost database of a context anew from EVENTS.
 
     The context's own events give its state, its journal, the commands it has
-    answered and the messages that are parked. Stop its workers first. Nothing is
-    published and nobody is called. With --force the database that is there stays
-    as it is until the new one is complete, and is then set aside.
+    answered and the parked messages. Stop its workers first. The command publishes
+    nothing and makes no outside call. With --force it replaces an existing
+    database once the new one is complete, and sets the old one aside.
 
     For example:
 
@@ -36,32 +39,33 @@ def rebuild(
     from shared import catalog
     from shared.config.settings import load_settings
     from shared.context import Context
-    from shared.repair.rebuild import Rebuilt
-    from shared.repair.rebuild import rebuild as make_anew
+    from shared.repair.rebuild import rebuild as rebuild_database
     from shared.streams.file import read_topology
 
     settings = load_settings(os.environ)
     context = catalog.load(name, settings)
     if not isinstance(context, Context):
         raise CommandError(
-            Exit.USAGE, f"{name} is a service, which EVENTS does not hold; restore its database from a backup"
+            Exit.USAGE, f"{name} is a service and publishes no events; restore its database from a backup"
         )
     partitions = read_topology(settings.streams_file).partitions
 
-    async def run() -> Rebuilt:
+    async def run() -> "Rebuilt":
         async with connection.connected("rebuild") as broker:
-            return await make_anew(context, broker, settings.data_dir, partitions=partitions, force=force)
+            return await rebuild_database(context, broker, settings.data_dir, partitions=partitions, force=force)
 
     rebuilt = anyio.run(run)
     if json:
         show_json({**rebuilt._asdict(), "set_aside": rebuilt.set_aside and str(rebuilt.set_aside)})
         return
-    show_lines(
-        [
-            f"{name}.db holds {rebuilt.events} events of {rebuilt.aggregates} aggregates, "
-            f"{rebuilt.inbox} messages it has decided and {rebuilt.effects} calls to make",
-            *([f"{rebuilt.parked} messages are parked; see chorus parked ls {name}"] if rebuilt.parked else []),
-            *([f"{rebuilt.strangers} messages in EVENTS are a stranger's"] if rebuilt.strangers else []),
-            *([f"the old one is {rebuilt.set_aside}"] if rebuilt.set_aside else []),
-        ]
-    )
+    show_lines(_lines(name, rebuilt))
+
+
+def _lines(name: str, rebuilt: "Rebuilt") -> list[str]:
+    return [
+        f"{name}.db holds {rebuilt.events} events of {rebuilt.aggregates} aggregates, "
+        f"{rebuilt.inbox} messages it has decided and {rebuilt.effects} calls to make",
+        *([f"{rebuilt.parked} messages are parked; see chorus parked ls {name}"] if rebuilt.parked else []),
+        *([f"{rebuilt.strangers} messages in EVENTS are a stranger's"] if rebuilt.strangers else []),
+        *([f"the old one is {rebuilt.set_aside}"] if rebuilt.set_aside else []),
+    ]

@@ -1,4 +1,4 @@
-"""`chorus reconcile`: what the contexts remember having said, against what the broker has."""
+"""`chorus reconcile`: compares the journals of contexts with the streams, and republishes lost events."""
 
 import os
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +11,9 @@ from shared.cli.output import show_json, show_lines
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shared.context import Context
     from shared.repair.reconcile import Difference
 
 SHOWN_AT_MOST = 10
@@ -26,10 +29,9 @@ def reconcile(
 ) -> int:
     """Publish what journals have and the streams have lost.
 
-    Workers do this by themselves when they start and when they find the broker
-    again; they may run meanwhile. Exit 0 when the streams then have what the
-    journals have, 1 when they do not: publishing cannot mend what a stream says
-    otherwise, or what no journal knows.
+    Workers do this by themselves when they start and when they reconnect; they may
+    run meanwhile. Exit 0 when streams and journals then agree, else 1: publishing
+    cannot mend an event that differs in EVENTS or that no journal has.
 
     For example:
 
@@ -41,13 +43,12 @@ def reconcile(
     from shared import catalog
     from shared.config.settings import load_settings
     from shared.context import Context
-    from shared.repair.reconcile import Difference, compare, publish_missing
     from shared.streams.file import read_topology
 
     settings = load_settings(os.environ)
     if name is not None and not isinstance(catalog.load(name, settings), Context):
-        raise CommandError(Exit.USAGE, f"{name} is a service: it says nothing by itself")
-    found = [
+        raise CommandError(Exit.USAGE, f"{name} is a service and publishes no events; name a context")
+    chosen = [
         context
         for context in catalog.contexts(settings).values()
         if isinstance(context, Context)
@@ -55,19 +56,7 @@ def reconcile(
         and (name is not None or (settings.data_dir / f"{context.name}.db").is_file())
     ]
     partitions = read_topology(settings.streams_file).partitions
-
-    async def run() -> list[tuple[Difference, int]]:
-        done = []
-        async with connection.connected("reconcile") as broker:
-            for context in found:
-                difference, published = await compare(broker, settings.data_dir, context.name), 0
-                if difference.missing and not dry_run:
-                    published = await publish_missing(broker, settings.data_dir, context, partitions=partitions)
-                    difference = await compare(broker, settings.data_dir, context.name)
-                done.append((difference, published))
-        return done
-
-    done = anyio.run(run)
+    done = anyio.run(_reconcile, connection, settings.data_dir, chosen, None if dry_run else partitions)
     if json:
         show_json([_as_json(difference, published) for difference, published in done])
     elif not done:
@@ -75,6 +64,23 @@ def reconcile(
     else:
         show_lines(line for difference, published in done for line in _lines(difference, published))
     return Exit.OK if done and all(difference.is_none for difference, _ in done) else Exit.NO
+
+
+async def _reconcile(
+    connection: Connection, data_dir: "Path", chosen: "list[Context]", partitions: int | None
+) -> "list[tuple[Difference, int]]":
+    """Compare each context, and publish what is missing unless `partitions` is None; count what was published."""
+    from shared.repair.reconcile import compare, publish_missing
+
+    done = []
+    async with connection.connected("reconcile") as broker:
+        for context in chosen:
+            difference, published = await compare(broker, data_dir, context.name), 0
+            if difference.missing and partitions is not None:
+                published = await publish_missing(broker, data_dir, context, partitions=partitions)
+                difference = await compare(broker, data_dir, context.name)
+            done.append((difference, published))
+    return done
 
 
 def _as_json(difference: "Difference", published: int) -> dict[str, object]:
@@ -93,7 +99,7 @@ def _lines(difference: "Difference", published: int) -> list[str]:
     lines = [f"{difference.context}: {difference.there} messages are in the streams{again}"]
     for what, ids in (
         ("is missing", difference.missing),
-        ("says something else in EVENTS", difference.differing),
+        ("differs in EVENTS", difference.differing),
         ("is in EVENTS and in no journal", difference.unexplained),
     ):
         lines += [f"  {event_id} {what}" for event_id in ids[:SHOWN_AT_MOST]]

@@ -1,4 +1,4 @@
-"""`chorus send`: what `nats pub -J` does, with the command checked before and its outcome awaited after."""
+"""`chorus send`: publishes a command as `nats pub -J` does, after checking it, and waits for its outcome."""
 
 import os
 import sys
@@ -14,16 +14,16 @@ from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
     from shared.ports.broker import Stored
-    from shared.send.commands import Answer, Sent
+    from shared.send.publish import Answer, Sent
 
 
 def send(
     command: Annotated[str, Parameter(help="CONTEXT.COMMAND, such as ordering.PlaceOrder")],
-    key: Annotated[str, Parameter(help="what it is about: an order, a sku, an account")],
+    key: Annotated[str, Parameter(help="the subject of the command: an order, a sku, an account")],
     /,
     *fields: Annotated[str, Parameter(name="FIELD=VALUE", help="the body, such as lines[0].sku=apple")],
-    body: Annotated[str | None, Parameter(help="the body instead: JSON, a file, or - for standard input")] = None,
-    id: Annotated[str | None, Parameter(help="the command's id (Nats-Msg-Id): sent twice, it has one effect")] = None,
+    body: Annotated[str | None, Parameter(help="the whole body: JSON, a file, or - for standard input")] = None,
+    id: Annotated[str | None, Parameter(help="its id (Nats-Msg-Id); two commands with one id have one effect")] = None,
     wait: Annotated[bool, Parameter(negative="", show_default=False, help="wait for the outcome")] = False,
     timeout: Annotated[str, Parameter(help="how long to wait for it")] = "10s",
     json: Json = False,
@@ -32,8 +32,8 @@ def send(
 ) -> int:
     """Send a command, and wait for its outcome if asked.
 
-    Prints the PubAck: the stream has the command, or had it before (duplicate).
-    With --wait also the events that answer it; exit 1 if they refuse it.
+    Prints the PubAck: the stream stored the command, or had it before (duplicate).
+    With --wait it also prints the events that answer, and exits 1 if they refuse.
     `chorus send CONTEXT.COMMAND --help` lists the fields of a command.
 
     For example:
@@ -48,55 +48,78 @@ def send(
     from shared import catalog
     from shared.config.settings import load_settings
     from shared.config.units import parse_duration
-    from shared.send.commands import ComposeError, answer, check_body, find_command
-    from shared.send.commands import send as publish
-    from shared.send.identity import other_use
-    from shared.wire.messages import check_command_id, check_key, command_subject
+    from shared.send.compose import find_command
 
+    contexts = catalog.contexts(load_settings(os.environ))
     try:
-        context, command_type = find_command(command, catalog.contexts(load_settings(os.environ)))
-        said = _body(command_type, fields, body)
+        context, command_type = find_command(command, contexts)
+        content = _checked_body(command_type, key, fields, body, id)
         patience_s = parse_duration(timeout).total_seconds()
-        check_body(command_type, said, check_key(key))
-        if id:
-            check_command_id(id)
-    except (ComposeError, ValueError) as error:
+    except ValueError as error:
         raise CommandError(Exit.USAGE, str(error)) from error
+    name = command_type.__name__
     if show_nats:
-        headers = [f"--header=Nats-Msg-Id:{id}"] if id else []
-        subject = command_subject(context, command_type.__name__, key)
-        show_lines([connection.nats("pub", "-J", *headers, subject, said.decode(errors="replace"))])
-        if wait:
-            show_lines([connection.nats("sub", "--stream=EVENTS", "--all", f"evt.*.*.*.{key}")])
+        show_lines(_nats_commands(connection, context, name, key, content, id, wait=wait))
         return Exit.OK
-
-    async def run() -> "tuple[Sent, Answer | None]":
-        async with connection.connected("send") as broker:
-            sent = await publish(broker, context, command_type.__name__, key, said, id)
-            if other := await other_use(broker, sent):
-                raise CommandError(Exit.NO, f"the id {id!r} was used for {other}; nothing was sent, use a new id")
-            if not json:
-                show_lines([_stored(sent)])
-            return sent, await answer(broker, sent, patience_s) if wait else None
-
-    sent, answered = anyio.run(run)
+    sent, answered = anyio.run(_send, connection, (context, name, key, content, id), patience_s if wait else None, json)
     if json:
         show_json(_as_json(sent, answered))
     elif answered is not None:
-        show_lines(_described(sent, answered))
+        show_lines(_describe(sent, answered))
     if answered is not None and answered.kind == "none":
-        raise CommandError(Exit.NO, f"no answer within {timeout}; is the {context} worker running?")
+        raise CommandError(Exit.NO, f"no answer came within {timeout}; check the worker: chorus health {context}")
     return Exit.NO if answered is not None and answered.kind == "rejected" else Exit.OK
 
 
+async def _send(
+    connection: Connection, command: tuple[str, str, str, bytes, str | None], wait_s: float | None, quiet: bool
+) -> "tuple[Sent, Answer | None]":
+    """Publish the command, print the PubAck unless `quiet`, and wait for the answer when `wait_s` is given."""
+    from shared.send.duplicate_id import find_other_use
+    from shared.send.publish import answer, send
+
+    async with connection.connected("send") as broker:
+        sent = await send(broker, *command)
+        if other := await find_other_use(broker, sent):
+            raise CommandError(Exit.NO, f"the id {sent.id!r} was used for {other}; nothing was stored, use a new id")
+        if not quiet:
+            show_lines([_describe_ack(sent)])
+        return sent, None if wait_s is None else await answer(broker, sent, wait_s)
+
+
+def _checked_body(command_type: Any, key: str, fields: tuple[str, ...], body: str | None, id: str | None) -> bytes:
+    """The body of the command; raises ValueError for a mistake in body, key or id."""
+    from shared.send.compose import check_body
+    from shared.wire.messages import check_command_id, check_key
+
+    content = _body(command_type, fields, body)
+    check_body(command_type, content, check_key(key))
+    if id:
+        check_command_id(id)
+    return content
+
+
+def _nats_commands(
+    connection: Connection, context: str, name: str, key: str, content: bytes, id: str | None, *, wait: bool
+) -> list[str]:
+    """The commands of the nats CLI that publish the command and, with `wait`, show its events."""
+    from shared.wire.messages import command_subject
+
+    headers = [f"--header=Nats-Msg-Id:{id}"] if id else []
+    subject = command_subject(context, name, key)
+    publish = connection.nats("pub", "-J", *headers, subject, content.decode(errors="replace"))
+    follow = connection.nats("sub", "--stream=EVENTS", "--all", f"evt.*.*.*.{key}")
+    return [publish, follow] if wait else [publish]
+
+
 def _body(command_type: Any, fields: tuple[str, ...], body: str | None) -> bytes:
-    """What is sent: the body that the words spell, or the one that --body names, as it is."""
-    from shared.send.commands import compose
+    """The body that the words spell, or the content of --body as it is."""
+    from shared.send.compose import compose
 
     if body is None:
         return compose(command_type, fields)
     if fields:
-        raise CommandError(Exit.USAGE, f"--body is the whole body; {fields[0]!r} cannot be put into it")
+        raise CommandError(Exit.USAGE, f"--body is the whole body; leave out --body or {fields[0]!r}")
     if body.lstrip().startswith(("{", "[")):
         return body.encode()
     try:
@@ -105,25 +128,25 @@ def _body(command_type: Any, fields: tuple[str, ...], body: str | None) -> bytes
         raise CommandError(Exit.USAGE, f"--body {body}: {error.strerror}") from error
 
 
-def _stored(sent: "Sent") -> str:
+def _describe_ack(sent: "Sent") -> str:
     stream, sequence, duplicate = sent.published
     if duplicate:
         return f"{stream} has it already, at sequence {sequence} (duplicate)"
     return f"stored in {stream} at sequence {sequence}"
 
 
-def _described(sent: "Sent", answered: "Answer") -> list[str]:
+def _describe(sent: "Sent", answered: "Answer") -> list[str]:
     if answered.kind == "quiet":
         return ["decided without an event: there was nothing left to do"]
     return [_line(sent, stored) for stored in answered.events]
 
 
 def _line(sent: "Sent", stored: "Stored") -> str:
-    """An event with the fields that tell it from others; a refusal without those that repeat the command."""
+    """An event with its telling fields; a refusal without the fields that repeat the command."""
     import msgspec
 
     from shared.inspect.timeline import message_of
-    from shared.send.commands import is_refusal
+    from shared.send.publish import is_refusal
     from shared.wire.messages import parse_subject
     from shared.wire.streams import EVENTS
 

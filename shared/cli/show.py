@@ -1,4 +1,4 @@
-"""`chorus show`: an aggregate as it was at any version."""
+"""`chorus show`: shows an aggregate as of any version."""
 
 import os
 from typing import Annotated
@@ -12,17 +12,17 @@ from shared.config.exit_codes import Exit
 
 
 def show_aggregate(
-    name: Annotated[str, Parameter(name="CONTEXT", help="whose it is, such as ordering")],
-    aggregate: Annotated[str, Parameter(name="AGGREGATE", help="as event ids name it, such as order-o-42, or its key")],
+    name: Annotated[str, Parameter(name="CONTEXT", help="its context, such as ordering")],
+    aggregate: Annotated[str, Parameter(name="AGGREGATE", help="as in event ids, such as order-o-42, or its key")],
     /,
     *,
-    version: Annotated[int | None, Parameter(help="as it was after so many events; else as it is now")] = None,
+    version: Annotated[int | None, Parameter(help="as of this version; else as it is now")] = None,
     json: Json = False,
 ) -> None:
     """Show an aggregate as of any version of it.
 
-    Its state, and the event that led there, are read from the journal of its
-    context in CHORUS_DATA_DIR; workers may run meanwhile.
+    Reads its state, and the event that led there, from the journal of its context
+    in CHORUS_DATA_DIR; workers may run meanwhile.
 
     For example:
 
@@ -34,15 +34,15 @@ def show_aggregate(
     from shared import catalog
     from shared.config.settings import load_settings
     from shared.context import Context
-    from shared.inspect.history import NeverWasError, as_of
+    from shared.inspect.aggregate_version import NoSuchVersionError, as_of
 
     settings = load_settings(os.environ)
     context = catalog.load(name, settings)
     if not isinstance(context, Context):
-        raise CommandError(Exit.USAGE, f"{name} is a service: it has no journal")
+        raise CommandError(Exit.USAGE, f"{name} is a service and has no journal; name a context")
     try:
         past = as_of(settings.data_dir, context, aggregate, version)
-    except NeverWasError as error:
+    except NoSuchVersionError as error:
         raise CommandError(Exit.NO, str(error)) from error
     said = msgspec.to_builtins(past)
     if json:

@@ -1,11 +1,11 @@
-"""`chorus streams`: what streams.yaml and the code ask of the broker."""
+"""`chorus streams`: compares the broker and streams.yaml with the code, and changes them."""
 
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from shared.cli.errors import CommandError
+from shared.cli.errors import CommandError, complain
 from shared.cli.flags import HERE, Connection, Json, ShowNats
 from shared.cli.output import show_json, show_lines
 from shared.config.exit_codes import Exit
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 
 def plan(*, json: Json = False, show_nats: ShowNats = False, connection: Connection = HERE) -> int:
-    """Show what `streams apply` would change.
+    """Show what `streams apply` and `streams write` would change.
 
-    Exit 0 when there is nothing to do, 1 when there is. Only what streams.yaml
-    and the code declare is compared.
+    Compares the broker with streams.yaml and the code, in declared keys only, and
+    the choreography in streams.yaml with the code. Exit 0 when nothing differs,
+    else 1.
 
     For example:
 
@@ -29,11 +30,14 @@ def plan(*, json: Json = False, show_nats: ShowNats = False, connection: Connect
     """
     import anyio
 
+    from shared import catalog
     from shared.config.settings import load_settings
     from shared.run.system import declared
     from shared.streams.apply import plan as changes_of
+    from shared.streams.choreography import is_current
 
-    wanted = declared(load_settings(os.environ))
+    settings = load_settings(os.environ)
+    wanted = declared(settings)
     if show_nats:
         streams = [one.name for one in wanted if one.kind == "stream"]
         show_lines(connection.nats("stream", "info", stream, "--json") for stream in streams)
@@ -44,12 +48,41 @@ def plan(*, json: Json = False, show_nats: ShowNats = False, connection: Connect
         async with connection.connected("streams plan") as broker:
             return await changes_of(broker.api, wanted)
 
+    current = is_current(settings.streams_file, catalog.contexts(settings))
     changes = anyio.run(compare)
     if json:
         show_json(_as_json(changes))
     else:
-        show_lines(_lines(changes) if changes else ["nothing to do"])
-    return Exit.NO if changes else Exit.OK
+        show_lines(_lines(changes) if changes or not current else ["nothing to do"])
+    if not current:
+        complain(
+            f"{settings.streams_file}: its choreography differs from the code of the contexts; run chorus streams write"
+        )
+    return Exit.NO if changes or not current else Exit.OK
+
+
+def write() -> int:
+    """Write who says and hears what into streams.yaml.
+
+    The choreography lists what each context accepts, hears, says and asks, and its
+    deadlines. It follows from the code of the contexts. The command changes no other
+    line of the file and does not ask the broker.
+
+    For example:
+
+        chorus streams write
+    """
+    from shared import catalog
+    from shared.config.settings import load_settings
+    from shared.streams.choreography import write as write_choreography
+
+    settings = load_settings(os.environ)
+    members = catalog.contexts(settings)
+    if write_choreography(settings.streams_file, members):
+        show_lines([f"{settings.streams_file}: wrote the choreography of {len(members)} contexts and services"])
+    else:
+        show_lines([f"{settings.streams_file}: nothing to do, its choreography matches the code"])
+    return Exit.OK
 
 
 def apply(
@@ -60,8 +93,8 @@ def apply(
 ) -> int:
     """Create and update the streams and consumers.
 
-    Doing it twice changes nothing. A change that would destroy what is stored is
-    refused, and then nothing at all is done.
+    Idempotent. If a change would destroy stored messages, the command makes no
+    change at all and exits 1.
 
     For example:
 
@@ -72,12 +105,12 @@ def apply(
 
     from shared.config.settings import load_settings
     from shared.run.system import declared
-    from shared.streams.apply import Outcome
+    from shared.streams.apply import Applied
     from shared.streams.apply import apply as carry_out
 
     wanted = declared(load_settings(os.environ))
 
-    async def run() -> Outcome:
+    async def run() -> Applied:
         async with connection.connected("streams apply") as broker:
             return await carry_out(broker.api, wanted, allow_destructive=allow_destructive)
 
@@ -89,15 +122,21 @@ def apply(
         show_lines(f"left alone: consumer {change.stream}/{change.name}, {change.destroys}" for change in outcome.left)
     if outcome.refused:
         raise CommandError(
-            Exit.NO, "\n".join(["nothing was done; --allow-destructive would", *_lines(outcome.refused)])
+            Exit.NO,
+            "\n".join(
+                [
+                    "nothing was changed; these destroy messages and need --allow-destructive:",
+                    *_lines(outcome.refused),
+                ]
+            ),
         )
     return Exit.OK
 
 
 def _lines(changes: "Iterable[Change]") -> list[str]:
-    from shared.streams.drift import described
+    from shared.streams.drift import describe
 
-    return [line for change in changes for line in described(change)]
+    return [line for change in changes for line in describe(change)]
 
 
 def _as_json(changes: "Iterable[Change]") -> Any:
@@ -105,5 +144,5 @@ def _as_json(changes: "Iterable[Change]") -> Any:
 
     documents = [msgspec.to_builtins(change) for change in changes]
     for document in documents:
-        del document["config"]  # As long as streams.yaml, and said by the differences.
+        del document["config"]  # As long as streams.yaml; the differences say it.
     return documents

@@ -1,4 +1,4 @@
-"""`chorus timeline`: why an order is where it is."""
+"""`chorus timeline`: shows the messages of a saga as a tree of causes."""
 
 import os
 from datetime import timedelta
@@ -12,7 +12,7 @@ from shared.cli.output import show, show_json, show_lines
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
-    from shared.inspect.known import Known
+    from shared.inspect.annotations import Annotations
 
 
 def timeline(
@@ -29,10 +29,9 @@ def timeline(
     """Show what caused what for one order, with times.
 
     The first column counts from the first event, the second from the cause. With
-    --everything the log is read from the first event on, for what belongs to the
-    order under other keys, such as stock levels. What is parked is marked, and so is
-    an event that the journal of its context does not have, where the databases are
-    on this machine (CHORUS_DATA_DIR).
+    --everything it also reads events of the order under other keys, such as stock
+    levels. Marks parked messages and, if the databases are on this machine
+    (CHORUS_DATA_DIR), events that the journal of their context does not have.
 
     For example:
 
@@ -50,7 +49,7 @@ def timeline(
 
     from shared import catalog
     from shared.config.settings import load_settings
-    from shared.inspect.known import know
+    from shared.inspect.annotations import annotate
     from shared.inspect.timeline import Message, read_saga, tree
 
     async def read() -> list[Message]:
@@ -59,22 +58,22 @@ def timeline(
 
     data_dir = load_settings(os.environ).data_dir
     messages = anyio.run(read)
-    known = know(data_dir, catalog.names(), key, messages)
-    messages += known.missing
+    annotations = annotate(data_dir, catalog.names(), key, messages)
+    messages += annotations.missing
     if not messages:
-        raise CommandError(Exit.NO, f"nothing has happened under the key {key!r}")
+        raise CommandError(Exit.NO, f"no event has the key {key!r}; check the key and the server")
     roots = tree(messages)
     if json:
-        show_json(as_json(roots, known))
+        show_json(as_json(roots, annotations))
     else:
         from shared.inspect.drawing import draw
 
-        show(draw(roots, known))
+        show(draw(roots, annotations))
     return Exit.OK
 
 
 def nats_commands(connection: Connection, key: str, *, everything: bool) -> list[str]:
-    """How the nats CLI shows the same events, without the tree; for other keys it cannot choose, and shows all."""
+    """The commands of the nats CLI that show the same events without the tree; --everything shows all events."""
     events = "evt.>" if everything else f"evt.*.*.*.{key}"
     return [
         connection.nats("sub", "--stream=EVENTS", "--all", "--terminate-at-end", "--wait=1s", events),
@@ -82,16 +81,16 @@ def nats_commands(connection: Connection, key: str, *, everything: bool) -> list
     ]
 
 
-def as_json(roots: Any, known: "Known | None" = None) -> list[dict[str, Any]]:
-    """The tree as a list from the top down; a cause that is not in the log has no more than its id.
+def as_json(roots: Any, annotations: "Annotations | None" = None) -> list[dict[str, Any]]:
+    """The tree as a list, from the top down. A cause that is not in the log has only its id.
 
-    `parked` are the contexts in which it waits; `journal` is what its context's journal says, null if it is elsewhere.
+    `parked` are the contexts in which the message is parked. `journal` is null when the database is elsewhere.
     """
-    from shared.inspect.known import Known
+    from shared.inspect.annotations import Annotations
     from shared.inspect.timeline import steps
     from shared.wire.messages import rfc3339
 
-    known = known or Known()
+    annotations = annotations or Annotations()
     return [
         {
             "id": step.node.id,
@@ -109,8 +108,8 @@ def as_json(roots: Any, known: "Known | None" = None) -> list[dict[str, Any]]:
                     "at": rfc3339(message.at),
                     "stream": message.stream,
                     "sequence": message.sequence,
-                    "parked": known.parked.get(step.node.id, []),
-                    "journal": known.journal.get(step.node.id),
+                    "parked": annotations.parked.get(step.node.id, []),
+                    "journal": annotations.journal.get(step.node.id),
                     **message.says,
                 }
                 if (message := step.node.message)

@@ -16,8 +16,8 @@ from shared.cli.flags import HERE, Connection
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
-    from shared.run.child_process import Tell
-    from shared.run.system import Shop
+    from shared.run.child_process import WriteLine
+    from shared.run.system import System
 
 DEFAULT_PORT = 4222
 TRY = "chorus send inventory.ReplenishStock apple quantity=10 delivery_id=d-1 --wait"
@@ -71,15 +71,15 @@ async def _up(
     import anyio
 
     from shared.config import log
-    from shared.run.supervisor import code_of, described
-    from shared.run.system import open_shop
+    from shared.run.supervisor import code_of, describe_refusal
+    from shared.run.system import open_system
 
     log.configure("error", "auto", context="up")
     tell = _teller(log_format)
     began = anyio.current_time()
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with (
-            open_shop(environ, tell=tell, port=port, copies=copies, tolerant=True) as shop,
+            open_system(environ, write_line=tell, port=port, copies=copies, tolerant=True) as shop,
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(_announce, shop, began, environ, flags)
@@ -88,15 +88,15 @@ async def _up(
             tell("chorus", "stopping")
             tasks.cancel_scope.cancel()
     for name, refusal in shop.supervisor.refusals.items():
-        tell("chorus", described(name, refusal))
+        tell("chorus", describe_refusal(name, refusal))
     return code_of(shop.supervisor.refusals)
 
 
-async def _announce(shop: "Shop", began: float, environ: Mapping[str, str], flags: Mapping[str, str]) -> None:
+async def _announce(shop: "System", began: float, environ: Mapping[str, str], flags: Mapping[str, str]) -> None:
     """Print that the workers are ready, and what to type in another terminal."""
     import anyio
 
-    await shop.supervisor.settled()
+    await shop.supervisor.ready_or_refused()
     took_s = anyio.current_time() - began
     url = ",".join(shop.options.servers)
     workers, refused = len(shop.supervisor.pids), len(shop.supervisor.refusals)
@@ -110,7 +110,7 @@ async def _announce(shop: "Shop", began: float, environ: Mapping[str, str], flag
     print("\n".join(lines), flush=True)
 
 
-def _needed(shop: "Shop", environ: Mapping[str, str], flags: Mapping[str, str]) -> Mapping[str, str]:
+def _needed(shop: "System", environ: Mapping[str, str], flags: Mapping[str, str]) -> Mapping[str, str]:
     """The variables by which commands in another terminal find this shop; a password is not shown."""
     from shared.config.connection import DEFAULT_SERVER, find_connection
     from shared.config.settings import Settings, load_settings
@@ -126,7 +126,7 @@ def _needed(shop: "Shop", environ: Mapping[str, str], flags: Mapping[str, str]) 
     return needed
 
 
-def _teller(form: str) -> "Tell":
+def _teller(form: str) -> "WriteLine":
     """Lines of workers as they are where a program reads them, marked with who said it where a person does."""
     if form == "json" or (form == "auto" and not sys.stderr.isatty()):
         return _tell_programs

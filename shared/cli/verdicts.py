@@ -1,4 +1,4 @@
-"""`chorus parked retry`, `skip` and `void`: what an operator decides about what waits, and what comes of it."""
+"""`chorus parked retry`, `skip` and `void`: record an operator's verdict and show what comes of it."""
 
 import getpass
 import sys
@@ -11,29 +11,29 @@ from cyclopts import Parameter
 from shared.cli.errors import CommandError, complain
 from shared.cli.flags import HERE, Connection, Json
 from shared.cli.output import show_json, show_lines
-from shared.cli.parked import What, chosen_of, everything, stored_under
+from shared.cli.parked import What, choose_by_name, read_unresolved, stored_under
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from shared.ports.broker import Stored
-    from shared.repair.parked import Unsettled
+    from shared.repair.parked import Unresolved
 
-Why: TypeAlias = Annotated[str, Parameter(help="goes on record with your name")]
+Why: TypeAlias = Annotated[str, Parameter(help="recorded with your user name")]
 Yes: TypeAlias = Annotated[bool, Parameter(negative="", show_default=False, help="do not ask")]
-Timeout: TypeAlias = Annotated[float, Parameter(help="seconds to wait for what comes of it")]
+Timeout: TypeAlias = Annotated[float, Parameter(help="seconds to wait for the result")]
 NoWait: TypeAlias = Annotated[
-    bool, Parameter(name="--no-wait", negative="", show_default=False, help="do not wait for what comes of it")
+    bool, Parameter(name="--no-wait", negative="", show_default=False, help="do not wait for the result")
 ]
 
 
 def retry(what: What, /, *, timeout: Timeout = 10.0, no_wait: NoWait = False, json: Json = False) -> int:
     """Try a parked key again, in order.
 
-    The worker that holds the key decides its parked messages again, with all that
-    waits behind them, and publishes its refused events again. Exit 1 when anything
-    of it is still there afterwards.
+    The worker that owns the key decides its parked messages again, with all
+    messages behind them, and publishes its refused events again. Exit 1 when any of
+    them still waits afterwards.
 
     For example:
 
@@ -44,10 +44,12 @@ def retry(what: What, /, *, timeout: Timeout = 10.0, no_wait: NoWait = False, js
 
     from shared.repair import parked as ops
 
-    data_dir, unsettled = everything(None)
-    chosen = chosen_of(unsettled, what)
+    data_dir, unresolved = read_unresolved(None)
+    chosen = choose_by_name(unresolved, what)
     said = anyio.run(partial(ops.retry, data_dir, chosen, who=getpass.getuser()))
-    return _told(data_dir, "retried", said, chosen, timeout_s=0.0 if no_wait else timeout, wait=not no_wait, json=json)
+    return _report(
+        data_dir, "retried", said, chosen, timeout_s=0.0 if no_wait else timeout, wait=not no_wait, json=json
+    )
 
 
 def skip(
@@ -55,8 +57,8 @@ def skip(
 ) -> int:
     """Leave a parked message out, on record.
 
-    It is never decided; what waits behind it goes on. Who skipped it and why is
-    kept in the context's database, table `skipped`.
+    The context never decides it and goes on with the messages behind it. The table
+    `skipped` of its database records who skipped it and why.
 
     For example:
 
@@ -66,16 +68,16 @@ def skip(
 
     from shared.repair import parked as ops
 
-    data_dir, unsettled = everything(None)
-    chosen = chosen_of(unsettled, what)
+    data_dir, unresolved = read_unresolved(None)
+    chosen = choose_by_name(unresolved, what)
     parked = [one for one in chosen if isinstance(one, ops.Parked) and one.reason]
     if not parked:
-        raise CommandError(Exit.NO, f"{what!r} cannot be skipped: {ops.why_no_skip(chosen[0], unsettled)}")
+        raise CommandError(Exit.NO, f"{what!r} cannot be skipped: {ops.why_no_skip(chosen[0], unresolved)}")
     if len(parked) > 1:
         raise CommandError(Exit.USAGE, f"{what!r} are {len(parked)} messages; name one as CONTEXT/NUMBER")
     _confirm(f"{parked[0].subject} will never be decided. Skip it?", "not skipped", yes=yes)
     said = anyio.run(partial(ops.skip, data_dir, parked[0], who=getpass.getuser(), why=why))
-    return _told(data_dir, "skipped", said, parked, timeout_s=timeout, wait=not no_wait, json=json)
+    return _report(data_dir, "skipped", said, parked, timeout_s=timeout, wait=not no_wait, json=json)
 
 
 def void(
@@ -92,9 +94,9 @@ def void(
     """Declare a message under an id of a context a stranger's.
 
     The worker then publishes its own event under the next edition of the id, such
-    as payments/payment-o-1@1.2. An id that is in no journal is only recorded, so
-    that the context starts in spite of it; its worker may be stopped. Who declared
-    it and why is kept in the context's database, table `strangers`.
+    as payments/payment-o-1@1.2. If no journal has the id, the command only records
+    it, so that the context can start; its worker may be stopped. The table
+    `strangers` of its database records who declared it and why.
 
     For example:
 
@@ -106,11 +108,11 @@ def void(
     from shared.repair import parked as ops
     from shared.repair import strangers
 
-    data_dir, unsettled = everything(None)
-    refused = [one for one in unsettled if isinstance(one, ops.Refused)]
+    data_dir, unresolved = read_unresolved(None)
+    refused = [one for one in unresolved if isinstance(one, ops.Refused)]
     named = [row for row in refused if what in (row.key, row.message_id, row.number)]
     if not named:
-        return _void_stray(data_dir, unsettled, what, why, connection, yes=yes, within_s=timeout, json=json)
+        return _void_stray(data_dir, unresolved, what, why, connection, yes=yes, within_s=timeout, json=json)
     if len(named) > 1:
         raise CommandError(Exit.USAGE, f"{what!r} are {len(named)} events; name one as CONTEXT/rNUMBER")
     row = named[0]
@@ -119,12 +121,12 @@ def void(
     stored = stored_under(connection, row)
     _confirm(f"{row.context} will publish {row.message_id} under its next edition. Void it?", "not voided", yes=yes)
     said = anyio.run(partial(strangers.void, data_dir, row, who=getpass.getuser(), why=why, stored=stored))
-    return _told(data_dir, "voided", said, [row], timeout_s=timeout, wait=not no_wait, json=json)
+    return _report(data_dir, "voided", said, [row], timeout_s=timeout, wait=not no_wait, json=json)
 
 
 def _void_stray(
     data_dir: "Path",
-    unsettled: Sequence["Unsettled"],
+    unresolved: Sequence["Unresolved"],
     what: str,
     why: str,
     connection: Connection,
@@ -133,7 +135,7 @@ def _void_stray(
     within_s: float,
     json: bool,
 ) -> int:
-    """Record a message whose id is in no journal."""
+    """Record a message whose id no journal has."""
     import anyio
 
     from shared.adapters.clock import SystemClock
@@ -142,13 +144,13 @@ def _void_stray(
     from shared.wire.messages import rfc3339
 
     context = _context_of(what)
-    if any(what in (one.key, one.message_id, one.number) for one in unsettled):
-        raise CommandError(Exit.NO, f"{what} is parked, which is another trouble; chorus parked skip leaves it out")
-    if (place := strangers.place_in_journal(data_dir, context, what)) is not None:
-        raise CommandError(Exit.NO, f"{what} is an event of {context} itself, {place}: nothing was declared void")
-    stored, problem = _looked_up(what, connection, within_s)
+    if any(what in (one.key, one.message_id, one.number) for one in unresolved):
+        raise CommandError(Exit.NO, f"{what} is parked and not a stranger's; chorus parked skip leaves it out")
+    if (place := strangers.find_in_journal(data_dir, context, what)) is not None:
+        raise CommandError(Exit.NO, f"{what} is an event of {context} itself, {place}; nothing was declared void")
+    stored, problem = _look_up(what, connection, within_s)
     if stored is None and not problem:
-        raise CommandError(Exit.NO, f"EVENTS has no message under {what}: nothing was declared void; check the id")
+        raise CommandError(Exit.NO, f"EVENTS has no message under {what}; nothing was declared void, check the id")
     _confirm(f"{context} will ignore the message {what}. Void it?", "not voided", yes=yes)
     sequence, subject = (0, "") if stored is None else (stored.sequence, stored.subject)
     at = rfc3339(SystemClock().now())
@@ -159,10 +161,10 @@ def _void_stray(
         show_json({"voided": 1, "message_id": what, "sequence": sequence, "subject": subject, "problem": problem})
     else:
         if problem:
-            complain(f"where {what} stands in EVENTS is not on record: {problem}")
+            complain(f"the place of {what} in EVENTS is not recorded: {problem}")
         place = f" at sequence {sequence}, {subject}," if stored else ""
         then = f"run chorus rebuild {context} --force" if is_lost else f"start the workers of {context} again"
-        show_lines([f"voided: {what}{place} is on record as a stranger's; {then}"])
+        show_lines([f"voided: {what}{place} is recorded as a stranger's; {then}"])
     return Exit.OK
 
 
@@ -178,8 +180,8 @@ def _context_of(message_id: str) -> str:
     return context
 
 
-def _looked_up(message_id: str, connection: Connection, within_s: float) -> tuple["Stored | None", str]:
-    """The message under the id in EVENTS, or why it could not be looked up."""
+def _look_up(message_id: str, connection: Connection, within_s: float) -> tuple["Stored | None", str]:
+    """The message under the id in EVENTS, or the reason why it could not be read."""
     import anyio
 
     from shared.config.connection import ConnectionOptionsError
@@ -203,26 +205,26 @@ def _confirm(question: str, refused: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise CommandError(Exit.USAGE, "nobody is there to confirm; add --yes")
+        raise CommandError(Exit.USAGE, "cannot ask for confirmation, standard input is not a terminal; add --yes")
     if input(f"{question} [y/N] ").strip().lower() != "y":
         raise CommandError(Exit.NO, refused)
 
 
-def _told(
+def _report(
     data_dir: "Path",
     verdict: str,
     said: int,
-    chosen: Sequence["Unsettled"],
+    chosen: Sequence["Unresolved"],
     *,
     timeout_s: float,
     wait: bool,
     json: bool,
 ) -> int:
-    """Print what came of a verdict; exit 1 when anything of it still waits for an operator."""
+    """Print what came of a verdict; return 1 when a message or row still waits for an operator."""
     import anyio
 
     from shared.adapters.clock import SystemClock
-    from shared.repair.outcomes import outcomes
+    from shared.repair.results import wait_for_results
 
     summary = {verdict: said, "keys": sorted({one.key for one in chosen})}
     if not wait:
@@ -231,7 +233,7 @@ def _told(
         else:
             show_lines([f"{verdict}: {said}; the worker acts on it within two seconds (chorus parked ls)"])
         return Exit.OK
-    found = anyio.run(partial(outcomes, data_dir, chosen, SystemClock(), timeout_s=timeout_s))
+    found = anyio.run(partial(wait_for_results, data_dir, chosen, SystemClock(), timeout_s=timeout_s))
     if json:
         told = [{"number": o.number, "message_id": o.message_id, "outcome": o.outcome} for o in found]
         show_json({**summary, "outcomes": told})

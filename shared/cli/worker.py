@@ -1,4 +1,4 @@
-"""`chorus worker`: one process of one context, until SIGTERM."""
+"""`chorus worker`: runs one process of one context until SIGTERM."""
 
 import os
 from typing import Annotated
@@ -14,14 +14,14 @@ def worker(
     name: Annotated[str, Parameter(name="CONTEXT", help="a folder of contexts/, such as ordering")],
     /,
     *,
-    partitions: Annotated[str | None, Parameter(help="take part in these only, such as 0,1")] = None,
+    partitions: Annotated[str | None, Parameter(help="own only these, such as 0,1")] = None,
     connection: Connection = HERE,
 ) -> int:
     """Run one worker of one context.
 
-    On SIGTERM it takes no new work, finishes its batch, publishes it and exits 0
-    within 10 s. Several workers of one context share its partitions, and one takes
-    over within 2 s when another dies. Logs go to standard error.
+    On SIGTERM it takes no new work, finishes and publishes its batch, and exits 0
+    within 10 s. Several workers of one context share its partitions; when one dies,
+    another takes over within 2 s. Logs go to standard error.
 
     For example:
 
@@ -51,5 +51,5 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
         return None
     numbers = text.split(",")
     if not all(number.isdecimal() and len(number) <= 4 for number in numbers):
-        raise CommandError(Exit.USAGE, f"--partitions {text!r}: write partition numbers like 0,1")
+        raise CommandError(Exit.USAGE, f"--partitions {text!r} is not a list of numbers; write it like 0,1")
     return tuple(sorted({int(number) for number in numbers}))

@@ -1,7 +1,7 @@
-"""Which NATS server, and as whom: found like the nats CLI finds it, so that both always mean the same one.
+"""Finds the NATS server and the credentials as the nats CLI does, so that both always connect to the same server.
 
-Each value is taken from the first that has it: flag, `NATS_…` variable, the context file that was asked for or is
-selected (ADR-21), default.
+Each value comes from the first source that has it: a flag, a `NATS_…` variable, the nats context that is named or
+selected (ADR-21), the default.
 """
 
 import json
@@ -30,7 +30,7 @@ VARIABLES = {
     "key": "NATS_KEY",
     "ca": "NATS_CA",
 }
-"""The CLI's variables by what they set; `NATS_CONTEXT` chooses the context file."""
+"""The variables of the nats CLI by what they set; `NATS_CONTEXT` names the context file."""
 
 _IN_CONTEXT_FILES = {
     "url": "server",
@@ -42,11 +42,11 @@ _FILES = ("creds", "nkey", "cert", "key", "ca")
 
 
 class ConnectionOptionsError(ValueError):
-    """It cannot be told where to connect, or a file that is needed for it cannot be read."""
+    """The connection options are wrong, or a file that they name cannot be read."""
 
 
 class ConnectionOptions(Struct, frozen=True, kw_only=True):
-    """Where to connect and as whom. `servers` never hold a password; `source` says who named them."""
+    """Where to connect and as whom. `servers` never contain a password; `source` says where they were named."""
 
     servers: tuple[str, ...] = (DEFAULT_SERVER,)
     source: str = "default"
@@ -62,7 +62,7 @@ class ConnectionOptions(Struct, frozen=True, kw_only=True):
     inbox_prefix: str | None = None
 
     def client_arguments(self) -> dict[str, Any]:
-        """What nats-py's `connect` wants to hear; raises ConnectionOptionsError when a TLS file is no good."""
+        """The arguments of nats-py's `connect`. Raises ConnectionOptionsError when a TLS file is not valid."""
         given = {
             "servers": list(self.servers),
             "user_credentials": str(self.creds) if self.creds else None,
@@ -85,33 +85,33 @@ class ConnectionOptions(Struct, frozen=True, kw_only=True):
                 context.load_cert_chain(self.cert, self.key)
         except (OSError, ssl.SSLError) as error:
             files = ", ".join(str(file) for file in (self.cert, self.key, self.ca) if file)
-            raise ConnectionOptionsError(f"TLS files {files}: {error}") from error
+            raise ConnectionOptionsError(f"TLS files {files} cannot be used: {error}") from error
         return context
 
 
 def find_connection(environ: Mapping[str, str], flags: Mapping[str, str | None] | None = None) -> ConnectionOptions:
-    """Where to connect; `flags` has the names of VARIABLES, `context` and `inbox_prefix`.
+    """Find the connection options. The keys of `flags` are those of VARIABLES, `context` and `inbox_prefix`.
 
     Raises:
-        ConnectionOptionsError: naming the flag, variable or file to mend.
+        ConnectionOptionsError: names the flag, variable or file to correct.
     """
     flags = flags or {}
     values: dict[str, str] = {}
     sources: dict[str, str] = {}
 
-    def take(given: Mapping[str, str | None], source: Mapping[str, str]) -> None:
+    def add(given: Mapping[str, str | None], source: Mapping[str, str]) -> None:
         for name, value in given.items():
             if value and name not in values:
                 values[name], sources[name] = value, source[name]
 
-    take({name: value for name, value in flags.items() if name != "context"}, {name: f"--{name}" for name in flags})
-    take({name: environ.get(variable) for name, variable in VARIABLES.items()}, VARIABLES)
+    add({name: value for name, value in flags.items() if name != "context"}, {name: f"--{name}" for name in flags})
+    add({name: environ.get(variable) for name, variable in VARIABLES.items()}, VARIABLES)
     directory = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "")) / ".config") / "nats"
     asked_for = flags.get("context") or environ.get("NATS_CONTEXT")
     context = asked_for or _selected(directory)
     if context:
         file = _context_file(directory, context)
-        take(
+        add(
             _read_context(file),
             dict.fromkeys(("tls_first", *_IN_CONTEXT_FILES.values()), f"context {context} ({file})"),
         )
@@ -125,7 +125,9 @@ def _options(values: Mapping[str, str], sources: Mapping[str, str], environ: Map
     files = {name: _file(values[name], sources[name], environ) for name in _FILES if name in values}
     if ("cert" in files) != ("key" in files):
         alone = "cert" if "cert" in files else "key"
-        raise ConnectionOptionsError(f"{sources[alone]}: a certificate goes with its key; only the {alone} is given")
+        raise ConnectionOptionsError(
+            f"{sources[alone]}: a certificate needs its key, and only the {alone} is given; give both"
+        )
     return ConnectionOptions(
         servers=servers,
         source=source,
@@ -139,7 +141,7 @@ def _options(values: Mapping[str, str], sources: Mapping[str, str], environ: Map
 
 
 def _one_identity(values: Mapping[str, str]) -> Mapping[str, str]:
-    """A user goes before a credentials file and that before an nkey, as with the CLI."""
+    """A user wins over a credentials file, and that over an nkey, as with the CLI."""
     unused = {"creds", "nkey"} if "user" in values else {"nkey"} if "creds" in values else set()
     return {name: value for name, value in values.items() if name not in unused}
 
@@ -149,7 +151,7 @@ def _secret(text: str | None) -> Secret | None:
 
 
 def _servers(text: str, source: str) -> tuple[tuple[str, ...], Mapping[str, str]]:
-    """The servers, bare, and the login that their URLs carry: a user and a password, or a token alone."""
+    """The servers without credentials, and the credentials in their URLs: user and password, or a token."""
     servers = []
     logins = []
     for url in filter(None, (part.strip() for part in text.split(","))):
@@ -158,13 +160,15 @@ def _servers(text: str, source: str) -> tuple[tuple[str, ...], Mapping[str, str]
         try:
             parts = urlsplit(url)
             port = parts.port or DEFAULT_PORT
-        except ValueError:  # It may quote what it takes for a port and is a part of a password.
+        except ValueError:  # The message may quote a part of a password as the port.
             raise ConnectionOptionsError(
-                f"{source}: {shown!r} is no server: its port is no number to 65535, or what is in its password must be"
-                " quoted (%2F for /, %40 for @)"
+                f"{source}: {shown!r} is not a server URL; use a port from 1 to 65535, and in a password write %2F"
+                " for / and %40 for @"
             ) from None
         if parts.scheme not in ("nats", "tls") or not parts.hostname or parts.path.strip("/"):
-            raise ConnectionOptionsError(f"{source}: {shown!r} is no server: write nats://host:4222 or tls://host:4222")
+            raise ConnectionOptionsError(
+                f"{source}: {shown!r} is not a server URL; write nats://host:4222 or tls://host:4222"
+            )
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         servers.append(f"{parts.scheme}://{host}:{port}")
         if parts.username is not None and parts.password is not None:
@@ -172,9 +176,9 @@ def _servers(text: str, source: str) -> tuple[tuple[str, ...], Mapping[str, str]
         elif parts.username is not None:
             logins.append({"token": unquote(parts.username)})
     if not servers:
-        raise ConnectionOptionsError(f"{source}: no server is named")
+        raise ConnectionOptionsError(f"{source}: it names no server; write nats://host:4222")
     if any(login != logins[0] for login in logins):
-        raise ConnectionOptionsError(f"{source}: all servers must be asked as the same user")
+        raise ConnectionOptionsError(f"{source}: the URLs carry different users; give all servers the same user")
     return tuple(servers), logins[0] if logins else {}
 
 
@@ -193,7 +197,7 @@ def _context_file(directory: Path, name: str) -> Path:
     file = contexts / f"{name}.json"
     try:
         there = file.parent == contexts and file.is_file()
-    except OSError:  # Such a name no file can have.
+    except OSError:  # No file can have this name.
         there = False
     if not there:
         known = sorted(found.stem for found in contexts.glob("*.json"))
@@ -207,15 +211,17 @@ def _read_context(file: Path) -> Mapping[str, str]:
     except (OSError, ValueError) as error:
         raise ConnectionOptionsError(f"{file}: {error}") from error
     if not isinstance(content, dict):
-        raise ConnectionOptionsError(f"{file}: not a nats context: a JSON object is expected")
+        raise ConnectionOptionsError(f"{file}: not a nats context, which is a JSON object")
     for name in _NOT_SUPPORTED:
         if content.get(name):
-            raise ConnectionOptionsError(f"{file}: {name} is set, which Chorus does not support")
+            raise ConnectionOptionsError(
+                f"{file}: {name} is set, which Chorus does not support; choose another nats context"
+            )
     found = {"tls_first": "yes" if content.get("tls_first") is True else ""}
     for theirs, ours in _IN_CONTEXT_FILES.items():
         value = content.get(theirs) or ""
         if not isinstance(value, str):
-            raise ConnectionOptionsError(f"{file}: {theirs} is not a text")
+            raise ConnectionOptionsError(f"{file}: {theirs} must be text")
         found[ours] = value
     return found
 

@@ -1,4 +1,4 @@
-"""How a process of Chorus ends: by sysexits.h, so that whoever starts it knows whether starting it again can help."""
+"""The exit codes, from sysexits.h, by which a supervisor knows whether a restart can help."""
 
 from enum import IntEnum
 

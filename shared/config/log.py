@@ -1,4 +1,4 @@
-"""Log lines: JSON for machines, coloured text where a person is watching."""
+"""Configures log lines: JSON for programs, coloured text on a terminal."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ import structlog
 
 
 def configure(level: str, form: Literal["auto", "json", "console"], *, context: str) -> None:
-    """Set up structlog for this process; every line names the context. Lines go to standard error."""
+    """Set up structlog for this process. Every line goes to standard error and names the context."""
     as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
@@ -26,6 +26,6 @@ def configure(level: str, form: Literal["auto", "json", "console"], *, context: 
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    stamina.instrumentation.set_on_retry_hooks([])  # The engine itself tells of every call that failed.
+    stamina.instrumentation.set_on_retry_hooks([])  # The engine itself logs every failed call.
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(context=context)

@@ -1,13 +1,13 @@
-"""Words that must not be shown: passwords, tokens, and the URLs that carry them."""
+"""Keeps passwords, tokens and the URLs that carry them out of logs and output."""
 
 import re
 
 _USER_INFO = re.compile(r"(?<=://)[^,\s]*@")
-"""All up to the last @, because a password that is not quoted may hold a / or another @."""
+"""Matches up to the last @, because an unquoted password may contain a / or another @."""
 
 
 class Secret(str):
-    """Used as it is, shown as `***`."""
+    """A text whose repr is `***`."""
 
     __slots__ = ()
 
@@ -16,7 +16,7 @@ class Secret(str):
 
 
 class SecretUrl(str):
-    """A URL that is shown without the password or token it may carry."""
+    """A URL whose repr hides its password or token."""
 
     __slots__ = ()
 
@@ -25,7 +25,7 @@ class SecretUrl(str):
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be shown: `smtp://shop:***@mail.example`, and a token alone is `nats://***@host`."""
+    """Hide the password or token of a URL: `smtp://user:***@host`, or `nats://***@host` for a token."""
     return _USER_INFO.sub(_hidden, url)
 
 

@@ -1,10 +1,10 @@
-"""Durations and sizes as people write them: `15m`, `1h30m`, `500ms`, `64KiB`."""
+"""Parses and formats durations and sizes as people write them: `15m`, `1h30m`, `500ms`, `64KiB`."""
 
 import re
 from datetime import timedelta
 
 DURATION_AT_MOST = timedelta(days=36_500)
-"""A century: it fits the nanoseconds of JetStream's API and can be added to any date of ours."""
+"""A century. It fits the nanoseconds of JetStream's API, and its sum with any date of ours is a valid date."""
 
 SIZE_AT_MOST = 2**62
 
@@ -23,7 +23,7 @@ _SIZE = re.compile(rf"([0-9]{{1,19}})({'|'.join(_SIZE_UNITS)})")
 
 
 def parse_duration(text: str) -> timedelta:
-    """`1h30m` as a timedelta; raises ValueError unless it is whole numbers with units, the largest unit first."""
+    """Parse `1h30m`: whole numbers with units, the largest unit first. Raises ValueError for anything else."""
     found = _DURATION.fullmatch(text)
     if not text or found is None:
         raise ValueError(f"{text[:80]!r} is not a duration: write it like 15m, 0s, 500ms or 1h30m (d h m s ms us)")
@@ -33,12 +33,12 @@ def parse_duration(text: str) -> timedelta:
         for count, unit in zip(counts, _DURATION_UNITS.values(), strict=True)
     )
     if microseconds > DURATION_AT_MOST // timedelta(microseconds=1):
-        raise ValueError(f"{text[:80]!r} is too long: {DURATION_AT_MOST.days}d at the most")
+        raise ValueError(f"{text[:80]!r} is too long; use at most {DURATION_AT_MOST.days}d")
     return timedelta(microseconds=microseconds)
 
 
 def format_duration(duration: timedelta) -> str:
-    """A timedelta that is not negative as `1h30m`, the form that parse_duration reads back."""
+    """Format as `1h30m`, which parse_duration reads back. Requires: the duration is not negative."""
     assert duration >= timedelta(0)
     words = []
     for name, unit in _DURATION_UNITS.items():
@@ -49,22 +49,22 @@ def format_duration(duration: timedelta) -> str:
 
 
 def parse_size(text: str) -> int:
-    """`64KiB` in bytes; raises ValueError unless it is a whole number with a binary unit."""
+    """Parse `64KiB`, a whole number with a binary unit, into bytes. Raises ValueError for anything else."""
     found = _SIZE.fullmatch(text)
     if found is None:
         raise ValueError(f"{text[:80]!r} is not a size: write it like 64KiB, 10MiB or 512B (B KiB MiB GiB TiB)")
     size = int(found[1]) * _SIZE_UNITS[found[2]]
     if size > SIZE_AT_MOST:
-        raise ValueError(f"{text[:80]!r} is too large: {format_size(SIZE_AT_MOST)} at the most")
+        raise ValueError(f"{text[:80]!r} is too large; use at most {format_size(SIZE_AT_MOST)}")
     return size
 
 
 def format_size(size: int) -> str:
-    """Bytes as `64KiB`, in the largest unit that divides them, the form that parse_size reads back."""
+    """Format bytes as `64KiB`, in the largest unit that divides them; parse_size reads it back."""
     name = next(name for name, unit in _SIZE_UNITS.items() if size % unit == 0 and (size or unit == 1))
     return f"{size // _SIZE_UNITS[name]}{name}"
 
 
 def nanoseconds(duration: timedelta) -> int:
-    """A timedelta as JetStream's API wants it."""
+    """The duration in nanoseconds, the unit of JetStream's API."""
     return duration // timedelta(microseconds=1) * 1000

@@ -1,1 +1,1 @@
-"""Answers questions about sagas, aggregates and workers. Reads only."""
+"""Answers questions about sagas, aggregates and workers from streams, databases and health files. Reads only."""

@@ -1,4 +1,4 @@
-"""How a saga looks in a terminal, and the same lines without colour in a pipe."""
+"""Draws a saga for a terminal; the lines in a pipe are the same without colour."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -8,30 +8,30 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
-from shared.inspect.known import Journal, Known
+from shared.inspect.annotations import Annotations, JournalCheck
 from shared.inspect.timeline import Node, Step, steps
 
-SAD = re.compile(r"Cancel|Reject|Refus|Fail|Declin|Void|Releas|Refund")
+FAILURE_OR_UNDO = re.compile(r"Cancel|Reject|Refus|Fail|Declin|Void|Releas|Refund")
 PLACE_IN_STREAM = re.compile(r"([A-Z_]+)@\S+/([0-9]+)")
 
-DOUBTS: Mapping[Journal, str] = {"absent": "not in {}'s journal", "other_body": "differs from {}'s journal"}
+JOURNAL_NOTES: Mapping[JournalCheck, str] = {"absent": "not in {}'s journal", "other_body": "differs from {}'s journal"}
 
 
-NOTHING: Final = Known()
+NO_ANNOTATIONS: Final = Annotations()
 
 
-def draw(roots: Iterable[Node], known: Known = NOTHING) -> Table:
-    """The trees of causes: when, how long after its cause, and what; in red what is parked or forged."""
+def draw(roots: Iterable[Node], annotations: Annotations = NO_ANNOTATIONS) -> Table:
+    """Draw the trees of causes: time, time since the cause, and message. Parked and forged messages are red."""
     table = Table.grid(padding=(0, 1))
     table.add_column(justify="right", no_wrap=True, style="dim")
     table.add_column(justify="right", no_wrap=True, style="cyan")
     table.add_column(overflow="fold")
     for step in steps(roots):
-        table.add_row(_span(step.after), _span(step.took, sign="+"), _line(step, known))
+        table.add_row(_span(step.after), _span(step.took, sign="+"), _line(step, annotations))
     return table
 
 
-def _line(step: Step, known: Known) -> Text:
+def _line(step: Step, annotations: Annotations) -> Text:
     line = Text()
     if step.last:
         line.append("".join("  " if last else "│ " for last in step.last[:-1]), style="dim")
@@ -41,17 +41,19 @@ def _line(step: Step, known: Known) -> Text:
         line.append("command " if node.is_command else "not in the log: ", style="bold" if node.is_command else "red")
         return line.append(PLACE_IN_STREAM.sub(r"\1 #\2", node.id))
     line.append("command " if message.kind == "cmd" else "", style="bold")
-    line.append(f"{message.context}.").append(message.type, style="yellow" if SAD.search(message.type) else "green")
+    line.append(f"{message.context}.").append(
+        message.type, style="yellow" if FAILURE_OR_UNDO.search(message.type) else "green"
+    )
     if message.kind == "due":
         line.append(" is due")
     for said in message.says.values():
         line.append(f" {said}", style="dim")
     if node.copies > 1:
         line.append(f" ({node.copies} copies)", style="red")
-    if parked := known.parked.get(node.id):
+    if parked := annotations.parked.get(node.id):
         line.append(f" parked in {', '.join(parked)}", style="red")
-    if doubt := DOUBTS.get(known.journal.get(node.id, "same")):
-        line.append(f" {doubt.format(message.context)}", style="red")
+    if note := JOURNAL_NOTES.get(annotations.journal.get(node.id, "same")):
+        line.append(f" {note.format(message.context)}", style="red")
     return line
 
 

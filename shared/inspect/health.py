@@ -1,8 +1,7 @@
-"""What is wrong with the workers on this machine, by their health files and by the databases of their contexts.
+"""Finds out what is wrong with the workers on this machine, from their health files and databases.
 
-Everything is read beside the workers, who may hold the database locked or be gone: what waits in a database is in
-trouble whether or not a process runs. `chorus health` runs every few seconds as a health check, so this module imports
-no more than it needs.
+The workers may run, hold the database locked or be gone. Messages that wait in a database are a trouble whether or not
+a process runs. `chorus health` runs every few seconds as a health check, so this module imports little.
 """
 
 import socket
@@ -15,7 +14,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from shared.worker.health_file import Living, living
+from shared.worker.health_file import LiveProcess, live_processes
 
 SILENT_AT_MOST_S: Final = 10.0
 """A process writes its health file every second."""
@@ -25,14 +24,14 @@ DATABASE_WITHIN_S: Final = 1.0
 
 
 class Trouble(Struct, frozen=True):
-    """What happened to what, and what to do next."""
+    """One thing that is wrong (`what`), and what to do about it (`remedy`)."""
 
     what: str
     remedy: str
 
 
 class Waiting(Struct, frozen=True, kw_only=True):
-    """What waits in a context's database: parked messages, refused keys, and rows that are not published."""
+    """What waits in the database of a context: parked messages, refused keys, and unpublished rows."""
 
     parked: int = 0
     parked_keys: Sequence[str] = ()
@@ -43,10 +42,10 @@ class Waiting(Struct, frozen=True, kw_only=True):
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """A context or service: its processes that were asked about, what waits, and what is wrong."""
+    """The health of a context or service: its processes, what waits in its database, and what is wrong."""
 
     context: str
-    processes: Sequence[Living]
+    processes: Sequence[LiveProcess]
     waiting: Waiting
     troubles: Sequence[Trouble]
 
@@ -57,8 +56,8 @@ class Health(Struct, frozen=True, kw_only=True):
 
 
 def examine(data_dir: Path, contexts: Iterable[str], *, here: bool, now: datetime | None = None) -> list[Health]:
-    """Each context's health; with `here`, of those only that have a process on this host, and by that process."""
-    found = living(data_dir)
+    """The health of each context. With `here`, only contexts with a process on this host, judged by that process."""
+    found = live_processes(data_dir)
     host = socket.gethostname()
     names = {process.context for process in found if process.host == host} if here else {*contexts}
     return [
@@ -67,44 +66,44 @@ def examine(data_dir: Path, contexts: Iterable[str], *, here: bool, now: datetim
     ]
 
 
-def _health(name: str, everywhere: Sequence[Living], data_dir: Path, host: str, now: datetime) -> Health:
-    # A health check asks in its own container: the process there is not alive because a replica is.
+def _health(name: str, everywhere: Sequence[LiveProcess], data_dir: Path, host: str, now: datetime) -> Health:
+    # A health check asks about the process in its own container; a replica elsewhere does not make it alive.
     asked = [process for process in everywhere if process.host == host] or everywhere
     waiting = waiting_in(data_dir / f"{name}.db")
     troubles = [
         *([] if asked else [Trouble("no process of it runs", f"start it: chorus worker {name}")]),
-        *(trouble for process in asked for trouble in _of_process(process, now)),
-        *_unheld(everywhere),
-        *_of_database(name, waiting, now),
+        *(trouble for process in asked for trouble in _process_troubles(process, now)),
+        *_unowned_partitions(everywhere),
+        *_database_troubles(name, waiting, now),
     ]
     return Health(context=name, processes=asked, waiting=waiting, troubles=troubles)
 
 
-def _of_process(process: Living, now: datetime) -> Iterator[Trouble]:
+def _process_troubles(process: LiveProcess, now: datetime) -> Iterator[Trouble]:
     who, report = f"process {process.pid} on {process.host}", process.report
-    kill = f"kill -9 {process.pid}, and its supervisor starts it again"
+    kill = f"kill -9 {process.pid}, and its supervisor restarts it"
     if report is None:
-        yield Trouble(f"{who} lives and its health file cannot be read", "look for a full disk or another user's file")
+        yield Trouble(f"{who} lives and its health file cannot be read", "check the disk and the owner of the file")
         return
     if process.silent_s > SILENT_AT_MOST_S:
         yield Trouble(f"{who} hangs: silent for {process.silent_s:.0f} s", kill)
         return
     if report.came_round_s > SILENT_AT_MOST_S:
-        yield Trouble(f"{who} hangs: its loop has not come round for {report.came_round_s:.0f} s", kill)
+        yield Trouble(f"{who} hangs: its loop has not finished a round for {report.came_round_s:.0f} s", kill)
     if report.state != "ready":
-        yield Trouble(f"{who} is {report.state}", "wait; its log says what it does")
+        yield Trouble(f"{who} is {report.state}", "wait; its log tells what it does")
     for alarm in report.alarms:
         yield Trouble(f"{alarm['subject']}: {alarm['reason']} (since {alarm['since']})", str(alarm["remedy"]))
     behind_s = _age_s(report.behind_since, now)
     if behind_s > BEHIND_AT_MOST_S:
         yield Trouble(
             f"{who} is behind: {report.behind} messages wait, the oldest for {behind_s:.0f} s",
-            "wait while the number falls; else look into its log",
+            "wait while the number falls; else read its log",
         )
 
 
-def _unheld(everywhere: Sequence[Living]) -> Iterator[Trouble]:
-    """Partitions that no process decides; processes of all hosts share one database and count together."""
+def _unowned_partitions(everywhere: Sequence[LiveProcess]) -> Iterator[Trouble]:
+    """A trouble for partitions that no process owns. Processes of all hosts share one database, so all count."""
     reports = [p.report for p in everywhere if p.report is not None and p.silent_s <= SILENT_AT_MOST_S]
     if not any(report.state == "ready" for report in reports):
         return
@@ -116,15 +115,15 @@ def _unheld(everywhere: Sequence[Living]) -> Iterator[Trouble]:
         )
 
 
-def _of_database(name: str, waiting: Waiting, now: datetime) -> Iterator[Trouble]:
+def _database_troubles(name: str, waiting: Waiting, now: datetime) -> Iterator[Trouble]:
     if waiting.unreadable:
-        yield Trouble(waiting.unreadable, "look into the worker's log")
+        yield Trouble(waiting.unreadable, "read the log of its worker")
     if waiting.parked:
         yield Trouble(
             f"{waiting.parked} messages are parked, under {_shown(waiting.parked_keys)}", f"chorus parked ls {name}"
         )
     if waiting.refused_keys:
-        yield Trouble(f"the broker refuses what {_shown(waiting.refused_keys)} says", f"chorus parked ls {name}")
+        yield Trouble(f"the broker refuses events under {_shown(waiting.refused_keys)}", f"chorus parked ls {name}")
     unpublished_s = _age_s(waiting.unpublished_since, now)
     if unpublished_s > UNPUBLISHED_AT_MOST_S:
         yield Trouble(
@@ -134,7 +133,7 @@ def _of_database(name: str, waiting: Waiting, now: datetime) -> Iterator[Trouble
 
 
 def waiting_in(path: Path) -> Waiting:
-    """What waits in a database; nothing in one that is not there or belongs to a service."""
+    """Read what waits in a database; nothing waits in a missing one or in that of a service."""
     if not path.is_file():
         return Waiting()
     try:
@@ -151,9 +150,9 @@ def _read(connection: sqlite3.Connection) -> Waiting:
         return Waiting()
     parked = dict(connection.execute("SELECT key, count(*) FROM parked GROUP BY key ORDER BY min(id)").fetchall())
     refused: list[str] = []
-    if "refused" in tables:  # A database that no worker of this release has opened yet has none.
+    if "refused" in tables:  # A database of an older release has no such table.
         refused = [key for (key,) in connection.execute("SELECT DISTINCT key FROM refused ORDER BY key")]
-    # A timer does not say when it was written, but the event that armed it, which stands before it, does.
+    # A timer row has no time, but the row before it is the event that armed it, which has.
     occurred_at = "json_extract({}.headers, '$.\"Occurred-At\"')"
     rows, oldest = connection.execute(
         f"SELECT count(*), min(coalesce({occurred_at.format('journal')}, {occurred_at.format('armed_by')}))"  # noqa: S608  No input.

@@ -1,1 +1,1 @@
-"""What an operator does about trouble: retry, skip or void messages, and publish lost events again."""
+"""Repairs on an operator's word: retry, skip or void messages, rebuild a database, republish lost events."""

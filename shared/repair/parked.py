@@ -1,5 +1,6 @@
-"""What waits for an operator: parked messages, and journal rows that the broker refuses for good."""
+"""Finds what waits for an operator, parked messages and refused journal rows, and records the operator's verdicts."""
 
+import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -9,22 +10,21 @@ from typing import TypeAlias, TypeVar
 from msgspec import Struct
 
 from shared.adapters.sqlite.journal.store import SqliteStore
-from shared.inspect.databases import reading
+from shared.inspect.read_only import read_only
 from shared.ports.store import Transaction
 from shared.wire.streams import STREAM_OF
 
 T = TypeVar("T")
 
 
-class Parked(Struct, frozen=True, kw_only=True):
-    """One parked message; `reason` is empty when it only waits behind another of its key."""
+class _Waiting(Struct, frozen=True, kw_only=True):
+    """The fields that parked messages and refused rows share. `row` is the number in the table of the database."""
 
-    id: int
+    row: int
     context: str
     key: str
     message_id: str
     subject: str
-    stream: str
     sequence: int
     at: datetime
     headers: str
@@ -32,46 +32,41 @@ class Parked(Struct, frozen=True, kw_only=True):
     reason: str
     verdict: str
 
+
+class Parked(_Waiting, frozen=True, kw_only=True):
+    """A parked message, stored in `stream` at `sequence`. `reason` is empty when it waits behind another of its key."""
+
+    stream: str
+
     @property
     def number(self) -> str:
-        """How commands name it."""
-        return f"{self.context}/{self.id}"
+        """Its name in commands, such as `payments/1`."""
+        return f"{self.context}/{self.row}"
 
     @property
     def cause(self) -> str:
-        """The last line of the reason, which names the error."""
+        """The last line of the traceback, which names the error."""
         lines = self.reason.strip().splitlines()
         return lines[-1] if lines else ""
 
     @property
     def remedy(self) -> str:
-        """What an operator can do about it."""
+        """The commands with which an operator resolves it."""
         return f"mend the cause, then chorus parked retry {self.key}; or chorus parked skip {self.number}"
 
 
-class Refused(Struct, frozen=True, kw_only=True):
-    """One journal row that the broker refuses for good; all later rows of its key wait behind it.
+class Refused(_Waiting, frozen=True, kw_only=True):
+    """A journal row that the broker refuses for good. The `behind` later rows of its key wait.
 
-    `sequence` is where another message stands under its id, or 0; `behind` is how many rows of the key wait.
+    `sequence` is where another message has its id, or 0.
     """
 
-    n: int
-    context: str
-    key: str
-    message_id: str
-    subject: str
-    at: datetime
-    headers: str
-    body: str
-    reason: str
-    sequence: int
     behind: int
-    verdict: str
 
     @property
     def number(self) -> str:
-        """How commands name it."""
-        return f"{self.context}/r{self.n}"
+        """Its name in commands, such as `payments/r7`."""
+        return f"{self.context}/r{self.row}"
 
     @property
     def cause(self) -> str:
@@ -85,7 +80,7 @@ class Refused(Struct, frozen=True, kw_only=True):
 
     @property
     def remedy(self) -> str:
-        """What an operator can do about it."""
+        """The commands with which an operator resolves it."""
         if not self.sequence:
             return f"mend the cause, then chorus parked retry {self.number}"
         return (
@@ -94,89 +89,57 @@ class Refused(Struct, frozen=True, kw_only=True):
         )
 
 
-Unsettled: TypeAlias = Parked | Refused
-Item = TypeVar("Item", Parked, Refused, Unsettled)
+Unresolved: TypeAlias = Parked | Refused
+Item = TypeVar("Item", Parked, Refused, Unresolved)
 
 
-class NothingParkedError(Exception):
-    """There is no such parked message or refused row; the text names what was looked for."""
+class NothingFoundError(Exception):
+    """No parked message or refused row has this name; the text repeats the name and lists the keys."""
 
 
 def parked_in(data_dir: Path, contexts: Iterable[str]) -> list[Parked]:
-    """Every parked message of these contexts on this machine, oldest first; contexts without a database have none."""
-    found = []
-    for context in contexts:
-        path = data_dir / f"{context}.db"
-        if path.is_file():
-            found += _read(context, path)
-    return sorted(found, key=lambda message: (message.at, message.id))
+    """The parked messages of these contexts on this machine, oldest first; a context without a database has none."""
+    return _oldest_first(data_dir, contexts, _read_parked)
 
 
 def refused_in(data_dir: Path, contexts: Iterable[str]) -> list[Refused]:
-    """Every journal row of these contexts on this machine that the broker refuses, oldest first."""
-    found = []
-    for context in contexts:
-        path = data_dir / f"{context}.db"
-        if path.is_file():
-            found += _read_refused(context, path)
-    return sorted(found, key=lambda row: (row.at, row.n))
+    """The refused journal rows of these contexts on this machine, oldest first."""
+    return _oldest_first(data_dir, contexts, _read_refused)
 
 
-def choose(unsettled: Sequence[Item], what: str) -> list[Item]:
-    """Those under a key, or the one with a message id or a number as `Parked.number` and `Refused.number` have it.
-
-    Raises:
-        NothingParkedError: none is.
-    """
-    chosen = [one for one in unsettled if what in (one.key, one.message_id, one.number)]
+def choose(unresolved: Sequence[Item], name: str) -> list[Item]:
+    """All under a key, or the one with this message id or number; raises NothingFoundError when there is none."""
+    chosen = [one for one in unresolved if name in (one.key, one.message_id, one.number)]
     if not chosen:
-        keys = sorted({one.key for one in unsettled})
-        raise NothingParkedError(f"nothing is parked as {what!r}; parked keys: {', '.join(keys) or 'none'}")
+        keys = sorted({one.key for one in unresolved})
+        raise NothingFoundError(f"nothing is parked as {name!r}; parked keys: {', '.join(keys) or 'none'}")
     return chosen
 
 
-def why_no_skip(one: Unsettled, unsettled: Iterable[Unsettled]) -> str:
+def why_no_skip(one: Unresolved, unresolved: Iterable[Unresolved]) -> str:
     """Why a message that waits behind another, or an event that the broker refuses, cannot be skipped."""
     if isinstance(one, Refused):
         return f"it is an event that the broker refuses; {one.remedy}"
     ahead = [
         other.number
-        for other in unsettled
+        for other in unresolved
         if isinstance(other, Parked) and other.reason and (other.context, other.key) == (one.context, one.key)
     ]
     return f"it waits behind {', '.join(ahead)}; retry or skip that first"
 
 
-async def retry(data_dir: Path, chosen: Sequence[Unsettled], *, who: str) -> int:
-    """Let the workers decide parked messages or publish refused rows again; how many there still were."""
-    return await _say(data_dir, chosen, "retry", who=who, why="")
+async def retry(data_dir: Path, chosen: Sequence[Unresolved], *, who: str) -> int:
+    """Let the workers decide the messages, or publish the rows, once more; return how many were still there."""
+    return await _record_verdict(data_dir, chosen, "retry", who=who, why="")
 
 
 async def skip(data_dir: Path, message: Parked, *, who: str, why: str) -> int:
-    """Let the workers leave this one out for good, and go on with what waits behind it."""
-    return await _say(data_dir, [message], "skip", who=who, why=why)
-
-
-async def _say(data_dir: Path, chosen: Sequence[Unsettled], verdict: str, *, who: str, why: str) -> int:
-    said = 0
-    for context in dict.fromkeys(one.context for one in chosen):
-        ours = [one for one in chosen if one.context == context]
-        parked = [one.id for one in ours if isinstance(one, Parked)]
-        refused = [one.n for one in ours if isinstance(one, Refused)]
-        give = partial(_give, parked=parked, refused=refused, verdict=verdict, who=who, why=why)
-        said += await transact(data_dir, context, give)
-    return said
-
-
-def _give(
-    transaction: Transaction, parked: Sequence[int], refused: Sequence[int], verdict: str, who: str, why: str
-) -> int:
-    given = transaction.parked.give_verdict(parked, verdict, who=who, why=why) if parked else 0
-    return given + (transaction.refused.give_verdict(refused, verdict, who=who, why=why) if refused else 0)
+    """Let the workers leave this message out for good and go on with the messages behind it."""
+    return await _record_verdict(data_dir, [message], "skip", who=who, why=why)
 
 
 async def transact(data_dir: Path, context: str, work: Callable[[Transaction], T]) -> T:
-    """Run one transaction on a context's database, beside its workers or while they are stopped."""
+    """Run one transaction on the database of a context; its workers may run or be stopped."""
     store = await SqliteStore.open(data_dir / f"{context}.db", context=context)
     try:
         return await store.transact(work)
@@ -184,13 +147,43 @@ async def transact(data_dir: Path, context: str, work: Callable[[Transaction], T
         await store.close()
 
 
-def _read(context: str, path: Path) -> list[Parked]:
-    columns = "id, key, message_id, subject, stream, seq, at_ns, headers, body, reason, verdict"
-    with reading(path, context) as connection:
-        rows = connection.execute(f"SELECT {columns} FROM parked ORDER BY id").fetchall()  # noqa: S608  No input.
+async def _record_verdict(data_dir: Path, chosen: Sequence[Unresolved], verdict: str, *, who: str, why: str) -> int:
+    recorded = 0
+    for context in dict.fromkeys(one.context for one in chosen):
+        of_context = [one for one in chosen if one.context == context]
+        parked = [one.row for one in of_context if isinstance(one, Parked)]
+        refused = [one.row for one in of_context if isinstance(one, Refused)]
+        give = partial(_give_verdict, parked=parked, refused=refused, verdict=verdict, who=who, why=why)
+        recorded += await transact(data_dir, context, give)
+    return recorded
+
+
+def _give_verdict(
+    transaction: Transaction, parked: Sequence[int], refused: Sequence[int], verdict: str, who: str, why: str
+) -> int:
+    given = transaction.parked.give_verdict(parked, verdict, who=who, why=why) if parked else 0
+    return given + (transaction.refused.give_verdict(refused, verdict, who=who, why=why) if refused else 0)
+
+
+def _oldest_first(
+    data_dir: Path, contexts: Iterable[str], read: Callable[[sqlite3.Connection, str], list[Item]]
+) -> list[Item]:
+    found: list[Item] = []
+    for context in contexts:
+        path = data_dir / f"{context}.db"
+        if path.is_file():
+            with read_only(path, context) as connection:
+                found += read(connection, context)
+    return sorted(found, key=lambda one: (one.at, one.row))
+
+
+def _read_parked(connection: sqlite3.Connection, context: str) -> list[Parked]:
+    rows = connection.execute(
+        "SELECT id, key, message_id, subject, stream, seq, at_ns, headers, body, reason, verdict FROM parked"
+    )
     return [
         Parked(
-            id=number,
+            row=row,
             context=context,
             key=key,
             message_id=message_id,
@@ -203,23 +196,22 @@ def _read(context: str, path: Path) -> list[Parked]:
             reason=reason,
             verdict=verdict,
         )
-        for number, key, message_id, subject, stream, sequence, at_ns, headers, body, reason, verdict in rows
+        for row, key, message_id, subject, stream, sequence, at_ns, headers, body, reason, verdict in rows.fetchall()
     ]
 
 
-def _read_refused(context: str, path: Path) -> list[Refused]:
+def _read_refused(connection: sqlite3.Connection, context: str) -> list[Refused]:
     behind = (
         "SELECT count(*) FROM journal later WHERE later.published_seq IS NULL AND later.partition = refused.partition"
         " AND later.n > refused.n AND substr(later.subject, -1 - length(key)) = '.' || key"
     )
-    with reading(path, context) as connection:
-        rows = connection.execute(
-            "SELECT n, key, event_id, subject, since, headers, body, reason, seq, verdict,"  # noqa: S608  No input.
-            f" ({behind}) FROM refused JOIN journal USING (n) WHERE published_seq IS NULL ORDER BY n"
-        ).fetchall()
+    rows = connection.execute(
+        "SELECT n, key, event_id, subject, since, headers, body, reason, seq, verdict,"  # noqa: S608  No input.
+        f" ({behind}) FROM refused JOIN journal USING (n) WHERE published_seq IS NULL"
+    )
     return [
         Refused(
-            n=n,
+            row=row,
             context=context,
             key=key,
             message_id=event_id,
@@ -228,9 +220,9 @@ def _read_refused(context: str, path: Path) -> list[Refused]:
             headers=headers,
             body=body,
             reason=reason,
-            sequence=seq,
+            sequence=sequence,
             verdict=verdict,
             behind=waiting,
         )
-        for n, key, event_id, subject, since, headers, body, reason, seq, verdict, waiting in rows
+        for row, key, event_id, subject, since, headers, body, reason, sequence, verdict, waiting in rows.fetchall()
     ]

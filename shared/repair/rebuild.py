@@ -1,7 +1,8 @@
-"""Makes the database of a context anew from EVENTS, beside the old one, and puts it in its place when it is whole.
+"""Rebuilds the database of a context from EVENTS in a file of its own, and puts it in place once it is complete.
 
-Nothing is decided again, and nothing is published or called. A decision that was never published is lost with its
-database; the message that led to it counts as decided when a later one of its partition led to a published event.
+The rebuild decides nothing again, publishes nothing and calls nothing. A decision that was never published is lost with
+its database. The message that led to it counts as decided when a later message of its partition led to a published
+event.
 """
 
 import sqlite3
@@ -25,7 +26,7 @@ _log = structlog.get_logger("chorus.rebuild")
 
 
 class Rebuilt(NamedTuple):
-    """The contents of the new database, by number; `set_aside` is where the old one is now."""
+    """How many of each the new database holds; `set_aside` is the new path of the old database."""
 
     events: int
     inbox: int
@@ -37,19 +38,19 @@ class Rebuilt(NamedTuple):
 
 
 async def rebuild(context: Context, broker: Broker, data_dir: Path, *, partitions: int, force: bool = False) -> Rebuilt:
-    """Make `<data_dir>/<context>.db` from EVENTS.
+    """Rebuild `<data_dir>/<context>.db` from EVENTS.
 
-    A database that is there is set aside, not deleted, and only once the new one is whole: whatever goes wrong before,
-    it stays as it was.
+    With `force`, an existing database is renamed, not deleted, once the new one is complete. After an error the
+    existing database is unchanged.
 
     Raises:
-        DatabaseError: a database is there and `force` is not given, a process has it open, or EVENTS has an event that
+        DatabaseError: a database exists and `force` is not given, a process has it open, or EVENTS has an event that
             this release cannot read.
     """
     path = data_dir / f"{context.name}.db"
     if path.exists() and not force:
         raise DatabaseError(
-            f"{path} is there already. To replace it, stop the workers of {context.name} and run"
+            f"{path} is there already; to replace it, stop the workers of {context.name} and run"
             f" chorus rebuild {context.name} --force, which sets the old one aside"
         )
     with replacing(path) as replacement:
@@ -69,7 +70,7 @@ async def rebuild(context: Context, broker: Broker, data_dir: Path, *, partition
                 await store.close()
             set_aside = replacement.put_in_place()
         except (BrokerError, DatabaseError, DatabaseBusyError, OSError) as error:
-            error.add_note(f"{path} is as it was" if path.exists() else f"{path} was not made")
+            error.add_note(f"{path} is unchanged" if path.exists() else f"{path} was not created")
             raise
     counts = history.counts
     _log.info("rebuilt", context=context.name, **counts, set_aside=str(set_aside or ""))
@@ -77,10 +78,10 @@ async def rebuild(context: Context, broker: Broker, data_dir: Path, *, partition
 
 
 def _declared(old: sqlite3.Connection | None) -> list[StrangerRow]:
-    """The strangers that an operator declared void: only the old database knows them."""
+    """The strangers that an operator declared void. Only the old database has them."""
     if old is None:
         return []
     try:
         return SqliteRefusedRows(old).declared_void()
-    except sqlite3.Error:  # It is older than that table, or broken.
+    except sqlite3.Error:  # The old database is broken, or older than that table.
         return []

@@ -1,4 +1,4 @@
-"""What contexts remember having said, against what the streams have; what is missing there is published again."""
+"""Compares the journal of a context with the streams, and publishes again what the streams have lost."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,21 +16,21 @@ from shared.engine.monitor.troubles import Troubles
 from shared.engine.publish.relay import Relay
 from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.reconcile import SUBJECTS, Reconciler, where
-from shared.inspect.databases import reading
+from shared.inspect.read_only import read_only
 from shared.ports.broker import Broker, Stored
 from shared.wire.streams import EVENTS, TIMERS
 
 COMPARED_AT_ONCE = 1_000
 PUBLISHED_WITHIN_S = 60.0
-"""A broker that takes nothing for so long is away."""
+"""A broker that acknowledges nothing for this long counts as away."""
 POLL_S = 0.01
 
 
 class Difference(Struct, frozen=True, kw_only=True):
-    """How the journal of one context and the streams differ, by message ids: `missing` are in the journal only.
+    """How the journal of one context and the streams differ, by message ids. `there` counts messages in the streams.
 
-    Publishing cannot mend what EVENTS says otherwise (`differing`), and what no journal knows (`unexplained`). Messages
-    that are recorded as a stranger's are explained.
+    `missing` are in the journal only. `differing` have another body in EVENTS. `unexplained` are in EVENTS, in no
+    journal, and not recorded as a stranger's. Publishing mends only `missing`.
     """
 
     context: str
@@ -41,20 +41,20 @@ class Difference(Struct, frozen=True, kw_only=True):
 
     @property
     def is_none(self) -> bool:
-        """Whether the streams have what the journal has, and nothing else."""
+        """Whether the streams have exactly what the journal has."""
         return not (self.missing or self.differing or self.unexplained)
 
 
 async def compare(broker: Broker, data_dir: Path, context: str) -> Difference:
-    """Compare a context's journal with the streams, beside its workers; raises DatabaseError when there is none."""
-    with reading(data_dir / f"{context}.db", context) as connection:
+    """Compare the journal of a context with the streams; workers may run. Raises DatabaseError without a database."""
+    with read_only(data_dir / f"{context}.db", context) as connection:
         transaction = SqliteTransaction(connection)
         differing: list[str] = []
         unexplained: list[str] = []
         there: set[str] = set()
         batch: list[Stored] = []
 
-        def look_at(messages: Sequence[Stored]) -> None:
+        def check(messages: Sequence[Stored]) -> None:
             ids = [stored.event_id for stored in messages]
             bodies = transaction.published.bodies(ids)
             for event_id, stored in zip(ids, messages, strict=True):
@@ -66,9 +66,9 @@ async def compare(broker: Broker, data_dir: Path, context: str) -> Difference:
         async for stored in broker.read(EVENTS, f"evt.{context}.>"):
             batch.append(stored)
             if len(batch) == COMPARED_AT_ONCE:
-                look_at(batch)
+                check(batch)
                 batch.clear()
-        look_at(batch)
+        check(batch)
         timers = await where(broker, TIMERS, context)
         return Difference(
             context=context,
@@ -83,13 +83,13 @@ async def compare(broker: Broker, data_dir: Path, context: str) -> Difference:
 
 
 async def publish_missing(broker: Broker, data_dir: Path, context: Context, *, partitions: int) -> int:
-    """Publish what a journal has and the streams have not, in its order per key; how many rows that were.
+    """Publish the journal rows that the streams lack, in journal order per key; return how many they were.
 
-    Workers may run meanwhile: what both publish is stored once.
+    Workers may run meanwhile: the server stores once what both publish.
 
     Raises:
-        DatabaseError: the streams have events of the context that its database does not know.
-        TimeoutError: the broker did not take them within PUBLISHED_WITHIN_S; it may have taken some.
+        DatabaseError: the streams have events of the context that its database lacks.
+        TimeoutError: the broker did not acknowledge all rows within PUBLISHED_WITHIN_S; it may have stored some.
     """
     store = await SqliteStore.open(data_dir / f"{context.name}.db", context=context.name)
     try:

@@ -1,9 +1,9 @@
-"""Messages in EVENTS that have an id of a context and are not from it: what an operator declares of them."""
+"""Records strangers: messages in EVENTS that have an id of a context and that the context did not publish."""
 
 from pathlib import Path
 
 from shared.adapters.clock import SystemClock
-from shared.inspect.databases import reading
+from shared.inspect.read_only import read_only
 from shared.ports.broker import Broker, Stored
 from shared.ports.rows import StrangerRow
 from shared.ports.store import Transaction
@@ -13,37 +13,37 @@ from shared.wire.streams import EVENTS
 
 
 async def void(data_dir: Path, row: Refused, *, who: str, why: str, stored: Stored | None) -> int:
-    """Declare that the message under the row's id is a stranger's; the worker publishes the row's next edition.
+    """Record the message under the row's id as a stranger's; the worker then publishes the row's next edition.
 
-    `stored` is that message, when the broker could be asked for it.
+    `stored` is that message, or None when the broker did not answer.
     """
     subject = "" if stored is None else stored.subject
     at = rfc3339(SystemClock().now())
     stranger = StrangerRow(row.message_id, row.sequence, subject, row.reason, at, who, why)
 
-    def give(transaction: Transaction) -> int:
-        given = transaction.refused.give_verdict([row.n], "void", who=who, why=why)
+    def give_verdict(transaction: Transaction) -> int:
+        given = transaction.refused.give_verdict([row.row], "void", who=who, why=why)
         if given:
             transaction.refused.declare([stranger])
         return given
 
-    return await transact(data_dir, row.context, give)
+    return await transact(data_dir, row.context, give_verdict)
 
 
 async def declare_stranger(data_dir: Path, context: str, stranger: StrangerRow) -> None:
-    """Record a message under an id of the context that no journal has; works while its workers are stopped.
+    """Record a message whose id is in no journal; the workers of the context may be stopped.
 
     Makes the database when it is lost: a rebuild with `force` replaces it and keeps what is declared in it.
     """
     await transact(data_dir, context, lambda transaction: transaction.refused.declare([stranger]))
 
 
-def place_in_journal(data_dir: Path, context: str, message_id: str) -> str | None:
-    """Where the context published its own event of this id, in words; None when its journal has none, or is lost."""
+def find_in_journal(data_dir: Path, context: str, message_id: str) -> str | None:
+    """Where the context's own event of this id stands, in words; None when its journal has none, or is lost."""
     path = data_dir / f"{context}.db"
     if data_dir.is_dir() and not path.exists():
         return None
-    with reading(path, context) as connection:
+    with read_only(path, context) as connection:
         query = "SELECT n, published_seq FROM journal WHERE event_id = ?"
         found = connection.execute(query, (message_id,)).fetchone()
     if found is None:
@@ -52,7 +52,7 @@ def place_in_journal(data_dir: Path, context: str, message_id: str) -> str | Non
 
 
 async def find_in_events(broker: Broker, message_id: str) -> Stored | None:
-    """The first message under this id in EVENTS, on whatever subject; reads the whole stream if need be."""
+    """The first message in EVENTS under this id, on any subject; may read the whole stream."""
     async for stored in broker.read(EVENTS, "evt.>"):
         if stored.headers.get(MSG_ID) == message_id:
             return stored

@@ -1,4 +1,4 @@
-"""One child process: every line it writes is told, what it notifies is heard, and it ends with its block."""
+"""Runs one child process: forwards every line it writes, reads its notifications, and stops it with its block."""
 
 import contextlib
 import json
@@ -13,22 +13,23 @@ from typing import NamedTuple
 import anyio
 from anyio.abc import ByteReceiveStream, Process, UNIXDatagramSocket
 
-from shared.run.parent_death import ending_with_parent
+from shared.run.die_with_parent import die_with_parent
 
 STOPS_WITHIN_S = 10.0
 GRACE_S = 0.1
+"""When the supervisor itself was stopped, it still reads a datagram that came meanwhile within this time."""
 LAST_LINES_WITHIN_S = 1.0
 LINE_BYTES_AT_MOST = 64 * 1024
 REASON_LENGTH_AT_MOST = 1_000
 
-Tell = Callable[[str, str], None]
-"""Takes the name of a process, or `chorus` for the supervisor itself, and one line."""
+WriteLine = Callable[[str, str], None]
+"""Takes the name of a process, or `chorus` for the supervisor itself, and one line of output."""
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-class Program(NamedTuple):
-    """A process to keep: `name` is how its lines are marked, `environment` what it has of its own."""
+class ChildProgram(NamedTuple):
+    """A program to run as a child. `name` marks its lines; `environment` is added to the supervisor's own."""
 
     name: str
     command: tuple[str, ...]
@@ -36,20 +37,22 @@ class Program(NamedTuple):
 
 
 @asynccontextmanager
-async def running(program: Program, environment: Mapping[str, str], tell: Tell) -> AsyncIterator[Process]:
-    """A process whose lines are told to the last, those of its stopping included."""
+async def child_process(
+    program: ChildProgram, environment: Mapping[str, str], write_line: WriteLine
+) -> AsyncIterator[Process]:
+    """Run the program while the block is entered; forward its lines, including those it writes while it stops."""
     process = await anyio.open_process(
-        ending_with_parent(program.command),
+        die_with_parent(program.command),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=environment,
-        start_new_session=True,  # Ctrl-C is for the supervisor alone, which then stops the others.
+        start_new_session=True,  # Only the supervisor gets Ctrl-C, and then stops its children.
     )
     assert process.stdout is not None
     lines = anyio.CancelScope(shield=True)
     async with anyio.create_task_group() as forwarding:
-        forwarding.start_soon(_forward, program.name, process.stdout, lines, tell)
+        forwarding.start_soon(_forward_lines, program.name, process.stdout, lines, write_line)
         try:
             yield process
         finally:
@@ -58,12 +61,12 @@ async def running(program: Program, environment: Mapping[str, str], tell: Tell) 
             lines.deadline = anyio.current_time() + LAST_LINES_WITHIN_S
 
 
-async def hear(listener: UNIXDatagramSocket, within_s: float) -> set[bytes] | None:
-    """What one datagram says; None when none came. If we were stopped ourselves, what came meanwhile counts."""
+async def receive_notification(listener: UNIXDatagramSocket, within_s: float) -> set[bytes] | None:
+    """The lines of one datagram, or None when none came in time."""
     for patience_s in (within_s, GRACE_S):
         with anyio.move_on_after(patience_s):
-            said, _ = await listener.receive()
-            return set(said.splitlines())
+            datagram, _ = await listener.receive()
+            return set(datagram.splitlines())
     return None
 
 
@@ -74,14 +77,14 @@ def send_signal(process: Process, number: signal.Signals) -> None:
 
 
 def last_error(lines: Sequence[str]) -> str:
-    """The last error among a process's lines, as a person reads it; the last line when none is an error."""
-    said = [text for line in lines if (text := _COLOUR.sub("", line).strip())]
-    errors = [text for line in said if (text := _error_in(line))]
-    return (errors or said or ["it wrote nothing"])[-1][:REASON_LENGTH_AT_MOST]
+    """The last error among the lines of a process, without colour or JSON; the last line when none is an error."""
+    plain = [text for line in lines if (text := _COLOUR.sub("", line).strip())]
+    errors = [text for line in plain if (text := _error_in(line))]
+    return (errors or plain or ["it wrote nothing"])[-1][:REASON_LENGTH_AT_MOST]
 
 
 def _error_in(line: str) -> str:
-    """The error that a log line tells, or that any other line may be; empty when it is another log line."""
+    """The error of a JSON log line, or the line itself when it is not JSON; empty for log lines of lower levels."""
     try:
         logged = json.loads(line)
     except ValueError:
@@ -100,14 +103,14 @@ async def _stop(process: Process) -> None:
     await process.wait()
 
 
-async def _forward(name: str, lines: ByteReceiveStream, scope: anyio.CancelScope, tell: Tell) -> None:
+async def _forward_lines(name: str, output: ByteReceiveStream, scope: anyio.CancelScope, write_line: WriteLine) -> None:
     pending = b""
     with scope:
-        async for chunk in lines:
+        async for chunk in output:
             *complete, pending = (pending + chunk).split(b"\n")
             if len(pending) > LINE_BYTES_AT_MOST:
                 complete, pending = [*complete, pending], b""
             for line in complete:
-                tell(name, line.decode(errors="backslashreplace"))
+                write_line(name, line.decode(errors="backslashreplace"))
     if pending:
-        tell(name, pending.decode(errors="backslashreplace"))
+        write_line(name, pending.decode(errors="backslashreplace"))

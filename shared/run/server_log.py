@@ -1,4 +1,4 @@
-"""The log of a server of our own, in its directory; that of the server before it is kept."""
+"""The log of a server of our own, in its directory; the log of the previous run is kept beside it."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -10,13 +10,13 @@ LINES_SHOWN = 5
 
 
 def new_log(directory: Path) -> BinaryIO:
-    """An empty log for a server that starts; the older one becomes LAST_LOG."""
+    """Open an empty log for a server that starts; rename the older log to LAST_LOG."""
     with suppress(FileNotFoundError):
         (directory / LOG).replace(directory / LAST_LOG)
     return (directory / LOG).open("wb")
 
 
-def last_words(directory: Path) -> list[str]:
+def last_errors(directory: Path) -> list[str]:
     """The last warnings and errors in the log, or its last lines when there are none."""
     lines = (directory / LOG).read_text(errors="replace").splitlines()
     return ([line for line in lines if "[INF]" not in line] or lines)[-LINES_SHOWN:] or ["its log is empty"]

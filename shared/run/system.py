@@ -1,4 +1,4 @@
-"""The whole shop on one machine: a server, the streams as they must be, and a process for every context."""
+"""Runs a whole system on one machine: a server, its streams, and a worker process for every context."""
 
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -11,35 +11,40 @@ from shared.adapters.jetstream import connect
 from shared.config.connection import ConnectionOptions, find_connection
 from shared.config.settings import Settings, load_settings
 from shared.context import Context
-from shared.run.child_process import Program, Tell
-from shared.run.kept_server import kept_server
+from shared.run.child_process import ChildProgram, WriteLine
+from shared.run.supervised_server import supervised_server
 from shared.run.supervisor import Supervisor, supervised
-from shared.streams.apply import Outcome, apply
+from shared.streams.apply import Applied, apply
 from shared.streams.file import read_topology
 from shared.topology import Declared, declare
 
 
 class DestructiveChangeError(Exception):
-    """The streams are not as declared, and making them so would destroy what they hold."""
+    """Applying streams.yaml would destroy stored messages, so nothing was applied."""
 
 
-class Shop(NamedTuple):
-    """A shop that is starting: wait for `supervisor.ready()`, or `settled()` when it is tolerant."""
+class System(NamedTuple):
+    """A system that is starting. Wait for `supervisor.ready()`, or `ready_or_refused()` when it is tolerant."""
 
     options: ConnectionOptions
     supervisor: Supervisor
 
 
 @asynccontextmanager
-async def open_shop(
-    environ: Mapping[str, str], *, tell: Tell, port: int | None = None, copies: int = 1, tolerant: bool = False
-) -> AsyncIterator[Shop]:
-    """Streams and workers, on a server of our own when a port is given (-1: any), else on the one `environ` names.
+async def open_system(
+    environ: Mapping[str, str],
+    *,
+    write_line: WriteLine,
+    port: int | None = None,
+    copies: int = 1,
+    tolerant: bool = False,
+) -> AsyncIterator[System]:
+    """Apply the streams and start the workers, on a server of our own if `port` is given (-1: any free port).
 
-    When the block is left the workers are stopped first, then the server.
+    Without `port` they use the server that `environ` names. When the block is left, the workers stop before the server.
 
     Raises:
-        DestructiveChangeError: and nothing was changed.
+        DestructiveChangeError: nothing was changed.
         NotWorthRestartingError: a worker refuses to start, or with `tolerant` all of them do.
     """
     settings = load_settings(environ)
@@ -47,14 +52,16 @@ async def open_shop(
     data_dir = private_directory(settings.data_dir)
     async with AsyncExitStack() as stack:
         if port is not None:
-            url = await stack.enter_async_context(kept_server(data_dir / "nats", port=port, tell=tell))
-            environ = own_environment(environ, url=url, data_dir=data_dir)
+            server = supervised_server(data_dir / "nats", port=port, write_line=write_line)
+            environ = own_environment(environ, url=await stack.enter_async_context(server), data_dir=data_dir)
         options = find_connection(environ)
         if (await apply_streams(options, settings)).refused:
             raise DestructiveChangeError(
-                "streams.yaml asks for what would destroy stored messages; see chorus streams plan"
+                "streams.yaml asks for a change that would destroy stored messages; nothing was applied,"
+                " run chorus streams plan to see it"
             )
-        yield Shop(options, await stack.enter_async_context(supervised(workers, environ, tell, tolerant=tolerant)))
+        supervisor = await stack.enter_async_context(supervised(workers, environ, write_line, tolerant=tolerant))
+        yield System(options, supervisor)
 
 
 def declared(settings: Settings) -> tuple[Declared, ...]:
@@ -62,8 +69,8 @@ def declared(settings: Settings) -> tuple[Declared, ...]:
     return declare(read_topology(settings.streams_file), catalog.contexts(settings).values())
 
 
-async def apply_streams(options: ConnectionOptions, settings: Settings) -> Outcome:
-    """Make the broker's streams and consumers as declared."""
+async def apply_streams(options: ConnectionOptions, settings: Settings) -> Applied:
+    """Connect, and create or update the streams and consumers as declared."""
     broker = await connect(options, name="chorus streams apply")
     try:
         return await apply(broker.api, declared(settings))
@@ -71,10 +78,10 @@ async def apply_streams(options: ConnectionOptions, settings: Settings) -> Outco
         await broker.close()
 
 
-def programs(settings: Settings, copies: int = 1) -> tuple[Program, ...]:
-    """A worker for every context, or several; a service such as the bank has one process, which owns its database.
+def programs(settings: Settings, copies: int = 1) -> tuple[ChildProgram, ...]:
+    """The worker programs: `copies` for every context, and one for a service, which owns its database.
 
-    With CHORUS_METRICS_PORT each has a port of its own, from that one on.
+    With CHORUS_METRICS_PORT each program has a metrics port of its own, counted up from that port.
     """
     named = [
         (name if number == 1 else f"{name}.{number}", name)
@@ -83,7 +90,7 @@ def programs(settings: Settings, copies: int = 1) -> tuple[Program, ...]:
     ]
     first = settings.metrics_port
     return tuple(
-        Program(
+        ChildProgram(
             program,
             (sys.executable, "-m", "shared.cli", "worker", name),
             {} if first is None else {"CHORUS_METRICS_PORT": str(first + place)},
@@ -93,12 +100,12 @@ def programs(settings: Settings, copies: int = 1) -> tuple[Program, ...]:
 
 
 def own_environment(environ: Mapping[str, str], *, url: str, data_dir: Path) -> dict[str, str]:
-    """The environment of workers whose server is ours: no variable and no selected nats context says otherwise."""
+    """The environment of workers on our own server, without any variable or nats context that names another."""
     kept = {name: value for name, value in environ.items() if not name.startswith(("NATS_", "CHORUS_MONITOR_URL"))}
     return {**kept, "NATS_URL": url, "XDG_CONFIG_HOME": str(data_dir / "config"), "CHORUS_DATA_DIR": str(data_dir)}
 
 
 def private_directory(path: Path) -> Path:
-    """The directory, made for this user alone when it is not there."""
+    """The absolute path of the directory; creates it for this user alone when it does not exist."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path.absolute()

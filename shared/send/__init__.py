@@ -1,1 +1,1 @@
-"""What a client does: writes, checks, sends and follows a command."""
+"""Acts as a client: composes, checks and publishes a command, and follows its answer."""

@@ -1,4 +1,4 @@
-"""The fields of a command as a client writes them: `lines[0].sku`, with type, bounds and default."""
+"""Lists the fields of a command as a client writes them: `lines[0].sku`, with type, bounds and default."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,11 +10,11 @@ from msgspec import NODEFAULT, Struct, inspect
 LISTS = (inspect.ListType, inspect.VarTupleType)
 END_OF_TEXT = r"\Z"
 EXAMPLES = ("someone@example.com", "ABC", "1")
-"""Texts for fields whose pattern does not take the field's own name."""
+"""Example values for fields whose pattern does not match the field's own name."""
 
 
 class Field(NamedTuple):
-    """One field that a client may give; `kind` says its type and bounds. `default` is empty when there is none."""
+    """One field that a client may give. `kind` describes type and bounds; `default` is empty when there is none."""
 
     path: str
     kind: str
@@ -24,19 +24,19 @@ class Field(NamedTuple):
 
 
 def fields_of(command: type[Struct]) -> tuple[Field, ...]:
-    """Every field of a command, those inside of others too, in the order of its type."""
+    """Every field of a command, including nested ones, in declaration order."""
     return tuple(_fields(inspect.type_info(command), "", required=True))
 
 
 def missing_from(command: type[Struct], body: Any) -> tuple[str, ...]:
-    """The paths of all required fields that a body lacks; other mistakes are not looked for."""
+    """The paths of all required fields that a body lacks. Finds no other mistakes."""
     return tuple(_missing(inspect.type_info(command), body, ""))
 
 
 def _fields(struct: inspect.Type, prefix: str, *, required: bool) -> Iterator[Field]:
     assert isinstance(struct, inspect.StructType)
     for field in struct.fields:
-        if _stamped(field):
+        if _is_stamped(field):
             continue
         path = f"{prefix}{field.encode_name}"
         kind = _bare(field.type)
@@ -46,7 +46,7 @@ def _fields(struct: inspect.Type, prefix: str, *, required: bool) -> Iterator[Fi
             yield from _fields(inner, f"{path}{index}.", required=required and field.required)
         else:
             default = "" if field.default is NODEFAULT else msgspec.json.encode(field.default).decode()
-            yield Field(path, _described(kind), required and field.required, default, _example(field.encode_name, kind))
+            yield Field(path, _describe(kind), required and field.required, default, _example(field.encode_name, kind))
 
 
 def _missing(struct: inspect.Type, given: Any, prefix: str) -> Iterator[str]:
@@ -71,7 +71,7 @@ def _missing(struct: inspect.Type, given: Any, prefix: str) -> Iterator[str]:
 
 
 def _required(kind: inspect.Type, path: str) -> Iterator[str]:
-    """The required fields inside of a field that is missing as a whole, or the field itself."""
+    """The required fields inside a missing field, or the missing field itself."""
     inner = _bare(kind.item_type) if isinstance(kind, LISTS) else kind
     if isinstance(inner, inspect.StructType):
         index = "[0]" if inner is not kind else ""
@@ -80,13 +80,13 @@ def _required(kind: inspect.Type, path: str) -> Iterator[str]:
         yield path
 
 
-def _stamped(field: inspect.Field) -> bool:
-    """Whether the subject or the stream gives the field its value."""
+def _is_stamped(field: inspect.Field) -> bool:
+    """Whether the field takes its value from the subject or the stream."""
     return isinstance(field.type, inspect.Metadata) and bool(field.type.extra) and "stamped" in (field.type.extra or {})
 
 
 def _bare(kind: inspect.Type) -> inspect.Type:
-    """The type without metadata, and without None where the field may be left out."""
+    """The type without metadata, and without None when the field is optional."""
     if isinstance(kind, inspect.Metadata):
         return _bare(kind.type)
     if isinstance(kind, inspect.UnionType):
@@ -95,7 +95,7 @@ def _bare(kind: inspect.Type) -> inspect.Type:
     return kind
 
 
-def _described(kind: inspect.Type) -> str:
+def _describe(kind: inspect.Type) -> str:
     match kind:
         case inspect.BoolType():
             return "true or false"
@@ -115,7 +115,7 @@ def _described(kind: inspect.Type) -> str:
 
 
 def _example(name: str, kind: inspect.Type) -> str:
-    """A value that the field takes, as far as its type tells."""
+    """An example value that fits the type."""
     match kind:
         case inspect.BoolType():
             return "true"

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import anyio
 
 from shared.config.units import format_duration
-from shared.inspect.watched import Watched
+from shared.inspect.event_watcher import EventWatcher
 from shared.ports.broker import Broker, Outgoing
 from shared.wire.messages import command_subject
 
@@ -53,7 +53,7 @@ class Stage:
         self.broker = broker
         self.away = away
         self.url = url
-        self.watched = Watched()
+        self.watched = EventWatcher()
         self.sent: list[Sent] = []
 
     async def send(self, context: str, command: str, key: str, **body: Any) -> None:
@@ -221,7 +221,7 @@ async def _play(stage: Stage, saga: Saga, ended: anyio.Event) -> None:
     with suppress(TimeoutError):  # What is missing then will be said.
         await saga.play(stage, saga)
         await stage.watched.until(saga.order, *saga.must)
-    await stage.watched.settled(saga.order)
+    await stage.watched.until_quiet(saga.order)
     ended.set()
 
 

@@ -1,6 +1,6 @@
-"""Gives the broker the streams and consumers that are declared, and nothing that would destroy without being asked to.
+"""Creates and updates streams and consumers as declared; destroys stored messages only when told to.
 
-It speaks JetStream's API in its own JSON: nats-py knows no priority groups and would silently take them away.
+The requests are JetStream's own JSON, because nats-py does not know priority groups and would silently drop them.
 """
 
 import json
@@ -24,23 +24,23 @@ from shared.streams.drift import (
 from shared.topology import ApiConfig, Declared
 
 Request: TypeAlias = Callable[[str, bytes], Awaitable[bytes]]
-"""Sends a body to a subject and returns the answer's body, raising what it likes when there is none."""
+"""Sends a body to a subject and returns the body of the answer. Its own errors pass through."""
 
 ROUNDS_AT_MOST = 4
-"""Another apply may come between; what it did is looked at again."""
+"""Another apply may run at the same time, so every round compares anew."""
 
 STREAM_NOT_FOUND = 10059
 CONSUMER_NOT_FOUND = 10014
 _OVERTAKEN = (STREAM_NOT_FOUND, CONSUMER_NOT_FOUND, 10058, 10148, 10149)
-"""Not found, or there already: somebody else was faster."""
+"""Not found, or exists already: another apply was faster."""
 
 
 class NeverAsDeclaredError(Exception):
-    """The broker still differs after every change was carried out."""
+    """The broker accepted every change and still differs from the declaration."""
 
 
-class Outcome(Struct, frozen=True, kw_only=True):
-    """What an apply did. `refused` would destroy something, so nothing at all was done; `left` are old consumers."""
+class Applied(Struct, frozen=True, kw_only=True):
+    """What an apply did. `refused` changes would destroy data, so it did nothing; `left` are unneeded consumers."""
 
     done: tuple[Change, ...] = ()
     refused: tuple[Change, ...] = ()
@@ -48,7 +48,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 async def plan(request: Request, declared: Sequence[Declared]) -> tuple[Change, ...]:
-    """What an apply would do, in order. Raises BrokerRefusedError."""
+    """The changes that an apply would make, in order. Raises BrokerRefusedError."""
     streams: list[Change] = []
     orphans: list[Change] = []
     consumers: list[Change] = []
@@ -68,12 +68,12 @@ async def plan(request: Request, declared: Sequence[Declared]) -> tuple[Change, 
     return (*streams, *orphans, *consumers)
 
 
-async def apply(request: Request, declared: Sequence[Declared], *, allow_destructive: bool = False) -> Outcome:
-    """Make the broker as declared, and look whether it is. All of it, or nothing when a change would destroy something.
+async def apply(request: Request, declared: Sequence[Declared], *, allow_destructive: bool = False) -> Applied:
+    """Make the broker as declared and verify it. Make no change at all when one would destroy stored messages.
 
     Raises:
         BrokerRefusedError: the server refused a change.
-        NeverAsDeclaredError: it accepted every change and still differs.
+        NeverAsDeclaredError: the server accepted every change and still differs.
     """
     done: list[Change] = []
     for _ in range(ROUNDS_AT_MOST):
@@ -83,15 +83,18 @@ async def apply(request: Request, declared: Sequence[Declared], *, allow_destruc
         refused = tuple(change for change in destructive if change.action != "remove")
         wanted = [change for change in changes if change not in left]
         if refused or not wanted:
-            return Outcome(done=tuple(done), refused=refused, left=left)
+            return Applied(done=tuple(done), refused=refused, left=left)
         for change in wanted:
             if await _carry_out(request, change):
                 done.append(change)
-    raise NeverAsDeclaredError("; ".join(f"{change.stream}/{change.name}" for change in wanted))
+    different = ", ".join(f"{change.stream}/{change.name}" for change in wanted)
+    raise NeverAsDeclaredError(
+        f"after {ROUNDS_AT_MOST} rounds the server still differs: {different}; see chorus streams plan"
+    )
 
 
 async def _carry_out(request: Request, change: Change) -> bool:
-    """False when somebody else was faster."""
+    """Make one change; False when another apply was faster."""
     try:
         if change.action in ("replace", "remove"):
             await _ask(request, f"{change.kind.upper()}.DELETE.{_path(change)}")
@@ -146,7 +149,7 @@ async def _stored(request: Request, declared: Declared, info: Mapping[str, Any])
 
 
 def _as_stored(subject: str) -> str:
-    """The stream's transform puts a partition into what comes in."""
+    """The filter for messages of a subject as stored: the transform of the stream has inserted the partition."""
     return f"{subject}.*" if subject.startswith(("cmd.", "evt.", "due.")) and not subject.endswith(">") else subject
 
 

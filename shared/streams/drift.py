@@ -1,4 +1,4 @@
-"""How the broker differs from what is declared, and what mending it would destroy. Pure: it only compares."""
+"""Compares what the broker has with the declaration, and tells which messages a change would destroy. Pure."""
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -11,15 +11,15 @@ from shared.topology import PARTITIONS_METADATA, ApiConfig, Declared
 
 Action = Literal["create", "update", "replace", "remove"]
 
-_ANOTHER_STREAM = ("retention", "storage")
+_NEEDS_NEW_STREAM = ("retention", "storage")
 _NEVER_TAKEN_BACK = ("deny_delete", "deny_purge", "allow_msg_schedules", "allow_msg_ttl")
-_ANOTHER_CONSUMER = ("ack_policy", "deliver_policy", "replay_policy", "max_waiting")
+_NEEDS_NEW_CONSUMER = ("ack_policy", "deliver_policy", "replay_policy", "max_waiting")
 _DURATIONS = ("max_age", "duplicate_window", "ack_wait", "priority_timeout")
 _SIZES = ("max_bytes", "max_msg_size")
 
 
 class Difference(Struct, frozen=True, kw_only=True):
-    """One field, as the API spells it, that is not as declared."""
+    """One field, in the API's spelling, that differs from the declaration."""
 
     field: str
     declared: Any
@@ -27,7 +27,7 @@ class Difference(Struct, frozen=True, kw_only=True):
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """What has to be done to one stream or consumer. `destroys` says what would be lost by it; None when nothing is."""
+    """A change to one stream or consumer. `destroys` says what is lost by it; None when nothing is."""
 
     action: Action
     kind: Literal["stream", "consumer"]
@@ -39,7 +39,7 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 class Stored(Struct, frozen=True, kw_only=True):
-    """What is in a stream: `age` is the oldest message's; `waiting` counts those under subjects declared no more."""
+    """The content of a stream. `age` is of the oldest message; `waiting` counts messages of undeclared subjects."""
 
     messages: int
     size: int
@@ -48,69 +48,69 @@ class Stored(Struct, frozen=True, kw_only=True):
 
 
 def creation(declared: Declared) -> Change:
-    """The change that makes what is not there."""
+    """The change that creates a missing stream or consumer."""
     return Change(
         action="create", kind=declared.kind, stream=declared.stream, name=declared.name, config=declared.config
     )
 
 
 def stream_change(declared: Declared, found: ApiConfig, stored: Stored) -> Change | None:
-    """What makes a stream as declared, or None."""
+    """The change that makes a stream as declared, or None."""
     differences = tuple(_differences(declared.config, found))
     if not differences:
         return None
-    another = any(
-        difference.field in _ANOTHER_STREAM or (difference.field in _NEVER_TAKEN_BACK and not difference.declared)
+    needs_new = any(
+        difference.field in _NEEDS_NEW_STREAM or (difference.field in _NEVER_TAKEN_BACK and not difference.declared)
         for difference in differences
     )
     lost = [text for difference in differences for text in _lost(difference, stored)]
-    if another and stored.messages:
+    if needs_new and stored.messages:
         lost.insert(0, f"all {stored.messages} stored messages: the server makes this change only to a new stream")
     return Change(
-        action="replace" if another else "update",
+        action="replace" if needs_new else "update",
         kind="stream",
         stream=declared.stream,
         name=declared.name,
         differences=differences,
         destroys="; ".join(lost) or None,
-        config=declared.config if another else _overlaid(declared.config, found),
+        config=declared.config if needs_new else _overlaid(declared.config, found),
     )
 
 
 def consumer_change(declared: Declared, found: ApiConfig) -> Change | None:
-    """What makes a consumer as declared, or None. Replacing one loses nothing: positions are in the databases."""
+    """The change that makes a consumer as declared, or None. Databases hold the positions, so none is lost."""
     differences = tuple(_differences(declared.config, found))
     if not differences:
         return None
-    another = any(difference.field in _ANOTHER_CONSUMER for difference in differences)
+    needs_new = any(difference.field in _NEEDS_NEW_CONSUMER for difference in differences)
     return Change(
-        action="replace" if another else "update",
+        action="replace" if needs_new else "update",
         kind="consumer",
         stream=declared.stream,
         name=declared.name,
         differences=differences,
-        config=declared.config if another else _overlaid(declared.config, found),
+        config=declared.config if needs_new else _overlaid(declared.config, found),
     )
 
 
 def orphan(stream: str, name: str) -> Change:
-    """A consumer that an earlier apply made and that no context needs any more."""
+    """The removal of a consumer that an earlier apply created and that no context reads from."""
     return Change(
         action="remove", kind="consumer", stream=stream, name=name, destroys="a consumer no context reads from"
     )
 
 
 def is_ours(config: ApiConfig) -> bool:
-    """Whether an apply made it; what others added beside our consumers is theirs."""
+    """Whether an apply created the consumer. Consumers of other owners stay as they are."""
     return PARTITIONS_METADATA in config.get("metadata", {})
 
 
 def undeclared_subjects(declared: Declared, found: ApiConfig) -> tuple[str, ...]:
-    """Subjects that the stream takes now and would take no more."""
+    """The subjects that the stream accepts now and that are not declared."""
     return tuple(sorted(set(found.get("subjects", [])) - set(declared.config["subjects"])))
 
 
-def described(change: Change) -> tuple[str, ...]:
+def describe(change: Change) -> tuple[str, ...]:
     """The change as lines for a terminal."""
     what = f"stream {change.name}" if change.kind == "stream" else f"consumer {change.stream}/{change.name}"
     lost = [f"    destroys {change.destroys}"] if change.destroys else []
@@ -152,11 +152,11 @@ def _lost(difference: Difference, stored: Stored) -> Iterator[str]:
         case "max_msgs_per_subject" if wanted > 0 and stored.messages:
             yield f"all but the last {wanted} messages of each subject"
         case "subject_transform" if stored.messages:
-            yield "the order per key: what is stored keeps its partition, what comes goes to another"
+            yield "the order per key: stored messages keep their partition, and new ones go to another"
         case "subjects":
             for subject, count in stored.waiting.items():
                 if count:
-                    yield f"the way of {count} stored messages: nobody is asked for {subject} any more"
+                    yield f"the route of {count} stored messages: no context accepts {subject} any more"
 
 
 def _shown(difference: Difference) -> Iterator[str]:

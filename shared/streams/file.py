@@ -1,6 +1,6 @@
-"""Reads streams.yaml: every mistake is found in one go and told with its line.
+"""Reads streams.yaml and reports every mistake at once, each with its line.
 
-YAML's own readings (`no` is false, `12:30` is 750, a second key replaces the first) are mistakes here.
+YAML's surprises (`no` is false, `12:30` is 750, a second key replaces the first) are mistakes here.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ DURATION_NS_AT_MOST = nanoseconds(DURATION_AT_MOST)
 
 
 class StreamsFileError(ValueError):
-    """The file cannot be used; `problems` is a line per mistake, each with file and line."""
+    """The file has mistakes; `problems` has one line for each, with file and line number."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("\n".join(problems))
@@ -26,7 +26,7 @@ class StreamsFileError(ValueError):
 
 
 def read_topology(file: Path) -> Topology:
-    """What the file says; raises StreamsFileError."""
+    """Read the file; raises StreamsFileError."""
     try:
         return parse_topology(file.read_bytes(), str(file))
     except OSError as error:
@@ -34,13 +34,13 @@ def read_topology(file: Path) -> Topology:
 
 
 def parse_topology(text: bytes, name: str) -> Topology:
-    """What the text says; `name` stands before the line of each mistake. Raises StreamsFileError."""
+    """Parse the text; `name` is the file in the problems. Raises StreamsFileError."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise StreamsFileError((f"{name}:{line}: {error.problem or error.context}",)) from error
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:  # PyYAML's own slips are among them.
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:  # PyYAML leaks some of these.
         raise StreamsFileError((f"{name}:1: not YAML that can be read: {str(error).splitlines()[0]}",)) from error
     file = _File(name)
     topology = file.topology(root) if root is not None else None
@@ -50,7 +50,7 @@ def parse_topology(text: bytes, name: str) -> Topology:
 
 
 class _File:
-    """Collects what is wrong while it takes the document apart."""
+    """Walks the document and collects its mistakes."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -96,7 +96,7 @@ class _File:
         *,
         required: bool = False,
     ) -> dict[str, Any]:
-        """The values of known keys; `texts` are keys that hold texts by names of any kind, or are left out."""
+        """The values of known keys. `texts` are optional keys that hold texts under names of any kind."""
         nodes = self._mapping(node, where, (*known, *texts), required=required)
         named = {text: self._mapping(nodes.pop(text, None), f"{where}.{text}", None) for text in texts}
         found = {key: self._value(value, f"{where}.{key}", known[key]) for key, value in nodes.items()}
@@ -109,7 +109,7 @@ class _File:
     def _mapping(
         self, node: yaml.Node | None, where: str, known: tuple[str, ...] | None, *, required: bool = False
     ) -> dict[str, yaml.Node]:
-        """The values by key; `known` None takes any key, `required` wants all of them (but metadata)."""
+        """The values by key. `known=None` accepts any key; `required` asks for all known keys except metadata."""
         if node is None:
             return {}
         if not isinstance(node, yaml.MappingNode):

@@ -1,4 +1,4 @@
-"""What each key of streams.yaml may say, and what Chorus cannot work without."""
+"""The keys of streams.yaml: which values each accepts, and which values Chorus cannot work without."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -20,11 +20,11 @@ _HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 _WHOLE = re.compile(r"[1-9][0-9]{0,12}")
 
 Read: TypeAlias = Callable[[yaml.ScalarNode], Any]
-"""Takes a value as YAML found it; raises ValueError when it is no such value."""
+"""Converts a YAML value; raises ValueError when the value does not fit."""
 
 
 def read_text(node: yaml.ScalarNode) -> str:
-    """Text that YAML takes for text."""
+    """A value that YAML reads as text; raises ValueError for numbers, dates, yes and no."""
     meant = _YAML_READS.get(node.tag.removeprefix(TAG))
     if meant is not None:
         raise ValueError(f"YAML reads {node.value!r} as {meant}; put it in quotes")
@@ -68,7 +68,7 @@ def _duration(node: yaml.ScalarNode) -> int:
 def _wait(node: yaml.ScalarNode) -> timedelta:
     wait = parse_duration(node.value)
     if not wait:
-        raise ValueError("it must be longer than 0s, which the server takes for its own default")
+        raise ValueError("it must be longer than 0s, which the server replaces by its own default")
     return wait
 
 
@@ -107,23 +107,23 @@ DERIVED = ("name", "subjects", "subject_transform", "republish", "sources", "mir
 
 MUST_BE: Mapping[str, Mapping[str, tuple[Any, str]]] = {
     COMMANDS: {
-        "retention": ("workqueue", "a command has one owner and is gone when it has been answered"),
-        "discard": ("new", "a flood is refused at the door and never pushes out what was accepted"),
+        "retention": ("workqueue", "a command has one owner and is removed once it is decided"),
+        "discard": ("new", "a flood is refused and never pushes out an accepted command"),
     },
     EVENTS: {
-        "retention": ("limits", "events are kept for every reader"),
-        "deny_delete": (True, "nothing is taken out of the log"),
-        "deny_purge": (True, "nothing is taken out of the log"),
+        "retention": ("limits", "every reader may need every event"),
+        "deny_delete": (True, "no event is ever deleted"),
+        "deny_purge": (True, "no event is ever deleted"),
         "allow_atomic": (True, "a batch of events is stored as a whole"),
         "allow_direct": (True, "sagas are read by subject"),
     },
     TIMERS: {
         "retention": ("limits", "schedules need it"),
-        "discard": ("old", "the server keeps no schedules where new messages are discarded (error 10052)"),
+        "discard": ("old", "the server refuses schedules in a stream that discards new messages (error 10052)"),
         "allow_msg_schedules": (True, "deadlines are schedules"),
         "allow_direct": (True, "workers verify their position"),
     },
-    DEAD_LETTERS: {"retention": ("limits", "dead letters are kept for whoever looks")},
+    DEAD_LETTERS: {"retention": ("limits", "dead letters are kept for operators")},
 }
 MUST_SAY: Mapping[str, Mapping[str, str]] = {
     COMMANDS: {"max_msgs": "how many commands may wait before clients are refused"},

@@ -1,1 +1,1 @@
-"""One worker process: starts, reports that it is alive, and ends in good order."""
+"""Runs one worker process: starts it, reports that it is alive, and drains it."""

@@ -1,8 +1,9 @@
-"""What a process says of itself once a second, in a file of its own beside the database of its context.
+"""Writes the health of a process once a second into a file of its own, beside the database of its context.
 
-The process holds an exclusive lock on its file while it lives. A file whose lock is free belongs to a process that is
-gone, and whoever meets it removes it. A locked file that is old belongs to a process that hangs. This works between
-containers that share a volume, where process ids mean nothing. `chorus health` imports this module: it stays light.
+The process holds an exclusive lock on its file while it lives. A file whose lock is free belongs to a dead process, and
+any reader removes it. A locked file with an old timestamp belongs to a process that hangs. This works between
+containers that share a volume, where process ids mean nothing. `chorus health` imports this module, so it imports
+little.
 """
 
 import fcntl
@@ -20,17 +21,18 @@ from msgspec import Struct
 
 ENDING: Final = ".health"
 ATTEMPTS: Final = 3
-"""A reader that meets a half-written report reads again this many times."""
+"""How often a reader reads when it meets a half-written report."""
 BYTES_AT_MOST: Final = 1 << 20
 
 State: TypeAlias = Literal["starting", "ready", "stopping"]
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """One process. `partitions` is how many its context has; `behind` counts messages delivered or waiting for it.
+    """The health of one process. `partitions` is how many the context has; `asked` and `held` are this process's own.
 
-    `came_round_s` is how long ago the worker's loop came round. `unpublished_since` and `behind_since` are the times of
-    the oldest row and the oldest message that wait.
+    `came_round_s` is the time since the worker's loop last finished a round. `behind` counts messages that are
+    delivered or waiting and not decided. `behind_since` and `unpublished_since` are the times of the oldest such
+    message and of the oldest unpublished row.
     """
 
     context: str
@@ -53,8 +55,8 @@ class Report(Struct, frozen=True, kw_only=True):
     alarms: Sequence[Mapping[str, Any]] = ()
 
 
-class Living(NamedTuple):
-    """A process whose file is locked; without a `report` when the file cannot be read."""
+class LiveProcess(NamedTuple):
+    """A process whose file is locked. `report` is None when the file cannot be read."""
 
     context: str
     host: str
@@ -64,7 +66,7 @@ class Living(NamedTuple):
 
 
 class HealthFile:
-    """The file of this process; `write` makes it, and makes it again when somebody removed it."""
+    """The health file of this process. `write` creates it, also after its removal."""
 
     def __init__(self, directory: Path, context: str) -> None:
         self.host = socket.gethostname().replace("/", "-")
@@ -73,12 +75,12 @@ class HealthFile:
         self._descriptor = -1
 
     def write(self, report: Report) -> None:
-        """Say this now; raises OSError. A full disk keeps the older report, but not its age."""
+        """Replace the report; raises OSError. On a full disk the older report stays and gets the current time."""
         if not self._is_ours():
             self._open()
         line = _encoder.encode(report) + b"\n"
         try:
-            # One write over the older text: a rename would lose the lock. Readers take the first line only.
+            # One write over the older text, because a rename would lose the lock. Readers take the first line only.
             os.pwrite(self._descriptor, line, 0)
             os.ftruncate(self._descriptor, len(line))
         except OSError:
@@ -86,7 +88,7 @@ class HealthFile:
             raise
 
     def remove(self) -> None:
-        """Say that this process ends in good order."""
+        """Remove the file, because this process ends as it should."""
         if self._is_ours():
             self.path.unlink(missing_ok=True)
         self._close()
@@ -110,13 +112,13 @@ class HealthFile:
             self._descriptor = -1
 
 
-def living(directory: Path) -> list[Living]:
-    """Every process that lives, by its file; the files of those that are gone are removed."""
-    found = [_living(path) for path in sorted(directory.glob(f"*@*-*{ENDING}"))]
+def live_processes(directory: Path) -> list[LiveProcess]:
+    """Every process that lives, in the order of file names. Removes the files of dead processes."""
+    found = [_live_process(path) for path in sorted(directory.glob(f"*@*-*{ENDING}"))]
     return [process for process in found if process is not None]
 
 
-def _living(path: Path) -> Living | None:
+def _live_process(path: Path) -> LiveProcess | None:
     context, _, place = path.name.removesuffix(ENDING).partition("@")
     host, _, pid = place.rpartition("-")
     if not pid.isdecimal():
@@ -124,16 +126,16 @@ def _living(path: Path) -> Living | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        # A file that went meanwhile belongs to a process that ended; one of another user cannot be asked.
-        return None if isinstance(error, FileNotFoundError) else Living(context, host, int(pid), 0.0, None)
+        # A missing file belongs to a process that has just ended; a file of another user cannot be read.
+        return None if isinstance(error, FileNotFoundError) else LiveProcess(context, host, int(pid), 0.0, None)
     try:
         if _is_free(descriptor):
             if _is_same(descriptor, path):
-                with suppress(OSError):  # A directory that we may only read keeps it.
+                with suppress(OSError):  # The file stays in a directory that we may only read.
                     path.unlink(missing_ok=True)
             return None
         silent_s = max(0.0, time.time() - os.fstat(descriptor).st_mtime)
-        return Living(context, host, int(pid), silent_s, _read(descriptor))
+        return LiveProcess(context, host, int(pid), silent_s, _read(descriptor))
     finally:
         os.close(descriptor)
 

@@ -1,4 +1,4 @@
-"""One process of one context: opens what it needs, checks that it may run, decides until told to stop, and drains."""
+"""Runs one process of one context: connects, checks streams and settings, decides until a signal, and drains."""
 
 import signal
 import sys
@@ -36,9 +36,9 @@ from shared.worker.serving import Serving
 from shared.worker.watchdog import ENDS_AFTER_S, Watchdog
 
 SETTLED_WITHIN_S = 10.0
-"""A worker that is still without some of its partitions then is ready all the same: it will get them."""
+"""After this time a worker reports ready even if it lacks some of its partitions; it still gets them later."""
 SWITCH_INTERVAL_S = 0.001
-"""The database's thread waits at most so long for the interpreter while the event loop is busy."""
+"""How long the database thread waits at most for the interpreter while the event loop is busy."""
 
 DATABASE_RETRY_S = 0.5
 
@@ -50,7 +50,7 @@ _log = structlog.get_logger("chorus.worker")
 async def run_worker(
     name: str, *, settings: Settings, connection: ConnectionOptions, partitions: tuple[int, ...] | None
 ) -> int:
-    """Run a context or service of the catalog until SIGTERM, SIGINT or a fatal error; the exit code."""
+    """Run a context or service of the catalog until SIGTERM, SIGINT or a fatal error; return the exit code."""
     return await run_member(
         name, lambda: catalog.load(name, settings), settings=settings, connection=connection, partitions=partitions
     )
@@ -65,7 +65,7 @@ async def run_member(
     partitions: tuple[int, ...] | None = None,
     ends_after_s: float = ENDS_AFTER_S,
 ) -> int:
-    """Run what `load` gives until SIGTERM, SIGINT or a fatal error; the exit code."""
+    """Run the context or service from `load` until SIGTERM, SIGINT or a fatal error; return the exit code."""
     log.configure(settings.log_level, settings.log_format, context=name)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     if settings.failpoint:
@@ -74,14 +74,14 @@ async def run_member(
         member = load()
         async with (
             _connected(connection, name) as broker,
-            _beating(name, settings.data_dir, ends_after_s) as pulse,
+            _pulsing(name, settings.data_dir, ends_after_s) as pulse,
         ):
             if isinstance(member, Service):
-                await _serve(member, broker, settings, pulse)
+                await _run_service(member, broker, settings, pulse)
             else:
-                await _decide(member, broker, settings, partitions, pulse)
+                await _run_context(member, broker, settings, partitions, pulse)
     except BrokerDeniedError as error:
-        _log.error("permission missing", reason=f"{error}; give it that permission")
+        _log.error("permission missing", reason=f"{error}; grant this permission to the user of the worker")
         return Exit.MISCONFIGURED
     except BrokerLoginError as error:
         _log.error("login refused", reason=str(error))
@@ -130,8 +130,8 @@ async def _connected(connection: ConnectionOptions, name: str) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def _beating(name: str, data_dir: Path, ends_after_s: float) -> AsyncIterator[Pulse]:
-    """Say once a second that this process lives, while it starts and while it drains too."""
+async def _pulsing(name: str, data_dir: Path, ends_after_s: float) -> AsyncIterator[Pulse]:
+    """Report once a second that this process lives, also while it starts and while it drains."""
     watchdog = Watchdog(ends_after_s=ends_after_s)
     pulse = Pulse(name, Notifier.from_environment(), HealthFile(data_dir, name), watchdog)
     failed: Exception | None = None
@@ -140,13 +140,13 @@ async def _beating(name: str, data_dir: Path, ends_after_s: float) -> AsyncItera
         try:
             yield pulse
         except Exception as error:
-            failed = error  # As it is, not as one of a group: the exit code follows from its kind.
+            failed = error  # Raised below and not within a group, because the exit code follows from its type.
         tasks.cancel_scope.cancel()
     if failed is not None:
         raise failed
 
 
-async def _decide(
+async def _run_context(
     context: Context, broker: JetStream, settings: Settings, partitions: tuple[int, ...] | None, pulse: Pulse
 ) -> None:
     await check_sync_always(settings.monitor_url)
@@ -164,22 +164,22 @@ async def _decide(
         batch_at_most=settings.batch_at_most,
     )
     if settings.metrics_port is not None:
-        from shared.engine.monitor.metrics import serve_metrics  # A tenth of what a worker imports, and few ask for it.
+        from shared.engine.monitor.metrics import serve_metrics  # A tenth of a worker's imports, which few need.
 
         serve_metrics(process, settings.metrics_host, settings.metrics_port)
     async with process.at_work() as tasks:
-        tasks.start_soon(_watch, broker, process.loop)
-        tasks.start_soon(_ready, process, pulse)
+        tasks.start_soon(_stop_on_signal_or_disconnect, broker, process.loop)
+        tasks.start_soon(_report_ready, process, pulse)
         if settings.monitor_url is not None:
             tasks.start_soon(watch_health, process.alarms, settings.monitor_url)
         await process.loop.run()
         pulse.stopping()
         await process.drain(settings.drain_timeout.total_seconds())
     if broker.closed.is_set():
-        raise BrokerUnavailableError("the connection was closed for good")
+        raise BrokerUnavailableError("the client closed the connection for good")
 
 
-async def _serve(service: Service, broker: JetStream, settings: Settings, pulse: Pulse) -> None:
+async def _run_service(service: Service, broker: JetStream, settings: Settings, pulse: Pulse) -> None:
     async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
         endpoints = await _once_free(lambda: stack.enter_async_context(service.open(settings.data_dir)))
         pulse.alarms = Alarms(SystemClock())
@@ -188,7 +188,7 @@ async def _serve(service: Service, broker: JetStream, settings: Settings, pulse:
 
         async def closed() -> None:
             await broker.closed.wait()
-            raise BrokerUnavailableError("the connection was closed for good")
+            raise BrokerUnavailableError("the client closed the connection for good")
 
         tasks.start_soon(closed)
         tasks.start_soon(serving.lost)
@@ -218,15 +218,15 @@ async def _once_free(open_: Callable[[], Awaitable[T]]) -> T:
             await anyio.sleep(DATABASE_RETRY_S)
 
 
-async def _ready(process: ContextProcess, pulse: Pulse) -> None:
-    """Say so once whatever comes is read at once, here or by another process of the context."""
+async def _report_ready(process: ContextProcess, pulse: Pulse) -> None:
+    """Report ready once the context reads every partition, in this process or another."""
     await process.ownership.wait_until_settled(SETTLED_WITHIN_S)
     pulse.ready()
     _log.info("ready", held=process.ownership.owned)
 
 
-async def _watch(broker: JetStream, loop: Loop) -> None:
-    """Stop the loop on a signal, or when the connection is beyond repair."""
+async def _stop_on_signal_or_disconnect(broker: JetStream, loop: Loop) -> None:
+    """Stop the loop on a signal, or when the client has closed the connection for good."""
     async with anyio.create_task_group() as tasks:
 
         async def closed() -> None:

@@ -1,11 +1,11 @@
-"""Tells whoever supervises this process (systemd, `chorus up`) that it is ready and that it lives."""
+"""Notifies the supervisor of this process (systemd, `chorus up`) that it is ready and that it lives."""
 
 import os
 import socket
 
 
 class Notifier:
-    """Speaks systemd's notify protocol where `NOTIFY_SOCKET` is set."""
+    """Speaks systemd's notify protocol; does nothing without `NOTIFY_SOCKET`."""
 
     def __init__(self, address: str | None) -> None:
         self._socket: socket.socket | None = None
@@ -15,26 +15,26 @@ class Notifier:
 
     @classmethod
     def from_environment(cls) -> "Notifier":
-        """As systemd and `chorus up` say it; the variable is taken away from child processes."""
+        """Take the address from NOTIFY_SOCKET, and remove the variable so that child processes do not inherit it."""
         return cls(os.environ.pop("NOTIFY_SOCKET", None))
 
     def ready(self) -> None:
-        """Consumers are bound."""
-        self._say("READY=1")
+        """Report that the consumers are bound."""
+        self._send("READY=1")
 
     def alive(self) -> None:
-        """The loop came round lately."""
-        self._say("WATCHDOG=1")
+        """Report that the loop finished a round lately."""
+        self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """No new work is taken."""
-        self._say("STOPPING=1")
+        """Report that the process takes no new work."""
+        self._send("STOPPING=1")
 
-    def _say(self, what: str) -> None:
+    def _send(self, what: str) -> None:
         if self._socket is not None:
             try:
                 self._socket.sendto(what.encode(), socket.MSG_DONTWAIT, self._address)
             except BlockingIOError:
-                pass  # The supervisor is behind with its reading; it must not hold us up.
+                pass  # The supervisor is behind with reading; do not wait for it.
             except OSError:
-                self._socket = None  # The supervisor is gone; it is not our part to go with it.
+                self._socket = None  # The supervisor is gone; go on without it.

@@ -1,4 +1,4 @@
-"""The pulse of a worker: once a second it tells its supervisor, its health file and its watchdog that it lives."""
+"""Tells the supervisor, the health file and the watchdog once a second that this process lives."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 BEAT_S: Final = 1.0
 HUNG_AFTER_S: Final = 5.0
-"""A loop that has not come round for so long is not told to be alive any more."""
+"""After a round of this length the pulse stops reporting the process as alive."""
 
 _log = structlog.get_logger("chorus.pulse")
 
 
 class Pulse:
-    """What this process says of itself. A context sets `process` as soon as there is one, a service its `alarms`."""
+    """The pulse of one process. A context sets `process` when it has one; a service sets its `alarms`."""
 
     def __init__(
         self, context: str, notifier: Notifier, file: HealthFile, watchdog: Watchdog, *, beat_s: float = BEAT_S
@@ -42,10 +42,10 @@ class Pulse:
         self._started_at = datetime.now(UTC)
         self._file_failed = False
         self._oldest: tuple[int, datetime] | None = None
-        """The journal number of the oldest unpublished row, and when a beat first saw it."""
+        """The journal number of the oldest unpublished row, and the time of the first beat that saw it."""
 
     async def run(self) -> None:
-        """Beat for ever; an end in good order removes the health file."""
+        """Beat until cancelled, then remove the health file."""
         self._watchdog.start()
         try:
             while True:
@@ -56,13 +56,13 @@ class Pulse:
             self._file.remove()
 
     def ready(self) -> None:
-        """Consumers are bound."""
+        """Report that the consumers are bound."""
         self._state = "ready"
         self._notifier.ready()
         self._beat()
 
     def stopping(self) -> None:
-        """No new work is taken; how long the rest may take is the supervisor's to judge."""
+        """Report that the process takes no new work. The watchdog stops; the supervisor limits the drain."""
         self._state = "stopping"
         self._watchdog.stop()
         self._notifier.stopping()
@@ -97,7 +97,7 @@ class Pulse:
         return with_process(known, self.process, unpublished_since=self._unpublished_since(self.process, now))
 
     def _unpublished_since(self, process: "ContextProcess", now: datetime) -> datetime | None:
-        """When the oldest unpublished row was written: an event says it; a timer counts from the first beat with it."""
+        """When the oldest unpublished row was written. A timer row counts from the first beat with it."""
         oldest = process.relay.oldest
         if oldest is None:
             return None
@@ -108,7 +108,7 @@ class Pulse:
 
 
 def with_process(known: Report, process: "ContextProcess", *, unpublished_since: datetime | None) -> Report:
-    """The report, with what this process of a context holds, has done and waits for."""
+    """The report, extended by the partitions, counts and alarms of the process."""
     relay, ownership = process.relay, process.ownership
     behind, behind_since = 0, None
     for partition in ownership.partitions.values():

@@ -1,8 +1,8 @@
-"""Ends this process when its loop stands still, so that whoever started it starts it again.
+"""Ends this process when its loop stands still, so that its supervisor restarts it.
 
-Docker marks a container unhealthy and does nothing more about it; only a process that ends is started again. The
-watchdog is a thread. It cannot help a process that is stopped as a whole (SIGSTOP, a paused container), nor one whose
-event loop is inside C code that never gives the interpreter back.
+Docker marks a hanging container unhealthy and leaves it running; it restarts only a process that ends. The watchdog is
+a thread. It cannot help a process that is stopped as a whole (SIGSTOP, a paused container), nor one whose event loop is
+inside C code that never releases the interpreter.
 """
 
 import faulthandler
@@ -16,15 +16,15 @@ import structlog
 from shared.config.exit_codes import Exit
 
 ENDS_AFTER_S: Final = 30.0
-"""Longer than a supervisor waits that kills what is silent (10 s), so that this is for whoever has none."""
+"""Longer than the 10 s after which a supervisor kills a silent process, so this serves processes without one."""
 TICK_S: Final = 1.0
-LAST_WORDS_WITHIN_S: Final = 2.0
+REPORT_WITHIN_S: Final = 2.0
 
 _log = structlog.get_logger("chorus.watchdog")
 
 
 class Watchdog:
-    """Counts its own ticks, not the clock: a process that was stopped and continues is not taken for one that hangs."""
+    """Counts its own ticks and not the clock, so that a process that was stopped for a while does not count as hung."""
 
     def __init__(self, *, ends_after_s: float = ENDS_AFTER_S) -> None:
         self._ends_after_s = ends_after_s
@@ -33,15 +33,15 @@ class Watchdog:
         self._off = threading.Event()
 
     def start(self) -> None:
-        """Watch from now on."""
+        """Start to watch."""
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def feed(self) -> None:
-        """The loop came round."""
+        """Report that the loop finished a round."""
         self._came_round.set()
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._off.set()
 
     def _watch(self) -> None:
@@ -53,13 +53,15 @@ class Watchdog:
                 self._end(ticks * self._tick_s)
 
     def _end(self, stood_s: float) -> None:
-        # The loop may hang because nobody reads standard error: then these words wait too, and the end must not.
-        words = threading.Thread(target=_say_where, args=(stood_s,), daemon=True)
-        words.start()
-        words.join(LAST_WORDS_WITHIN_S)
+        # The loop may hang because standard error is full. Then this write hangs too, and must not delay the end.
+        report = threading.Thread(target=_report_where, args=(stood_s,), daemon=True)
+        report.start()
+        report.join(REPORT_WITHIN_S)
         os._exit(Exit.INTERNAL)
 
 
-def _say_where(stood_s: float) -> None:
-    _log.critical("the loop stands still; this process ends, to be started again", stood_s=round(stood_s, 1))
+def _report_where(stood_s: float) -> None:
+    _log.critical(
+        "the loop stands still; this process ends so that its supervisor restarts it", stood_s=round(stood_s, 1)
+    )
     faulthandler.dump_traceback(sys.stderr, all_threads=True)

@@ -17,7 +17,7 @@ from msgspec import Struct
 from shared.adapters.jetstream import JetStream, connect
 from shared.config.connection import ConnectionOptions
 from shared.ports.broker import Outgoing
-from shared.run.parent_death import ending_with_parent
+from shared.run.die_with_parent import die_with_parent
 from shared.run.system import own_environment
 from shared.wire.messages import MSG_ID, command_subject
 from tests.bench.stage import Count, Stage
@@ -58,7 +58,7 @@ async def send(place: Stage, load: Load) -> Sent:
     environment = own_environment(os.environ, url=place.url, data_dir=place.directory)
     with anyio.fail_after(WITHIN_S):
         await anyio.run_process(
-            ending_with_parent([sys.executable, "-m", "tests.bench.load", str(file)]),
+            die_with_parent([sys.executable, "-m", "tests.bench.load", str(file)]),
             stdout=None,
             stderr=None,
             env=environment,

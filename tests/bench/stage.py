@@ -15,7 +15,7 @@ from shared.adapters.jetstream import JetStream, connect
 from shared.config.connection import ConnectionOptions
 from shared.config.settings import Settings
 from shared.context import Context, Service
-from shared.run.child_process import Program
+from shared.run.child_process import ChildProgram
 from shared.run.server import check_sync_always, local_server
 from shared.run.supervisor import Supervisor, supervised
 from shared.run.system import own_environment
@@ -46,7 +46,7 @@ class Stage:
         self._partitions = partitions
 
     @asynccontextmanager
-    async def running(self, programs: Iterable[Program]) -> AsyncIterator[Supervisor]:
+    async def running(self, programs: Iterable[ChildProgram]) -> AsyncIterator[Supervisor]:
         """The programs, ready; what they warn of is counted on standard error.
 
         Raises:
@@ -169,6 +169,6 @@ async def stage(
                 await broker.close()
 
 
-def bench_program(name: str, module: str, *arguments: str) -> Program:
+def bench_program(name: str, module: str, *arguments: str) -> ChildProgram:
     """A program of the bench's own."""
-    return Program(name, (sys.executable, "-m", f"tests.bench.{module}", *arguments))
+    return ChildProgram(name, (sys.executable, "-m", f"tests.bench.{module}", *arguments))

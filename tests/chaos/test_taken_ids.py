@@ -110,7 +110,7 @@ async def test_worker_killed_between_the_verdict_and_the_publication_publishes_i
     (row,) = await listed(stage)
     await stage.kill("payments")
     code, told = await chorus(stage, "parked", "void", row["number"], "--why", WHY, "--yes", "--timeout", "0.5")
-    assert (code, "no worker of payments acts on it; is it running?" in told) == (Exit.NO, True)
+    assert (code, "no worker of payments has acted on it" in told) == (Exit.NO, True)
     await stage.arm("payments", "before-publish")
     await stage.dies("payments", within_s=AT_REST_WITHIN_S)
     await stage.start("payments")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 
-from shared.run.parent_death import ending_with_parent
+from shared.run.die_with_parent import die_with_parent
 
 READY_WITHIN_S = 60.0
 """A deadline, no judgement: a machine that does other things beside takes 20 s to start eight processes."""
@@ -65,7 +65,7 @@ async def spawn(name: str, command: Sequence[str], environ: Mapping[str, str], l
     """Start a process whose output goes to the end of a file."""
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
-            *ending_with_parent([sys.executable, *command]),
+            *die_with_parent([sys.executable, *command]),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,

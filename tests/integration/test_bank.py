@@ -22,7 +22,7 @@ from shared.config.settings import Settings
 from shared.context import Answer, Endpoints, Request
 from shared.ports.broker import BrokerUnavailableError
 from shared.run.server import LocalServer
-from shared.worker.health_file import living
+from shared.worker.health_file import live_processes
 from tests.e2e.processes import Worker, spawn_ready
 from tests.e2e.shop import environment
 from tests.integration.test_trouble import until
@@ -304,7 +304,7 @@ async def test_bank_whose_books_are_locked_raises_an_alarm_until_it_can_write_ag
     _, broker = at_work
 
     def alarms() -> list[str]:
-        (process,) = living(tmp_path)
+        (process,) = live_processes(tmp_path)
         return [alarm["subject"] for alarm in process.report.alarms] if process.report else []
 
     with closing(sqlite3.connect(tmp_path / "bank.db", isolation_level=None)) as another:

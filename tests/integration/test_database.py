@@ -31,7 +31,7 @@ from shared.ports.rows import JournalRow
 from shared.ports.store import DatabaseBusyError, DatabaseError, Transaction
 from shared.repair.parked import parked_in
 from shared.repair.rebuild import rebuild
-from shared.run.parent_death import ending_with_parent
+from shared.run.die_with_parent import die_with_parent
 from shared.run.server import LocalServer
 from shared.wire.streams import EVENTS
 from tests.e2e.shop import CONTEXTS, Shop, opened
@@ -93,7 +93,7 @@ async def process(shop: Shop, context: str, **variables: str) -> AsyncIterator[P
     environ = {**shop.environ, "CHORUS_DATA_DIR": str(shop.data_dir(context)), "CHORUS_LOG_FORMAT": "json", **variables}
     with log.open("wb") as output:
         own = await asyncio.create_subprocess_exec(
-            *ending_with_parent([sys.executable, "-m", f"contexts.{context}"]),
+            *die_with_parent([sys.executable, "-m", f"contexts.{context}"]),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,

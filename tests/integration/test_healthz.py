@@ -1,4 +1,4 @@
-"""What a server says of its health: heard by a worker whose server is somebody else's."""
+"""A worker watches the health of a server that it did not start."""
 
 import sys
 from pathlib import Path
@@ -10,8 +10,8 @@ from shared.config.connection import ConnectionOptions
 from shared.config.settings import Settings
 from shared.engine.monitor.alarms import Alarms
 from shared.ports.broker import BrokerUnavailableError
-from shared.run.child_process import Program, running
-from shared.run.healthz import ailment, note_health
+from shared.run.child_process import ChildProgram, child_process
+from shared.run.healthz import unhealthy_reason, update_health_alarm
 from shared.run.server import LocalServer
 from shared.run.system import apply_streams
 from tests.e2e.shop import environment
@@ -20,32 +20,32 @@ from tests.integration.monitors import NO_SPACE, monitor
 
 
 async def test_server_that_is_well_has_no_ailment(nats_server: LocalServer) -> None:
-    assert await ailment(nats_server.monitor_url) is None
+    assert await unhealthy_reason(nats_server.monitor_url) is None
 
 
 async def test_ailment_is_what_the_server_says() -> None:
     with monitor() as shown:
         shown.trouble = NO_SPACE
-        assert await ailment(shown.url) == NO_SPACE
+        assert await unhealthy_reason(shown.url) == NO_SPACE
     with pytest.raises(BrokerUnavailableError):
-        await ailment(shown.url)
+        await unhealthy_reason(shown.url)
 
 
 async def test_alarm_lasts_as_long_as_the_server_is_unwell() -> None:
     alarms = Alarms(SystemClock())
     with monitor() as shown:
-        await note_health(alarms, shown.url)
+        await update_health_alarm(alarms, shown.url)
         assert alarms.raised == []
         shown.trouble = NO_SPACE
-        await note_health(alarms, shown.url)
+        await update_health_alarm(alarms, shown.url)
         (alarm,) = alarms.raised
         assert (alarm.kind, alarm.subject, alarm.reason) == ("server", shown.url, NO_SPACE)
         assert alarm.remedy == "restart the nats-server once there is space"
         shown.trouble = "JetStream not enabled"
-        await note_health(alarms, shown.url)
+        await update_health_alarm(alarms, shown.url)
         assert (alarm.reason, alarm.remedy) == ("JetStream not enabled", "restart the nats-server")
         shown.trouble = ""
-        await note_health(alarms, shown.url)
+        await update_health_alarm(alarms, shown.url)
         assert alarms.raised == []
 
 
@@ -53,8 +53,8 @@ async def test_monitor_that_is_away_changes_no_alarm() -> None:
     alarms = Alarms(SystemClock())
     with monitor() as shown:
         shown.trouble = NO_SPACE
-        await note_health(alarms, shown.url)
-    await note_health(alarms, shown.url)
+        await update_health_alarm(alarms, shown.url)
+    await update_health_alarm(alarms, shown.url)
     assert [alarm.reason for alarm in alarms.raised] == [NO_SPACE]
 
 
@@ -64,8 +64,8 @@ async def test_worker_tells_what_the_monitor_of_its_server_says(own_nats_server:
     with monitor() as shown:
         shown.trouble = NO_SPACE
         environ = environment(own_nats_server.url, tmp_path, monitor_url=shown.url, log_format="json")
-        ordering = Program("ordering", (sys.executable, "-m", "contexts.ordering"))
-        async with running(ordering, environ, lines.tell):
+        ordering = ChildProgram("ordering", (sys.executable, "-m", "contexts.ordering"))
+        async with child_process(ordering, environ, lines.tell):
             raised = await lines.until("alarm raised")
             assert '"kind": "server"' in raised
             assert "no space left on device" in raised

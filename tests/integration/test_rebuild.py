@@ -1,4 +1,4 @@
-"""R19, R20. A rebuild parks again what was parked, ignores strangers, and replaces a database wholly or not at all."""
+"""R19, R20. A rebuild parks parked messages again, ignores strangers, and replaces a database whole or not at all."""
 
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +18,7 @@ from shared.ports.store import DatabaseError
 from shared.repair import parked
 from shared.repair.rebuild import Rebuilt, rebuild
 from shared.repair.reconcile import compare
-from shared.repair.strangers import declare_stranger, place_in_journal
+from shared.repair.strangers import declare_stranger, find_in_journal
 from shared.run.server import LocalServer
 from shared.wire.messages import CAUSATION_ID, MSG_ID
 from shared.wire.streams import EVENTS
@@ -60,7 +60,7 @@ async def make_anew(counter: Counter, *, force: bool = False) -> Rebuilt:
 
 
 async def lose(counter: Counter, older: Path | None) -> None:
-    """Lose the database, or put an older copy in its place; and forget the dead letters as time would."""
+    """Lose the database, or replace it by an older copy; purge the dead letters as time would."""
     path = counter.directory / "till.db"
     if older is None:
         path.unlink()
@@ -70,7 +70,7 @@ async def lose(counter: Counter, older: Path | None) -> None:
 
 
 class TestParked:
-    """What was parked is parked again, in the same order, or was decided or skipped and stays so."""
+    """Each parked message is parked again in the same order; decided and skipped ones stay so."""
 
     @pytest.mark.parametrize("of", ["a lost database", "an older copy"])
     async def test_parked_messages_survive_a_rebuild_and_are_decided_in_order(
@@ -161,7 +161,7 @@ class TestParked:
         assert state(counter) == known
 
     async def test_two_messages_can_be_skipped_one_after_the_other(self, counter: Counter, tmp_path: Path) -> None:
-        """The second had the number of the first, which was deleted, and the worker fell over it."""
+        """The second message used to get the number of the deleted first one, which stopped the worker."""
         async with running(counter):
             for key in ("t-1", "t-2"):
                 await counter.ring(key, 13, f"m-{key}")
@@ -230,7 +230,7 @@ class TestParked:
 
 
 async def forge(counter: Counter, event_id: str, *, key: str, kind: str = "Rung", changes: bytes = b"") -> None:
-    """Publish what has the form of a till's own event: the last one of its kind, under another key and id."""
+    """Publish a forged event of a till: its last one of this kind under another key and id."""
     *_, last = [stored async for stored in counter.broker.read(EVENTS, "evt.till.Rung.>")]
     named = last.subject.rpartition(".")[2].encode()
     headers = {name: value for name, value in last.headers.items() if name == MSG_ID or not name.startswith("Nats-")}
@@ -245,7 +245,7 @@ def strangers(counter: Counter) -> list[tuple[Any, ...]]:
 
 
 class TestStrangers:
-    """What cannot be a till's own by its form stops no till, and is left out of a rebuild."""
+    """A message without the form of an event of the till stops no till, and a rebuild ignores it."""
 
     async def test_stranger_stops_no_healthy_worker_and_is_told_once(
         self, counter: Counter, capfd: pytest.CaptureFixture[str]
@@ -300,7 +300,7 @@ class TestStrangers:
 
     @staticmethod
     async def duplicate_window_passes(counter: Counter) -> None:
-        """Wait until the server has forgotten every id that was published before."""
+        """Wait until the duplicate window of every published id has passed."""
         with anyio.fail_after(WITHIN_S):
             await counter.scan("t-2", 1, "scanner/scan-t-2@1")
             while (await counter.scan("t-2", 1, "scanner/scan-t-2@1")).duplicate:
@@ -375,7 +375,7 @@ class TestStrangers:
             await make_anew(counter)
         way_out = f"chorus parked void {forged} --why '…' and then chorus rebuild till --force"
         assert way_out in refused.value.__notes__[0]
-        assert place_in_journal(counter.directory, "till", forged) is None
+        assert find_in_journal(counter.directory, "till", forged) is None
         void = StrangerRow(forged, 0, "", "", "", "ann", "a test of theirs")
         await declare_stranger(counter.directory, "till", void)
         assert (await make_anew(counter, force=True)).strangers == 1
@@ -390,17 +390,17 @@ def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 class Unreachable:
-    """A broker that is away from some message on; it says what it finds when it goes."""
+    """A broker whose reads fail from some message on."""
 
     def __init__(self, broker: Broker, after: int, look: Callable[[], None]) -> None:
         self._broker, self._after, self._look = broker, after, look
 
     async def stream_info(self, stream: str) -> Any:
-        """As the broker says."""
+        """Delegate to the broker."""
         return await self._broker.stream_info(stream)
 
     async def read(self, stream: str, subject: str, *, first: int = 1, up_to: int = 0) -> AsyncIterator[Stored]:
-        """As the broker, for a while."""
+        """Delegate to the broker until the failing message."""
         read = 0
         async for stored in self._broker.read(stream, subject, first=first, up_to=up_to):
             if (read := read + 1) > self._after:
@@ -410,7 +410,7 @@ class Unreachable:
 
 
 class TestReplacing:
-    """The database that is there stays as it is until the new one is complete."""
+    """An existing database stays unchanged until the new one is complete."""
 
     async def test_broker_that_goes_away_meanwhile_leaves_the_old_one(
         self, counter: Counter, capsys: pytest.CaptureFixture[str]
@@ -422,7 +422,7 @@ class TestReplacing:
             await rebuild(till(), away, counter.directory, partitions=PARTITIONS, force=True)
         assert seen == [before]
         assert report(lost.value) is Exit.BROKER_AWAY
-        assert capsys.readouterr().err == f"chorus: the connection is lost; {path} is as it was\n"
+        assert capsys.readouterr().err == f"chorus: the connection is lost; {path} is unchanged\n"
         self.only_the_old_one(path, before)
 
     async def test_event_that_does_not_follow_leaves_the_old_one(
@@ -434,7 +434,7 @@ class TestReplacing:
         with pytest.raises(DatabaseError, match="till/till-t-9@7 follows version 0") as unreadable:
             await make_anew(counter, force=True)
         assert report(unreadable.value) is Exit.MISCONFIGURED
-        assert f"{path} is as it was" in capsys.readouterr().err
+        assert f"{path} is unchanged" in capsys.readouterr().err
         self.only_the_old_one(path, before)
 
     async def test_database_that_somebody_has_open_is_not_replaced(self, counter: Counter) -> None:
@@ -479,6 +479,6 @@ class TestReplacing:
 
     @staticmethod
     def only_the_old_one(path: Path, before: bytes) -> None:
-        """Nothing else is left in the directory."""
+        """No other file is left in the directory."""
         assert path.read_bytes() == before
         assert sorted(file.name for file in path.parent.glob("till.db*")) == ["till.db", "till.db.lock"]

@@ -1,4 +1,4 @@
-"""A journal against the streams: what they have lost is published again, and what nobody can mend is told."""
+"""Reconcile publishes lost events again, and reports differences that publishing cannot mend."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ async def mend(counter: Counter) -> int:
 
 
 async def ring_three_times(counter: Counter) -> None:
-    """Have a worker ring three times, and stop."""
+    """Let a worker ring three times, then stop it."""
     async with running(counter):
         for amount in (1, 2, 3):
             await counter.ring(TILL, amount)
@@ -64,7 +64,7 @@ async def test_what_was_lost_is_published_again_in_its_order(counter: Counter, w
 
 
 async def test_database_is_rebuilt_from_a_stream_that_was_put_together_anew(counter: Counter) -> None:
-    """There an effect may stand before its cause, and what was never decided before what was."""
+    """In such a stream an effect may precede its cause, and an undecided message a decided one."""
     async with running(counter):
         await counter.scan(TILL, 1, "scanner/scan-1@1")
         await counter.watcher.until(TILL, "Rung")

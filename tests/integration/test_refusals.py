@@ -1,4 +1,4 @@
-"""Events whose id another message took first: recorded, named with a way out, and published in the end."""
+"""Events whose id another message took first: recorded, listed with a remedy, and published in the end."""
 
 import getpass
 from collections.abc import AsyncIterator, Sequence
@@ -21,9 +21,9 @@ from shared.engine.process import ContextProcess
 from shared.ports.broker import Broker, BrokerError, BrokerUnavailableError, Outgoing, Published, Stored
 from shared.ports.rows import StrangerRow
 from shared.repair import parked
-from shared.repair.outcomes import Outcome, outcomes
 from shared.repair.rebuild import rebuild
 from shared.repair.reconcile import compare
+from shared.repair.results import VerdictResult, wait_for_results
 from shared.repair.strangers import void
 from shared.run.server import LocalServer
 from shared.wire.messages import MSG_ID, parse_subject
@@ -45,7 +45,7 @@ async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator
 
 @pytest.fixture
 async def forgetful_counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
-    """Its server stores a message again a second after it stored one with the same id."""
+    """A counter on a server whose duplicate window is one second."""
     async with standing(own_nats_server.url, tmp_path, remembers=REMEMBERS) as counter:
         yield counter
 
@@ -54,14 +54,14 @@ async def forgetful_counter(own_nats_server: LocalServer, tmp_path: Path) -> Asy
 async def at_work(
     counter: Counter, context: Context | None = None, *, broker: Broker | None = None
 ) -> AsyncIterator[ContextProcess]:
-    """A till that has all partitions, so that it has compared the streams with its journal."""
+    """A till that owns all partitions, so it has compared the streams with its journal."""
     async with working(counter, context, broker=broker) as process:
         await until(lambda: len(process.ownership.owned) == PARTITIONS)
         yield process
 
 
 async def take_the_id(counter: Counter) -> Published:
-    """Publish as a stranger under the id of an event to come."""
+    """Publish a stranger's message under the id of a future event."""
     return await counter.publish("evt.till.Whatever.zz", b"{}", TAKEN)
 
 
@@ -84,8 +84,10 @@ async def under(counter: Counter, message_id: str) -> AsyncIterator[Stored]:
             yield stored
 
 
-async def come_of(counter: Counter, chosen: Sequence[parked.Unsettled], within_s: float = ACTED_ON_WITHIN_S) -> Outcome:
-    (outcome,) = await outcomes(counter.directory, chosen, SystemClock(), timeout_s=within_s)
+async def come_of(
+    counter: Counter, chosen: Sequence[parked.Unresolved], within_s: float = ACTED_ON_WITHIN_S
+) -> VerdictResult:
+    (outcome,) = await wait_for_results(counter.directory, chosen, SystemClock(), timeout_s=within_s)
     return outcome
 
 
@@ -175,7 +177,7 @@ async def test_retry_publishes_an_event_whose_id_was_taken_once_that_message_is_
         assert (row.message_id, row.sequence) == (timer, stranger.sequence)
         request = b'{"seq": %d, "no_erase": true}' % stranger.sequence
         await counter.broker.api("$JS.API.STREAM.MSG.DELETE.TIMERS", request)
-        told: list[Outcome] = []
+        told: list[VerdictResult] = []
         with anyio.fail_after(ACTED_ON_WITHIN_S):
             while not told or not told[-1].is_settled:
                 assert await parked.retry(counter.directory, [row], who="ann") == 1
@@ -191,7 +193,7 @@ async def test_retry_publishes_an_event_whose_id_was_taken_once_that_message_is_
 async def test_verdict_without_a_worker_says_so_and_is_carried_out_before_the_next_one_publishes(
     forgetful_counter: Counter,
 ) -> None:
-    """Otherwise the event would be stored under the stranger's id, which the server has forgotten by then."""
+    """Otherwise the server would store the event under the stranger's id, whose duplicate window has passed."""
     counter = forgetful_counter
     async with at_work(counter):
         await take_the_id(counter)
@@ -199,7 +201,10 @@ async def test_verdict_without_a_worker_says_so_and_is_carried_out_before_the_ne
         row = await is_refused(counter)
     await void(counter.directory, row, who="ann", why="a test script", stored=None)
     outcome = await come_of(counter, [row], within_s=0.2)
-    assert (outcome.is_settled, outcome.outcome) == (False, "no worker of till acts on it; is it running?")
+    assert (outcome.is_settled, outcome.outcome) == (
+        False,
+        "no worker of till has acted on it; see chorus health till",
+    )
     await until_ids_are_forgotten(counter)
     async with at_work(counter):
         await counter.watcher.until(TILL, "Rung")
@@ -358,7 +363,7 @@ async def test_message_under_an_id_that_no_journal_has_is_declared_while_the_wor
 
         void_it = ("parked", "void", stray, "--why", "nobody registered zz", "--yes")
         assert await room.chorus(*void_it, "--server", room.url) == (
-            f"voided: {stray} at sequence 1, evt.inventory.StockItemRegistered.1.zz, is on record as a stranger's;"
+            f"voided: {stray} at sequence 1, evt.inventory.StockItemRegistered.1.zz, is recorded as a stranger's;"
             " start the workers of inventory again\n"
         )
         async with working(room, inventory(Settings())) as process:
@@ -379,24 +384,24 @@ async def test_message_under_an_id_that_no_journal_has_is_declared_while_the_wor
 
 
 class DeafBroker(TroubledBroker):
-    """Gives no answer about one key, as a server does that does not let its user publish there."""
+    """Never answers about one key, like a server whose user lacks the permission to publish it."""
 
     def __init__(self, real: Broker, key: str) -> None:
         super().__init__(real)
         self.key = key
 
     async def publish(self, message: Outgoing) -> Published:
-        """Publish one message, which need not have an id."""
+        """Publish one message; it may lack an id."""
         return await self._real.publish(message)
 
     async def publish_each(self, messages: Sequence[Outgoing]) -> list[Published | BrokerError]:
-        """Publish those that it lets through."""
+        """Publish the messages of other keys."""
         open_ = [message for message in messages if not message.subject.endswith(f".{self.key}")]
         answers = iter(await super().publish_each(open_))
         return [next(answers) if message in open_ else BrokerUnavailableError("no answer") for message in messages]
 
     async def publish_batch(self, messages: Sequence[Outgoing]) -> int:
-        """Publish a batch that it lets through."""
+        """Publish a batch without the key."""
         if any(message.subject.endswith(f".{self.key}") for message in messages):
             raise BrokerUnavailableError("no answer")
         return await super().publish_batch(messages)
@@ -424,7 +429,7 @@ async def test_key_without_an_answer_holds_up_no_other_and_keeps_its_order(count
 
 
 def journal_and_states(counter: Counter) -> list[tuple[Any, ...]]:
-    """What the journal says of every event, and every state."""
+    """All rows of the journal and all states."""
     events = counter.rows(
         "SELECT event_id, aggregate, version, body, published_seq FROM journal WHERE subject LIKE 'evt.%' ORDER BY 2, 3"
     )

@@ -19,8 +19,8 @@ from nats.js.errors import NoStreamResponseError
 from shared.context import Aggregate, Command, Context, Decider, Event, Events, Policy, State, Timer
 from shared.ports.broker import BrokerRefusedError
 from shared.run.server import LocalServer
-from shared.streams.apply import Outcome, apply, plan
-from shared.streams.drift import described
+from shared.streams.apply import Applied, apply, plan
+from shared.streams.drift import describe
 from shared.streams.file import read_topology
 from shared.topology import Declared, declare
 from shared.wire.messages import FROM_SUBJECT, parse_subject, partition_of
@@ -90,7 +90,7 @@ Ask = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class Broker:
-    """A raw connection: what any client of the server sees."""
+    """A raw connection, as any client of the server has it."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -110,11 +110,11 @@ class Broker:
         state = (await self.api(f"STREAM.INFO.{stream}", {"subjects_filter": ">"}))["state"]
         return dict(state.get("subjects", {}))
 
-    async def apply(self, declared: tuple[Declared, ...], *, allow_destructive: bool = False) -> Outcome:
+    async def apply(self, declared: tuple[Declared, ...], *, allow_destructive: bool = False) -> Applied:
         return await apply(self.request, declared, allow_destructive=allow_destructive)
 
     async def plan(self, declared: tuple[Declared, ...]) -> list[str]:
-        return [line for change in await plan(self.request, declared) for line in described(change)]
+        return [line for change in await plan(self.request, declared) for line in describe(change)]
 
 
 @asynccontextmanager
@@ -133,17 +133,17 @@ async def broker(own_nats_server: LocalServer) -> AsyncIterator[Broker]:
 
 
 def declared_with(stream: str, **keys: Any) -> tuple[Declared, ...]:
-    """What is declared, with other keys for one stream."""
+    """The declaration with other keys for one stream."""
     streams = {**TOPOLOGY.streams, stream: {**TOPOLOGY.streams[stream], **keys}}
     return declare(replace(TOPOLOGY, streams=streams), (STREET, TOWN))
 
 
-def names(outcome: Outcome) -> list[str]:
+def names(outcome: Applied) -> list[str]:
     return [f"{change.action} {change.stream}/{change.name}" for change in outcome.done]
 
 
 async def pulled(broker: Broker, stream: str) -> tuple[list[int], list[str]]:
-    """The stream sequences that street's consumer has to deliver, and where to acknowledge them."""
+    """The stream sequences that the consumer of street delivers, each with its reply subject."""
     inbox = broker.client.new_inbox()
     subscription = await broker.client.subscribe(inbox)
     consumer = f"{stream}.street-0"
@@ -167,7 +167,7 @@ async def test_after_an_apply_there_is_nothing_to_do(broker: Broker) -> None:
     outcome = await broker.apply(DECLARED)
     assert (len(outcome.done), outcome.refused, outcome.left) == (4 + 4 * TOPOLOGY.partitions, (), ())
     assert await broker.plan(DECLARED) == []
-    assert await broker.apply(DECLARED) == Outcome()
+    assert await broker.apply(DECLARED) == Applied()
 
 
 async def test_a_context_reads_only_what_it_reacts_to(broker: Broker) -> None:
@@ -333,7 +333,7 @@ async def test_the_number_of_partitions_stays_while_anything_is_stored(broker: B
     outcome = await broker.apply(more)
     assert outcome.done == ()
     assert [(change.name, change.destroys) for change in outcome.refused] == [
-        ("EVENTS", "the order per key: what is stored keeps its partition, what comes goes to another")
+        ("EVENTS", "the order per key: stored messages keep their partition, and new ones go to another")
     ]
     assert await broker.plan(DECLARED) == []
 
@@ -353,7 +353,7 @@ async def test_a_command_is_not_dropped_while_one_waits(broker: Broker) -> None:
     await broker.apply(DECLARED)
     await broker.publish("cmd.street.CloseShop.s-1")
     (refused,) = (await broker.apply(without)).refused
-    assert refused.destroys == "the way of 1 stored messages: nobody is asked for cmd.street.CloseShop.* any more"
+    assert refused.destroys == "the route of 1 stored messages: no context accepts cmd.street.CloseShop.* any more"
 
     await broker.api("STREAM.PURGE.COMMANDS")
     assert names(await broker.apply(without)) == ["update COMMANDS/COMMANDS"]
@@ -374,7 +374,7 @@ async def test_a_consumer_that_nobody_needs_is_shown_and_removed_only_when_told_
 
 
 async def test_two_applies_at_once_are_harmless(own_nats_server: LocalServer) -> None:
-    outcomes: list[Outcome] = []
+    outcomes: list[Applied] = []
 
     async def one(declared: Iterable[Declared]) -> None:
         async with connected(own_nats_server) as broker:

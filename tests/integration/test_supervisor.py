@@ -1,4 +1,4 @@
-"""The supervisor with real processes: a small stand-in for a worker that speaks the same notify protocol."""
+"""The supervisor with real processes: a small program that speaks the notify protocol stands in for a worker."""
 
 import os
 import select
@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from shared.run.child_process import Program, last_error
+from shared.run.child_process import ChildProgram, last_error
 from shared.run.supervisor import NotWorthRestartingError, Refusal, Supervisor, supervised
 from tests.integration.lines import Lines
 
@@ -39,12 +39,12 @@ ENDS_WITH = "import sys; sys.exit({})"
 WITHIN_S = 20.0
 
 
-def program(name: str, source: str = WORKER) -> Program:
-    return Program(name, (sys.executable, "-c", source))
+def program(name: str, source: str = WORKER) -> ChildProgram:
+    return ChildProgram(name, (sys.executable, "-c", source))
 
 
 def alive(pid: int) -> bool:
-    """Whether the process runs; one that has ended and waits for its parent to look does not."""
+    """Whether the process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -113,7 +113,7 @@ async def test_a_worker_that_refuses_to_start_leaves_the_others_alone_where_that
     programs = [program("a"), program("bad", REFUSES.format(78))]
     async with supervised(programs, os.environ, lines.tell, tolerant=True) as kept:
         with anyio.fail_after(WITHIN_S):
-            await kept.settled()
+            await kept.ready_or_refused()
             await lines.until("hello from")
         assert alive(kept.pids["a"])
         assert kept.refusals == {"bad": Refusal(78, "no such flag")}
@@ -177,9 +177,9 @@ async def test_a_worker_that_keeps_dying_is_started_ever_more_slowly() -> None:
 def test_no_worker_outlives_a_supervisor_that_was_killed(tmp_path: Path) -> None:
     source = (
         "import anyio, os, sys\n"
-        "from shared.run.child_process import Program\nfrom shared.run.supervisor import supervised\n"
+        "from shared.run.child_process import ChildProgram\nfrom shared.run.supervisor import supervised\n"
         "async def run():\n"
-        "    programs = [Program(name, (sys.executable, '-c', sys.argv[1])) for name in 'ab']\n"
+        "    programs = [ChildProgram(name, (sys.executable, '-c', sys.argv[1])) for name in 'ab']\n"
         "    async with supervised(programs, os.environ, lambda *_: None) as kept:\n"
         "        await kept.ready()\n"
         "        print(*kept.pids.values(), flush=True)\n"

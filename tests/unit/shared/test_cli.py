@@ -1,4 +1,4 @@
-"""What the command line says, how it exits, and what it does not import to say it."""
+"""The command line: its texts, its exit codes, and the modules that it does not import for them."""
 
 import json
 import os

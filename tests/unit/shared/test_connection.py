@@ -125,19 +125,19 @@ def test_no_secret_is_ever_shown(home: Path) -> None:
 @pytest.mark.parametrize(
     ("environ", "problem"),
     [
-        ({"NATS_URL": "http://host"}, "NATS_URL: 'http://host' is no server: write nats://host:4222"),
+        ({"NATS_URL": "http://host"}, "NATS_URL: 'http://host' is not a server URL; write nats://host:4222"),
         (
             {"NATS_URL": "nats://host:70000"},
-            "NATS_URL: 'nats://host:70000' is no server: its port is no number to 65535",
+            "NATS_URL: 'nats://host:70000' is not a server URL; use a port from 1 to 65535",
         ),
         ({"NATS_CONTEXT": "x" * 300}, "there is no nats context"),
-        ({"NATS_URL": " , "}, "NATS_URL: no server is named"),
+        ({"NATS_URL": " , "}, "NATS_URL: it names no server"),
         ({"NATS_CREDS": "/nowhere.creds"}, "NATS_CREDS: /nowhere.creds cannot be read: No such file or directory"),
-        ({"NATS_CERT": "/dev/null"}, "NATS_CERT: a certificate goes with its key; only the cert is given"),
+        ({"NATS_CERT": "/dev/null"}, "NATS_CERT: a certificate needs its key, and only the cert is given"),
         ({"NATS_CONTEXT": "shpo"}, "there is no nats context 'shpo' (did you mean 'shop'?)"),
         ({"NATS_CONTEXT": "../context/shop"}, "there is no nats context '../context/shop'"),
         ({"NATS_CONTEXT": "broken"}, "broken.json: Expecting value"),
-        ({"NATS_CONTEXT": "odd"}, "odd.json: user is not a text"),
+        ({"NATS_CONTEXT": "odd"}, "odd.json: user must be text"),
         ({"NATS_CONTEXT": "domain"}, "domain.json: jetstream_domain is set, which Chorus does not support"),
     ],
 )

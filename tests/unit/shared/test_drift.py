@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from shared.streams.drift import Stored, consumer_change, described, stream_change
+from shared.streams.drift import Stored, consumer_change, describe, stream_change
 from shared.topology import Declared
 
 FOUND = {"name": "EVENTS", "subjects": ["evt.a.*.*"], "retention": "limits", "metadata": {"_nats.ver": "2.15.1"}}
@@ -39,11 +39,11 @@ def test_an_update_keeps_what_is_not_declared() -> None:
         ({"max_msgs_per_subject": 1}, "all but the last 1 messages of each subject"),
         (
             {"subjects": ["evt.a.*.*", "evt.d.*.*"]},
-            "the way of 3 stored messages: nobody is asked for evt.b.*.* any more",
+            "the route of 3 stored messages: no context accepts evt.b.*.* any more",
         ),
         (
             {"subject_transform": {"src": "evt.*.*.*", "dest": "x"}},
-            "the order per key: what is stored keeps its partition, what comes goes to another",
+            "the order per key: stored messages keep their partition, and new ones go to another",
         ),
         ({"storage": "memory"}, "all 10 stored messages: the server makes this change only to a new stream"),
         ({"max_msgs": 10}, None),
@@ -91,7 +91,7 @@ def test_a_change_reads_in_human_units() -> None:
         FULL,
     )
     assert change is not None
-    assert described(change) == (
+    assert describe(change) == (
         "update stream EVENTS",
         "    max_age: unlimited -> 7d",
         "    max_msg_size: unlimited -> 64KiB",

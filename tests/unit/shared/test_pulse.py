@@ -1,4 +1,4 @@
-"""What a worker reports of itself once a second."""
+"""The report that a worker writes once a second."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ TIMER = timer_row("ordering", EVENT, "ConfirmationDue", "o-1", OCCURRED)
 
 
 def reported(directory: Path, oldest: list[NumberedRow | None]) -> list[Report]:
-    """What a worker reports while these rows, one after the other, wait longest to be published."""
+    """The reports of a worker while each of these rows in turn is its oldest unpublished row."""
     process: Any = SimpleNamespace(
         relay=SimpleNamespace(oldest=None, blocked=SimpleNamespace(reasons={}), backlog=1),
         ownership=SimpleNamespace(partitions={}, owned=[]),

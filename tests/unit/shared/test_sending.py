@@ -14,7 +14,7 @@ from contexts.kernel import Address, Email, Line, Quantity
 from shared import catalog
 from shared.config.settings import Settings
 from shared.context import Context, Service
-from shared.send.commands import ComposeError, check_body, compose, find_command
+from shared.send.compose import ComposeError, check_body, compose, find_command
 from shared.send.fields import fields_of
 from tests.unit.shared.test_cli import chorus
 
@@ -76,10 +76,10 @@ def test_what_was_not_said_is_not_sent() -> None:
         (("quantity",), "'quantity' is not field=value"),
         (("quantity=ten",), r"\$\.quantity"),
         (("quantity=0",), r"\$\.quantity"),
-        (("quantity=1", "quantity=2"), "quantity is said twice"),
+        (("quantity=1", "quantity=2"), "quantity is given twice"),
         (("quantity=1", "quantity.of=2"), "quantity"),
         (("quantity=1", "quantty=2"), r"no field quantty \(did you mean 'quantity'\?\)"),
-        (("quantity=1", "lots[1]=2"), r"counted from \[0\]"),
+        (("quantity=1", "lots[1]=2"), r"number list items from \[0\]"),
         (("quantity=1", "lots={"), "not JSON"),
         (("quantity..of=2",), "is not field=value"),
         ((), "Replenish: lacks quantity"),

@@ -1,4 +1,4 @@
-"""`chorus show`: what an aggregate was at any version, read from a journal beside its workers."""
+"""`chorus show` reads an aggregate as of any version from a journal while workers run."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ AT = "2026-11-21T09:00:0{}.000000Z"
 
 
 def journal_of(key: str) -> list[JournalRow]:
-    """An order's life, with the timer that it arms and a command that was refused."""
+    """The journal of an order, with the timer that it arms and a rejected command."""
     rows = [
         JournalRow(f"ordering/order-{key}@{version}", f"order-{key}", version, f"evt.ordering.{kind.__name__}.{key}",
                    kind.__name__, {OCCURRED_AT: AT.format(version)}, example(kind), 0)
@@ -58,7 +58,7 @@ def data_dir(tmp_path: Path) -> Path:
 
 
 def states() -> list[Any]:
-    """The order after each of its events, as JSON has it."""
+    """The state of the order after each of its events, as JSON."""
     events: list[OrderEvent] = [msgspec.convert(examples(kind)[0], kind) for kind in HISTORY]
     return [json.loads(msgspec.json.encode(order)) for order in accumulate(events, evolve, initial=Order())][1:]
 
@@ -126,4 +126,4 @@ def test_a_context_without_a_database_or_a_journal_is_told(tmp_path: Path) -> No
     assert "no such database" in said.stderr
     said = chorus("show", "bank", "account-1", CHORUS_DATA_DIR=str(tmp_path))
     assert said.returncode == 64
-    assert "bank is a service: it has no journal" in said.stderr
+    assert "bank is a service and has no journal" in said.stderr

@@ -12,7 +12,7 @@ LINES = FILE.read_text().splitlines()
 
 
 def line_of(text: str, *, after: str = "") -> int:
-    """The number of the first line that begins like this, after one that does so."""
+    """The number of the first line that begins with `text`, from the first that begins with `after`."""
     start = next(n for n, line in enumerate(LINES) if line.strip().startswith(after))
     return next(n for n, line in enumerate(LINES[start:], start + 1) if line.strip().startswith(text))
 
@@ -24,7 +24,7 @@ def mistakes(lines: Iterable[str]) -> list[str]:
 
 
 def mistakes_with(line: int, text: str) -> list[str]:
-    """What is said when this line reads otherwise."""
+    """The mistakes when this text replaces the line."""
     return mistakes([*LINES[: line - 1], *text.split("\n"), *LINES[line:]])
 
 

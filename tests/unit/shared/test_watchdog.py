@@ -1,4 +1,4 @@
-"""A process whose loop stands still ends, and says where it stood; one that is only stopped for a while goes on."""
+"""A process whose loop stands still logs where it stands and ends; a process that was stopped for a while goes on."""
 
 import signal
 import subprocess
@@ -33,7 +33,7 @@ time.sleep(1.5)
 
 @contextmanager
 def running(body: str, directory: str) -> Iterator[subprocess.Popen[str]]:
-    """A process with a pulse that does this."""
+    """A process with a pulse that runs this program."""
     indented = "\n".join(f"        {line}" for line in body.strip().splitlines())
     program = f"""
 import time, anyio, anyio.lowlevel

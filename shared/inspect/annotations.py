@@ -1,7 +1,7 @@
-"""What the databases on this machine know about the messages of a saga: which wait parked, and which they never wrote.
+"""Annotates the messages of a saga from the databases on this machine: which are parked, which are in no journal.
 
-A database knows more than the events say and is asked where it can be read. Elsewhere the events have to do: a context
-tells when it parks and unparks a message.
+A database knows more than the events of its context. Without it, the events `MessageParked` and `MessageUnparked` tell
+which messages are parked.
 """
 
 import json
@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from shared.adapters.sqlite.journal.transaction import SqliteTransaction
-from shared.inspect.databases import reading
+from shared.inspect.read_only import read_only
 from shared.inspect.timeline import Message
 from shared.ports.clock import moment
 from shared.ports.store import DatabaseBusyError, DatabaseError
@@ -32,43 +32,43 @@ from shared.wire.streams import EVENTS
 PARKED: Final = "MessageParked"
 UNPARKED: Final = "MessageUnparked"
 
-Journal: TypeAlias = Literal["same", "other_body", "absent"]
-"""What the journal of an event's context says: the same event, another one under its id, or nothing."""
+JournalCheck: TypeAlias = Literal["same", "other_body", "absent"]
+"""What the journal of the context has under the id of an event: the same body, another body, or nothing."""
 
 
-class Known(Struct, frozen=True, kw_only=True):
-    """By message id: the contexts in which it is parked, and what its context's journal says where it can be read.
+class Annotations(Struct, frozen=True, kw_only=True):
+    """By message id: the contexts in which the message is parked, and the check against the journal of its context.
 
-    `missing` are parked messages that the log does not hold, such as commands that nobody could decide.
+    `missing` are parked messages that EVENTS does not hold, such as commands that a context could not decide.
     """
 
     parked: Mapping[str, Sequence[str]] = {}
-    journal: Mapping[str, Journal] = {}
+    journal: Mapping[str, JournalCheck] = {}
     missing: Sequence[Message] = ()
 
 
-def know(data_dir: Path, contexts: Iterable[str], key: str, messages: Sequence[Message]) -> Known:
-    """Ask the database of each context about these messages, and for parked messages of the saga `key`."""
+def annotate(data_dir: Path, contexts: Iterable[str], key: str, messages: Sequence[Message]) -> Annotations:
+    """Check these messages against the database of each context, and find further parked messages of the saga `key`."""
     parked = _parked_by_events(messages)
-    journal: dict[str, Journal] = {}
+    journal: dict[str, JournalCheck] = {}
     missing: dict[str, Message] = {}
     for context in contexts:
         try:
-            with reading(data_dir / f"{context}.db", context) as connection:
+            with read_only(data_dir / f"{context}.db", context) as connection:
                 waiting = _parked(connection, key, messages)
                 journal |= _journal(connection, [m for m in messages if (m.stream, m.context) == (EVENTS, context)])
         except (DatabaseError, DatabaseBusyError, sqlite3.Error):
-            continue  # Elsewhere, a service's, or not readable now.
+            continue  # The database is on another machine, belongs to a service, or cannot be read now.
         parked = {place for place in parked if place[1] != context} | {(message.id, context) for message in waiting}
         missing |= {message.id: message for message in waiting if message not in messages}
     by_id: dict[str, list[str]] = defaultdict(list)
     for message_id, context in sorted(parked):
         by_id[message_id].append(context)
-    return Known(parked=by_id, journal=journal, missing=tuple(missing.values()))
+    return Annotations(parked=by_id, journal=journal, missing=tuple(missing.values()))
 
 
 def _parked_by_events(messages: Sequence[Message]) -> set[tuple[str, str]]:
-    """(message id, context) of what was said to be parked and not said to be unparked since."""
+    """(message id, context) of each message that was parked and not unparked since, by the events alone."""
     parked: set[tuple[str, str]] = set()
     for message in sorted(messages, key=lambda said: said.sequence):
         if message.stream != EVENTS or message.type not in (PARKED, UNPARKED):
@@ -87,7 +87,7 @@ def _parked_by_events(messages: Sequence[Message]) -> set[tuple[str, str]]:
 
 
 def _parked(connection: sqlite3.Connection, key: str, messages: Sequence[Message]) -> list[Message]:
-    """The parked messages that are among these, or belong to the saga."""
+    """The parked messages that are among `messages` or belong to the saga."""
     by_id = {message.id: message for message in messages}
     by_place = {(message.stream, message.sequence): message for message in messages}
     rows = connection.execute("SELECT message_id, subject, stream, seq, at_ns, headers, body, key FROM parked")
@@ -121,10 +121,10 @@ def _parked(connection: sqlite3.Connection, key: str, messages: Sequence[Message
     return found
 
 
-def _journal(connection: sqlite3.Connection, messages: Sequence[Message]) -> dict[str, Journal]:
-    """By id; when copies of an id differ, the worst of what is to be said."""
+def _journal(connection: sqlite3.Connection, messages: Sequence[Message]) -> dict[str, JournalCheck]:
+    """The check by id. When copies under one id differ, any difference wins over `same`."""
     bodies = SqliteTransaction(connection).published.bodies([message.id for message in messages])
-    found: dict[str, Journal] = {}
+    found: dict[str, JournalCheck] = {}
     for message in messages:
         if message.id not in bodies:
             found[message.id] = "absent"

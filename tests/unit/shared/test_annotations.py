@@ -1,4 +1,4 @@
-"""What the timeline of a saga learns from the databases on its machine, and from events where there are none."""
+"""`annotate` marks parked and forged messages from the databases on a machine, or from events without them."""
 
 import json
 import sqlite3
@@ -12,8 +12,8 @@ from rich.console import Console
 
 from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.cli.timeline import as_json
+from shared.inspect.annotations import Annotations, annotate
 from shared.inspect.drawing import draw
-from shared.inspect.known import Known, know
 from shared.inspect.timeline import Message, tree
 from tests.unit.shared.test_timeline import NINE, message
 
@@ -24,7 +24,7 @@ NINE_NS = int(NINE.timestamp()) * 10**9
 
 @pytest.fixture
 async def ordering(tmp_path: Path) -> AsyncIterator[sqlite3.Connection]:
-    """The database of ordering, with what its journal would have."""
+    """The database of ordering with these rows in its journal."""
     store = await SqliteStore.open(tmp_path / "ordering.db", context="ordering")
     await store.close()
     with closing(sqlite3.connect(tmp_path / "ordering.db", isolation_level=None)) as connection:
@@ -45,11 +45,11 @@ def told(event: str, sequence: int, about: str) -> Message:
     return replace(message(event, about, sequence, body=body), context="ordering")
 
 
-def asked(directory: Path, *messages: Message) -> Known:
-    return know(directory, ["bank", "ordering", "shipping"], "o-1", messages)
+def asked(directory: Path, *messages: Message) -> Annotations:
+    return annotate(directory, ["bank", "ordering", "shipping"], "o-1", messages)
 
 
-def drawn(known: Known, *messages: Message) -> str:
+def drawn(known: Annotations, *messages: Message) -> str:
     console = Console(width=200)
     with console.capture() as captured:
         console.print(draw(tree([*messages, *known.missing]), known))

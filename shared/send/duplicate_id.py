@@ -1,27 +1,26 @@
-"""What an id was used for that the stream calls a duplicate.
+"""Finds the other command that had an id first, when the stream reports a duplicate.
 
-The server knows a duplicate by its id alone, and does not store the second message. So a command under the id of
-another one is lost without a sign, unless whoever sends it compares.
+The server recognizes a duplicate by its id alone and does not store the second message. A new command under a used id
+is therefore lost without a sign, unless its sender compares the two.
 """
 
 from datetime import timedelta
 from typing import Final
 
 from shared.ports.broker import Broker, Stored
-from shared.send.commands import Sent
+from shared.send.publish import Sent
 from shared.wire.messages import CAUSATION_HASH, CAUSATION_ID, command_subject, parse_subject
 from shared.wire.streams import COMMANDS, EVENTS
 
 REMEMBERED_FOR: Final = timedelta(minutes=15)
-"""Longer than the duplicate window of COMMANDS: an older message is no duplicate."""
+"""Longer than the duplicate window of COMMANDS, so an older message is no duplicate."""
 EVENTS_AT_MOST: Final = 200_000
 
 
-async def other_use(broker: Broker, sent: Sent) -> str | None:
-    """What the id of a duplicate was used for, when that was another command.
+async def find_other_use(broker: Broker, sent: Sent) -> str | None:
+    """The other command that had the id of this duplicate, in words; None when the duplicate is this command.
 
-    None when it was this command. Also None when the other one has left COMMANDS and led to no event: nothing tells
-    of it then.
+    Also None when the other command has left COMMANDS and led to no event, because no trace of it is left.
     """
     if not sent.published.duplicate:
         return None
@@ -50,7 +49,7 @@ async def other_use(broker: Broker, sent: Sent) -> str | None:
 
 
 async def _first_since(broker: Broker, last: int) -> int:
-    """The first event that may be as young as a duplicate, found by halving."""
+    """The first event within REMEMBERED_FOR of the newest one, found by binary search."""
     newest = await broker.get(EVENTS, last)
     if newest is None:
         return 1

@@ -1,4 +1,4 @@
-"""R21, R22. A server of our own under `chorus up`: what ends it, or makes it useless, ends in a new start."""
+"""R21, R22. `chorus up` restarts its server when the server ends, hangs or cannot store."""
 
 import os
 import signal
@@ -12,8 +12,8 @@ import nats
 import pytest
 from nats.js.errors import Error as JetStreamError
 
-from shared.run.kept_server import SPACE_AT_LEAST, kept_server
-from shared.run.server_log import LAST_LOG, LOG, last_words, new_log
+from shared.run.server_log import LAST_LOG, LOG, last_errors, new_log
+from shared.run.supervised_server import SPACE_AT_LEAST, supervised_server
 from tests.integration.lines import Lines
 
 DISK_MB = 24
@@ -22,12 +22,12 @@ CHUNK = b"x" * 500_000
 
 @asynccontextmanager
 async def kept(directory: Path, heard: Lines) -> AsyncIterator[str]:
-    async with kept_server(directory, port=-1, tell=heard.tell, silent_at_most_s=1.0) as url:
+    async with supervised_server(directory, port=-1, write_line=heard.tell, silent_at_most_s=1.0) as url:
         yield url
 
 
 def pid_in(directory: Path) -> int:
-    """The server's process, which its ports file names."""
+    """The process id of the server, from its ports file."""
     (file,) = (directory / "ports").iterdir()
     return int(file.stem.rpartition("_")[2])
 
@@ -118,7 +118,7 @@ async def test_server_whose_disk_was_full_stores_again_once_there_is_space(small
             await store(url, CHUNK, times=2 * DISK_MB)
         unwell = await heard.until("the nats-server is not well")
         assert "no space left on device; free some space: " in unwell
-        assert "it is started again once there is more" in unwell
+        assert "chorus restarts it once there is more" in unwell
         ballast.unlink()
         await heard.until("the nats-server is back")
         await store(url, b"1")
@@ -128,10 +128,10 @@ async def test_server_whose_disk_was_full_stores_again_once_there_is_space(small
 def test_last_words_are_the_errors_or_else_whatever_the_server_wrote(tmp_path: Path) -> None:
     with new_log(tmp_path) as log:
         log.write(b"[1] [INF] Starting\n[1] [INF] Restored\n")
-    assert last_words(tmp_path) == ["[1] [INF] Starting", "[1] [INF] Restored"]
+    assert last_errors(tmp_path) == ["[1] [INF] Starting", "[1] [INF] Restored"]
     with new_log(tmp_path) as log:
         log.write(b"[2] [INF] Starting\n[2] [FTL] no such port\n")
-    assert last_words(tmp_path) == ["[2] [FTL] no such port"]
+    assert last_errors(tmp_path) == ["[2] [FTL] no such port"]
     assert "[1] [INF] Restored" in (tmp_path / LAST_LOG).read_text()
     (tmp_path / LOG).write_text("")
-    assert last_words(tmp_path) == ["its log is empty"]
+    assert last_errors(tmp_path) == ["its log is empty"]

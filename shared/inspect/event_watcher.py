@@ -1,4 +1,4 @@
-"""What is said under each key, for who waits until something is."""
+"""Reads EVENTS once, for any number of tasks that wait for events under a key."""
 
 from collections import Counter
 
@@ -6,16 +6,16 @@ import anyio
 
 from shared.inspect.timeline import Message, message_of
 from shared.ports.broker import Broker
-from shared.send.commands import follow
+from shared.send.publish import follow
 from shared.wire.streams import EVENTS
 
 ENDS_WITHIN_S = 20.0
-SETTLED_AFTER_S = 0.3
-"""When nothing more was said about an order for so long, its story can be told."""
+QUIET_AFTER_S = 0.3
+"""A saga without an event for this long counts as finished."""
 
 
-class Watched:
-    """What has been heard of each key so far; one reader for all who wait."""
+class EventWatcher:
+    """The events read so far, by key. One task runs `watch`; others wait."""
 
     def __init__(self) -> None:
         self._messages: dict[str, list[Message]] = {}
@@ -31,24 +31,24 @@ class Watched:
                 self._news = anyio.Event()
 
     def types(self, key: str) -> Counter[str]:
-        """How often each event was said under a key."""
+        """How many events of each type have come under a key."""
         return Counter(message.type for message in self._messages.get(key, []))
 
     def find(self, key: str, event: str) -> Message:
-        """The first event of a type; it must have been waited for."""
+        """The first event of a type. Requires: `until` has returned for it."""
         return next(message for message in self._messages[key] if message.type == event)
 
     async def until(self, key: str, *events: str) -> None:
-        """Wait until each of these was said under a key; raises TimeoutError after ENDS_WITHIN_S."""
+        """Wait until each of these events has come under a key; raises TimeoutError after ENDS_WITHIN_S."""
         with anyio.fail_after(ENDS_WITHIN_S):
             while not set(events) <= self.types(key).keys():
                 await self._news.wait()
 
-    async def settled(self, key: str) -> None:
-        """Wait until nothing is said under a key for SETTLED_AFTER_S."""
+    async def until_quiet(self, key: str) -> None:
+        """Wait until no event has come under a key for QUIET_AFTER_S."""
         patience = anyio.CancelScope()
         while not patience.cancelled_caught:
             heard = self.types(key).total()
-            with anyio.move_on_after(SETTLED_AFTER_S) as patience:
+            with anyio.move_on_after(QUIET_AFTER_S) as patience:
                 while self.types(key).total() == heard:
                     await self._news.wait()

@@ -1,4 +1,4 @@
-"""A context's database, read beside its workers."""
+"""Opens the database of a context for reading while its workers run."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from shared.ports.store import DatabaseError
 
 
 @contextmanager
-def reading(path: Path, context: str) -> Iterator[sqlite3.Connection]:
-    """Read a database; raises DatabaseError, as its workers do, when it is not there or not this context's."""
+def read_only(path: Path, context: str) -> Iterator[sqlite3.Connection]:
+    """Open a database; raises DatabaseError, as its workers do, when it is missing or belongs to another context."""
     with sqlite.reading(path, schema=SCHEMA, version=SCHEMA_VERSION) as connection:
         owner = SqliteTransaction(connection).meta("context") or context
         if owner != context:

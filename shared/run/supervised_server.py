@@ -1,0 +1,109 @@
+"""Keeps a nats-server of our own running: restarts it when it dies, hangs, or says that it is not well."""
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import anyio
+
+from shared.ports.broker import BrokerUnavailableError
+from shared.run.child_process import WriteLine
+from shared.run.healthz import unhealthy_reason
+from shared.run.server import LocalServer, ServerError, local_server
+
+ASK_EVERY_S = 1.0
+UNWELL_AT_MOST_S = 5.0
+"""A server that has been unwell for this long does not recover by itself."""
+SILENT_AT_MOST_S = 30.0
+"""A busy disk may keep the monitor from answering for a while."""
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 10.0
+PROVEN_AFTER_S = 30.0
+"""After a run of this length the next pause is the first pause again."""
+RECOVERS_WITHIN_S = 600.0
+"""How long a restarted server may read a large store."""
+SPACE_AT_LEAST = 4 * 2**20
+"""With less free space on the disk, in bytes, the server fails again at its first write."""
+
+
+@asynccontextmanager
+async def supervised_server(
+    directory: Path, *, port: int, write_line: WriteLine, silent_at_most_s: float = SILENT_AT_MOST_S
+) -> AsyncIterator[str]:
+    """Run a server and yield its URL. A restart uses the same port, where its clients look for it.
+
+    The server runs until the block is left, even while the block is cancelled: workers need it to drain.
+
+    Raises:
+        ServerError: the first start failed.
+    """
+    supervising = anyio.CancelScope(shield=True)
+    async with local_server(directory, port=port) as server, anyio.create_task_group() as tasks:
+        tasks.start_soon(_supervise, server, write_line, supervising, silent_at_most_s)
+        try:
+            yield server.url
+        finally:
+            supervising.cancel()
+
+
+async def _supervise(
+    server: LocalServer, write_line: WriteLine, scope: anyio.CancelScope, silent_at_most_s: float
+) -> None:
+    """Restart the server whenever it ends; after a failed start, wait twice as long before the next."""
+    port = urlsplit(server.url).port or -1
+    with scope:
+        await _run_once(server, write_line, silent_at_most_s)
+        pause = FIRST_PAUSE_S
+        while True:
+            write_line("chorus", f"the nats-server ended, starting it again in {pause:g} s")
+            await anyio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+            try:
+                async with local_server(server.directory, port=port, recovers_within_s=RECOVERS_WITHIN_S) as again:
+                    write_line("chorus", "the nats-server is back")
+                    began = anyio.current_time()
+                    await _run_once(again, write_line, silent_at_most_s)
+                    if anyio.current_time() - began > PROVEN_AFTER_S:
+                        pause = FIRST_PAUSE_S
+            except ServerError as error:
+                write_line("chorus", f"{error}{_lack_of_space(server.directory)}")
+
+
+async def _run_once(server: LocalServer, write_line: WriteLine, silent_at_most_s: float) -> None:
+    """Return when the server has ended. Stop it when only a restart can help it."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_watch, server, write_line, silent_at_most_s)
+        await server.wait()
+        tasks.cancel_scope.cancel()
+
+
+async def _watch(server: LocalServer, write_line: WriteLine, silent_at_most_s: float) -> None:
+    """Stop a server that is silent or unwell for too long; keep it running while the disk is full."""
+    well_at = anyio.current_time()
+    written = ""
+    while True:
+        await anyio.sleep(ASK_EVERY_S)
+        try:
+            reason, patience_s = await unhealthy_reason(server.monitor_url), UNWELL_AT_MOST_S
+        except BrokerUnavailableError as error:
+            reason, patience_s = str(error), silent_at_most_s
+        if reason is None:
+            well_at = anyio.current_time()
+        elif anyio.current_time() - well_at > patience_s:
+            lack = _lack_of_space(server.directory)
+            if not lack:
+                write_line("chorus", f"the nats-server is not well, stopping it: {reason}")
+                await server.stop()
+                return
+            if written != reason:
+                written = reason
+                remedy = "chorus restarts it once there is more"
+                write_line("chorus", f"the nats-server is not well: {reason}{lack}; {remedy}")
+
+
+def _lack_of_space(directory: Path) -> str:
+    """A clause that asks for space, or nothing when the disk has enough."""
+    free = shutil.disk_usage(directory).free
+    return "" if free >= SPACE_AT_LEAST else f"; free some space: {directory} has {free // 1024} KiB left"

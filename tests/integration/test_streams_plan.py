@@ -1,0 +1,40 @@
+"""`chorus streams plan` and `write` as an operator runs them, against a server that has what the code declares."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio.to_thread
+
+from shared.run.server import LocalServer
+
+ROOT = Path(__file__).parents[2]
+
+
+async def chorus(*words: str, file: Path, url: str) -> tuple[int, str, str]:
+    """(exit code, standard output, standard error) of a command with this streams.yaml and server."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHORUS_", "NATS_"))}
+    environ = {**kept, "PYTHONPATH": str(ROOT), "NATS_URL": url, "CHORUS_STREAMS_FILE": str(file)}
+    command = [sys.executable, "-m", "shared.cli", *words]
+    said = await anyio.to_thread.run_sync(
+        lambda: subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+    )
+    return said.returncode, said.stdout, said.stderr
+
+
+async def test_plan_exits_1_until_the_choreography_is_written(own_nats_server: LocalServer, tmp_path: Path) -> None:
+    url, file = own_nats_server.url, tmp_path / "streams.yaml"
+    file.write_text((ROOT / "streams.yaml").read_text().replace("OrderPlaced", "OrderMade"))
+    code, _, _ = await chorus("streams", "apply", file=file, url=url)
+    assert code == 0
+    problem = f"chorus: {file}: its choreography differs from the code of the contexts; run chorus streams write\n"
+    assert await chorus("streams", "plan", file=file, url=url) == (1, "", problem)
+    assert await chorus("streams", "plan", "--json", file=file, url=url) == (1, "[]\n", problem)
+    code, said, _ = await chorus("streams", "write", file=file, url=url)
+    assert code == 0
+    assert said.startswith(f"{file}: wrote the choreography of ")
+    assert file.read_text() == (ROOT / "streams.yaml").read_text()
+    assert await chorus("streams", "plan", file=file, url=url) == (0, "nothing to do\n", "")
+    code, said, _ = await chorus("streams", "write", file=file, url=url)
+    assert (code, said) == (0, f"{file}: nothing to do, its choreography matches the code\n")
