@@ -1,8 +1,4 @@
-"""The first connection: a command gives up at once, a worker tries again for a while.
-
-nats-py never gives up as long as it may reconnect. It reports every failed attempt to the error callback, and an
-exception that the callback raises ends its `connect`.
-"""
+"""The first connection: a command gives up at once, a worker tries again for a while."""
 
 import ssl
 from collections.abc import Callable
@@ -13,14 +9,15 @@ import nats.errors
 
 from shared.adapters.jetstream import bounds
 from shared.adapters.jetstream.broker import JetStream
+from shared.adapters.jetstream.nats_py import ConnectAbortedError
 from shared.config.connection import ConnectionOptions
 from shared.ports.broker import BrokerUnavailableError
 
-Waiting: TypeAlias = Callable[[str], None]
-"""Takes the reason for which no server answers yet."""
+OnWaiting: TypeAlias = Callable[[str], None]
+"""Receives the reason why no server has answered yet."""
 
 
-async def connect(options: ConnectionOptions, *, name: str, waiting: Waiting | None = None) -> JetStream:
+async def connect(options: ConnectionOptions, *, name: str, waiting: OnWaiting | None = None) -> JetStream:
     """Connect, or raise BrokerUnavailableError as soon as every server has failed once.
 
     With `waiting`, failed attempts are repeated until CONNECT_TIMEOUT_S have passed. `waiting` is called once, with the
@@ -33,22 +30,18 @@ async def connect(options: ConnectionOptions, *, name: str, waiting: Waiting | N
         failures += 1
         if failures == len(options.servers):
             if waiting is None:
-                raise _NobodyAnswersError
+                raise ConnectAbortedError
             waiting(_reason(error))
 
     broker = JetStream()
     try:
         with anyio.fail_after(bounds.CONNECT_TIMEOUT_S):
             await broker._connect(options, name, on_failure)
-    except (TimeoutError, OSError, nats.errors.Error, ssl.SSLError, _NobodyAnswersError) as error:
+    except (TimeoutError, OSError, nats.errors.Error, ssl.SSLError, ConnectAbortedError) as error:
         await broker.close()
         reason = _reason(broker.last_error or error)
         raise BrokerUnavailableError(f"no answer from {', '.join(options.servers)}: {reason}") from error
     return broker
-
-
-class _NobodyAnswersError(Exception):
-    """Ends nats-py's connect."""
 
 
 def _reason(error: Exception) -> str:
