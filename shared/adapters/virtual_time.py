@@ -14,6 +14,8 @@ from itertools import count
 from random import Random
 from typing import Any
 
+import anyio
+
 from shared.ports.clock import moment
 
 BEGINNING = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
@@ -112,7 +114,7 @@ class VirtualClock:
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
-        await asyncio.sleep(seconds)
+        await anyio.sleep(seconds)
 
     def put_forward(self, by: timedelta) -> None:
         """Make it later at once."""

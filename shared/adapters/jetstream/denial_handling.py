@@ -1,6 +1,7 @@
 """Reacts to a permission error: records the denial, fails the denied request, and retries a denied subscription.
 
 nats-py lower-cases the denied subject. Its real spelling is looked up among the subjects that this client has used.
+The retry is an asyncio task: nats-py reports errors from a task of its own, outside of any anyio task group.
 """
 
 import asyncio

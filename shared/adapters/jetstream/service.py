@@ -1,4 +1,7 @@
-"""Answering requests as an ADR-32 service."""
+"""Answers requests as an ADR-32 service.
+
+Each request is an asyncio task: nats-py calls the handler from a task of its own, outside of any anyio task group.
+"""
 
 import asyncio
 import contextlib

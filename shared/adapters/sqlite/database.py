@@ -1,25 +1,20 @@
 """One SQLite file: durable, fair between processes, and one thread hop per transaction.
 
-A transaction is one function run in the connection's own thread, from BEGIN IMMEDIATE to COMMIT. A statement at a time
-costs a hop each (measured 23 times slower), and a task cancelled between two statements would leave a transaction open
-that blocks every writer. In virtual time there is no thread: the function runs on the spot, after a virtual moment.
+A transaction is one function that the connection runs as a whole, from BEGIN IMMEDIATE to COMMIT (connection.py).
 """
 
-import asyncio
 import errno
 import fcntl
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-import aiosqlite
-
+from shared.adapters.sqlite.connection import Connection, open_connection
 from shared.adapters.sqlite.files import DatabaseFiles
 from shared.adapters.sqlite.schema import NO_MIGRATIONS, check, prepare
-from shared.adapters.virtual_time import VirtualLoop, virtual_loop
 from shared.ports.store import DatabaseBusyError, DatabaseError
 
 T = TypeVar("T")
@@ -28,46 +23,10 @@ BUSY_TIMEOUT_MS = 5_000
 FROM_A_BACKUP = "restore it from a backup"
 
 
-class _Connection(Protocol):
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work`, one after the other."""
-        ...
-
-    async def close(self) -> None:
-        """Close after what is queued."""
-        ...
-
-
-class _InThread(aiosqlite.Connection):
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` in the connection's thread."""
-        execute: Callable[..., Awaitable[T]] = self._execute
-        return await execute(work, self._conn)
-
-
-class _OnTheSpot:
-    """For simulations: a process that dies there loses nothing it has written, so nothing is synced either."""
-
-    def __init__(self, connection: sqlite3.Connection, loop: VirtualLoop) -> None:
-        connection.execute("PRAGMA synchronous = OFF")
-        self._connection = connection
-        self._loop = loop
-
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` within two moments, in which other things happen."""
-        await asyncio.sleep(self._loop.moment_s())
-        result = work(self._connection)
-        await asyncio.sleep(self._loop.moment_s())
-        return result
-
-    async def close(self) -> None:
-        self._connection.close()
-
-
 class Database:
     """The one read-write connection of this process to a file; `transact` is how everything is written."""
 
-    def __init__(self, connection: _Connection, lock: int, path: Path, files: DatabaseFiles) -> None:
+    def __init__(self, connection: Connection, lock: int, path: Path, files: DatabaseFiles) -> None:
         self._connection = connection
         self._lock = lock
         self._files = files
@@ -95,7 +54,7 @@ class Database:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                connection = await _connection(lambda: _connect(path, lock, schema, version, migrations))
+                connection = await open_connection(lambda: _connect(path, lock, schema, version, migrations))
             except BaseException:
                 os.close(lock)
                 raise
@@ -163,20 +122,6 @@ def reading(path: Path, *, schema: str, version: int) -> Iterator[sqlite3.Connec
             yield connection
         except sqlite3.Error as error:
             raise _translated(error, path) from error
-
-
-async def _connection(connect: Callable[[], sqlite3.Connection]) -> _Connection:
-    loop = virtual_loop()
-    if loop is not None:
-        return _OnTheSpot(connect(), loop)
-    in_thread = _InThread(connect, 64)
-    in_thread._thread.daemon = True
-    try:
-        await in_thread
-    except BaseException:
-        in_thread._thread.join()  # It has been told to end, and does so at once; it must not outlive the event loop.
-        raise
-    return in_thread
 
 
 def _connect(path: Path, lock: int, schema: str, version: int, migrations: Mapping[int, str]) -> sqlite3.Connection:
