@@ -132,7 +132,7 @@ class PartitionOwnership:
 
         def fetch(transaction: Transaction) -> tuple[list[NumberedRow], list[EffectRow], int]:
             rows = transaction.unpublished(held, after=self.last_number)
-            asked = transaction.asked(held, after=self._effects.last, limit=self._effects.room)
+            asked = transaction.open_effects(held, after=self._effects.last, limit=self._effects.room)
             return rows, asked, transaction.last_number()
 
         rows, asked, self.last_number = await self._store.read(fetch)
@@ -155,7 +155,7 @@ class PartitionOwnership:
             return _Left(
                 positions_of(partition.number, transaction.positions()),
                 sorted(rows),
-                transaction.asked([*held, partition.number], limit=self._effects.room),
+                transaction.open_effects([*held, partition.number], limit=self._effects.room),
                 transaction.last_number(),
             )
 
@@ -174,7 +174,7 @@ class PartitionOwnership:
         verdicts = await self._store.read(lambda transaction: transaction.refused.verdicts([number]))
         void = [n for n, verdict in verdicts if verdict == "void"]
         if void:
-            await self._store.transact(lambda transaction: transaction.refused.void(void))
+            await self._store.transact(lambda transaction: transaction.refused.give_next_editions(void))
 
     async def _record_marks(self) -> None:
         marks = tuple(self._relay.marks)

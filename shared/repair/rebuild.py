@@ -79,6 +79,6 @@ def _declared(old: sqlite3.Connection | None) -> list[StrangerRow]:
     if old is None:
         return []
     try:
-        return SqliteRefusedRows(old).declared_void()
+        return SqliteRefusedRows(old).declared_strangers()
     except sqlite3.Error:  # It is older than that table, or broken.
         return []

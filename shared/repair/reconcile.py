@@ -72,7 +72,7 @@ async def compare(broker: Broker, data_dir: Path, context: str) -> Difference:
                 batch.clear()
         look_at(batch)
         timers = await where(broker, TIMERS, context)
-        strangers = transaction.refused.declared()
+        strangers = transaction.refused.stranger_ids()
         return Difference(
             context=context,
             there=len(there) + len(timers),

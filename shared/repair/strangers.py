@@ -24,7 +24,7 @@ async def void(data_dir: Path, row: Refused, *, who: str, why: str, stored: Stor
     def give(transaction: Transaction) -> int:
         given = transaction.refused.give_verdict([row.n], "void", who=who, why=why)
         if given:
-            transaction.refused.declare([stranger])
+            transaction.refused.record_strangers([stranger])
         return given
 
     return await transact(data_dir, row.context, give)
@@ -32,7 +32,7 @@ async def void(data_dir: Path, row: Refused, *, who: str, why: str, stored: Stor
 
 async def declare_stranger(data_dir: Path, context: str, stranger: StrangerRow) -> None:
     """Record a message under an id of the context that no journal has; works while its workers are stopped."""
-    await transact(data_dir, context, lambda transaction: transaction.refused.declare([stranger]))
+    await transact(data_dir, context, lambda transaction: transaction.refused.record_strangers([stranger]))
 
 
 def place_in_journal(data_dir: Path, context: str, message_id: str) -> str | None:

@@ -192,8 +192,8 @@ async def fill(file: Path) -> None:
                 for key in keys
             ]
         )
-        transaction.remember([(f"m-{key}", b"sixteen bytes...") for key in keys])
-        transaction.snapshot([(f"till-{key}", 1, '{"total":5,"state":"OPEN"}') for key in keys])
+        transaction.add_to_inbox([(f"m-{key}", b"sixteen bytes...") for key in keys])
+        transaction.save_snapshots([(f"till-{key}", 1, '{"total":5,"state":"OPEN"}') for key in keys])
 
     store = await SqliteStore.open(file, context="till")
     await store.transact(work)
@@ -205,11 +205,11 @@ async def use(path: Path) -> None:
 
     def work(transaction: Transaction) -> None:
         keys = [f"t-{number}" for number in range(0, 400, 3)]
-        transaction.known([f"m-{key}" for key in keys])
+        transaction.inbox_hashes([f"m-{key}" for key in keys])
         transaction.snapshots([f"till-{key}" for key in keys])
         transaction.unpublished([0])
-        transaction.remember([("m-new", b"")])
-        transaction.snapshot([("till-new", 1, "{}")])
+        transaction.add_to_inbox([("m-new", b"")])
+        transaction.save_snapshots([("till-new", 1, "{}")])
 
     store = await SqliteStore.open(path, context="till")
     try:

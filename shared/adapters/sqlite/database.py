@@ -31,7 +31,7 @@ class Database:
         self._lock = lock
         self._files = files
         self.path = path
-        self.queues = False
+        self.waits_for_lock = False
         """Whether a transaction waits for the file lock, which another process of the context holds."""
 
     @classmethod
@@ -75,7 +75,9 @@ class Database:
         and DatabaseError when it cannot, as when somebody removed or replaced the file.
         """
         try:
-            return await self._connection.run(lambda connection: _locked(connection, self._queued(), self._files, work))
+            return await self._connection.run(
+                lambda connection: _locked(connection, self._lock_file(), self._files, work)
+            )
         except sqlite3.Error as error:
             raise _translated(error, self.path) from error
 
@@ -91,13 +93,13 @@ class Database:
         except sqlite3.Error as error:
             raise _translated(error, self.path) from error
 
-    def _queued(self) -> int:
+    def _lock_file(self) -> int:
         """Wait for the file lock, which `_locked` releases."""
-        self.queues = True
+        self.waits_for_lock = True
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX)
         finally:
-            self.queues = False
+            self.waits_for_lock = False
         return self._lock
 
     async def close(self) -> None:

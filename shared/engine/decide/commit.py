@@ -52,18 +52,18 @@ def commit(transaction: Transaction, reactions: Routing, batch: Batch) -> Commit
     Raises:
         FencedError: another process has decided these messages; nothing of the batch may stay.
     """
-    transaction.move(batch.moves)
+    transaction.advance_positions(batch.moves)
     decisions = Decisions(reactions, transaction, batch.now)
     loaded = decisions.load(batch.inputs)
     reach("after-load")
     decisions.decide(loaded)
-    transaction.remember(decisions.inbox)
+    transaction.add_to_inbox(decisions.inbox)
     numbered = transaction.append(decisions.rows)
-    transaction.snapshot(decisions.snapshots)
+    transaction.save_snapshots(decisions.snapshots)
     asked = [numbered[index] for index in decisions.asks]
-    transaction.ask([(n, row.event_id, row.key, row.partition) for n, row in asked])
+    transaction.add_effects([(n, row.event_id, row.key, row.partition) for n, row in asked])
     if decisions.settled:
-        transaction.settle(decisions.settled)
+        transaction.close_effects(decisions.settled)
     transaction.parked.park(decisions.parked)
     if decisions.unparked or decisions.parked_again:
         transaction.parked.unpark(decisions.unparked, at=rfc3339(batch.now))
@@ -87,7 +87,7 @@ def record(transaction: Transaction, progress: Progress) -> None:
     """Write down what was published, what was refused and what was tried."""
     transaction.mark_published(progress.marks)
     transaction.refused.record(progress.refusals)
-    transaction.note_attempts([(count, error, event_id) for event_id, (count, error) in progress.attempts.items()])
+    transaction.record_attempts([(count, error, event_id) for event_id, (count, error) in progress.attempts.items()])
 
 
 def _effect_row(entry: NumberedRow) -> EffectRow:

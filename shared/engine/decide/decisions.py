@@ -5,7 +5,6 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 
-import msgspec
 import structlog
 
 from shared.context import Aggregate, Command, Detail, Event, Rejected, State
@@ -13,14 +12,13 @@ from shared.engine.decide.aggregates import AlsoRead, Loaded, LoadedAggregates
 from shared.engine.decide.outgoing import MESSAGE_ID_REUSED, OutgoingRows, conflict_id, parked_aggregate, timer_row
 from shared.engine.decide.routing import Input, Routing, current_traceback
 from shared.ports.broker import Delivery
-from shared.ports.rows import JournalRow, ParkedRow, Waiting
+from shared.ports.rows import JournalRow, ParkedRow, ParkedVerdict
 from shared.ports.store import Transaction
 from shared.wire.bodies import BODY_BYTES_AT_MOST
 from shared.wire.messages import MSG_ID
 from shared.wire.streams import COMMANDS
 
 _log = structlog.get_logger("chorus.decisions")
-_encoder = msgspec.json.Encoder()
 
 
 class Decisions:
@@ -37,7 +35,7 @@ class Decisions:
             now=now,
         )
         self._transaction = transaction
-        self._parked_keys = transaction.parked.keys()
+        self._parked_keys = transaction.parked.counts()
         self._known: dict[str, bytes] = {}
         self.rows: list[JournalRow] = []
         self.asks: list[int] = []
@@ -58,14 +56,14 @@ class Decisions:
 
     def load(self, inputs: Sequence[Input]) -> Sequence[Input]:
         """One query for known ids, one for every aggregate the commands name; what was settled meanwhile falls away."""
-        self._known = self._transaction.known([i.message_id for i in inputs if i.delivery is not None])
+        self._known = self._transaction.inbox_hashes([i.message_id for i in inputs if i.delivery is not None])
         asked = [input_.effect.event_id for input_ in inputs if input_.effect is not None]
         if asked:
-            open_ = self._transaction.still_asked(asked)
+            open_ = self._transaction.still_open(asked)
             inputs = [input_ for input_ in inputs if input_.effect is None or input_.effect.event_id in open_]
         again = [input_.parked.id for input_ in inputs if input_.parked is not None]
         if again:
-            there = self._transaction.parked.still_there(again)
+            there = self._transaction.parked.still_parked(again)
             inputs = [input_ for input_ in inputs if input_.parked is None or input_.parked.id in there]
         self._states.prefetch(self._names(inputs))
         return inputs
@@ -145,7 +143,7 @@ class Decisions:
             )
         return None
 
-    def _try_again(self, input_: Input, waiting: Waiting) -> None:
+    def _try_again(self, input_: Input, waiting: ParkedVerdict) -> None:
         """A parked message that somebody has looked at; what waits behind one that fails again goes on waiting."""
         if input_.key in self._failed_again:
             return
@@ -203,10 +201,10 @@ class Decisions:
     def _meet_again(self, input_: Input, delivery: Delivery, seen: bytes) -> None:
         """The same id again: with the same content it has no effect, with other content it is reported, once."""
         conflict = conflict_id(input_.message_id, input_.hash)
-        if seen == input_.hash or self._transaction.known([conflict]):
+        if seen == input_.hash or self._transaction.inbox_hashes([conflict]):
             self.duplicates += 1
             return
-        self._transaction.remember([(conflict, input_.hash)])
+        self._transaction.add_to_inbox([(conflict, input_.hash)])
         _log.error("other content under a known id", message=input_.message_id, type=input_.type, saga=input_.key)
         if input_.stream == COMMANDS:
             said = Detail(path=MSG_ID, message=f"{input_.message_id} was used for other content before; use a new id")
@@ -214,7 +212,7 @@ class Decisions:
         else:
             self.rows.append(self._make.dead_letter(input_, delivery, f"{input_.message_id} came before"))
 
-    def _park_again(self, input_: Input, waiting: Waiting, reason: str) -> None:
+    def _park_again(self, input_: Input, waiting: ParkedVerdict, reason: str) -> None:
         """Keep the message parked, with the reason why it failed this time; a new reason is an event of its own."""
         self.parked_again[waiting.id] = (input_.key, reason)
         version = self._transaction.last_version(parked_aggregate(input_.message_id))
@@ -232,10 +230,9 @@ class Decisions:
             _log.error("parked", key=input_.key, message=input_.message_id, type=input_.type, reason=reason)
             self.rows.append(self._make.dead_letter(input_, delivery, reason))
         self._parked_keys[input_.key] += 1
-        headers = _encoder.encode(delivery.headers).decode()
         row = ParkedRow(
             input_.key, input_.partition, input_.stream, delivery.sequence, delivery.at_ns, input_.message_id,
-            delivery.subject, headers, delivery.body[: BODY_BYTES_AT_MOST + 1], reason,
+            delivery.subject, delivery.headers, delivery.body[: BODY_BYTES_AT_MOST + 1], reason,
         )  # fmt: skip
         self.rows.append(self._make.parked(input_, row))
         self.parked.append(row)

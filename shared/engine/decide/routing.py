@@ -10,7 +10,7 @@ from msgspec import Struct
 from shared.context import Command, Context, Decider, Detail, Effect, Event, Timer
 from shared.engine.decide.headers import MalformedHeaderError, checked, correlation_in, depth_in
 from shared.ports.broker import Delivery
-from shared.ports.rows import EffectRow, Waiting, headers_from_text
+from shared.ports.rows import EffectRow, ParkedVerdict
 from shared.wire.bodies import BodyDecoder, MalformedBodyError
 from shared.wire.messages import (
     CAUSATION_DEPTH,
@@ -72,7 +72,7 @@ class Input:
         self.commands: Sequence[Command] = ()
         self.refusal: Refusal | None = None
         self.poison: str | None = None
-        self.parked: Waiting | None = None
+        self.parked: ParkedVerdict | None = None
         """The parked message that this is, when it is tried again."""
         self.effect: EffectRow | None = None
         """The effect that this is the outcome of."""
@@ -147,7 +147,7 @@ class Routing:
             input_.poison = current_traceback()
         return input_
 
-    def decode_parked(self, waiting: Waiting) -> Input:
+    def decode_parked(self, waiting: ParkedVerdict) -> Input:
         """A parked message as the input it was when it came."""
         row = waiting.row
         delivery = Delivery(
@@ -156,7 +156,7 @@ class Routing:
             pending=0,
             at_ns=row.at_ns,
             subject=row.subject,
-            headers=headers_from_text(row.headers),
+            headers=row.headers,
             body=row.body,
             reply="",
         )

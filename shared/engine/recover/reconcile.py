@@ -77,9 +77,9 @@ class Reconciler:
     async def _begin_anew(self, stream: str, born: str) -> None:
         def forget(transaction: Transaction) -> None:
             if stream == EVENTS:
-                transaction.refused.forget_found()
+                transaction.refused.delete_found_strangers()
             transaction.set_meta(f"created {stream}", born)
-            transaction.forget_positions(stream)
+            transaction.delete_positions(stream)
 
         await self._store.transact(forget)
         to_publish = await self.correct(stream) if stream in SUBJECTS else 0
@@ -138,7 +138,7 @@ class Reconciler:
             DatabaseError: the stream has an event of ours that the database does not know.
         """
         ids = list(found)
-        unknown = await self._store.read(lambda transaction: transaction.published.strangers(ids)) if ids else []
+        unknown = await self._store.read(lambda transaction: transaction.published.unknown(ids)) if ids else []
         for message_id in unknown:
             place = found[message_id]
             stored = await self._broker.get(EVENTS, place) if isinstance(place, int) else place
@@ -154,7 +154,7 @@ class Reconciler:
                 f" If somebody else published it, run chorus parked void {message_id} --why '…' instead"
             )
         row = StrangerRow(message_id, stored.sequence, stored.subject, reason, rfc3339(stored.at), "", "")
-        await self._store.transact(lambda transaction: transaction.refused.declare([row]))
+        await self._store.transact(lambda transaction: transaction.refused.record_strangers([row]))
         _log.error("a stranger's message is set aside", id=message_id, subject=stored.subject, reason=reason)
 
 
