@@ -93,23 +93,21 @@ class JetStream:
         connected = True
 
     async def close(self) -> None:
-        """Send what is pending and disconnect."""
+        """Send what is buffered and disconnect."""
         self._closing = True
         with anyio.move_on_after(bounds.CONNECT_TIMEOUT_S, shield=True), contextlib.suppress(*CONNECTION_ERRORS):
             await self._client.close()
 
     @property
     def reconnects(self) -> int:
-        """How often the connection was made anew; what waited on an older one is gone."""
         return self._reconnects
 
     @property
     def denials(self) -> Sequence[Denial]:
-        """The permissions that are missing now, as far as something was tried that needs them."""
         return self._client.denials.current if self._client.denials else ()
 
     async def api(self, subject: str, body: bytes) -> bytes:
-        """A raw request to the JetStream API; raises BrokerUnavailableError when it is not answered."""
+        """Send a raw request to the JetStream API; raises BrokerUnavailableError when there is no answer."""
         return (await self._request(subject, body)).body
 
     async def pulls(
@@ -119,20 +117,16 @@ class JetStream:
         on_delivery: Callable[[Delivery, str | None], None],
         on_status: Callable[[Status], None],
     ) -> PullEpoch:
-        """Begin an epoch on a durable consumer."""
         return await begin_epoch(self._client, stream, consumer, on_delivery, on_status)
 
     async def reset(self, stream: str, consumer: str, sequence: int) -> None:
-        """Let the consumer deliver from `sequence` on; raises BrokerRefusedError 10014 when there is none."""
-        await self.consumer_info(stream, consumer)  # The server leaves a reset of a missing consumer unanswered.
+        await self.consumer_info(stream, consumer)  # The server does not answer a reset of a missing consumer.
         await self._api(f"CONSUMER.RESET.{stream}.{consumer}", {"seq": sequence})
 
     async def unpin(self, stream: str, consumer: str) -> None:
-        """Hand the consumer to whoever waits for it."""
         await self._api(f"CONSUMER.UNPIN.{stream}.{consumer}", {"group": PRIORITY_GROUP})
 
     async def consumer_info(self, stream: str, consumer: str) -> ConsumerInfo:
-        """Raises BrokerRefusedError 10014 when there is no such consumer."""
         found = await self._api(f"CONSUMER.INFO.{stream}.{consumer}", None, f"{stream}/{consumer}")
         delivered = found["delivered"]
         return ConsumerInfo(
@@ -144,7 +138,6 @@ class JetStream:
         )
 
     async def stream_info(self, stream: str) -> StreamInfo:
-        """Raises BrokerRefusedError 10059 when there is no such stream."""
         found = await self._api(f"STREAM.INFO.{stream}", None, stream)
         state = found["state"]
         return StreamInfo(
@@ -156,7 +149,6 @@ class JetStream:
         )
 
     async def get(self, stream: str, sequence: int) -> Stored | None:
-        """The message at a sequence, or None when it is not there."""
         answer = await self._request(f"$JS.API.DIRECT.GET.{stream}", json.dumps({"seq": sequence}).encode())
         if status := answer.headers.get("Status"):
             if int(status) == NOT_FOUND:
@@ -165,7 +157,6 @@ class JetStream:
         return to_stored(answer)
 
     async def read(self, stream: str, subject: str, *, first: int = 1, up_to: int = 0) -> AsyncIterator[Stored]:
-        """The stored messages whose subject matches, in stream order; `up_to` 0 is the stream's end as of now."""
         last = up_to or (await self.stream_info(stream)).last_sequence
         following = max(first, 1)
         while following <= last:
@@ -179,26 +170,22 @@ class JetStream:
             following = batch[-1].sequence + 1
 
     async def acknowledge(self, replies: Sequence[str]) -> None:
-        """Acknowledge deliveries by their reply subjects."""
         with port_errors():
             await self._client.write([self._client.frame(reply, None, b"+ACK") for reply in replies])
 
     async def publish(self, message: Outgoing) -> Published:
-        """Publish one message and wait for its PubAck."""
         (answer,) = await self.publish_each([message])
         if isinstance(answer, Published):
             return answer
         raise answer
 
     async def publish_each(self, messages: Sequence[Outgoing]) -> list[Published | BrokerError]:
-        """Publish side by side and wait for every PubAck; the broker may store them in another order."""
         await self._wait_until_connected()
         with port_errors():
             answers = await self._client.send_requests(messages, timeout_s=bounds.REQUEST_TIMEOUT_S)
         return [to_published(answer) for answer in answers]
 
     async def publish_batch(self, messages: Sequence[Outgoing]) -> int:
-        """Publish 2 to 1,000 messages to one stream atomically; the sequence of the last one (they are consecutive)."""
         *staged, (subject, headers, body) = as_atomic_batch(messages)
         await self._wait_until_connected()
         with in_flight(self._client, staged):
@@ -209,23 +196,21 @@ class JetStream:
     async def request(
         self, subject: str, body: bytes, headers: Mapping[str, str], timeout_s: float
     ) -> tuple[Mapping[str, str], bytes]:
-        """Ask a service."""
         answer = await self._request(subject, body, headers, timeout_s)
         return answer.headers, answer.body
 
     async def serve(
         self, name: str, version: str, description: str, endpoints: Endpoints
     ) -> Callable[[], Awaitable[None]]:
-        """Answer requests as an ADR-32 service; returns how to stop."""
         return await serve(self._client, name, version, description, endpoints)
 
     async def _wait_until_connected(self) -> None:
-        """Wait a moment for a server that is away; on another connection its publisher has to look around first."""
+        """Wait for a lost connection; after a reconnect, raise: the publisher must check the stream first."""
         connection = self._reconnects
         with port_errors():
             await self._client.wait_until_connected()
         if connection != self._reconnects:
-            raise BrokerUnavailableError("the connection was lost meanwhile")
+            raise BrokerUnavailableError("the connection was lost and is new now")
 
     async def _api(self, subject: str, body: dict[str, Any] | None, about: str = "") -> dict[str, Any]:
         asked = b"" if body is None else json.dumps(body).encode()

@@ -20,11 +20,11 @@ from shared.ports.store import DatabaseBusyError, DatabaseError
 T = TypeVar("T")
 
 BUSY_TIMEOUT_MS = 5_000
-FROM_A_BACKUP = "restore it from a backup"
+RESTORE_FROM_BACKUP = "restore it from a backup"
 
 
 class Database:
-    """The one read-write connection of this process to a file; `transact` is how everything is written."""
+    """This process's only read-write connection to a file. All writes go through `transact`."""
 
     def __init__(self, connection: Connection, lock: int, path: Path, files: DatabaseFiles) -> None:
         self._connection = connection
@@ -32,7 +32,7 @@ class Database:
         self._files = files
         self.path = path
         self.waits_for_lock = False
-        """Whether a transaction waits for the file lock, which another process of the context holds."""
+        """Whether a transaction waits for the file lock, which another process has."""
 
     @classmethod
     async def open(
@@ -42,12 +42,16 @@ class Database:
         schema: str,
         version: int,
         migrations: Mapping[int, str] = NO_MIGRATIONS,
-        lost: str = FROM_A_BACKUP,
+        lost: str = RESTORE_FROM_BACKUP,
     ) -> "Database":
-        """Open or create the file (0600) with `schema`; raises DatabaseError when it is foreign, newer or corrupt.
+        """Open the file, or create it with `schema` for its owner only (0600).
 
-        An older file is migrated in one transaction: `migrations[v]` is the SQL that leads from version v to v + 1.
-        `lost` tells an operator what to do when the file is removed while it is open.
+        An older file is migrated in one transaction: `migrations[v]` is the SQL from version v to v + 1. `lost` is the
+        remedy that an operator reads when the file is removed while it is open.
+
+        Raises:
+            DatabaseBusyError: it is locked, or the disk is full.
+            DatabaseError: it belongs to another program, is of a newer Chorus, or is corrupt.
         """
         previous_umask = os.umask(0o077)
         try:
@@ -69,20 +73,23 @@ class Database:
         return cls(connection, lock, path, DatabaseFiles(path, lost=lost))
 
     async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` in one write transaction, under the file lock that queues the processes of a context.
+        """Run `work` in one write transaction: commit when it returns, roll back when it raises.
 
-        Commits when `work` returns and rolls back when it raises. Raises DatabaseBusyError when trying again may help
-        and DatabaseError when it cannot, as when somebody removed or replaced the file.
+        The file lock queues the processes of a context fairly; SQLite's own lock makes them poll.
+
+        Raises:
+            DatabaseBusyError: a retry may help.
+            DatabaseError: it cannot, for example because the file was removed or replaced.
         """
         try:
             return await self._connection.run(
-                lambda connection: _locked(connection, self._lock_file(), self._files, work)
+                lambda connection: _transaction(connection, self._acquire_lock(), self._files, work)
             )
         except sqlite3.Error as error:
             raise _translated(error, self.path) from error
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work`, which only reads; an idle process notices here that its file was removed or replaced."""
+        """Run `work`, which only reads; an idle process detects here that its file was removed or replaced."""
 
         def checked(connection: sqlite3.Connection) -> T:
             self._files.check(connection)
@@ -93,8 +100,8 @@ class Database:
         except sqlite3.Error as error:
             raise _translated(error, self.path) from error
 
-    def _lock_file(self) -> int:
-        """Wait for the file lock, which `_locked` releases."""
+    def _acquire_lock(self) -> int:
+        """Acquire the file lock; `_transaction` releases it."""
         self.waits_for_lock = True
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -103,13 +110,13 @@ class Database:
         return self._lock
 
     async def close(self) -> None:
-        """Finish what is queued and close."""
+        """Finish the queued work and close."""
         await self._connection.close()
         os.close(self._lock)
 
 
 def open_read_only(path: Path) -> sqlite3.Connection:
-    """A reader beside the worker that writes; raises DatabaseError when there is no such file."""
+    """Open a second connection that only reads; raises DatabaseError when there is no such file."""
     if not path.is_file():
         raise DatabaseError(f"{path}: no such database; start the worker first, or set CHORUS_DATA_DIR")
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
@@ -117,7 +124,7 @@ def open_read_only(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def reading(path: Path, *, schema: str, version: int) -> Iterator[sqlite3.Connection]:
-    """Read beside the worker that writes; raises DatabaseError when the file is foreign, newer or corrupt."""
+    """Read beside a running worker; raises DatabaseError when the file is of another program, newer or corrupt."""
     with closing(open_read_only(path)) as connection:
         try:
             check(connection, path, schema, version, remedy="start its worker, which migrates it")
@@ -138,15 +145,15 @@ def _connect(path: Path, lock: int, schema: str, version: int, migrations: Mappi
         finally:
             fcntl.flock(lock, fcntl.LOCK_UN)
     except BaseException:
-        connection.close()  # A worker that waits for a locked database tries this again and again.
+        connection.close()  # A worker retries this while the database is locked.
         raise
     return connection
 
 
-def _locked(
+def _transaction(
     connection: sqlite3.Connection, lock: int, files: DatabaseFiles, work: Callable[[sqlite3.Connection], T]
 ) -> T:
-    """Run `work` in a transaction under the file lock, which is held already, and release the lock."""
+    """Run `work` in a transaction under the acquired file lock, and release the lock."""
     try:
         files.check(connection)
         connection.execute("BEGIN IMMEDIATE")
@@ -163,7 +170,7 @@ def _locked(
         fcntl.flock(lock, fcntl.LOCK_UN)
 
 
-_PASSING = {
+_TRANSIENT = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
     sqlite3.SQLITE_FULL,
@@ -175,7 +182,7 @@ _PASSING = {
 
 def _translated(error: sqlite3.Error, path: Path) -> Exception:
     code = getattr(error, "sqlite_errorcode", None)
-    if code is not None and code & 0xFF in _PASSING:
+    if code is not None and code & 0xFF in _TRANSIENT:
         return DatabaseBusyError(f"{path}: {error}")
     if code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return DatabaseError(f"{path}: {error}; move it away and run chorus rebuild")
