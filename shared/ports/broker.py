@@ -133,7 +133,7 @@ class Denial(NamedTuple):
     times: int
 
 
-class Pulls(Protocol):
+class PullEpoch(Protocol):
     """One epoch of pulling from a consumer: an inbox of its own, to which nothing arrives after `close`."""
 
     async def pull(self, *, batch: int, pin: str | None, expires_s: float, heartbeat_s: float) -> None:
@@ -157,13 +157,13 @@ class Broker(Protocol):
         """The number of reconnects so far; the answers that an earlier connection owed are lost."""
         ...
 
-    async def pulls(
+    async def begin_epoch(
         self,
         stream: str,
         consumer: str,
         on_delivery: Callable[[Delivery, str | None], None],
         on_status: Callable[[Status], None],
-    ) -> Pulls:
+    ) -> PullEpoch:
         """Begin an epoch on a durable consumer; a delivery comes with the id of the consumer's pin."""
         ...
 

@@ -12,7 +12,7 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Seconds on a clock that nobody sets."""
+        """Seconds on a clock that never jumps."""
         ...
 
     async def sleep(self, seconds: float) -> None:

@@ -84,7 +84,7 @@ class BodyDecoder(Generic[T]):
 
 
 def stamped_fields(message_type: type[Struct]) -> Mapping[str, str]:
-    """The fields that the decoder sets, by their source: `{"key": "order_id", "at": "asked_at"}`."""
+    """The fields that the decoder sets, by their source: `{"key": "till_id", "at": "opened_at"}`."""
     found: dict[str, str] = {}
     described = msgspec.inspect.type_info(message_type)
     assert isinstance(described, msgspec.inspect.StructType)

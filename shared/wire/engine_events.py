@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Detail(Struct, frozen=True, kw_only=True):
-    """A problem of a command; `path` is a JSON path such as `$.lines[0].sku`."""
+    """A problem of a command; `path` is a JSON path such as `$.lines[0].quantity`."""
 
     path: str
     message: str

@@ -17,7 +17,7 @@ Key = NewType("Key", str)
 MESSAGE_ID_LENGTH_AT_MOST = 255
 CAUSATION_DEPTH_AT_MOST = 32
 COMMAND_DEPTH_AT_MOST = 16
-"""Leaves room for what a command leads to, which is 13 at the most in this shop."""
+"""The rest of CAUSATION_DEPTH_AT_MOST is for the chain of messages that a command starts."""
 
 MSG_ID = "Nats-Msg-Id"
 CORRELATION_ID = "Correlation-Id"
@@ -42,7 +42,7 @@ _EDITION = re.compile(r"([^/@]+/.+@[1-9][0-9]{0,11}(?:/[A-Za-z][A-Za-z0-9]{0,63}
 _MESSAGE_ID = re.compile(rf"[\x21-\x7e]{{1,{MESSAGE_ID_LENGTH_AT_MOST}}}")
 
 FROM_SUBJECT = msgspec.Meta(extra={"stamped": "key"})
-"""Marks a field that is set to the subject's key: `order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")`."""
+"""Marks a field that is set to the subject's key: `till_id: Annotated[TillId, FROM_SUBJECT] = TillId("")`."""
 
 FROM_STREAM = msgspec.Meta(extra={"stamped": "at"})
 """Marks a field that is set to the time of storage: `at: Annotated[datetime, FROM_STREAM] = NEVER`."""
@@ -85,7 +85,7 @@ def check_message_id(message_id: str) -> MessageId:
 def check_command_id(message_id: str) -> MessageId:
     """Return the id of a client's command; raise ValueError when it has the form of an id that Chorus gives.
 
-    Chorus gives ids such as `ordering/order-o-42@1`, or `COMMANDS@…/7` to a message without one. A context keeps all
+    Chorus gives ids such as `till/till-t-42@1`, or `COMMANDS@…/7` to a message without one. A context keeps all
     ids in one inbox, so a command under the id of a future event would suppress that event.
     """
     if "/" in message_id and "@" in message_id:
@@ -151,7 +151,7 @@ def partition_of(key: str, partitions: int) -> int:
 
 
 def aggregate_id(name: str, key: str, part: str | int | None = None) -> str:
-    """The id of an aggregate within its context: `order-o-42`, or `return-o-42.r-1` with the part `r-1`.
+    """The id of an aggregate within its context: `till-t-42`, or `receipt-t-42.r-1` with the part `r-1`.
 
     A part other than 1 to 64 of `A-Z a-z 0-9 _ -` is replaced by `~` and 32 hex digits of its BLAKE2b hash. No key has
     a `.` or a `~`, so two aggregates never share an id.
@@ -165,7 +165,7 @@ def aggregate_id(name: str, key: str, part: str | int | None = None) -> str:
 
 
 def aggregate_name(identity: str) -> str:
-    """The name in an aggregate's id: `order` of `order-o-42`."""
+    """The name in an aggregate's id: `till` of `till-t-42`."""
     return identity.partition("-")[0]
 
 
@@ -180,7 +180,7 @@ def is_event_id(message_id: str) -> bool:
 
 
 def split_edition(message_id: str) -> tuple[str, int]:
-    """An id without its edition, and the edition: `payments/payment-o-1@1.2` gives `payments/payment-o-1@1` and 2.
+    """An id without its edition, and the edition: `till/till-t-1@1.2` gives `till/till-t-1@1` and 2.
 
     An id without an edition is the first edition.
     """

@@ -15,7 +15,7 @@ from shared.adapters.virtual_time import VirtualClock, virtual_loop
 from shared.config.connection import ConnectionOptions
 from shared.config.settings import default_streams_file
 from shared.config.units import nanoseconds
-from shared.ports.broker import Broker, Delivery, Outgoing, Pulls, Status
+from shared.ports.broker import Broker, Delivery, Outgoing, PullEpoch, Status
 from shared.run.server import local_server
 from shared.streams.apply import apply
 from shared.streams.file import read_topology
@@ -118,13 +118,13 @@ class Ear:
         self.deliveries: list[Delivery] = []
         self.pins: list[str | None] = []
         self.statuses: list[Status] = []
-        self.pulls: Pulls
+        self.pulls: PullEpoch
 
     @classmethod
     async def to(cls, broker: Broker, stream: str, consumer: str) -> "Ear":
         """Begin an epoch."""
         ear = cls()
-        ear.pulls = await broker.pulls(stream, consumer, ear._hear, ear.statuses.append)
+        ear.pulls = await broker.begin_epoch(stream, consumer, ear._hear, ear.statuses.append)
         return ear
 
     async def ask(self, batch: int, pin: str | None = None, *, expires_s: float = 60.0, beat_s: float = 20.0) -> None:

@@ -7,4 +7,4 @@ UNANSWERED_PINGS = 1
 """With one, the client detects a dead line within two ping intervals; with two, within three."""
 RECONNECT_WAIT_S = 0.25
 BUFFERED_BYTES_WHILE_DISCONNECTED = 64 * 1024
-"""Small: the journal resends what is not published. A buffer would resend messages of unknown age."""
+"""Small: the relay resends unpublished rows from the journal, while a buffer would send messages of unknown age."""

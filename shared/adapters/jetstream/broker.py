@@ -17,7 +17,7 @@ from shared.adapters.jetstream.client import JetStreamClient
 from shared.adapters.jetstream.conversions import api_answer, as_atomic_batch, port_errors, to_published, to_stored
 from shared.adapters.jetstream.denial_handling import handle_denial, in_flight
 from shared.adapters.jetstream.direct_get import NOT_FOUND, read_batch
-from shared.adapters.jetstream.epoch import PullEpoch, begin_epoch
+from shared.adapters.jetstream.epoch import JetStreamEpoch, begin_epoch
 from shared.adapters.jetstream.nats_py import CONNECTION_ERRORS, Received
 from shared.adapters.jetstream.service import serve
 from shared.config.connection import ConnectionOptions
@@ -93,7 +93,7 @@ class JetStream:
         connected = True
 
     async def close(self) -> None:
-        """Send what is buffered and disconnect."""
+        """Send the buffered messages and disconnect."""
         self._closing = True
         with anyio.move_on_after(bounds.CONNECT_TIMEOUT_S, shield=True), contextlib.suppress(*CONNECTION_ERRORS):
             await self._client.close()
@@ -110,13 +110,13 @@ class JetStream:
         """Send a raw request to the JetStream API; raises BrokerUnavailableError when there is no answer."""
         return (await self._request(subject, body)).body
 
-    async def pulls(
+    async def begin_epoch(
         self,
         stream: str,
         consumer: str,
         on_delivery: Callable[[Delivery, str | None], None],
         on_status: Callable[[Status], None],
-    ) -> PullEpoch:
+    ) -> JetStreamEpoch:
         return await begin_epoch(self._client, stream, consumer, on_delivery, on_status)
 
     async def reset(self, stream: str, consumer: str, sequence: int) -> None:

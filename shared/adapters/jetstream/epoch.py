@@ -16,7 +16,7 @@ from shared.ports.broker import Delivery, Status
 from shared.topology import PRIORITY_GROUP
 
 
-class PullEpoch:
+class JetStreamEpoch:
     def __init__(self, client: JetStreamClient, subject: str, inbox: str, subscription: Subscription) -> None:
         self._client = client
         self._subject = subject
@@ -53,7 +53,7 @@ async def begin_epoch(
     consumer: str,
     on_delivery: Callable[[Delivery, str | None], None],
     on_status: Callable[[Status], None],
-) -> PullEpoch:
+) -> JetStreamEpoch:
     """Begin an epoch with an inbox of its own, so that nothing of an earlier epoch reaches it."""
     inbox = client.new_inbox()
     subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
@@ -72,4 +72,4 @@ async def begin_epoch(
 
     with port_errors():
         subscription = await client.listen(inbox, on_message)
-    return PullEpoch(client, subject, inbox, subscription)
+    return JetStreamEpoch(client, subject, inbox, subscription)

@@ -8,8 +8,8 @@ when nats-py repairs a defect or changes a private name; then delete or adapt th
 2. A subject, a reply or a status that is not UTF-8 ends the read loop: the client stays "connected" and hears nothing
    more. See `_build_message`, `_process_headers`.
 3. A stored header named `Status` reads as a status of the server. See `_process_headers`.
-4. A reconnect first waits until the old connection has taken what was written to it, which a dead line never does. Then
-   it sends the unsent rest on the new connection, of any age. See `_attempt_reconnect`.
+4. A reconnect first waits until the old connection has sent everything, which a dead line never does. Then it sends the
+   unsent messages, of any age, on the new connection. See `_attempt_reconnect`.
 5. `connect` retries for ever while it may reconnect. See `ConnectAbortedError`.
 6. A permission error reaches the error callback in lower case, and the denied request gets no answer. See `denied_in`.
 7. Each message costs a queue, a task switch and a flush of its own. `listen` calls back where the message was read, and
@@ -91,7 +91,7 @@ class PatchedClient(Client):
         return self._subs
 
     async def resubscribe(self, subscription: Subscription) -> None:
-        """Send a subscription that the server denied once more (8)."""
+        """Send a denied subscription again (8)."""
         await self._send_subscribe(subscription)
 
     def drop_subscription(self, subject: str) -> None:

@@ -71,7 +71,7 @@ class MemoryBroker:
         for subject, endpoint in self._endpoints:
             self.server.endpoints[subject].remove(endpoint)
 
-    async def pulls(
+    async def begin_epoch(
         self,
         stream: str,
         consumer: str,

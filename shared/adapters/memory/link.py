@@ -64,7 +64,7 @@ class Reply(Generic[T]):
         return answer
 
     def abandon(self) -> None:
-        """Stop the timeout; nobody waits any more."""
+        """Stop the timeout, for a client that does not wait for the answer."""
         self._timeout.cancel()
 
     def _resolve(self, answer: T | Exception) -> None:

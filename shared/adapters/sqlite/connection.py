@@ -30,7 +30,7 @@ class Connection(Protocol):
     """Runs functions on a SQLite connection, one after the other."""
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` to its end, even when the caller is cancelled meanwhile."""
+        """Run `work` to its end, even when the caller is cancelled."""
         ...
 
     async def close(self) -> None:
@@ -39,7 +39,7 @@ class Connection(Protocol):
 
 
 async def open_connection(connect: Callable[[], sqlite3.Connection]) -> Connection:
-    """Call `connect` and run work on what it returns; in virtual time without a thread."""
+    """Call `connect` and wrap its connection; in virtual time without a thread."""
     loop = virtual_loop()
     return await ThreadConnection.open(connect) if loop is None else VirtualConnection(connect(), loop)
 

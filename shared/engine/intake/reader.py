@@ -10,7 +10,7 @@ from enum import Enum
 
 import structlog
 
-from shared.ports.broker import Broker, BrokerError, Delivery, Pulls, Status
+from shared.ports.broker import Broker, BrokerError, Delivery, PullEpoch, Status
 from shared.ports.clock import Clock
 from shared.wire.streams import EVENTS
 
@@ -66,7 +66,7 @@ class Reader:
         self._clock = clock
         self._refresh_s = priority_timeout_s / 3
         self._wake = wake
-        self._pulls: Pulls | None = None
+        self._pulls: PullEpoch | None = None
         self._pin: str | None = None
         self._outstanding = 0
         self._heard_at = 0.0
@@ -192,7 +192,7 @@ class Reader:
         self._outstanding = 0
         self._gap = self._lost = self._heard = False
         self._heard_at = self._clock.monotonic()
-        self._pulls = await self._broker.pulls(
+        self._pulls = await self._broker.begin_epoch(
             self.stream,
             self.consumer,
             lambda delivery, pin: self._on_delivery(epoch, delivery, pin),
