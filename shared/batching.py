@@ -1,7 +1,8 @@
-"""Work that arrives together is done together: what comes while a batch is under way is the next batch.
+"""Group commit: items that arrive while one batch is in progress form the next batch.
 
-With little to do a batch is one item and waits for nobody; with much to do the items share one transaction, one sync of
-the disk, one hop to a thread.
+Under light load a batch is one item and never waits. Under heavy load its items share one transaction, one disk sync
+and one thread hop. The results are asyncio futures and the worker is an asyncio task: the callers share no task group,
+and the cancellation of one caller must not cancel the batch.
 """
 
 import asyncio
@@ -13,11 +14,11 @@ Result = TypeVar("Result")
 
 
 class TooManyWaitingError(Exception):
-    """As many items wait as may; nothing was done with this one."""
+    """The queue is full; the item was not accepted."""
 
 
 class Batcher(Generic[Item, Result]):
-    """Gathers items for `work`, which returns one result for each, in order."""
+    """Collects items into batches for `work`, which returns one result per item, in order."""
 
     def __init__(
         self, work: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], *, batch_at_most: int, waiting_at_most: int
@@ -26,35 +27,35 @@ class Batcher(Generic[Item, Result]):
         self._batch_at_most = batch_at_most
         self._waiting_at_most = waiting_at_most
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
-        self._working: asyncio.Task[None] | None = None
+        self._worker: asyncio.Task[None] | None = None
 
     async def put(self, item: Item) -> Result:
-        """The result for this item, once its batch is done; raises what `work` raised, or TooManyWaitingError."""
+        """Return the result for this item; raises what `work` raises for its batch, or TooManyWaitingError."""
         if len(self._waiting) >= self._waiting_at_most:
-            raise TooManyWaitingError(f"{self._waiting_at_most} are waiting")
+            raise TooManyWaitingError(f"{self._waiting_at_most} items are waiting; try again later")
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, result))
-        if self._working is None:
-            self._working = asyncio.create_task(self._work_on())
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._run_batches())
         return await result
 
     async def close(self) -> None:
-        """Do what still waits."""
-        if self._working is not None:
-            await self._working
+        """Finish all waiting items."""
+        if self._worker is not None:
+            await self._worker
 
-    async def _work_on(self) -> None:
+    async def _run_batches(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[: self._batch_at_most], self._waiting[self._batch_at_most :]
-            waiting = [result for _, result in batch]
+            futures = [result for _, result in batch]
             try:
                 results = await self._work([item for item, _ in batch])
             except Exception as error:
-                for future in waiting:
-                    if not future.done():  # Whoever waited may have gone.
+                for future in futures:
+                    if not future.done():  # A caller may have been cancelled.
                         future.set_exception(error)
             else:
-                for future, result in zip(waiting, results, strict=True):
+                for future, result in zip(futures, results, strict=True):
                     if not future.done():
                         future.set_result(result)
-        self._working = None
+        self._worker = None

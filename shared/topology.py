@@ -1,4 +1,4 @@
-"""The streams and consumers that Chorus needs: they follow from the contexts' code, within streams.yaml's bounds."""
+"""Derives the streams and consumers from the contexts' code and the bounds in streams.yaml."""
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -15,16 +15,16 @@ STREAMS = (COMMANDS, EVENTS, TIMERS, DEAD_LETTERS)
 
 PRIORITY_GROUP = "w"
 PARTITIONS_METADATA = "chorus.partitions"
-"""Stands on every stream and consumer of ours; a worker refuses to start when it differs from streams.yaml."""
+"""The metadata key with the number of partitions; a worker refuses to start when it differs from streams.yaml."""
 
 ApiConfig = Mapping[str, Any]
-"""A configuration as JetStream's API spells it: durations in nanoseconds, sizes in bytes."""
+"""A configuration of the JetStream API: durations in nanoseconds, sizes in bytes."""
 
 
 class ConsumerBounds(Struct, frozen=True, kw_only=True):
-    """The bounds of every consumer; `ack_wait` and `max_ack_pending` of those that acknowledge.
+    """The bounds of every consumer; `ack_wait` and `max_ack_pending` apply to consumers that acknowledge.
 
-    `timers_metadata` is for the consumers on TIMERS, on top of `metadata`: whoever has their pin has the partition.
+    Consumers on TIMERS, whose pin decides who owns a partition, have `timers_metadata` besides `metadata`.
     """
 
     priority_timeout: timedelta
@@ -36,7 +36,7 @@ class ConsumerBounds(Struct, frozen=True, kw_only=True):
 
 
 class Topology(Struct, frozen=True, kw_only=True):
-    """What streams.yaml says: the number of partitions, each stream's declared keys, and the bounds of consumers."""
+    """The contents of streams.yaml: the number of partitions, the keys of each stream, and the bounds of consumers."""
 
     partitions: int
     streams: Mapping[str, ApiConfig]
@@ -44,7 +44,7 @@ class Topology(Struct, frozen=True, kw_only=True):
 
 
 class Declared(Struct, frozen=True, kw_only=True):
-    """A stream or consumer as it has to be, in its declared keys only."""
+    """The wanted configuration of a stream or consumer, without keys that are left to the server."""
 
     kind: Literal["stream", "consumer"]
     stream: str
@@ -53,7 +53,7 @@ class Declared(Struct, frozen=True, kw_only=True):
 
 
 def declare(topology: Topology, contexts: Iterable[Context | Service]) -> tuple[Declared, ...]:
-    """Every stream that anyone may publish to, then every consumer."""
+    """All streams with at least one subject, then all consumers."""
     members = sorted((member for member in contexts if isinstance(member, Context)), key=lambda context: context.name)
     streams = [_stream(topology, name, subjects) for name, subjects in _subjects(members).items() if subjects]
     consumers = [
@@ -66,19 +66,19 @@ def declare(topology: Topology, contexts: Iterable[Context | Service]) -> tuple[
 
 
 def filters_of(context: Context, partition: int) -> Mapping[str, tuple[str, ...]]:
-    """What a context reads of each stream in a partition; a stream it reads nothing of is not among them."""
-    heard = {filter_subject("evt", policy.source, policy.event.__name__, partition) for policy in context.policies}
-    read = {
+    """The filters of a context's consumers in one partition, by stream; without the streams that it does not read."""
+    events = {filter_subject("evt", policy.source, policy.event.__name__, partition) for policy in context.policies}
+    filters_by_stream = {
         COMMANDS: _commands(context, partition),
-        EVENTS: tuple(sorted(heard)),
-        # Whoever has the pin of this one has the partition (engine/intake/partition.py), timers or none.
+        EVENTS: tuple(sorted(events)),
+        # Every context has this one: its pin decides who owns the partition (engine/intake/partition.py).
         TIMERS: (filter_subject("due", context.name, "*", partition),),
     }
-    return {stream: filters for stream, filters in read.items() if filters}
+    return {stream: filters for stream, filters in filters_by_stream.items() if filters}
 
 
 def _commands(context: Context, partition: int) -> tuple[str, ...]:
-    """What clients ask; the first partition also has what is under the keys `*` and `>`, which no transform takes."""
+    """The filters for commands. Partition 0 also gets the keys `*` and `>`, which the transform leaves unchanged."""
     if not context.accepts:
         return ()
     partitioned = filter_subject("cmd", context.name, "*", partition)
@@ -123,11 +123,11 @@ def _consumer(topology: Topology, context: Context, stream: str, partition: int,
         "name": name,
         "durable_name": name,
         "filter_subjects": list(filters),
-        # A reset may go back to any sequence only when the consumer began with all of them.
+        # A reset can go back to any sequence only on a consumer that began with the first.
         "deliver_policy": "all",
         "replay_policy": "instant",
         "ack_policy": "none",
-        # A message that was delivered too often would be skipped silently.
+        # With a maximum, the server would skip a message silently after that many deliveries.
         "max_deliver": -1,
         "max_waiting": bounds.max_waiting,
         "priority_groups": [PRIORITY_GROUP],

@@ -1,1 +1,1 @@
-"""The two libraries that touch the outside, each in one module: nats-py in `jetstream`, aiosqlite in `sqlite`."""
+"""The adapters of the ports: JetStream, SQLite and the system clock, and their twins in memory and virtual time."""

@@ -1,4 +1,4 @@
-"""The machine's clock."""
+"""The system clock."""
 
 import time
 from datetime import UTC, datetime
@@ -7,16 +7,13 @@ import anyio
 
 
 class SystemClock:
-    """Wall time, monotonic time and real waiting."""
+    """The Clock port on the system's clocks."""
 
     def now(self) -> datetime:
-        """Aware, UTC."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Seconds that never jump."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
         await anyio.sleep(seconds)

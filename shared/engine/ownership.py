@@ -121,7 +121,7 @@ class PartitionOwnership:
 
         def load(transaction: Transaction) -> tuple[list[NumberedRow], list[EffectRow], int]:
             rows = transaction.unpublished(owned, after=self.last_number)
-            effects = transaction.asked(owned, after=self._effects.last, limit=self._effects.room)
+            effects = transaction.open_effects(owned, after=self._effects.last, limit=self._effects.room)
             return rows, effects, transaction.last_number()
 
         rows, effects, self.last_number = await self._store.read(load)
@@ -165,8 +165,8 @@ class PartitionOwnership:
             return _LeftBehind(
                 positions_of(partition.number, transaction.positions()),
                 sorted(rows),
-                transaction.refused.taken([partition.number]),
-                transaction.asked([*owned, partition.number], limit=self._effects.room),
+                transaction.refused.with_taken_ids([partition.number]),
+                transaction.open_effects([*owned, partition.number], limit=self._effects.room),
                 transaction.last_number(),
             )
 
@@ -186,7 +186,7 @@ class PartitionOwnership:
         verdicts = await self._store.read(lambda transaction: transaction.refused.verdicts([number]))
         void = [n for n, verdict in verdicts if verdict == "void"]
         if void:
-            await self._store.transact(lambda transaction: transaction.refused.void(void))
+            await self._store.transact(lambda transaction: transaction.refused.give_next_editions(void))
 
     async def _record_acknowledged(self) -> None:
         acknowledged = self._relay.drain_acknowledged()

@@ -152,7 +152,7 @@ class ContextProcess:
 
     async def _look_at_parked(self) -> int:
         """Count what is parked, and let EVENTS know of all of it; how many messages it did not know of."""
-        self.loop.parked = await self.store.read(lambda transaction: sum(transaction.parked.keys().values()))
+        self.loop.parked = await self.store.read(lambda transaction: sum(transaction.parked.counts().values()))
         if not self.loop.parked:
             return 0
         return await self.store.transact(partial(backfill_parked, routing=self._routing, now=self._clock.now()))

@@ -7,7 +7,7 @@ import structlog
 
 from shared.engine.publish.blocked import BlockedKeys
 from shared.ports.clock import Clock
-from shared.ports.rows import NumberedRow, Waiting
+from shared.ports.rows import NumberedRow, ParkedVerdict
 from shared.ports.store import Store, Transaction
 
 POLL_S: Final = 1.0
@@ -25,7 +25,7 @@ class Verdicts:
         self._clock = clock
         self._looked_at = clock.monotonic()
 
-    async def given(self, partitions: Sequence[int], *, limit: int) -> list[Waiting]:
+    async def given(self, partitions: Sequence[int], *, limit: int) -> list[ParkedVerdict]:
         """The parked messages to retry or skip. Refused rows go to the relay. Looks into the database once a second.
 
         Raises:
@@ -36,8 +36,8 @@ class Verdicts:
             return []
         self._looked_at = now
 
-        def read(transaction: Transaction) -> tuple[list[Waiting], list[tuple[int, str]]]:
-            parked = transaction.parked.looked_at(partitions, limit=limit)
+        def read(transaction: Transaction) -> tuple[list[ParkedVerdict], list[tuple[int, str]]]:
+            parked = transaction.parked.with_verdict(partitions, limit=limit)
             return parked, transaction.refused.verdicts(partitions)
 
         parked, refused = await self._store.read(read)
@@ -53,7 +53,7 @@ class Verdicts:
             return
         rows: list[NumberedRow] = []
         try:
-            rows = await self._store.transact(lambda transaction: transaction.refused.void(reserved))
+            rows = await self._store.transact(lambda transaction: transaction.refused.give_next_editions(reserved))
         finally:
             self._blocked.replace(reserved, rows)
         for n, row in rows:

@@ -52,7 +52,7 @@ def as_of(data_dir: Path, context: Context, aggregate: str, version: int | None 
             raise NoSuchVersionError(f"{aggregate} has {has}, not {version}")
         fold = Fold(context)
         row: JournalRow | None = None
-        for row in transaction.facts_of(aggregate, up_to=version or latest):
+        for row in transaction.events_of(aggregate, up_to=version or latest):
             fold.add(row)
     assert row is not None
     return AggregateVersion(

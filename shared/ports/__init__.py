@@ -1,1 +1,1 @@
-"""What the engine needs from outside: a broker, a clock and a store. Each port has its adapters in `adapters`."""
+"""The engine's ports: broker, clock and store. Their adapters are in `shared.adapters`."""

@@ -1,4 +1,4 @@
-"""What the engine asks of a broker. JetStream is the real adapter; `adapters.memory` is its in-memory twin."""
+"""The engine's port to a broker: JetStream, or its twin in memory (`shared.adapters.memory`)."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
@@ -14,15 +14,15 @@ STREAM_NOT_FOUND = 10059
 
 
 class BrokerError(Exception):
-    """The broker did not do what was asked, or nobody knows whether it did."""
+    """A request failed, or its outcome is unknown."""
 
 
 class BrokerUnavailableError(BrokerError):
-    """The broker did not answer: what was asked may or may not have happened."""
+    """The broker did not answer: the request may or may not have been carried out."""
 
 
 class BrokerDeniedError(BrokerUnavailableError):
-    """The server does not let this user publish or subscribe there; it answers as soon as the permission is given."""
+    """This user lacks a permission; the request succeeds once an operator grants it."""
 
 
 class BrokerLoginError(BrokerError):
@@ -30,7 +30,7 @@ class BrokerLoginError(BrokerError):
 
 
 class BrokerRefusedError(BrokerError):
-    """The broker answered no; `code` is the JetStream API's `err_code`, `subject` what it was asked about, if known."""
+    """The broker refused; `code` is the JetStream API's `err_code`, `subject` the stream or consumer, if known."""
 
     def __init__(self, code: int, text: str, subject: str = "") -> None:
         super().__init__(f"{subject}{subject and ': '}{text} ({code})")
@@ -45,7 +45,7 @@ class BrokerRefusedError(BrokerError):
 
 
 class Delivery:
-    """A stored message as a consumer delivers it. `pending`: how many more the consumer had to deliver after it."""
+    """A stored message as a consumer delivers it; `pending` more messages were undelivered after it."""
 
     __slots__ = ("at_ns", "body", "consumer_sequence", "headers", "pending", "reply", "sequence", "subject")
 
@@ -72,12 +72,12 @@ class Delivery:
 
     @property
     def at(self) -> datetime:
-        """When the stream stored it, to the microsecond."""
+        """The time at which the stream stored it, to the microsecond."""
         return moment(self.at_ns)
 
 
 class Status(NamedTuple):
-    """What a pull is told instead of a message: 100 heartbeat, 404 none, 408 expired, 409 gone, 423 not pinned, 503."""
+    """The answer to a pull that is no message: 100 heartbeat, 404 none, 408 expired, 409 gone, 423 not pinned, 503."""
 
     code: int
     description: str
@@ -108,7 +108,7 @@ class Outgoing(NamedTuple):
 
 
 class Published(NamedTuple):
-    """A PubAck. `duplicate` compares ids only, so content must be verified by who published."""
+    """A PubAck. The server finds a `duplicate` by its id alone, so the publisher must compare the content."""
 
     stream: str
     sequence: int
@@ -126,7 +126,7 @@ class StreamInfo(NamedTuple):
 
 
 class ConsumerInfo(NamedTuple):
-    """How far a consumer has delivered, how much it still has to, and whether some client has its pin."""
+    """The position of a consumer, its backlog, and whether a client has its pin."""
 
     delivered_consumer_sequence: int
     delivered_sequence: int
@@ -136,7 +136,7 @@ class ConsumerInfo(NamedTuple):
 
 
 class Denial(NamedTuple):
-    """A permission that the user of this connection lacks, and how often the server has said so."""
+    """A permission that this connection's user lacks, and how often the server has denied it."""
 
     action: Literal["publish", "subscribe"]
     subject: str
@@ -144,15 +144,15 @@ class Denial(NamedTuple):
     times: int
 
 
-class Pulls(Protocol):
-    """One epoch of pulling from a consumer: after `close` nothing of it arrives any more."""
+class PullEpoch(Protocol):
+    """One epoch of pulling from a consumer: an inbox of its own, to which nothing arrives after `close`."""
 
     async def pull(self, *, batch: int, pin: str | None, expires_s: float, heartbeat_s: float) -> None:
-        """Ask for up to `batch` messages."""
+        """Request up to `batch` messages."""
         ...
 
     async def keep_alive(self, pin: str) -> None:
-        """Refresh the pin without asking for anything to wait for."""
+        """Refresh the pin with a request that does not wait; a message that is ready is delivered."""
         ...
 
     async def close(self) -> None:
@@ -161,54 +161,54 @@ class Pulls(Protocol):
 
 
 class Broker(Protocol):
-    """JetStream, or its twin. Every call raises BrokerUnavailableError or BrokerRefusedError."""
+    """One connection to a broker. Every call may raise BrokerUnavailableError or BrokerRefusedError."""
 
     @property
     def reconnects(self) -> int:
-        """How often the connection was made anew; what waited on an older one is gone."""
+        """The number of reconnects so far; the answers that an earlier connection owed are lost."""
         ...
 
-    async def pulls(
+    async def begin_epoch(
         self,
         stream: str,
         consumer: str,
         on_delivery: Callable[[Delivery, str | None], None],
         on_status: Callable[[Status], None],
-    ) -> Pulls:
-        """Begin an epoch on a durable consumer; a delivery comes with the pin id when the server gave a new one."""
+    ) -> PullEpoch:
+        """Begin an epoch on a durable consumer; a delivery comes with the id of the consumer's pin."""
         ...
 
     @property
     def denials(self) -> Sequence[Denial]:
-        """The permissions that are missing now, as far as something was tried that needs them."""
+        """The missing permissions, as far as a request has needed them."""
         ...
 
     async def reset(self, stream: str, consumer: str, sequence: int) -> None:
-        """Let the consumer deliver from `sequence` on; raises BrokerRefusedError 10014 when there is none."""
+        """Let the consumer deliver from `sequence` on; raises BrokerRefusedError 10014 when it does not exist."""
         ...
 
     async def unpin(self, stream: str, consumer: str) -> None:
-        """Hand the consumer to whoever waits for it."""
+        """Release the consumer's pin, so that the next waiting client gets it."""
         ...
 
     async def consumer_info(self, stream: str, consumer: str) -> ConsumerInfo:
-        """Raises BrokerRefusedError 10014 when there is no such consumer."""
+        """The state of a consumer; raises BrokerRefusedError 10014 when it does not exist."""
         ...
 
     async def stream_info(self, stream: str) -> StreamInfo:
-        """Raises BrokerRefusedError 10059 when there is no such stream."""
+        """The state of a stream; raises BrokerRefusedError 10059 when it does not exist."""
         ...
 
     async def get(self, stream: str, sequence: int) -> Stored | None:
-        """The message at a sequence, or None when it is not there."""
+        """The message at a sequence, or None when the stream has none there."""
         ...
 
     def read(self, stream: str, subject: str, *, first: int = 1, up_to: int = 0) -> AsyncIterator[Stored]:
-        """The stored messages whose subject matches, in stream order; `up_to` 0 is the stream's end as of now."""
+        """Read the messages whose subject matches, in stream order; `up_to` 0 is the present end of the stream."""
         ...
 
     async def acknowledge(self, replies: Sequence[str]) -> None:
-        """Acknowledge deliveries by their reply subjects."""
+        """Acknowledge deliveries by their reply subjects; nothing confirms that the broker has received it."""
         ...
 
     async def publish(self, message: Outgoing) -> Published:
@@ -216,21 +216,24 @@ class Broker(Protocol):
         ...
 
     async def publish_each(self, messages: Sequence[Outgoing]) -> list[Published | BrokerError]:
-        """Publish side by side and wait for every PubAck; the broker may store them in another order."""
+        """Publish concurrently and wait for all PubAcks; the broker may store the messages in another order."""
         ...
 
     async def publish_batch(self, messages: Sequence[Outgoing]) -> int:
-        """Publish 2 to 1,000 messages to one stream atomically; the sequence of the last one (they are consecutive)."""
+        """Publish 2 to 1,000 messages to one stream as an atomic batch.
+
+        Returns the sequence of the last one; they are consecutive.
+        """
         ...
 
     async def request(
         self, subject: str, body: bytes, headers: Mapping[str, str], timeout_s: float
     ) -> tuple[Mapping[str, str], bytes]:
-        """Ask a service."""
+        """Send a request to a service and return the headers and the body of its answer."""
         ...
 
     async def serve(
         self, name: str, version: str, description: str, endpoints: Endpoints
     ) -> Callable[[], Awaitable[None]]:
-        """Answer requests as an ADR-32 service; returns how to stop."""
+        """Answer requests as an ADR-32 service; returns a function that stops it."""
         ...

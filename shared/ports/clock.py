@@ -1,22 +1,22 @@
-"""What the engine asks of a clock. It is virtual in simulations."""
+"""The engine's port to a clock, which is virtual in simulations."""
 
 from datetime import UTC, datetime
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the time is and how to wait; virtual in simulations."""
+    """Tells the time and waits."""
 
     def now(self) -> datetime:
-        """Aware, UTC."""
+        """The wall time, aware and in UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that never jump."""
+        """Seconds on a clock that never jumps."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait this long."""
         ...
 
 

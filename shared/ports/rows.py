@@ -1,16 +1,19 @@
-"""The rows of a context's database as values."""
+"""The rows of a context's database as values. Headers are mappings here; how a column spells them is the adapter's."""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-import msgspec
+from shared.wire.messages import MSG_ID, TIMER_ID, next_edition
 
 SNAPSHOTS: Final = "snapshots"
-"""The fact in `meta` that every snapshot is there, and in which shape; triggers forget it when one is taken away."""
+"""The `meta` key under which the shape of the snapshots is stored while all of them exist.
+
+The database itself deletes the entry when a snapshot is deleted or changed by hand.
+"""
 
 
 class JournalRow(NamedTuple):
-    """One message of the outbox; `aggregate` and `version` say which fact of which aggregate it is."""
+    """One outgoing message; `aggregate` and `version` say which event of which aggregate it is."""
 
     event_id: str
     aggregate: str
@@ -26,16 +29,26 @@ class JournalRow(NamedTuple):
         """The key of its subject."""
         return self.subject.rsplit(".", 1)[1]
 
+    def next_edition(self) -> "JournalRow":
+        """The same fact under the next edition of its id.
+
+        Aggregate and version stay, so no state changes. An effect that the row requests keeps its idempotency key, and
+        a timer that the row arms keeps its id: both name the event without an edition.
+        """
+        identity = next_edition(self.event_id)
+        changed = {name: identity for name in (MSG_ID, TIMER_ID) if name in self.headers}
+        return self._replace(event_id=identity, headers={**self.headers, **changed})
+
 
 class NumberedRow(NamedTuple):
-    """A journal row with its place in the journal."""
+    """A journal row with its number in the journal."""
 
     n: int
     row: JournalRow
 
 
 class EffectRow(NamedTuple):
-    """An effect that is asked for and not answered yet; `n` is the journal row that asks."""
+    """A requested effect without an outcome; `n` is the journal row that requests it."""
 
     n: int
     event_id: str
@@ -48,7 +61,7 @@ class EffectRow(NamedTuple):
 
 
 class ParkedRow(NamedTuple):
-    """A message that waits because its key is parked; `reason` is empty for those that only wait behind another."""
+    """A parked message; `reason` is empty when it did not fail itself and only waits behind an earlier one."""
 
     key: str
     partition: int
@@ -57,13 +70,13 @@ class ParkedRow(NamedTuple):
     at_ns: int
     message_id: str
     subject: str
-    headers: str
+    headers: Mapping[str, str]
     body: bytes
     reason: str
 
 
 class RefusedRow(NamedTuple):
-    """A journal row that the broker refuses for good; `seq` is where another message stands under its id, or 0."""
+    """A journal row that the broker refuses for good; `seq` is where another message has its id, or 0."""
 
     n: int
     key: str
@@ -74,7 +87,7 @@ class RefusedRow(NamedTuple):
 
 
 class StrangerRow(NamedTuple):
-    """A message under an id of this context that is not this context's; `seq` 0 and `subject` "" are unknown."""
+    """A message under an id of this context that this context did not publish; `seq` 0 and `subject` "" are unknown."""
 
     message_id: str
     seq: int
@@ -85,8 +98,8 @@ class StrangerRow(NamedTuple):
     why: str
 
 
-class Waiting(NamedTuple):
-    """A parked message with an operator's verdict: try it again, or (`skip`) leave it out; `who` says so, and `why`."""
+class ParkedVerdict(NamedTuple):
+    """A parked message on which an operator (`who`) has ruled: retry it, or `skip` it because of `why`."""
 
     id: int
     row: ParkedRow
@@ -96,7 +109,7 @@ class Waiting(NamedTuple):
 
 
 class SkippedRow(NamedTuple):
-    """A parked message that an operator left out: `reason` is why it was parked, `why` the operator's."""
+    """A parked message that an operator skipped: `reason` is why it was parked, `why` is the operator's reason."""
 
     key: str
     message_id: str
@@ -108,25 +121,17 @@ class SkippedRow(NamedTuple):
 
 
 class Position(NamedTuple):
-    """How far a context has decided one partition of one stream, and which message stood there."""
+    """The last message of a partition of a stream that a context has decided."""
 
     seq: int
     message_id: str
 
 
 class Move(NamedTuple):
-    """A position's compare-and-set."""
+    """A compare-and-set of one position."""
 
     stream: str
     partition: int
     expected: int
     seq: int
     message_id: str
-
-
-def headers_from_text(text: str) -> Mapping[str, str]:
-    """Headers as a column holds them."""
-    return _headers.decode(text)
-
-
-_headers = msgspec.json.Decoder(dict[str, str])

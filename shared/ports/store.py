@@ -1,91 +1,86 @@
-"""What the engine asks of a context's database: one transaction per batch, and one statement per call.
+"""The engine's port to a context's database: one transaction per batch.
 
-SQLite is the adapter. SQL and locking stay behind this port. `work` is an ordinary function, because it runs where the
-adapter chooses: SQLite runs it in a thread of its own.
+SQL and locking stay behind this port. A method takes all rows of a batch at once, so that an adapter with a network in
+between needs one round trip per batch and table. `work` is an ordinary function, because the adapter chooses where to
+run it: SQLite runs it in a thread of its own.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
-from shared.ports.rows import (
-    EffectRow,
-    JournalRow,
-    Move,
-    NumberedRow,
-    Position,
-)
-from shared.ports.trouble_rows import ParkedMessages, PublishedRows, RefusedRows
+from shared.ports.rows import EffectRow, JournalRow, Move, NumberedRow, Position
+from shared.ports.store_parts import ParkedMessages, PublishedRows, RefusedRows
 
 T = TypeVar("T")
 
 
 class DatabaseError(Exception):
-    """The database cannot be used; the text names the file and the remedy. Waiting does not help."""
+    """The database cannot be used, and waiting does not help; the text names the file and the remedy."""
 
 
 class DatabaseBusyError(Exception):
-    """The database cannot be used now: it is locked, or its disk is full. Trying again may help."""
+    """The database cannot be used now, because it is locked or its disk is full; a retry may help."""
 
 
 class FencedError(Exception):
-    """Another process has moved the position meanwhile: the whole batch is void."""
+    """Another process has advanced a position of this batch: the whole batch is void."""
 
 
 class Transaction(Protocol):
-    """The queries of one transaction; each is one statement however many rows it touches."""
+    """The queries of one transaction."""
 
     @property
     def parked(self) -> ParkedMessages:
-        """The queries on parked messages."""
+        """The parked messages."""
         ...
 
     @property
     def published(self) -> PublishedRows:
-        """The queries on what was published."""
+        """The journal rows, compared with the streams."""
         ...
 
     @property
     def refused(self) -> RefusedRows:
-        """The queries on refused rows and on messages of strangers."""
+        """The refused rows and the strangers."""
         ...
 
-    def known(self, message_ids: Iterable[str]) -> dict[str, bytes]:
-        """The content hashes of those messages that were decided before."""
+    def inbox_hashes(self, message_ids: Iterable[str]) -> dict[str, bytes]:
+        """The content hashes of those messages that are in the inbox."""
         ...
 
     def snapshots(self, ids: Iterable[str]) -> list[tuple[str, int, str]]:
         """(id, version, state) of those aggregates that exist."""
         ...
 
-    def move(self, moves: Iterable[Move]) -> None:
-        """Advance positions by compare-and-set; raises FencedError when any stands elsewhere."""
+    def advance_positions(self, moves: Sequence[Move]) -> None:
+        """Advance positions by compare-and-set; raises FencedError when one of them is elsewhere."""
         ...
 
-    def remember(self, messages: Sequence[tuple[str, bytes]]) -> None:
-        """Put (message id, content hash) into the inbox."""
+    def add_to_inbox(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        """Add (message id, content hash) to the inbox."""
         ...
 
     def append(self, rows: Sequence[JournalRow]) -> list[NumberedRow]:
-        """Append to the journal; the rows with their numbers."""
+        """Append rows to the journal and return them with their numbers."""
         ...
 
     def last_number(self) -> int:
         """The number of the journal's last row; 0 when it is empty."""
         ...
 
-    def snapshot(self, rows: Sequence[tuple[str, int, str]]) -> None:
-        """Write (id, version, state) of aggregates."""
+    def save_snapshots(self, rows: Sequence[tuple[str, int, str]]) -> None:
+        """Insert or replace (id, version, state) of aggregates."""
         ...
 
     def drop_snapshots(self) -> None:
         """Delete every snapshot."""
         ...
 
-    def facts(self) -> Iterator[JournalRow]:
-        """Every event: those of one aggregate after those of another, each in the order of its versions."""
+    def events(self) -> Iterator[JournalRow]:
+        """All events by aggregate, those of each aggregate in the order of their versions."""
         ...
 
-    def facts_of(self, aggregate: str, *, up_to: int) -> Iterator[JournalRow]:
+    def events_of(self, aggregate: str, *, up_to: int) -> Iterator[JournalRow]:
         """The events of one aggregate up to a version."""
         ...
 
@@ -93,24 +88,24 @@ class Transaction(Protocol):
         """The version of the aggregate's last event; 0 when there is none."""
         ...
 
-    def ask(self, rows: Sequence[tuple[int, str, str, int]]) -> None:
-        """Record effects to run: (journal number, event id, key, partition)."""
+    def add_effects(self, rows: Sequence[tuple[int, str, str, int]]) -> None:
+        """Add requested effects: (journal number, event id, key, partition)."""
         ...
 
-    def still_asked(self, event_ids: Sequence[str]) -> set[str]:
-        """Which of these effects have no outcome yet."""
+    def still_open(self, event_ids: Sequence[str]) -> set[str]:
+        """Those of these effects that have no outcome yet."""
         ...
 
-    def settle(self, event_ids: Sequence[str]) -> None:
-        """Take effects off the list."""
+    def close_effects(self, event_ids: Sequence[str]) -> None:
+        """Delete effects whose outcome was decided."""
         ...
 
-    def note_attempts(self, attempts: Sequence[tuple[int, str, str]]) -> None:
-        """Record (attempts, last error, event id) of effects whose outcome is still unknown."""
+    def record_attempts(self, attempts: Sequence[tuple[int, str, str]]) -> None:
+        """Record (attempts, last error, event id) of open effects."""
         ...
 
     def mark_published(self, marks: Sequence[tuple[int, int]]) -> None:
-        """Record (journal number, stream sequence) of published rows; what was refused of them is so no more."""
+        """Record (journal number, stream sequence) of published rows, and delete their refusals."""
         ...
 
     def positions(self) -> dict[tuple[str, int], Position]:
@@ -118,46 +113,51 @@ class Transaction(Protocol):
         ...
 
     def unpublished(self, partitions: Iterable[int], *, after: int = 0, before: int = 2**62) -> list[NumberedRow]:
-        """Rows of these partitions that have no PubAck yet, in journal order, with `after < n < before`."""
+        """Rows of these partitions without a PubAck, in journal order, with `after < n < before`."""
         ...
 
-    def asked(self, partitions: Iterable[int], *, after: int = 0, limit: int) -> list[EffectRow]:
-        """Effects of these partitions without an outcome, oldest first, asked by rows after `after`."""
+    def open_effects(self, partitions: Iterable[int], *, after: int = 0, limit: int) -> list[EffectRow]:
+        """Effects of these partitions without an outcome, oldest first, requested by rows after `after`."""
         ...
 
-    def forget_positions(self, stream: str) -> None:
-        """Begin this stream anew; the inbox keeps what was decided."""
+    def delete_positions(self, stream: str) -> None:
+        """Delete the positions of a stream, so that it is read from its beginning; the inbox stays."""
         ...
 
     def meta(self, key: str) -> str | None:
-        """A remembered fact about this database."""
+        """A stored fact about this database."""
         ...
 
     def set_meta(self, key: str, value: str) -> None:
-        """Remember a fact about this database."""
+        """Store a fact about this database."""
         ...
 
-    def begun(self, aggregates: Iterable[str]) -> set[str]:
+    def with_events(self, aggregates: Iterable[str]) -> set[str]:
         """Which of these aggregates have an event."""
         ...
 
 
 class Store(Protocol):
-    """The database of one context; `transact` runs one function in one transaction."""
+    """The database of one context."""
 
     @property
-    def queues(self) -> bool:
+    def waits_for_lock(self) -> bool:
         """Whether a transaction waits for another process of the context to finish its own."""
         ...
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work` in one write transaction; raises DatabaseBusyError when trying again may help."""
+        """Run `work` in one write transaction: commit when it returns, roll back when it raises.
+
+        Raises:
+            DatabaseBusyError: a retry may help.
+            DatabaseError: it cannot help.
+        """
         ...
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work`, which only reads."""
+        """Run `work`, which only reads; raises the same errors."""
         ...
 
     async def close(self) -> None:
-        """Close the database."""
+        """Finish the queued work and close the database."""
         ...

@@ -82,6 +82,6 @@ def _declared(old: sqlite3.Connection | None) -> list[StrangerRow]:
     if old is None:
         return []
     try:
-        return SqliteRefusedRows(old).declared_void()
+        return SqliteRefusedRows(old).declared_strangers()
     except sqlite3.Error:  # The old database is broken, or older than that table.
         return []

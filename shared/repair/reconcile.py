@@ -98,7 +98,7 @@ async def publish_missing(broker: Broker, data_dir: Path, context: Context, *, p
             await reconciler.correct(stream)
         numbers = list(range(partitions))
         rows = await store.read(lambda transaction: transaction.unpublished(numbers))
-        taken = await store.read(lambda transaction: transaction.refused.taken(numbers))
+        taken = await store.read(lambda transaction: transaction.refused.with_taken_ids(numbers))
         clock = SystemClock()
         alarms = Alarms(clock)
         troubles = Troubles(alarms, broker, context.name)

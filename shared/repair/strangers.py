@@ -24,7 +24,7 @@ async def void(data_dir: Path, row: Refused, *, who: str, why: str, stored: Stor
     def give_verdict(transaction: Transaction) -> int:
         given = transaction.refused.give_verdict([row.row], "void", who=who, why=why)
         if given:
-            transaction.refused.declare([stranger])
+            transaction.refused.record_strangers([stranger])
         return given
 
     return await transact(data_dir, row.context, give_verdict)
@@ -35,7 +35,7 @@ async def declare_stranger(data_dir: Path, context: str, stranger: StrangerRow) 
 
     Makes the database when it is lost: a rebuild with `force` replaces it and keeps what is declared in it.
     """
-    await transact(data_dir, context, lambda transaction: transaction.refused.declare([stranger]))
+    await transact(data_dir, context, lambda transaction: transaction.refused.record_strangers([stranger]))
 
 
 def find_in_journal(data_dir: Path, context: str, message_id: str) -> str | None:

@@ -83,7 +83,7 @@ class Shop:
     def __init__(self, world: World, time: "_Time") -> None:
         self._world = world
         self._time = time
-        self._broker = MemoryBroker(world.server, spared=True)
+        self._broker = MemoryBroker(world.server, faultless=True)
 
     def send(self, command: Command, *, key: str = "", message_id: str | None = None) -> Published:
         """Send a command as a client would, in bare JSON, and wait for its PubAck.

@@ -1,1 +1,1 @@
-"""What stands on the wire: subjects, headers, bodies, the names of the streams, and the events of the engine itself."""
+"""The wire format: subjects, headers, bodies, stream names, and the events that the engine itself publishes."""

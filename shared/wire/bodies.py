@@ -1,4 +1,4 @@
-"""Bodies: the bare JSON of a message, read strictly and within bounds."""
+"""Decodes message bodies, which are bare JSON, strictly and within bounds."""
 
 import json
 import re
@@ -13,16 +13,16 @@ from msgspec import Struct
 from shared.wire.messages import NEVER
 
 BODY_BYTES_AT_MOST = 64 * 1024
-"""A larger body is refused before it is parsed; streams.yaml sets the same bound at the door."""
+"""A larger body is refused before it is parsed. The streams refuse it too (`max_msg_size` in streams.yaml)."""
 
 PROBLEM_LENGTH_AT_MOST = 500
-"""What is said of a body may quote it, and is told to its sender: no more of it than this."""
+"""A problem may quote the body and is sent back to its sender, so its length is bounded."""
 
 _PATH = re.compile(r" - at `([^`]+)`$")
 
 
 class MalformedBodyError(ValueError):
-    """A body that is not the JSON its type asks for; `path` is a JSON path such as `$.lines[0].quantity`."""
+    """A body does not match its message type; `path` is a JSON path such as `$.lines[0].quantity`."""
 
     def __init__(self, path: str, problem: str) -> None:
         self.path = path
@@ -34,15 +34,15 @@ T = TypeVar("T", bound=Struct)
 
 
 def check_size(body: bytes) -> None:
-    """Raise MalformedBodyError when there is more to parse than a body may have."""
+    """Raise MalformedBodyError when the body is too large to parse."""
     if len(body) > BODY_BYTES_AT_MOST:
         raise MalformedBodyError("$", f"{len(body)} bytes are more than the {BODY_BYTES_AT_MOST} a body may have")
 
 
 class BodyDecoder(Generic[T]):
-    """Decodes the bodies of one message type, and stamps the fields that come from the subject and the stream.
+    """Decodes the bodies of one message type, and sets the fields that come from the subject and the stream.
 
-    A `strict` decoder, for what clients send, also refuses a JSON object that names one key twice.
+    A `strict` decoder also refuses a JSON object with a duplicate key; it is for messages of clients.
     """
 
     def __init__(self, message_type: type[T], *, strict: bool) -> None:
@@ -54,7 +54,7 @@ class BodyDecoder(Generic[T]):
         self.at_field = stamped.get("at")
 
     def decode(self, body: bytes, *, key: str, at: datetime) -> T:
-        """The message that `body` holds; raises MalformedBodyError naming the JSON path and the problem."""
+        """Decode one body; raises MalformedBodyError with the JSON path and the problem."""
         check_size(body)
         try:
             if self._strict:
@@ -75,16 +75,16 @@ class BodyDecoder(Generic[T]):
         return message
 
     def _stamp(self, message: T, field: str, key: str) -> None:
-        said = getattr(message, field)
-        if said == key:
+        value = getattr(message, field)
+        if value == key:
             return
-        if said:
-            raise MalformedBodyError(f"$.{field}", f"the body names {str(said)[:80]!r} but the subject names {key!r}")
+        if value:
+            raise MalformedBodyError(f"$.{field}", f"the body names {str(value)[:80]!r} but the subject names {key!r}")
         msgspec.structs.force_setattr(message, field, key)
 
 
 def stamped_fields(message_type: type[Struct]) -> Mapping[str, str]:
-    """Which field is stamped with what: `{"key": "order_id", "at": "asked_at"}`."""
+    """The fields that the decoder sets, by their source: `{"key": "till_id", "at": "opened_at"}`."""
     found: dict[str, str] = {}
     described = msgspec.inspect.type_info(message_type)
     assert isinstance(described, msgspec.inspect.StructType)

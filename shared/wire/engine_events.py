@@ -1,4 +1,4 @@
-"""The events that the engine itself publishes, in every context and under the key of the message that led to them."""
+"""The events that the engine publishes in every context, under the key of the message that caused them."""
 
 from typing import Annotated, Final, Literal, TypeAlias
 
@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 
 class Detail(Struct, frozen=True, kw_only=True):
-    """What is wrong with a command, and where: `path` is a JSON path such as `$.lines[0].sku`."""
+    """A problem of a command; `path` is a JSON path such as `$.lines[0].quantity`."""
 
     path: str
     message: str
@@ -17,7 +17,7 @@ Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class CommandRejected(Struct, frozen=True, kw_only=True):
-    """A command that cannot be obeyed was answered: `reason` and `details` say what to mend. Every context has it."""
+    """A command was refused before any decider saw it; `reason` and `details` tell its sender what to correct."""
 
     command: str
     command_id: str
@@ -26,12 +26,12 @@ class CommandRejected(Struct, frozen=True, kw_only=True):
 
 
 class MessageParked(Struct, frozen=True, kw_only=True):
-    """A message waits for an operator, because our code fails on it or because an earlier one of its key waits.
+    """A message waits for an operator, because the context's code fails on it or an earlier message of its key waits.
 
-    Every context has it. It holds the message, so that a rebuilt database can park it again: a command has left its
-    stream by now. `body` is cut where it is larger than a body may be; `content_hash` is of the whole body, in hex.
-    `reason` is empty for a message that only waits behind another. A message that fails again for another reason is
-    said to be parked under the next version.
+    The event holds the message, so that a rebuilt database can park it again: a command is no longer in its stream.
+    `body` is cut at the size limit of bodies; `content_hash` is the hash of the whole body, in hex. `reason` is empty
+    for a message that waits behind another. When the message fails again for another reason, the engine publishes the
+    event again under the next version.
     """
 
     message_id: str
@@ -47,10 +47,7 @@ class MessageParked(Struct, frozen=True, kw_only=True):
 
 
 class MessageUnparked(Struct, frozen=True, kw_only=True):
-    """A parked message was decided at last, or an operator skipped it. Every context has it.
-
-    `who` and `why` say who skipped it and for what reason.
-    """
+    """A parked message was decided, or an operator (`who`) skipped it because of `why`."""
 
     message_id: str
     outcome: Literal["decided", "skipped"]
@@ -59,4 +56,4 @@ class MessageUnparked(Struct, frozen=True, kw_only=True):
 
 
 ENGINE_EVENTS: Final[tuple[type[Struct], ...]] = (CommandRejected, MessageParked, MessageUnparked)
-"""A context declares none of these names."""
+"""No context may declare an event of these names."""

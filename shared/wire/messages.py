@@ -1,6 +1,6 @@
-"""How messages look on the wire: subjects, keys, ids and headers (docs/wire.md).
+"""The wire format of messages: subjects, keys, ids and headers (docs/wire.md).
 
-One function checks a key, one builds each kind of subject, one reads a subject back; nobody else splits or joins one.
+One function checks keys, one builds each kind of subject, and one parses subjects. No other code splits or joins them.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ Key = NewType("Key", str)
 MESSAGE_ID_LENGTH_AT_MOST = 255
 CAUSATION_DEPTH_AT_MOST = 32
 COMMAND_DEPTH_AT_MOST = 16
-"""Leaves room for what a command leads to, which is 13 at the most in this shop."""
+"""The rest of CAUSATION_DEPTH_AT_MOST is for the chain of messages that a command starts."""
 
 MSG_ID = "Nats-Msg-Id"
 CORRELATION_ID = "Correlation-Id"
@@ -47,16 +47,16 @@ _EDITION = re.compile(r"([^/@]+/.+@[1-9][0-9]{0,11}(?:/[A-Za-z][A-Za-z0-9]{0,63}
 _MESSAGE_ID = re.compile(rf"[\x21-\x7e]{{1,{MESSAGE_ID_LENGTH_AT_MOST}}}")
 
 FROM_SUBJECT = msgspec.Meta(extra={"stamped": "key"})
-"""Marks the field that takes the key of the subject: `order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")`."""
+"""Marks a field that is set to the subject's key: `till_id: Annotated[TillId, FROM_SUBJECT] = TillId("")`."""
 
 FROM_STREAM = msgspec.Meta(extra={"stamped": "at"})
-"""Marks the field that takes the time at which the stream stored it: `at: Annotated[datetime, FROM_STREAM] = NEVER`."""
+"""Marks a field that is set to the time of storage: `at: Annotated[datetime, FROM_STREAM] = NEVER`."""
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Subject(NamedTuple):
-    """A stored subject, taken apart."""
+    """The parts of a stored subject."""
 
     kind: str
     context: str
@@ -66,11 +66,11 @@ class Subject(NamedTuple):
 
 
 class MalformedKeyError(ValueError):
-    """A key that no subject may carry."""
+    """The text cannot be a key in a subject."""
 
 
 class MalformedSubjectError(ValueError):
-    """A subject that is not one of Chorus's stored forms."""
+    """The subject has none of the stored forms."""
 
 
 def check_key(key: str) -> Key:
@@ -88,50 +88,50 @@ def check_message_id(message_id: str) -> MessageId:
 
 
 def check_command_id(message_id: str) -> MessageId:
-    """Return the id that a client gave its command; raise ValueError when it could be mistaken for one of ours.
+    """Return the id of a client's command; raise ValueError when it has the form of an id that Chorus gives.
 
-    Events are `ordering/order-o-42@1` and messages without an id `COMMANDS@…/7`. A context remembers all ids in one
-    place, so a command under the id of an event to come would take that event's place.
+    Chorus gives ids such as `till/till-t-42@1`, or `COMMANDS@…/7` to a message without one. A context keeps all
+    ids in one inbox, so a command under the id of a future event would suppress that event.
     """
     if "/" in message_id and "@" in message_id:
-        raise ValueError(f"{message_id[:80]!r} has both / and @, as only the ids that Chorus gives; use another id")
+        raise ValueError(f"{message_id[:80]!r} has both / and @, like the ids that Chorus gives; use another id")
     return check_message_id(message_id)
 
 
 def command_subject(context: str, command: str, key: str) -> str:
-    """Where a client publishes a command; raises MalformedKeyError."""
+    """The subject of a command; raises MalformedKeyError."""
     return f"cmd.{context}.{command}.{check_key(key)}"
 
 
 def event_subject(context: str, event: str, key: str) -> str:
-    """Where a context publishes an event; raises MalformedKeyError."""
+    """The subject of an event; raises MalformedKeyError."""
     return f"evt.{context}.{event}.{check_key(key)}"
 
 
 def timer_subject(context: str, timer: str, key: str) -> str:
-    """Where a context sets a timer; raises MalformedKeyError."""
+    """The subject of a message that sets a timer; raises MalformedKeyError."""
     return f"timer.{context}.{timer}.{check_key(key)}"
 
 
 def due_subject(context: str, timer: str, key: str) -> str:
-    """Where the server publishes the timer when it is due; raises MalformedKeyError."""
+    """The subject of a timer that is due; raises MalformedKeyError."""
     return f"due.{context}.{timer}.{check_key(key)}"
 
 
 def dead_letter_subject(context: str, message_type: str, key: str) -> str:
-    """Where a copy of a parked message goes; raises MalformedKeyError."""
+    """The subject of a dead letter; raises MalformedKeyError."""
     return f"dlq.{context}.{message_type}.{check_key(key)}"
 
 
 def filter_subject(kind: Kind, context: str, message_type: str, partition: int) -> str:
-    """What a consumer asks for: one type in one partition, every key."""
+    """The filter of a consumer: one type in one partition, with any key."""
     return f"{kind}.{context}.{message_type}.{partition}.*"
 
 
 def parse_subject(subject: str) -> Subject:
-    """Take a stored subject apart; raises MalformedSubjectError, or MalformedKeyError when only its key is wrong."""
+    """Parse a stored subject; raises MalformedSubjectError, or MalformedKeyError when only its key is malformed."""
     tokens = subject.split(".", 4)
-    if len(tokens) == 4:  # The server puts no partition into a subject with the key `*` or `>`.
+    if len(tokens) == 4:  # The server inserts no partition into a subject with the key `*` or `>`.
         check_key(tokens[3])
     if len(tokens) != 5 or tokens[0] not in ("cmd", "evt", "due") or _PARTITION.fullmatch(tokens[3]) is None:
         raise MalformedSubjectError(f"{subject[:200]!r} is no subject of COMMANDS, EVENTS or TIMERS")
@@ -148,7 +148,7 @@ def check_name(name: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def partition_of(key: str, partitions: int) -> int:
-    """The partition into which the server's subject transform puts a key: FNV-1a, 32 bits, modulo `partitions`."""
+    """The partition that the server's subject transform gives a key: 32-bit FNV-1a modulo `partitions`."""
     digest = 0x811C9DC5
     for byte in key.encode():
         digest = ((digest ^ byte) * 0x01000193) & 0xFFFFFFFF
@@ -156,10 +156,10 @@ def partition_of(key: str, partitions: int) -> int:
 
 
 def aggregate_id(name: str, key: str, part: str | int | None = None) -> str:
-    """The id of an aggregate within its context: `order-o-42`, or `return-o-42.r-1` with the part `r-1`.
+    """The id of an aggregate within its context: `till-t-42`, or `receipt-t-42.r-1` with the part `r-1`.
 
-    A part that is not 1 to 64 of `A-Z a-z 0-9 _ -` is spelled as `~` and 32 hex digits of its BLAKE2b hash. Neither `.`
-    nor `~` can stand in a key, so two aggregates never share an id.
+    A part other than 1 to 64 of `A-Z a-z 0-9 _ -` is replaced by `~` and 32 hex digits of its BLAKE2b hash. No key has
+    a `.` or a `~`, so two aggregates never share an id.
     """
     if part is None:
         return f"{name}-{key}"
@@ -170,12 +170,12 @@ def aggregate_id(name: str, key: str, part: str | int | None = None) -> str:
 
 
 def aggregate_name(identity: str) -> str:
-    """The name in an aggregate's id: `order` of `order-o-42`."""
+    """The name in an aggregate's id: `till` of `till-t-42`."""
     return identity.partition("-")[0]
 
 
 def event_id(context: str, aggregate: str, version: int) -> MessageId:
-    """The id of an event of the aggregate with this id: the same decision made again has the same id."""
+    """The id of an event. It is deterministic: a repeated decision gives the same id."""
     return MessageId(f"{context}/{aggregate}@{version}")
 
 
@@ -186,23 +186,23 @@ def longest_id(context: str, aggregate: str, *, has_parts: bool, timer: str = ""
 
 
 def is_event_id(message_id: str) -> bool:
-    """Whether the id has the form that `event_id` gives, in whatever edition."""
+    """Whether the id has the form of `event_id`, in any edition."""
     return _EVENT_ID.fullmatch(split_edition(message_id)[0]) is not None
 
 
 def split_edition(message_id: str) -> tuple[str, int]:
-    """An id without its edition, and the edition: `payments/payment-o-1@1.2` gives `payments/payment-o-1@1` and 2.
+    """An id without its edition, and the edition: `till/till-t-1@1.2` gives `till/till-t-1@1` and 2.
 
-    An id that names no edition is the first one.
+    An id without an edition is the first edition.
     """
     found = _EDITION.fullmatch(message_id)
     return (message_id, 1) if found is None else (found[1], int(found[2]))
 
 
 def next_edition(message_id: str) -> MessageId:
-    """The id under which a context publishes the same fact once an operator has declared this id a stranger's.
+    """The id under which a context publishes the same fact after an operator has declared this id a stranger's.
 
-    A later edition is the same version of the same aggregate, and the highest edition in EVENTS is the fact.
+    A later edition is the same version of the same aggregate; the highest edition in EVENTS counts.
     """
     return in_edition(message_id, split_edition(message_id)[1] + 1)
 
@@ -214,18 +214,18 @@ def in_edition(message_id: str, edition: int) -> MessageId:
 
 
 def place_id(stream: str, sequence: int, at: datetime) -> MessageId:
-    """The id of a message that says none: where it stands, and since when.
+    """Fallback id of a message without one: stream, stored time and sequence.
 
-    The time is part of it because a stream that lost its end, such as an older copy, gives the same places once more.
+    The time is part of it because a stream that lost its end, such as an older copy, uses the same sequences again.
     """
     return MessageId(f"{stream}@{rfc3339(at)}/{sequence}")
 
 
 def content_hash(body: bytes) -> bytes:
-    """16 bytes that tell whether two messages under one id say the same."""
+    """A hash of 16 bytes, to compare the contents of two messages under one id."""
     return hashlib.blake2b(body, digest_size=16).digest()
 
 
 def rfc3339(moment: datetime) -> str:
-    """A moment as RFC 3339 in UTC with microseconds, e.g. `2026-11-21T09:00:00.000000Z`."""
+    """A time in RFC 3339, UTC and microseconds: `2026-11-21T09:00:00.000000Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

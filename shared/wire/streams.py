@@ -1,4 +1,4 @@
-"""The four streams by name (docs/wire.md), and into which of them a subject leads."""
+"""The names of the four streams, and the stream of each kind of subject (docs/wire.md)."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -9,7 +9,7 @@ TIMERS: Final = "TIMERS"
 DEAD_LETTERS: Final = "DEAD_LETTERS"
 
 READ: Final = (EVENTS, COMMANDS, TIMERS)
-"""Those that a context listens to, in the order in which the loop takes from them."""
+"""The streams that a context reads, in the order in which its loop drains them."""
 
 STREAM_OF: Final[Mapping[str, str]] = {
     "cmd": COMMANDS,
@@ -18,4 +18,4 @@ STREAM_OF: Final[Mapping[str, str]] = {
     "due": TIMERS,
     "dlq": DEAD_LETTERS,
 }
-"""By the first word of a subject."""
+"""The stream by the first token of a subject."""

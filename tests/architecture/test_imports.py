@@ -19,7 +19,7 @@ PLANTED = [
     ("shared/wire/bodies.py", "import nats", "One package speaks to NATS"),
     ("contexts/here/effects.py", "import aiosqlite", "One module opens SQLite"),
     ("contexts/here/decider.py", "import random", "What decides is pure"),
-    ("contexts/here/decider.py", "import shared.adapters.sqlite.database", "What decides is pure"),
+    ("contexts/here/decider.py", "import shared.adapters.sqlite.connection", "What decides is pure"),
     ("contexts/here/policies.py", "import contexts.here.effects", "What decides is pure"),
 ]
 
@@ -44,7 +44,7 @@ def test_every_import_contract_is_kept() -> None:
 @pytest.mark.parametrize(("where", "what", "contract"), PLANTED)
 def test_a_planted_import_breaks_its_contract(tmp_path: Path, where: str, what: str, contract: str) -> None:
     contexts = ["contexts/kernel.py", "contexts/here/events.py", "contexts/here/effects.py", "contexts/there/events.py"]
-    adapters = ["shared/adapters/sqlite/database.py", "shared/adapters/jetstream/broker.py"]
+    adapters = ["shared/adapters/sqlite/connection.py", "shared/adapters/jetstream/broker.py"]
     for name in [*contexts, *adapters, "shared/context.py", "shared/wire/bodies.py", where]:
         module = tmp_path / name
         module.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def test_a_planted_import_breaks_its_contract(tmp_path: Path, where: str, what: 
         (tmp_path / package).mkdir(parents=True, exist_ok=True)
         (tmp_path / package / "__init__.py").write_text("")
     (tmp_path / "shared/adapters/jetstream/broker.py").write_text("import nats\n")
-    (tmp_path / "shared/adapters/sqlite/database.py").write_text("import aiosqlite\n")
+    (tmp_path / "shared/adapters/sqlite/connection.py").write_text("import aiosqlite\n")
     (tmp_path / "contexts/here/events.py").write_text("import contexts.kernel\n")
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     (tmp_path / "tests").symlink_to(ROOT / "tests")

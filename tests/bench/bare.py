@@ -19,7 +19,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from shared.adapters.jetstream import JetStream, connect
 from shared.config.connection import ConnectionOptions
-from shared.ports.broker import Delivery, Outgoing, Pulls, Status
+from shared.ports.broker import Delivery, Outgoing, PullEpoch, Status
 from shared.topology import Declared
 from shared.wire.messages import MSG_ID
 from shared.worker.notify import Notifier
@@ -86,7 +86,7 @@ class Bare:
         self._database = database_at(database_path)
         self._buffers: dict[Leg, deque[Delivery]] = {leg: deque() for leg in LEGS[name]}
         self._outstanding = dict.fromkeys(LEGS[name], 0)
-        self._pulls: dict[Leg, Pulls] = {}
+        self._pulls: dict[Leg, PullEpoch] = {}
         self._arrived = anyio.Event()
         self._number = 0
 
@@ -106,7 +106,7 @@ class Bare:
                 for first in range(0, len(batch), BATCH_AT_MOST):
                     await committed.send(self._commit(batch[first : first + BATCH_AT_MOST]))
 
-    async def _open(self, leg: Leg) -> Pulls:
+    async def _open(self, leg: Leg) -> PullEpoch:
         def on_delivery(delivery: Delivery, _: str | None) -> None:
             self._outstanding[leg] -= 1
             self._buffers[leg].append(delivery)
@@ -118,7 +118,7 @@ class Bare:
                 self._outstanding[leg] = 0
                 self._arrived.set()
 
-        return await self._broker.pulls(leg.stream, f"bare-{self._name}", on_delivery, on_status)
+        return await self._broker.begin_epoch(leg.stream, f"bare-{self._name}", on_delivery, on_status)
 
     async def _ask_for_more(self) -> None:
         for leg, pulls in self._pulls.items():

@@ -1,4 +1,4 @@
-"""A server to hold to the contract, in whichever time a test runs: JetStream in real time, its twin in virtual time."""
+"""The servers of the broker contract: JetStream in real time, its twin in virtual time."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,7 +15,7 @@ from shared.adapters.virtual_time import VirtualClock, virtual_loop
 from shared.config.connection import ConnectionOptions
 from shared.config.settings import default_streams_file
 from shared.config.units import nanoseconds
-from shared.ports.broker import Broker, Delivery, Outgoing, Pulls, Status
+from shared.ports.broker import Broker, Delivery, Outgoing, PullEpoch, Status
 from shared.run.server import local_server
 from shared.streams.apply import apply
 from shared.streams.file import read_topology
@@ -32,23 +32,23 @@ PIN_FOR = timedelta(milliseconds=400)
 ACK_WAIT = timedelta(milliseconds=400)
 
 
-class Ground(Protocol):
-    """A server, and what an operator can do to it."""
+class BrokerServer(Protocol):
+    """A server, and the faults that a test can cause."""
 
     async def connect(self) -> Broker:
-        """A client's connection of its own."""
+        """Open a new connection."""
         ...
 
     async def apply(self, declared: Sequence[Declared]) -> None:
-        """Have these streams and consumers."""
+        """Create or reconfigure these streams and consumers."""
         ...
 
     async def delete_stream(self, stream: str) -> None:
-        """Lose a stream."""
+        """Delete a stream."""
         ...
 
     async def delete_consumer(self, stream: str, consumer: str) -> None:
-        """Lose a consumer."""
+        """Delete a consumer."""
         ...
 
 
@@ -90,8 +90,8 @@ class _InMemory:
 
 
 @asynccontextmanager
-async def ground(directory: Path) -> AsyncIterator[Ground]:
-    """An empty server."""
+async def empty_server(directory: Path) -> AsyncIterator[BrokerServer]:
+    """A server without streams."""
     loop = virtual_loop()
     if loop is not None:
         yield _InMemory(MemoryServer(loop, VirtualClock(loop)))
@@ -101,7 +101,7 @@ async def ground(directory: Path) -> AsyncIterator[Ground]:
 
 
 def tills(*, remembers: timedelta | None = None) -> tuple[Declared, ...]:
-    """Streams and consumers of a till and a scanner, small enough to be filled and quick enough to wait for."""
+    """Streams and consumers of a till and a scanner, with small bounds and short timeouts."""
     topology: Topology = replace(read_topology(default_streams_file()), partitions=PARTITIONS)
     streams = {name: dict(keys) for name, keys in topology.streams.items()}
     streams["COMMANDS"]["max_msgs"] = FULL
@@ -111,34 +111,34 @@ def tills(*, remembers: timedelta | None = None) -> tuple[Declared, ...]:
     return declare(replace(topology, streams=streams, consumers=consumers), (till(), scanner()))
 
 
-class Ear:
-    """What one epoch of pulling hears."""
+class Receiver:
+    """Records the deliveries and statuses of one epoch of pulling."""
 
     def __init__(self) -> None:
         self.deliveries: list[Delivery] = []
         self.pins: list[str | None] = []
         self.statuses: list[Status] = []
-        self.pulls: Pulls
+        self.epoch: PullEpoch
 
     @classmethod
-    async def to(cls, broker: Broker, stream: str, consumer: str) -> "Ear":
+    async def open(cls, broker: Broker, stream: str, consumer: str) -> "Receiver":
         """Begin an epoch."""
-        ear = cls()
-        ear.pulls = await broker.pulls(stream, consumer, ear._hear, ear.statuses.append)
-        return ear
+        receiver = cls()
+        receiver.epoch = await broker.begin_epoch(stream, consumer, receiver._on_delivery, receiver.statuses.append)
+        return receiver
 
-    async def ask(self, batch: int, pin: str | None = None, *, expires_s: float = 60.0, beat_s: float = 20.0) -> None:
-        """Ask for messages."""
-        await self.pulls.pull(batch=batch, pin=pin, expires_s=expires_s, heartbeat_s=beat_s)
+    async def pull(self, batch: int, pin: str | None = None, *, expires_s: float = 60.0, beat_s: float = 20.0) -> None:
+        """Request messages."""
+        await self.epoch.pull(batch=batch, pin=pin, expires_s=expires_s, heartbeat_s=beat_s)
 
-    async def hears(self, count: int) -> list[Delivery]:
-        """Wait until so many messages came; all of them."""
+    async def receives(self, count: int) -> list[Delivery]:
+        """Wait until exactly `count` messages have arrived; returns all of them."""
         await until(lambda: len(self.deliveries) >= count)
         assert len(self.deliveries) == count, [delivery.subject for delivery in self.deliveries]
         return self.deliveries
 
-    async def is_told(self, *codes: int) -> Status:
-        """Wait until exactly these statuses came; the last of them."""
+    async def gets_statuses(self, *codes: int) -> Status:
+        """Wait until exactly these statuses have arrived; returns the last one."""
         await until(lambda: len(self.statuses) >= len(codes))
         assert [status.code for status in self.statuses] == list(codes), self.statuses
         return self.statuses[-1]
@@ -150,22 +150,22 @@ class Ear:
         assert pin
         return pin
 
-    def _hear(self, delivery: Delivery, pin: str | None) -> None:
+    def _on_delivery(self, delivery: Delivery, pin: str | None) -> None:
         self.deliveries.append(delivery)
         self.pins.append(pin)
 
 
-async def until(true: Callable[[], bool]) -> None:
-    """Wait for something that will be so."""
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds."""
     with anyio.fail_after(WITHIN_S):
-        while not true():  # noqa: ASYNC110  It comes from a server, which sets no event of ours.
+        while not condition():  # noqa: ASYNC110  A server causes it, and sets no event.
             await anyio.sleep(POLL_S)
 
 
-async def until_so(true: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for something that has to be asked for."""
+async def until_answer(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until a condition holds that takes a request to check."""
     with anyio.fail_after(WITHIN_S):
-        while not await true():  # noqa: ASYNC110  As above.
+        while not await condition():  # noqa: ASYNC110  As above.
             await anyio.sleep(POLL_S)
 
 

@@ -1,4 +1,4 @@
-"""Where the suites of the twins run: the real adapters in real time, their twins in virtual time."""
+"""Runs each contract test twice: the real adapters in real time, their twins in virtual time."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -9,6 +9,6 @@ from shared.adapters.virtual_time import VirtualLoop
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """A test that waits runs once in each of these loops."""
+    """Each asynchronous test runs once in each of these loops."""
     del item
     return {"real": asyncio.SelectorEventLoop, "virtual": VirtualLoop}

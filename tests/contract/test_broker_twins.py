@@ -1,4 +1,4 @@
-"""What Chorus relies on in a broker: one suite, which JetStream and its twin in memory both pass."""
+"""The broker contract: one suite that JetStream and its twin in memory both pass."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -16,14 +16,14 @@ from tests.contract.brokers import (
     FULL,
     PARTITIONS,
     REQUESTS_AT_MOST,
-    Ear,
-    Ground,
-    ground,
+    BrokerServer,
+    Receiver,
+    empty_server,
     ring,
     scanned,
     tills,
     until,
-    until_so,
+    until_answer,
 )
 
 HERE = [f"k-{n}" for n in range(40) if partition_of(f"k-{n}", PARTITIONS) == 0]
@@ -34,18 +34,18 @@ TOO_LARGE = b"x" * (64 * 1024 + 1)
 
 
 @pytest_asyncio.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Ground]:
-    async with ground(tmp_path / "nats") as empty:
+async def server(tmp_path: Path) -> AsyncIterator[BrokerServer]:
+    async with empty_server(tmp_path / "nats") as empty:
         await empty.apply(tills())
         yield empty
 
 
 @pytest_asyncio.fixture
-async def broker(server: Ground) -> Broker:
+async def broker(server: BrokerServer) -> Broker:
     return await server.connect()
 
 
-async def test_partition_is_put_into_the_subject(broker: Broker) -> None:
+async def test_server_inserts_the_partition_into_the_subject(broker: Broker) -> None:
     for sequence, key in enumerate((HERE[0], THERE[0]), 1):
         assert await broker.publish(scanned(key)) == Published("EVENTS", sequence, False)
     assert [stored.subject for stored in await read(broker, "EVENTS", ">")] == [
@@ -55,7 +55,7 @@ async def test_partition_is_put_into_the_subject(broker: Broker) -> None:
 
 
 @pytest.mark.parametrize("subject", ["nowhere.at.all", "evt.scanner.GoodsScanned.0.k-1", "cmd.till.Rong.k-1"])
-async def test_what_no_stream_takes_is_refused_at_the_door(broker: Broker, subject: str) -> None:
+async def test_publication_to_a_subject_of_no_stream_is_refused(broker: Broker, subject: str) -> None:
     with pytest.raises(BrokerUnavailableError, match="no responders"):
         await broker.publish(Outgoing(subject, {}, b"{}"))
     with pytest.raises(BrokerUnavailableError, match="no responders"):
@@ -70,7 +70,7 @@ async def test_message_that_is_too_large_is_refused_even_if_its_id_is_known(brok
         assert refused.value.code == 10054
 
 
-async def test_full_work_queue_refuses_what_is_new_and_knows_what_it_has(broker: Broker) -> None:
+async def test_full_work_queue_refuses_new_messages_and_reports_duplicates(broker: Broker) -> None:
     for number in range(FULL):
         await broker.publish(ring("k-1", f"id-{number}"))
     with pytest.raises(BrokerRefusedError) as refused:
@@ -79,25 +79,25 @@ async def test_full_work_queue_refuses_what_is_new_and_knows_what_it_has(broker:
     assert await broker.publish(ring("k-1", "id-1")) == Published("COMMANDS", 2, True)
 
 
-async def test_known_id_is_a_duplicate_whatever_it_says_and_wherever_it_goes(broker: Broker) -> None:
+async def test_known_id_is_a_duplicate_with_any_content_and_on_any_subject(broker: Broker) -> None:
     await broker.publish(scanned(HERE[0], "id-1", b'{"amount":1}'))
     assert await broker.publish(scanned(THERE[0], "id-1", b'{"amount":2}')) == Published("EVENTS", 1, True)
     assert (await broker.stream_info("EVENTS")).messages == 1
     assert await broker.publish(ring("k-1", "id-1")) == Published("COMMANDS", 1, False)
 
 
-async def test_id_is_forgotten_after_the_window(server: Ground, broker: Broker) -> None:
+async def test_id_expires_after_the_duplicate_window(server: BrokerServer, broker: Broker) -> None:
     await server.apply(tills(remembers=timedelta(milliseconds=300)))
     await broker.publish(scanned("k-1", "id-1"))
 
     async def stored_again() -> bool:
         return not (await broker.publish(scanned("k-1", "id-1"))).duplicate
 
-    await until_so(stored_again)
+    await until_answer(stored_again)
     assert (await broker.stream_info("EVENTS")).last_sequence == 2
 
 
-async def test_side_by_side_each_message_has_its_own_answer(broker: Broker) -> None:
+async def test_concurrent_publications_have_an_answer_each(broker: Broker) -> None:
     await broker.publish(scanned("k-1", "known"))
     answers = await broker.publish_each(
         [
@@ -153,112 +153,121 @@ async def test_consumer_delivers_its_partition_in_order(broker: Broker) -> None:
     for number in range(3):
         await broker.publish(scanned(HERE[number], f"here-{number}", b'{"n":%d}' % number, X_Y="z"))
         await broker.publish(scanned(THERE[number], f"there-{number}"))
-    ear = await Ear.to(broker, "EVENTS", TILL)
-    await ear.ask(10)
-    heard = await ear.hears(3)
-    assert [(d.sequence, d.consumer_sequence, d.pending) for d in heard] == [(1, 1, 2), (3, 2, 1), (5, 3, 0)]
-    assert [d.body for d in heard] == [b'{"n":0}', b'{"n":1}', b'{"n":2}']
-    assert heard[1].subject == f"evt.scanner.GoodsScanned.0.{HERE[1]}"
-    assert (heard[1].headers["Nats-Msg-Id"], heard[1].headers["X-Y"]) == ("here-1", "z")
+    receiver = await Receiver.open(broker, "EVENTS", TILL)
+    await receiver.pull(10)
+    received = await receiver.receives(3)
+    assert [(d.sequence, d.consumer_sequence, d.pending) for d in received] == [(1, 1, 2), (3, 2, 1), (5, 3, 0)]
+    assert [d.body for d in received] == [b'{"n":0}', b'{"n":1}', b'{"n":2}']
+    assert received[1].subject == f"evt.scanner.GoodsScanned.0.{HERE[1]}"
+    assert (received[1].headers["Nats-Msg-Id"], received[1].headers["X-Y"]) == ("here-1", "z")
     stored = await broker.get("EVENTS", 3)
     assert stored is not None
-    assert stored.at == heard[1].at
+    assert stored.at == received[1].at
     info = await broker.consumer_info("EVENTS", TILL)
     assert info == (3, 5, 0, 0, True)
 
 
-async def test_what_comes_later_is_delivered_to_who_waits(broker: Broker) -> None:
-    ear = await Ear.to(broker, "EVENTS", TILL)
-    await ear.ask(2)
+async def test_waiting_request_gets_a_later_message(broker: Broker) -> None:
+    receiver = await Receiver.open(broker, "EVENTS", TILL)
+    await receiver.pull(2)
     for number in range(3):
         await broker.publish(scanned(HERE[number]))
-    assert [delivery.sequence for delivery in await ear.hears(2)] == [1, 2]
-    await ear.ask(1, ear.pin)
-    assert [delivery.sequence for delivery in await ear.hears(3)] == [1, 2, 3]
+    assert [delivery.sequence for delivery in await receiver.receives(2)] == [1, 2]
+    await receiver.pull(1, receiver.pin)
+    assert [delivery.sequence for delivery in await receiver.receives(3)] == [1, 2, 3]
 
 
-async def test_first_who_gets_a_message_has_the_pin_and_others_wait(server: Ground, broker: Broker) -> None:
-    first, second = await Ear.to(broker, "EVENTS", TILL), await Ear.to(await server.connect(), "EVENTS", TILL)
-    await first.ask(1)
+async def test_first_client_to_get_a_message_has_the_pin_and_others_wait(server: BrokerServer, broker: Broker) -> None:
+    first, second = (
+        await Receiver.open(broker, "EVENTS", TILL),
+        await Receiver.open(await server.connect(), "EVENTS", TILL),
+    )
+    await first.pull(1)
     await broker.stream_info("EVENTS")
-    await second.ask(1, beat_s=0.1)
+    await second.pull(1, beat_s=0.1)
     await broker.publish(scanned(HERE[0]))
-    await first.hears(1)
+    await first.receives(1)
     await broker.publish(scanned(HERE[1]))
-    await first.ask(2, first.pin)
-    await first.hears(2)
+    await first.pull(2, first.pin)
+    await first.receives(2)
     await until(lambda: any(status.code == 100 for status in second.statuses))
     assert second.deliveries == []
     assert set(first.pins) == {first.pin}
 
 
-async def test_wrong_pin_is_told_so_at_once_while_somebody_has_the_right_one(broker: Broker) -> None:
+async def test_request_with_a_wrong_pin_is_refused_while_another_client_has_the_pin(broker: Broker) -> None:
     await broker.publish(scanned(HERE[0]))
-    ear, stranger = await Ear.to(broker, "EVENTS", TILL), await Ear.to(broker, "EVENTS", TILL)
-    await ear.ask(1)
-    await ear.hears(1)
-    await stranger.ask(1, "no-such-pin")
-    assert (await stranger.is_told(423)).description == "Nats-Pin-Id mismatch"
+    receiver, stranger = await Receiver.open(broker, "EVENTS", TILL), await Receiver.open(broker, "EVENTS", TILL)
+    await receiver.pull(1)
+    await receiver.receives(1)
+    await stranger.pull(1, "no-such-pin")
+    assert (await stranger.gets_statuses(423)).description == "Nats-Pin-Id mismatch"
 
 
-async def test_pin_that_is_kept_alive_stays_and_one_that_is_not_is_free(server: Ground, broker: Broker) -> None:
-    first, second = await Ear.to(broker, "EVENTS", TILL), await Ear.to(await server.connect(), "EVENTS", TILL)
+async def test_pin_expires_unless_it_is_kept_alive(server: BrokerServer, broker: Broker) -> None:
+    first, second = (
+        await Receiver.open(broker, "EVENTS", TILL),
+        await Receiver.open(await server.connect(), "EVENTS", TILL),
+    )
     await broker.publish(scanned(HERE[0]))
-    await first.ask(2)
-    await first.hears(1)
-    await second.ask(1)
+    await first.pull(2)
+    await first.receives(1)
+    await second.pull(1)
     for _ in range(6):
         await anyio.sleep(0.1)
-        await first.pulls.keep_alive(first.pin)
-    await first.is_told(*[404] * 6)
+        await first.epoch.keep_alive(first.pin)
+    await first.gets_statuses(*[404] * 6)
     assert (await broker.consumer_info("EVENTS", TILL)).pinned
-    await until_so(lambda: is_free(broker))
+    await until_answer(lambda: is_free(broker))
     assert second.deliveries == []
     await broker.publish(scanned(HERE[1]))
-    (delivery,) = await second.hears(1)
+    (delivery,) = await second.receives(1)
     assert (delivery.sequence, delivery.consumer_sequence) == (2, 2)
     assert second.pin != first.pin
-    told = await first.is_told(*[404] * 6, 423)
+    told = await first.gets_statuses(*[404] * 6, 423)
     assert (told.description, told.headers["Nats-Pending-Messages"]) == ("Nats-Wrong-Pin-Id", "1")
 
 
-async def test_keep_alive_brings_the_message_that_is_there(broker: Broker) -> None:
+async def test_keep_alive_delivers_a_message_that_is_ready(broker: Broker) -> None:
     await broker.publish_batch([scanned(HERE[0]), scanned(HERE[1])])
-    ear = await Ear.to(broker, "EVENTS", TILL)
-    await ear.ask(1)
-    await ear.hears(1)
-    await ear.pulls.keep_alive(ear.pin)
-    assert [delivery.sequence for delivery in await ear.hears(2)] == [1, 2]
-    await ear.pulls.keep_alive(ear.pin)
-    assert (await ear.is_told(404)).description == "No Messages"
+    receiver = await Receiver.open(broker, "EVENTS", TILL)
+    await receiver.pull(1)
+    await receiver.receives(1)
+    await receiver.epoch.keep_alive(receiver.pin)
+    assert [delivery.sequence for delivery in await receiver.receives(2)] == [1, 2]
+    await receiver.epoch.keep_alive(receiver.pin)
+    assert (await receiver.gets_statuses(404)).description == "No Messages"
 
 
-async def test_unpinned_consumer_serves_the_next_at_once(server: Ground, broker: Broker) -> None:
+async def test_unpinned_consumer_serves_the_next_client_at_once(server: BrokerServer, broker: Broker) -> None:
     await broker.publish_batch([scanned(HERE[0]), scanned(HERE[1])])
-    first, second = await Ear.to(broker, "EVENTS", TILL), await Ear.to(await server.connect(), "EVENTS", TILL)
-    await first.ask(1)
-    await first.hears(1)
-    await second.ask(1)
+    first, second = (
+        await Receiver.open(broker, "EVENTS", TILL),
+        await Receiver.open(await server.connect(), "EVENTS", TILL),
+    )
+    await first.pull(1)
+    await first.receives(1)
+    await second.pull(1)
     await anyio.sleep(A_WHILE_S)
     assert second.deliveries == []
     await broker.unpin("EVENTS", TILL)
-    assert [delivery.sequence for delivery in await second.hears(1)] == [2]
+    assert [delivery.sequence for delivery in await second.receives(1)] == [2]
     await broker.unpin("EVENTS", TILL)
     assert not (await broker.consumer_info("EVENTS", TILL)).pinned
 
 
-async def test_reset_delivers_again_to_who_waits_and_leaves_the_pin(broker: Broker) -> None:
+async def test_reset_redelivers_to_a_waiting_request_and_keeps_the_pin(broker: Broker) -> None:
     await broker.publish_batch([scanned(key) for key in HERE[:3]])
-    ear = await Ear.to(broker, "EVENTS", TILL)
-    await ear.ask(10)
-    await ear.hears(3)
+    receiver = await Receiver.open(broker, "EVENTS", TILL)
+    await receiver.pull(10)
+    await receiver.receives(3)
     await broker.reset("EVENTS", TILL, 2)
-    again = (await ear.hears(5))[3:]
+    again = (await receiver.receives(5))[3:]
     assert [(d.sequence, d.consumer_sequence) for d in again] == [(2, 1), (3, 2)]
-    assert len(set(ear.pins)) == 1
+    assert len(set(receiver.pins)) == 1
 
 
-async def test_reset_ahead_skips_without_a_word(broker: Broker) -> None:
+async def test_reset_ahead_skips_messages_silently(broker: Broker) -> None:
     await broker.publish_batch([scanned(key) for key in HERE[:3]])
     await broker.reset("EVENTS", TILL, 3)
     assert await broker.consumer_info("EVENTS", TILL) == (0, 2, 1, 0, False)
@@ -266,15 +275,15 @@ async def test_reset_ahead_skips_without_a_word(broker: Broker) -> None:
     assert await broker.consumer_info("EVENTS", TILL) == (0, 9, 0, 0, False)
 
 
-async def test_command_leaves_once_it_is_acknowledged(broker: Broker) -> None:
+async def test_acknowledged_command_leaves_its_stream(broker: Broker) -> None:
     await broker.publish(ring(HERE[0], "id-1"))
     await broker.publish(ring(HERE[1]))
-    ear = await Ear.to(broker, "COMMANDS", TILL)
-    await ear.ask(1)
-    (delivery,) = await ear.hears(1)
+    receiver = await Receiver.open(broker, "COMMANDS", TILL)
+    await receiver.pull(1)
+    (delivery,) = await receiver.receives(1)
     assert (await broker.consumer_info("COMMANDS", TILL)).unacknowledged == 1
     await broker.acknowledge([delivery.reply])
-    await until_so(lambda: has_messages(broker, "COMMANDS", 1))
+    await until_answer(lambda: has_messages(broker, "COMMANDS", 1))
     info = await broker.stream_info("COMMANDS")
     assert (info.first_sequence, info.last_sequence) == (2, 2)
     assert await broker.get("COMMANDS", 1) is None
@@ -284,69 +293,69 @@ async def test_command_leaves_once_it_is_acknowledged(broker: Broker) -> None:
     assert (await broker.stream_info("COMMANDS")).messages == 1
 
 
-async def test_command_that_is_not_acknowledged_comes_again(broker: Broker) -> None:
+async def test_unacknowledged_command_is_redelivered(broker: Broker) -> None:
     await broker.publish(ring(HERE[0]))
     await broker.publish(ring(HERE[1]))
-    ear = await Ear.to(broker, "COMMANDS", TILL)
-    await ear.ask(10)
-    first, _ = await ear.hears(2)
+    receiver = await Receiver.open(broker, "COMMANDS", TILL)
+    await receiver.pull(10)
+    first, _ = await receiver.receives(2)
     await broker.acknowledge([first.reply])
-    while len(ear.deliveries) < 3:
-        await ear.pulls.keep_alive(ear.pin)
+    while len(receiver.deliveries) < 3:
+        await receiver.epoch.keep_alive(receiver.pin)
         await anyio.sleep(0.05)
-    again = ear.deliveries[2]
+    again = receiver.deliveries[2]
     assert (again.sequence, again.consumer_sequence) == (2, 3)
 
 
-async def test_reset_of_a_work_queue_delivers_all_that_it_still_holds(broker: Broker) -> None:
+async def test_reset_of_a_work_queue_redelivers_all_remaining_messages(broker: Broker) -> None:
     for key in HERE[:3]:
         await broker.publish(ring(key))
-    ear = await Ear.to(broker, "COMMANDS", TILL)
-    await ear.ask(10)
-    await broker.acknowledge([(await ear.hears(3))[1].reply])
-    await until_so(lambda: has_messages(broker, "COMMANDS", 2))
+    receiver = await Receiver.open(broker, "COMMANDS", TILL)
+    await receiver.pull(10)
+    await broker.acknowledge([(await receiver.receives(3))[1].reply])
+    await until_answer(lambda: has_messages(broker, "COMMANDS", 2))
     await broker.reset("COMMANDS", TILL, 1)
-    again = (await ear.hears(5))[3:]
+    again = (await receiver.receives(5))[3:]
     assert [(d.sequence, d.consumer_sequence) for d in again] == [(1, 1), (3, 2)]
     assert (await broker.consumer_info("COMMANDS", TILL)).unacknowledged == 2
 
 
-async def test_request_ends_when_its_time_is_up(broker: Broker) -> None:
-    ear = await Ear.to(broker, "EVENTS", TILL)
-    await ear.ask(7, expires_s=0.5, beat_s=0.2)
-    await until(lambda: bool(ear.statuses) and ear.statuses[-1].code == 408)
-    assert {status.code for status in ear.statuses} == {100, 408}
-    assert ear.statuses[-1].headers["Nats-Pending-Messages"] == "7"
+async def test_request_expires(broker: Broker) -> None:
+    receiver = await Receiver.open(broker, "EVENTS", TILL)
+    await receiver.pull(7, expires_s=0.5, beat_s=0.2)
+    await until(lambda: bool(receiver.statuses) and receiver.statuses[-1].code == 408)
+    assert {status.code for status in receiver.statuses} == {100, 408}
+    assert receiver.statuses[-1].headers["Nats-Pending-Messages"] == "7"
 
 
-async def test_requests_past_the_bound_are_dropped_without_a_word(broker: Broker) -> None:
-    ears = [await Ear.to(broker, "EVENTS", TILL) for _ in range(REQUESTS_AT_MOST + 1)]
-    for ear in ears:
-        await ear.ask(1, expires_s=0.5, beat_s=0.2)
+async def test_requests_beyond_the_bound_are_dropped_silently(broker: Broker) -> None:
+    receivers = [await Receiver.open(broker, "EVENTS", TILL) for _ in range(REQUESTS_AT_MOST + 1)]
+    for receiver in receivers:
+        await receiver.pull(1, expires_s=0.5, beat_s=0.2)
         await broker.stream_info("EVENTS")
-    *served, dropped = ears
-    await until(lambda: all(ear.statuses and ear.statuses[-1].code == 408 for ear in served))
+    *served, dropped = receivers
+    await until(lambda: all(receiver.statuses and receiver.statuses[-1].code == 408 for receiver in served))
     assert dropped.statuses == []
 
 
-async def test_nothing_arrives_in_an_epoch_that_is_over(broker: Broker) -> None:
-    over, now = await Ear.to(broker, "EVENTS", TILL), await Ear.to(broker, "EVENTS", TILL)
-    await over.ask(10)
-    await over.pulls.close()
-    await now.ask(10)
+async def test_closed_epoch_receives_nothing(broker: Broker) -> None:
+    over, now = await Receiver.open(broker, "EVENTS", TILL), await Receiver.open(broker, "EVENTS", TILL)
+    await over.pull(10)
+    await over.epoch.close()
+    await now.pull(10)
     await broker.publish(scanned(HERE[0]))
-    await now.hears(1)
+    await now.receives(1)
     assert (over.deliveries, over.statuses) == ([], [])
 
 
-async def test_who_waits_is_told_that_the_consumer_is_gone(server: Ground, broker: Broker) -> None:
-    ear = await Ear.to(broker, "EVENTS", TILL)
-    await ear.ask(1)
+async def test_waiting_request_learns_that_the_consumer_was_deleted(server: BrokerServer, broker: Broker) -> None:
+    receiver = await Receiver.open(broker, "EVENTS", TILL)
+    await receiver.pull(1)
     await broker.stream_info("EVENTS")
     await server.delete_consumer("EVENTS", TILL)
-    assert (await ear.is_told(409)).description == "Consumer Deleted"
-    await ear.ask(1)
-    await ear.is_told(409, 503)
+    assert (await receiver.gets_statuses(409)).description == "Consumer Deleted"
+    await receiver.pull(1)
+    await receiver.gets_statuses(409, 503)
     with pytest.raises(BrokerRefusedError) as refused:
         await broker.consumer_info("EVENTS", TILL)
     assert refused.value.code == 10014
@@ -358,14 +367,14 @@ async def test_who_waits_is_told_that_the_consumer_is_gone(server: Ground, broke
     assert (refused.value.code, refused.value.subject) == (10014, f"EVENTS/{TILL}")
 
 
-async def test_stream_that_is_made_again_has_another_birth_and_begins_at_1(server: Ground, broker: Broker) -> None:
+async def test_recreated_stream_has_another_creation_time_and_begins_at_1(server: BrokerServer, broker: Broker) -> None:
     await broker.publish_batch([scanned("k-1", "id-1"), scanned("k-1", "id-2")])
     before = await broker.stream_info("EVENTS")
-    ear = await Ear.to(broker, "EVENTS", TILL)
-    await ear.ask(10)
+    receiver = await Receiver.open(broker, "EVENTS", TILL)
+    await receiver.pull(10)
     await broker.stream_info("EVENTS")
     await server.delete_stream("EVENTS")
-    await ear.is_told(409)
+    await receiver.gets_statuses(409)
     with pytest.raises(BrokerRefusedError) as refused:
         await broker.stream_info("EVENTS")
     assert refused.value.code == 10059
@@ -381,12 +390,12 @@ async def test_stream_that_is_made_again_has_another_birth_and_begins_at_1(serve
     assert await broker.publish(scanned("k-1", "id-1")) == Published("EVENTS", 1, False)
 
 
-async def test_timer_comes_due_under_its_target_and_leaves(broker: Broker) -> None:
+async def test_due_timer_is_published_to_its_target_and_removed(broker: Broker) -> None:
     message = timer(HERE[0], 0.3, "t-1", b'{"n":1}', Timer_Id="t-1")
     assert await broker.publish(message) == Published("TIMERS", 1, False)
-    ear = await Ear.to(broker, "TIMERS", TILL)
-    await ear.ask(1)
-    (due,) = await ear.hears(1)
+    receiver = await Receiver.open(broker, "TIMERS", TILL)
+    await receiver.pull(1)
+    (due,) = await receiver.receives(1)
     assert (due.sequence, due.subject, due.body) == (2, f"due.till.ClosingTime.0.{HERE[0]}", b'{"n":1}')
     assert {name: value for name, value in due.headers.items() if name != "Nats-Pin-Id"} == {
         "Timer-Id": "t-1",
@@ -403,18 +412,18 @@ async def test_later_timer_of_a_subject_replaces_the_earlier(broker: Broker) -> 
     await broker.publish(timer(HERE[0], 0.3, "t-2", b"2"))
     await broker.publish(timer(HERE[1], 0.1, "t-3", b"3"))
     assert (await broker.stream_info("TIMERS")).messages == 2
-    ear = await Ear.to(broker, "TIMERS", TILL)
-    await ear.ask(10)
-    assert [delivery.body for delivery in await ear.hears(2)] == [b"3", b"2"]
+    receiver = await Receiver.open(broker, "TIMERS", TILL)
+    await receiver.pull(10)
+    assert [delivery.body for delivery in await receiver.receives(2)] == [b"3", b"2"]
     assert await read(broker, "TIMERS", "timer.>") == []
 
 
-async def test_timer_of_the_past_comes_due_soon_and_timers_come_in_batches_too(broker: Broker) -> None:
+async def test_overdue_timer_fires_at_once_and_timers_can_be_batched(broker: Broker) -> None:
     await broker.publish_batch([timer(HERE[0], -60.0, "t-1"), timer(HERE[1], 0.2, "t-2")])
-    ear = await Ear.to(broker, "TIMERS", TILL)
-    await ear.ask(10)
-    heard = await ear.hears(2)
-    assert [delivery.subject.rpartition(".")[2] for delivery in heard] == HERE[:2]
+    receiver = await Receiver.open(broker, "TIMERS", TILL)
+    await receiver.pull(10)
+    received = await receiver.receives(2)
+    assert [delivery.subject.rpartition(".")[2] for delivery in received] == HERE[:2]
 
 
 @pytest.mark.parametrize(
@@ -428,28 +437,28 @@ async def test_timer_of_the_past_comes_due_soon_and_timers_come_in_batches_too(b
         (10165, {"Nats_TTL": "10ms"}),
     ],
 )
-async def test_timer_that_makes_no_sense_is_refused(broker: Broker, code: int, headers: dict[str, str]) -> None:
+async def test_malformed_timer_is_refused(broker: Broker, code: int, headers: dict[str, str]) -> None:
     with pytest.raises(BrokerRefusedError) as refused:
         await broker.publish(timer("k-1", 60.0, "t-1", b"{}", **headers))
     assert refused.value.code == code
 
 
 @pytest.mark.parametrize(("code", "header"), [(10166, "Nats_TTL"), (10188, "Nats_Schedule")])
-async def test_stream_of_facts_takes_no_orders_about_time(broker: Broker, code: int, header: str) -> None:
+async def test_events_stream_refuses_ttl_and_schedule(broker: Broker, code: int, header: str) -> None:
     with pytest.raises(BrokerRefusedError) as refused:
         await broker.publish(scanned("k-1", None, b"{}", **{header: "10s"}))
     assert refused.value.code == code
 
 
-async def test_message_with_a_short_life_is_gone_after_it(broker: Broker) -> None:
+async def test_message_with_a_ttl_expires(broker: Broker) -> None:
     short = await broker.publish(Outgoing(f"due.till.Notice.{HERE[0]}", {"Nats-TTL": "1s"}, b"{}"))
     long = await broker.publish(Outgoing(f"due.till.Notice.{HERE[0]}", {"Nats-TTL": "720h"}, b"{}"))
     assert long.sequence == short.sequence + 1
-    await until_so(lambda: has_messages(broker, "TIMERS", 1))
+    await until_answer(lambda: has_messages(broker, "TIMERS", 1))
     assert (await broker.consumer_info("TIMERS", TILL)).pending == 1
 
 
-async def test_stream_is_read_by_subject_from_any_point_to_any_other(broker: Broker) -> None:
+async def test_read_returns_matching_messages_between_two_sequences(broker: Broker) -> None:
     await broker.publish_batch([scanned(key, f"{n}-{key}") for n in range(3) for key in ("k-1", "k-2")])
     assert [s.sequence for s in await read(broker, "EVENTS", "evt.*.*.*.k-1")] == [1, 3, 5]
     assert [s.sequence for s in await read(broker, "EVENTS", "evt.*.*.*.k-1", first=2)] == [3, 5]
@@ -461,13 +470,13 @@ async def test_stream_is_read_by_subject_from_any_point_to_any_other(broker: Bro
     assert await broker.get("EVENTS", 7) is None
 
 
-async def test_more_than_one_page_is_read_to_the_end(broker: Broker) -> None:
+async def test_read_returns_more_than_one_page(broker: Broker) -> None:
     for page in range(3):
         await broker.publish_batch([scanned("k-1", f"{page}-{n}") for n in range(500)])
     assert [stored.sequence for stored in await read(broker, "EVENTS", "evt.>")] == list(range(1, 1501))
 
 
-async def test_service_answers_says_what_is_wrong_or_keeps_silent(server: Ground, broker: Broker) -> None:
+async def test_service_answers_with_a_body_an_error_or_not_at_all(server: BrokerServer, broker: Broker) -> None:
     async def echo(request: Request) -> Answer | None:
         if request.body == b"wrong":
             return Answer(body=b"details", error=("400", "that is wrong"))
@@ -490,7 +499,7 @@ async def test_service_answers_says_what_is_wrong_or_keeps_silent(server: Ground
 
 
 def timer(key: str, in_s: float, message_id: str, body: bytes = b"{}", **headers: str) -> Outgoing:
-    """What sets a timer of the till."""
+    """A message that sets a timer of the till."""
     given = {
         "Nats-Msg-Id": message_id,
         "Nats-Schedule": f"@at {rfc3339(now() + timedelta(seconds=in_s))}",
@@ -502,21 +511,21 @@ def timer(key: str, in_s: float, message_id: str, body: bytes = b"{}", **headers
 
 
 def now() -> datetime:
-    """The time for the server."""
+    """The server's time."""
     loop = virtual_loop()
     return datetime.now(UTC) if loop is None else BEGINNING + timedelta(seconds=loop.time())
 
 
 async def read(broker: Broker, stream: str, subject: str, *, first: int = 1, up_to: int = 0) -> list[Stored]:
-    """All that is read."""
+    """Read all messages."""
     return [stored async for stored in broker.read(stream, subject, first=first, up_to=up_to)]
 
 
 async def is_free(broker: Broker) -> bool:
-    """Whether nobody has the pin."""
+    """Whether no client has the pin."""
     return not (await broker.consumer_info("EVENTS", TILL)).pinned
 
 
 async def has_messages(broker: Broker, stream: str, count: int) -> bool:
-    """Whether a stream holds so many messages."""
+    """Whether a stream has `count` messages."""
     return (await broker.stream_info(stream)).messages == count

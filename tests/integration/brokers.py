@@ -15,7 +15,7 @@ from shared.ports.broker import (
     Denial,
     Outgoing,
     Published,
-    Pulls,
+    PullEpoch,
     Status,
     Stored,
     StreamInfo,
@@ -77,15 +77,15 @@ class TroubledBroker(Broker):
         """As the real one."""
         return self._real.denials
 
-    async def pulls(
+    async def begin_epoch(
         self,
         stream: str,
         consumer: str,
         on_delivery: Callable[[Delivery, str | None], None],
         on_status: Callable[[Status], None],
-    ) -> Pulls:
+    ) -> PullEpoch:
         """As the real one."""
-        return await self._real.pulls(stream, consumer, on_delivery, on_status)
+        return await self._real.begin_epoch(stream, consumer, on_delivery, on_status)
 
     async def reset(self, stream: str, consumer: str, sequence: int) -> None:
         """As the real one."""

@@ -1,4 +1,4 @@
-"""The first connection, where no server answers."""
+"""The first connection when no server answers."""
 
 import socket
 from collections.abc import AsyncIterator
@@ -15,38 +15,38 @@ from shared.run.server import LocalServer
 from tests.unit.shared.test_cli import UNUSED_PORT, chorus
 
 
-class Dead:
+class DeadServer:
     """A server that closes every connection, and counts them."""
 
     def __init__(self, port: int) -> None:
         self.url = f"nats://127.0.0.1:{port}"
-        self.asked = 0
+        self.connections = 0
 
     async def answer(self, stream: SocketStream) -> None:
-        self.asked += 1
+        self.connections += 1
         await stream.aclose()
 
 
 @asynccontextmanager
-async def dead_server() -> AsyncIterator[Dead]:
+async def dead_server() -> AsyncIterator[DeadServer]:
     async with (
         await anyio.create_tcp_listener(local_host="127.0.0.1", family=socket.AF_INET) as listener,
         anyio.create_task_group() as tasks,
     ):
-        dead = Dead(listener.extra(anyio.abc.SocketAttribute.local_port))
+        dead = DeadServer(listener.extra(anyio.abc.SocketAttribute.local_port))
         tasks.start_soon(listener.serve, dead.answer)
         yield dead
         tasks.cancel_scope.cancel()
 
 
-async def test_command_asks_a_server_once() -> None:
+async def test_command_tries_a_server_once() -> None:
     async with dead_server() as dead:
         with pytest.raises(BrokerUnavailableError, match=f"no answer from {dead.url}"):
             await connect(ConnectionOptions(servers=(dead.url,)), name="test")
-        assert dead.asked == 1
+        assert dead.connections == 1
 
 
-async def test_command_asks_every_server_before_it_gives_up(nats_server: LocalServer) -> None:
+async def test_command_tries_every_server_before_it_gives_up(nats_server: LocalServer) -> None:
     async with dead_server() as dead:
         broker = await connect(ConnectionOptions(servers=(dead.url, nats_server.url)), name="test")
         await broker.close()
@@ -54,20 +54,20 @@ async def test_command_asks_every_server_before_it_gives_up(nats_server: LocalSe
             await connect(ConnectionOptions(servers=(dead.url, UNUSED_PORT)), name="test")
 
 
-async def test_worker_says_at_once_that_it_waits_and_asks_again() -> None:
-    told: list[tuple[str, int]] = []
+async def test_worker_reports_at_once_that_it_waits_and_retries() -> None:
+    reasons: list[tuple[str, int]] = []
     async with dead_server() as dead:
 
         def waiting(reason: str) -> None:
-            told.append((reason, dead.asked))
+            reasons.append((reason, dead.connections))
 
         with pytest.raises(BrokerUnavailableError):
             await connect(ConnectionOptions(servers=(dead.url,)), name="test", waiting=waiting)
-        assert [asked for _, asked in told] == [1]
-        assert dead.asked > 2
+        assert [connections for _, connections in reasons] == [1]
+        assert dead.connections > 2
 
 
-def test_worker_without_a_server_says_so_twice_and_exits_69() -> None:
+def test_worker_without_a_server_reports_it_twice_and_exits_69() -> None:
     said = chorus("worker", "bank", "--server", UNUSED_PORT)
     assert said.returncode == 69
     first, last = said.stderr.splitlines()

@@ -1,4 +1,4 @@
-"""The databases' moods: locked, full, broken, somebody else's, too old; and what becomes of one that is lost."""
+"""Databases that are locked, full, corrupt, foreign, outdated or lost."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ CAPTURED = {"ordering.OrderConfirmed": 1, "payments.PaymentSucceeded": 1}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
-    """One for all tests that stop and start its workers, and leave it whole."""
+    """One shop for all tests of the module; each test leaves all its workers running."""
     async with opened(tmp_path_factory.mktemp("shop"), refund_retry_delay="100ms", drain_timeout="1s") as shop:
         yield shop
 
@@ -62,7 +62,7 @@ async def whole(shop: Shop) -> Shop:
 
 
 class Process:
-    """A worker that is somebody's own, to be limited."""
+    """A worker process that a test can limit."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self.pid = process.pid
@@ -70,7 +70,7 @@ class Process:
         self.process = process
 
     async def said(self, *words: str, times: int = 1) -> str:
-        """Wait until so many lines of its log have all the words; the last of them."""
+        """Wait until `times` lines of its log have all the words; returns the last one."""
         deadline = time.monotonic() + WITHIN_S * times
         while time.monotonic() < deadline:
             lines = [line for line in self.log.read_text().splitlines() if all(word in line for word in words)]
@@ -80,14 +80,14 @@ class Process:
         raise AssertionError(f"no {times} lines with {words}\n{self.log.read_text()[-2_000:]}")
 
     async def ended(self) -> int:
-        """Wait until it has ended by itself; its exit code."""
+        """Wait until it has ended; returns its exit code."""
         with anyio.fail_after(WITHIN_S):
             return await self.process.wait()
 
 
 @asynccontextmanager
 async def process(shop: Shop, context: str, **variables: str) -> AsyncIterator[Process]:
-    """A worker of the shop in the place of the one that runs, which shares all that it writes with everybody if let."""
+    """Replace a running worker of the shop by one with umask 0."""
     await shop.stop(context)
     log = shop.directory / f"{context}.own.log"
     environ = {**shop.environ, "CHORUS_DATA_DIR": str(shop.data_dir(context)), "CHORUS_LOG_FORMAT": "json", **variables}
@@ -109,19 +109,19 @@ async def process(shop: Shop, context: str, **variables: str) -> AsyncIterator[P
 
 
 @pytest.mark.asyncio(loop_scope="module")
-class TestNotNow:
-    """R13: a database that cannot be written just now is waited for: nothing is acknowledged, nothing is lost."""
+class TestBusy:
+    """R13: a worker waits for a database that cannot be written now; it acknowledges nothing and loses nothing."""
 
     async def test_locked_database_is_waited_for_while_the_others_go_on(self, whole: Shop) -> None:
         await self.locked_for(whole, "lock", times=1)
 
     @pytest.mark.long
-    async def test_database_that_is_locked_for_half_a_minute_is_waited_for(self, whole: Shop) -> None:
+    async def test_worker_waits_for_a_database_that_is_locked_for_half_a_minute(self, whole: Shop) -> None:
         await self.locked_for(whole, "longlock", times=6)
 
     @staticmethod
     async def locked_for(shop: Shop, sku: str, *, times: int) -> None:
-        """Hold the lock until the worker has been refused that many times, each after five seconds."""
+        """Keep the lock until the worker has failed `times` times, each after five seconds."""
         async with process(shop, "inventory") as inventory:
             await inventory.said("ready")
             await shop.stock(sku, 4)
@@ -158,7 +158,7 @@ class TestNotNow:
             assert json.loads(await inventory.said("alarm cleared"))["subject"] == "inventory.db"
             assert await integrity(whole, "inventory") == "ok"
 
-    async def test_worker_that_starts_while_the_database_is_locked_waits_as_well(self, whole: Shop) -> None:
+    async def test_worker_that_starts_while_the_database_is_locked_waits(self, whole: Shop) -> None:
         path = whole.data_dir("shipping") / "shipping.db"
         await whole.stop("shipping")
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -180,7 +180,7 @@ PRICE = {"amount_minor": 250, "currency": "EUR"}
 
 
 async def fill(file: Path) -> None:
-    """Make a till's database with 400 facts in it, and close it."""
+    """Create a till's database with 400 events, and close it."""
 
     def work(transaction: Transaction) -> None:
         keys = [f"t-{number}" for number in range(400)]
@@ -192,8 +192,8 @@ async def fill(file: Path) -> None:
                 for key in keys
             ]
         )
-        transaction.remember([(f"m-{key}", b"sixteen bytes...") for key in keys])
-        transaction.snapshot([(f"till-{key}", 1, '{"total":5,"state":"OPEN"}') for key in keys])
+        transaction.add_to_inbox([(f"m-{key}", b"sixteen bytes...") for key in keys])
+        transaction.save_snapshots([(f"till-{key}", 1, '{"total":5,"state":"OPEN"}') for key in keys])
 
     store = await SqliteStore.open(file, context="till")
     await store.transact(work)
@@ -201,15 +201,15 @@ async def fill(file: Path) -> None:
 
 
 async def use(path: Path) -> None:
-    """What a worker does with every table."""
+    """Use every table like a worker."""
 
     def work(transaction: Transaction) -> None:
         keys = [f"t-{number}" for number in range(0, 400, 3)]
-        transaction.known([f"m-{key}" for key in keys])
+        transaction.inbox_hashes([f"m-{key}" for key in keys])
         transaction.snapshots([f"till-{key}" for key in keys])
         transaction.unpublished([0])
-        transaction.remember([("m-new", b"")])
-        transaction.snapshot([("till-new", 1, "{}")])
+        transaction.add_to_inbox([("m-new", b"")])
+        transaction.save_snapshots([("till-new", 1, "{}")])
 
     store = await SqliteStore.open(path, context="till")
     try:
@@ -219,7 +219,7 @@ async def use(path: Path) -> None:
 
 
 def without_threads(work: Coroutine[Any, Any, T]) -> T:
-    """Run it in virtual time: there SQLite has no thread that a file which cannot be opened would leave behind."""
+    """Run in virtual time, where SQLite has no thread that a failed open could leave behind."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(work)
 
@@ -250,7 +250,7 @@ def of_the_bank(path: Path) -> None:
     without_threads(make())
 
 
-NOT_OURS: dict[str, tuple[bool, Callable[[Path], object], str]] = {
+FOREIGN_FILES: dict[str, tuple[bool, Callable[[Path], object], str]] = {
     "text": (False, lambda path: path.write_text("Dear diary, today" * 99), "not a database; move it away"),
     "another program's": (False, foreign, "not a Chorus database; move it away"),
     "the bank's": (False, of_the_bank, "another context's database, without a table aggregates; move it away"),
@@ -264,10 +264,10 @@ NOT_OURS: dict[str, tuple[bool, Callable[[Path], object], str]] = {
 }
 
 
-class TestNotOurs:
-    """R14: a file that is no database of this context is refused with what to do, and left as it is."""
+class TestForeignFile:
+    """R14: a file that is no database of this context is refused with the remedy, and left as it is."""
 
-    @pytest.mark.parametrize(("ours", "make", "problem"), NOT_OURS.values(), ids=NOT_OURS.keys())
+    @pytest.mark.parametrize(("ours", "make", "problem"), FOREIGN_FILES.values(), ids=FOREIGN_FILES.keys())
     def test_it_is_refused_with_the_file_and_the_remedy(
         self, tmp_path: Path, ours: bool, make: Callable[[Path], object], problem: str
     ) -> None:
@@ -280,9 +280,11 @@ class TestNotOurs:
             without_threads(use(path))
         assert (path.is_file() and path.read_bytes()) == before
 
-    @pytest.mark.parametrize(("ours", "make", "problem"), NOT_OURS.values(), ids=NOT_OURS.keys())
-    def test_it_is_closed_again(self, tmp_path: Path, ours: bool, make: Callable[[Path], object], problem: str) -> None:
-        """A worker that waits for a locked database opens it again and again."""
+    @pytest.mark.parametrize(("ours", "make", "problem"), FOREIGN_FILES.values(), ids=FOREIGN_FILES.keys())
+    def test_refused_file_is_closed_again(
+        self, tmp_path: Path, ours: bool, make: Callable[[Path], object], problem: str
+    ) -> None:
+        """A worker that waits for a locked database retries the open."""
         path = tmp_path / "till.db"
         if ours:
             without_threads(fill(path))
@@ -293,9 +295,9 @@ class TestNotOurs:
         assert len(os.listdir("/dev/fd")) == before, refused
 
     @pytest.mark.parametrize("what", ["text", "another program's", "the bank's", "of a newer Chorus"])
-    def test_nor_is_it_read_beside_a_worker(self, tmp_path: Path, what: str) -> None:
-        """By an operator who asks what is parked in it."""
-        ours, make, problem = NOT_OURS[what]
+    def test_it_is_not_read_beside_a_worker(self, tmp_path: Path, what: str) -> None:
+        """`chorus parked` refuses the file, too."""
+        ours, make, problem = FOREIGN_FILES[what]
         path = tmp_path / "till.db"
         if ours:
             without_threads(fill(path))
@@ -303,7 +305,7 @@ class TestNotOurs:
         with pytest.raises(DatabaseError, match=rf"^{path}: .*{problem}"):
             parked_in(tmp_path, ["till"])
 
-    def test_one_of_the_first_schema_is_migrated_and_keeps_what_it_holds(self, tmp_path: Path) -> None:
+    def test_database_of_the_first_schema_is_migrated_and_keeps_its_rows(self, tmp_path: Path) -> None:
         path = tmp_path / "till.db"
         without_threads(fill(path))
         with closing(sqlite3.connect(path)) as old:
@@ -316,7 +318,7 @@ class TestNotOurs:
         with closing(sqlite3.connect(path)) as migrated:
             assert kept < set(migrated.execute("SELECT * FROM inbox"))
 
-    def test_another_contexts_is_refused_by_its_name(self, tmp_path: Path) -> None:
+    def test_database_of_another_context_is_refused(self, tmp_path: Path) -> None:
         without_threads(fill(tmp_path / "till.db"))
         (tmp_path / "till.db").rename(tmp_path / "ordering.db")
         with pytest.raises(DatabaseError, match="belongs to till, not to ordering; set CHORUS_DATA_DIR"):
@@ -324,21 +326,21 @@ class TestNotOurs:
         with pytest.raises(DatabaseError, match="belongs to till, not to ordering; set CHORUS_DATA_DIR"):
             parked_in(tmp_path, ["ordering"])
 
-    def test_one_that_is_locked_is_a_no_for_who_asks_and_no_fault(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_command_on_a_locked_database_fails_without_a_traceback(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert report(DatabaseBusyError("till.db: database is locked")) is Exit.NO
         assert capsys.readouterr().err == "chorus: till.db: database is locked\n"
 
-    def test_bank_opens_no_books_but_its_own(self, tmp_path: Path) -> None:
+    def test_bank_refuses_a_database_of_a_context(self, tmp_path: Path) -> None:
         without_threads(fill(tmp_path / "bank.db"))
         with pytest.raises(DatabaseError, match="another context's database, without a table accounts; move it away"):
             of_the_bank(tmp_path / "bank.db")
 
-    def test_directory_that_cannot_be_one_is_named(self, tmp_path: Path) -> None:
+    def test_data_directory_that_is_a_file_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "taken").touch()
         with pytest.raises(DatabaseError, match=r"taken.*; set CHORUS_DATA_DIR to another directory"):
             without_threads(SqliteStore.open(tmp_path / "taken" / "till.db", context="till"))
 
-    def test_page_that_was_overwritten_is_noticed_as_soon_as_it_is_needed(self, tmp_path: Path) -> None:
+    def test_overwritten_page_is_detected_when_it_is_read(self, tmp_path: Path) -> None:
         without_threads(fill(tmp_path / "till.db"))
         whole = (tmp_path / "till.db").read_bytes()
         chance = random.Random(7)
@@ -355,15 +357,15 @@ class TestNotOurs:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a database that nobody has open."""
+    """Copy a closed database."""
     assert not source.with_name(f"{source.name}-wal").exists()
     shutil.copy(source, target)
 
 
 class TestOlderCopy:
-    """R14: a database that was restored from an older copy knows less than the stream says of it."""
+    """R14: a database that was restored from an older copy lacks events that the stream has."""
 
-    async def test_copy_that_lacks_facts_of_its_own_is_refused_until_it_is_rebuilt(
+    async def test_copy_that_lacks_events_of_its_own_is_refused_until_it_is_rebuilt(
         self, own_nats_server: LocalServer, tmp_path: Path
     ) -> None:
         async with standing(own_nats_server.url, tmp_path) as counter:
@@ -394,7 +396,7 @@ class TestOlderCopy:
         assert str(error).startswith(f"EVENTS has {stranger}, which this database does not know")
         assert "run chorus rebuild till --force" in str(error)
 
-    async def test_copy_that_lacks_only_what_led_to_nothing_hears_it_again(
+    async def test_copy_that_lacks_only_messages_without_consequences_reads_them_again(
         self, own_nats_server: LocalServer, tmp_path: Path
     ) -> None:
         async with standing(own_nats_server.url, tmp_path, remembers=timedelta(milliseconds=100)) as counter:
@@ -427,7 +429,7 @@ def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 @pytest.mark.asyncio(loop_scope="module")
 class TestShop:
-    """Databases of the whole shop."""
+    """The databases of a running shop."""
 
     async def test_payments_from_an_older_copy_refuses_and_after_a_rebuild_nobody_is_charged_twice(
         self, whole: Shop
@@ -499,7 +501,7 @@ class TestShop:
         ]  # fmt: skip
 
     async def test_nobody_else_may_read_what_a_worker_writes(self, whole: Shop) -> None:
-        """Though it was started by somebody who shares everything (umask 0)."""
+        """Even with umask 0."""
         async with process(whole, "notifications") as notifications:
             await notifications.said("ready")
             await whole.stock("key", 9)
@@ -539,7 +541,7 @@ class TestShop:
 
     @staticmethod
     async def ended_with(shop: Shop, variables: Mapping[str, str]) -> tuple[int, str]:
-        """How a worker of notifications ends that cannot be configured like this, and what it says."""
+        """Start a worker of notifications with a wrong setting; returns its exit code and output."""
         done = await anyio.run_process(
             [sys.executable, "-m", "contexts.notifications"],
             env={**shop.environ, **variables},
@@ -556,13 +558,13 @@ async def chorus(shop: Shop, *words: str, **variables: str) -> str:
 
 
 def entries(directory: Path) -> Iterator[Path]:
-    """Everything in a directory, and the directory itself."""
+    """The directory and all its entries."""
     yield directory
     yield from directory.rglob("*")
 
 
 def tables(path: Path) -> dict[str, Any]:
-    """What a closed database remembers of what was decided."""
+    """The decided state in a closed database."""
     with closing(sqlite3.connect(path)) as database:
         columns = "event_id, aggregate, version, subject, type, headers, body, partition"
         return {
@@ -581,7 +583,7 @@ def tables(path: Path) -> dict[str, Any]:
 
 
 def same_but_quiet(rebuilt: dict[str, Any], known: dict[str, Any]) -> bool:
-    """Whether two databases remember the same, but for messages that were heard and led to nothing."""
+    """Whether two databases are equal, except for inbox entries of messages that led to nothing."""
     inbox, inbox_before = rebuilt.pop("inbox"), known.pop("inbox")
     assert rebuilt == known
     assert inbox.items() <= inbox_before.items()

@@ -1,4 +1,4 @@
-"""R24. A database file that is removed or replaced under a running worker: it stops before it decides anything more."""
+"""R24: a worker whose database file is removed or replaced stops before it decides anything more."""
 
 import fcntl
 import os
@@ -25,7 +25,7 @@ from tests.integration.test_database import WITHIN_S, leaves
 from tests.integration.test_trouble import storeroom, until
 from tests.integration.till import till
 
-SCHEMA = "CREATE TABLE told (n INTEGER PRIMARY KEY) STRICT"
+SCHEMA = "CREATE TABLE notes (n INTEGER PRIMARY KEY) STRICT"
 TILL = "t-1"
 
 
@@ -52,7 +52,7 @@ def replace_by_another(path: Path) -> None:
 
 
 def replace_by_a_copy(path: Path) -> None:
-    """Of the database file alone, as `cp` makes it; the newest commits are in `-wal`."""
+    """A copy of the database file alone, as `cp` makes it; the newest commits are in `-wal`."""
     shutil.copy(path, path.with_name("copy"))
     move_away(path)
     path.with_name("copy").rename(path)
@@ -82,7 +82,7 @@ async def work_until_stopped(counter: Counter, harm: Callable[[Path], None], *, 
 
 
 async def stopped(counter: Counter, harm: Callable[[Path], None], *, ring: bool) -> DatabaseError:
-    """Harm the database of a till that has rung once, then perhaps ring; the error with which its worker stops."""
+    """Harm the database after the till has rung once, then ring again if `ring`; returns the worker's error."""
     with pytest.raises(BaseExceptionGroup) as raised, anyio.fail_after(WITHIN_S):
         await work_until_stopped(counter, harm, ring=ring)
     (error,) = leaves(raised.value)
@@ -90,22 +90,22 @@ async def stopped(counter: Counter, harm: Callable[[Path], None], *, ring: bool)
     return error
 
 
-@pytest.mark.parametrize(("harm", "said"), HARMS.values(), ids=HARMS.keys())
+@pytest.mark.parametrize(("harm", "problem"), HARMS.values(), ids=HARMS.keys())
 async def test_worker_stops_before_it_decides_on_a_file_that_is_not_there_any_more(
-    counter: Counter, harm: Callable[[Path], None], said: str
+    counter: Counter, harm: Callable[[Path], None], problem: str
 ) -> None:
     error = await stopped(counter, harm, ring=True)
-    assert said in str(error)
+    assert problem in str(error)
     assert "run chorus rebuild till" in str(error)
     assert counter.totals(TILL) == [5]
 
 
-async def test_idle_worker_stops_too(counter: Counter) -> None:
+async def test_idle_worker_stops_as_well(counter: Counter) -> None:
     await stopped(counter, unlink, ring=False)
 
 
 @pytest.mark.parametrize("harm", [move_away, replace_by_another, replace_by_a_copy])
-async def test_file_that_is_put_back_has_all_that_was_committed(counter: Counter, harm: Callable[[Path], None]) -> None:
+async def test_file_that_is_put_back_has_all_commits(counter: Counter, harm: Callable[[Path], None]) -> None:
     await stopped(counter, harm, ring=True)
     put_back(counter.directory / "till.db")
     async with running(counter):
@@ -116,7 +116,7 @@ async def test_file_that_is_put_back_has_all_that_was_committed(counter: Counter
 
 
 @pytest.mark.parametrize("harm", [unlink, replace_by_another, replace_by_a_copy])
-async def test_lost_file_is_rebuilt_and_nothing_is_doubled(counter: Counter, harm: Callable[[Path], None]) -> None:
+async def test_lost_file_is_rebuilt_without_duplicates(counter: Counter, harm: Callable[[Path], None]) -> None:
     await stopped(counter, harm, ring=True)
     path = counter.directory / "till.db"
     if path.exists():
@@ -130,7 +130,7 @@ async def test_lost_file_is_rebuilt_and_nothing_is_doubled(counter: Counter, har
 
 
 @pytest.mark.parametrize("part", ["-wal", "-shm"])
-async def test_worker_without_its_log_keeps_what_it_committed_and_stops(counter: Counter, part: str) -> None:
+async def test_worker_without_its_log_keeps_its_commits_and_stops(counter: Counter, part: str) -> None:
     error = await stopped(counter, lambda path: path.with_name(path.name + part).unlink(), ring=True)
     assert f"till.db{part}: removed" in str(error)
     async with running(counter):
@@ -139,45 +139,45 @@ async def test_worker_without_its_log_keeps_what_it_committed_and_stops(counter:
     assert counter.rows("PRAGMA integrity_check") == [("ok",)]
 
 
-async def test_file_that_is_replaced_while_a_transaction_runs_is_not_written_to(tmp_path: Path) -> None:
-    path = tmp_path / "told.db"
+async def test_transaction_on_a_replaced_file_is_rolled_back(tmp_path: Path) -> None:
+    path = tmp_path / "notes.db"
     database = await Database.open(path, schema=SCHEMA, version=1)
 
-    def tell_and_move(connection: sqlite3.Connection) -> None:
-        connection.execute("INSERT INTO told VALUES (1)")
+    def add_and_move(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO notes VALUES (1)")
         move_away(path)
 
-    with pytest.raises(DatabaseError, match=r"told.db: removed .*; put it back, or, if it is lost, restore it from"):
-        await database.transact(tell_and_move)
+    with pytest.raises(DatabaseError, match=r"notes.db: removed .*; put it back, or, if it is lost, restore it from"):
+        await database.transact(add_and_move)
     await database.close()
     with closing(sqlite3.connect(tmp_path / "away")) as away:
-        assert away.execute("SELECT count(*) FROM told").fetchone() == (0,)
+        assert away.execute("SELECT count(*) FROM notes").fetchone() == (0,)
 
 
-async def test_log_that_a_reader_needs_is_waited_for(tmp_path: Path) -> None:
-    """Its commits would be lost with the worker that stops."""
+async def test_worker_waits_for_a_reader_of_the_log(tmp_path: Path) -> None:
+    """Otherwise its commits would be lost when the worker stops."""
     path = tmp_path / "till.db"
     store = await SqliteStore.open(path, context="till")
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM meta").fetchone()
-        await store.transact(lambda transaction: transaction.set_meta("told", "once"))
+        await store.transact(lambda transaction: transaction.set_meta("note", "once"))
         path.with_name("till.db-wal").unlink()
         with pytest.raises(Exception, match="a reader keeps the write-ahead log"):
-            await store.read(lambda transaction: transaction.meta("told"))
+            await store.read(lambda transaction: transaction.meta("note"))
         reader.execute("ROLLBACK")
         with pytest.raises(DatabaseError, match=r"till\.db-wal: removed"):
-            await store.read(lambda transaction: transaction.meta("told"))
+            await store.read(lambda transaction: transaction.meta("note"))
     await store.close()
     with closing(sqlite3.connect(path)) as database:
-        assert database.execute("SELECT value FROM meta WHERE key = 'told'").fetchone() == ("once",)
+        assert database.execute("SELECT value FROM meta WHERE key = 'note'").fetchone() == ("once",)
 
 
-class Loaded:
+class HeldLock:
     """The lock file of a database, held as by the end of a rebuild."""
 
     def __init__(self, path: Path) -> None:
-        self._file = Path(f"{path}.lock").open("ab")  # noqa: SIM115  Loaded until `release`.
+        self._file = Path(f"{path}.lock").open("ab")  # noqa: SIM115  Held until `release`.
         fcntl.flock(self._file, fcntl.LOCK_EX)
 
     @property
@@ -194,7 +194,7 @@ async def test_database_that_is_replaced_while_its_opening_waits_is_opened_as_th
     """Else the process would go on with the old file, which nobody sees any more."""
     path = tmp_path / "told.db"
     await (await Database.open(path, schema=SCHEMA, version=1)).close()
-    held = Loaded(path)
+    held = HeldLock(path)
     async with anyio.create_task_group() as tasks:
 
         async def tell() -> None:
@@ -214,7 +214,7 @@ async def test_database_that_is_replaced_while_its_opening_waits_is_opened_as_th
 async def test_old_database_stays_closed_to_everybody_until_the_new_one_is_in_its_place(tmp_path: Path) -> None:
     path = tmp_path / "told.db"
     await (await Database.open(path, schema=SCHEMA, version=1)).close()
-    held = Loaded(path)
+    held = HeldLock(path)
 
     def replace() -> None:
         with replacing(path) as replacement:

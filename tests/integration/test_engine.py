@@ -390,8 +390,8 @@ class TestFence:
 
         def advance(expected: int, seq: int) -> Callable[[Transaction], None]:
             def work(transaction: Transaction) -> None:
-                transaction.remember([(f"m-{seq}", content_hash(b""))])
-                transaction.move([Move("EVENTS", 0, expected, seq, f"m-{seq}")])
+                transaction.add_to_inbox([(f"m-{seq}", content_hash(b""))])
+                transaction.advance_positions([Move("EVENTS", 0, expected, seq, f"m-{seq}")])
 
             return work
 
@@ -400,7 +400,7 @@ class TestFence:
             with pytest.raises(FencedError, match="EVENTS/0 is no longer at 0"):
                 await store.transact(advance(0, 9))
             await store.transact(advance(4, 9))
-            known = await store.read(lambda transaction: transaction.known(["m-4", "m-9"]))
+            known = await store.read(lambda transaction: transaction.inbox_hashes(["m-4", "m-9"]))
             positions = await store.read(lambda transaction: transaction.positions())
         finally:
             await store.close()
@@ -417,8 +417,8 @@ class TestFence:
             at = first.sequence + 2  # Behind what was scanned, and what was rung for it.
 
             def decide_elsewhere(transaction: Transaction) -> None:
-                transaction.move([Move("EVENTS", PARTITION, first.sequence, at, "scanner/scan-2@1")])
-                transaction.remember([("scanner/scan-2@1", content_hash(b'{"till_id": "t-1", "amount": 2}'))])
+                transaction.advance_positions([Move("EVENTS", PARTITION, first.sequence, at, "scanner/scan-2@1")])
+                transaction.add_to_inbox([("scanner/scan-2@1", content_hash(b'{"till_id": "t-1", "amount": 2}'))])
 
             await other.transact(decide_elsewhere)
             await other.close()

@@ -323,8 +323,8 @@ async def test_record_by_form_does_not_replace_what_an_operator_declared(tmp_pat
     store = await SqliteStore.open(tmp_path / "till.db", context="till")
     try:
         for row, kept in ((by_form, []), (by_ann, [by_ann]), (by_form, [by_ann]), (by_bob, [by_bob])):
-            await store.transact(partial(lambda transaction, row: transaction.refused.declare([row]), row=row))
-            assert await store.read(lambda transaction: transaction.refused.declared_void()) == kept
+            await store.transact(partial(lambda transaction, row: transaction.refused.record_strangers([row]), row=row))
+            assert await store.read(lambda transaction: transaction.refused.declared_strangers()) == kept
     finally:
         await store.close()
 

@@ -187,7 +187,7 @@ class TestForged:
         self, open_wire: tuple[Counter, Wire]
     ) -> None:
         counter, _ = open_wire
-        with pytest.raises(BrokerRefusedError, match="larger than the server takes"):
+        with pytest.raises(BrokerRefusedError, match="max_payload"):
             await counter.publish("cmd.till.Ring.t-1", b" " * (2**20 + 1))
 
 
@@ -424,7 +424,7 @@ class TestParking:
         routing = Routing(stuck_till(stuck), partitions=PARTITIONS)
         store = await SqliteStore.open(tmp_path / "till.db", context="till")
         try:
-            (waiting,) = await store.read(lambda transaction: transaction.parked.looked_at([0, 1], limit=9))
+            (waiting,) = await store.read(lambda transaction: transaction.parked.with_verdict([0, 1], limit=9))
 
             def decide(transaction: Transaction) -> int:
                 batch = Batch([routing.parked(waiting)], [], Progress([], {}), [0, 1], 0, moment(0))

@@ -12,8 +12,8 @@ from random import Random
 
 import pytest
 
-from shared.adapters.memory import Moods
-from shared.adapters.memory.stream import Kept
+from shared.adapters.memory import FaultRates
+from shared.adapters.memory.stream import StoredMessage
 from shared.simulation.testing import Shop, shop
 from shared.topology import declare
 from shared.wire.messages import MSG_ID
@@ -38,7 +38,9 @@ ENDS = {
 }
 """How an order ends by the token that pays it."""
 
-MOODY = Moods(publication_lost=0.03, answer_lost=0.05, connection_cut=0.02, delivery_lost=0.3, delivered_twice=0.1)
+FAULTS = FaultRates(
+    publication_lost=0.03, answer_lost=0.05, connection_cut=0.02, delivery_lost=0.3, delivered_twice=0.1
+)
 
 
 def shop_around(running: Shop, between: Callable[[int], object] = int) -> None:
@@ -69,7 +71,7 @@ def check(running: Shop) -> None:
         assert running.rows(context, "SELECT * FROM effects") == []
 
 
-def facts(running: Shop) -> list[Kept]:
+def facts(running: Shop) -> list[StoredMessage]:
     """What EVENTS holds."""
     return list(running.server.stream("EVENTS").messages.values())
 
@@ -85,7 +87,7 @@ def test_lost_doubled_and_cut_messages_change_nothing(seed: int) -> None:
     """R7, R8."""
     with shop(seed=seed, partitions=2) as running:
         fill_shelves(running)
-        running.server.moods = MOODY
+        running.server.fault_rates = FAULTS
         shop_around(running)
         check(running)
 
@@ -105,7 +107,7 @@ def test_processes_that_die_anywhere_change_nothing(seed: int) -> None:
 
     with shop(seed=seed, partitions=2) as running:
         fill_shelves(running)
-        running.server.moods = MOODY
+        running.server.fault_rates = FAULTS
         shop_around(running, kill_some)
         check(running)
 
@@ -241,6 +243,6 @@ def recorded(seed: int) -> str:
     """All that the streams hold after some trouble."""
     with shop(seed=seed, partitions=2) as running:
         fill_shelves(running)
-        running.server.moods = MOODY
+        running.server.fault_rates = FAULTS
         shop_around(running)
         return repr([list(stream.messages.values()) for stream in running.server.streams.values()])

@@ -1,4 +1,4 @@
-"""JetStream: the only package that imports nats-py, and the place for its peculiarities."""
+"""The Broker port on JetStream; the only package that imports nats-py."""
 
 from shared.adapters.jetstream.broker import JetStream
 from shared.adapters.jetstream.connecting import connect

@@ -1,7 +1,7 @@
 """JetStream behind the Broker port.
 
-Not used, because measured to lose messages, hang or cost several times more: `PullSubscription.fetch`,
-`publish_async`, `flush`.
+Three calls of nats-py are not used, because they lose messages, hang, or cost several times more:
+`PullSubscription.fetch`, `publish_async` and `flush`.
 """
 
 import contextlib
@@ -13,12 +13,13 @@ import anyio
 import structlog
 
 from shared.adapters.jetstream import bounds
-from shared.adapters.jetstream.client import FastClient, Heard
-from shared.adapters.jetstream.denying import in_flight, take_denial
-from shared.adapters.jetstream.pulls import PullEpoch, begin_epoch
-from shared.adapters.jetstream.reading import NOT_FOUND, read_batch
+from shared.adapters.jetstream.client import JetStreamClient
+from shared.adapters.jetstream.conversions import api_answer, as_atomic_batch, port_errors, to_published, to_stored
+from shared.adapters.jetstream.denial_handling import handle_denial, in_flight
+from shared.adapters.jetstream.direct_get import NOT_FOUND, read_batch
+from shared.adapters.jetstream.epoch import JetStreamEpoch, begin_epoch
+from shared.adapters.jetstream.nats_py import CONNECTION_ERRORS, Received
 from shared.adapters.jetstream.service import serve
-from shared.adapters.jetstream.wire import GONE, api_answer, batch_of, to_published, to_stored, translated
 from shared.config.connection import ConnectionOptions
 from shared.context import Endpoints
 from shared.ports.broker import (
@@ -34,15 +35,16 @@ from shared.ports.broker import (
     Stored,
     StreamInfo,
 )
+from shared.topology import PRIORITY_GROUP
 
 _log = structlog.get_logger("chorus.broker")
 
 
 class JetStream:
-    """One connection. `closed` is set when it is beyond repair: the process must end and be started anew."""
+    """One connection. `closed` is set when nats-py gives it up for good; then the process must restart."""
 
     def __init__(self) -> None:
-        self._client = FastClient()
+        self._client = JetStreamClient()
         self._closing = False
         self.closed = anyio.Event()
         self._reconnects = 0
@@ -55,20 +57,20 @@ class JetStream:
             self.last_error = error
             if not connected:
                 on_failure(error)
-            if not take_denial(self._client, error) and self._client.is_connected:
-                _log.warning("broker error", error=str(error))  # While away, who wants it or has lost it says so.
+            if not handle_denial(self._client, error) and self._client.is_connected:
+                _log.warning("broker error", error=str(error))  # Disconnected, the failed call itself reports it.
 
         async def on_closed() -> None:
             self.closed.set()
 
         async def on_reconnected() -> None:
-            self._client.found()
+            self._client.on_reconnected()
             url = self._client.connected_url
             _log.info("broker reconnected", server=url and url.netloc)
 
         async def on_disconnected() -> None:
-            self._reconnects += 1  # At once: what is asked from here on is asked on the next connection.
-            self._client.lost()
+            self._reconnects += 1  # Counted at once: every later request uses the next connection.
+            self._client.on_disconnected()
             if not self._closing:
                 _log.warning("broker connection lost")
 
@@ -81,56 +83,50 @@ class JetStream:
             reconnected_cb=on_reconnected,
             disconnected_cb=on_disconnected,
             max_reconnect_attempts=-1,
-            reconnect_time_wait=bounds.RECONNECT_WAIT_S,  # type: ignore[arg-type]  # Used as seconds of any kind.
+            reconnect_time_wait=bounds.RECONNECT_WAIT_S,  # type: ignore[arg-type]  # Annotated int, used as float.
             ping_interval=bounds.PING_INTERVAL_S,
             max_outstanding_pings=bounds.UNANSWERED_PINGS,
-            pending_size=bounds.BUFFERED_BYTES_WHILE_AWAY,
+            pending_size=bounds.BUFFERED_BYTES_WHILE_DISCONNECTED,
             skip_subject_validation=True,
             **options.client_arguments(),
         )
         connected = True
 
     async def close(self) -> None:
-        """Send what is pending and disconnect."""
+        """Send the buffered messages and disconnect."""
         self._closing = True
-        with anyio.move_on_after(bounds.CONNECT_TIMEOUT_S, shield=True), contextlib.suppress(*GONE):
+        with anyio.move_on_after(bounds.CONNECT_TIMEOUT_S, shield=True), contextlib.suppress(*CONNECTION_ERRORS):
             await self._client.close()
 
     @property
     def reconnects(self) -> int:
-        """How often the connection was made anew; what waited on an older one is gone."""
         return self._reconnects
 
     @property
     def denials(self) -> Sequence[Denial]:
-        """The permissions that are missing now, as far as something was tried that needs them."""
         return self._client.denials.current if self._client.denials else ()
 
     async def api(self, subject: str, body: bytes) -> bytes:
-        """A raw request to the JetStream API; raises BrokerUnavailableError when it is not answered."""
-        return (await self._ask(subject, body)).body
+        """Send a raw request to the JetStream API; raises BrokerUnavailableError when there is no answer."""
+        return (await self._request(subject, body)).body
 
-    async def pulls(
+    async def begin_epoch(
         self,
         stream: str,
         consumer: str,
         on_delivery: Callable[[Delivery, str | None], None],
         on_status: Callable[[Status], None],
-    ) -> PullEpoch:
-        """Begin an epoch on a durable consumer."""
+    ) -> JetStreamEpoch:
         return await begin_epoch(self._client, stream, consumer, on_delivery, on_status)
 
     async def reset(self, stream: str, consumer: str, sequence: int) -> None:
-        """Let the consumer deliver from `sequence` on; raises BrokerRefusedError 10014 when there is none."""
-        await self.consumer_info(stream, consumer)  # The server leaves a reset of a missing consumer unanswered.
+        await self.consumer_info(stream, consumer)  # The server does not answer a reset of a missing consumer.
         await self._api(f"CONSUMER.RESET.{stream}.{consumer}", {"seq": sequence})
 
     async def unpin(self, stream: str, consumer: str) -> None:
-        """Hand the consumer to whoever waits for it."""
-        await self._api(f"CONSUMER.UNPIN.{stream}.{consumer}", {"group": "w"})
+        await self._api(f"CONSUMER.UNPIN.{stream}.{consumer}", {"group": PRIORITY_GROUP})
 
     async def consumer_info(self, stream: str, consumer: str) -> ConsumerInfo:
-        """Raises BrokerRefusedError 10014 when there is no such consumer."""
         found = await self._api(f"CONSUMER.INFO.{stream}.{consumer}", None, f"{stream}/{consumer}")
         delivered = found["delivered"]
         return ConsumerInfo(
@@ -142,7 +138,6 @@ class JetStream:
         )
 
     async def stream_info(self, stream: str) -> StreamInfo:
-        """Raises BrokerRefusedError 10059 when there is no such stream."""
         found = await self._api(f"STREAM.INFO.{stream}", None, stream)
         state = found["state"]
         return StreamInfo(
@@ -154,8 +149,7 @@ class JetStream:
         )
 
     async def get(self, stream: str, sequence: int) -> Stored | None:
-        """The message at a sequence, or None when it is not there."""
-        answer = await self._ask(f"$JS.API.DIRECT.GET.{stream}", json.dumps({"seq": sequence}).encode())
+        answer = await self._request(f"$JS.API.DIRECT.GET.{stream}", json.dumps({"seq": sequence}).encode())
         if status := answer.headers.get("Status"):
             if int(status) == NOT_FOUND:
                 return None
@@ -163,7 +157,6 @@ class JetStream:
         return to_stored(answer)
 
     async def read(self, stream: str, subject: str, *, first: int = 1, up_to: int = 0) -> AsyncIterator[Stored]:
-        """The stored messages whose subject matches, in stream order; `up_to` 0 is the stream's end as of now."""
         last = up_to or (await self.stream_info(stream)).last_sequence
         following = max(first, 1)
         while following <= last:
@@ -177,60 +170,58 @@ class JetStream:
             following = batch[-1].sequence + 1
 
     async def acknowledge(self, replies: Sequence[str]) -> None:
-        """Acknowledge deliveries by their reply subjects."""
-        with translated():
-            await self._client.send_frames([self._client.frame(reply, None, b"+ACK") for reply in replies])
+        with port_errors():
+            await self._client.write([self._client.frame(reply, None, b"+ACK") for reply in replies])
 
     async def publish(self, message: Outgoing) -> Published:
-        """Publish one message and wait for its PubAck."""
         (answer,) = await self.publish_each([message])
         if isinstance(answer, Published):
             return answer
         raise answer
 
     async def publish_each(self, messages: Sequence[Outgoing]) -> list[Published | BrokerError]:
-        """Publish side by side and wait for every PubAck; the broker may store them in another order."""
-        await self._be_connected()
-        with translated():
-            answers = await self._client.ask_each(messages, timeout_s=bounds.API_WITHIN_S)
+        await self._wait_until_connected()
+        with port_errors():
+            answers = await self._client.send_requests(messages, timeout_s=bounds.REQUEST_TIMEOUT_S)
         return [to_published(answer) for answer in answers]
 
     async def publish_batch(self, messages: Sequence[Outgoing]) -> int:
-        """Publish 2 to 1,000 messages to one stream atomically; the sequence of the last one (they are consecutive)."""
-        *staged, (subject, headers, body) = batch_of(messages)
-        await self._be_connected()
+        *staged, (subject, headers, body) = as_atomic_batch(messages)
+        await self._wait_until_connected()
         with in_flight(self._client, staged):
-            with translated():
-                await self._client.send_frames([self._client.frame(*message) for message in staged])
-            return int(api_answer((await self._ask(subject, body, headers)).body)["seq"])
+            with port_errors():
+                await self._client.write([self._client.frame(*message) for message in staged])
+            return int(api_answer((await self._request(subject, body, headers)).body)["seq"])
 
     async def request(
         self, subject: str, body: bytes, headers: Mapping[str, str], timeout_s: float
     ) -> tuple[Mapping[str, str], bytes]:
-        """Ask a service."""
-        answer = await self._ask(subject, body, headers, timeout_s)
+        answer = await self._request(subject, body, headers, timeout_s)
         return answer.headers, answer.body
 
     async def serve(
         self, name: str, version: str, description: str, endpoints: Endpoints
     ) -> Callable[[], Awaitable[None]]:
-        """Answer requests as an ADR-32 service; returns how to stop."""
         return await serve(self._client, name, version, description, endpoints)
 
-    async def _be_connected(self) -> None:
-        """Wait a moment for a server that is away; on another connection its publisher has to look around first."""
+    async def _wait_until_connected(self) -> None:
+        """Wait for a lost connection; after a reconnect, raise: the publisher must check the stream first."""
         connection = self._reconnects
-        with translated():
-            await self._client.be_connected()
+        with port_errors():
+            await self._client.wait_until_connected()
         if connection != self._reconnects:
-            raise BrokerUnavailableError("the connection was lost meanwhile")
+            raise BrokerUnavailableError("the connection was lost and is new now")
 
     async def _api(self, subject: str, body: dict[str, Any] | None, about: str = "") -> dict[str, Any]:
         asked = b"" if body is None else json.dumps(body).encode()
         return api_answer(await self.api(f"$JS.API.{subject}", asked), about)
 
-    async def _ask(
-        self, subject: str, body: bytes, headers: Mapping[str, str] | None = None, within_s: float = bounds.API_WITHIN_S
-    ) -> Heard:
-        with translated():
-            return await self._client.ask(subject, body, headers, timeout_s=within_s)
+    async def _request(
+        self,
+        subject: str,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = bounds.REQUEST_TIMEOUT_S,
+    ) -> Received:
+        with port_errors():
+            return await self._client.send_request(subject, body, headers, timeout_s=timeout_s)

@@ -1,9 +1,6 @@
 """The first connection: a command gives up at once, a worker tries again for a while.
 
-A login that the server refuses is no reason to wait, because the server would refuse it again.
-
-nats-py never gives up as long as it may reconnect. It reports every failed attempt to the error callback, and an
-exception that the callback raises ends its `connect`.
+When the server refuses the login, neither waits: the server would refuse it again.
 """
 
 import re
@@ -16,17 +13,18 @@ import nats.errors
 
 from shared.adapters.jetstream import bounds
 from shared.adapters.jetstream.broker import JetStream
+from shared.adapters.jetstream.nats_py import ConnectAbortedError
 from shared.config.connection import ConnectionOptions
 from shared.ports.broker import BrokerLoginError, BrokerUnavailableError
 
 _LOGIN_REFUSED = re.compile("authorization|authentication", re.IGNORECASE)
 """In what the server says when it does not take a login, such as `Authorization Violation`."""
 
-Waiting: TypeAlias = Callable[[str], None]
-"""Takes the reason for which no server answers yet."""
+OnWaiting: TypeAlias = Callable[[str], None]
+"""Receives the reason why no server has answered yet."""
 
 
-async def connect(options: ConnectionOptions, *, name: str, waiting: Waiting | None = None) -> JetStream:
+async def connect(options: ConnectionOptions, *, name: str, waiting: OnWaiting | None = None) -> JetStream:
     """Connect, or raise BrokerUnavailableError as soon as every server has failed once.
 
     BrokerLoginError when one of them has refused the login and no other has taken it.
@@ -46,7 +44,7 @@ async def connect(options: ConnectionOptions, *, name: str, waiting: Waiting | N
             if refusal is not None:
                 raise refusal
             if waiting is None:
-                raise _NobodyAnswersError
+                raise ConnectAbortedError
             waiting(_reason(error))
 
     broker = JetStream()
@@ -56,17 +54,13 @@ async def connect(options: ConnectionOptions, *, name: str, waiting: Waiting | N
     except BrokerLoginError:
         await broker.close()
         raise
-    except (TimeoutError, OSError, nats.errors.Error, ssl.SSLError, _NobodyAnswersError) as error:
+    except (TimeoutError, OSError, nats.errors.Error, ssl.SSLError, ConnectAbortedError) as error:
         await broker.close()
         if refusal is not None:
             raise refusal from error
         reason = _reason(broker.last_error or error)
         raise BrokerUnavailableError(f"no answer from {', '.join(options.servers)}: {reason}") from error
     return broker
-
-
-class _NobodyAnswersError(Exception):
-    """Ends nats-py's connect."""
 
 
 def _described(options: ConnectionOptions, reason: str) -> str:

@@ -1,4 +1,7 @@
-"""Answering requests as an ADR-32 service."""
+"""Answers requests as an ADR-32 service.
+
+Each request is an asyncio task: nats-py calls the handler from a task of its own, outside of any anyio task group.
+"""
 
 import asyncio
 import contextlib
@@ -13,7 +16,7 @@ from nats.micro.request import Request as MicroRequest
 
 from shared.context import Endpoints, Request
 
-REQUESTS_AT_ONCE = 1_000
+REQUESTS_AT_MOST = 1_000
 
 _log = structlog.get_logger("chorus.service")
 
@@ -21,28 +24,28 @@ _log = structlog.get_logger("chorus.service")
 async def serve(
     client: Client, name: str, version: str, description: str, endpoints: Endpoints
 ) -> Callable[[], Awaitable[None]]:
-    """Answer requests as an ADR-32 service; up to 1,000 at once, each in a task of its own."""
+    """Answer up to 1,000 requests at once; returns a function that stops the service."""
     service = await add_service(client, name=name, version=version, description=description)
     tasks: set[asyncio.Task[None]] = set()
-    places = anyio.Semaphore(REQUESTS_AT_ONCE)
+    slots = anyio.Semaphore(REQUESTS_AT_MOST)
 
     async def answer(request: MicroRequest, subject: str) -> None:
         try:
-            said = await endpoints[subject](Request(request.headers or {}, request.data))
-            if said is None:
+            answered = await endpoints[subject](Request(request.headers or {}, request.data))
+            if answered is None:
                 return
-            if said.error is not None:
-                await request.respond_error(said.error[0], said.error[1], data=said.body)
+            if answered.error is not None:
+                await request.respond_error(answered.error[0], answered.error[1], data=answered.body)
             else:
-                await request.respond(said.body)
+                await request.respond(answered.body)
         except nats.errors.Error as error:
             _log.warning("answer not sent", subject=subject, error=str(error))
         finally:
-            places.release()
+            slots.release()
 
     def handler(subject: str) -> Callable[[MicroRequest], Awaitable[None]]:
         async def handle(request: MicroRequest) -> None:
-            await places.acquire()
+            await slots.acquire()
             task = asyncio.create_task(answer(request, subject))
             tasks.add(task)
             task.add_done_callback(tasks.discard)

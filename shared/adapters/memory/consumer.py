@@ -1,20 +1,20 @@
-"""One durable pull consumer in memory: its place in the stream, and who is served with what comes next."""
+"""One durable pull consumer in memory: its position in the stream, and which request gets the next message."""
 
 from asyncio import AbstractEventLoop, TimerHandle
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from shared.adapters.memory.pulls import ROUNDING_S, Inbox, Pin, Pull
-from shared.adapters.memory.stream import Kept, Reader, Stream
+from shared.adapters.memory.pulls import ROUNDING_S, Inbox, Pin, PullRequest
+from shared.adapters.memory.stream import StoredMessage, Stream, StreamObserver
 from shared.adapters.memory.subjects import matcher
 from shared.ports.broker import ConsumerInfo, Delivery
 
 PIN_ID = "Nats-Pin-Id"
 
 
-class Consumer(Reader):
-    """A consumer with the priority policy `pinned_client`, that acknowledges explicitly or not at all."""
+class Consumer(StreamObserver):
+    """A consumer with the priority policy `pinned_client` and the ack policy `explicit` or `none`."""
 
     def __init__(
         self, config: Mapping[str, Any], stream: Stream, loop: AbstractEventLoop, new_pin: Callable[[], str]
@@ -26,190 +26,196 @@ class Consumer(Reader):
         self._sequence = 0
         self._next = 1
         self._last = 0
-        self._pending: dict[int, float] = {}
-        """When each unacknowledged message is delivered again, the oldest first."""
-        self._again: list[int] = []
-        self._times: dict[int, int] = {}
-        self._watching: TimerHandle | None = None
-        self._waiting: list[Pull] = []
+        self._unacknowledged: dict[int, float] = {}
+        """When each unacknowledged message is redelivered, the oldest first."""
+        self._redeliveries: list[int] = []
+        self._delivery_counts: dict[int, int] = {}
+        self._ack_timer: TimerHandle | None = None
+        self._requests: list[PullRequest] = []
         self.configure(config)
-        stream.readers.append(self)
+        stream.observers.append(self)
 
     def configure(self, config: Mapping[str, Any]) -> None:
-        """Be like this from now on."""
+        """Apply a new configuration."""
         self.config = config
         self.name: str = config["name"]
         self._matches = matcher(config["filter_subjects"])
         self._explicit = config["ack_policy"] == "explicit"
-        self._matching = [kept.sequence for kept in self.stream.messages.values() if self._matches(kept.subject)]
+        self._matching = [
+            message.sequence for message in self.stream.messages.values() if self._matches(message.subject)
+        ]
 
     def info(self) -> ConsumerInfo:
-        """How far it is."""
-        self.stream.let_go()
-        return ConsumerInfo(self._sequence, self._last, self._ahead(), len(self._pending), self.pin.held is not None)
+        """The state of the consumer."""
+        self.stream.expire()
+        return ConsumerInfo(
+            self._sequence, self._last, self._undelivered(), len(self._unacknowledged), self.pin.owner is not None
+        )
 
     def copy_to(self, stream: Stream) -> "Consumer":
-        """The same place in a copy of the stream; pins and requests do not outlive a server."""
+        """The same position in a copy of the stream; pins and requests do not outlive a server."""
         copied = Consumer(self.config, stream, self._loop, self._new_pin)
         copied._sequence, copied._next, copied._last = self._sequence, self._next, self._last
-        copied._pending, copied._times = dict(self._pending), dict(self._times)
-        copied._again = list(self._again)
+        copied._unacknowledged, copied._delivery_counts = dict(self._unacknowledged), dict(self._delivery_counts)
+        copied._redeliveries = list(self._redeliveries)
         return copied
 
-    def stored(self, kept: Kept) -> None:
-        """A message came."""
-        if self._matches(kept.subject):
-            self._matching.append(kept.sequence)
+    def on_stored(self, message: StoredMessage) -> None:
+        if self._matches(message.subject):
+            self._matching.append(message.sequence)
             self._serve()
 
-    def removed(self, sequence: int) -> None:
-        """A message is gone."""
+    def on_removed(self, sequence: int) -> None:
         index = bisect_left(self._matching, sequence)
         if index < len(self._matching) and self._matching[index] == sequence:
             del self._matching[index]
-            self._pending.pop(sequence, None)
-            self._times.pop(sequence, None)
-            self._again = [again for again in self._again if again != sequence]
+            self._unacknowledged.pop(sequence, None)
+            self._delivery_counts.pop(sequence, None)
+            self._redeliveries = [other for other in self._redeliveries if other != sequence]
 
-    def ask(self, pull: Pull) -> None:
+    def pull(self, request: PullRequest) -> None:
         """Serve a request, let it wait, or refuse it."""
-        if pull.pin is not None and pull.pin == self.pin.held:
+        if request.pin is not None and request.pin == self.pin.owner:
             self.pin.refresh()
-        elif pull.pin is not None and self.pin.held is not None:
-            pull.tell(423, "Nats-Pin-Id mismatch")
+        elif request.pin is not None and self.pin.owner is not None:
+            request.report(423, "Nats-Pin-Id mismatch")
             return
-        if len(self._waiting) >= self.config["max_waiting"]:
-            return  # The server (2.15.1) drops it without a word.
-        self._waiting.append(pull)
+        if len(self._requests) >= self.config["max_waiting"]:
+            return  # nats-server 2.15.1 drops it and answers nothing.
+        self._requests.append(request)
         self._serve()
-        if pull not in self._waiting:
+        if request not in self._requests:
             return
-        if pull.no_wait:
-            self._waiting.remove(pull)
-            pull.tell(404, "No Messages")
+        if request.no_wait:
+            self._requests.remove(request)
+            request.report(404, "No Messages")
         else:
-            pull.wait(self._loop, self._expire, self._looked_at)
+            request.wait(self._loop, self._expire, self._progress)
 
-    def leave(self, inbox: Inbox) -> None:
-        """Nobody listens there any more."""
-        for pull in [pull for pull in self._waiting if pull.inbox is inbox]:
-            self._waiting.remove(pull)
-            pull.cancel()
+    def cancel_requests(self, inbox: Inbox) -> None:
+        """Forget the requests of an inbox that is closed."""
+        for request in [request for request in self._requests if request.inbox is inbox]:
+            self._requests.remove(request)
+            request.cancel()
 
     def acknowledge(self, sequence: int) -> None:
-        """It is decided, so a work queue lets it go. What is not delivered yet cannot be acknowledged."""
+        """Acknowledge a delivered message; a work queue then deletes it. Others are ignored."""
         if sequence >= self._next:
             return
-        self._pending.pop(sequence, None)
+        self._unacknowledged.pop(sequence, None)
         if self.stream.is_work_queue:
             self.stream.remove(sequence)
         self._serve()
 
     def reset(self, sequence: int) -> None:
-        """Deliver from there on, as if for the first time; requests and the pin stay."""
+        """Deliver from this sequence on, as if for the first time; requests and the pin stay."""
         self._sequence = 0
         self._next = max(sequence, 1)
         self._last = self._next - 1
-        self._pending.clear()
-        self._again.clear()
-        self._times.clear()
+        self._unacknowledged.clear()
+        self._redeliveries.clear()
+        self._delivery_counts.clear()
         self._serve()
 
-    def deliver_again(self) -> None:
+    def redeliver_last(self) -> None:
         """Deliver the last message once more."""
         if self._last in self.stream.messages:
-            self._again.append(self._last)
+            self._redeliveries.append(self._last)
             self._serve()
 
     def close(self, code: int | None = None, description: str = "") -> None:
-        """Serve nobody any more; with a code, all who wait are told."""
-        self.pin.held = None
-        waiting, self._waiting = self._waiting, []
-        for pull in waiting:
-            pull.cancel()
+        """End all requests, with a status if a code is given."""
+        self.pin.owner = None
+        requests, self._requests = self._requests, []
+        for request in requests:
+            request.cancel()
             if code is not None:
-                pull.tell(code, description)
+                request.report(code, description)
 
-    def _looked_at(self) -> tuple[int, int]:
-        """How many were delivered, and how far the stream was searched for what comes next."""
-        searched = self._last if self._ahead() else self.stream.last_sequence
+    def _progress(self) -> tuple[int, int]:
+        """The consumer sequence, and the stream sequence up to which nothing is undelivered."""
+        searched = self._last if self._undelivered() else self.stream.last_sequence
         return self._sequence, max(searched, self._next - 1)
 
-    def _ahead(self) -> int:
+    def _undelivered(self) -> int:
         return len(self._matching) - bisect_left(self._matching, self._next)
 
     def _serve(self) -> None:
-        self.stream.let_go()
-        while self._waiting and (sequence := self._following()) is not None and (pull := self._served()) is not None:
-            self._deliver(pull, sequence)
+        self.stream.expire()
+        while (
+            self._requests
+            and (sequence := self._next_sequence()) is not None
+            and (request := self._next_request()) is not None
+        ):
+            self._deliver(request, sequence)
 
-    def _following(self) -> int | None:
-        """What is delivered next."""
-        if self._again:
-            return self._again[0]
-        if self._explicit and len(self._pending) >= self.config["max_ack_pending"]:
+    def _next_sequence(self) -> int | None:
+        """The message to deliver next."""
+        if self._redeliveries:
+            return self._redeliveries[0]
+        if self._explicit and len(self._unacknowledged) >= self.config["max_ack_pending"]:
             return None
         index = bisect_left(self._matching, self._next)
         return self._matching[index] if index < len(self._matching) else None
 
-    def _served(self) -> Pull | None:
-        """Whose turn it is: the pinned client's, or that of the first without a pin, who gets it."""
-        for pull in list(self._waiting):
-            if self.pin.held is None and pull.pin is None:
-                pull.pin = self.pin.give()
-            if pull.pin is not None and pull.pin == self.pin.held:
-                return pull
-            if pull.pin is not None:
-                self._waiting.remove(pull)
-                pull.end(423, "Nats-Wrong-Pin-Id")
+    def _next_request(self) -> PullRequest | None:
+        """The request to serve next: one of the pin's owner, or the first without a pin, which then gets it."""
+        for request in list(self._requests):
+            if self.pin.owner is None and request.pin is None:
+                request.pin = self.pin.grant()
+            if request.pin is not None and request.pin == self.pin.owner:
+                return request
+            if request.pin is not None:
+                self._requests.remove(request)
+                request.end(423, "Nats-Wrong-Pin-Id")
         return None
 
-    def _deliver(self, pull: Pull, sequence: int) -> None:
-        if self._again:
-            self._again.pop(0)
+    def _deliver(self, request: PullRequest, sequence: int) -> None:
+        if self._redeliveries:
+            self._redeliveries.pop(0)
         else:
             self._next = sequence + 1
         self._sequence += 1
         self._last = max(self._last, sequence)
-        self._times[sequence] = self._times.get(sequence, 0) + 1
+        self._delivery_counts[sequence] = self._delivery_counts.get(sequence, 0) + 1
         if self._explicit:
-            self._pending.pop(sequence, None)
-            self._pending[sequence] = self._loop.time() + self.config["ack_wait"] / 1e9
-            self._watch()
-        if pull.remaining == 1:
-            self._waiting.remove(pull)
-        kept, pending = self.stream.messages[sequence], self._ahead()
-        pin = self.pin.held
+            self._unacknowledged.pop(sequence, None)
+            self._unacknowledged[sequence] = self._loop.time() + self.config["ack_wait"] / 1e9
+            self._arm_ack_timer()
+        if request.remaining == 1:
+            self._requests.remove(request)
+        message, pending = self.stream.messages[sequence], self._undelivered()
+        pin = self.pin.owner
         assert pin is not None
-        place = f"{self._times[sequence]}.{sequence}.{self._sequence}.{kept.at_ns}.{pending}"
+        ack_tokens = f"{self._delivery_counts[sequence]}.{sequence}.{self._sequence}.{message.at_ns}.{pending}"
         delivery = Delivery(
             sequence=sequence,
             consumer_sequence=self._sequence,
             pending=pending,
-            at_ns=kept.at_ns,
-            subject=kept.subject,
-            headers={**kept.headers, PIN_ID: pin},
-            body=kept.body,
-            reply=f"$JS.ACK.{self.stream.name}.{self.name}.{place}",
+            at_ns=message.at_ns,
+            subject=message.subject,
+            headers={**message.headers, PIN_ID: pin},
+            body=message.body,
+            reply=f"$JS.ACK.{self.stream.name}.{self.name}.{ack_tokens}",
         )
-        pull.deliver(delivery, pin, self._loop.time())
+        request.deliver(delivery, pin, self._loop.time())
 
-    def _expire(self, pull: Pull) -> None:
-        self._waiting.remove(pull)
-        pull.end(408, "Request Timeout")
+    def _expire(self, request: PullRequest) -> None:
+        self._requests.remove(request)
+        request.end(408, "Request Timeout")
 
-    def _watch(self) -> None:
-        """See to it that what is not acknowledged is delivered again."""
-        if self._watching is None and self._pending:
-            first = next(iter(self._pending.values()))
-            self._watching = self._loop.call_at(first, self._check)
+    def _arm_ack_timer(self) -> None:
+        """Arm the timer that redelivers unacknowledged messages."""
+        if self._ack_timer is None and self._unacknowledged:
+            first = next(iter(self._unacknowledged.values()))
+            self._ack_timer = self._loop.call_at(first, self._redeliver_late)
 
-    def _check(self) -> None:
-        self._watching = None
+    def _redeliver_late(self) -> None:
+        self._ack_timer = None
         now = self._loop.time() + ROUNDING_S
-        late = [sequence for sequence, again_at in self._pending.items() if again_at <= now]
+        late = [sequence for sequence, again_at in self._unacknowledged.items() if again_at <= now]
         for sequence in late:
-            del self._pending[sequence]
-        self._again.extend(late)
-        self._watch()
+            del self._unacknowledged[sequence]
+        self._redeliveries.extend(late)
+        self._arm_ack_timer()
         self._serve()

@@ -1,4 +1,4 @@
-"""What a consumer is asked for and by whom: requests that wait, and the pin that says whose turn it is."""
+"""Pull requests that wait at a consumer, and the pin that decides which client is served."""
 
 from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable
@@ -7,23 +7,23 @@ from typing import Protocol
 from shared.ports.broker import Delivery, Status
 
 ROUNDING_S = 1e-6
-"""Timers are this much early at the most, which must not make them run again at once for ever."""
+"""A timer may run this much early; without the tolerance it would re-arm itself for ever."""
 
 
 class Inbox(Protocol):
-    """Where the answers to a request go."""
+    """The receiver of a client's deliveries."""
 
     def deliver(self, delivery: Delivery, pin: str) -> None:
-        """A message."""
+        """Receive a message."""
         ...
 
-    def tell(self, status: Status) -> None:
-        """A word of the server."""
+    def report(self, status: Status) -> None:
+        """Receive a status."""
         ...
 
 
-class Pull:
-    """A request for up to `batch` messages; `remaining` are still to come."""
+class PullRequest:
+    """A request for up to `batch` messages, of which `remaining` are still to be delivered."""
 
     def __init__(
         self, inbox: Inbox, *, batch: int, pin: str | None, expires_s: float, heartbeat_s: float, no_wait: bool
@@ -38,24 +38,29 @@ class Pull:
         self._timers: tuple[TimerHandle, ...] = ()
 
     def wait(
-        self, loop: AbstractEventLoop, expired: Callable[["Pull"], None], last: Callable[[], tuple[int, int]]
+        self,
+        loop: AbstractEventLoop,
+        on_expiry: Callable[["PullRequest"], None],
+        progress: Callable[[], tuple[int, int]],
     ) -> None:
-        """Stay until it expires; while there is nothing else to say a heartbeat says how far the consumer is."""
+        """Wait until expiry. An idle heartbeat reports the consumer's `progress`."""
         self._served_at = loop.time()
-        expiring = loop.call_later(self._expires_s, expired, self)
+        expiry = loop.call_later(self._expires_s, on_expiry, self)
 
         def beat() -> None:
             silent_s = loop.time() - self._served_at
             if silent_s >= self._heartbeat_s - ROUNDING_S:
                 self._served_at, silent_s = loop.time(), 0.0
-                sequence, of_stream = last()
-                self.tell(100, "Idle Heartbeat", {"Nats-Last-Consumer": sequence, "Nats-Last-Stream": of_stream})
-            self._timers = (expiring, loop.call_later(self._heartbeat_s - silent_s, beat))
+                sequence, stream_sequence = progress()
+                self.report(
+                    100, "Idle Heartbeat", {"Nats-Last-Consumer": sequence, "Nats-Last-Stream": stream_sequence}
+                )
+            self._timers = (expiry, loop.call_later(self._heartbeat_s - silent_s, beat))
 
-        self._timers = (expiring, loop.call_later(self._heartbeat_s, beat))
+        self._timers = (expiry, loop.call_later(self._heartbeat_s, beat))
 
     def deliver(self, delivery: Delivery, pin: str, now: float) -> None:
-        """One of the messages."""
+        """Deliver one of the messages."""
         self.remaining -= 1
         self._served_at = now
         if self.remaining == 0:
@@ -63,58 +68,61 @@ class Pull:
         self.inbox.deliver(delivery, pin)
 
     def end(self, code: int, description: str) -> None:
-        """Say why nothing more comes, and how much was still to come."""
+        """End the request with a status that says how many messages were not delivered."""
         self.cancel()
-        self.tell(code, description, {"Nats-Pending-Messages": self.remaining, "Nats-Pending-Bytes": 0})
+        self.report(code, description, {"Nats-Pending-Messages": self.remaining, "Nats-Pending-Bytes": 0})
 
-    def tell(self, code: int, description: str, more: dict[str, int] | None = None) -> None:
-        """Say what there is instead of a message."""
+    def report(self, code: int, description: str, more: dict[str, int] | None = None) -> None:
+        """Send a status to the client."""
         headers = {name: str(value) for name, value in (more or {}).items()}
-        self.inbox.tell(Status(code, description, {**headers, "Status": str(code), "Description": description}))
+        self.inbox.report(Status(code, description, {**headers, "Status": str(code), "Description": description}))
 
     def cancel(self) -> None:
-        """Wait no longer."""
+        """Stop the timers."""
         for timer in self._timers:
             timer.cancel()
 
 
 class Pin:
-    """Who alone is served: `held` is that client's id. It is free again when the client has not asked for a while."""
+    """The right to be served; `owner` is the id of the client that has it.
+
+    A client that sends no request within the timeout loses it.
+    """
 
     def __init__(
-        self, loop: AbstractEventLoop, timeout_s: float, new_id: Callable[[], str], freed: Callable[[], None]
+        self, loop: AbstractEventLoop, timeout_s: float, new_id: Callable[[], str], on_release: Callable[[], None]
     ) -> None:
-        self.held: str | None = None
+        self.owner: str | None = None
         self._loop = loop
         self._timeout_s = timeout_s
         self._new_id = new_id
-        self._freed = freed
+        self._on_release = on_release
         self._refreshed_at = 0.0
 
-    def give(self) -> str:
-        """Let somebody have it; the new id."""
-        self.held = self._new_id()
+    def grant(self) -> str:
+        """Give the pin to a new owner and return the new id."""
+        self.owner = self._new_id()
         self.refresh()
-        self._watch(self.held, self._timeout_s)
-        return self.held
+        self._check_later(self.owner, self._timeout_s)
+        return self.owner
 
     def refresh(self) -> None:
-        """The client has asked for something."""
+        """Restart the timeout: the owner has sent a request."""
         self._refreshed_at = self._loop.time()
 
-    def free(self) -> None:
-        """Let whoever asks next have it."""
-        self.held = None
-        self._freed()
+    def release(self) -> None:
+        """Take the pin from its owner, so that the next request gets it."""
+        self.owner = None
+        self._on_release()
 
-    def _watch(self, pin: str, in_s: float) -> None:
+    def _check_later(self, pin: str, in_s: float) -> None:
         self._loop.call_later(in_s, self._check, pin)
 
     def _check(self, pin: str) -> None:
-        if pin != self.held:
+        if pin != self.owner:
             return
         left_s = self._refreshed_at + self._timeout_s - self._loop.time()
         if left_s > ROUNDING_S:
-            self._watch(pin, left_s)
+            self._check_later(pin, left_s)
         else:
-            self.free()
+            self.release()

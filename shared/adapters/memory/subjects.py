@@ -1,4 +1,4 @@
-"""Subjects as the server reads them: patterns with `*` and `>`, and the transform that puts a partition in."""
+"""Subjects as the server treats them: patterns with `*` and `>`, and the transform that inserts the partition."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -10,13 +10,13 @@ _PARTITION = re.compile(r"\{\{partition\((\d+),\s*([\d,\s]+)\)\}\}")
 
 
 def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
-    """Whether a subject matches any of the patterns."""
+    """A function that says whether a subject matches any of the patterns."""
     found = re.compile("|".join(f"(?:{_expression(pattern)})" for pattern in patterns) or r"(?!)")
     return lambda subject: found.fullmatch(subject) is not None
 
 
 def transform(source: str, destination: str) -> Callable[[str], str]:
-    """What becomes of a subject: one that does not match `source` stays as it is."""
+    """A function that transforms a subject; one that does not match `source` stays as it is."""
     expression = re.compile(_expression(source))
 
     def transformed(subject: str) -> str:

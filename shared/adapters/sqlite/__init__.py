@@ -1,1 +1,1 @@
-"""SQLite: opens a database file, migrates it, replaces it, and runs transactions on it."""
+"""SQLite: opens, migrates and replaces database files, and runs transactions on them."""

@@ -1,79 +1,38 @@
 """One SQLite file: durable, fair between processes, and one thread hop per transaction.
 
-A transaction is one function run in the connection's own thread, from BEGIN IMMEDIATE to COMMIT. A statement at a time
-costs a hop each (measured 23 times slower), and a task cancelled between two statements would leave a transaction open
-that blocks every writer. In virtual time there is no thread: the function runs on the spot, after a virtual moment.
+A transaction is one function that the connection runs as a whole, from BEGIN IMMEDIATE to COMMIT (connection.py).
 """
 
-import asyncio
 import errno
 import fcntl
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-import aiosqlite
-
+from shared.adapters.sqlite.connection import Connection, open_connection
 from shared.adapters.sqlite.files import DatabaseFiles
 from shared.adapters.sqlite.schema import NO_MIGRATIONS, check, prepare
-from shared.adapters.virtual_time import VirtualLoop, virtual_loop
 from shared.ports.store import DatabaseBusyError, DatabaseError
 
 T = TypeVar("T")
 
 BUSY_TIMEOUT_MS = 5_000
-FROM_A_BACKUP = "restore it from a backup"
-
-
-class _Connection(Protocol):
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work`, one after the other."""
-        ...
-
-    async def close(self) -> None:
-        """Close after what is queued."""
-        ...
-
-
-class _InThread(aiosqlite.Connection):
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` in the connection's thread."""
-        execute: Callable[..., Awaitable[T]] = self._execute
-        return await execute(work, self._conn)
-
-
-class _OnTheSpot:
-    """For simulations: a process that dies there loses nothing it has written, so nothing is synced either."""
-
-    def __init__(self, connection: sqlite3.Connection, loop: VirtualLoop) -> None:
-        connection.execute("PRAGMA synchronous = OFF")
-        self._connection = connection
-        self._loop = loop
-
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` within two moments, in which other things happen."""
-        await asyncio.sleep(self._loop.moment_s())
-        result = work(self._connection)
-        await asyncio.sleep(self._loop.moment_s())
-        return result
-
-    async def close(self) -> None:
-        self._connection.close()
+RESTORE_FROM_BACKUP = "restore it from a backup"
 
 
 class Database:
-    """The one read-write connection of this process to a file; `transact` is how everything is written."""
+    """This process's only read-write connection to a file. All writes go through `transact`."""
 
-    def __init__(self, connection: _Connection, lock: int, path: Path, files: DatabaseFiles) -> None:
+    def __init__(self, connection: Connection, lock: int, path: Path, files: DatabaseFiles) -> None:
         self._connection = connection
         self._lock = lock
         self._files = files
         self.path = path
-        self.queues = False
-        """Whether a transaction waits for the file lock, which another process of the context holds."""
+        self.waits_for_lock = False
+        """Whether a transaction waits for the file lock, which another process has."""
 
     @classmethod
     async def open(
@@ -83,12 +42,16 @@ class Database:
         schema: str,
         version: int,
         migrations: Mapping[int, str] = NO_MIGRATIONS,
-        lost: str = FROM_A_BACKUP,
+        lost: str = RESTORE_FROM_BACKUP,
     ) -> "Database":
-        """Open or create the file (0600) with `schema`; raises DatabaseError when it is foreign, newer or corrupt.
+        """Open the file, or create it with `schema` for its owner only (0600).
 
-        An older file is migrated in one transaction: `migrations[v]` is the SQL that leads from version v to v + 1.
-        `lost` tells an operator what to do when the file is removed while it is open.
+        An older file is migrated in one transaction: `migrations[v]` is the SQL from version v to v + 1. `lost` is the
+        remedy that an operator reads when the file is removed while it is open.
+
+        Raises:
+            DatabaseBusyError: it is locked, or the disk is full.
+            DatabaseError: it belongs to another program, is of a newer Chorus, or is corrupt.
         """
         previous_umask = os.umask(0o077)
         try:
@@ -96,7 +59,7 @@ class Database:
             lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 files = DatabaseFiles(path, lost=lost)
-                connection = await _connection(lambda: _connect(path, lock, files, schema, version, migrations))
+                connection = await open_connection(lambda: _connect(path, lock, files, schema, version, migrations))
             except BaseException:
                 os.close(lock)
                 raise
@@ -111,18 +74,23 @@ class Database:
         return cls(connection, lock, path, files)
 
     async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` in one write transaction, under the file lock that queues the processes of a context.
+        """Run `work` in one write transaction: commit when it returns, roll back when it raises.
 
-        Commits when `work` returns and rolls back when it raises. Raises DatabaseBusyError when trying again may help
-        and DatabaseError when it cannot, as when somebody removed or replaced the file.
+        The file lock queues the processes of a context fairly; SQLite's own lock makes them poll.
+
+        Raises:
+            DatabaseBusyError: a retry may help.
+            DatabaseError: it cannot, for example because the file was removed or replaced.
         """
         try:
-            return await self._connection.run(lambda connection: _locked(connection, self._queued(), self._files, work))
+            return await self._connection.run(
+                lambda connection: _transaction(connection, self._acquire_lock(), self._files, work)
+            )
         except sqlite3.Error as error:
             raise _translated(error, self.path) from error
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work`, which only reads; an idle process notices here that its file was removed or replaced."""
+        """Run `work`, which only reads; an idle process detects here that its file was removed or replaced."""
 
         def checked(connection: sqlite3.Connection) -> T:
             self._files.check(connection)
@@ -133,23 +101,23 @@ class Database:
         except sqlite3.Error as error:
             raise _translated(error, self.path) from error
 
-    def _queued(self) -> int:
-        """Wait for the file lock, which `_locked` releases."""
-        self.queues = True
+    def _acquire_lock(self) -> int:
+        """Acquire the file lock; `_transaction` releases it."""
+        self.waits_for_lock = True
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX)
         finally:
-            self.queues = False
+            self.waits_for_lock = False
         return self._lock
 
     async def close(self) -> None:
-        """Finish what is queued and close."""
+        """Finish the queued work and close."""
         await self._connection.close()
         os.close(self._lock)
 
 
 def open_read_only(path: Path) -> sqlite3.Connection:
-    """A reader beside the worker that writes; raises DatabaseError when there is no such file."""
+    """Open a second connection that only reads; raises DatabaseError when there is no such file."""
     if not path.is_file():
         raise DatabaseError(f"{path}: no such database; start the worker first, or set CHORUS_DATA_DIR")
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
@@ -157,27 +125,13 @@ def open_read_only(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def reading(path: Path, *, schema: str, version: int) -> Iterator[sqlite3.Connection]:
-    """Read beside the worker that writes; raises DatabaseError when the file is foreign, newer or corrupt."""
+    """Read beside a running worker; raises DatabaseError when the file is of another program, newer or corrupt."""
     with closing(open_read_only(path)) as connection:
         try:
             check(connection, path, schema, version, remedy="start its worker, which migrates it")
             yield connection
         except sqlite3.Error as error:
             raise _translated(error, path) from error
-
-
-async def _connection(connect: Callable[[], sqlite3.Connection]) -> _Connection:
-    loop = virtual_loop()
-    if loop is not None:
-        return _OnTheSpot(connect(), loop)
-    in_thread = _InThread(connect, 64)
-    in_thread._thread.daemon = True
-    try:
-        await in_thread
-    except BaseException:
-        in_thread._thread.join()  # It has been told to end, and does so at once; it must not outlive the event loop.
-        raise
-    return in_thread
 
 
 def _connect(
@@ -193,17 +147,17 @@ def _connect(
             prepare(connection, path, schema, version, migrations)
             files.remember()
         except BaseException:
-            connection.close()  # A worker that waits for a locked database tries this again and again.
+            connection.close()  # A worker retries this while the database is locked.
             raise
     finally:
         fcntl.flock(lock, fcntl.LOCK_UN)
     return connection
 
 
-def _locked(
+def _transaction(
     connection: sqlite3.Connection, lock: int, files: DatabaseFiles, work: Callable[[sqlite3.Connection], T]
 ) -> T:
-    """Run `work` in a transaction under the file lock, which is held already, and release the lock."""
+    """Run `work` in a transaction under the acquired file lock, and release the lock."""
     try:
         files.check(connection)
         connection.execute("BEGIN IMMEDIATE")
@@ -220,7 +174,7 @@ def _locked(
         fcntl.flock(lock, fcntl.LOCK_UN)
 
 
-_PASSING = {
+_TRANSIENT = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
     sqlite3.SQLITE_FULL,
@@ -232,7 +186,7 @@ _PASSING = {
 
 def _translated(error: sqlite3.Error, path: Path) -> Exception:
     code = getattr(error, "sqlite_errorcode", None)
-    if code is not None and code & 0xFF in _PASSING:
+    if code is not None and code & 0xFF in _TRANSIENT:
         return DatabaseBusyError(f"{path}: {error}")
     if code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return DatabaseError(f"{path}: {error}; move it away and run chorus rebuild")

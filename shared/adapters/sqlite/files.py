@@ -1,7 +1,7 @@
-"""Whether a database's files are still the ones that were opened: somebody may remove or replace them meanwhile.
+"""Detects that the files of an open database were removed or replaced.
 
-SQLite does not notice. It goes on writing into a file that has no name any more, and every commit is lost when the
-process ends. Replacing `-wal` is as bad as replacing the database: the newest commits are only there.
+SQLite does not detect it: it continues to write into a file without a name, and all those commits are lost when the
+process ends. Replacing `-wal` is as bad as replacing the database, because only `-wal` has the newest commits.
 """
 
 import os
@@ -14,11 +14,11 @@ Identity = tuple[int, int] | None
 """Device and inode; None when there is no such file."""
 
 PARTS = ("", "-wal", "-shm")
-"""The ends of the three files' names. While a connection is open to a database, SQLite keeps all three."""
+"""The suffixes of the three files. SQLite keeps all three while a connection is open."""
 
 
 class DatabaseFiles:
-    """The files of one open connection, as `remember` found them. `lost` says what to do without them."""
+    """The files of one connection, as `remember` found them; `lost` is the remedy for a lost file."""
 
     def __init__(self, path: Path, *, lost: str) -> None:
         self._lost = lost
@@ -33,17 +33,17 @@ class DatabaseFiles:
         self._opened = {f"{self._database}{part}": _identity(f"{self._database}{part}") for part in PARTS}
 
     def check(self, connection: sqlite3.Connection) -> None:
-        """Raise DatabaseError when a file was removed or replaced; for the connection's thread, about 10 us.
+        """Raise DatabaseError when a file was removed or replaced. Runs in the connection's thread and takes 10 us.
 
-        Before it raises, it moves what `-wal` holds into the database file that was opened. So that file is whole
-        wherever it is now, and the `-wal` that stays behind has nothing that SQLite could replay on another database.
+        It first moves the commits from `-wal` into the database file that was opened. So that file is complete wherever
+        it is now, and the remaining `-wal` has nothing that SQLite could replay on another database.
         """
         for name, opened in self._opened.items():
             if _identity(name) != opened:
                 self._give_up(connection, name)
 
     def check_database(self, connection: sqlite3.Connection) -> None:
-        """Like `check`, for the database file alone: cheap enough to do it once more just before a commit."""
+        """Like `check`, for the database file alone: cheap enough to repeat it just before a commit."""
         if _identity(self._database) != self._opened[self._database]:
             self._give_up(connection, self._database)
 
@@ -53,7 +53,7 @@ class DatabaseFiles:
         if _identity(self._database + "-wal") in (None, self._opened[self._database + "-wal"]):
             _move_commits_from_wal(connection)
         if name != self._database:
-            remedy = f"what was committed is in {Path(self._database).name}; start the process again"
+            remedy = f"all commits are in {Path(self._database).name}; start the process again"
         elif _identity(name) is None:
             remedy = f"put it back, or, if it is lost, {self._lost}; then start the process again"
         else:
@@ -66,7 +66,7 @@ class DatabaseFiles:
 
 
 def _move_commits_from_wal(connection: sqlite3.Connection) -> None:
-    """Raises sqlite3.OperationalError, as for a locked database, while a reader still needs what `-wal` holds."""
+    """Raises sqlite3.OperationalError, as for a locked database, while a reader still needs `-wal`."""
     busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
         error = sqlite3.OperationalError("a reader keeps the write-ahead log, which has to be emptied first")

@@ -1,7 +1,7 @@
-"""Replaces a database by one that is made beside it: completely or not at all, and never under an open connection.
+"""Replaces a database by a new one, atomically and never under an open connection.
 
-A worker keeps its connection, and with it SQLite's shared lock on the file, for as long as it runs. So an exclusive
-lock on the file proves that nobody has it open, and keeps everybody out until the new file is complete.
+A running worker keeps its connection open, and with it SQLite's shared lock on the file. So an exclusive lock on the
+file proves that no process has it open, and keeps all processes out until the new file is complete.
 """
 
 import fcntl
@@ -16,15 +16,14 @@ from shared.adapters.clock import SystemClock
 from shared.ports.store import DatabaseError
 
 BUSY_TIMEOUT_S: Final = 1.0
-"""Who only looks into the database for a moment does not stop a replacement."""
+"""Long enough to outlast a reader that has the database open only for a query."""
 LOG_FILES: Final = ("-wal", "-shm")
 
 
 class Replacement:
-    """A database that will take the place of `path`. Make it at `new`, close it, then `put_in_place`.
+    """A database that will replace `path`: create it at `new`, close it, then call `put_in_place`.
 
-    `old` is a connection to the database that is there, which nobody else has open; None when there is none, or when
-    SQLite cannot read it.
+    `old` is the only connection to the present database; None when there is none or SQLite cannot read it.
     """
 
     def __init__(self, path: Path, old: sqlite3.Connection | None) -> None:
@@ -33,12 +32,12 @@ class Replacement:
         self.old = old
 
     def put_in_place(self) -> Path | None:
-        """Set the old file aside and move the new one to its place; where the old one is now.
+        """Set the old file aside, move the new one to its place, and return the new path of the old file.
 
-        At every moment there is either the old database under `path` or the new one. Both were synced before.
+        At every moment `path` is either the old database or the new one. Both were synced before.
 
         Raises:
-            DatabaseError: somebody made a database meanwhile where there was none.
+            DatabaseError: a process has created a database at `path` since.
         """
         _sync(self.new)
         stamp = SystemClock().now().strftime("%Y%m%dT%H%M%S%f")
@@ -49,8 +48,8 @@ class Replacement:
                 self.old.close()  # Only here: whoever opens the database waits for the lock of this block first.
             was_there = self.path.exists()
             if was_there and self.old is None and _opens(self.path):
-                raise DatabaseError(f"{self.path} was made meanwhile; stop the worker that made it, and try again")
-            for suffix in LOG_FILES:  # SQLite would replay a log that stays behind on the new database.
+                raise DatabaseError(f"{self.path} was created by a worker just now; stop that worker, and try again")
+            for suffix in LOG_FILES:  # SQLite would replay a remaining log on the new database.
                 log = Path(f"{self.path}{suffix}")
                 if log.exists():
                     log.rename(f"{aside}{suffix}")
@@ -63,14 +62,14 @@ class Replacement:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Replacement]:
-    """A replacement for the database at `path`; leaving the block removes whatever was not put in its place.
+    """A replacement for the database at `path`; the end of the block deletes it unless it was put in place.
 
     Raises:
-        DatabaseError: somebody has the database open, or another replacement is made in the same directory.
+        DatabaseError: a process has the database open, or another replacement is in progress in this directory.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(path.parent, fcntl.LOCK_EX | fcntl.LOCK_NB):
-        replacement = Replacement(path, _alone(path))
+        replacement = Replacement(path, _open_exclusively(path))
         _remove(replacement.new)
         try:
             yield replacement
@@ -80,8 +79,8 @@ def replacing(path: Path) -> Iterator[Replacement]:
             _remove(replacement.new)
 
 
-def _alone(path: Path) -> sqlite3.Connection | None:
-    """A connection that keeps everybody else out; None for a file that is no database, or none at all."""
+def _open_exclusively(path: Path) -> sqlite3.Connection | None:
+    """A connection that keeps all others out; None when the file does not exist or is no database."""
     if not path.is_file():
         return None
     connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
@@ -93,7 +92,7 @@ def _alone(path: Path) -> sqlite3.Connection | None:
         connection.close()
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise DatabaseError(f"{path}: a process has it open; stop the workers of {path.stem} first") from error
-        return None  # It cannot be read; it is set aside as it is.
+        return None  # SQLite cannot read it; it is set aside as it is.
     return connection
 
 
@@ -108,7 +107,7 @@ def _opens(path: Path) -> bool:
 
 
 def _keep(path: Path, aside: Path) -> None:
-    """Give the file a second name, so that it keeps the first until it is replaced; else move it."""
+    """Give the file a second name, so that the first stays until it is replaced; without links, move it."""
     try:
         os.link(path, aside)
     except OSError:  # A directory, or a file system without links.
@@ -136,7 +135,7 @@ def _locked(path: Path, how: int) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, how)
         except BlockingIOError as error:
-            raise DatabaseError(f"{path}: another rebuild is under way here; wait until it has ended") from error
+            raise DatabaseError(f"{path}: another rebuild is in progress here; wait until it has ended") from error
         yield
     finally:
         os.close(descriptor)

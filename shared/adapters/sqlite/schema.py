@@ -1,4 +1,4 @@
-"""Whether a file is the database that a context expects: made, migrated, or refused with the remedy."""
+"""Creates, migrates or checks the schema of a database; a refusal names the remedy."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any, Final
 from shared.ports.store import DatabaseError
 
 APPLICATION_ID = 0x43486F72
-"""`CHor` in the file's header: tells a Chorus database from a stranger's."""
+"""`CHor` in the file's header marks a database of Chorus."""
 
 NO_MIGRATIONS: Final[Mapping[int, str]] = MappingProxyType({})
 
@@ -18,7 +18,7 @@ NO_MIGRATIONS: Final[Mapping[int, str]] = MappingProxyType({})
 def prepare(
     connection: sqlite3.Connection, path: Path, schema: str, version: int, migrations: Mapping[int, str]
 ) -> None:
-    """Make or migrate the tables, and set what a commit needs to survive a power cut; raises DatabaseError."""
+    """Create or migrate the tables, and set up durable commits; raises DatabaseError."""
     is_new = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
     if not is_new or _pragma(connection, "user_version") > 0:
         _migrate(connection, path, schema, version, migrations)
@@ -28,7 +28,7 @@ def prepare(
     if _pragma(connection, "synchronous") != 2:
         raise DatabaseError(f"{path}: synchronous=FULL was not accepted, so a commit could be lost")
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("SELECT count(*) FROM sqlite_schema")  # Makes the log now, where the file had another mode.
+    connection.execute("SELECT count(*) FROM sqlite_schema")  # Creates the log now, if the file had another mode.
     if is_new:
         connection.executescript(
             f"BEGIN IMMEDIATE; {schema};"
@@ -39,7 +39,7 @@ def prepare(
 def _migrate(
     connection: sqlite3.Connection, path: Path, schema: str, version: int, migrations: Mapping[int, str]
 ) -> None:
-    """Check a file that is there and bring an older one to this version: all of it, or the file stays as it is."""
+    """Check an existing file and migrate an older one in one transaction."""
     found = _pragma(connection, "user_version")
     steps = [migrations[older] for older in range(found, version) if older in migrations]
     if found >= version or len(steps) < version - found:
@@ -62,23 +62,23 @@ def _check_owner(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def check(connection: sqlite3.Connection, path: Path, schema: str, version: int, *, remedy: str) -> None:
-    """Contexts and services have the same mark in their files, and differ by their tables."""
+    """Check mark, version and tables. Contexts and services have the same mark and differ by their tables."""
     _check_owner(connection, path)
     found, tables = _pragma(connection, "user_version"), _tables(connection)
     with closing(sqlite3.connect(":memory:")) as empty:
         empty.executescript(schema)
         wanted = _tables(empty)
     if not wanted & tables:
-        raise DatabaseError(_of_another_context(path, wanted))
+        raise DatabaseError(_text_for_another_context(path, wanted))
     if found > version:
         raise DatabaseError(f"{path}: written by a newer Chorus (schema {found}, this one knows {version}); upgrade")
     if found < version:
         raise DatabaseError(f"{path}: schema {found} is older than {version}; {remedy}")
     if not wanted <= tables:
-        raise DatabaseError(_of_another_context(path, wanted - tables))
+        raise DatabaseError(_text_for_another_context(path, wanted - tables))
 
 
-def _of_another_context(path: Path, lacking: set[str]) -> str:
+def _text_for_another_context(path: Path, lacking: set[str]) -> str:
     return (
         f"{path}: another context's database, without a table {min(lacking)}; "
         "move it away, or set CHORUS_DATA_DIR to another directory"

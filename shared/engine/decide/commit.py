@@ -61,7 +61,7 @@ def commit(transaction: Transaction, routing: Routing, batch: Batch) -> Committe
     Raises:
         FencedError: another process has decided these messages; nothing of the batch may stay.
     """
-    transaction.move(batch.moves)
+    transaction.advance_positions(batch.moves)
     decisions = Decisions(routing, transaction, batch.now)
     messages = decisions.load(batch.messages)
     reach("after-load")
@@ -102,18 +102,18 @@ def record(transaction: Transaction, progress: Progress) -> None:
     """Record what was published, refused and attempted."""
     transaction.mark_published(progress.acknowledged)
     transaction.refused.record(progress.refused)
-    transaction.note_attempts([(count, error, event_id) for event_id, (count, error) in progress.attempts.items()])
+    transaction.record_attempts([(count, error, event_id) for event_id, (count, error) in progress.attempts.items()])
 
 
 def _write(transaction: Transaction, decisions: Decisions, now: datetime) -> list[NumberedRow]:
     """Write the decisions; returns the new journal rows with their numbers."""
-    transaction.remember(decisions.inbox.new)
+    transaction.add_to_inbox(decisions.inbox.new)
     numbered = transaction.append(decisions.rows)
-    transaction.snapshot(decisions.aggregates.changed())
+    transaction.save_snapshots(decisions.aggregates.changed())
     asking = [numbered[index] for index in decisions.asking]
-    transaction.ask([(n, row.event_id, row.key, row.partition) for n, row in asking])
+    transaction.add_effects([(n, row.event_id, row.key, row.partition) for n, row in asking])
     if decisions.ended_effects:
-        transaction.settle(decisions.ended_effects)
+        transaction.close_effects(decisions.ended_effects)
     parked_keys = decisions.parked_keys
     transaction.parked.park(parked_keys.parked)
     if parked_keys.unparked or parked_keys.failed_again:

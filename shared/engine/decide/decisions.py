@@ -16,7 +16,7 @@ from shared.engine.decide.outgoing import MESSAGE_ID_REUSED, OutgoingRows
 from shared.engine.decide.parking import ParkedKeys
 from shared.engine.decide.routing import Routing, current_traceback
 from shared.ports.broker import Delivery
-from shared.ports.rows import EffectRow, JournalRow, Waiting
+from shared.ports.rows import EffectRow, JournalRow, ParkedVerdict
 from shared.ports.store import Transaction
 from shared.wire.messages import MSG_ID
 from shared.wire.streams import COMMANDS
@@ -57,12 +57,12 @@ class Decisions:
         self.inbox.load(message.message_id for message in messages if type(message.source) is Delivery)
         open_effects = [message.source.event_id for message in messages if isinstance(message.source, EffectRow)]
         if open_effects:
-            left = self._transaction.still_asked(open_effects)
+            left = self._transaction.still_open(open_effects)
             messages = [m for m in messages if not isinstance(m.source, EffectRow) or m.source.event_id in left]
-        retried = [message.source.id for message in messages if isinstance(message.source, Waiting)]
+        retried = [message.source.id for message in messages if isinstance(message.source, ParkedVerdict)]
         if retried:
-            there = self._transaction.parked.still_there(retried)
-            messages = [m for m in messages if not isinstance(m.source, Waiting) or m.source.id in there]
+            there = self._transaction.parked.still_parked(retried)
+            messages = [m for m in messages if not isinstance(m.source, ParkedVerdict) or m.source.id in there]
         self.aggregates.prefetch(self._read_by(messages))
         return messages
 
@@ -72,7 +72,7 @@ class Decisions:
             source = message.source
             if isinstance(source, Delivery):
                 self._decide_delivered(message, source)
-            elif isinstance(source, Waiting):
+            elif isinstance(source, ParkedVerdict):
                 self._decide_parked(message, source)
             else:
                 self._decide_outcome(message, source)
@@ -95,7 +95,7 @@ class Decisions:
         elif (failure := self._try(message)) is not None:
             self.rows += self.parked_keys.park(message, delivery, failure)
 
-    def _decide_parked(self, message: Incoming, waiting: Waiting) -> None:
+    def _decide_parked(self, message: Incoming, waiting: ParkedVerdict) -> None:
         """Retry or skip a parked message, as an operator has said."""
         if self.parked_keys.failed_in_this_batch(message.key):
             return

@@ -31,7 +31,7 @@ class Inbox:
 
     def load(self, message_ids: Iterable[str]) -> None:
         """Look up all messages of the batch in one query."""
-        self._known = self._transaction.known(list(message_ids))
+        self._known = self._transaction.inbox_hashes(list(message_ids))
 
     def check(self, message: Incoming) -> Seen:
         """Compare a message with all that came before it, in earlier batches or in this one, and remember it."""
@@ -42,8 +42,8 @@ class Inbox:
             return Seen.NEW
         if known != message.content:
             reused = reused_id(message.message_id, message.content)
-            if not self._transaction.known([reused]):
-                self._transaction.remember([(reused, message.content)])
+            if not self._transaction.inbox_hashes([reused]):
+                self._transaction.add_to_inbox([(reused, message.content)])
                 return Seen.REUSED_ID
         self.duplicates += 1
         return Seen.DUPLICATE

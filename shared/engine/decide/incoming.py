@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from shared.context import Command, Detail
 from shared.ports.broker import Delivery
-from shared.ports.rows import EffectRow, Waiting
+from shared.ports.rows import EffectRow, ParkedVerdict
 
 
 class Decide(NamedTuple):
@@ -38,7 +38,7 @@ Handling: TypeAlias = Decide | Refuse | Poison | Ignore
 
 IGNORE: Final = Ignore()
 
-Source: TypeAlias = Delivery | Waiting | EffectRow
+Source: TypeAlias = Delivery | ParkedVerdict | EffectRow
 """Where a message comes from: a stream, the parked messages, or an effect whose outcome is known now."""
 
 

@@ -8,7 +8,7 @@ import msgspec
 from shared.context import Detail, Event
 from shared.engine.decide.incoming import Incoming
 from shared.ports.broker import Delivery
-from shared.ports.rows import JournalRow, ParkedRow, Waiting, headers_from_text
+from shared.ports.rows import JournalRow, ParkedRow, ParkedVerdict
 from shared.wire.bodies import BODY_BYTES_AT_MOST
 from shared.wire.engine_events import CommandRejected, MessageParked, MessageUnparked
 from shared.wire.messages import (
@@ -99,14 +99,14 @@ class OutgoingRows:
             sequence=row.seq,
             partition=row.partition,
             stored_at_ns=row.at_ns,
-            headers=dict(headers_from_text(row.headers)),
+            headers=dict(row.headers),
             body=row.body,
             content_hash=cause.content.hex(),
             reason=row.reason,
         )
         return self._about_parked(cause, parked_aggregate(row.message_id), version, event)
 
-    def unparked(self, cause: Incoming, waiting: Waiting) -> JournalRow:
+    def unparked(self, cause: Incoming, waiting: ParkedVerdict) -> JournalRow:
         """An event that says how a parked message ended: decided, or skipped by an operator."""
         event = MessageUnparked(
             message_id=cause.message_id,

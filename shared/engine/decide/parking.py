@@ -4,18 +4,16 @@ The first message of a key to fail is parked with its reason and copied to DEAD_
 behind it, in order. Parking is also an event in EVENTS, so a rebuilt database parks the same messages again.
 """
 
-import msgspec
 import structlog
 
 from shared.engine.decide.incoming import Incoming
 from shared.engine.decide.outgoing import OutgoingRows, parked_aggregate
 from shared.ports.broker import Delivery
-from shared.ports.rows import JournalRow, ParkedRow, Waiting
+from shared.ports.rows import JournalRow, ParkedRow, ParkedVerdict
 from shared.ports.store import Transaction
 from shared.wire.bodies import BODY_BYTES_AT_MOST
 
 _log = structlog.get_logger("chorus.parking")
-_encoder = msgspec.json.Encoder()
 
 
 class ParkedKeys:
@@ -29,7 +27,7 @@ class ParkedKeys:
         """(key, reason) by the id of the parked message."""
         self._transaction = transaction
         self._outgoing = outgoing
-        self._count_by_key = transaction.parked.keys()
+        self._count_by_key = transaction.parked.counts()
         self._failed_keys: set[str] = set()
 
     def __contains__(self, key: str) -> bool:
@@ -55,15 +53,14 @@ class ParkedKeys:
             _log.error("parked", key=message.key, message=message.message_id, type=message.type, reason=reason)
             rows.append(self._outgoing.dead_letter(message, delivery, reason))
         self._count_by_key[message.key] += 1
-        headers = _encoder.encode(delivery.headers).decode()
         row = ParkedRow(
             message.key, message.partition, message.stream, delivery.sequence, delivery.at_ns, message.message_id,
-            delivery.subject, headers, delivery.body[: BODY_BYTES_AT_MOST + 1], reason,
+            delivery.subject, delivery.headers, delivery.body[: BODY_BYTES_AT_MOST + 1], reason,
         )  # fmt: skip
         self.parked.append(row)
         return [*rows, self._outgoing.parked(message, row)]
 
-    def park_again(self, message: Incoming, waiting: Waiting, reason: str) -> list[JournalRow]:
+    def park_again(self, message: Incoming, waiting: ParkedVerdict, reason: str) -> list[JournalRow]:
         """Keep a message parked whose retry failed; a new reason goes on record as an event of its own."""
         _log.error("parked again", key=message.key, message=message.message_id, type=message.type, reason=reason)
         self._failed_keys.add(message.key)
@@ -73,7 +70,7 @@ class ParkedKeys:
             return []
         return [self._outgoing.parked(message, waiting.row._replace(reason=reason), version=version + 1)]
 
-    def unpark(self, message: Incoming, waiting: Waiting) -> JournalRow:
+    def unpark(self, message: Incoming, waiting: ParkedVerdict) -> JournalRow:
         """Release a message that was decided or skipped."""
         if waiting.skip:
             _log.warning("skipped", key=message.key, message=message.message_id, who=waiting.who, why=waiting.why)

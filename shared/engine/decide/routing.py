@@ -15,7 +15,7 @@ from shared.context import Command, Context, Decider, Detail, Effect, Event, Tim
 from shared.engine.decide.headers import MalformedHeaderError, checked, correlation_in, depth_in
 from shared.engine.decide.incoming import IGNORE, Decide, Handling, Incoming, Poison, Refuse, Source
 from shared.ports.broker import Delivery
-from shared.ports.rows import EffectRow, Waiting, headers_from_text
+from shared.ports.rows import EffectRow, ParkedVerdict
 from shared.wire.bodies import BodyDecoder, MalformedBodyError
 from shared.wire.messages import (
     CAUSATION_DEPTH,
@@ -83,7 +83,7 @@ class Routing:
         """A message that a stream delivers."""
         return self._incoming(stream, partition, delivery, delivery)
 
-    def parked(self, waiting: Waiting) -> Incoming:
+    def parked(self, waiting: ParkedVerdict) -> Incoming:
         """A parked message, read again as if it were delivered now."""
         row = waiting.row
         delivery = Delivery(
@@ -92,7 +92,7 @@ class Routing:
             pending=0,
             at_ns=row.at_ns,
             subject=row.subject,
-            headers=headers_from_text(row.headers),
+            headers=row.headers,
             body=row.body,
             reply="",
         )

@@ -11,7 +11,7 @@ from enum import Enum
 
 import structlog
 
-from shared.ports.broker import Broker, BrokerError, Delivery, Pulls, Status
+from shared.ports.broker import Broker, BrokerError, Delivery, PullEpoch, Status
 from shared.ports.clock import Clock
 from shared.wire.streams import EVENTS
 
@@ -40,7 +40,7 @@ class Phase(Enum):
 
 
 class Reader:
-    """Pulls from one durable consumer into a buffer.
+    """PullEpoch from one durable consumer into a buffer.
 
     `keep_alive` does all the waiting and must be called several times per `priority_timeout`.
     """
@@ -67,7 +67,7 @@ class Reader:
         self._clock = clock
         self._refresh_s = priority_timeout_s / 3
         self._wake = wake
-        self._pulls: Pulls | None = None
+        self._pulls: PullEpoch | None = None
         self._pin: str | None = None
         self._outstanding = 0
         """Messages that the server may still send for our pulls."""
@@ -129,7 +129,7 @@ class Reader:
         if self.phase is Phase.IDLE:
             return
         now = self._clock.monotonic()
-        reconnected = self._connection != self._broker.reconnects  # Pulls do not survive a reconnect.
+        reconnected = self._connection != self._broker.reconnects  # PullEpoch do not survive a reconnect.
         silent = self._outstanding > 0 and now - self._heard_at > SILENCE_AT_MOST_S
         if self._lost or reconnected or silent:
             if self.phase is not Phase.STANDBY and self._heard:  # Otherwise this epoch never began to read.
@@ -218,7 +218,7 @@ class Reader:
         self._outstanding = 0
         self._gap = self._lost = self._heard = False
         self._heard_at = self._clock.monotonic()
-        self._pulls = await self._broker.pulls(
+        self._pulls = await self._broker.begin_epoch(
             self.stream,
             self.consumer,
             lambda delivery, pin: self._on_delivery(epoch, delivery, pin),

@@ -23,7 +23,7 @@ class Stall:
     @property
     def seconds(self) -> float:
         """Seconds since the loop came round."""
-        excused = self._excused or self._store.queues
+        excused = self._excused or self._store.waits_for_lock
         return 0.0 if excused else self._clock.monotonic() - self._came_round
 
     def end(self) -> None:

@@ -14,15 +14,15 @@ from shared.wire.bodies import BODY_BYTES_AT_MOST
 def backfill_parked(transaction: Transaction, routing: Routing, now: datetime) -> int:
     """Append the events that are missing, in the order in which the messages were parked; how many there were."""
     aggregates = {parked_aggregate(message_id): message_id for message_id in transaction.parked.message_ids()}
-    published = transaction.begun(aggregates)
+    published = transaction.with_events(aggregates)
     missing = [message_id for aggregate, message_id in aggregates.items() if aggregate not in published]
     if not missing:
         return 0
     context = routing.context
     outgoing = OutgoingRows(context.name, schema_version=context.schema_version, partitions=routing.partitions, now=now)
-    hashes = transaction.known(missing)
+    hashes = transaction.inbox_hashes(missing)
     rows = []
-    for waiting in transaction.parked.parked_as(missing):
+    for waiting in transaction.parked.by_message_ids(missing):
         message = routing.parked(waiting)
         content = hashes.get(message.message_id, message.content)  # Of the whole body, before it was cut.
         row = waiting.row._replace(body=waiting.row.body[: BODY_BYTES_AT_MOST + 1])

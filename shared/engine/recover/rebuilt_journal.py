@@ -228,14 +228,14 @@ class History:
         for first in range(0, len(self._rows), BATCH):
             transaction.append(self._rows[first : first + BATCH])
         transaction.mark_published(self._marks)
-        transaction.snapshot(self._fold.snapshots())
+        transaction.save_snapshots(self._fold.snapshots())
         transaction.set_meta(SNAPSHOTS, shape_of(self._routing.context))
-        transaction.ask([(n, identity, key, p) for identity, (n, key, p) in self._open_effects.items()])
+        transaction.add_effects([(n, identity, key, p) for identity, (n, key, p) in self._open_effects.items()])
         transaction.parked.park(self._parked.parked(self._asked))
-        transaction.parked.retry_what_leads()
+        transaction.parked.retry_orphans()
         transaction.parked.record_skipped(self._parked.skipped())
-        transaction.refused.declare((self._strangers | self._declared).values())
-        transaction.remember(list(self._inbox.items()))
-        transaction.move(
+        transaction.refused.record_strangers((self._strangers | self._declared).values())
+        transaction.add_to_inbox(list(self._inbox.items()))
+        transaction.advance_positions(
             [Move(EVENTS, partition, 0, seq, identity) for partition, (seq, identity) in self._positions.items()]
         )

@@ -9,7 +9,6 @@ from shared.ports.rows import ParkedRow, SkippedRow
 from shared.wire.engine_events import MessageParked, MessageUnparked
 from shared.wire.messages import CAUSATION_HASH, CAUSATION_ID, OCCURRED_AT, Subject
 
-_encoder = msgspec.json.Encoder()
 _parked = msgspec.json.Decoder(MessageParked)
 _unparked = msgspec.json.Decoder(MessageUnparked)
 
@@ -70,5 +69,5 @@ class ParkedHistory:
 def _row(event: MessageParked, key: str) -> ParkedRow:
     return ParkedRow(
         key, event.partition, event.stream, event.sequence, event.stored_at_ns, event.message_id, event.subject,
-        _encoder.encode(event.headers).decode(), event.body, event.reason,
+        event.headers, event.body, event.reason,
     )  # fmt: skip

@@ -78,9 +78,9 @@ class Reconciler:
     async def _begin_anew(self, stream: str, born: str) -> None:
         def forget(transaction: Transaction) -> None:
             if stream == EVENTS:
-                transaction.refused.forget_found()
+                transaction.refused.delete_found_strangers()
             transaction.set_meta(f"created {stream}", born)
-            transaction.forget_positions(stream)
+            transaction.delete_positions(stream)
 
         await self._store.transact(forget)
         to_publish = await self.correct(stream) if stream in SUBJECTS else 0
@@ -160,7 +160,7 @@ class Reconciler:
                 f" If somebody else published it, run chorus parked void {message_id} --why '…' instead"
             )
         row = StrangerRow(message_id, stored.sequence, stored.subject, reason, rfc3339(stored.at), "", "")
-        await self._store.transact(lambda transaction: transaction.refused.declare([row]))
+        await self._store.transact(lambda transaction: transaction.refused.record_strangers([row]))
         _log.error("a stranger's message is set aside", id=message_id, subject=stored.subject, reason=reason)
 
 

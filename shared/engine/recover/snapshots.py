@@ -94,13 +94,13 @@ def _renew(transaction: Transaction, context: Context, shape: str) -> int | None
         return None
     transaction.drop_snapshots()
     fold, written = Fold(context), 0
-    for _, facts in groupby(transaction.facts(), key=lambda row: row.aggregate):
+    for _, facts in groupby(transaction.events(), key=lambda row: row.aggregate):
         for row in facts:
             fold.add(row)
         if len(fold.states) == AGGREGATES_AT_ONCE:
-            transaction.snapshot(fold.snapshots())
+            transaction.save_snapshots(fold.snapshots())
             written += len(fold.states)
             fold.states.clear()
-    transaction.snapshot(fold.snapshots())
+    transaction.save_snapshots(fold.snapshots())
     transaction.set_meta(SNAPSHOTS, shape)
     return written + len(fold.states)

@@ -1,3 +1,5 @@
+"""Where the connection options come from: flags, environment variables, a nats context, defaults."""
+
 import json
 from pathlib import Path
 from typing import Any
@@ -21,14 +23,14 @@ def save_context(home: Path, name: str, *, selected: bool = False, **values: Any
     return file
 
 
-def test_without_anything_it_is_this_machine(home: Path) -> None:
+def test_default_is_the_local_server(home: Path) -> None:
     found = find_connection({"HOME": str(home)})
     assert found == ConnectionOptions()
     assert (found.servers, found.source) == ((DEFAULT_SERVER,), "default")
     assert found.client_arguments() == {"servers": [DEFAULT_SERVER], "tls_handshake_first": False}
 
 
-def test_a_flag_goes_before_a_variable_and_that_before_a_context(home: Path) -> None:
+def test_flag_wins_over_variable_and_variable_over_context(home: Path) -> None:
     file = save_context(home, "shop", selected=True, url="nats://context:1", user="from-context", password="c")
     environ = {"HOME": str(home)}
     by_context = find_connection(environ)
@@ -45,7 +47,7 @@ def test_a_flag_goes_before_a_variable_and_that_before_a_context(home: Path) -> 
     assert (by_flag.user, by_flag.password) == ("from-flag", "c")
 
 
-def test_a_context_that_is_asked_for_goes_before_the_selected_one(home: Path) -> None:
+def test_named_context_wins_over_the_selected_one(home: Path) -> None:
     save_context(home, "selected", selected=True, url="nats://selected:1")
     save_context(home, "variable", url="nats://variable:1")
     save_context(home, "flag", url="nats://flag:1")
@@ -54,12 +56,12 @@ def test_a_context_that_is_asked_for_goes_before_the_selected_one(home: Path) ->
     assert find_connection(environ, {"context": "flag"}).servers == ("nats://flag:1",)
 
 
-def test_contexts_are_looked_for_where_xdg_says(home: Path) -> None:
+def test_contexts_are_found_under_xdg_config_home(home: Path) -> None:
     save_context(home, "shop", selected=True, url="nats://there:1")
     assert find_connection({"HOME": "/", "XDG_CONFIG_HOME": str(home / ".config")}).servers == ("nats://there:1",)
 
 
-def test_everything_a_context_says_is_taken(home: Path) -> None:
+def test_all_values_of_a_context_are_used(home: Path) -> None:
     for name in ("creds", "ca", "cert", "key"):
         (home / name).touch()
     save_context(
@@ -81,12 +83,12 @@ def test_everything_a_context_says_is_taken(home: Path) -> None:
     assert (found.token, found.inbox_prefix, found.tls_first) == ("t0ken", "_INBOX_shop", True)
 
 
-def test_several_servers_may_be_named_short(home: Path) -> None:
+def test_servers_may_be_a_list_without_schemes_and_ports(home: Path) -> None:
     found = find_connection({"HOME": str(home), "NATS_URL": "a, nats://b:4223,tls://[::1]:5"})
     assert found.servers == ("nats://a:4222", "nats://b:4223", "tls://[::1]:5")
 
 
-def test_a_user_goes_before_credentials_and_those_before_an_nkey(home: Path) -> None:
+def test_user_wins_over_credentials_and_credentials_over_nkey(home: Path) -> None:
     for name in ("creds", "nkey"):
         (home / name).touch()
     environ = {"HOME": str(home), "NATS_CREDS": str(home / "creds"), "NATS_NKEY": str(home / "nkey")}
@@ -95,7 +97,7 @@ def test_a_user_goes_before_credentials_and_those_before_an_nkey(home: Path) -> 
     assert find_connection({**environ, "NATS_USER": "me"}).creds is None
 
 
-def test_a_login_in_the_url_is_taken_out_of_it(home: Path) -> None:
+def test_login_is_removed_from_the_url(home: Path) -> None:
     environ = {"HOME": str(home), "NATS_USER": "somebody", "NATS_PASSWORD": "else"}
     login = find_connection(environ, {"server": "nats://me:s%40cret@host"})
     assert (login.servers, login.user, login.password) == (("nats://host:4222",), "me", "s@cret")
@@ -104,7 +106,7 @@ def test_a_login_in_the_url_is_taken_out_of_it(home: Path) -> None:
     assert token.client_arguments()["token"] == "t0ken"
 
 
-def test_no_secret_is_ever_shown(home: Path) -> None:
+def test_no_secret_is_shown(home: Path) -> None:
     save_context(home, "shop", selected=True, password="s3cret", token="s3cret")
     for flags in ({}, {"server": "nats://me:s3cret@host"}, {"server": "nats://s3cret@host"}):
         assert "s3cret" not in repr(find_connection({"HOME": str(home)}, flags))
@@ -141,7 +143,7 @@ def test_no_secret_is_ever_shown(home: Path) -> None:
         ({"NATS_CONTEXT": "domain"}, "domain.json: jetstream_domain is set, which Chorus does not support"),
     ],
 )
-def test_what_cannot_be_used_is_named(home: Path, environ: dict[str, str], problem: str) -> None:
+def test_unusable_value_is_named_with_its_problem(home: Path, environ: dict[str, str], problem: str) -> None:
     save_context(home, "shop")
     save_context(home, "broken").write_text("no JSON")
     save_context(home, "odd", user=7)
@@ -151,7 +153,7 @@ def test_what_cannot_be_used_is_named(home: Path, environ: dict[str, str], probl
     assert problem in str(refused.value)
 
 
-def test_a_tls_file_that_is_none_is_told_when_it_is_used(home: Path) -> None:
+def test_invalid_tls_file_is_named_when_it_is_used(home: Path) -> None:
     found = find_connection({"HOME": str(home), "NATS_CA": "/dev/null"})
     with pytest.raises(ConnectionOptionsError, match="TLS files /dev/null"):
         found.client_arguments()

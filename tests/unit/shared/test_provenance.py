@@ -11,7 +11,7 @@ from shared.engine.decide.outgoing import OutgoingRows
 from shared.engine.decide.routing import Routing
 from shared.engine.recover.provenance import Provenance
 from shared.ports.broker import Delivery, Stored
-from shared.ports.rows import JournalRow, ParkedRow, Waiting
+from shared.ports.rows import JournalRow, ParkedRow, ParkedVerdict
 from shared.wire.messages import content_hash, partition_of
 from shared.wire.streams import COMMANDS
 from tests.integration.till import Rung, till
@@ -43,13 +43,13 @@ def rows() -> dict[str, JournalRow]:
     """One of every kind that the engine makes."""
     make = OutgoingRows("till", schema_version=1, partitions=PARTITIONS, now=NOON)
     (aggregate,) = till().aggregates
-    parked = ParkedRow(KEY, 0, COMMANDS, 7, 1, "m-1", "cmd.till.Ring.0.t-1", "{}", b"\xff", "RuntimeError")
+    parked = ParkedRow(KEY, 0, COMMANDS, 7, 1, "m-1", "cmd.till.Ring.0.t-1", {}, b"\xff", "RuntimeError")
     return {
         "Rung": make.event(cause(), Rung(till_id=KEY, amount=1, total=1), f"{aggregate.name}-{KEY}", KEY, 3),
         "CommandRejected": make.rejection(cause(), "closed", ()),
         "MessageParked": make.parked(cause(), parked),
         "parked again": make.parked(cause(), parked, version=2),
-        "MessageUnparked": make.unparked(cause(), Waiting(1, parked, False, "ann", "mended")),
+        "MessageUnparked": make.unparked(cause(), ParkedVerdict(1, parked, False, "ann", "mended")),
     }
 
 

@@ -28,7 +28,7 @@ async def test_reader_that_opens_an_epoch_after_a_gap_may_be_asked_for_more() ->
     opening, opened = asyncio.Event(), asyncio.Event()
     epochs, tells = [Epoch(), Epoch()], []
 
-    async def pulls(_stream: str, _consumer: str, on_delivery: Any, on_status: Any) -> Epoch:
+    async def begin_epoch(_stream: str, _consumer: str, on_delivery: Any, on_status: Any) -> Epoch:
         tells.append((on_delivery, on_status))
         if len(tells) == 2:
             opening.set()
@@ -38,7 +38,7 @@ async def test_reader_that_opens_an_epoch_after_a_gap_may_be_asked_for_more() ->
     async def reset(*_: object) -> None:
         pass
 
-    broker: Any = SimpleNamespace(pulls=pulls, reset=reset, reconnects=0)
+    broker: Any = SimpleNamespace(begin_epoch=begin_epoch, reset=reset, reconnects=0)
     reader = Reader(broker, SystemClock(), EVENTS, "till-0", priority_timeout_s=60, wake=lambda: None)
     await reader.read_from(0)
     deliver, tell = tells[0]

@@ -24,7 +24,7 @@ async def test_a_worker_that_waits_for_another_ones_transaction_does_not_hang(tm
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.transact, lambda transaction: transaction.last_number())
         with anyio.fail_after(WITHIN_S):
-            while not store.queues:
+            while not store.waits_for_lock:
                 await anyio.lowlevel.checkpoint()
         assert stall.seconds == 0.0
         os.close(lock)

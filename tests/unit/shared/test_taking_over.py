@@ -52,7 +52,7 @@ def test_connection_that_is_replaced_while_a_partition_is_taken_over_is_compared
         if work.__qualname__ == "PartitionOwnership._take_over.<locals>.load" and not dropped:
             dropped.append(self._database.path.stem)
             for connection in running.server.connections:
-                connection.drop()
+                connection.reconnect()
         return found
 
     with shop(seed=1, partitions=1) as running:

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from shared.adapters.clock import SystemClock
-from shared.adapters.jetstream.denials import LASTS_S, REMEMBERED_AT_MOST, Denials, denied_in
 from shared.engine.monitor.alarms import Alarms
 from shared.engine.monitor.troubles import STREAM_FULL, Troubles
 from shared.ports.broker import BrokerDeniedError, BrokerRefusedError, BrokerUnavailableError, Denial
@@ -81,30 +80,3 @@ def test_busy_database_has_one_alarm_until_it_is_written_to(alarms: Alarms, trou
     assert (raised(alarms), alarms.raised[0].count) == ([("database", "till.db")], 670)
     troubles.written()
     assert raised(alarms) == []
-
-
-def test_denials_are_bounded_and_end_when_they_are_contradicted_or_old() -> None:
-    now = 0.0
-    denials = Denials(lambda: now)
-    for number in range(REMEMBERED_AT_MOST + 1):
-        denials.add("publish", f"evt.{number}")
-    assert len(denials.current) == REMEMBERED_AT_MOST
-    denials.over("publish", ["evt.100"], unless_after=-1.0)
-    assert len(denials.current) == REMEMBERED_AT_MOST
-    denials.over("publish", ["evt.100"])
-    assert len(denials.current) == REMEMBERED_AT_MOST - 1
-    now = LASTS_S + 1
-    assert denials.current == []
-    assert not denials
-
-
-@pytest.mark.parametrize(
-    ("text", "denied"),
-    [
-        ("nats: 'permissions violation for publish to \"evt.x\"'", ("publish", "evt.x")),
-        ('nats: permissions violation for subscription to "a.b" using queue "q"', ("subscribe", "a.b")),
-        ("nats: stale connection", None),
-    ],
-)
-def test_denial_is_read_from_the_servers_words(text: str, denied: tuple[str, str] | None) -> None:
-    assert denied_in(Exception(text)) == denied

@@ -1,4 +1,4 @@
-"""Time that passes only when nothing is left to do, and the clock that can be put forward."""
+"""A loop whose time jumps to the next timer when it is idle, and a clock that can be put forward."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -22,7 +22,7 @@ def in_virtual_time(work: Coroutine[Any, Any, T], loop: VirtualLoop) -> T:
         return runner.run(work)
 
 
-def test_hours_pass_in_the_order_of_their_timers() -> None:
+def test_timers_fire_in_order() -> None:
     loop = VirtualLoop()
     woken: list[tuple[float, str]] = []
 
@@ -39,7 +39,7 @@ def test_hours_pass_in_the_order_of_their_timers() -> None:
     assert woken == [(0.5, "early"), (3_600.0, "between"), (86_400.0, "late")]
 
 
-def test_waiting_for_what_never_comes_is_said_at_once() -> None:
+def test_wait_without_a_timer_raises_at_once() -> None:
     loop = VirtualLoop()
     waiting = loop.create_task(asyncio.Event().wait())
     with pytest.raises(DeadlockError):
@@ -49,7 +49,7 @@ def test_waiting_for_what_never_comes_is_said_at_once() -> None:
     loop.close()
 
 
-def test_clock_that_is_put_forward_rings_what_was_due_and_its_seconds_do_not_jump() -> None:
+def test_clock_that_is_put_forward_calls_back_and_its_monotonic_time_stays() -> None:
     loop = VirtualLoop()
     clock = VirtualClock(loop)
     rang: list[timedelta] = []
@@ -67,7 +67,7 @@ def test_clock_that_is_put_forward_rings_what_was_due_and_its_seconds_do_not_jum
     assert clock.next_call == BEGINNING + 3 * HOUR
 
 
-def test_thread_is_no_thread_and_what_it_raises_is_raised() -> None:
+def test_function_for_a_thread_runs_on_the_spot() -> None:
     async def divide(by: int) -> float:
         return await asyncio.to_thread(lambda: 1 / by)
 
@@ -76,7 +76,7 @@ def test_thread_is_no_thread_and_what_it_raises_is_raised() -> None:
         in_virtual_time(divide(0), VirtualLoop())
 
 
-def test_transaction_takes_a_moment_and_is_whole(tmp_path: Path) -> None:
+def test_transaction_takes_virtual_time_and_is_atomic(tmp_path: Path) -> None:
     loop = VirtualLoop(seed=1)
 
     async def count() -> int:

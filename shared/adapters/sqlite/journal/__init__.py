@@ -1,1 +1,1 @@
-"""The database of a context: journal (event store and outbox), inbox, positions, effects and parked messages."""
+"""The Store port on SQLite: journal (event store and outbox), inbox, positions, effects and parked messages."""

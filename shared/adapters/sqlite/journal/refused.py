@@ -1,39 +1,31 @@
-"""Journal rows that the broker refuses for good, and messages of strangers under ids of this context."""
+"""Refused rows and strangers in SQLite."""
 
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from shared.adapters.sqlite.journal.statements import json_text
-from shared.ports.rows import JournalRow, NumberedRow, RefusedRow, StrangerRow, headers_from_text
-from shared.wire.messages import MSG_ID, TIMER_ID, next_edition
+from shared.adapters.sqlite.journal.statements import headers_from_text, json_text
+from shared.ports.rows import JournalRow, NumberedRow, RefusedRow, StrangerRow
 
 _CHOSEN = "n IN (SELECT value FROM json_each(?))"
 
 
 class SqliteRefusedRows:
-    """The queries on refused rows, within a transaction."""
+    """The refused rows and the strangers within one transaction."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def record(self, rows: Iterable[RefusedRow]) -> None:
-        """Record rows that the broker refuses.
+    def record(self, rows: Sequence[RefusedRow]) -> None:
+        self._connection.executemany(
+            "INSERT INTO refused (n, key, partition, reason, seq, since) SELECT ?1, ?2, ?3, ?4, ?5, ?6"
+            " WHERE EXISTS (SELECT 1 FROM journal WHERE n = ?1 AND published_seq IS NULL)"
+            " ON CONFLICT (n) DO UPDATE SET reason = excluded.reason, seq = excluded.seq,"
+            " who = iif(verdict = 'void', who, ''), why = iif(verdict = 'void', why, ''),"
+            " verdict = iif(verdict = 'void', verdict, '')",
+            rows,
+        )
 
-        A row that is recorded already keeps its `since`. Its verdict `retry` has been carried out and is removed; a
-        verdict `void` stays until the worker gives the row its next edition.
-        """
-        for row in rows:
-            self._connection.execute(
-                "INSERT INTO refused (n, key, partition, reason, seq, since) SELECT ?, ?, ?, ?, ?, ?"
-                " WHERE EXISTS (SELECT 1 FROM journal WHERE n = ? AND published_seq IS NULL)"
-                " ON CONFLICT (n) DO UPDATE SET reason = excluded.reason, seq = excluded.seq,"
-                " who = iif(verdict = 'void', who, ''), why = iif(verdict = 'void', why, ''),"
-                " verdict = iif(verdict = 'void', verdict, '')",
-                (*row, row.n),
-            )
-
-    def taken(self, partitions: Iterable[int]) -> list[RefusedRow]:
-        """The unpublished rows of these partitions whose id another message in their stream has."""
+    def with_taken_ids(self, partitions: Iterable[int]) -> list[RefusedRow]:
         return [
             RefusedRow(*row)
             for row in self._connection.execute(
@@ -44,15 +36,14 @@ class SqliteRefusedRows:
             )
         ]
 
-    def forget_published(self) -> None:
-        """Delete the record of every row that is published now; costs nothing while no row is refused."""
+    def delete_published(self) -> None:
+        """Delete the refusals of all rows that are published now; costs nothing while no row is refused."""
         self._connection.execute(
             "DELETE FROM refused WHERE n IN"
             " (SELECT refused.n FROM refused JOIN journal USING (n) WHERE published_seq IS NOT NULL)"
         )
 
     def verdicts(self, partitions: Iterable[int]) -> list[tuple[int, str]]:
-        """(journal number, verdict) of the refused rows of these partitions that have one."""
         return self._connection.execute(
             "SELECT n, verdict FROM refused WHERE verdict <> '' AND partition IN (SELECT value FROM json_each(?))"
             " ORDER BY n",
@@ -60,41 +51,21 @@ class SqliteRefusedRows:
         ).fetchall()
 
     def give_verdict(self, numbers: Sequence[int], verdict: str, *, who: str, why: str) -> int:
-        """Let the worker publish these rows again (`retry`), or under a next edition (`void`); how many there were."""
         return self._connection.execute(
             f"UPDATE refused SET verdict = ?, who = ?, why = ? WHERE {_CHOSEN}",  # noqa: S608  No input.
             (verdict, who, why, json_text(numbers)),
         ).rowcount
 
-    def void(self, numbers: Sequence[int]) -> list[NumberedRow]:
-        """Give rows that have the verdict `void` the next edition of their ids, and return them as they are now.
-
-        Aggregate and version stay, so no state changes. An effect that the row asks for keeps its idempotency key, and
-        a timer that the row arms keeps its id: both name the event without an edition.
-        """
-        found = self._connection.execute(
-            "SELECT n, event_id, aggregate, version, subject, type, headers, body, partition FROM journal"  # noqa: S608  No input.
-            f" WHERE {_CHOSEN} AND published_seq IS NULL AND n IN (SELECT n FROM refused WHERE verdict = 'void')",
-            (json_text(numbers),),
-        ).fetchall()
-        rows = []
-        for n, event_id, aggregate, version, subject, kind, headers_text, body, partition in found:
-            identity = next_edition(event_id)
-            headers = dict(headers_from_text(headers_text))
-            headers |= {name: identity for name in (MSG_ID, TIMER_ID) if name in headers}
-            self._connection.execute(
-                "UPDATE journal SET event_id = ?, headers = ? WHERE n = ?", (identity, json_text(headers), n)
-            )
-            self._connection.execute("DELETE FROM refused WHERE n = ?", (n,))
-            row = JournalRow(identity, aggregate, version, subject, kind, headers, body.encode(), partition)
-            rows.append(NumberedRow(n, row))
+    def give_next_editions(self, numbers: Sequence[int]) -> list[NumberedRow]:
+        rows = [NumberedRow(n, row.next_edition()) for n, row in self._void(numbers)]
+        self._connection.executemany(
+            "UPDATE journal SET event_id = ?, headers = ? WHERE n = ?",
+            [(row.event_id, json_text(row.headers), n) for n, row in rows],
+        )
+        self._connection.execute(f"DELETE FROM refused WHERE {_CHOSEN}", (json_text([n for n, _ in rows]),))  # noqa: S608  No input.
         return rows
 
-    def declare(self, strangers: Iterable[StrangerRow]) -> None:
-        """Record messages that are not this context's.
-
-        A later record replaces an earlier one of the same id, but what an operator declared only another operator.
-        """
+    def record_strangers(self, strangers: Iterable[StrangerRow]) -> None:
         self._connection.executemany(
             "INSERT INTO strangers VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id) DO UPDATE SET"
             " seq = excluded.seq, subject = excluded.subject, reason = excluded.reason, at = excluded.at,"
@@ -102,10 +73,21 @@ class SqliteRefusedRows:
             strangers,
         )
 
-    def forget_found(self) -> None:
-        """Forget the strangers that no operator declared: their stream is another one now."""
+    def delete_found_strangers(self) -> None:
         self._connection.execute("DELETE FROM strangers WHERE who = ''")
 
-    def declared_void(self) -> list[StrangerRow]:
-        """The messages that an operator declared a stranger's."""
+    def declared_strangers(self) -> list[StrangerRow]:
         return [StrangerRow(*row) for row in self._connection.execute("SELECT * FROM strangers WHERE who <> ''")]
+
+    def _void(self, numbers: Sequence[int]) -> list[NumberedRow]:
+        """The unpublished rows of these that have the verdict `void`."""
+        return [
+            NumberedRow(
+                n, JournalRow(event_id, aggregate, version, subject, kind, headers_from_text(headers), body.encode(), p)
+            )
+            for n, event_id, aggregate, version, subject, kind, headers, body, p in self._connection.execute(
+                "SELECT n, event_id, aggregate, version, subject, type, headers, body, partition FROM journal"  # noqa: S608  No input.
+                f" WHERE {_CHOSEN} AND published_seq IS NULL AND n IN (SELECT n FROM refused WHERE verdict = 'void')",
+                (json_text(numbers),),
+            ).fetchall()
+        ]

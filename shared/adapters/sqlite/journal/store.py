@@ -1,4 +1,4 @@
-"""A context's database: journal, which is event store and outbox at once, snapshots, inbox, positions and effects."""
+"""The Store port on SQLite."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,14 +13,14 @@ T = TypeVar("T")
 
 
 class SqliteStore:
-    """The database of one context; `transact` runs one function in one transaction."""
+    """The database of one context in one SQLite file."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     @classmethod
     async def open(cls, path: Path, *, context: str) -> "SqliteStore":
-        """Open or create; raises DatabaseError when the file is not this context's."""
+        """Open the file or create it; raises DatabaseError when it is not this context's."""
         store = cls(
             await Database.open(
                 path,
@@ -37,7 +37,7 @@ class SqliteStore:
                 transaction.set_meta("context", context)
             return owner or context
 
-        # Only a new file is written to, so that one which somebody else has locked can be opened all the same.
+        # Write only to a new file, so that a file which another process has locked can be opened.
         try:
             owner = await store.read(lambda transaction: transaction.meta("context")) or await store.transact(claim)
             if owner != context:
@@ -50,18 +50,14 @@ class SqliteStore:
         return store
 
     @property
-    def queues(self) -> bool:
-        """Whether a transaction waits for another process of the context to finish its own."""
-        return self._database.queues
+    def waits_for_lock(self) -> bool:
+        return self._database.waits_for_lock
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work` in one write transaction; raises DatabaseBusyError when trying again may help."""
         return await self._database.transact(lambda connection: work(SqliteTransaction(connection)))
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work`, which only reads."""
         return await self._database.read(lambda connection: work(SqliteTransaction(connection)))
 
     async def close(self) -> None:
-        """Close the file."""
         await self._database.close()

@@ -1,4 +1,4 @@
-"""The tables of a context's database, and how an older database becomes one of this version."""
+"""The tables of a context's database, and the migrations from older schema versions."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -98,11 +98,11 @@ CREATE TABLE strangers (
   why TEXT NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID
 """
-"""`refused` has the journal rows that the broker refuses for good; another message has the row's id at `seq`, if not 0.
-`strangers` has the messages in EVENTS that carry an id of this context and are not in its journal: an operator (`who`)
-declared them void, or their form gave them away."""
+"""`refused`: journal rows that the broker refuses for good. If `seq` is not 0, another message has the row's id there.
+`strangers`: messages in EVENTS under an id of this context that are not in its journal. An operator (`who`) declared
+them, or their form shows that this context did not publish them."""
 
 SCHEMA: Final = f"{_SINCE_1}; {_SINCE_2}"
 
 MIGRATIONS: Final[Mapping[int, str]] = {1: _SINCE_2}
-"""What makes a database of each older schema version one of the next version."""
+"""The SQL from each older schema version to the next."""

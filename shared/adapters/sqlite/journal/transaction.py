@@ -1,6 +1,7 @@
-"""The queries of one transaction on a context's database.
+"""One transaction on a context's database in SQLite.
 
-Each is one statement, however many rows it touches.
+A query that reads or inserts many rows is one statement. A few updates run one statement per row: SQLite has no round
+trip to save, and an UPDATE from a list of values is no faster for the dozen rows of a batch (measured for positions).
 """
 
 import sqlite3
@@ -10,18 +11,18 @@ from typing import Any, Final
 from shared.adapters.sqlite.journal.parked import SqliteParkedMessages
 from shared.adapters.sqlite.journal.published import SqlitePublishedRows
 from shared.adapters.sqlite.journal.refused import SqliteRefusedRows
-from shared.adapters.sqlite.journal.statements import insert, json_text
-from shared.ports.rows import EffectRow, JournalRow, Move, NumberedRow, Position, headers_from_text
+from shared.adapters.sqlite.journal.statements import headers_from_text, insert, json_text
+from shared.ports.rows import EffectRow, JournalRow, Move, NumberedRow, Position
 from shared.ports.store import FencedError
 
-_FACTS: Final = (
+_EVENTS: Final = (
     "SELECT event_id, aggregate, version, subject, type, headers, body, partition FROM journal"
     " WHERE subject GLOB 'evt.*'"
 )
 
 
 class SqliteTransaction:
-    """The queries of one transaction; each is one statement however many rows it touches."""
+    """The queries of one transaction on one connection."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -29,8 +30,7 @@ class SqliteTransaction:
         self.published = SqlitePublishedRows(connection)
         self.refused = SqliteRefusedRows(connection)
 
-    def known(self, message_ids: Iterable[str]) -> dict[str, bytes]:
-        """The content hashes of those messages that were decided before."""
+    def inbox_hashes(self, message_ids: Iterable[str]) -> dict[str, bytes]:
         return dict(
             self._connection.execute(
                 "SELECT message_id, hash FROM inbox WHERE message_id IN (SELECT value FROM json_each(?))",
@@ -39,14 +39,12 @@ class SqliteTransaction:
         )
 
     def snapshots(self, ids: Iterable[str]) -> list[tuple[str, int, str]]:
-        """(id, version, state) of those aggregates that exist."""
         return self._connection.execute(
             "SELECT id, version, state FROM aggregates WHERE id IN (SELECT value FROM json_each(?))",
             (json_text(list(ids)),),
         ).fetchall()
 
-    def move(self, moves: Iterable[Move]) -> None:
-        """Advance positions by compare-and-set; raises FencedError when any stands elsewhere."""
+    def advance_positions(self, moves: Sequence[Move]) -> None:
         for stream, partition, expected, seq, message_id in moves:
             if expected == 0:
                 self._connection.execute("INSERT OR IGNORE INTO positions VALUES (?, ?, 0, '')", (stream, partition))
@@ -57,12 +55,10 @@ class SqliteTransaction:
             if moved.rowcount != 1:
                 raise FencedError(f"{stream}/{partition} is no longer at {expected}")
 
-    def remember(self, messages: Sequence[tuple[str, bytes]]) -> None:
-        """Put (message id, content hash) into the inbox."""
+    def add_to_inbox(self, messages: Sequence[tuple[str, bytes]]) -> None:
         insert(self._connection, "INSERT INTO inbox VALUES", 2, messages)
 
     def append(self, rows: Sequence[JournalRow]) -> list[NumberedRow]:
-        """Append to the journal; the rows with their numbers."""
         if not rows:
             return []
         last = self.last_number()
@@ -80,73 +76,59 @@ class SqliteTransaction:
         return numbered
 
     def last_number(self) -> int:
-        """The number of the journal's last row; 0 when it is empty."""
         return self._connection.execute("SELECT max(n) FROM journal").fetchone()[0] or 0
 
-    def snapshot(self, rows: Sequence[tuple[str, int, str]]) -> None:
-        """Write (id, version, state) of aggregates."""
+    def save_snapshots(self, rows: Sequence[tuple[str, int, str]]) -> None:
         insert(self._connection, "INSERT OR REPLACE INTO aggregates VALUES", 3, rows)
 
     def drop_snapshots(self) -> None:
-        """Delete every snapshot."""
         self._connection.execute("DELETE FROM aggregates")
 
-    def facts(self) -> Iterator[JournalRow]:
-        """Every event: those of one aggregate after those of another, each in the order of its versions."""
-        return _rows(self._connection.execute(f"{_FACTS} ORDER BY aggregate, version"))
+    def events(self) -> Iterator[JournalRow]:
+        return _rows(self._connection.execute(f"{_EVENTS} ORDER BY aggregate, version"))
 
-    def facts_of(self, aggregate: str, *, up_to: int) -> Iterator[JournalRow]:
-        """The events of one aggregate up to a version."""
-        query = f"{_FACTS} AND aggregate = ? AND version <= ? ORDER BY version"
+    def events_of(self, aggregate: str, *, up_to: int) -> Iterator[JournalRow]:
+        query = f"{_EVENTS} AND aggregate = ? AND version <= ? ORDER BY version"
         return _rows(self._connection.execute(query, (aggregate, up_to)))
 
     def last_version(self, aggregate: str) -> int:
-        """The version of the aggregate's last event; 0 when there is none."""
         query = "SELECT max(version) FROM journal WHERE aggregate = ?"
         return self._connection.execute(query, (aggregate,)).fetchone()[0] or 0
 
-    def begun(self, aggregates: Iterable[str]) -> set[str]:
-        """Which of these aggregates have an event."""
+    def with_events(self, aggregates: Iterable[str]) -> set[str]:
         query = "SELECT aggregate FROM journal WHERE aggregate IN (SELECT value FROM json_each(?)) AND version = 1"
         return {aggregate for (aggregate,) in self._connection.execute(query, (json_text(list(aggregates)),))}
 
-    def ask(self, rows: Sequence[tuple[int, str, str, int]]) -> None:
-        """Record effects to run: (journal number, event id, key, partition)."""
+    def add_effects(self, rows: Sequence[tuple[int, str, str, int]]) -> None:
         insert(self._connection, "INSERT INTO effects (n, event_id, key, partition) VALUES", 4, rows)
 
-    def still_asked(self, event_ids: Sequence[str]) -> set[str]:
-        """Which of these effects have no outcome yet."""
+    def still_open(self, event_ids: Sequence[str]) -> set[str]:
         query = "SELECT event_id FROM effects WHERE event_id IN (SELECT value FROM json_each(?))"
         return {event_id for (event_id,) in self._connection.execute(query, (json_text(event_ids),))}
 
-    def settle(self, event_ids: Sequence[str]) -> None:
-        """Take effects off the list."""
+    def close_effects(self, event_ids: Sequence[str]) -> None:
         self._connection.execute(
             "DELETE FROM effects WHERE event_id IN (SELECT value FROM json_each(?))", (json_text(event_ids),)
         )
 
-    def note_attempts(self, attempts: Sequence[tuple[int, str, str]]) -> None:
-        """Record (attempts, last error, event id) of effects whose outcome is still unknown."""
+    def record_attempts(self, attempts: Sequence[tuple[int, str, str]]) -> None:
         self._connection.executemany("UPDATE effects SET attempts = ?, last_error = ? WHERE event_id = ?", attempts)
 
     def mark_published(self, marks: Sequence[tuple[int, int]]) -> None:
-        """Record (journal number, stream sequence) of published rows; what was refused of them is so no more."""
         for first, last, offset in _runs(marks):
             self._connection.execute(
                 "UPDATE journal SET published_seq = n + ? WHERE n BETWEEN ? AND ?", (offset, first, last)
             )
         if marks:
-            self.refused.forget_published()
+            self.refused.delete_published()
 
     def positions(self) -> dict[tuple[str, int], Position]:
-        """Every position by (stream, partition)."""
         return {
             (stream, partition): Position(seq, message_id)
             for stream, partition, seq, message_id in self._connection.execute("SELECT * FROM positions")
         }
 
     def unpublished(self, partitions: Iterable[int], *, after: int = 0, before: int = 2**62) -> list[NumberedRow]:
-        """Rows of these partitions that have no PubAck yet, in journal order, with `after < n < before`."""
         return [
             NumberedRow(
                 n, JournalRow(event_id, aggregate, version, subject, kind, headers_from_text(headers), body.encode(), p)
@@ -159,8 +141,7 @@ class SqliteTransaction:
             )
         ]
 
-    def asked(self, partitions: Iterable[int], *, after: int = 0, limit: int) -> list[EffectRow]:
-        """Effects of these partitions without an outcome, oldest first, asked by rows after `after`."""
+    def open_effects(self, partitions: Iterable[int], *, after: int = 0, limit: int) -> list[EffectRow]:
         return [
             EffectRow(n, event_id, key, partition, attempts, kind, headers_from_text(headers), body.encode())
             for n, event_id, key, partition, attempts, kind, headers, body in self._connection.execute(
@@ -171,17 +152,14 @@ class SqliteTransaction:
             )
         ]
 
-    def forget_positions(self, stream: str) -> None:
-        """Begin this stream anew; the inbox keeps what was decided."""
+    def delete_positions(self, stream: str) -> None:
         self._connection.execute("DELETE FROM positions WHERE stream = ?", (stream,))
 
     def meta(self, key: str) -> str | None:
-        """A remembered fact about this database."""
         found = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if found is None else str(found[0])
 
     def set_meta(self, key: str, value: str) -> None:
-        """Remember a fact about this database."""
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
 
@@ -193,7 +171,7 @@ def _rows(found: Iterable[tuple[Any, ...]]) -> Iterator[JournalRow]:
 
 
 def _runs(marks: Sequence[tuple[int, int]]) -> Iterable[tuple[int, int, int]]:
-    """Group (n, seq) into runs in which both count up together: (first n, last n, seq - n)."""
+    """Group (n, seq) into runs in which both increase by one: (first n, last n, seq - n)."""
     first = last = offset = None
     for n, seq in sorted(marks):
         if last is not None and n == last + 1 and seq - n == offset:

@@ -1,4 +1,4 @@
-"""nats-py's messages, answers and errors in the words of the port."""
+"""Converts nats-py's messages, answers and errors to those of the Broker port."""
 
 import contextlib
 import json
@@ -9,8 +9,8 @@ from typing import Any
 
 import nats.errors
 
-from shared.adapters.jetstream.client import Heard
 from shared.adapters.jetstream.denials import DeniedError
+from shared.adapters.jetstream.nats_py import Received
 from shared.ports.broker import (
     BrokerDeniedError,
     BrokerError,
@@ -23,46 +23,43 @@ from shared.ports.broker import (
 )
 
 TOO_LARGE = 10054
-"""The JetStream API's code for a message that exceeds the bound of its stream; a connection has one as well."""
-
-GONE = (nats.errors.Error, OSError, RuntimeError)
-"""How it is told that a connection is not there any more; the last is uvloop's way."""
+"""The JetStream API's code for a message above its stream's `max_msg_size`; used for the connection's bound as well."""
 
 
-def to_delivery(heard: Heard) -> Delivery:
-    _, sequence, consumer_sequence, at_ns, pending = heard.reply.rsplit(".", 4)
+def to_delivery(received: Received) -> Delivery:
+    _, sequence, consumer_sequence, at_ns, pending = received.reply.rsplit(".", 4)
     return Delivery(
         sequence=int(sequence),
         consumer_sequence=int(consumer_sequence),
         at_ns=int(at_ns),
         pending=int(pending),
-        subject=heard.subject,
-        headers=heard.headers,
-        body=heard.body,
-        reply=heard.reply,
+        subject=received.subject,
+        headers=received.headers,
+        body=received.body,
+        reply=received.reply,
     )
 
 
-def to_stored(heard: Heard) -> Stored:
-    headers = heard.headers
+def to_stored(received: Received) -> Stored:
+    headers = received.headers
     return Stored(
         int(headers["Nats-Sequence"]),
-        _time(headers["Nats-Time-Stamp"]),
+        _to_time(headers["Nats-Time-Stamp"]),
         headers["Nats-Subject"],
         headers,
-        heard.body,
+        received.body,
     )
 
 
-def _time(text: str) -> datetime:
+def _to_time(text: str) -> datetime:
     whole, _, fraction = text.rstrip("Z").partition(".")
     return datetime.fromisoformat(whole).replace(microsecond=int(fraction[:6].ljust(6, "0")), tzinfo=UTC)
 
 
 def api_answer(data: bytes, subject: str = "") -> dict[str, Any]:
-    """The JSON of an answer of the JetStream API; raises BrokerRefusedError about `subject` when it is an error."""
+    """Parse an answer of the JetStream API; raises BrokerRefusedError about `subject` when it is an error."""
     if not data:
-        raise BrokerUnavailableError("an empty answer where a PubAck was due")
+        raise BrokerUnavailableError("the answer is empty instead of a PubAck")
     answer: dict[str, Any] = json.loads(data)
     if (error := answer.get("error")) is not None:
         code = error.get("err_code", error.get("code", 0))
@@ -72,7 +69,8 @@ def api_answer(data: bytes, subject: str = "") -> dict[str, Any]:
     return answer
 
 
-def batch_of(messages: Sequence[Outgoing]) -> list[Outgoing]:
+def as_atomic_batch(messages: Sequence[Outgoing]) -> list[Outgoing]:
+    """The messages with the headers of one atomic batch (ADR-50); the last one commits it."""
     batch_id = uuid.uuid4().hex
     marked = [
         Outgoing(subject, {**headers, "Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}, body)
@@ -82,27 +80,28 @@ def batch_of(messages: Sequence[Outgoing]) -> list[Outgoing]:
     return marked
 
 
-def to_published(answer: Heard | nats.errors.Error) -> Published | BrokerError:
+def to_published(answer: Received | nats.errors.Error) -> Published | BrokerError:
     try:
         if isinstance(answer, nats.errors.Error):
-            return translation(answer)
-        said = api_answer(answer.body)
+            return to_port_error(answer)
+        ack = api_answer(answer.body)
     except BrokerError as error:
         return error
-    return Published(said["stream"], said["seq"], said.get("duplicate", False))
+    return Published(ack["stream"], ack["seq"], ack.get("duplicate", False))
 
 
 @contextlib.contextmanager
-def translated() -> Iterator[None]:
+def port_errors() -> Iterator[None]:
+    """Raise nats-py's errors as those of the port."""
     try:
         yield
     except (nats.errors.Error, OSError) as error:
-        raise translation(error) from error
+        raise to_port_error(error) from error
 
 
-def translation(error: nats.errors.Error | OSError) -> BrokerError:
+def to_port_error(error: nats.errors.Error | OSError) -> BrokerError:
     if isinstance(error, nats.errors.MaxPayloadError):
-        return BrokerRefusedError(TOO_LARGE, "the message is larger than the server takes (max_payload)")
+        return BrokerRefusedError(TOO_LARGE, "the message is larger than the server's max_payload")
     if isinstance(error, DeniedError):
         return BrokerDeniedError(str(error))
     return BrokerUnavailableError(str(error) or type(error).__name__)

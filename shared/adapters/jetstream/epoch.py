@@ -1,4 +1,4 @@
-"""One epoch of pulling from a durable consumer with a pin, which nats-py does not know of."""
+"""One epoch of pulling from a durable consumer with a pin. nats-py knows neither priority groups nor pins."""
 
 import contextlib
 import json
@@ -9,68 +9,67 @@ from typing import Any
 import nats.errors
 from nats.aio.subscription import Subscription
 
-from shared.adapters.jetstream.client import FastClient, Heard
-from shared.adapters.jetstream.wire import to_delivery, translated
+from shared.adapters.jetstream.client import JetStreamClient
+from shared.adapters.jetstream.conversions import port_errors, to_delivery
+from shared.adapters.jetstream.nats_py import Received
 from shared.ports.broker import Delivery, Status
+from shared.topology import PRIORITY_GROUP
 
 
-class PullEpoch:
-    def __init__(self, client: FastClient, subject: str, inbox: str, subscription: Subscription) -> None:
+class JetStreamEpoch:
+    def __init__(self, client: JetStreamClient, subject: str, inbox: str, subscription: Subscription) -> None:
         self._client = client
         self._subject = subject
         self._inbox = inbox
         self._subscription = subscription
 
     async def pull(self, *, batch: int, pin: str | None, expires_s: float, heartbeat_s: float) -> None:
-        """Ask for up to `batch` messages."""
         request = {
             "batch": batch,
             "expires": int(expires_s * 1e9),
             "idle_heartbeat": int(heartbeat_s * 1e9),
-            "group": "w",
+            "group": PRIORITY_GROUP,
         }
         if pin is not None:
             request["id"] = pin
         await self._send(request)
 
     async def keep_alive(self, pin: str) -> None:
-        """Refresh the pin; a message that is there comes, else nothing waits."""
-        await self._send({"batch": 1, "no_wait": True, "group": "w", "id": pin})
+        await self._send({"batch": 1, "no_wait": True, "group": PRIORITY_GROUP, "id": pin})
 
     async def close(self) -> None:
-        """End the epoch."""
         with contextlib.suppress(nats.errors.Error, OSError):
             await self._subscription.unsubscribe()
 
     async def _send(self, request: Mapping[str, Any]) -> None:
-        with translated():
+        with port_errors():
             frame = self._client.frame(self._subject, None, json.dumps(request).encode(), reply=self._inbox)
-            await self._client.send_frames([frame])
+            await self._client.write([frame])
 
 
 async def begin_epoch(
-    client: FastClient,
+    client: JetStreamClient,
     stream: str,
     consumer: str,
     on_delivery: Callable[[Delivery, str | None], None],
     on_status: Callable[[Status], None],
-) -> PullEpoch:
-    """Begin an epoch on a durable consumer, with an inbox of its own."""
+) -> JetStreamEpoch:
+    """Begin an epoch with an inbox of its own, so that nothing of an earlier epoch reaches it."""
     inbox = client.new_inbox()
     subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
     acks = f"$JS.ACK.{stream}.{consumer}"
-    client.publishes |= {subject.lower(): subject, acks.lower(): f"{acks}.>"}
+    client.one_way |= {subject.lower(): subject, acks.lower(): f"{acks}.>"}
     began = time.monotonic()
 
-    def on_message(heard: Heard) -> None:
-        headers = heard.headers
-        if heard.reply.startswith("$JS.ACK."):
-            on_delivery(to_delivery(heard), headers.get("Nats-Pin-Id"))
+    def on_message(received: Received) -> None:
+        headers = received.headers
+        if received.reply.startswith("$JS.ACK."):
+            on_delivery(to_delivery(received), headers.get("Nats-Pin-Id"))
         else:
-            if client.denials:  # Pulls of this epoch are answered; one that was denied later may be another.
-                client.denials.over("publish", [subject], unless_after=began)
+            if client.denials:  # A denial from after `began` may be of a later pull of this epoch.
+                client.denials.clear("publish", [subject], unless_after=began)
             on_status(Status(int(headers.get("Status", 0)), headers.get("Description", ""), headers))
 
-    with translated():
-        subscription = await client.hear(inbox, on_message)
-    return PullEpoch(client, subject, inbox, subscription)
+    with port_errors():
+        subscription = await client.listen(inbox, on_message)
+    return JetStreamEpoch(client, subject, inbox, subscription)

@@ -1,0 +1,37 @@
+"""One endpoint of a service, on the connection of the process that serves it.
+
+Each request is an asyncio task: it begins in a callback of the virtual loop, outside of any anyio task group.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from shared.adapters.memory.link import Link, Reply
+from shared.context import Answer, Request
+
+
+class MemoryEndpoint:
+    """Answers the requests to one subject."""
+
+    def __init__(self, link: Link, handle: Callable[[Request], Awaitable[Answer | None]]) -> None:
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._link = link
+        self._handle = handle
+
+    def handle(self, request: Request, reply: Reply[tuple[Mapping[str, str], bytes]]) -> None:
+        """Called by the server with a request; `reply` leads back to its client."""
+
+        async def answer() -> None:
+            answered = await self._handle(request)
+            if answered is None:
+                return
+            code, text = answered.error or ("", "")
+            headers = {"Nats-Service-Error-Code": code, "Nats-Service-Error": text} if answered.error else {}
+            self._link.to_server(lambda: reply.send((headers, answered.body)))
+
+        def arrive() -> None:
+            task = asyncio.get_running_loop().create_task(answer())
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+        self._link.to_client(arrive)

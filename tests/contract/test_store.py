@@ -1,0 +1,135 @@
+"""The engine's expectations of a Store: one suite for every adapter, written against the port alone."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.ports.rows import JournalRow, Move, ParkedRow, Position, RefusedRow, SkippedRow
+from shared.ports.store import FencedError, Store, Transaction
+from shared.wire.messages import MSG_ID, TIMER_ID
+
+HEADERS = {MSG_ID: "m-1", "Title": 'Łódź "9"'}
+NOON = "2026-11-21T12:00:00.000000Z"
+
+
+@pytest_asyncio.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = await SqliteStore.open(tmp_path / "till.db", context="till")
+    yield opened
+    await opened.close()
+
+
+def journal_row(n: int, **headers: str) -> JournalRow:
+    subject = f"evt.till.Rung.t-{n}"
+    return JournalRow(f"till/till-t-{n}@1", f"till-t-{n}", 1, subject, "Rung", headers or HEADERS, b'{"n":1}', 0)
+
+
+def parked_row(key: str, message_id: str, reason: str = "") -> ParkedRow:
+    subject = f"cmd.till.Ring.0.{key}"
+    return ParkedRow(key, 0, "COMMANDS", 7, 1, message_id, subject, HEADERS, b"\xff", reason)
+
+
+async def test_positions_advance_together_or_not_at_all(store: Store) -> None:
+    first = [Move("EVENTS", partition, 0, 5 + partition, f"m-{partition}") for partition in range(3)]
+    await store.transact(lambda transaction: transaction.advance_positions(first))
+    stale = [Move("EVENTS", 0, 5, 9, "m-9"), Move("EVENTS", 1, 5, 9, "m-9")]
+    with pytest.raises(FencedError, match="EVENTS/1 is no longer at 5"):
+        await store.transact(lambda transaction: transaction.advance_positions(stale))
+    assert await store.read(lambda transaction: transaction.positions()) == {
+        ("EVENTS", partition): Position(5 + partition, f"m-{partition}") for partition in range(3)
+    }
+
+
+async def test_transaction_that_raises_leaves_nothing(store: Store) -> None:
+    def work(transaction: Transaction) -> None:
+        transaction.add_to_inbox([("m-1", b"hash")])
+        raise RuntimeError("changed my mind")
+
+    with pytest.raises(RuntimeError, match="changed my mind"):
+        await store.transact(work)
+    assert await store.read(lambda transaction: transaction.inbox_hashes(["m-1"])) == {}
+
+
+async def test_headers_of_rows_come_back_as_they_were(store: Store) -> None:
+    def work(transaction: Transaction) -> None:
+        numbered = transaction.append([journal_row(1)])
+        transaction.add_effects([(numbered[0].n, "till/till-t-1@1", "t-1", 0)])
+        transaction.parked.park([parked_row("t-1", "m-1", "RuntimeError")])
+        transaction.parked.give_verdict([1], "skip", who="ann", why="a duplicate")
+
+    await store.transact(work)
+    unpublished = await store.read(lambda transaction: transaction.unpublished([0]))
+    effects = await store.read(lambda transaction: transaction.open_effects([0], limit=9))
+    events = await store.read(lambda transaction: list(transaction.events()))
+    ruled = await store.read(lambda transaction: transaction.parked.with_verdict([0], limit=9))
+    assert [row.headers for _, row in unpublished] == [effect.headers for effect in effects] == [HEADERS]
+    assert [row.headers for row in events] == [HEADERS]
+    assert [(one.row, one.skip, one.who) for one in ruled] == [(parked_row("t-1", "m-1", "RuntimeError"), True, "ann")]
+
+
+async def test_messages_that_fail_again_have_the_new_reasons_and_no_verdicts(store: Store) -> None:
+    rows = [parked_row("t-1", "m-1", "old"), parked_row("t-1", "m-2"), parked_row("t-2", "m-3", "old")]
+
+    def work(transaction: Transaction) -> None:
+        transaction.parked.park(rows)
+        transaction.parked.give_verdict([1, 2, 3], "retry", who="ann", why="")
+        transaction.parked.park_again({1: ("t-1", "new"), 3: ("t-2", 'newer "than" \x00 new')})
+
+    await store.transact(work)
+    assert await store.read(lambda transaction: transaction.parked.with_verdict([0], limit=9)) == []
+    assert await store.read(lambda transaction: transaction.parked.counts()) == {"t-1": 2, "t-2": 1}
+    await store.transact(lambda transaction: transaction.parked.give_verdict([1, 3], "retry", who="ann", why=""))
+    ruled = await store.read(lambda transaction: transaction.parked.with_verdict([0], limit=9))
+    assert [one.row.reason for one in ruled] == ["new", "", 'newer "than" \x00 new']
+
+
+async def test_skipped_message_leaves_the_later_ones_of_its_key_to_be_retried(store: Store) -> None:
+    def work(transaction: Transaction) -> None:
+        transaction.parked.park([parked_row("t-1", "m-1", "RuntimeError"), parked_row("t-1", "m-2")])
+        transaction.parked.give_verdict([1], "skip", who="ann", why="a duplicate")
+        transaction.parked.unpark([1], at=NOON)
+        transaction.parked.record_skipped([SkippedRow("t-9", "m-9", "evt.x", "old", "ann", "rebuilt", NOON)])
+
+    await store.transact(work)
+    (later,) = await store.read(lambda transaction: transaction.parked.with_verdict([0], limit=9))
+    assert (later.row.message_id, later.skip) == ("m-2", False)
+    assert await store.read(lambda transaction: transaction.parked.still_parked([1, 2])) == {2}
+
+
+async def test_void_rows_get_their_next_editions_and_others_stay(store: Store) -> None:
+    def work(transaction: Transaction) -> None:
+        rows = [journal_row(n, **{MSG_ID: f"till/till-t-{n}@1", TIMER_ID: f"till/till-t-{n}@1"}) for n in (1, 2, 3)]
+        numbers = [n for n, _ in transaction.append(rows)]
+        transaction.refused.record([RefusedRow(n, f"t-{n}", 0, "taken", 7, NOON) for n in numbers])
+        transaction.refused.give_verdict(numbers[:2], "void", who="ann", why="not ours")
+        transaction.refused.give_verdict(numbers[2:], "retry", who="ann", why="")
+
+    await store.transact(work)
+    renamed = await store.transact(lambda transaction: transaction.refused.give_next_editions([1, 2, 3]))
+    assert [(n, row.event_id, row.headers[MSG_ID], row.headers[TIMER_ID]) for n, row in renamed] == [
+        (n, *[f"till/till-t-{n}@1.2"] * 3) for n in (1, 2)
+    ]
+    unpublished = await store.read(lambda transaction: transaction.unpublished([0]))
+    assert unpublished[:2] == renamed
+    assert await store.read(lambda transaction: transaction.refused.verdicts([0])) == [(3, "retry")]
+
+
+async def test_refusal_is_recorded_for_unpublished_rows_only_and_ends_when_they_are_published(store: Store) -> None:
+    refusals = [RefusedRow(n, f"t-{n}", 0, "taken", 7, NOON) for n in (1, 2)]
+
+    def work(transaction: Transaction) -> None:
+        transaction.append([journal_row(1), journal_row(2)])
+        transaction.mark_published([(1, 40)])
+        transaction.refused.record(refusals)
+
+    await store.transact(work)
+    rule = [1, 2]
+    ruled = await store.transact(
+        lambda transaction: transaction.refused.give_verdict(rule, "retry", who="ann", why="mended")
+    )
+    assert ruled == 1
+    await store.transact(lambda transaction: transaction.mark_published([(2, 41)]))
+    assert await store.read(lambda transaction: transaction.refused.verdicts([0])) == []
