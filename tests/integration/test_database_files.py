@@ -192,14 +192,14 @@ class HeldLock:
 
 async def test_database_that_is_replaced_while_its_opening_waits_is_opened_as_the_new_one(tmp_path: Path) -> None:
     """Else the process would go on with the old file, which nobody sees any more."""
-    path = tmp_path / "told.db"
+    path = tmp_path / "notes.db"
     await (await Database.open(path, schema=SCHEMA, version=1)).close()
     held = HeldLock(path)
     async with anyio.create_task_group() as tasks:
 
         async def tell() -> None:
             database = await Database.open(path, schema=SCHEMA, version=1)
-            await database.transact(lambda connection: connection.execute("INSERT INTO told VALUES (1)"))
+            await database.transact(lambda connection: connection.execute("INSERT INTO notes VALUES (1)"))
             await database.read(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
             await database.close()
 
@@ -208,11 +208,11 @@ async def test_database_that_is_replaced_while_its_opening_waits_is_opened_as_th
         replace_by_a_copy(path)
         held.release()
     with closing(sqlite3.connect(path)) as database:
-        assert database.execute("SELECT count(*) FROM told").fetchone() == (1,)
+        assert database.execute("SELECT count(*) FROM notes").fetchone() == (1,)
 
 
 async def test_old_database_stays_closed_to_everybody_until_the_new_one_is_in_its_place(tmp_path: Path) -> None:
-    path = tmp_path / "told.db"
+    path = tmp_path / "notes.db"
     await (await Database.open(path, schema=SCHEMA, version=1)).close()
     held = HeldLock(path)
 
@@ -225,7 +225,7 @@ async def test_old_database_stays_closed_to_everybody_until_the_new_one_is_in_it
         tasks.start_soon(anyio.to_thread.run_sync, replace)
         await until(lambda: held.is_waited_for)
         with closing(sqlite3.connect(path, timeout=0)) as another, pytest.raises(sqlite3.OperationalError):
-            another.execute("SELECT count(*) FROM told")
+            another.execute("SELECT count(*) FROM notes")
         held.release()
 
 
