@@ -6,7 +6,9 @@ Importing them by name is what lets the machinery run every context and know non
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
+from typing import Any
 
+from shared.config.environment import Declared, Setting, describe, load_settings, make_settings
 from shared.config.settings import Settings
 from shared.config.spelling import did_you_mean
 from shared.context import Context, Service
@@ -56,10 +58,49 @@ def load(name: str, settings: Settings) -> Context | Service:
     declare = getattr(worker, "context", None) or getattr(worker, "service", None)
     if declare is None:
         raise CatalogError((f"{PACKAGE}/{name}/worker.py has neither context(settings) nor service(settings)",))
-    declared = declare(settings)
+    declared = declare(settings.narrowed(_settings_type(name)))
     if not isinstance(declared, Context | Service) or declared.name != name:
         raise CatalogError((f"{PACKAGE}/{name}/worker.py does not declare a Context or Service named {name!r}",))
     return declared
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """The settings of this environment, those of every context among them; raises SettingsError."""
+    return load_settings(environ, declared_settings())
+
+
+def settings_with(values: Mapping[str, Any]) -> Settings:
+    """Settings with these values by name, of the machinery or of any context; raises SettingsError."""
+    return make_settings(values, declared_settings())
+
+
+def described_settings(environ: Mapping[str, str]) -> tuple[Setting, ...]:
+    """Every setting with its value, its default and where it comes from; raises SettingsError."""
+    return describe(read_settings(environ), environ, declared_settings())
+
+
+def declared_settings() -> Declared:
+    """The settings that contexts declare; raises CatalogError."""
+    return {name: declared for name in names() if (declared := _settings_type(name)) is not Settings}
+
+
+def _settings_type(name: str) -> type[Settings]:
+    """What the context's settings.py declares; Settings itself where there is no such module."""
+    module = f"{PACKAGE}.{name}.settings"
+    try:
+        declaring = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        return Settings
+    found = [
+        declared
+        for declared in vars(declaring).values()
+        if isinstance(declared, type) and issubclass(declared, Settings) and declared.__module__ == module
+    ]
+    if len(found) != 1:
+        raise CatalogError((f"{PACKAGE}/{name}/settings.py has to declare one Struct that inherits Settings",))
+    return found[0]
 
 
 def contexts(settings: Settings) -> Mapping[str, Context | Service]:

@@ -18,9 +18,9 @@ def config(*, json: Json = False) -> None:
     """
     import msgspec
 
-    from shared.config.settings import describe, load_settings
+    from shared import catalog
 
-    settings = describe(load_settings(os.environ), os.environ)
+    settings = catalog.described_settings(os.environ)
     if json:
         show_json(msgspec.to_builtins(settings))
         return

@@ -13,12 +13,11 @@ def show_fields(name: str) -> None:
     from inspect import getdoc
 
     from shared import catalog
-    from shared.config.settings import load_settings
     from shared.send.commands import ComposeError, find_command
     from shared.send.fields import fields_of
 
     try:
-        context, command = find_command(name, catalog.contexts(load_settings(os.environ)))
+        context, command = find_command(name, catalog.contexts(catalog.read_settings(os.environ)))
     except ComposeError as error:
         raise CommandError(Exit.USAGE, str(error)) from error
     full = f"{context}.{command.__name__}"

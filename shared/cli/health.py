@@ -36,7 +36,6 @@ def health(
         chorus health --json
     """
     from shared import catalog
-    from shared.config.settings import load_settings
     from shared.config.spelling import did_you_mean
     from shared.inspect.health import examine
 
@@ -47,7 +46,7 @@ def health(
         )
     if name is not None and here:
         raise CommandError(Exit.USAGE, "--here asks for what runs on this host; leave CONTEXT or --here out")
-    directory = load_settings(os.environ).data_dir
+    directory = catalog.read_settings(os.environ).data_dir
     found = examine(directory, names if name is None else [name], here=here)
     if json:
         import msgspec

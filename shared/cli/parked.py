@@ -90,14 +90,13 @@ def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE
 def everything(context: str | None) -> tuple["Path", list["Unsettled"]]:
     """The data directory, and what waits in it: parked messages first, then refused rows."""
     from shared import catalog
-    from shared.config.settings import load_settings
     from shared.config.spelling import did_you_mean
     from shared.repair.parked import parked_in, refused_in
 
     names = catalog.names()
     if context is not None and context not in names:
         raise CommandError(Exit.USAGE, f"there is no context {context!r}{did_you_mean(context, names)}")
-    data_dir = load_settings(os.environ).data_dir
+    data_dir = catalog.read_settings(os.environ).data_dir
     contexts = [name for name in (names if context is None else [context]) if name != "bank"]
     return data_dir, [*parked_in(data_dir, contexts), *refused_in(data_dir, contexts)]
 

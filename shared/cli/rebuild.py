@@ -34,13 +34,12 @@ def rebuild(
     import anyio
 
     from shared import catalog
-    from shared.config.settings import load_settings
     from shared.context import Context
     from shared.repair.rebuild import Rebuilt
     from shared.repair.rebuild import rebuild as make_anew
     from shared.streams.file import read_topology
 
-    settings = load_settings(os.environ)
+    settings = catalog.read_settings(os.environ)
     context = catalog.load(name, settings)
     if not isinstance(context, Context):
         raise CommandError(

@@ -39,12 +39,11 @@ def reconcile(
     import anyio
 
     from shared import catalog
-    from shared.config.settings import load_settings
     from shared.context import Context
     from shared.repair.reconcile import Difference, compare, publish_missing
     from shared.streams.file import read_topology
 
-    settings = load_settings(os.environ)
+    settings = catalog.read_settings(os.environ)
     if name is not None and not isinstance(catalog.load(name, settings), Context):
         raise CommandError(Exit.USAGE, f"{name} is a service: it says nothing by itself")
     found = [

@@ -46,7 +46,6 @@ def send(
     import anyio
 
     from shared import catalog
-    from shared.config.settings import load_settings
     from shared.config.units import parse_duration
     from shared.send.commands import ComposeError, answer, check_body, find_command
     from shared.send.commands import send as publish
@@ -54,7 +53,7 @@ def send(
     from shared.wire.messages import check_command_id, check_key, command_subject
 
     try:
-        context, command_type = find_command(command, catalog.contexts(load_settings(os.environ)))
+        context, command_type = find_command(command, catalog.contexts(catalog.read_settings(os.environ)))
         said = _body(command_type, fields, body)
         patience_s = parse_duration(timeout).total_seconds()
         check_body(command_type, said, check_key(key))

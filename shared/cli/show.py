@@ -32,11 +32,10 @@ def show_aggregate(
     import msgspec
 
     from shared import catalog
-    from shared.config.settings import load_settings
     from shared.context import Context
     from shared.inspect.history import NeverWasError, as_of
 
-    settings = load_settings(os.environ)
+    settings = catalog.read_settings(os.environ)
     context = catalog.load(name, settings)
     if not isinstance(context, Context):
         raise CommandError(Exit.USAGE, f"{name} is a service: it has no journal")

@@ -29,11 +29,11 @@ def plan(*, json: Json = False, show_nats: ShowNats = False, connection: Connect
     """
     import anyio
 
-    from shared.config.settings import load_settings
+    from shared import catalog
     from shared.run.system import declared
     from shared.streams.apply import plan as changes_of
 
-    wanted = declared(load_settings(os.environ))
+    wanted = declared(catalog.read_settings(os.environ))
     if show_nats:
         streams = [one.name for one in wanted if one.kind == "stream"]
         show_lines(connection.nats("stream", "info", stream, "--json") for stream in streams)
@@ -70,12 +70,12 @@ def apply(
     """
     import anyio
 
-    from shared.config.settings import load_settings
+    from shared import catalog
     from shared.run.system import declared
     from shared.streams.apply import Outcome
     from shared.streams.apply import apply as carry_out
 
-    wanted = declared(load_settings(os.environ))
+    wanted = declared(catalog.read_settings(os.environ))
 
     async def run() -> Outcome:
         async with connection.connected("streams apply") as broker:

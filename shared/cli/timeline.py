@@ -49,7 +49,6 @@ def timeline(
     import anyio
 
     from shared import catalog
-    from shared.config.settings import load_settings
     from shared.inspect.known import know
     from shared.inspect.timeline import Message, read_saga, tree
 
@@ -57,7 +56,7 @@ def timeline(
         async with connection.connected("timeline") as broker:
             return await read_saga(broker, key, everything=everything)
 
-    data_dir = load_settings(os.environ).data_dir
+    data_dir = catalog.read_settings(os.environ).data_dir
     messages = anyio.run(read)
     known = know(data_dir, catalog.names(), key, messages)
     messages += known.missing

@@ -45,8 +45,8 @@ def up(
     """
     import anyio
 
+    from shared import catalog
     from shared.config.connection import find_connection
-    from shared.config.settings import load_settings
 
     if port is not None and connection.given:
         raise CommandError(Exit.USAGE, f"--port starts a server, --{next(iter(connection.given))} uses another: choose")
@@ -61,7 +61,7 @@ def up(
         environ.setdefault("CHORUS_LOG_FORMAT", "console")
     if port is None and find_connection(environ).source == "default":
         port = DEFAULT_PORT
-    anyio.run(_up, port, copies, environ, load_settings(environ).log_format, connection.variables())
+    anyio.run(_up, port, copies, environ, catalog.read_settings(environ).log_format, connection.variables())
     return Exit.OK
 
 
@@ -111,13 +111,14 @@ async def _announce(shop: "Shop", began: float, environ: Mapping[str, str], flag
 
 def _needed(shop: "Shop", environ: Mapping[str, str], flags: Mapping[str, str]) -> Mapping[str, str]:
     """The variables by which commands in another terminal find this shop; a password is not shown."""
+    from shared import catalog
     from shared.config.connection import DEFAULT_SERVER, find_connection
-    from shared.config.settings import Settings, load_settings
+    from shared.config.settings import Settings
 
     needed = {name: value for name, value in flags.items() if name != "NATS_PASSWORD"}
     if not {DEFAULT_SERVER} == set(shop.options.servers) == set(find_connection(os.environ).servers):
         needed["NATS_URL"] = ",".join(shop.options.servers)
-    settings, defaults = load_settings(environ), Settings()
+    settings, defaults = catalog.read_settings(environ), Settings()
     if settings.data_dir != defaults.data_dir:
         needed["CHORUS_DATA_DIR"] = str(settings.data_dir.absolute())
     if settings.streams_file != defaults.streams_file:

@@ -31,10 +31,9 @@ def worker(
     import anyio
 
     from shared import catalog
-    from shared.config.settings import load_settings
 
     catalog.check_known(name)
-    settings = load_settings(os.environ)
+    settings = catalog.read_settings(os.environ)
     options = connection.options()
     numbers = _numbers(partitions)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from shared import catalog
 from shared.adapters.jetstream import connect
 from shared.config.connection import ConnectionOptions, find_connection
-from shared.config.settings import Settings, load_settings
+from shared.config.settings import Settings
 from shared.context import Context
 from shared.run.child_process import Program, Tell
 from shared.run.kept_server import kept_server
@@ -42,7 +42,7 @@ async def open_shop(
         DestructiveChangeError: and nothing was changed.
         NotWorthRestartingError: a worker refuses to start, or with `tolerant` all of them do.
     """
-    settings = load_settings(environ)
+    settings = catalog.read_settings(environ)
     workers = programs(settings, copies)
     data_dir = private_directory(settings.data_dir)
     async with AsyncExitStack() as stack:

@@ -9,7 +9,6 @@ from pathlib import Path
 from shared import catalog
 from shared.adapters.memory import MemoryBroker
 from shared.adapters.virtual_time import VirtualLoop
-from shared.config.settings import load_settings
 from shared.simulation.demo import SETTINGS, Stage
 from shared.simulation.world import World
 
@@ -19,7 +18,7 @@ READY_WITHIN = timedelta(minutes=1)
 @asynccontextmanager
 async def stage_in_memory(directory: Path, loop: VirtualLoop) -> AsyncIterator[Stage]:
     """A shop in the demo's own settings; `loop` must be running."""
-    world = World(load_settings({**SETTINGS, "CHORUS_DATA_DIR": str(directory)}), loop)
+    world = World(catalog.read_settings({**SETTINGS, "CHORUS_DATA_DIR": str(directory)}), loop)
     try:
         for name in catalog.names():
             world.start(name)

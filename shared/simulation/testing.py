@@ -34,7 +34,6 @@ from shared import catalog
 from shared.adapters.memory import MemoryBroker, MemoryServer
 from shared.adapters.sqlite.database import open_read_only
 from shared.adapters.virtual_time import VirtualLoop
-from shared.config.settings import Settings
 from shared.context import Command, Context
 from shared.inspect.timeline import Message, message_of
 from shared.ports.broker import Outgoing, Published
@@ -63,10 +62,12 @@ def shop(
 
     `at_work`: the contexts and services that are started, all by default. `partitions`: instead of those of
     streams.yaml. `log_level`: what of the processes' lines is shown. The rest are settings by their names
-    (shared/config/settings.py): `order_deadline=timedelta(minutes=5)`.
+    (`chorus config`): `order_deadline=timedelta(minutes=5)`.
     """
     with tempfile.TemporaryDirectory(prefix="chorus-") as directory, _telling(log_level), _Time(seed) as time:
-        world = World(Settings(data_dir=Path(directory), **settings), time.loop, partitions=partitions)
+        world = World(
+            catalog.settings_with({"data_dir": Path(directory), **settings}), time.loop, partitions=partitions
+        )
         for name in catalog.names() if at_work is None else at_work:
             world.start(name)
         running = Shop(world, time)

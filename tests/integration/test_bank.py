@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from contexts.bank.commands import OPERATIONS
+from contexts.bank.settings import BankSettings
 from contexts.bank.worker import open_bank, service
-from shared.config.settings import Settings
 from shared.context import Answer, Endpoints, Request
 
 Ask: TypeAlias = Callable[..., Awaitable[Any]]
@@ -59,7 +59,7 @@ def balance(directory: Path, account: str) -> tuple[int, int]:
 
 
 def test_service_offers_every_operation(tmp_path: Path) -> None:
-    offered = service(Settings(data_dir=tmp_path))
+    offered = service(BankSettings(data_dir=tmp_path))
     assert offered.name == "bank"
     assert set(OPERATIONS) == {"verify", "authorize", "capture", "void", "refund"}
 
