@@ -1,4 +1,4 @@
-"""The contexts of the shop, found by looking: each `contexts/<name>/worker.py` says what its context is.
+"""The contexts of a system, found by looking: each `contexts/<name>/worker.py` says what its context is.
 
 Importing them by name is what lets the machinery run every context and know none.
 """
@@ -101,6 +101,22 @@ def _settings_type(name: str) -> type[Settings]:
     if len(found) != 1:
         raise CatalogError((f"{PACKAGE}/{name}/settings.py has to declare one Struct that inherits Settings",))
     return found[0]
+
+
+def declared_in(module: str, attribute: str) -> Any | None:
+    """What a module of the package itself declares, such as DEMO in its demo.py; None where there is no such module."""
+    name = f"{PACKAGE}.{module}"
+    try:
+        return getattr(importlib.import_module(name), attribute)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        return None
+
+
+def without_services(settings: Settings) -> tuple[str, ...]:
+    """The names of the contexts, which decide and have a journal, without those of services."""
+    return tuple(name for name, member in contexts(settings).items() if isinstance(member, Context))
 
 
 def contexts(settings: Settings) -> Mapping[str, Context | Service]:

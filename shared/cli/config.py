@@ -14,7 +14,7 @@ def config(*, json: Json = False) -> None:
     For example:
 
         chorus config
-        CHORUS_ORDER_DEADLINE=1h chorus config --json
+        CHORUS_LOG_LEVEL=debug chorus config --json
     """
     import msgspec
 

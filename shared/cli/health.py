@@ -32,7 +32,7 @@ def health(
 
     For example:
 
-        chorus health ordering
+        chorus health CONTEXT
         chorus health --json
     """
     from shared import catalog

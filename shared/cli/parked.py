@@ -32,7 +32,7 @@ def ls(context: Annotated[str | None, Parameter(name="CONTEXT")] = None, /, *, j
     For example:
 
         chorus parked ls
-        chorus parked ls payments --json
+        chorus parked ls CONTEXT --json
     """
     _, unsettled = everything(context)
     if json:
@@ -68,9 +68,9 @@ def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE
 
     For example:
 
-        chorus parked show o-42
-        chorus parked show payments/1 --json
-        chorus parked show payments/r7
+        chorus parked show k-42
+        chorus parked show CONTEXT/1 --json
+        chorus parked show CONTEXT/r7
     """
     from shared.repair.parked import Parked
 
@@ -96,8 +96,9 @@ def everything(context: str | None) -> tuple["Path", list["Unsettled"]]:
     names = catalog.names()
     if context is not None and context not in names:
         raise CommandError(Exit.USAGE, f"there is no context {context!r}{did_you_mean(context, names)}")
-    data_dir = catalog.read_settings(os.environ).data_dir
-    contexts = [name for name in (names if context is None else [context]) if name != "bank"]
+    settings = catalog.read_settings(os.environ)
+    data_dir = settings.data_dir
+    contexts = [name for name in catalog.without_services(settings) if context in (None, name)]
     return data_dir, [*parked_in(data_dir, contexts), *refused_in(data_dir, contexts)]
 
 

@@ -28,8 +28,8 @@ def rebuild(
 
     For example:
 
-        chorus rebuild ordering
-        chorus rebuild ordering --force
+        chorus rebuild CONTEXT
+        chorus rebuild CONTEXT --force
     """
     import anyio
 

@@ -34,7 +34,7 @@ def reconcile(
     For example:
 
         chorus reconcile
-        chorus reconcile ordering --dry-run --json
+        chorus reconcile CONTEXT --dry-run --json
     """
     import anyio
 

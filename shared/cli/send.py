@@ -13,15 +13,16 @@ from shared.cli.output import show_json, show_lines
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
+    from shared.inspect.telling import Telling
     from shared.ports.broker import Stored
     from shared.send.commands import Answer, Sent
 
 
 def send(
-    command: Annotated[str, Parameter(help="CONTEXT.COMMAND, such as ordering.PlaceOrder")],
-    key: Annotated[str, Parameter(help="what it is about: an order, a sku, an account")],
+    command: Annotated[str, Parameter(help="CONTEXT.COMMAND")],
+    key: Annotated[str, Parameter(help="what it is about, such as k-42")],
     /,
-    *fields: Annotated[str, Parameter(name="FIELD=VALUE", help="the body, such as lines[0].sku=apple")],
+    *fields: Annotated[str, Parameter(name="FIELD=VALUE", help="the body, such as items[0].name=blue")],
     body: Annotated[str | None, Parameter(help="the body instead: JSON, a file, or - for standard input")] = None,
     id: Annotated[str | None, Parameter(help="the command's id (Nats-Msg-Id): sent twice, it has one effect")] = None,
     wait: Annotated[bool, Parameter(negative="", show_default=False, help="wait for the outcome")] = False,
@@ -38,22 +39,22 @@ def send(
 
     For example:
 
-        chorus send inventory.RegisterStockItem apple name=Apple \\
-            unit_price.amount_minor=250
-        chorus send ordering.CancelOrder o-42 reason=customer --wait
-        chorus send ordering.PlaceOrder o-42 --body order.json --id place-o-42
+        chorus send CONTEXT.COMMAND k-42 size=3 items[0].name=blue --wait
+        chorus send CONTEXT.COMMAND k-42 --body body.json --id do-k-42
     """
     import anyio
 
     from shared import catalog
     from shared.config.units import parse_duration
+    from shared.context import Context
     from shared.send.commands import ComposeError, answer, check_body, find_command
     from shared.send.commands import send as publish
     from shared.send.identity import other_use
     from shared.wire.messages import check_command_id, check_key, command_subject
 
     try:
-        context, command_type = find_command(command, catalog.contexts(catalog.read_settings(os.environ)))
+        members = catalog.contexts(catalog.read_settings(os.environ))
+        context, command_type = find_command(command, members)
         said = _body(command_type, fields, body)
         patience_s = parse_duration(timeout).total_seconds()
         check_body(command_type, said, check_key(key))
@@ -82,7 +83,9 @@ def send(
     if json:
         show_json(_as_json(sent, answered))
     elif answered is not None:
-        show_lines(_described(sent, answered))
+        from shared.inspect.telling import Telling
+
+        show_lines(_described(sent, answered, Telling(one for one in members.values() if isinstance(one, Context))))
     if answered is not None and answered.kind == "none":
         raise CommandError(Exit.NO, f"no answer within {timeout}; is the {context} worker running?")
     return Exit.NO if answered is not None and answered.kind == "rejected" else Exit.OK
@@ -111,13 +114,13 @@ def _stored(sent: "Sent") -> str:
     return f"stored in {stream} at sequence {sequence}"
 
 
-def _described(sent: "Sent", answered: "Answer") -> list[str]:
+def _described(sent: "Sent", answered: "Answer", telling: "Telling") -> list[str]:
     if answered.kind == "quiet":
         return ["decided without an event: there was nothing left to do"]
-    return [_line(sent, stored) for stored in answered.events]
+    return [_line(sent, stored, telling) for stored in answered.events]
 
 
-def _line(sent: "Sent", stored: "Stored") -> str:
+def _line(sent: "Sent", stored: "Stored", telling: "Telling") -> str:
     """An event with the fields that tell it from others; a refusal without those that repeat the command."""
     import msgspec
 
@@ -129,7 +132,7 @@ def _line(sent: "Sent", stored: "Stored") -> str:
     subject = parse_subject(stored.subject)
     repeats = is_refusal(stored) and subject.type != "CommandRejected"
     asked = msgspec.json.decode(sent.body) if repeats else {}
-    says = message_of(EVENTS, stored).says
+    says = telling.says(message_of(EVENTS, stored))
     said = [value for name, value in says.items() if name not in asked]
     details = msgspec.json.decode(stored.body).get("details", []) if subject.type == "CommandRejected" else []
     line = " ".join([f"{subject.context}.{subject.type}", *said])

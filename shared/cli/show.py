@@ -12,8 +12,10 @@ from shared.config.exit_codes import Exit
 
 
 def show_aggregate(
-    name: Annotated[str, Parameter(name="CONTEXT", help="whose it is, such as ordering")],
-    aggregate: Annotated[str, Parameter(name="AGGREGATE", help="as event ids name it, such as order-o-42, or its key")],
+    name: Annotated[str, Parameter(name="CONTEXT", help="whose it is")],
+    aggregate: Annotated[
+        str, Parameter(name="AGGREGATE", help="its name in event ids, such as thing-k-42, or its key")
+    ],
     /,
     *,
     version: Annotated[int | None, Parameter(help="as it was after so many events; else as it is now")] = None,
@@ -26,8 +28,8 @@ def show_aggregate(
 
     For example:
 
-        chorus show ordering o-42
-        chorus show ordering order-o-42 --version 1 --json | jq .state
+        chorus show CONTEXT k-42
+        chorus show CONTEXT thing-k-42 --version 1 --json | jq .state
     """
     import msgspec
 

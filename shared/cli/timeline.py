@@ -1,4 +1,4 @@
-"""`chorus timeline`: why an order is where it is."""
+"""`chorus timeline`: why a saga is where it is."""
 
 import os
 from datetime import timedelta
@@ -13,10 +13,11 @@ from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
     from shared.inspect.known import Known
+    from shared.inspect.telling import Telling
 
 
 def timeline(
-    order: Annotated[str, Parameter(name="ORDER", help="an order's id, or another key: a sku, an account")],
+    key: Annotated[str, Parameter(name="KEY", help="the key of a saga, or any other key")],
     /,
     *,
     everything: Annotated[
@@ -26,22 +27,22 @@ def timeline(
     show_nats: ShowNats = False,
     connection: Connection = HERE,
 ) -> int:
-    """Show what caused what for one order, with times.
+    """Show what caused what for one key, with times.
 
     The first column counts from the first event, the second from the cause. With
     --everything the log is read from the first event on, for what belongs to the
-    order under other keys, such as stock levels. What is parked is marked, and so is
+    saga under other keys. What is parked is marked, and so is
     an event that the journal of its context does not have, where the databases are
     on this machine (CHORUS_DATA_DIR).
 
     For example:
 
-        chorus timeline o-42
-        chorus timeline o-42 --json | jq '.[].type'
+        chorus timeline k-42
+        chorus timeline k-42 --json | jq '.[].type'
     """
     from shared.wire.messages import check_key
 
-    key = check_key(order)
+    check_key(key)
     if show_nats:
         show_lines(nats_commands(connection, key, everything=everything))
         return Exit.OK
@@ -49,26 +50,29 @@ def timeline(
     import anyio
 
     from shared import catalog
+    from shared.context import Context
     from shared.inspect.known import know
+    from shared.inspect.telling import Telling
     from shared.inspect.timeline import Message, read_saga, tree
 
     async def read() -> list[Message]:
         async with connection.connected("timeline") as broker:
             return await read_saga(broker, key, everything=everything)
 
-    data_dir = catalog.read_settings(os.environ).data_dir
+    settings = catalog.read_settings(os.environ)
+    telling = Telling(one for one in catalog.contexts(settings).values() if isinstance(one, Context))
     messages = anyio.run(read)
-    known = know(data_dir, catalog.names(), key, messages)
+    known = know(settings.data_dir, catalog.names(), key, messages)
     messages += known.missing
     if not messages:
         raise CommandError(Exit.NO, f"nothing has happened under the key {key!r}")
     roots = tree(messages)
     if json:
-        show_json(as_json(roots, known))
+        show_json(as_json(roots, known, telling))
     else:
         from shared.inspect.drawing import draw
 
-        show(draw(roots, known))
+        show(draw(roots, known, telling))
     return Exit.OK
 
 
@@ -81,16 +85,17 @@ def nats_commands(connection: Connection, key: str, *, everything: bool) -> list
     ]
 
 
-def as_json(roots: Any, known: "Known | None" = None) -> list[dict[str, Any]]:
+def as_json(roots: Any, known: "Known | None" = None, telling: "Telling | None" = None) -> list[dict[str, Any]]:
     """The tree as a list from the top down; a cause that is not in the log has no more than its id.
 
     `parked` are the contexts in which it waits; `journal` is what its context's journal says, null if it is elsewhere.
     """
     from shared.inspect.known import Known
+    from shared.inspect.telling import Telling
     from shared.inspect.timeline import steps
     from shared.wire.messages import rfc3339
 
-    known = known or Known()
+    known, telling = known or Known(), telling or Telling()
     return [
         {
             "id": step.node.id,
@@ -110,7 +115,7 @@ def as_json(roots: Any, known: "Known | None" = None) -> list[dict[str, Any]]:
                     "sequence": message.sequence,
                     "parked": known.parked.get(step.node.id, []),
                     "journal": known.journal.get(step.node.id),
-                    **message.says,
+                    **telling.says(message),
                 }
                 if (message := step.node.message)
                 else {"kind": "cmd" if step.node.is_command else "unknown"}

@@ -1,4 +1,4 @@
-"""`chorus up`: a shop on one machine, server and workers, until Ctrl-C."""
+"""`chorus up`: a system on one machine, server and workers, until Ctrl-C."""
 
 import json
 import os
@@ -17,10 +17,9 @@ from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
     from shared.run.child_process import Tell
-    from shared.run.system import Shop
+    from shared.run.system import System
 
 DEFAULT_PORT = 4222
-TRY = "chorus send inventory.ReplenishStock apple quantity=10 delivery_id=d-1 --wait"
 
 
 def up(
@@ -40,7 +39,7 @@ def up(
     For example:
 
         chorus up
-        chorus up --port 4333 --data /tmp/shop
+        chorus up --port 4333 --data /tmp/chorus
         chorus up --server nats://10.0.0.7:4222 --copies 2
     """
     import anyio
@@ -72,52 +71,61 @@ async def _up(
 
     from shared.config import log
     from shared.run.supervisor import described
-    from shared.run.system import open_shop
+    from shared.run.system import open_system
 
     log.configure("error", "auto", context="up")
     tell = _teller(log_format)
     began = anyio.current_time()
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with (
-            open_shop(environ, tell=tell, port=port, copies=copies, tolerant=True) as shop,
+            open_system(environ, tell=tell, port=port, copies=copies, tolerant=True) as system,
             anyio.create_task_group() as tasks,
         ):
-            tasks.start_soon(_announce, shop, began, environ, flags)
+            tasks.start_soon(_announce, system, began, environ, flags)
             async for _ in signals:
                 break
             tell("chorus", "stopping")
             tasks.cancel_scope.cancel()
-    for name, refusal in shop.supervisor.refusals.items():
+    for name, refusal in system.supervisor.refusals.items():
         tell("chorus", described(name, refusal))
 
 
-async def _announce(shop: "Shop", began: float, environ: Mapping[str, str], flags: Mapping[str, str]) -> None:
+async def _announce(system: "System", began: float, environ: Mapping[str, str], flags: Mapping[str, str]) -> None:
     """Print that the workers are ready, and what to type in another terminal."""
     import anyio
 
-    await shop.supervisor.settled()
+    await system.supervisor.settled()
     took_s = anyio.current_time() - began
-    url = ",".join(shop.options.servers)
-    workers, refused = len(shop.supervisor.pids), len(shop.supervisor.refusals)
+    url = ",".join(system.options.servers)
+    workers, refused = len(system.supervisor.pids), len(system.supervisor.refusals)
     ready = f"{workers - refused} of {workers}" if refused else f"{workers}"
+    first = _first_command()
     said = f"ready after {took_s:.1f} s: {ready} workers on {url}; try"
-    if needed := _needed(shop, environ, flags):
+    if needed := _needed(system, environ, flags):
         export = shlex.join(["export", *(f"{name}={value}" for name, value in needed.items())])
-        lines = [f"{said} in another terminal:", f"  {export}", f"  {TRY}"]
+        lines = [f"{said} in another terminal:", f"  {export}", f"  {first}"]
     else:
-        lines = [f"{said}: {TRY}"]
+        lines = [f"{said}: {first}"]
     print("\n".join(lines), flush=True)
 
 
-def _needed(shop: "Shop", environ: Mapping[str, str], flags: Mapping[str, str]) -> Mapping[str, str]:
-    """The variables by which commands in another terminal find this shop; a password is not shown."""
+def _first_command() -> str:
+    """A command line that works on an empty system, if the demo of the contexts declares one."""
+    from shared import catalog
+
+    demo = catalog.declared_in("demo", "DEMO")
+    return "chorus send --help" if demo is None else str(demo.first_command)
+
+
+def _needed(system: "System", environ: Mapping[str, str], flags: Mapping[str, str]) -> Mapping[str, str]:
+    """The variables by which commands in another terminal find this system; a password is not shown."""
     from shared import catalog
     from shared.config.connection import DEFAULT_SERVER, find_connection
     from shared.config.settings import Settings
 
     needed = {name: value for name, value in flags.items() if name != "NATS_PASSWORD"}
-    if not {DEFAULT_SERVER} == set(shop.options.servers) == set(find_connection(os.environ).servers):
-        needed["NATS_URL"] = ",".join(shop.options.servers)
+    if not {DEFAULT_SERVER} == set(system.options.servers) == set(find_connection(os.environ).servers):
+        needed["NATS_URL"] = ",".join(system.options.servers)
     settings, defaults = catalog.read_settings(environ), Settings()
     if settings.data_dir != defaults.data_dir:
         needed["CHORUS_DATA_DIR"] = str(settings.data_dir.absolute())

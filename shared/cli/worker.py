@@ -11,7 +11,7 @@ from shared.config.exit_codes import Exit
 
 
 def worker(
-    name: Annotated[str, Parameter(name="CONTEXT", help="a folder of contexts/, such as ordering")],
+    name: Annotated[str, Parameter(name="CONTEXT", help="a folder of contexts/")],
     /,
     *,
     partitions: Annotated[str | None, Parameter(help="take part in these only, such as 0,1")] = None,
@@ -25,8 +25,8 @@ def worker(
 
     For example:
 
-        chorus worker ordering
-        chorus worker inventory --partitions 0,1
+        chorus worker CONTEXT
+        chorus worker CONTEXT --partitions 0,1
     """
     import anyio
 

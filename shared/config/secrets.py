@@ -25,7 +25,7 @@ class SecretUrl(str):
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be shown: `smtp://shop:***@mail.example`, and a token alone is `nats://***@host`."""
+    """The URL as it may be shown: `nats://user:***@host.example`, and a token alone is `nats://***@host`."""
     return _USER_INFO.sub(_hidden, url)
 
 

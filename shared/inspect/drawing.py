@@ -9,29 +9,31 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.inspect.known import Journal, Known
+from shared.inspect.telling import Telling
 from shared.inspect.timeline import Node, Step, steps
 
-SAD = re.compile(r"Cancel|Reject|Refus|Fail|Declin|Void|Releas|Refund")
+SAD = re.compile(r"Cancel|Reject|Refus|Fail|Declin|Void|Releas")
 PLACE_IN_STREAM = re.compile(r"([A-Z_]+)@\S+/([0-9]+)")
 
 DOUBTS: Mapping[Journal, str] = {"absent": "not in {}'s journal", "other_body": "differs from {}'s journal"}
 
 
 NOTHING: Final = Known()
+NAMES_ONLY: Final = Telling()
 
 
-def draw(roots: Iterable[Node], known: Known = NOTHING) -> Table:
+def draw(roots: Iterable[Node], known: Known = NOTHING, telling: Telling = NAMES_ONLY) -> Table:
     """The trees of causes: when, how long after its cause, and what; in red what is parked or forged."""
     table = Table.grid(padding=(0, 1))
     table.add_column(justify="right", no_wrap=True, style="dim")
     table.add_column(justify="right", no_wrap=True, style="cyan")
     table.add_column(overflow="fold")
     for step in steps(roots):
-        table.add_row(_span(step.after), _span(step.took, sign="+"), _line(step, known))
+        table.add_row(_span(step.after), _span(step.took, sign="+"), _line(step, known, telling))
     return table
 
 
-def _line(step: Step, known: Known) -> Text:
+def _line(step: Step, known: Known, telling: Telling) -> Text:
     line = Text()
     if step.last:
         line.append("".join("  " if last else "│ " for last in step.last[:-1]), style="dim")
@@ -44,7 +46,7 @@ def _line(step: Step, known: Known) -> Text:
     line.append(f"{message.context}.").append(message.type, style="yellow" if SAD.search(message.type) else "green")
     if message.kind == "due":
         line.append(" is due")
-    for said in message.says.values():
+    for said in telling.says(message).values():
         line.append(f" {said}", style="dim")
     if node.copies > 1:
         line.append(f" ({node.copies} copies)", style="red")

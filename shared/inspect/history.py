@@ -31,9 +31,9 @@ class NeverWasError(Exception):
 
 
 def as_of(data_dir: Path, context: Context, aggregate: str, version: int | None = None) -> AggregateVersion:
-    """An aggregate (`order-o-42`) as it was at a version, or is now; workers may run meanwhile.
+    """An aggregate (`thing-k-42`) as it was at a version, or is now; workers may run meanwhile.
 
-    A bare key (`o-42`) names an aggregate when only one of the context has that key.
+    A bare key (`k-42`) names an aggregate when only one of the context has that key.
 
     Raises:
         NeverWasError: the journal has no such aggregate or version, or several aggregates have this key.

@@ -11,7 +11,7 @@ from shared.wire.streams import EVENTS
 
 ENDS_WITHIN_S = 20.0
 SETTLED_AFTER_S = 0.3
-"""When nothing more was said about an order for so long, its story can be told."""
+"""A key is settled when no context has said anything about it for this long."""
 
 
 class Watched:

@@ -1,4 +1,4 @@
-"""A nats-server of our own on this machine, for demos, tests and one-machine shops."""
+"""A nats-server of our own on this machine, for demos, tests and systems on one machine."""
 
 import fcntl
 import json

@@ -1,4 +1,4 @@
-"""The whole shop on one machine: a server, the streams as they must be, and a process for every context."""
+"""A whole system on one machine: a server, the streams as they must be, and a process for every context."""
 
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -23,17 +23,17 @@ class DestructiveChangeError(Exception):
     """The streams are not as declared, and making them so would destroy what they hold."""
 
 
-class Shop(NamedTuple):
-    """A shop that is starting: wait for `supervisor.ready()`, or `settled()` when it is tolerant."""
+class System(NamedTuple):
+    """A system that is starting: wait for `supervisor.ready()`, or `settled()` when it is tolerant."""
 
     options: ConnectionOptions
     supervisor: Supervisor
 
 
 @asynccontextmanager
-async def open_shop(
+async def open_system(
     environ: Mapping[str, str], *, tell: Tell, port: int | None = None, copies: int = 1, tolerant: bool = False
-) -> AsyncIterator[Shop]:
+) -> AsyncIterator[System]:
     """Streams and workers, on a server of our own when a port is given (-1: any), else on the one `environ` names.
 
     When the block is left the workers are stopped first, then the server.
@@ -54,7 +54,7 @@ async def open_shop(
             raise DestructiveChangeError(
                 "streams.yaml asks for what would destroy stored messages; see chorus streams plan"
             )
-        yield Shop(options, await stack.enter_async_context(supervised(workers, environ, tell, tolerant=tolerant)))
+        yield System(options, await stack.enter_async_context(supervised(workers, environ, tell, tolerant=tolerant)))
 
 
 def declared(settings: Settings) -> tuple[Declared, ...]:
@@ -72,7 +72,7 @@ async def apply_streams(options: ConnectionOptions, settings: Settings) -> Outco
 
 
 def programs(settings: Settings, copies: int = 1) -> tuple[Program, ...]:
-    """A worker for every context, or several; a service such as the bank has one process, which owns its database.
+    """A worker for every context, or several; a service has one process, which owns its database.
 
     With CHORUS_METRICS_PORT each has a port of its own, from that one on.
     """

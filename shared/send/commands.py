@@ -70,7 +70,7 @@ class Answer:
 
 
 def find_command(name: str, contexts: Mapping[str, Context | Service]) -> tuple[str, type[Struct]]:
-    """The context and the type of `ordering.PlaceOrder`; raises ComposeError with what was probably meant."""
+    """The context and the type of `CONTEXT.COMMAND`; raises ComposeError with what was probably meant."""
     known = {
         f"{context.name}.{command.__name__}": (context.name, command)
         for context in contexts.values()
@@ -85,7 +85,7 @@ def find_command(name: str, contexts: Mapping[str, Context | Service]) -> tuple[
 
 
 def compose(command: type[Struct], words: Iterable[str]) -> bytes:
-    """The body that words such as `lines[0].sku=apple` spell; values take the types that the command asks for.
+    """The body that words such as `items[0].name=blue` spell; values take the types that the command asks for.
 
     Raises:
         ComposeError: a word is not `path=value`, names no field, or does not fit.
@@ -94,7 +94,7 @@ def compose(command: type[Struct], words: Iterable[str]) -> bytes:
     for word in words:
         path, equals, value = word.partition("=")
         if not equals or _PATH.fullmatch(path) is None:
-            raise ComposeError(f"{word!r} is not field=value, such as reason=customer or lines[0].sku=apple")
+            raise ComposeError(f"{word!r} is not field=value, such as size=3 or items[0].name=blue")
         _put(given, path, value)
     try:
         message = msgspec.convert(given, command, strict=False)

@@ -1,12 +1,14 @@
 """The events that the engine itself publishes, in every context and under the key of the message that led to them."""
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Struct
 
+from shared.wire.messages import TOLD
+
 
 class Detail(Struct, frozen=True, kw_only=True):
-    """What is wrong with a command, and where: `path` is a JSON path such as `$.lines[0].sku`."""
+    """What is wrong with a command, and where: `path` is a JSON path such as `$.items[0].name`."""
 
     path: str
     message: str
@@ -17,7 +19,7 @@ class CommandRejected(Struct, frozen=True, kw_only=True):
 
     command: str
     command_id: str
-    reason: str
+    reason: Annotated[str, TOLD]
     details: tuple[Detail, ...] = ()
 
 
@@ -39,7 +41,7 @@ class MessageParked(Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     body: bytes
     content_hash: str
-    reason: str
+    reason: Annotated[str, TOLD]
 
 
 class MessageUnparked(Struct, frozen=True, kw_only=True):

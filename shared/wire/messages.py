@@ -17,7 +17,7 @@ Key = NewType("Key", str)
 MESSAGE_ID_LENGTH_AT_MOST = 255
 CAUSATION_DEPTH_AT_MOST = 32
 COMMAND_DEPTH_AT_MOST = 16
-"""Leaves room for what a command leads to, which is 13 at the most in this shop."""
+"""Leaves room for the reactions to a command: the longest chain of them may be as deep again."""
 
 MSG_ID = "Nats-Msg-Id"
 CORRELATION_ID = "Correlation-Id"
@@ -42,10 +42,13 @@ _EDITION = re.compile(r"([^/@]+/.+@[1-9][0-9]{0,11}(?:/[A-Za-z][A-Za-z0-9]{0,63}
 _MESSAGE_ID = re.compile(rf"[\x21-\x7e]{{1,{MESSAGE_ID_LENGTH_AT_MOST}}}")
 
 FROM_SUBJECT = msgspec.Meta(extra={"stamped": "key"})
-"""Marks the field that takes the key of the subject: `order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")`."""
+"""Marks the field that takes the key of the subject: `key: Annotated[Key, FROM_SUBJECT] = Key("")`."""
 
 FROM_STREAM = msgspec.Meta(extra={"stamped": "at"})
 """Marks the field that takes the time at which the stream stored it: `at: Annotated[datetime, FROM_STREAM] = NEVER`."""
+
+TOLD = msgspec.Meta(extra={"told": True})
+"""Marks a field that is worth a place in one line of a timeline: `reason: Annotated[Reason, TOLD]`."""
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -85,7 +88,7 @@ def check_message_id(message_id: str) -> MessageId:
 def check_command_id(message_id: str) -> MessageId:
     """Return the id that a client gave its command; raise ValueError when it could be mistaken for one of ours.
 
-    Events are `ordering/order-o-42@1` and messages without an id `COMMANDS@…/7`. A context remembers all ids in one
+    Events are `here/thing-k-42@1` and messages without an id `COMMANDS@…/7`. A context remembers all ids in one
     place, so a command under the id of an event to come would take that event's place.
     """
     if "/" in message_id and "@" in message_id:
@@ -151,7 +154,7 @@ def partition_of(key: str, partitions: int) -> int:
 
 
 def aggregate_id(name: str, key: str, part: str | int | None = None) -> str:
-    """The id of an aggregate within its context: `order-o-42`, or `return-o-42.r-1` with the part `r-1`.
+    """The id of an aggregate within its context: `thing-k-42`, or `item-k-42.p-1` with the part `p-1`.
 
     A part that is not 1 to 64 of `A-Z a-z 0-9 _ -` is spelled as `~` and 32 hex digits of its BLAKE2b hash. Neither `.`
     nor `~` can stand in a key, so two aggregates never share an id.
@@ -165,7 +168,7 @@ def aggregate_id(name: str, key: str, part: str | int | None = None) -> str:
 
 
 def aggregate_name(identity: str) -> str:
-    """The name in an aggregate's id: `order` of `order-o-42`."""
+    """The name in an aggregate's id: `thing` of `thing-k-42`."""
     return identity.partition("-")[0]
 
 
@@ -180,7 +183,7 @@ def is_event_id(message_id: str) -> bool:
 
 
 def split_edition(message_id: str) -> tuple[str, int]:
-    """An id without its edition, and the edition: `payments/payment-o-1@1.2` gives `payments/payment-o-1@1` and 2.
+    """An id without its edition, and the edition: `here/thing-k-1@1.2` gives `here/thing-k-1@1` and 2.
 
     An id that names no edition is the first one.
     """

@@ -162,7 +162,7 @@ def conflict_id(message_id: str, content: bytes) -> str:
 def timer_row(context: str, row: JournalRow, timer: str, key: str, at: datetime) -> JournalRow:
     """The message that sets a timer which the event in `row` arms for `at`; when due, the server publishes its body.
 
-    What waits for time does not go in circles, so the depth begins anew: a refund may be tried again for ever.
+    What waits for time does not go in circles, so the depth begins anew: a timer may be armed again for ever.
     The timer names the event without its edition, so its own id stays when the event is published under a later one.
     """
     armed_by, _ = split_edition(row.event_id)

@@ -2,7 +2,7 @@
 
 Whoever holds the pin of the leading consumer has the partition: it decides its messages, publishes its rows and runs
 its effects. TIMERS leads, because the server gives a pin only together with a message, and there one may be offered
-that is none of the shop's business: a process that finds the pin free publishes a notice, with a short life, for the
+that no context reads: a process that finds the pin free publishes a notice, with a short life, for the
 server to deliver to somebody.
 """
 

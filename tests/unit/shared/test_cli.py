@@ -68,7 +68,7 @@ def test_every_command_says_what_it_is_for_and_gives_an_example(command: Command
     [
         (("sned",), "there is no command 'sned' (did you mean 'send'?)"),
         (("streams", "aply"), "aply"),
-        (("timeline",), "ORDER"),
+        (("timeline",), "KEY"),
         (("timeline", "o.1"), "'o.1' is not a key"),
         (("timeline", "o-1", "--jsn"), "--jsn"),
         (("worker", "paymets"), "did you mean 'payments'"),
