@@ -31,9 +31,10 @@ def timeline(
 
     The first column counts from the first event, the second from the cause. With
     --everything the log is read from the first event on, for what belongs to the
-    saga under other keys. What is parked is marked, and so is
-    an event that the journal of its context does not have, where the databases are
-    on this machine (CHORUS_DATA_DIR).
+    saga under other keys. What is parked is marked, and so is an event that the
+    journal of its context does not have, where the databases are on this machine
+    (CHORUS_DATA_DIR). The last lines say how each saga of the key has ended, or for
+    how long it goes on.
 
     For example:
 
@@ -70,9 +71,12 @@ def timeline(
     if json:
         show_json(as_json(roots, known, telling))
     else:
+        from shared.adapters.clock import SystemClock
         from shared.inspect.drawing import draw
+        from shared.inspect.sagas import standings
 
         show(draw(roots, known, telling))
+        show_lines(standings(catalog.declared_in("sagas", "SAGAS") or (), messages, SystemClock().now()))
     return Exit.OK
 
 

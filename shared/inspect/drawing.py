@@ -29,7 +29,7 @@ def draw(roots: Iterable[Node], known: Known = NOTHING, telling: Telling = NAMES
     table.add_column(justify="right", no_wrap=True, style="cyan")
     table.add_column(overflow="fold")
     for step in steps(roots):
-        table.add_row(_span(step.after), _span(step.took, sign="+"), _line(step, known, telling))
+        table.add_row(span(step.after), span(step.took, sign="+"), _line(step, known, telling))
     return table
 
 
@@ -57,10 +57,11 @@ def _line(step: Step, known: Known, telling: Telling) -> Text:
     return line
 
 
-def _span(span: timedelta | None, sign: str = "") -> str:
-    if span is None:
+def span(duration: timedelta | None, sign: str = "") -> str:
+    """A duration as people read it: `38.9 ms`, `1.20 s` or `0:02:05`; nothing for None."""
+    if duration is None:
         return ""
-    milliseconds = span / timedelta(milliseconds=1)
+    milliseconds = duration / timedelta(milliseconds=1)
     if milliseconds < 1000:
         return f"{sign}{milliseconds:.1f} ms"
     if milliseconds < 100_000:

@@ -8,6 +8,7 @@ from email.message import EmailMessage
 from contexts.inventory.commands import RegisterStockItem, ReplenishStock
 from contexts.kernel import Address, CustomerId, Line, MethodToken, Money, Sku
 from contexts.ordering.commands import CancelOrder, PlaceOrder
+from contexts.sagas import ORDER
 from shared.simulation.testing import Simulation
 
 PRICE = Money(amount_minor=250)
@@ -48,6 +49,12 @@ def told(shop: Simulation, key: str) -> Told:
         if event.type not in NOTED_ON_THE_WAY and event.context != "notifications":
             said.setdefault(event.context, []).append(event.type)
     return said
+
+
+def ended(shop: Simulation, key: str) -> str | None:
+    """How the order ended, by contexts/sagas.py; None while it goes on."""
+    end = ORDER.end(f"{event.context}.{event.type}" for event in shop.events(key))
+    return None if end is None else end.name
 
 
 def mails(shop: Simulation, key: str) -> dict[str, EmailMessage]:

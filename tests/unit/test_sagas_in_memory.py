@@ -11,7 +11,7 @@ from contexts.payments.commands import RetryRefund
 from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturned
 from shared.ports.broker import BrokerRefusedError
 from shared.simulation.testing import Simulation, StillBusyError, simulation
-from tests.unit.shopping import CANCEL, ON_THE_SHELF, PRICE, books, fill_shelves, level, mails, order, told
+from tests.unit.shopping import CANCEL, ON_THE_SHELF, PRICE, books, ended, fill_shelves, level, mails, order, told
 
 SEEDS = (1, 2)
 TOTAL = 2 * PRICE.amount_minor
@@ -64,6 +64,7 @@ def test_shipped_and_delivered(running: Simulation) -> None:
         "payments": TAKEN,
         "shipping": [*SHIPPED, "OrderDelivered"],
     }
+    assert ended(running, "o-1") == "delivered"
     assert set(mails(running, "o-1")) == {"order_received", "order_confirmed", "order_shipped", "order_delivered"}
     assert mails(running, "o-1")["order_received"]["To"] == "ann@example.com"
     assert (books(running), level(running)) == ({"capture": TOTAL}, (ON_THE_SHELF - 2, 0))
@@ -96,6 +97,7 @@ def test_cancelled_because_the_authorization_is_refused(running: Simulation, tok
         "payments": ["AuthorizationRequested", "PaymentFailed"],
         "shipping": STOPPED,
     }
+    assert ended(running, "o-1") == "cancelled, the payment refused"
     assert (books(running), level(running)) == ({}, (ON_THE_SHELF, 0))
 
 
@@ -127,6 +129,7 @@ def test_cancelled_by_the_customer_while_pending(running: Simulation) -> None:
         "payments": VOIDED_EARLY,
         "shipping": STOPPED,
     }
+    assert ended(running, "o-1") == "cancelled and voided"
     assert running.content("o-1", "OrderCancelled")["reason"] == "customer"
 
 
@@ -164,6 +167,7 @@ def test_called_back_before_the_dispatch(patient: Simulation) -> None:
         "payments": REFUNDED,
         "shipping": [*SCHEDULED, "ShipmentCancelled"],
     }
+    assert ended(patient, "o-1") == "cancelled and refunded"
     assert (books(patient), level(patient)) == ({"capture": TOTAL, "refund": TOTAL}, (ON_THE_SHELF, 0))
 
 
@@ -181,6 +185,7 @@ def test_shipped_in_spite_of_a_cancellation_that_comes_too_late(patient: Simulat
         "payments": TAKEN,
         "shipping": SHIPPED,
     }
+    assert ended(patient, "o-1") is None
 
 
 def test_cancelled_because_the_carrier_refuses(running: Simulation) -> None:
