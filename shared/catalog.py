@@ -6,16 +6,16 @@ Importing them by name is what lets the machinery run every context and know non
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
+from types import ModuleType
 from typing import Any
 
 from shared.config.environment import Declared, Setting, describe, load_settings, make_settings
-from shared.config.settings import Settings
+from shared.config.settings import Settings, contexts_package
 from shared.config.spelling import did_you_mean
 from shared.context import Context, Service
 from shared.wire.engine_events import ENGINE_EVENTS
 from shared.wire.messages import check_name
 
-PACKAGE = "contexts"
 ENGINE_EVENT_NAMES = {event.__name__ for event in ENGINE_EVENTS}
 
 
@@ -32,35 +32,39 @@ class UnknownContextError(CatalogError):
 
 
 def names() -> tuple[str, ...]:
-    """Every context's name, in the alphabet's order."""
-    package = importlib.import_module(PACKAGE)
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.ispkg))
+    """Every context's name, in the alphabet's order; raises CatalogError when there is no such package."""
+    package = contexts_package()
+    try:
+        found = importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{package}.".startswith(f"{error.name}."):
+            raise
+        where = "go to the directory that holds it, or name another one in CHORUS_CONTEXTS"
+        raise CatalogError((f"there is no package {package!r} here: {where}",)) from error
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(found.__path__) if module.ispkg))
 
 
 def check_known(name: str) -> None:
     """Raise UnknownContextError, with what was probably meant, unless there is a context of this name."""
     known = names()
     if name not in known:
-        raise UnknownContextError(
-            (f"there is no context {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}",)
-        )
+        there = f"; there are {', '.join(known)}" if known else f": the package {contexts_package()} has none"
+        raise UnknownContextError((f"there is no context {name!r}{did_you_mean(name, known)}{there}",))
 
 
 def load(name: str, settings: Settings) -> Context | Service:
     """One context; raises UnknownContextError, or CatalogError when it does not say what it is."""
     check_known(name)
-    try:
-        worker = importlib.import_module(f"{PACKAGE}.{name}.worker")
-    except ModuleNotFoundError as error:
-        if error.name != f"{PACKAGE}.{name}.worker":
-            raise
-        raise CatalogError((f"{PACKAGE}/{name} has no worker.py",)) from error
+    where = place(name, "worker.py")
+    worker = _module(f"{name}.worker")
+    if worker is None:
+        raise CatalogError((f"{where} is missing: it declares the context as one value",))
     declare = getattr(worker, "context", None) or getattr(worker, "service", None)
     if declare is None:
-        raise CatalogError((f"{PACKAGE}/{name}/worker.py has neither context(settings) nor service(settings)",))
+        raise CatalogError((f"{where} has neither context(settings) nor service(settings)",))
     declared = declare(settings.narrowed(_settings_type(name)))
     if not isinstance(declared, Context | Service) or declared.name != name:
-        raise CatalogError((f"{PACKAGE}/{name}/worker.py does not declare a Context or Service named {name!r}",))
+        raise CatalogError((f"{where} does not declare a Context or Service named {name!r}",))
     return declared
 
 
@@ -86,32 +90,39 @@ def declared_settings() -> Declared:
 
 def _settings_type(name: str) -> type[Settings]:
     """What the context's settings.py declares; Settings itself where there is no such module."""
-    module = f"{PACKAGE}.{name}.settings"
-    try:
-        declaring = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
+    module = _module(f"{name}.settings")
+    if module is None:
         return Settings
     found = [
         declared
-        for declared in vars(declaring).values()
-        if isinstance(declared, type) and issubclass(declared, Settings) and declared.__module__ == module
+        for declared in vars(module).values()
+        if isinstance(declared, type) and issubclass(declared, Settings) and declared.__module__ == module.__name__
     ]
     if len(found) != 1:
-        raise CatalogError((f"{PACKAGE}/{name}/settings.py has to declare one Struct that inherits Settings",))
+        raise CatalogError((f"{place(name, 'settings.py')} has to declare one Struct that inherits Settings",))
     return found[0]
+
+
+def place(name: str, file: str) -> str:
+    """Where a file of a context is, for messages: `contexts/here/worker.py`."""
+    return f"{contexts_package().replace('.', '/')}/{name}/{file}"
+
+
+def _module(name: str) -> ModuleType | None:
+    """A module of the package; None where there is none."""
+    full = f"{contexts_package()}.{name}"
+    try:
+        return importlib.import_module(full)
+    except ModuleNotFoundError as error:
+        if error.name != full:
+            raise
+        return None
 
 
 def declared_in(module: str, attribute: str) -> Any | None:
     """What a module of the package itself declares, such as DEMO in its demo.py; None where there is no such module."""
-    name = f"{PACKAGE}.{module}"
-    try:
-        return getattr(importlib.import_module(name), attribute)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        return None
+    declaring = _module(module)
+    return None if declaring is None else getattr(declaring, attribute)
 
 
 def without_services(settings: Settings) -> tuple[str, ...]:

@@ -65,6 +65,8 @@ INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
+    if not {"", os.getcwd()} & {*sys.path}:
+        sys.path.insert(0, os.getcwd())  # As `python -m` does, so that the contexts of this directory are found.
     sys.exit(run(sys.argv[1:] if argv is None else argv))
 
 

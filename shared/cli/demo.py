@@ -73,11 +73,13 @@ def demo(
 def _declared() -> "Demo":
     """The demo that the package of contexts declares."""
     from shared import catalog
+    from shared.config.settings import contexts_package
 
     demo: Demo | None = catalog.declared_in("demo", "DEMO")
     if demo is None:
         raise CommandError(
-            Exit.NO, f"{catalog.PACKAGE} has no demo.py: declare DEMO there, a Demo of shared/simulation/demo.py"
+            Exit.NO,
+            f"{contexts_package()} has no demo.py: declare DEMO there, a Demo of shared/simulation/demo.py",
         )
     return demo
 
@@ -141,7 +143,10 @@ async def _stage(demo: "Demo", directory: Path) -> AsyncIterator["Stage"]:
     from shared.simulation.demo import QUIET, Stage
 
     log.configure("error", "auto", context="demo")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CHORUS_")}
+    from shared.config.settings import CONTEXTS_VARIABLE
+
+    names = [name for name in os.environ if not name.startswith("CHORUS_") or name == CONTEXTS_VARIABLE]
+    kept = {name: os.environ[name] for name in names}
     environ = {**kept, **QUIET, **demo.settings, "CHORUS_DATA_DIR": str(directory)}
     with (directory / "workers.log").open("w", buffering=1) as lines:
 

@@ -41,7 +41,7 @@ def _code(error: BaseException) -> Exit:
 
     from shared.catalog import CatalogError, UnknownContextError
     from shared.config.connection import ConnectionOptionsError
-    from shared.config.environment import SettingsError
+    from shared.config.settings import SettingsError
     from shared.ports.broker import BrokerDeniedError, BrokerRefusedError, BrokerUnavailableError
     from shared.ports.store import DatabaseBusyError, DatabaseError
     from shared.run.server import ServerError

@@ -121,11 +121,13 @@ def _needed(system: "System", environ: Mapping[str, str], flags: Mapping[str, st
     """The variables by which commands in another terminal find this system; a password is not shown."""
     from shared import catalog
     from shared.config.connection import DEFAULT_SERVER, find_connection
-    from shared.config.settings import Settings
+    from shared.config.settings import CONTEXTS_VARIABLE, Settings
 
     needed = {name: value for name, value in flags.items() if name != "NATS_PASSWORD"}
     if not {DEFAULT_SERVER} == set(system.options.servers) == set(find_connection(os.environ).servers):
         needed["NATS_URL"] = ",".join(system.options.servers)
+    if package := os.environ.get(CONTEXTS_VARIABLE):
+        needed[CONTEXTS_VARIABLE] = package
     settings, defaults = catalog.read_settings(environ), Settings()
     if settings.data_dir != defaults.data_dir:
         needed["CHORUS_DATA_DIR"] = str(settings.data_dir.absolute())

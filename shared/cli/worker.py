@@ -11,7 +11,7 @@ from shared.config.exit_codes import Exit
 
 
 def worker(
-    name: Annotated[str, Parameter(name="CONTEXT", help="a folder of contexts/")],
+    name: Annotated[str, Parameter(name="CONTEXT", help="a folder of the package of contexts")],
     /,
     *,
     partitions: Annotated[str | None, Parameter(help="take part in these only, such as 0,1")] = None,

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from shared.config.secrets import SecretUrl
-from shared.config.settings import Settings
+from shared.config.settings import Settings, SettingsError
 from shared.config.spelling import did_you_mean
 from shared.config.units import format_duration, parse_duration
 
@@ -21,14 +21,6 @@ Declared: TypeAlias = Mapping[str, type[Settings]]
 """The settings that contexts declare, by the name of the context."""
 
 NONE: Declared = {}
-
-
-class SettingsError(ValueError):
-    """The environment cannot be used; `problems` is a line per mistake."""
-
-    def __init__(self, problems: tuple[str, ...]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 class Setting(Struct, frozen=True, kw_only=True):

@@ -1,19 +1,80 @@
 """What an operator may set, each as a `CHORUS_…` variable of the environment with a default that works."""
 
-from collections.abc import Mapping
+import importlib.util
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
+CONTEXTS_VARIABLE = "CHORUS_CONTEXTS"
+PACKAGE_NAME = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*\Z"
+
+
+class SettingsError(ValueError):
+    """The environment cannot be used; `problems` is a line per mistake."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def contexts_package() -> str:
+    """The package of contexts that runs: CHORUS_CONTEXTS, or what this directory says; raises SettingsError."""
+    given = os.environ.get(CONTEXTS_VARIABLE, "")
+    if not given:
+        return package_here()
+    return _checked(given, CONTEXTS_VARIABLE)
+
+
+def package_here() -> str:
+    """`[tool.chorus] contexts` of the pyproject.toml in the current directory, else `contexts`.
+
+    Raises:
+        SettingsError: the file cannot be read, or names no package.
+    """
+    return _package_in(Path.cwd())
+
+
+@cache
+def _package_in(directory: Path) -> str:
+    file = directory / "pyproject.toml"
+    try:
+        tables = tomllib.loads(file.read_text()).get("tool", {})
+    except FileNotFoundError:
+        return "contexts"
+    except (OSError, ValueError) as error:
+        raise SettingsError((f"{file} cannot be read: {error}",)) from error
+    table = tables.get("chorus", {}) if isinstance(tables, dict) else {}
+    said = table.get("contexts", "contexts") if isinstance(table, dict) else table
+    return _checked(said, f"{file}: [tool.chorus] contexts")
+
+
+def _checked(package: Any, where: str) -> str:
+    if not isinstance(package, str) or re.match(PACKAGE_NAME, package) is None:
+        raise SettingsError((f"{where}: {package!r} is no package: write it like travel.contexts",))
+    return package
+
 
 def default_streams_file() -> Path:
-    """`streams.yaml` beside the `shared` package in a checkout, or the one that was installed inside it."""
-    package = Path(__file__).parents[1]
-    in_checkout = package.parent / "streams.yaml"
-    return in_checkout if in_checkout.is_file() else package / "streams.yaml"
+    """`streams.yaml` beside the package of contexts, else the one beside `shared` or installed inside it."""
+    shared = Path(__file__).parents[1]
+    places = (*_parents_of(contexts_package()), shared.parent)
+    return next((file for place in places if (file := place / "streams.yaml").is_file()), shared / "streams.yaml")
+
+
+def _parents_of(package: str) -> Iterator[Path]:
+    with suppress(ImportError):  # What is wrong with the package is told when it is imported.
+        spec = importlib.util.find_spec(package)
+        for location in (spec and spec.submodule_search_locations) or ():
+            yield Path(location).parent
 
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -30,6 +91,9 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     data_dir: Annotated[Path, Meta(description="where the databases are, and the server's data under chorus up")] = (
         Path("chorus-data")
+    )
+    contexts: Annotated[str, Meta(pattern=PACKAGE_NAME, description="the package of contexts that runs")] = (
+        msgspec.field(default_factory=package_here)
     )
     streams_file: Annotated[Path, Meta(description="streams, partitions and bounds")] = msgspec.field(
         default_factory=default_streams_file

@@ -17,8 +17,7 @@ from contexts.bank.commands import OPERATIONS
 from contexts.ordering.commands import PlaceOrder
 from shared import catalog
 from shared.config.connection import ConnectionOptionsError, find_connection
-from shared.config.environment import SettingsError
-from shared.config.settings import default_streams_file
+from shared.config.settings import SettingsError, default_streams_file
 from shared.context import Answer, Context, Request
 from shared.engine.api import api_of
 from shared.engine.decide.outgoing import OutgoingRows

@@ -11,8 +11,8 @@ from contexts.ordering.settings import OrderingSettings
 from contexts.shipping.settings import ShippingSettings
 from shared import catalog
 from shared.catalog import read_settings
-from shared.config.environment import SettingsError, describe, fields_of, load_settings, make_settings
-from shared.config.settings import Settings
+from shared.config.environment import describe, fields_of, load_settings, make_settings
+from shared.config.settings import Settings, SettingsError
 
 
 @dataclass(frozen=True)
