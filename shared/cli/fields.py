@@ -17,7 +17,10 @@ def show_fields(name: str) -> None:
     from shared.send.fields import fields_of
 
     try:
-        context, command = find_command(name, catalog.contexts(catalog.read_settings(os.environ)))
+        loaded = catalog.load_all(catalog.read_settings(os.environ))
+        if (wrong := loaded.reason(name.partition(".")[0])) is not None:
+            raise wrong
+        context, command = find_command(name, loaded.members)
     except ComposeError as error:
         raise CommandError(Exit.USAGE, str(error)) from error
     full = f"{context}.{command.__name__}"

@@ -53,7 +53,10 @@ def send(
     from shared.wire.messages import check_command_id, check_key, command_subject
 
     try:
-        members = catalog.contexts(catalog.read_settings(os.environ))
+        loaded = catalog.load_all(catalog.read_settings(os.environ))
+        members = loaded.members
+        if (wrong := loaded.reason(command.partition(".")[0])) is not None:
+            raise wrong
         context, command_type = find_command(command, members)
         said = _body(command_type, fields, body)
         patience_s = parse_duration(timeout).total_seconds()

@@ -61,7 +61,7 @@ def timeline(
             return await read_saga(broker, key, everything=everything)
 
     settings = catalog.read_settings(os.environ)
-    telling = Telling(one for one in catalog.contexts(settings).values() if isinstance(one, Context))
+    telling = Telling(one for one in catalog.load_all(settings).members.values() if isinstance(one, Context))
     messages = anyio.run(read)
     known = know(settings.data_dir, catalog.names(), key, messages)
     messages += known.missing

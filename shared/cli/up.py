@@ -16,6 +16,7 @@ from shared.cli.flags import HERE, Connection
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
+    from shared.catalog import CatalogError
     from shared.run.child_process import Tell
     from shared.run.system import System
 
@@ -81,11 +82,15 @@ async def _up(
             open_system(environ, tell=tell, port=port, copies=copies, tolerant=True) as system,
             anyio.create_task_group() as tasks,
         ):
+            for name, error in system.left_out.items():
+                tell("chorus", _left_out(name, error))
             tasks.start_soon(_announce, system, began, environ, flags)
             async for _ in signals:
                 break
             tell("chorus", "stopping")
             tasks.cancel_scope.cancel()
+    for name, error in system.left_out.items():
+        tell("chorus", _left_out(name, error))
     for name, refusal in system.supervisor.refusals.items():
         tell("chorus", described(name, refusal))
 
@@ -97,7 +102,8 @@ async def _announce(system: "System", began: float, environ: Mapping[str, str], 
     await system.supervisor.settled()
     took_s = anyio.current_time() - began
     url = ",".join(system.options.servers)
-    workers, refused = len(system.supervisor.pids), len(system.supervisor.refusals)
+    refused = len(system.supervisor.refusals) + len(system.left_out)
+    workers = len(system.supervisor.pids) + len(system.left_out)
     ready = f"{workers - refused} of {workers}" if refused else f"{workers}"
     first = _first_command()
     said = f"ready after {took_s:.1f} s: {ready} workers on {url}; try"
@@ -107,6 +113,10 @@ async def _announce(system: "System", began: float, environ: Mapping[str, str], 
     else:
         lines = [f"{said}: {first}"]
     print("\n".join(lines), flush=True)
+
+
+def _left_out(name: str, error: "CatalogError") -> str:
+    return f"{name} is left out: {'; '.join(error.problems)}"
 
 
 def _first_command() -> str:

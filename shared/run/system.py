@@ -1,13 +1,14 @@
 """A whole system on one machine: a server, the streams as they must be, and a process for every context."""
 
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from shared import catalog
 from shared.adapters.jetstream import connect
+from shared.catalog import CatalogError, Loaded
 from shared.config.connection import ConnectionOptions, find_connection
 from shared.config.settings import Settings
 from shared.context import Context
@@ -24,10 +25,14 @@ class DestructiveChangeError(Exception):
 
 
 class System(NamedTuple):
-    """A system that is starting: wait for `supervisor.ready()`, or `settled()` when it is tolerant."""
+    """A system that is starting: wait for `supervisor.ready()`, or `settled()` when it is tolerant.
+
+    `left_out` are the contexts that have mistakes, and which; they are not started.
+    """
 
     options: ConnectionOptions
     supervisor: Supervisor
+    left_out: Mapping[str, CatalogError]
 
 
 @asynccontextmanager
@@ -39,22 +44,28 @@ async def open_system(
     When the block is left the workers are stopped first, then the server.
 
     Raises:
+        CatalogError: a context has mistakes, or with `tolerant` none can run.
         DestructiveChangeError: and nothing was changed.
         NotWorthRestartingError: a worker refuses to start, or with `tolerant` all of them do.
     """
     settings = catalog.read_settings(environ)
-    workers = programs(settings, copies)
+    loaded = catalog.load_all(settings)
+    if not tolerant or not loaded.members:
+        catalog.contexts(settings)  # Raises all mistakes at once.
+    workers = programs(loaded, settings, copies)
     data_dir = private_directory(settings.data_dir)
     async with AsyncExitStack() as stack:
         if port is not None:
             url = await stack.enter_async_context(kept_server(data_dir / "nats", port=port, tell=tell))
             environ = own_environment(environ, url=url, data_dir=data_dir)
         options = find_connection(environ)
-        if (await apply_streams(options, settings)).refused:
+        wanted = declare(read_topology(settings.streams_file), loaded.members.values())
+        if (await _apply(options, wanted, {*loaded.broken, *loaded.misfits})).refused:
             raise DestructiveChangeError(
                 "streams.yaml asks for what would destroy stored messages; see chorus streams plan"
             )
-        yield System(options, await stack.enter_async_context(supervised(workers, environ, tell, tolerant=tolerant)))
+        supervisor = await stack.enter_async_context(supervised(workers, environ, tell, tolerant=tolerant))
+        yield System(options, supervisor, loaded.misfits)
 
 
 def declared(settings: Settings) -> tuple[Declared, ...]:
@@ -64,22 +75,27 @@ def declared(settings: Settings) -> tuple[Declared, ...]:
 
 async def apply_streams(options: ConnectionOptions, settings: Settings) -> Outcome:
     """Make the broker's streams and consumers as declared."""
+    return await _apply(options, declared(settings), set())
+
+
+async def _apply(options: ConnectionOptions, wanted: Sequence[Declared], absent: Collection[str]) -> Outcome:
     broker = await connect(options, name="chorus streams apply")
     try:
-        return await apply(broker.api, declared(settings))
+        return await apply(broker.api, wanted, absent=absent)
     finally:
         await broker.close()
 
 
-def programs(settings: Settings, copies: int = 1) -> tuple[Program, ...]:
+def programs(loaded: Loaded, settings: Settings, copies: int = 1) -> tuple[Program, ...]:
     """A worker for every context, or several; a service has one process, which owns its database.
 
-    With CHORUS_METRICS_PORT each has a port of its own, from that one on.
+    A context that does not load has one too, which says why and is tried again. With CHORUS_METRICS_PORT each has a
+    port of its own, from that one on.
     """
     named = [
         (name if number == 1 else f"{name}.{number}", name)
-        for name, member in catalog.contexts(settings).items()
-        for number in range(1, copies + 1 if isinstance(member, Context) else 2)
+        for name in sorted({*loaded.members, *loaded.broken})
+        for number in range(1, copies + 1 if isinstance(loaded.members.get(name), Context) else 2)
     ]
     first = settings.metrics_port
     return tuple(

@@ -4,7 +4,7 @@ It speaks JetStream's API in its own JSON: nats-py knows no priority groups and 
 """
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -20,6 +20,7 @@ from shared.streams.drift import (
     orphan,
     stream_change,
     undeclared_subjects,
+    with_subjects_of,
 )
 from shared.topology import ApiConfig, Declared
 
@@ -47,8 +48,11 @@ class Outcome(Struct, frozen=True, kw_only=True):
     left: tuple[Change, ...] = ()
 
 
-async def plan(request: Request, declared: Sequence[Declared]) -> tuple[Change, ...]:
-    """What an apply would do, in order. Raises BrokerRefusedError."""
+async def plan(request: Request, declared: Sequence[Declared], absent: Collection[str] = ()) -> tuple[Change, ...]:
+    """What an apply would do, in order; the subjects of `absent` contexts stay as they are. Raises BrokerRefusedError.
+
+    A context that cannot be loaded is absent: what it declares is not known, and clients may go on to publish to it.
+    """
     streams: list[Change] = []
     orphans: list[Change] = []
     consumers: list[Change] = []
@@ -59,8 +63,9 @@ async def plan(request: Request, declared: Sequence[Declared]) -> tuple[Change, 
             streams.append(creation(stream))
             consumers.extend(creation(consumer) for consumer in wanted.values())
             continue
-        stored = await _stored(request, stream, info)
-        streams.extend(_some(stream_change(stream, info["config"], stored)))
+        kept = with_subjects_of(absent, stream, info["config"])
+        stored = await _stored(request, kept, info)
+        streams.extend(_some(stream_change(kept, info["config"], stored)))
         found = {name: config async for name, config in _consumers(request, stream.name)}
         orphans.extend(orphan(stream.name, name) for name in found if name not in wanted and is_ours(found[name]))
         for name, consumer in wanted.items():
@@ -68,7 +73,9 @@ async def plan(request: Request, declared: Sequence[Declared]) -> tuple[Change, 
     return (*streams, *orphans, *consumers)
 
 
-async def apply(request: Request, declared: Sequence[Declared], *, allow_destructive: bool = False) -> Outcome:
+async def apply(
+    request: Request, declared: Sequence[Declared], *, allow_destructive: bool = False, absent: Collection[str] = ()
+) -> Outcome:
     """Make the broker as declared, and look whether it is. All of it, or nothing when a change would destroy something.
 
     Raises:
@@ -77,7 +84,7 @@ async def apply(request: Request, declared: Sequence[Declared], *, allow_destruc
     """
     done: list[Change] = []
     for _ in range(ROUNDS_AT_MOST):
-        changes = await plan(request, declared)
+        changes = await plan(request, declared, absent)
         destructive = () if allow_destructive else tuple(change for change in changes if change.destroys)
         left = tuple(change for change in destructive if change.action == "remove")
         refused = tuple(change for change in destructive if change.action != "remove")

@@ -121,3 +121,44 @@ def test_a_package_that_cannot_be_found_exits_78_with_what_to_do(system: Path, p
     assert said.returncode == 78
     assert told in said.stderr
     assert len(said.stderr.splitlines()) == 1
+
+
+BROKEN = "from travel import nothing_there\n"
+
+
+def test_an_exception_in_a_worker_shows_its_own_traceback_and_exits_78(system: Path) -> None:
+    (system / "travel/contexts/flights/worker.py").write_text(BROKEN)
+    for words in (("send", "flights.BookFlight", "t-1"), ("streams", "plan"), ("worker", "flights")):
+        said = chorus(system, *words, CHORUS_LOG_FORMAT="console")
+        assert said.returncode == 78, said.stderr
+        shown = said.stderr[said.stderr.index("Traceback") :].splitlines()
+        assert shown[1].strip().startswith(f'File "{system}/travel/contexts/flights/worker.py", line 1'), said.stderr
+        assert "travel/contexts/flights/worker.py: ImportError: cannot import name 'nothing_there'" in said.stderr
+        assert "fault of ours" not in said.stderr
+
+
+def test_a_broken_context_does_not_keep_others_from_being_used(system: Path) -> None:
+    (system / "travel/contexts/hotels/worker.py").write_text(BROKEN)
+    (system / "travel/contexts/hotels/settings.py").write_text(BROKEN)
+    said = chorus(system, "send", "flights.BookFlight", "t-1", "to=Bern", "--show-nats")
+    assert (said.returncode, said.stderr) == (0, "")
+    assert chorus(system, "parked", "ls").returncode == 0
+
+
+def test_all_mistakes_of_all_contexts_are_told_at_once(system: Path) -> None:
+    hotels, flights = (system / f"travel/contexts/{name}/worker.py" for name in ("hotels", "flights"))
+    hotels.write_text(
+        hotels.read_text()
+        .replace("class FlightBooked(", "class FlightBokked(")
+        .replace("FlightBooked,", "FlightBokked,")
+        .replace("FlightBooked)", "FlightBokked)")
+    )
+    flights.write_text(flights.read_text().replace('key="trip_id"', 'key="trip"'))
+    said = chorus(system, "streams", "plan")
+    assert said.returncode == 78
+    first, second, third = said.stderr.splitlines()
+    assert first.startswith(
+        "chorus: travel.contexts.flights.worker.BookFlight has no field 'trip', the key of flights's"
+    )
+    assert second.startswith("travel.contexts.flights.worker.FlightBooked has no field 'trip'")
+    assert third == "hotels hears flights.FlightBokked, which flights never says (did you mean 'FlightBooked'?)"
