@@ -22,7 +22,7 @@ State: TypeAlias = Struct
 
 
 class Rejected(Struct, frozen=True, kw_only=True):
-    """A decision that the command cannot be obeyed, where the shop has no event of its own for it.
+    """A decision that the command cannot be obeyed, where the context has no event of its own for it.
 
     The engine publishes it as `CommandRejected` under the command's key. `reason` is from a closed set of the context.
     """
@@ -42,12 +42,12 @@ Asked: TypeAlias = str | tuple[str, str | int]
 class Aggregate:
     """Something that keeps an invariant. Its state is the fold of its events and starts as `state()`.
 
-    `name` is how event ids spell it (`order` in `ordering/order-o-42@1`); `key` is the field by which its commands and
-    its events name one (`order_id`). `linger_s` is how long its events may wait for each other before they are
+    `name` is how event ids spell it (`thing` in `here/thing-k-42@1`); `key` is the field by which its commands and
+    its events name one (`thing_id`). `linger_s` is how long its events may wait for each other before they are
     published: where nobody is in a hurry for them, many cost the server one sync.
 
-    `part` is a second field, for an aggregate of which one key has many: with `key="order_id", part="return_id"` each
-    return of an order is an aggregate of its own (`ordering/return-o-42.r-1@1`). Subjects and partitions still go by
+    `part` is a second field, for an aggregate of which one key has many: with `key="thing_id", part="item_id"` each
+    item of a thing is an aggregate of its own (`here/item-k-42.p-1@1`). Subjects and partitions still go by
     `key` alone, so all of them are decided in order and in one place.
     """
 

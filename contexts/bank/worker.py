@@ -7,8 +7,8 @@ from pathlib import Path
 
 from contexts.bank.commands import OPERATIONS
 from contexts.bank.effects import SCHEMA, SCHEMA_VERSION, Counter
+from contexts.bank.settings import BankSettings
 from shared.adapters.sqlite.database import Database
-from shared.config.settings import Settings
 from shared.context import Answer, Endpoints, Request, Service
 from shared.wire.bodies import BodyDecoder
 
@@ -29,7 +29,7 @@ async def open_bank(directory: Path, *, slow_s: float) -> AsyncIterator[Endpoint
         await books.close()
 
 
-def service(settings: Settings) -> Service:
+def service(settings: BankSettings) -> Service:
     """The bank, as slow as the settings say where a token asks for it."""
     return Service(
         name="bank",

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from contexts.kernel import Money, Quantity, Sku, Text
-from shared.wire.messages import FROM_SUBJECT
+from shared.wire.messages import FROM_SUBJECT, TOLD
 
 ON_HAND_AT_MOST = 10**9
 """No shelf holds more units of one sku."""
@@ -42,7 +42,7 @@ class AdjustStock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     sku: Annotated[Sku, FROM_SUBJECT] = Sku("")
     delta: Annotated[int, Meta(ge=-ON_HAND_AT_MOST, le=ON_HAND_AT_MOST)]
-    reason: Text
+    reason: Annotated[Text, TOLD]
     adjustment_id: Identity | None = None
 
     @property

@@ -1,10 +1,11 @@
 """What inventory tells the world: what is on the shelves, and which order it is for."""
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Struct
 
 from contexts.kernel import Money, OrderId, Sku, SkuQuantity
+from shared.wire.messages import TOLD
 
 ReleaseReason: TypeAlias = Literal["customer", "payment_failed", "out_of_stock", "expired", "shipment_failed"]
 """Why goods are not for an order after all."""
@@ -13,7 +14,7 @@ ReleaseReason: TypeAlias = Literal["customer", "payment_failed", "out_of_stock",
 class StockItemRegistered(Struct, frozen=True, kw_only=True):
     """There is such an article, at this price."""
 
-    sku: Sku
+    sku: Annotated[Sku, TOLD]
     name: str
     unit_price: Money
 
@@ -21,7 +22,7 @@ class StockItemRegistered(Struct, frozen=True, kw_only=True):
 class StockReplenished(Struct, frozen=True, kw_only=True):
     """A delivery was counted in: said once for each `delivery_id`."""
 
-    sku: Sku
+    sku: Annotated[Sku, TOLD]
     quantity: int
     delivery_id: str
 
@@ -29,16 +30,16 @@ class StockReplenished(Struct, frozen=True, kw_only=True):
 class StockAdjusted(Struct, frozen=True, kw_only=True):
     """The count was corrected by `delta`."""
 
-    sku: Sku
+    sku: Annotated[Sku, TOLD]
     delta: int
-    reason: str
+    reason: Annotated[str, TOLD]
     adjustment_id: str | None = None
 
 
 class StockMovementRecorded(Struct, frozen=True, kw_only=True):
     """Units were counted under this id (`delivery:d-1`, `adjustment:a-1`): said once for each id, for ever."""
 
-    sku: Sku
+    sku: Annotated[Sku, TOLD]
     movement_id: str
     quantity: int
 
@@ -46,7 +47,7 @@ class StockMovementRecorded(Struct, frozen=True, kw_only=True):
 class StockLevelChanged(Struct, frozen=True, kw_only=True):
     """This much is on hand, and so much of it is promised: 0 <= reserved <= on_hand, the rest is available."""
 
-    sku: Sku
+    sku: Annotated[Sku, TOLD]
     on_hand: int
     reserved: int
     available: int
@@ -79,7 +80,7 @@ class InventoryReleased(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     lines: tuple[SkuQuantity, ...]
-    reason: ReleaseReason
+    reason: Annotated[ReleaseReason, TOLD]
 
 
 class StockCommitted(Struct, frozen=True, kw_only=True):

@@ -1,10 +1,11 @@
 """What notifications tells the world: which letter to a customer is held, asked for, sent or refused."""
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Struct
 
 from contexts.kernel import OrderId
+from shared.wire.messages import TOLD
 
 Template: TypeAlias = Literal[
     "order_received",
@@ -29,7 +30,7 @@ class NotificationHeld(Struct, frozen=True, kw_only=True):
     """The letter waits until the order, and with it the customer's address, is heard of."""
 
     order_id: OrderId
-    template: Template
+    template: Annotated[Template, TOLD]
     subject: str
     text: str
 
@@ -38,7 +39,7 @@ class NotificationQueued(Struct, frozen=True, kw_only=True):
     """The letter is to be sent."""
 
     order_id: OrderId
-    template: Template
+    template: Annotated[Template, TOLD]
     email: str
     subject: str
     text: str
@@ -48,7 +49,7 @@ class CustomerNotified(Struct, frozen=True, kw_only=True):
     """The letter has left."""
 
     order_id: OrderId
-    template: Template
+    template: Annotated[Template, TOLD]
     channel: Channel
 
 
@@ -56,8 +57,8 @@ class NotificationFailed(Struct, frozen=True, kw_only=True):
     """Nobody will take this letter; it is not tried again."""
 
     order_id: OrderId
-    template: Template
-    reason: Refusal
+    template: Annotated[Template, TOLD]
+    reason: Annotated[Refusal, TOLD]
 
 
 NotificationEvent: TypeAlias = NotificationHeld | NotificationQueued | CustomerNotified | NotificationFailed

@@ -6,7 +6,7 @@ from contexts.notifications.decider import Notification, NotificationCommand, de
 from contexts.notifications.effects import MailDirectory, Mailer, MailServer, Postbox
 from contexts.notifications.events import NotificationEvent
 from contexts.notifications.policies import POLICIES
-from shared.config.settings import Settings
+from contexts.notifications.settings import NotificationsSettings
 from shared.context import Aggregate, Context, Decider
 
 NOTIFICATION = Aggregate(
@@ -17,7 +17,7 @@ GATHER_S = 0.1
 """Nobody waits for a letter, so that letters wait for each other."""
 
 
-def context(settings: Settings) -> Context:
+def context(settings: NotificationsSettings) -> Context:
     """The context with a mail server behind it, or else with a directory of letters."""
     timeout_s = settings.effect_timeout.total_seconds()
     postbox = Postbox(_mailer(settings, timeout_s), settings.mail_from)
@@ -30,7 +30,7 @@ def context(settings: Settings) -> Context:
     )
 
 
-def _mailer(settings: Settings, timeout_s: float) -> Mailer:
+def _mailer(settings: NotificationsSettings, timeout_s: float) -> Mailer:
     if settings.smtp_url is not None:
         return MailServer(settings.smtp_url, timeout_s)
     assert settings.mail_dir is not None, "settings always name a directory"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct
 
 from contexts.kernel import Address, CustomerId, Email, Line, MethodToken, OrderId, Text, refuse_card_number
-from shared.wire.messages import FROM_STREAM, FROM_SUBJECT, NEVER
+from shared.wire.messages import FROM_STREAM, FROM_SUBJECT, NEVER, TOLD
 
 LINES_AT_MOST = 100
 
@@ -36,4 +36,4 @@ class CancelOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """The customer does not want the order any more; `reason` is in the customer's words."""
 
     order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
-    reason: Text
+    reason: Annotated[Text, TOLD]

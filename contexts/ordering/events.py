@@ -1,11 +1,12 @@
 """What ordering tells the world: an order was placed, confirmed, sent on its way, or cancelled."""
 
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Struct
 
 from contexts.kernel import Address, CustomerId, Line, MethodToken, Money, OrderId, PaymentId
+from shared.wire.messages import TOLD
 
 Status: TypeAlias = Literal["UNKNOWN", "PENDING", "CONFIRMED", "CANCELLING", "SHIPPED", "DELIVERED", "CANCELLED"]
 """Where an order stands; UNKNOWN is one that nobody has placed yet."""
@@ -39,22 +40,22 @@ class OrderCancellationRequested(Struct, frozen=True, kw_only=True):
     """The customer wants a confirmed order cancelled: shipping says whether there is still time."""
 
     order_id: OrderId
-    reason: str
+    reason: Annotated[str, TOLD]
 
 
 class OrderCancellationRejected(Struct, frozen=True, kw_only=True):
     """It is too late to cancel the order, or it is not known; `state` says which, `reason` is why it was wanted."""
 
     order_id: OrderId
-    reason: str
-    state: Status
+    reason: Annotated[str, TOLD]
+    state: Annotated[Status, TOLD]
 
 
 class OrderCancelled(Struct, frozen=True, kw_only=True):
     """The order does not happen, and never will: said once, with the state and the lines it had."""
 
     order_id: OrderId
-    reason: CancellationReason
+    reason: Annotated[CancellationReason, TOLD]
     from_state: Status
     lines: tuple[Line, ...]
 
@@ -63,7 +64,7 @@ class ShipmentRecorded(Struct, frozen=True, kw_only=True):
     """The order counts as shipped."""
 
     order_id: OrderId
-    tracking_no: str
+    tracking_no: Annotated[str, TOLD]
     carrier: str
 
 
@@ -71,7 +72,7 @@ class DeliveryRecorded(Struct, frozen=True, kw_only=True):
     """The order has reached its customer, and its end."""
 
     order_id: OrderId
-    tracking_no: str
+    tracking_no: Annotated[str, TOLD]
 
 
 OrderEvent: TypeAlias = (

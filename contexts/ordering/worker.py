@@ -7,13 +7,13 @@ from contexts.ordering.commands import CancelOrder, PlaceOrder
 from contexts.ordering.decider import Order, OrderCommand, decide, evolve
 from contexts.ordering.events import OrderEvent
 from contexts.ordering.policies import POLICIES, TIMERS
-from shared.config.settings import Settings
+from contexts.ordering.settings import OrderingSettings
 from shared.context import Aggregate, Context, Decider
 
 ORDER = Aggregate(name="order", key="order_id", state=Order, events=get_args(OrderEvent), evolve=evolve)
 
 
-def context(settings: Settings) -> Context:
+def context(settings: OrderingSettings) -> Context:
     """The context, with the deadline and the currency of this shop."""
     judge = partial(decide, order_deadline=settings.order_deadline, currency=settings.currency)
     return Context(

@@ -1,11 +1,12 @@
 """What payments tells the world: the money of an order was held, taken, let go or given back."""
 
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Struct
 
 from contexts.kernel import MethodToken, Money, OrderId, PaymentId
+from shared.wire.messages import TOLD
 
 Refusal: TypeAlias = Literal["insufficient_funds", "declined", "capture_refused", "refund_refused", "not_possible"]
 """Why a bank says no; `not_possible` is a payment that is not in a state for what was asked."""
@@ -51,7 +52,7 @@ class CancellationNoted(Struct, frozen=True, kw_only=True):
     """The order was cancelled while the capture was under way: the money goes back once it is ours."""
 
     order_id: OrderId
-    reason: UndoReason
+    reason: Annotated[UndoReason, TOLD]
 
 
 class PaymentSucceeded(Struct, frozen=True, kw_only=True):
@@ -66,8 +67,8 @@ class PaymentFailed(Struct, frozen=True, kw_only=True):
     """The money for the order was refused; none of it is ours."""
 
     order_id: OrderId
-    stage: Literal["authorize", "capture"]
-    reason: Refusal
+    stage: Annotated[Literal["authorize", "capture"], TOLD]
+    reason: Annotated[Refusal, TOLD]
 
 
 class VoidRequested(Struct, frozen=True, kw_only=True):
@@ -75,7 +76,7 @@ class VoidRequested(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     payment_id: PaymentId
-    reason: VoidReason
+    reason: Annotated[VoidReason, TOLD]
 
 
 class PaymentVoided(Struct, frozen=True, kw_only=True):
@@ -92,7 +93,7 @@ class RefundRequested(Struct, frozen=True, kw_only=True):
     payment_id: PaymentId
     amount: Money
     attempt: int
-    reason: UndoReason
+    reason: Annotated[UndoReason, TOLD]
 
 
 class PaymentRefunded(Struct, frozen=True, kw_only=True):
@@ -101,7 +102,7 @@ class PaymentRefunded(Struct, frozen=True, kw_only=True):
     order_id: OrderId
     payment_id: PaymentId
     amount: Money
-    reason: UndoReason
+    reason: Annotated[UndoReason, TOLD]
 
 
 class RefundFailed(Struct, frozen=True, kw_only=True):
@@ -109,7 +110,7 @@ class RefundFailed(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     attempt: int
-    reason: Refusal
+    reason: Annotated[Refusal, TOLD]
     retry_at: datetime | None = None
 
 

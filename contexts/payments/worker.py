@@ -7,13 +7,13 @@ from contexts.payments.decider import Payment, PaymentCommand, decide, evolve
 from contexts.payments.effects import BankOverNats, Cashier
 from contexts.payments.events import PaymentEvent
 from contexts.payments.policies import POLICIES, TIMERS
-from shared.config.settings import Settings
+from contexts.payments.settings import PaymentsSettings
 from shared.context import Aggregate, Context, Decider
 
 PAYMENT = Aggregate(name="payment", key="order_id", state=Payment, events=get_args(PaymentEvent), evolve=evolve)
 
 
-def context(settings: Settings) -> Context:
+def context(settings: PaymentsSettings) -> Context:
     """The context with the real bank behind it."""
     cashier = Cashier(BankOverNats, settings.refund_retry_delay)
     return Context(

@@ -1,11 +1,12 @@
 """What shipping tells the world: a parcel may go, went, arrived, or did not."""
 
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Struct
 
 from contexts.kernel import Address, OrderId
+from shared.wire.messages import TOLD
 
 Requirement: TypeAlias = Literal["reserved", "paid", "confirmed"]
 """What an order needs before its parcel may go, in any order."""
@@ -22,7 +23,7 @@ class ShipmentRequirementMet(Struct, frozen=True, kw_only=True):
     """One of the first two requirements is met; the third one schedules the delivery."""
 
     order_id: OrderId
-    requirement: Requirement
+    requirement: Annotated[Requirement, TOLD]
     address: Address | None = None
 
 
@@ -45,7 +46,7 @@ class OrderShipped(Struct, frozen=True, kw_only=True):
     """The parcel is with the carrier."""
 
     order_id: OrderId
-    tracking_no: str
+    tracking_no: Annotated[str, TOLD]
     carrier: str
 
 
@@ -53,22 +54,22 @@ class ShipmentCancelled(Struct, frozen=True, kw_only=True):
     """No parcel goes to the carrier for this order, and none ever will."""
 
     order_id: OrderId
-    reason: CancellationReason
+    reason: Annotated[CancellationReason, TOLD]
 
 
 class ShipmentFailed(Struct, frozen=True, kw_only=True):
     """The parcel does not reach the customer: it never left, it is lost, or it is here again."""
 
     order_id: OrderId
-    stage: FailureStage
-    reason: FailureReason
+    stage: Annotated[FailureStage, TOLD]
+    reason: Annotated[FailureReason, TOLD]
 
 
 class OrderDelivered(Struct, frozen=True, kw_only=True):
     """The parcel is with the customer."""
 
     order_id: OrderId
-    tracking_no: str
+    tracking_no: Annotated[str, TOLD]
 
 
 ShipmentEvent: TypeAlias = (

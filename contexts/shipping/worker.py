@@ -8,13 +8,13 @@ from contexts.shipping.decider import Shipment, ShipmentCommand, decide, evolve
 from contexts.shipping.effects import SimulatedCarrier, effects
 from contexts.shipping.events import ShipmentEvent
 from contexts.shipping.policies import POLICIES, timers
-from shared.config.settings import Settings
+from contexts.shipping.settings import ShippingSettings
 from shared.context import Aggregate, Context, Decider
 
 SHIPMENT = Aggregate(name="shipment", key="order_id", state=Shipment, events=get_args(ShipmentEvent), evolve=evolve)
 
 
-def context(settings: Settings) -> Context:
+def context(settings: ShippingSettings) -> Context:
     """The context with a simulated carrier behind it."""
     judge = partial(decide, dispatch_delay=settings.dispatch_delay)
     return Context(

@@ -22,11 +22,11 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
-    Command("demo", "demo:demo", "Watch seven orders come to their ends on a server of their own."),
+    Command("demo", "demo:demo", "Watch sagas come to their ends on a server of their own."),
     Command("up", "up:up", "Run a server and every worker, until Ctrl-C."),
     Command("worker", "worker:worker", "Run one worker of one context."),
     Command("send", "send:send", "Send a command, and wait for its outcome if asked."),
-    Command("timeline", "timeline:timeline", "Show what caused what for one order, with times."),
+    Command("timeline", "timeline:timeline", "Show what caused what for one key, with times."),
     Command("show", "show:show_aggregate", "Show an aggregate as of any version of it."),
     Command("streams plan", "streams:plan", "Show what `streams apply` and `streams write` would change."),
     Command("streams write", "streams:write", "Write who says and hears what into streams.yaml."),
@@ -46,11 +46,11 @@ EXAMPLES = {
     "": (
         "chorus demo",
         "chorus up",
-        "chorus send inventory.ReplenishStock apple quantity=10 delivery_id=d-1 --wait",
-        "chorus timeline o-42",
+        "chorus send CONTEXT.COMMAND KEY FIELD=VALUE --wait",
+        "chorus timeline KEY",
     ),
     "streams": ("chorus streams plan", "chorus streams write", "chorus streams apply"),
-    "parked": ("chorus parked ls", "chorus parked show o-42", "chorus parked retry o-42"),
+    "parked": ("chorus parked ls", "chorus parked show KEY", "chorus parked retry KEY"),
 }
 """By the first word of their commands."""
 
@@ -66,6 +66,8 @@ INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
+    if not {"", os.getcwd()} & {*sys.path}:
+        sys.path.insert(0, os.getcwd())  # As `python -m` does, so that the contexts of this directory are found.
     sys.exit(run(sys.argv[1:] if argv is None else argv))
 
 

@@ -14,13 +14,13 @@ def config(*, json: Json = False) -> None:
     For example:
 
         chorus config
-        CHORUS_ORDER_DEADLINE=1h chorus config --json
+        CHORUS_LOG_LEVEL=debug chorus config --json
     """
     import msgspec
 
-    from shared.config.settings import describe, load_settings
+    from shared import catalog
 
-    settings = describe(load_settings(os.environ), os.environ)
+    settings = catalog.described_settings(os.environ)
     if json:
         show_json(msgspec.to_builtins(settings))
         return

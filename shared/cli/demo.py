@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from anyio import CancelScope
 
     from shared.run.supervisor import Supervisor
-    from shared.simulation.demo import Saga, Stage
+    from shared.simulation.demo import Demo, Scene, Stage
 
 READY_WITHIN_S = 60.0
 INTERRUPTED = 130
@@ -36,12 +36,12 @@ def demo(
     ] = False,
     json: Json = False,
 ) -> int:
-    """Watch seven orders come to their ends on a server of their own.
+    """Watch sagas come to their ends on a server of their own.
 
     Starts a nats-server and a process for every context in a new directory, sends
-    real commands, draws what caused what for each order, and stops everything.
-    Exit 1 if an order ended otherwise than it must. With --in-memory the same orders
-    are played in this process, on JetStream's twin in memory and a virtual clock.
+    real commands, draws what caused what in each saga, and stops everything. Exit 1
+    if a saga ended otherwise than it must. With --in-memory the same sagas are
+    played in this process, on JetStream's twin in memory and a virtual clock.
 
     For example:
 
@@ -53,10 +53,15 @@ def demo(
 
     if serve and in_memory:
         raise CommandError(Exit.USAGE, "--serve: there is nothing to serve --in-memory; use one of them")
+    played = _declared()
     directory = Path(tempfile.mkdtemp(prefix="chorus-demo-"))
     wrong: list[str] | None = None
     try:
-        wrong = _in_memory(directory, json) if in_memory else anyio.run(_until_signal, directory, serve, json)
+        wrong = (
+            _in_memory(played, directory, json)
+            if in_memory
+            else anyio.run(_until_signal, played, directory, serve, json)
+        )
     finally:
         if not wrong:
             shutil.rmtree(directory, ignore_errors=True)
@@ -65,24 +70,38 @@ def demo(
     return Exit.OK if wrong is not None else INTERRUPTED
 
 
-async def _until_signal(directory: Path, serve: bool, as_json: bool) -> list[str] | None:
+def _declared() -> "Demo":
+    """The demo that the package of contexts declares."""
+    from shared import catalog
+    from shared.config.settings import contexts_package
+
+    demo: Demo | None = catalog.declared_in("demo", "DEMO")
+    if demo is None:
+        raise CommandError(
+            Exit.NO,
+            f"{contexts_package()} has no demo.py: declare DEMO there, a Demo of shared/simulation/demo.py",
+        )
+    return demo
+
+
+async def _until_signal(demo: "Demo", directory: Path, serve: bool, as_json: bool) -> list[str] | None:
     """What went wrong, nothing if all went well, or None when it was interrupted before it could be told."""
     import anyio
 
     wrong: list[str] | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
-        async with _stage(directory) as stage:
-            wrong = await _perform(stage, as_json, f"every worker is ready on {stage.url}", "s")
+        async with _stage(demo, directory) as stage:
+            wrong = await _perform(demo, stage, as_json, f"every worker is ready on {stage.url}", "s")
             if not as_json:
-                show_lines(_try_it(stage, serve))
+                show_lines(_try_it(demo, stage, serve))
             if serve:
                 await anyio.sleep_forever()
         tasks.cancel_scope.cancel()
     return wrong
 
 
-def _in_memory(directory: Path, as_json: bool) -> list[str]:
+def _in_memory(demo: "Demo", directory: Path, as_json: bool) -> list[str]:
     """What went wrong, nothing if all went well."""
     import asyncio
 
@@ -94,8 +113,8 @@ def _in_memory(directory: Path, as_json: bool) -> list[str]:
     loop = VirtualLoop()
 
     async def play() -> list[str]:
-        async with stage_in_memory(directory, loop) as stage:
-            wrong = await _perform(stage, as_json, "every context is at work in this process", "virtual seconds")
+        async with stage_in_memory(demo, directory, loop) as stage:
+            wrong = await _perform(demo, stage, as_json, "every context is at work in this process", "virtual seconds")
             if not as_json:
                 show_lines(["On a server and real processes: chorus demo"])
             return wrong
@@ -113,30 +132,33 @@ async def _cancel_on_signal(scope: "CancelScope") -> None:
 
 
 @asynccontextmanager
-async def _stage(directory: Path) -> AsyncIterator["Stage"]:
-    """A shop in the demo's own settings, whatever the environment says; its workers' lines go to a file."""
+async def _stage(demo: "Demo", directory: Path) -> AsyncIterator["Stage"]:
+    """A system in the demo's own settings, whatever the environment says; its workers' lines go to a file."""
     import anyio
 
     from shared.adapters.jetstream import connect
     from shared.config import log
     from shared.run.server import ANY_PORT
     from shared.run.system import open_system
-    from shared.simulation.demo import SETTINGS, Stage
+    from shared.simulation.demo import QUIET, Stage
 
     log.configure("error", "auto", context="demo")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CHORUS_")}
-    environ = {**kept, **SETTINGS, "CHORUS_DATA_DIR": str(directory)}
+    from shared.config.settings import CONTEXTS_VARIABLE
+
+    names = [name for name in os.environ if not name.startswith("CHORUS_") or name == CONTEXTS_VARIABLE]
+    kept = {name: os.environ[name] for name in names}
+    environ = {**kept, **QUIET, **demo.settings, "CHORUS_DATA_DIR": str(directory)}
     with (directory / "workers.log").open("w", buffering=1) as lines:
 
         def tell(name: str, line: str) -> None:
             print(f"{name:14}| {line}", file=lines)
 
-        async with open_system(environ, write_line=tell, port=ANY_PORT) as shop:
+        async with open_system(environ, write_line=tell, port=ANY_PORT) as system:
             with anyio.fail_after(READY_WITHIN_S):
-                await shop.supervisor.ready()
-            broker = await connect(shop.options, name="chorus demo")
+                await system.supervisor.ready()
+            broker = await connect(system.options, name="chorus demo")
             try:
-                yield Stage(broker, partial(_away, shop.supervisor), shop.options.servers[0])
+                yield Stage(broker, partial(_away, system.supervisor), system.options.servers[0])
             finally:
                 await broker.close()
 
@@ -148,47 +170,55 @@ async def _away(supervisor: "Supervisor", name: str) -> AsyncIterator[None]:
     supervisor.start(program)
 
 
-async def _perform(stage: "Stage", as_json: bool, opening: str, seconds: str) -> list[str]:
-    """Play every saga and show how it ended; what went wrong."""
+async def _perform(demo: "Demo", stage: "Stage", as_json: bool, opening: str, seconds: str) -> list[str]:
+    """Play every scene and show how it ended; what went wrong."""
     import anyio
 
+    from shared import catalog
     from shared.cli.timeline import as_json as tree_as_json
+    from shared.context import Context
     from shared.inspect.drawing import draw
+    from shared.inspect.telling import Telling
     from shared.inspect.timeline import read_saga, tree
     from shared.simulation.demo import play_all
+
+    telling = Telling(one for one in catalog.contexts(catalog.read_settings({})).values() if isinstance(one, Context))
 
     began = anyio.current_time()
     documents: list[dict[str, Any]] = []
     if not as_json:
         show_lines([opening, ""])
 
-    async def tell(saga: "Saga", wrong: list[str]) -> None:
-        roots = tree(await read_saga(stage.broker, saga.order))
-        documents.append({"order": saga.order, "title": saga.title, "ok": not wrong, "tree": tree_as_json(roots)})
+    async def tell(scene: "Scene", wrong: list[str]) -> None:
+        roots = tree(await read_saga(stage.broker, scene.key))
+        shown = tree_as_json(roots, telling=telling)
+        documents.append({"key": scene.key, "title": scene.title, "ok": not wrong, "tree": shown})
         if not as_json:
-            show(f"[bold]{'✗' if wrong else '✓'} {saga.title}[/bold] ({saga.order})", draw(roots), "")
+            title = f"[bold]{'✗' if wrong else '✓'} {scene.title}[/bold] ({scene.key})"
+            show(title, draw(roots, telling=telling), "")
 
-    wrong = await play_all(stage, tell)
+    wrong = await play_all(demo, stage, tell)
     if as_json:
         show_json({"ok": not wrong, "wrong": wrong, "sagas": documents})
         return wrong
     right = sum(document["ok"] for document in documents)
     took_s = anyio.current_time() - began
-    show_lines([f"{right} of {len(documents)} orders ended as they must, in {took_s:.1f} {seconds}.", ""])
+    show_lines([f"{right} of {len(documents)} sagas ended as they must, in {took_s:.1f} {seconds}.", ""])
     return wrong
 
 
-def _try_it(stage: "Stage", serve: bool) -> list[str]:
-    """What to type next; the order is the one that was delivered, under a new key."""
+def _try_it(demo: "Demo", stage: "Stage", serve: bool) -> list[str]:
+    """What to type next: the first command of the first scene, under a new key."""
     nats = Connection(server=stage.url if serve else None)
-    delivered = next(command for command in stage.sent if ".PlaceOrder." in command.subject)
-    subject = delivered.subject.rpartition(".")[0] + ".o-mine"
+    key = demo.own_key
+    first = next(sent for sent in stage.sent if sent.subject.endswith(f".{demo.acts[0][0].key}"))
+    subject = f"{first.subject.rpartition('.')[0]}.{key}"
     return [
         "It runs until Ctrl-C. In another terminal:"
         if serve
         else "Try it: chorus demo --serve, and in another terminal",
         "",
-        nats.nats("pub", "-J", subject, delivered.body.decode()),
-        nats.nats("sub", "--stream=EVENTS", "--all", "--terminate-at-end", "--wait=1s", "evt.*.*.*.o-mine"),
-        shlex.join(["chorus", "timeline", *(["-s", stage.url] if serve else []), "o-mine"]),
+        nats.nats("pub", "-J", subject, first.body.decode()),
+        nats.nats("sub", "--stream=EVENTS", "--all", "--terminate-at-end", "--wait=1s", f"evt.*.*.*.{key}"),
+        shlex.join(["chorus", "timeline", *(["-s", stage.url] if serve else []), key]),
     ]

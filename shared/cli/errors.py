@@ -27,6 +27,8 @@ def report(error: BaseException) -> Exit:
         traceback.print_exception(error)
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    for raised in getattr(error, "raised", ()):
+        print("".join(own_traceback(raised)), end="", file=sys.stderr)
     code = _code(error)
     said = "; ".join([str(error), *getattr(error, "__notes__", ())])
     complain(
@@ -35,6 +37,15 @@ def report(error: BaseException) -> Exit:
         else said
     )
     return code
+
+
+def own_traceback(raised: Exception) -> list[str]:
+    """The lines of a traceback from the first frame of a context on: how our code came there is of no use."""
+    import traceback
+
+    from shared.catalog import users_frames
+
+    return traceback.format_exception(type(raised), raised, users_frames(raised))
 
 
 def _code(error: BaseException) -> Exit:

@@ -13,12 +13,14 @@ def show_fields(name: str) -> None:
     from inspect import getdoc
 
     from shared import catalog
-    from shared.config.settings import load_settings
     from shared.send.compose import ComposeError, find_command
     from shared.send.fields import fields_of
 
     try:
-        context, command = find_command(name, catalog.contexts(load_settings(os.environ)))
+        loaded = catalog.load_all(catalog.read_settings(os.environ))
+        if (wrong := loaded.reason(name.partition(".")[0])) is not None:
+            raise wrong
+        context, command = find_command(name, loaded.members)
     except ComposeError as error:
         raise CommandError(Exit.USAGE, str(error)) from error
     full = f"{context}.{command.__name__}"

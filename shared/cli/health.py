@@ -32,18 +32,17 @@ def health(
 
     For example:
 
-        chorus health ordering
+        chorus health CONTEXT
         chorus health --json
     """
     from shared import catalog
-    from shared.config.settings import load_settings
     from shared.inspect.health import examine
 
     if name is not None:
         catalog.check_known(name)
     if name is not None and here:
         raise CommandError(Exit.USAGE, "--here chooses the contexts itself; leave out CONTEXT or --here")
-    directory = load_settings(os.environ).data_dir
+    directory = catalog.read_settings(os.environ).data_dir
     found = examine(directory, catalog.names() if name is None else [name], here=here)
     if json:
         import msgspec

@@ -32,7 +32,7 @@ def ls(context: Annotated[str | None, Parameter(name="CONTEXT")] = None, /, *, j
     For example:
 
         chorus parked ls
-        chorus parked ls payments --json
+        chorus parked ls CONTEXT --json
     """
     _, unresolved = read_unresolved(context)
     if json:
@@ -68,9 +68,9 @@ def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE
 
     For example:
 
-        chorus parked show o-42
-        chorus parked show payments/1 --json
-        chorus parked show payments/r7
+        chorus parked show k-42
+        chorus parked show CONTEXT/1 --json
+        chorus parked show CONTEXT/r7
     """
     from shared.repair.parked import Parked
 
@@ -90,13 +90,13 @@ def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE
 def read_unresolved(context: str | None) -> tuple["Path", list["Unresolved"]]:
     """The data directory, and what waits in its databases: parked messages first, then refused rows."""
     from shared import catalog
-    from shared.config.settings import load_settings
     from shared.repair.parked import parked_in, refused_in
 
     if context is not None:
         catalog.check_known(context)
-    data_dir = load_settings(os.environ).data_dir
-    contexts = [name for name in (catalog.names() if context is None else [context]) if name != "bank"]
+    settings = catalog.read_settings(os.environ)
+    data_dir = settings.data_dir
+    contexts = [name for name in catalog.without_services(settings) if context in (None, name)]
     return data_dir, [*parked_in(data_dir, contexts), *refused_in(data_dir, contexts)]
 
 

@@ -31,18 +31,17 @@ def rebuild(
 
     For example:
 
-        chorus rebuild ordering
-        chorus rebuild ordering --force
+        chorus rebuild CONTEXT
+        chorus rebuild CONTEXT --force
     """
     import anyio
 
     from shared import catalog
-    from shared.config.settings import load_settings
     from shared.context import Context
     from shared.repair.rebuild import rebuild as rebuild_database
     from shared.streams.file import read_topology
 
-    settings = load_settings(os.environ)
+    settings = catalog.read_settings(os.environ)
     context = catalog.load(name, settings)
     if not isinstance(context, Context):
         raise CommandError(

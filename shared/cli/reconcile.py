@@ -36,16 +36,15 @@ def reconcile(
     For example:
 
         chorus reconcile
-        chorus reconcile ordering --dry-run --json
+        chorus reconcile CONTEXT --dry-run --json
     """
     import anyio
 
     from shared import catalog
-    from shared.config.settings import load_settings
     from shared.context import Context
     from shared.streams.file import read_topology
 
-    settings = load_settings(os.environ)
+    settings = catalog.read_settings(os.environ)
     if name is not None and not isinstance(catalog.load(name, settings), Context):
         raise CommandError(Exit.USAGE, f"{name} is a service and publishes no events; name a context")
     chosen = [

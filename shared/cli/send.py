@@ -13,15 +13,16 @@ from shared.cli.output import show_json, show_lines
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
+    from shared.inspect.telling import Telling
     from shared.ports.broker import Stored
     from shared.send.publish import Answer, Sent
 
 
 def send(
-    command: Annotated[str, Parameter(help="CONTEXT.COMMAND, such as ordering.PlaceOrder")],
-    key: Annotated[str, Parameter(help="the subject of the command: an order, a sku, an account")],
+    command: Annotated[str, Parameter(help="CONTEXT.COMMAND")],
+    key: Annotated[str, Parameter(help="the subject of the command, such as k-42")],
     /,
-    *fields: Annotated[str, Parameter(name="FIELD=VALUE", help="the body, such as lines[0].sku=apple")],
+    *fields: Annotated[str, Parameter(name="FIELD=VALUE", help="the body, such as items[0].name=blue")],
     body: Annotated[str | None, Parameter(help="the whole body: JSON, a file, or - for standard input")] = None,
     id: Annotated[str | None, Parameter(help="its id (Nats-Msg-Id); two commands with one id have one effect")] = None,
     wait: Annotated[bool, Parameter(negative="", show_default=False, help="wait for the outcome")] = False,
@@ -38,21 +39,22 @@ def send(
 
     For example:
 
-        chorus send inventory.RegisterStockItem apple name=Apple \\
-            unit_price.amount_minor=250
-        chorus send ordering.CancelOrder o-42 reason=customer --wait
-        chorus send ordering.PlaceOrder o-42 --body order.json --id place-o-42
+        chorus send CONTEXT.COMMAND k-42 size=3 items[0].name=blue --wait
+        chorus send CONTEXT.COMMAND k-42 --body body.json --id do-k-42
     """
     import anyio
 
     from shared import catalog
-    from shared.config.settings import load_settings
     from shared.config.units import parse_duration
+    from shared.context import Context
     from shared.send.compose import find_command
 
-    contexts = catalog.contexts(load_settings(os.environ))
     try:
-        context, command_type = find_command(command, contexts)
+        loaded = catalog.load_all(catalog.read_settings(os.environ))
+        members = loaded.members
+        if (wrong := loaded.reason(command.partition(".")[0])) is not None:
+            raise wrong
+        context, command_type = find_command(command, members)
         content = _checked_body(command_type, key, fields, body, id)
         patience_s = parse_duration(timeout).total_seconds()
     except ValueError as error:
@@ -65,7 +67,9 @@ def send(
     if json:
         show_json(_as_json(sent, answered))
     elif answered is not None:
-        show_lines(_describe(sent, answered))
+        from shared.inspect.telling import Telling
+
+        show_lines(_describe(sent, answered, Telling(one for one in members.values() if isinstance(one, Context))))
     if answered is not None and answered.kind == "none":
         raise CommandError(Exit.NO, f"no answer came within {timeout}; check the worker: chorus health {context}")
     return Exit.NO if answered is not None and answered.kind == "rejected" else Exit.OK
@@ -135,13 +139,13 @@ def _describe_ack(sent: "Sent") -> str:
     return f"stored in {stream} at sequence {sequence}"
 
 
-def _describe(sent: "Sent", answered: "Answer") -> list[str]:
+def _describe(sent: "Sent", answered: "Answer", telling: "Telling") -> list[str]:
     if answered.kind == "quiet":
         return ["decided without an event: there was nothing left to do"]
-    return [_line(sent, stored) for stored in answered.events]
+    return [_line(sent, stored, telling) for stored in answered.events]
 
 
-def _line(sent: "Sent", stored: "Stored") -> str:
+def _line(sent: "Sent", stored: "Stored", telling: "Telling") -> str:
     """An event with its telling fields; a refusal without the fields that repeat the command."""
     import msgspec
 
@@ -153,7 +157,7 @@ def _line(sent: "Sent", stored: "Stored") -> str:
     subject = parse_subject(stored.subject)
     repeats = is_refusal(stored) and subject.type != "CommandRejected"
     asked = msgspec.json.decode(sent.body) if repeats else {}
-    says = message_of(EVENTS, stored).says
+    says = telling.says(message_of(EVENTS, stored))
     said = [value for name, value in says.items() if name not in asked]
     details = msgspec.json.decode(stored.body).get("details", []) if subject.type == "CommandRejected" else []
     line = " ".join([f"{subject.context}.{subject.type}", *said])

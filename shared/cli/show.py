@@ -12,8 +12,8 @@ from shared.config.exit_codes import Exit
 
 
 def show_aggregate(
-    name: Annotated[str, Parameter(name="CONTEXT", help="its context, such as ordering")],
-    aggregate: Annotated[str, Parameter(name="AGGREGATE", help="as in event ids, such as order-o-42, or its key")],
+    name: Annotated[str, Parameter(name="CONTEXT", help="its context")],
+    aggregate: Annotated[str, Parameter(name="AGGREGATE", help="as in event ids, such as thing-k-42, or its key")],
     /,
     *,
     version: Annotated[int | None, Parameter(help="as of this version; else as it is now")] = None,
@@ -26,17 +26,16 @@ def show_aggregate(
 
     For example:
 
-        chorus show ordering o-42
-        chorus show ordering order-o-42 --version 1 --json | jq .state
+        chorus show CONTEXT k-42
+        chorus show CONTEXT thing-k-42 --version 1 --json | jq .state
     """
     import msgspec
 
     from shared import catalog
-    from shared.config.settings import load_settings
     from shared.context import Context
     from shared.inspect.aggregate_version import NoSuchVersionError, as_of
 
-    settings = load_settings(os.environ)
+    settings = catalog.read_settings(os.environ)
     context = catalog.load(name, settings)
     if not isinstance(context, Context):
         raise CommandError(Exit.USAGE, f"{name} is a service and has no journal; name a context")

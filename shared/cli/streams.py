@@ -31,12 +31,11 @@ def plan(*, json: Json = False, show_nats: ShowNats = False, connection: Connect
     import anyio
 
     from shared import catalog
-    from shared.config.settings import load_settings
     from shared.run.system import declared
     from shared.streams.apply import plan as changes_of
     from shared.streams.choreography import is_current
 
-    settings = load_settings(os.environ)
+    settings = catalog.read_settings(os.environ)
     wanted = declared(settings)
     if show_nats:
         streams = [one.name for one in wanted if one.kind == "stream"]
@@ -73,10 +72,9 @@ def write() -> int:
         chorus streams write
     """
     from shared import catalog
-    from shared.config.settings import load_settings
     from shared.streams.choreography import write as write_choreography
 
-    settings = load_settings(os.environ)
+    settings = catalog.read_settings(os.environ)
     members = catalog.contexts(settings)
     if write_choreography(settings.streams_file, members):
         show_lines([f"{settings.streams_file}: wrote the choreography of {len(members)} contexts and services"])
@@ -103,12 +101,12 @@ def apply(
     """
     import anyio
 
-    from shared.config.settings import load_settings
+    from shared import catalog
     from shared.run.system import declared
     from shared.streams.apply import Applied
     from shared.streams.apply import apply as carry_out
 
-    wanted = declared(load_settings(os.environ))
+    wanted = declared(catalog.read_settings(os.environ))
 
     async def run() -> Applied:
         async with connection.connected("streams apply") as broker:

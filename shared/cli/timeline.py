@@ -13,10 +13,11 @@ from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
     from shared.inspect.annotations import Annotations
+    from shared.inspect.telling import Telling
 
 
 def timeline(
-    order: Annotated[str, Parameter(name="ORDER", help="an order's id, or another key: a sku, an account")],
+    key: Annotated[str, Parameter(name="KEY", help="the key of a saga, or any other key")],
     /,
     *,
     everything: Annotated[
@@ -26,21 +27,22 @@ def timeline(
     show_nats: ShowNats = False,
     connection: Connection = HERE,
 ) -> int:
-    """Show what caused what for one order, with times.
+    """Show what caused what for one key, with times.
 
     The first column counts from the first event, the second from the cause. With
-    --everything it also reads events of the order under other keys, such as stock
-    levels. Marks parked messages and, if the databases are on this machine
-    (CHORUS_DATA_DIR), events that the journal of their context does not have.
+    --everything it also reads events of the saga under other keys. Marks parked
+    messages and, if the databases are on this machine (CHORUS_DATA_DIR), events that
+    the journal of their context does not have. The last lines say how each saga of
+    the key ended, or how long it has been going on.
 
     For example:
 
-        chorus timeline o-42
-        chorus timeline o-42 --json | jq '.[].type'
+        chorus timeline k-42
+        chorus timeline k-42 --json | jq '.[].type'
     """
     from shared.wire.messages import check_key
 
-    key = check_key(order)
+    check_key(key)
     if show_nats:
         show_lines(nats_commands(connection, key, everything=everything))
         return Exit.OK
@@ -48,27 +50,32 @@ def timeline(
     import anyio
 
     from shared import catalog
-    from shared.config.settings import load_settings
+    from shared.context import Context
     from shared.inspect.annotations import annotate
+    from shared.inspect.telling import Telling
     from shared.inspect.timeline import Message, read_saga, tree
 
     async def read() -> list[Message]:
         async with connection.connected("timeline") as broker:
             return await read_saga(broker, key, everything=everything)
 
-    data_dir = load_settings(os.environ).data_dir
+    settings = catalog.read_settings(os.environ)
+    telling = Telling(one for one in catalog.load_all(settings).members.values() if isinstance(one, Context))
     messages = anyio.run(read)
-    annotations = annotate(data_dir, catalog.names(), key, messages)
+    annotations = annotate(settings.data_dir, catalog.names(), key, messages)
     messages += annotations.missing
     if not messages:
         raise CommandError(Exit.NO, f"no event has the key {key!r}; check the key and the server")
     roots = tree(messages)
     if json:
-        show_json(as_json(roots, annotations))
+        show_json(as_json(roots, annotations, telling))
     else:
+        from shared.adapters.clock import SystemClock
         from shared.inspect.drawing import draw
+        from shared.inspect.sagas import standings
 
-        show(draw(roots, annotations))
+        show(draw(roots, annotations, telling))
+        show_lines(standings(catalog.declared_in("sagas", "SAGAS") or (), messages, SystemClock().now()))
     return Exit.OK
 
 
@@ -81,16 +88,19 @@ def nats_commands(connection: Connection, key: str, *, everything: bool) -> list
     ]
 
 
-def as_json(roots: Any, annotations: "Annotations | None" = None) -> list[dict[str, Any]]:
+def as_json(
+    roots: Any, annotations: "Annotations | None" = None, telling: "Telling | None" = None
+) -> list[dict[str, Any]]:
     """The tree as a list, from the top down. A cause that is not in the log has only its id.
 
     `parked` are the contexts in which the message is parked. `journal` is null when the database is elsewhere.
     """
     from shared.inspect.annotations import Annotations
+    from shared.inspect.telling import Telling
     from shared.inspect.timeline import steps
     from shared.wire.messages import rfc3339
 
-    annotations = annotations or Annotations()
+    annotations, telling = annotations or Annotations(), telling or Telling()
     return [
         {
             "id": step.node.id,
@@ -110,7 +120,7 @@ def as_json(roots: Any, annotations: "Annotations | None" = None) -> list[dict[s
                     "sequence": message.sequence,
                     "parked": annotations.parked.get(step.node.id, []),
                     "journal": annotations.journal.get(step.node.id),
-                    **message.says,
+                    **telling.says(message),
                 }
                 if (message := step.node.message)
                 else {"kind": "cmd" if step.node.is_command else "unknown"}

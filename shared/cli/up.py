@@ -1,4 +1,4 @@
-"""`chorus up`: a shop on one machine, server and workers, until Ctrl-C."""
+"""`chorus up`: a system on one machine, server and workers, until Ctrl-C."""
 
 import json
 import os
@@ -16,11 +16,11 @@ from shared.cli.flags import HERE, Connection
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
+    from shared.catalog import CatalogError
     from shared.run.child_process import WriteLine
     from shared.run.system import System
 
 DEFAULT_PORT = 4222
-TRY = "chorus send inventory.ReplenishStock apple quantity=10 delivery_id=d-1 --wait"
 
 
 def up(
@@ -41,13 +41,13 @@ def up(
     For example:
 
         chorus up
-        chorus up --port 4333 --data /tmp/shop
+        chorus up --port 4333 --data /tmp/chorus
         chorus up --server nats://10.0.0.7:4222 --copies 2
     """
     import anyio
 
+    from shared import catalog
     from shared.config.connection import find_connection
-    from shared.config.settings import load_settings
 
     if port is not None and connection.given:
         raise CommandError(Exit.USAGE, f"--port starts a server, --{next(iter(connection.given))} uses another: choose")
@@ -62,7 +62,7 @@ def up(
         environ.setdefault("CHORUS_LOG_FORMAT", "console")
     if port is None and find_connection(environ).source == "default":
         port = DEFAULT_PORT
-    return anyio.run(_up, port, copies, environ, load_settings(environ).log_format, connection.variables())
+    return anyio.run(_up, port, copies, environ, catalog.read_settings(environ).log_format, connection.variables())
 
 
 async def _up(
@@ -79,46 +79,68 @@ async def _up(
     began = anyio.current_time()
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with (
-            open_system(environ, write_line=tell, port=port, copies=copies, tolerant=True) as shop,
+            open_system(environ, write_line=tell, port=port, copies=copies, tolerant=True) as system,
             anyio.create_task_group() as tasks,
         ):
-            tasks.start_soon(_announce, shop, began, environ, flags)
+            for name, error in system.left_out.items():
+                tell("chorus", _left_out(name, error))
+            tasks.start_soon(_announce, system, began, environ, flags)
             async for _ in signals:
                 break
             tell("chorus", "stopping")
             tasks.cancel_scope.cancel()
-    for name, refusal in shop.supervisor.refusals.items():
+    for name, error in system.left_out.items():
+        tell("chorus", _left_out(name, error))
+    for name, refusal in system.supervisor.refusals.items():
         tell("chorus", describe_refusal(name, refusal))
-    return code_of(shop.supervisor.refusals)
+    code = code_of(system.supervisor.refusals)
+    return Exit.MISCONFIGURED if code is Exit.OK and system.left_out else code
 
 
-async def _announce(shop: "System", began: float, environ: Mapping[str, str], flags: Mapping[str, str]) -> None:
+async def _announce(system: "System", began: float, environ: Mapping[str, str], flags: Mapping[str, str]) -> None:
     """Print that the workers are ready, and what to type in another terminal."""
     import anyio
 
-    await shop.supervisor.ready_or_refused()
+    await system.supervisor.ready_or_refused()
     took_s = anyio.current_time() - began
-    url = ",".join(shop.options.servers)
-    workers, refused = len(shop.supervisor.pids), len(shop.supervisor.refusals)
+    url = ",".join(system.options.servers)
+    refused = len(system.supervisor.refusals) + len(system.left_out)
+    workers = len(system.supervisor.pids) + len(system.left_out)
     ready = f"{workers - refused} of {workers}" if refused else f"{workers}"
+    first = _first_command()
     said = f"ready after {took_s:.1f} s: {ready} workers on {url}; try"
-    if needed := _needed(shop, environ, flags):
+    if needed := _needed(system, environ, flags):
         export = shlex.join(["export", *(f"{name}={value}" for name, value in needed.items())])
-        lines = [f"{said} in another terminal:", f"  {export}", f"  {TRY}"]
+        lines = [f"{said} in another terminal:", f"  {export}", f"  {first}"]
     else:
-        lines = [f"{said}: {TRY}"]
+        lines = [f"{said}: {first}"]
     print("\n".join(lines), flush=True)
 
 
-def _needed(shop: "System", environ: Mapping[str, str], flags: Mapping[str, str]) -> Mapping[str, str]:
-    """The variables by which commands in another terminal find this shop; a password is not shown."""
+def _left_out(name: str, error: "CatalogError") -> str:
+    return f"{name} is left out: {'; '.join(error.problems)}"
+
+
+def _first_command() -> str:
+    """A command line that works on an empty system, if the demo of the contexts declares one."""
+    from shared import catalog
+
+    demo = catalog.declared_in("demo", "DEMO")
+    return "chorus send --help" if demo is None else str(demo.first_command)
+
+
+def _needed(system: "System", environ: Mapping[str, str], flags: Mapping[str, str]) -> Mapping[str, str]:
+    """The variables by which commands in another terminal find this system; a password is not shown."""
+    from shared import catalog
     from shared.config.connection import DEFAULT_SERVER, find_connection
-    from shared.config.settings import Settings, load_settings
+    from shared.config.settings import CONTEXTS_VARIABLE, Settings
 
     needed = {name: value for name, value in flags.items() if name != "NATS_PASSWORD"}
-    if not {DEFAULT_SERVER} == set(shop.options.servers) == set(find_connection(os.environ).servers):
-        needed["NATS_URL"] = ",".join(shop.options.servers)
-    settings, defaults = load_settings(environ), Settings()
+    if not {DEFAULT_SERVER} == set(system.options.servers) == set(find_connection(os.environ).servers):
+        needed["NATS_URL"] = ",".join(system.options.servers)
+    if package := os.environ.get(CONTEXTS_VARIABLE):
+        needed[CONTEXTS_VARIABLE] = package
+    settings, defaults = catalog.read_settings(environ), Settings()
     if settings.data_dir != defaults.data_dir:
         needed["CHORUS_DATA_DIR"] = str(settings.data_dir.absolute())
     if settings.streams_file != defaults.streams_file:

@@ -1,6 +1,7 @@
 """`chorus parked retry`, `skip` and `void`: record an operator's verdict and show what comes of it."""
 
 import getpass
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -37,8 +38,8 @@ def retry(what: What, /, *, timeout: Timeout = 10.0, no_wait: NoWait = False, js
 
     For example:
 
-        chorus parked retry o-42
-        chorus parked retry payments/r7
+        chorus parked retry k-42
+        chorus parked retry CONTEXT/r7
     """
     import anyio
 
@@ -62,7 +63,7 @@ def skip(
 
     For example:
 
-        chorus parked skip payments/1 --why "test order of 2026-11-21"
+        chorus parked skip CONTEXT/1 --why "a test message of 2026-11-21"
     """
     import anyio
 
@@ -94,14 +95,14 @@ def void(
     """Declare a message under an id of a context a stranger's.
 
     The worker then publishes its own event under the next edition of the id, such
-    as payments/payment-o-1@1.2. If no journal has the id, the command only records
+    as CONTEXT/AGGREGATE-KEY@1.2. If no journal has the id, the command only records
     it, so that the context can start; its worker may be stopped. The table
     `strangers` of its database records who declared it and why.
 
     For example:
 
-        chorus parked void payments/r7 --why "a script of 2026-11-21 took the id"
-        chorus parked void ordering/order-zz@1 --why "nobody ordered zz" --yes
+        chorus parked void CONTEXT/r7 --why "a script of 2026-11-21 took the id"
+        chorus parked void CONTEXT/AGGREGATE-KEY@1 --why "no such key" --yes
     """
     import anyio
 
@@ -173,9 +174,10 @@ def _context_of(message_id: str) -> str:
     from shared.wire.messages import is_event_id
 
     context = message_id.partition("/")[0]
-    contexts = [name for name in catalog.names() if name != "bank"]
+    contexts = catalog.without_services(catalog.read_settings(os.environ))
     if not is_event_id(message_id) or context not in contexts:
-        text = f"{message_id!r} is neither listed by chorus parked ls nor an event's id such as payments/payment-o-42@1"
+        form = "CONTEXT/AGGREGATE-KEY@VERSION"
+        text = f"{message_id!r} is neither listed by chorus parked ls nor the id of an event, {form}"
         raise CommandError(Exit.NO, text)
     return context
 

@@ -11,7 +11,7 @@ from shared.config.exit_codes import Exit
 
 
 def worker(
-    name: Annotated[str, Parameter(name="CONTEXT", help="a folder of contexts/, such as ordering")],
+    name: Annotated[str, Parameter(name="CONTEXT", help="a folder of the package of contexts")],
     /,
     *,
     partitions: Annotated[str | None, Parameter(help="own only these, such as 0,1")] = None,
@@ -25,16 +25,15 @@ def worker(
 
     For example:
 
-        chorus worker ordering
-        chorus worker inventory --partitions 0,1
+        chorus worker CONTEXT
+        chorus worker CONTEXT --partitions 0,1
     """
     import anyio
 
     from shared import catalog
-    from shared.config.settings import load_settings
 
     catalog.check_known(name)
-    settings = load_settings(os.environ)
+    settings = catalog.read_settings(os.environ)
     options = connection.options()
     numbers = _numbers(partitions)
 

@@ -25,7 +25,7 @@ class SecretUrl(str):
 
 
 def without_password(url: str) -> str:
-    """Hide the password or token of a URL: `smtp://user:***@host`, or `nats://***@host` for a token."""
+    """Hide the password or token of a URL: `nats://user:***@host.example`, or `nats://***@host` for a token."""
     return _USER_INFO.sub(_hidden, url)
 
 

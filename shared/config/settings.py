@@ -1,22 +1,21 @@
 """What an operator may set, each as a `CHORUS_…` variable of the environment with a default that works."""
 
-from collections.abc import Mapping
+import importlib.util
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
-from shared.config.secrets import SecretUrl
-from shared.config.spelling import did_you_mean
-from shared.config.units import format_duration, parse_duration
-
-PREFIX = "CHORUS_"
-
-OF_THE_TESTS = ("CHORUS_REQUIRE_NATS_CLI", "CHORUS_SEED")
-"""Read by the test run only, which hands its environment down to the workers it starts."""
+CONTEXTS_VARIABLE = "CHORUS_CONTEXTS"
+PACKAGE_NAME = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*\Z"
 
 
 class SettingsError(ValueError):
@@ -27,42 +26,77 @@ class SettingsError(ValueError):
         self.problems = problems
 
 
+def contexts_package() -> str:
+    """The package of contexts that runs: CHORUS_CONTEXTS, or what this directory says; raises SettingsError."""
+    given = os.environ.get(CONTEXTS_VARIABLE, "")
+    if not given:
+        return package_here()
+    return _checked(given, CONTEXTS_VARIABLE)
+
+
+def package_here() -> str:
+    """`[tool.chorus] contexts` of the pyproject.toml in the current directory, else `contexts`.
+
+    Raises:
+        SettingsError: the file cannot be read, or names no package.
+    """
+    return _package_in(Path.cwd())
+
+
+@cache
+def _package_in(directory: Path) -> str:
+    file = directory / "pyproject.toml"
+    try:
+        tables = tomllib.loads(file.read_text()).get("tool", {})
+    except FileNotFoundError:
+        return "contexts"
+    except (OSError, ValueError) as error:
+        raise SettingsError((f"{file} cannot be read: {error}",)) from error
+    table = tables.get("chorus", {}) if isinstance(tables, dict) else {}
+    said = table.get("contexts", "contexts") if isinstance(table, dict) else table
+    return _checked(said, f"{file}: [tool.chorus] contexts")
+
+
+def _checked(package: Any, where: str) -> str:
+    if not isinstance(package, str) or re.match(PACKAGE_NAME, package) is None:
+        raise SettingsError((f"{where}: {package!r} is no package: write it like travel.contexts",))
+    return package
+
+
 def default_streams_file() -> Path:
-    """`streams.yaml` beside the `shared` package in a checkout, or the one that was installed inside it."""
-    package = Path(__file__).parents[1]
-    in_checkout = package.parent / "streams.yaml"
-    return in_checkout if in_checkout.is_file() else package / "streams.yaml"
+    """`streams.yaml` beside the package of contexts, else the one beside `shared` or installed inside it."""
+    shared = Path(__file__).parents[1]
+    places = (*_parents_of(contexts_package()), shared.parent)
+    return next((file for place in places if (file := place / "streams.yaml").is_file()), shared / "streams.yaml")
+
+
+def _parents_of(package: str) -> Iterator[Path]:
+    with suppress(ImportError):  # What is wrong with the package is told when it is imported.
+        spec = importlib.util.find_spec(package)
+        for location in (spec and spec.submodule_search_locations) or ():
+            yield Path(location).parent
 
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 HttpUrl = Annotated[str, Meta(pattern=r"^https?://[^\s]+\Z")]
+S = TypeVar("S", bound="Settings")
 Failpoint = Annotated[str, Meta(pattern=r"^[a-z-]+(:[1-9][0-9]{0,5})?\Z")]
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """Every setting of every worker; `chorus config` lists them."""
+    """The settings of the machinery. A context with settings of its own declares a Struct that inherits this one.
+
+    `of_contexts` holds the values that are set for the fields of such Structs, by name.
+    """
 
     data_dir: Annotated[Path, Meta(description="where the databases are, and the server's data under chorus up")] = (
         Path("chorus-data")
     )
+    contexts: Annotated[str, Meta(pattern=PACKAGE_NAME, description="the package of contexts that runs")] = (
+        msgspec.field(default_factory=package_here)
+    )
     streams_file: Annotated[Path, Meta(description="streams, partitions and bounds")] = msgspec.field(
         default_factory=default_streams_file
-    )
-    order_deadline: Annotated[timedelta, Meta(description="an order not confirmed by then expires")] = timedelta(
-        minutes=15
-    )
-    dispatch_delay: Annotated[timedelta, Meta(description="how long a parcel waits for its carrier")] = timedelta(0)
-    refund_retry_delay: Annotated[timedelta, Meta(description="when to try a failed refund again")] = timedelta(
-        seconds=30
-    )
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z", description="what the shop charges in")] = "EUR"
-    mail_dir: Annotated[Path | None, Meta(description="where mails are written when no SMTP server is set")] = None
-    smtp_url: Annotated[SecretUrl | None, Meta(description="smtp[s]://user:password@host:port that sends mails")] = None
-    mail_from: Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+\Z", description="who mails are from")] = (
-        "shop@chorus.example"
-    )
-    bank_slow: Annotated[timedelta, Meta(description="how long the bank takes over a tok_slow… token")] = timedelta(
-        seconds=2
     )
     batch_at_most: Annotated[int, Meta(ge=1, le=1000, description="messages decided in one commit")] = 1000
     effect_timeout: Annotated[timedelta, Meta(description="after this an outside call's outcome is unknown")] = (
@@ -84,102 +118,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         HttpUrl | None, Meta(description="the server's monitoring, to check that it syncs always and is well")
     ] = None
 
-    def __post_init__(self) -> None:
-        if self.mail_dir is None:
-            msgspec.structs.force_setattr(self, "mail_dir", self.data_dir / "mail")
+    of_contexts: Mapping[str, Any] = {}
 
-
-class Setting(Struct, frozen=True, kw_only=True):
-    """One setting as an operator sees it; `source` is its variable, or `default`."""
-
-    name: str
-    variable: str
-    value: str
-    default: str
-    source: str
-    description: str
-
-
-def load_settings(environ: Mapping[str, str]) -> Settings:
-    """The settings of this environment; a variable that is set but empty counts as not set.
-
-    Raises:
-        SettingsError: with every mistake at once.
-    """
-    fields = _fields()
-    values: dict[str, Any] = {}
-    problems = []
-    for variable in sorted(environ):
-        text = environ[variable]
-        name = variable.removeprefix(PREFIX).lower()
-        if not variable.startswith(PREFIX) or variable in OF_THE_TESTS or not text:
-            continue
-        if name not in fields or variable != variable.upper():
-            meant = did_you_mean(name, fields, shown=_variable)
-            problems.append(f"{variable}: there is no such setting{meant}")
-            continue
-        try:
-            values[name] = _parse(fields[name], text)
-        except ValueError as error:
-            problems.append(f"{variable}: {error}")
-    if problems:
-        raise SettingsError(tuple(problems))
-    return Settings(**values)
-
-
-def describe(settings: Settings, environ: Mapping[str, str]) -> tuple[Setting, ...]:
-    """Every setting with its value, its default and where it comes from; secrets are hidden."""
-    defaults = Settings()
-    beside = Settings(data_dir=settings.data_dir)  # The mails are with the data unless told otherwise.
-    described = []
-    for name, field in _fields().items():
-        variable = _variable(name)
-        described.append(
-            Setting(
-                name=name,
-                variable=variable,
-                value=_shown(getattr(settings, name)),
-                default=_shown(getattr(beside if name == "mail_dir" else defaults, name)),
-                source=variable if environ.get(variable) else "default",
-                description=field.description,
-            )
-        )
-    return tuple(described)
-
-
-class _Field(NamedTuple):
-    type: Any
-    description: str
-
-
-@cache
-def _fields() -> Mapping[str, _Field]:
-    hints = get_type_hints(Settings, include_extras=True)
-    return {name: _Field(hint, get_args(hint)[1].description) for name, hint in hints.items()}
-
-
-def _variable(name: str) -> str:
-    return PREFIX + name.upper()
-
-
-def _parse(field: _Field, text: str) -> Any:
-    plain = get_args(field.type)[0]
-    if plain is timedelta:
-        return parse_duration(text)
-    try:
-        return msgspec.convert(text, field.type, strict=False, dec_hook=lambda wanted, value: wanted(value))
-    except msgspec.ValidationError as error:
-        expected = f"use {', '.join(get_args(plain))}" if get_origin(plain) is Literal else str(error)
-        raise ValueError(f"{text[:80]!r} cannot be used: {expected}") from error
-
-
-def _shown(value: Any) -> str:
-    match value:
-        case None:
-            return ""
-        case timedelta():
-            return format_duration(value)
-        case SecretUrl():
-            return repr(value)
-        case _:
-            return str(value)
+    def narrowed(self, wanted: type[S]) -> S:
+        """The same settings as one context declares them: its own fields as set, or else their defaults."""
+        if isinstance(self, wanted):
+            return self
+        of_machinery = {name: getattr(self, name) for name in Settings.__struct_fields__}
+        own = {name: value for name, value in self.of_contexts.items() if name in wanted.__struct_fields__}
+        return wanted(**{**of_machinery, **own})

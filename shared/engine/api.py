@@ -1,6 +1,6 @@
 """Commands by request and reply: validated before they are stored, and answered with where they went.
 
-`nats req api.ordering.PlaceOrder '{…}'` is told within one round trip what `nats pub` learns from an event later.
+`nats req api.CONTEXT.COMMAND '{…}'` is told within one round trip what `nats pub` learns from an event later.
 """
 
 import uuid

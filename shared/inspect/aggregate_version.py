@@ -31,9 +31,9 @@ class NoSuchVersionError(Exception):
 
 
 def as_of(data_dir: Path, context: Context, aggregate: str, version: int | None = None) -> AggregateVersion:
-    """Read an aggregate such as `order-o-42` as of a version, or as it is now; workers may run meanwhile.
+    """Read an aggregate such as `thing-k-42` as of a version, or as it is now; workers may run meanwhile.
 
-    A bare key such as `o-42` is enough when only one aggregate of the context has it.
+    A bare key such as `k-42` is enough when only one aggregate of the context has it.
 
     Raises:
         NoSuchVersionError: the journal has no such aggregate or version, or several aggregates have this key.

@@ -9,29 +9,31 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.inspect.annotations import Annotations, JournalCheck
+from shared.inspect.telling import Telling
 from shared.inspect.timeline import Node, Step, steps
 
-FAILURE_OR_UNDO = re.compile(r"Cancel|Reject|Refus|Fail|Declin|Void|Releas|Refund")
+FAILURE_OR_UNDO = re.compile(r"Cancel|Reject|Refus|Fail|Declin|Void|Releas")
 PLACE_IN_STREAM = re.compile(r"([A-Z_]+)@\S+/([0-9]+)")
 
 JOURNAL_NOTES: Mapping[JournalCheck, str] = {"absent": "not in {}'s journal", "other_body": "differs from {}'s journal"}
 
 
 NO_ANNOTATIONS: Final = Annotations()
+NAMES_ONLY: Final = Telling()
 
 
-def draw(roots: Iterable[Node], annotations: Annotations = NO_ANNOTATIONS) -> Table:
+def draw(roots: Iterable[Node], annotations: Annotations = NO_ANNOTATIONS, telling: Telling = NAMES_ONLY) -> Table:
     """Draw the trees of causes: time, time since the cause, and message. Parked and forged messages are red."""
     table = Table.grid(padding=(0, 1))
     table.add_column(justify="right", no_wrap=True, style="dim")
     table.add_column(justify="right", no_wrap=True, style="cyan")
     table.add_column(overflow="fold")
     for step in steps(roots):
-        table.add_row(_span(step.after), _span(step.took, sign="+"), _line(step, annotations))
+        table.add_row(span(step.after), span(step.took, sign="+"), _line(step, annotations, telling))
     return table
 
 
-def _line(step: Step, annotations: Annotations) -> Text:
+def _line(step: Step, annotations: Annotations, telling: Telling) -> Text:
     line = Text()
     if step.last:
         line.append("".join("  " if last else "│ " for last in step.last[:-1]), style="dim")
@@ -46,7 +48,7 @@ def _line(step: Step, annotations: Annotations) -> Text:
     )
     if message.kind == "due":
         line.append(" is due")
-    for said in message.says.values():
+    for said in telling.says(message).values():
         line.append(f" {said}", style="dim")
     if node.copies > 1:
         line.append(f" ({node.copies} copies)", style="red")
@@ -57,10 +59,11 @@ def _line(step: Step, annotations: Annotations) -> Text:
     return line
 
 
-def _span(span: timedelta | None, sign: str = "") -> str:
-    if span is None:
+def span(duration: timedelta | None, sign: str = "") -> str:
+    """A duration as people read it: `38.9 ms`, `1.20 s` or `0:02:05`; nothing for None."""
+    if duration is None:
         return ""
-    milliseconds = span / timedelta(milliseconds=1)
+    milliseconds = duration / timedelta(milliseconds=1)
     if milliseconds < 1000:
         return f"{sign}{milliseconds:.1f} ms"
     if milliseconds < 100_000:

@@ -11,7 +11,7 @@ from shared.wire.streams import EVENTS
 
 ENDS_WITHIN_S = 20.0
 QUIET_AFTER_S = 0.3
-"""A saga without an event for this long counts as finished."""
+"""A key without an event for this long counts as quiet."""
 
 
 class EventWatcher:

@@ -1,12 +1,9 @@
-"""Who heard what and said what, for one order: the tree of causes that its messages name in their headers."""
+"""What caused what in one saga: the tree of causes that its messages name in their headers."""
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
-
-import msgspec
 
 from shared.ports.broker import Broker, Stored
 from shared.wire.messages import (
@@ -23,8 +20,6 @@ from shared.wire.messages import (
 from shared.wire.streams import EVENTS, TIMERS
 
 STREAMS = ((EVENTS, "evt"), (TIMERS, "due"))
-TELLING = ("stage", "state", "reason", "requirement", "template", "sku", "tracking_no")
-"""Fields that are worth a place in one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,18 +37,6 @@ class Message:
     stream: str
     sequence: int
     body: bytes = b""
-
-    @property
-    def says(self) -> Mapping[str, str]:
-        """The few fields of the body that tell one outcome from another."""
-        said: Any = None
-        with suppress(msgspec.DecodeError, RecursionError):
-            said = msgspec.json.decode(self.body)
-        if not isinstance(said, dict):
-            return {}
-        texts = {name: said[name] for name in TELLING if isinstance(said.get(name), str) and said[name] != self.key}
-        # Of a traceback, the last line names the error.
-        return {name: (text.strip().splitlines() or [""])[-1][:80] for name, text in texts.items()}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -129,13 +112,13 @@ def steps(roots: Iterable[Node]) -> Iterator[Step]:
             waiting.append((child, at, (*last, position == 0)))
 
 
-async def read_saga(broker: Broker, order: str, *, everything: bool = False) -> list[Message]:
+async def read_saga(broker: Broker, key: str, *, everything: bool = False) -> list[Message]:
     """What the log holds under one key: its events and its due timers.
 
-    With `everything`, also what answers it under other keys (stock levels by sku): the log is read from the saga's
+    With `everything`, also what answers it under other keys: the log is read from the saga's
     first message on, for messages that correlate.
     """
-    key = check_key(order)
+    check_key(key)
     found = [message async for message in _under_key(broker, key)]
     if everything and found:
         first = min((message.sequence for message in found if message.stream == EVENTS), default=1)

@@ -1,15 +1,16 @@
 """Runs a whole system on one machine: a server, its streams, and a worker process for every context."""
 
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from shared import catalog
 from shared.adapters.jetstream import connect
+from shared.catalog import CatalogError, Loaded
 from shared.config.connection import ConnectionOptions, find_connection
-from shared.config.settings import Settings, load_settings
+from shared.config.settings import Settings
 from shared.context import Context
 from shared.run.child_process import ChildProgram, WriteLine
 from shared.run.supervised_server import supervised_server
@@ -24,10 +25,14 @@ class DestructiveChangeError(Exception):
 
 
 class System(NamedTuple):
-    """A system that is starting. Wait for `supervisor.ready()`, or `ready_or_refused()` when it is tolerant."""
+    """A system that is starting. Wait for `supervisor.ready()`, or `ready_or_refused()` when it is tolerant.
+
+    `left_out` are the contexts that have mistakes and are not started, each with its error.
+    """
 
     options: ConnectionOptions
     supervisor: Supervisor
+    left_out: Mapping[str, CatalogError]
 
 
 @asynccontextmanager
@@ -44,24 +49,29 @@ async def open_system(
     Without `port` they use the server that `environ` names. When the block is left, the workers stop before the server.
 
     Raises:
+        CatalogError: a context has mistakes, or with `tolerant` no context can run.
         DestructiveChangeError: nothing was changed.
         NotWorthRestartingError: a worker refuses to start, or with `tolerant` all of them do.
     """
-    settings = load_settings(environ)
-    workers = programs(settings, copies)
+    settings = catalog.read_settings(environ)
+    loaded = catalog.load_all(settings)
+    if not tolerant or not loaded.members:
+        catalog.contexts(settings)  # Raises all mistakes at once.
+    workers = programs(loaded, settings, copies)
     data_dir = private_directory(settings.data_dir)
     async with AsyncExitStack() as stack:
         if port is not None:
             server = supervised_server(data_dir / "nats", port=port, write_line=write_line)
             environ = own_environment(environ, url=await stack.enter_async_context(server), data_dir=data_dir)
         options = find_connection(environ)
-        if (await apply_streams(options, settings)).refused:
+        wanted = declare(read_topology(settings.streams_file), loaded.members.values())
+        if (await _apply(options, wanted, {*loaded.broken, *loaded.misfits})).refused:
             raise DestructiveChangeError(
                 "streams.yaml asks for a change that would destroy stored messages; nothing was applied,"
                 " run chorus streams plan to see it"
             )
         supervisor = await stack.enter_async_context(supervised(workers, environ, write_line, tolerant=tolerant))
-        yield System(options, supervisor)
+        yield System(options, supervisor, loaded.misfits)
 
 
 def declared(settings: Settings) -> tuple[Declared, ...]:
@@ -71,22 +81,27 @@ def declared(settings: Settings) -> tuple[Declared, ...]:
 
 async def apply_streams(options: ConnectionOptions, settings: Settings) -> Applied:
     """Connect, and create or update the streams and consumers as declared."""
+    return await _apply(options, declared(settings), set())
+
+
+async def _apply(options: ConnectionOptions, wanted: Sequence[Declared], absent: Collection[str]) -> Applied:
     broker = await connect(options, name="chorus streams apply")
     try:
-        return await apply(broker.api, declared(settings))
+        return await apply(broker.api, wanted, absent=absent)
     finally:
         await broker.close()
 
 
-def programs(settings: Settings, copies: int = 1) -> tuple[ChildProgram, ...]:
+def programs(loaded: Loaded, settings: Settings, copies: int = 1) -> tuple[ChildProgram, ...]:
     """The worker programs: `copies` for every context, and one for a service, which owns its database.
 
-    With CHORUS_METRICS_PORT each program has a metrics port of its own, counted up from that port.
+    A context that does not load has a program too, which says why and is tried again. With CHORUS_METRICS_PORT each
+    program has a metrics port of its own, counted up from that port.
     """
     named = [
         (name if number == 1 else f"{name}.{number}", name)
-        for name, member in catalog.contexts(settings).items()
-        for number in range(1, copies + 1 if isinstance(member, Context) else 2)
+        for name in sorted({*loaded.members, *loaded.broken})
+        for number in range(1, copies + 1 if isinstance(loaded.members.get(name), Context) else 2)
     ]
     first = settings.metrics_port
     return tuple(

@@ -1,4 +1,4 @@
-"""Composes the body of a command from words such as `lines[0].sku=apple`, and checks it as its context will."""
+"""Composes the body of a command from words such as `items[0].name=blue`, and checks it as its context will."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ class ComposeError(ValueError):
 
 
 def find_command(name: str, contexts: Mapping[str, Context | Service]) -> tuple[str, type[Struct]]:
-    """The context and type of a command such as `ordering.PlaceOrder`.
+    """The context and type of a command such as `CONTEXT.COMMAND`.
 
     Raises:
         ComposeError: there is no such command; the text suggests a near one or lists all.
@@ -55,7 +55,7 @@ def compose(command: type[Struct], words: Iterable[str]) -> bytes:
     for word in words:
         path, equals, value = word.partition("=")
         if not equals or _PATH.fullmatch(path) is None:
-            raise ComposeError(f"{word!r} is not field=value; write it like reason=customer or lines[0].sku=apple")
+            raise ComposeError(f"{word!r} is not field=value; write it like size=3 or items[0].name=blue")
         _put(given, path, value)
     try:
         message = msgspec.convert(given, command, strict=False)

@@ -1,4 +1,4 @@
-"""Lists the fields of a command as a client writes them: `lines[0].sku`, with type, bounds and default."""
+"""Lists the fields of a command as a client writes them: `items[0].name`, with type, bounds and default."""
 
 import re
 from collections.abc import Iterator, Mapping

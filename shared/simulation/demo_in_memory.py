@@ -1,4 +1,4 @@
-"""The stage of the demo without a server and without processes: the whole shop in this one, in virtual time."""
+"""The stage of the demo without a server and without processes: the whole system in this one, in virtual time."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,17 +9,17 @@ from pathlib import Path
 from shared import catalog
 from shared.adapters.memory import MemoryBroker
 from shared.adapters.virtual_time import VirtualLoop
-from shared.config.settings import load_settings
-from shared.simulation.demo import SETTINGS, Stage
+from shared.simulation.demo import QUIET, Demo, Stage
 from shared.simulation.world import World
 
 READY_WITHIN = timedelta(minutes=1)
 
 
 @asynccontextmanager
-async def stage_in_memory(directory: Path, loop: VirtualLoop) -> AsyncIterator[Stage]:
-    """A shop in the demo's own settings; `loop` must be running."""
-    world = World(load_settings({**SETTINGS, "CHORUS_DATA_DIR": str(directory)}), loop)
+async def stage_in_memory(demo: Demo, directory: Path, loop: VirtualLoop) -> AsyncIterator[Stage]:
+    """A system in the demo's own settings; `loop` must be running."""
+    environ = {**QUIET, **demo.settings, "CHORUS_DATA_DIR": str(directory)}
+    world = World(catalog.read_settings(environ), loop)
     try:
         for name in catalog.names():
             world.start(name)

@@ -1,13 +1,13 @@
-"""A whole shop for a test: every context, the bank and the broker in this process, and time that only passes on demand.
+"""A whole system for a test: every context, the broker and time, which passes only on demand, in this process.
 
-    from contexts.ordering.commands import PlaceOrder
-    from shared.simulation.testing import shop
+    from contexts.here.commands import DoThing
+    from shared.simulation.testing import simulation
 
-    def test_order_that_cannot_be_paid_is_cancelled() -> None:
-        with shop(seed=1) as running:
-            running.send(PlaceOrder(...), key="o-1")
+    def test_thing_that_is_refused_is_undone() -> None:
+        with simulation(seed=1) as running:
+            running.send(DoThing(...), key="k-1")
             running.run_until_quiet()
-            assert running.facts("o-1", of="ordering") == ["OrderPlaced", "OrderCancelled"]
+            assert running.facts("k-1", of="here") == ["ThingDone", "ThingUndone"]
 
 The contexts, the engine and SQLite are the real ones; JetStream has its twin in memory and the clock is virtual, so a
 day passes in milliseconds (`advance(hours=24)`) and nothing is ever waited for. Whatever would be chance (how long a
@@ -22,8 +22,6 @@ import tempfile
 from collections.abc import Awaitable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
-from email import message_from_bytes, policy
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -34,7 +32,6 @@ from shared import catalog
 from shared.adapters.memory import MemoryBroker, MemoryServer
 from shared.adapters.sqlite.database import open_read_only
 from shared.adapters.virtual_time import VirtualLoop
-from shared.config.settings import Settings
 from shared.context import Command, Context
 from shared.inspect.timeline import Message, message_of
 from shared.ports.broker import Outgoing, Published
@@ -43,7 +40,7 @@ from shared.wire.bodies import stamped_fields
 from shared.wire.messages import MSG_ID, NEVER, command_subject
 from shared.wire.streams import EVENTS
 
-__all__ = ["Shop", "StillBusyError", "shop"]
+__all__ = ["Simulation", "StillBusyError", "simulation"]
 
 T = TypeVar("T")
 
@@ -51,25 +48,27 @@ QUIET_WITHIN = timedelta(minutes=10)
 
 
 @contextmanager
-def shop(
+def simulation(
     seed: int = 0,
     *,
     at_work: Sequence[str] | None = None,
     partitions: int | None = None,
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "critical",
     **settings: Any,
-) -> Iterator["Shop"]:
-    """A shop that is open while the block runs, in a directory of its own.
+) -> Iterator["Simulation"]:
+    """A system that runs while the block does, in a directory of its own.
 
     `at_work`: the contexts and services that are started, all by default. `partitions`: instead of those of
     streams.yaml. `log_level`: what of the processes' lines is shown. The rest are settings by their names
-    (shared/config/settings.py): `order_deadline=timedelta(minutes=5)`.
+    (`chorus config`): `drain_timeout=timedelta(seconds=5)`.
     """
     with tempfile.TemporaryDirectory(prefix="chorus-") as directory, _telling(log_level), _Time(seed) as time:
-        world = World(Settings(data_dir=Path(directory), **settings), time.loop, partitions=partitions)
+        world = World(
+            catalog.settings_with({"data_dir": Path(directory), **settings}), time.loop, partitions=partitions
+        )
         for name in catalog.names() if at_work is None else at_work:
             world.start(name)
-        running = Shop(world, time)
+        running = Simulation(world, time)
         try:
             running.run_until_quiet()
             yield running
@@ -77,8 +76,8 @@ def shop(
             running.run(world.close())
 
 
-class Shop:
-    """A running shop, from `shop(…)`."""
+class Simulation:
+    """A running system, from `simulation(…)`."""
 
     def __init__(self, world: World, time: "_Time") -> None:
         self._world = world
@@ -147,31 +146,21 @@ class Shop:
         (found,) = [one for one in self.events(key) if one.type == event]
         return msgspec.json.decode(found.body)
 
-    def mails(self, key: str) -> dict[str, EmailMessage]:
-        """The mails about an order by their templates."""
-        letters = sorted((self._world.settings.data_dir / "mail").glob(f"{key}-*.eml"))
-        named = {letter.stem.removeprefix(f"{key}-"): letter for letter in letters}
-        return {
-            template: message_from_bytes(letter.read_bytes(), policy=policy.default)
-            for template, letter in named.items()
-            if "-" not in template  # Else it is about another order, whose name begins with this one's.
-        }
-
     def rows(self, name: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Ask the database of a context or of the bank, which may be at work."""
+        """Ask the database of a context or a service, which may be at work."""
         with closing(open_read_only(self._world.settings.data_dir / f"{name}.db")) as database:
             return database.execute(query, parameters).fetchall()
 
     def start(self, name: str, *, partitions: Sequence[int] | None = None) -> None:
-        """Start a context or the bank, again or once more: two processes of a context share its partitions."""
+        """Start a context or a service, again or once more: two processes of a context share its partitions."""
         self._world.start(name, partitions=partitions)
 
     def stop(self, name: str) -> None:
-        """Stop a context or the bank, after what it has begun."""
+        """Stop a context or a service, after what it has begun."""
         self.run(self._world.stop(name))
 
     def kill(self, name: str) -> None:
-        """End a context or the bank in the middle of whatever it does."""
+        """End a context or a service in the middle of whatever it does."""
         self.run(self._world.kill(name))
 
     @property
@@ -181,11 +170,11 @@ class Shop:
 
     @property
     def directory(self) -> Path:
-        """Where the databases and the mails are."""
+        """Where the databases are, and what effects write beside them."""
         return self._world.settings.data_dir
 
     def run(self, work: Awaitable[T]) -> T:
-        """Wait for something of one's own in the shop's time."""
+        """Wait for something of one's own in the system's time."""
 
         async def wait() -> T:
             return await work

@@ -1,4 +1,4 @@
-"""A whole shop in one process and in virtual time: every context and service at work on a server in memory."""
+"""A whole system in one process and in virtual time: every context and service at work on a server in memory."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
@@ -26,11 +26,11 @@ STEP_S = 1.0
 
 
 class StillBusyError(Exception):
-    """The shop did not come to rest in the time it was given; the text says what is still to do."""
+    """The system did not come to rest in the time it was given; the text says what is still to do."""
 
 
 class World:
-    """The shop of the catalog, with nobody at work yet. Each `start` is a process of its own, on its own connection."""
+    """The system of the catalog, with nobody at work yet. Each `start` is a process with a connection of its own."""
 
     def __init__(self, settings: Settings, loop: VirtualLoop, *, partitions: int | None = None) -> None:
         self.settings = settings

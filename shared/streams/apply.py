@@ -4,7 +4,7 @@ The requests are JetStream's own JSON, because nats-py does not know priority gr
 """
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -20,6 +20,7 @@ from shared.streams.drift import (
     orphan,
     stream_change,
     undeclared_subjects,
+    with_subjects_of,
 )
 from shared.topology import ApiConfig, Declared
 
@@ -47,8 +48,11 @@ class Applied(Struct, frozen=True, kw_only=True):
     left: tuple[Change, ...] = ()
 
 
-async def plan(request: Request, declared: Sequence[Declared]) -> tuple[Change, ...]:
-    """The changes that an apply would make, in order. Raises BrokerRefusedError."""
+async def plan(request: Request, declared: Sequence[Declared], absent: Collection[str] = ()) -> tuple[Change, ...]:
+    """The changes that an apply would make, in order; subjects of `absent` contexts stay. Raises BrokerRefusedError.
+
+    A context that cannot be loaded is absent: what it declares is not known, and clients may go on to publish to it.
+    """
     streams: list[Change] = []
     orphans: list[Change] = []
     consumers: list[Change] = []
@@ -59,8 +63,9 @@ async def plan(request: Request, declared: Sequence[Declared]) -> tuple[Change, 
             streams.append(creation(stream))
             consumers.extend(creation(consumer) for consumer in wanted.values())
             continue
-        stored = await _stored(request, stream, info)
-        streams.extend(_some(stream_change(stream, info["config"], stored)))
+        kept = with_subjects_of(absent, stream, info["config"])
+        stored = await _stored(request, kept, info)
+        streams.extend(_some(stream_change(kept, info["config"], stored)))
         found = {name: config async for name, config in _consumers(request, stream.name)}
         orphans.extend(orphan(stream.name, name) for name in found if name not in wanted and is_ours(found[name]))
         for name, consumer in wanted.items():
@@ -68,7 +73,9 @@ async def plan(request: Request, declared: Sequence[Declared]) -> tuple[Change, 
     return (*streams, *orphans, *consumers)
 
 
-async def apply(request: Request, declared: Sequence[Declared], *, allow_destructive: bool = False) -> Applied:
+async def apply(
+    request: Request, declared: Sequence[Declared], *, allow_destructive: bool = False, absent: Collection[str] = ()
+) -> Applied:
     """Make the broker as declared and verify it. Make no change at all when one would destroy stored messages.
 
     Raises:
@@ -77,7 +84,7 @@ async def apply(request: Request, declared: Sequence[Declared], *, allow_destruc
     """
     done: list[Change] = []
     for _ in range(ROUNDS_AT_MOST):
-        changes = await plan(request, declared)
+        changes = await plan(request, declared, absent)
         destructive = () if allow_destructive else tuple(change for change in changes if change.destroys)
         left = tuple(change for change in destructive if change.action == "remove")
         refused = tuple(change for change in destructive if change.action != "remove")

@@ -1,10 +1,11 @@
 """Compares what the broker has with the declaration, and tells which messages a change would destroy. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from shared.config.units import format_duration, format_size
 from shared.topology import PARTITIONS_METADATA, ApiConfig, Declared
@@ -108,6 +109,15 @@ def is_ours(config: ApiConfig) -> bool:
 def undeclared_subjects(declared: Declared, found: ApiConfig) -> tuple[str, ...]:
     """The subjects that the stream accepts now and that are not declared."""
     return tuple(sorted(set(found.get("subjects", [])) - set(declared.config["subjects"])))
+
+
+def with_subjects_of(absent: Collection[str], declared: Declared, found: ApiConfig) -> Declared:
+    """A declared stream that also keeps the subjects it has now of these contexts."""
+    kept = [subject for subject in found.get("subjects", []) if subject.split(".")[1] in absent]
+    if not kept:
+        return declared
+    subjects = sorted({*declared.config["subjects"], *kept})
+    return replace(declared, config={**declared.config, "subjects": subjects})
 
 
 def describe(change: Change) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ _PATH = re.compile(r" - at `([^`]+)`$")
 
 
 class MalformedBodyError(ValueError):
-    """A body does not match its message type; `path` is a JSON path such as `$.lines[0].quantity`."""
+    """A body does not match its message type; `path` is a JSON path such as `$.items[0].size`."""
 
     def __init__(self, path: str, problem: str) -> None:
         self.path = path
@@ -84,7 +84,7 @@ class BodyDecoder(Generic[T]):
 
 
 def stamped_fields(message_type: type[Struct]) -> Mapping[str, str]:
-    """The fields that the decoder sets, by their source: `{"key": "till_id", "at": "opened_at"}`."""
+    """The fields that the decoder sets, by their source: `{"key": "thing_id", "at": "asked_at"}`."""
     found: dict[str, str] = {}
     described = msgspec.inspect.type_info(message_type)
     assert isinstance(described, msgspec.inspect.StructType)
@@ -92,6 +92,17 @@ def stamped_fields(message_type: type[Struct]) -> Mapping[str, str]:
         if isinstance(field.type, msgspec.inspect.Metadata) and field.type.extra and "stamped" in field.type.extra:
             found[field.type.extra["stamped"]] = field.name
     return found
+
+
+def told_fields(message_type: type[Struct]) -> tuple[str, ...]:
+    """The fields that are marked as TOLD, as they are named on the wire."""
+    described = msgspec.inspect.type_info(message_type)
+    assert isinstance(described, msgspec.inspect.StructType)
+    return tuple(field.encode_name for field in described.fields if (_extra(field.type) or {}).get("told"))
+
+
+def _extra(kind: msgspec.inspect.Type) -> dict[str, Any] | None:
+    return kind.extra if isinstance(kind, msgspec.inspect.Metadata) else None
 
 
 def _located(error: msgspec.ValidationError) -> MalformedBodyError:

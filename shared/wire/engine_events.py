@@ -4,9 +4,11 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
+from shared.wire.messages import TOLD
+
 
 class Detail(Struct, frozen=True, kw_only=True):
-    """A problem of a command; `path` is a JSON path such as `$.lines[0].quantity`."""
+    """A problem of a command; `path` is a JSON path such as `$.items[0].name`."""
 
     path: str
     message: str
@@ -21,7 +23,7 @@ class CommandRejected(Struct, frozen=True, kw_only=True):
 
     command: str
     command_id: str
-    reason: str
+    reason: Annotated[str, TOLD]
     details: tuple[Detail, ...] = ()
 
 
@@ -43,7 +45,7 @@ class MessageParked(Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     body: bytes
     content_hash: str
-    reason: str
+    reason: Annotated[str, TOLD]
 
 
 class MessageUnparked(Struct, frozen=True, kw_only=True):

@@ -52,6 +52,9 @@ FROM_SUBJECT = msgspec.Meta(extra={"stamped": "key"})
 FROM_STREAM = msgspec.Meta(extra={"stamped": "at"})
 """Marks a field that is set to the time of storage: `at: Annotated[datetime, FROM_STREAM] = NEVER`."""
 
+TOLD = msgspec.Meta(extra={"told": True})
+"""Marks a field that is worth a place in one line of a timeline: `reason: Annotated[Reason, TOLD]`."""
+
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 

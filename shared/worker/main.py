@@ -89,7 +89,12 @@ async def run_member(
     except BrokerError as error:
         _log.error("broker away", reason=str(error))
         return Exit.BROKER_AWAY
-    except (MisconfiguredError, DatabaseError, ServerError, catalog.CatalogError, ValueError) as error:
+    except catalog.CatalogError as error:
+        for raised in error.raised:
+            _log.error("the context raised", exc_info=(type(raised), raised, catalog.users_frames(raised)))
+        _log.error("bad configuration", reason=str(error))
+        return Exit.MISCONFIGURED
+    except (MisconfiguredError, DatabaseError, ServerError, ValueError) as error:
         _log.error("bad configuration", reason=str(error))
         return Exit.MISCONFIGURED
     except BaseExceptionGroup as group:

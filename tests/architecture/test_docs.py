@@ -14,10 +14,11 @@ from cyclopts import App
 
 from contexts.ordering.decider import Order, OrderCommand, decide, evolve
 from contexts.ordering.events import OrderPlaced, Status
+from contexts.ordering.settings import OrderingSettings
 from shared import catalog
 from shared.cli import COMMANDS
+from shared.config.environment import OF_THE_TESTS
 from shared.config.exit_codes import Exit
-from shared.config.settings import OF_THE_TESTS, Settings, describe
 from shared.context import Rejected
 from shared.topology import STREAMS
 from shared.wire import messages
@@ -103,7 +104,7 @@ def test_the_drawing_of_the_saga_has_only_arrows_that_the_code_has() -> None:
 def steps_of_an_order() -> Iterator[tuple[str, str, str]]:
     """Every change of its state that any command can lead to, from any state."""
     placed = msgspec.convert(examples(OrderPlaced)[0], OrderPlaced)
-    settings = Settings()
+    settings = OrderingSettings()
     judge = partial(decide, order_deadline=settings.order_deadline, currency=settings.currency)
     for status in get_args(Status):
         for kind in get_args(OrderCommand):
@@ -142,13 +143,13 @@ def test_a_subject_in_a_block_is_one_that_exists_unless_it_is_refused() -> None:
 def test_the_table_of_settings_is_the_settings() -> None:
     rows = DOCS["settings"].rows("Settings", "variable")
     listed = [(*names(variable), *names(default), what) for variable, default, what in rows]
-    settings = describe(Settings(), {})
+    settings = catalog.described_settings({})
     described = [(one.variable, one.default.replace(f"{ROOT}/", ""), one.description) for one in settings]
     assert listed == [tuple(filter(None, setting)) for setting in described]
 
 
 def test_every_variable_that_is_named_is_a_setting() -> None:
-    known = {setting.variable for setting in describe(Settings(), {})} | {*OF_THE_TESTS}
+    known = {setting.variable for setting in catalog.described_settings({})} | {*OF_THE_TESTS}
     named = {variable for page in PAGES for variable in re.findall(r"\bCHORUS_[A-Z_]+", page.text)}
     assert named - known == set()
 

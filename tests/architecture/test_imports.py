@@ -50,7 +50,9 @@ def test_a_planted_import_breaks_its_contract(tmp_path: Path, where: str, what: 
         module.parent.mkdir(parents=True, exist_ok=True)
         module.write_text("")
     packages = [str(path.parent.relative_to(ROOT)) for path in ROOT.glob("shared/**/__init__.py")]
-    layers = ["shared/catalog", "shared/topology", "shared/batching"]
+    layers = [
+        f"shared/{name}" for name in ("catalog", "mistakes", "topology", "reactions", "readable", "batching", "saga")
+    ]
     for package in ["contexts", "contexts/here", "contexts/there", *packages, *layers]:
         (tmp_path / package).mkdir(parents=True, exist_ok=True)
         (tmp_path / package / "__init__.py").write_text("")

@@ -21,6 +21,7 @@ FILE_NAMES = {
     "events.py",
     "policies.py",
     "projections.py",
+    "settings.py",
     "upstream.py",
     "worker.py",
 }

@@ -143,7 +143,7 @@ async def _shop(profiled: str | None = None) -> AsyncIterator[tuple[Stage, Super
             bench_program(worker.name, "worker", worker.name, str(place.directory / "profile"))
             if worker.name == profiled
             else worker
-            for worker in programs(settings)
+            for worker in programs(catalog.load_all(settings), settings)
         ]
         async with place.running(workers) as supervisor:
             await place.held([name for name, member in members.items() if isinstance(member, Context)])

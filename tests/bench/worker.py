@@ -15,7 +15,7 @@ import anyio
 
 from shared import catalog
 from shared.config.connection import find_connection
-from shared.config.settings import Settings, load_settings
+from shared.config.settings import Settings
 from shared.context import Context, Service
 from shared.worker.main import run_member
 from tests.bench import chain
@@ -26,7 +26,7 @@ LOOP_THREAD = "loop"
 
 def run(name: str) -> int:
     """Run the worker until SIGTERM; its exit code."""
-    settings = load_settings(os.environ)
+    settings = catalog.read_settings(os.environ)
 
     async def worker() -> int:
         return await run_member(

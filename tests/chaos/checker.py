@@ -13,7 +13,6 @@ import anyio
 from shared import catalog
 from shared.adapters.jetstream import connect
 from shared.config.connection import find_connection
-from shared.config.settings import load_settings
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.finding import Finding
 from tests.chaos.invariants import messages, shop
@@ -77,7 +76,7 @@ def _found(check: Check, evidence: Evidence) -> Iterator[Finding]:
 
 async def main() -> int:
     """Say what is found, a line each; exit 1 when it is anything."""
-    settings = load_settings(os.environ)
+    settings = catalog.read_settings(os.environ)
     broker = await connect(find_connection(os.environ), name="chorus checker")
     try:
         paths = {name: settings.data_dir / f"{name}.db" for name in catalog.names()}

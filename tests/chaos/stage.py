@@ -12,7 +12,7 @@ import anyio
 from shared import catalog
 from shared.adapters.jetstream import connect
 from shared.config.connection import ConnectionOptions
-from shared.config.settings import Settings, load_settings
+from shared.config.settings import Settings
 from shared.run.server import local_server
 from shared.run.system import apply_streams
 from tests.chaos.checker import always, at_rest
@@ -34,7 +34,9 @@ class Stage(Shop):
     @property
     def settings(self) -> Settings:
         """What the workers were told."""
-        return load_settings({name: value for name, value in self.environ.items() if name.startswith("CHORUS_")})
+        return catalog.read_settings(
+            {name: value for name, value in self.environ.items() if name.startswith("CHORUS_")}
+        )
 
     @property
     def databases(self) -> dict[str, Path]:

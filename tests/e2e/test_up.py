@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import anyio
 from anyio.abc import Process
 
 from shared import catalog
+from tests.other_system import write_system
 from tests.watching import watching
 
 WITHIN_S = 40.0
@@ -33,11 +35,12 @@ ORDER = (
 class Up:
     """A running `chorus up`, its lines, and a shell beside it."""
 
-    def __init__(self, process: Process, environ: Mapping[str, str]) -> None:
+    def __init__(self, process: Process, environ: Mapping[str, str], cwd: Path | None) -> None:
         self.process = process
         self.lines: list[str] = []
         self.url = ""
         self._environ = dict(environ)
+        self._cwd = cwd
         self.ended = anyio.Event()
         """Set when its last line is there."""
         self._news = anyio.Event()
@@ -67,7 +70,11 @@ class Up:
 
     async def chorus(self, *words: str, exits: int = 0) -> str:
         done = await anyio.run_process(
-            [sys.executable, "-m", "shared.cli", *words], env=self._environ, check=False, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "shared.cli", *words],
+            env=self._environ,
+            check=False,
+            stderr=subprocess.STDOUT,
+            cwd=self._cwd,
         )
         assert done.returncode == exits, done.stdout.decode()
         return done.stdout.decode()
@@ -80,13 +87,18 @@ class Up:
 
 
 @asynccontextmanager
-async def chorus_up(data: Path, *, words: Sequence[str] = (), **settings: str) -> AsyncIterator[Up]:
+async def chorus_up(
+    data: Path, *, words: Sequence[str] = (), cwd: Path | None = None, **settings: str
+) -> AsyncIterator[Up]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHORUS_", "NATS_"))}
     environ = {**kept, "CHORUS_DATA_DIR": str(data), "XDG_CONFIG_HOME": str(data), "TMPDIR": str(data), **settings}
     process = await anyio.open_process(
-        [sys.executable, "-m", "shared.cli", "up", "--port", "-1", *words], env=environ, stderr=subprocess.STDOUT
+        [sys.executable, "-m", "shared.cli", "up", "--port", "-1", *words],
+        env=environ,
+        stderr=subprocess.STDOUT,
+        cwd=cwd,
     )
-    up = Up(process, environ)
+    up = Up(process, environ, cwd)
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(up.listen)
@@ -139,6 +151,33 @@ async def test_a_context_that_cannot_start_is_named_and_the_others_go_on(tmp_pat
             await up.ended.wait()
         assert "ordering cannot start (exit code 78)" in up.lines[-1]
         assert "ordering.db" in up.lines[-1]
+
+
+async def test_another_system_runs_without_the_contexts_that_are_broken_or_mistaken(tmp_path: Path) -> None:
+    write_system(tmp_path)
+    contexts = tmp_path / "travel/contexts"
+    for name in ("cars", "trains"):
+        shutil.copytree(contexts / "hotels", contexts / name)
+    (contexts / "cars/worker.py").write_text("from travel import nothing_there")
+    trains = (contexts / "trains/worker.py").read_text().replace("hotels", "trains").replace("RoomBooked", "SeatBooked")
+    (contexts / "trains/worker.py").write_text(trains.replace("    trip_id: str\n\n\ndef", "    trip: str\n\n\ndef"))
+    async with chorus_up(tmp_path / "data", cwd=tmp_path) as up:
+        await up.ready()
+        assert "2 of 4 workers" in await up.until("ready after")
+        left_out = await up.until("trains is left out: ")
+        assert "travel.contexts.trains.worker.FlightBooked cannot read what flights writes: $.trip is not" in left_out
+        await up.until("travel/contexts/cars/worker.py", "line 1")
+        await up.until("cars cannot start (exit code 78): ", "ImportError: cannot import name 'nothing_there'")
+        async with watching(up.url) as watcher:
+            assert "flights.FlightBooked" in await up.chorus("send", "flights.BookFlight", "t-1", "to=Bern", "--wait")
+            await watcher.until("t-1", "RoomBooked", within_s=WITHIN_S)
+        assert "trip: booked after" in await up.chorus("timeline", "t-1")
+        up.process.terminate()
+        with anyio.fail_after(WITHIN_S):
+            assert await up.process.wait() == 0
+            await up.ended.wait()
+        assert "trains is left out: " in up.lines[-2]
+        assert "cars cannot start (exit code 78): " in up.lines[-1]
 
 
 async def test_a_shop_of_which_no_context_can_start_ends_with_78(tmp_path: Path) -> None:

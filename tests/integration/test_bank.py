@@ -14,11 +14,11 @@ import msgspec
 import pytest
 
 from contexts.bank.commands import OPERATIONS
+from contexts.bank.settings import BankSettings
 from contexts.bank.worker import open_bank, service
 from shared.adapters.jetstream import JetStream, connect
 from shared.config.connection import ConnectionOptions
 from shared.config.exit_codes import Exit
-from shared.config.settings import Settings
 from shared.context import Answer, Endpoints, Request
 from shared.ports.broker import BrokerUnavailableError
 from shared.run.server import LocalServer
@@ -70,7 +70,7 @@ def balance(directory: Path, account: str) -> tuple[int, int]:
 
 
 def test_service_offers_every_operation(tmp_path: Path) -> None:
-    offered = service(Settings(data_dir=tmp_path))
+    offered = service(BankSettings(data_dir=tmp_path))
     assert offered.name == "bank"
     assert set(OPERATIONS) == {"verify", "authorize", "capture", "void", "refund"}
 

@@ -20,8 +20,8 @@ from contexts.payments.decider import (
 )
 from contexts.payments.effects import BankOverNats, Cashier, refund_retry_delay
 from contexts.payments.events import AuthorizationRequested, CaptureRequested, RefundRequested, Refusal, VoidRequested
+from contexts.payments.settings import PaymentsSettings
 from contexts.payments.worker import context
-from shared.config.settings import Settings
 from shared.context import Endpoints, Request, UnknownOutcomeError
 
 ORDER = OrderId("o-42")
@@ -155,7 +155,7 @@ def test_wait_for_a_refund_is_never_longer_than_an_hour() -> None:
 
 
 def test_every_call_waits_as_long_as_the_settings_say() -> None:
-    effects = context(Settings(effect_timeout=timedelta(seconds=3))).effects
+    effects = context(PaymentsSettings(effect_timeout=timedelta(seconds=3))).effects
     assert {effect.timeout_s for effect in effects} == {3.0}
     assert [effect.asked_by for effect in effects] == [
         AuthorizationRequested,

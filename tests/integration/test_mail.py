@@ -22,9 +22,9 @@ from contexts.kernel import OrderId
 from contexts.notifications.decider import RecordSent
 from contexts.notifications.effects import Letter, MailDirectory, Mailer, MailServer
 from contexts.notifications.events import Channel, NotificationQueued
+from contexts.notifications.settings import NotificationsSettings
 from contexts.notifications.worker import context
 from shared.config.secrets import SecretUrl
-from shared.config.settings import Settings
 
 CONTENT = b"Message-ID: <1@chorus.example>\r\nFrom: shop@chorus.example\r\nTo: ada@shop.example\r\n\r\nHello.\r\n"
 LETTER = Letter("o-42-order_received", "shop@chorus.example", "ada@shop.example", CONTENT)
@@ -220,9 +220,9 @@ async def test_letters_go_to_the_directory_unless_a_server_is_set(tmp_path: Path
         order_id=OrderId("o-42"), template="order_received", email="ada@shop.example", subject="Received", text="Hello."
     )
     async with mail_server(Inbox()) as address:
-        to_server = Settings(data_dir=tmp_path / "one", smtp_url=SecretUrl(f"smtp://{address}"))
-        to_directory = Settings(data_dir=tmp_path / "two")
-        ways: tuple[tuple[Settings, Channel], ...] = ((to_server, "smtp"), (to_directory, "directory"))
+        to_server = NotificationsSettings(data_dir=tmp_path / "one", smtp_url=SecretUrl(f"smtp://{address}"))
+        to_directory = NotificationsSettings(data_dir=tmp_path / "two")
+        ways: tuple[tuple[NotificationsSettings, Channel], ...] = ((to_server, "smtp"), (to_directory, "directory"))
         for settings, channel in ways:
             (mailing,) = context(settings).effects
             outcome = await mailing.call(queued, FirstCall())

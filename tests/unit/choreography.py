@@ -18,14 +18,11 @@ from msgspec import Struct
 import contexts.bank.decider as bank
 from contexts.bank.commands import OPERATIONS, Authorize
 from contexts.inventory.commands import ReplenishStock
-from contexts.inventory.worker import context as inventory
 from contexts.kernel import OrderId, Sku
-from contexts.ordering.worker import context as ordering
-from contexts.payments.worker import context as payments
-from contexts.shipping.worker import context as shipping
 from shared.config.settings import Settings
 from shared.context import Aggregate, Asked, Context, Decider, Rejected
 from shared.wire.bodies import BodyDecoder
+from tests.contract.declared import declared
 
 NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 MUG = Sku("mug")
@@ -96,7 +93,7 @@ class Choreography:
     def __init__(
         self, settings: Settings, *, customer: Mapping[type[Struct], tuple[str, Struct]], deadline: bool
     ) -> None:
-        self.contexts = [declare(settings) for declare in (ordering, inventory, payments, shipping)]
+        self.contexts = declared(settings, "ordering", "inventory", "payments", "shipping")
         self.customer = customer
         self.deadline = deadline
         self.locals = Numbers()

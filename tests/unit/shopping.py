@@ -2,11 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 
 from contexts.inventory.commands import RegisterStockItem, ReplenishStock
 from contexts.kernel import Address, CustomerId, Line, MethodToken, Money, Sku
 from contexts.ordering.commands import CancelOrder, PlaceOrder
-from shared.simulation.testing import Shop
+from contexts.sagas import ORDER
+from shared.simulation.testing import Simulation
 
 PRICE = Money(amount_minor=250)
 MUG = Sku("mug")
@@ -32,14 +35,14 @@ def order(*, token: str = "tok_ok", quantity: int = 2, sku: Sku = MUG, postal_co
 CANCEL = CancelOrder(reason="found it cheaper")
 
 
-def fill_shelves(shop: Shop, sku: Sku = MUG, quantity: int = ON_THE_SHELF) -> None:
+def fill_shelves(shop: Simulation, sku: Sku = MUG, quantity: int = ON_THE_SHELF) -> None:
     """Have an article, and so many of it."""
     shop.send(RegisterStockItem(name="A mug", unit_price=PRICE), key=sku)
     shop.send(ReplenishStock(quantity=quantity, delivery_id=f"first-{sku}"), key=sku)
     shop.run_until_quiet()
 
 
-def told(shop: Shop, key: str) -> Told:
+def told(shop: Simulation, key: str) -> Told:
     """What each context said under a key, in its order; what only tells who was faster is left out."""
     said: dict[str, list[str]] = {}
     for event in shop.events(key):
@@ -48,7 +51,24 @@ def told(shop: Shop, key: str) -> Told:
     return said
 
 
-def books(shop: Shop) -> dict[str, int]:
+def ended(shop: Simulation, key: str) -> str | None:
+    """How the order ended, by contexts/sagas.py; None while it goes on."""
+    end = ORDER.end(f"{event.context}.{event.type}" for event in shop.events(key))
+    return None if end is None else end.name
+
+
+def mails(shop: Simulation, key: str) -> dict[str, EmailMessage]:
+    """The mails about an order by their templates."""
+    letters = sorted((shop.directory / "mail").glob(f"{key}-*.eml"))
+    named = {letter.stem.removeprefix(f"{key}-"): letter for letter in letters}
+    return {
+        template: message_from_bytes(letter.read_bytes(), policy=policy.default)
+        for template, letter in named.items()
+        if "-" not in template  # Else it is about another order, whose name begins with this one's.
+    }
+
+
+def books(shop: Simulation) -> dict[str, int]:
     """How much money moved how: `capture` and `refund`, in minor units."""
     moved: Counter[str] = Counter()
     for reason, minor in shop.rows("bank", "SELECT reason, amount_minor FROM ledger WHERE reason <> 'opening'"):
@@ -56,7 +76,7 @@ def books(shop: Shop) -> dict[str, int]:
     return dict(moved)
 
 
-def level(shop: Shop, sku: Sku = MUG) -> tuple[int, int]:
+def level(shop: Simulation, sku: Sku = MUG) -> tuple[int, int]:
     """How many units are on hand, and how many of them reserved."""
     (state,) = shop.rows(
         "inventory",

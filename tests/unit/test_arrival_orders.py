@@ -12,7 +12,7 @@ from contexts.ordering.commands import CancelOrder, PlaceOrder
 from contexts.ordering.events import OrderConfirmed, OrderPlaced
 from contexts.shipping.decider import CancelShipment, MeetRequirement, Shipment, ShipmentCommand, decide, evolve
 from contexts.shipping.events import OrderShipped
-from shared.config.settings import Settings
+from shared import catalog
 from shared.context import Rejected
 from tests.unit.choreography import MUG, NOW, ON_THE_SHELF, ORDER, Choreography, End, Said
 
@@ -59,7 +59,7 @@ def ends(
         method_token=MethodToken(token),
         asked_at=NOW,
     )
-    shop = Choreography(Settings(dispatch_delay=dispatch), customer=customer or {}, deadline=deadline)
+    shop = Choreography(catalog.settings_with({"dispatch_delay": dispatch}), customer=customer or {}, deadline=deadline)
     return shop.ends(("ordering", place), twice=twice)
 
 

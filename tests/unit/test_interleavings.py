@@ -20,18 +20,16 @@ import contexts.bank.decider as bank
 from contexts.bank.commands import OPERATIONS, Authorize
 from contexts.inventory.commands import ReplenishStock
 from contexts.inventory.events import StockCommitted, StockLevelChanged, StockWrittenOff
-from contexts.inventory.worker import context as inventory
 from contexts.kernel import Address, CustomerId, Line, MethodToken, Money, OrderId, Sku
 from contexts.ordering.commands import CancelOrder, PlaceOrder
 from contexts.ordering.events import OrderCancelled, OrderPlaced
-from contexts.ordering.worker import context as ordering
-from contexts.payments.worker import context as payments
 from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturned
 from contexts.shipping.events import DeliveryScheduled, OrderShipped
-from contexts.shipping.worker import context as shipping
+from shared import catalog
 from shared.config.settings import Settings
 from shared.context import Aggregate, Asked, Context, Decider, Effect, Rejected
 from shared.wire.bodies import BodyDecoder
+from tests.contract.declared import declared
 
 RUNS = 150
 STEPS_AT_MOST = 2_000
@@ -86,7 +84,7 @@ class Shop:
         self.random = random
         self.outside = outside
         self.hurried = hurried
-        self.contexts = [declare(settings) for declare in (ordering, inventory, payments, shipping)]
+        self.contexts = declared(settings, "ordering", "inventory", "payments", "shipping")
         self.states: dict[str, Any] = {}
         self.said: list[Any] = []
         self.ahead: list[Callable[[], None]] = []
@@ -252,7 +250,7 @@ def endings(
     orders = tuple(command for command in commands if isinstance(command, PlaceOrder))
     found = set()
     for seed in range(RUNS):
-        shop = Shop(Random(seed), Settings(dispatch_delay=dispatch_delay), outside, hurried=hurried)
+        shop = Shop(Random(seed), catalog.settings_with({"dispatch_delay": dispatch_delay}), outside, hurried=hurried)
         shop.send("inventory", ReplenishStock(sku=MUG, quantity=ON_THE_SHELF, delivery_id="d-1"))
         shop.run()
         for command in commands:

@@ -10,8 +10,8 @@ from contexts.kernel import Sku
 from contexts.payments.commands import RetryRefund
 from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturned
 from shared.ports.broker import BrokerRefusedError
-from shared.simulation.testing import Shop, StillBusyError, shop
-from tests.unit.shopping import CANCEL, ON_THE_SHELF, PRICE, books, fill_shelves, level, order, told
+from shared.simulation.testing import Simulation, StillBusyError, simulation
+from tests.unit.shopping import CANCEL, ON_THE_SHELF, PRICE, books, ended, fill_shelves, level, mails, order, told
 
 SEEDS = (1, 2)
 TOTAL = 2 * PRICE.amount_minor
@@ -38,21 +38,21 @@ STOPPED = ["ShipmentCancelled"]
 
 
 @pytest.fixture(params=SEEDS)
-def running(request: pytest.FixtureRequest) -> Iterator[Shop]:
-    with shop(seed=request.param, partitions=2) as opened:
+def running(request: pytest.FixtureRequest) -> Iterator[Simulation]:
+    with simulation(seed=request.param, partitions=2) as opened:
         fill_shelves(opened)
         yield opened
 
 
 @pytest.fixture(params=SEEDS)
-def patient(request: pytest.FixtureRequest) -> Iterator[Shop]:
+def patient(request: pytest.FixtureRequest) -> Iterator[Simulation]:
     """A shop that waits an hour before it hands a parcel over."""
-    with shop(seed=request.param, partitions=2, dispatch_delay=timedelta(hours=1)) as opened:
+    with simulation(seed=request.param, partitions=2, dispatch_delay=timedelta(hours=1)) as opened:
         fill_shelves(opened)
         yield opened
 
 
-def test_shipped_and_delivered(running: Shop) -> None:
+def test_shipped_and_delivered(running: Simulation) -> None:
     running.send(order(), key="o-1")
     running.run_until_quiet()
     tracking_no = running.content("o-1", "OrderShipped")["tracking_no"]
@@ -64,12 +64,13 @@ def test_shipped_and_delivered(running: Shop) -> None:
         "payments": TAKEN,
         "shipping": [*SHIPPED, "OrderDelivered"],
     }
-    assert set(running.mails("o-1")) == {"order_received", "order_confirmed", "order_shipped", "order_delivered"}
-    assert running.mails("o-1")["order_received"]["To"] == "ann@example.com"
+    assert ended(running, "o-1") == "delivered"
+    assert set(mails(running, "o-1")) == {"order_received", "order_confirmed", "order_shipped", "order_delivered"}
+    assert mails(running, "o-1")["order_received"]["To"] == "ann@example.com"
     assert (books(running), level(running)) == ({"capture": TOTAL}, (ON_THE_SHELF - 2, 0))
 
 
-def test_cancelled_because_stock_is_short(running: Shop) -> None:
+def test_cancelled_because_stock_is_short(running: Simulation) -> None:
     """F1."""
     running.send(order(quantity=ON_THE_SHELF + 1), key="o-1")
     running.run_until_quiet()
@@ -86,7 +87,7 @@ def test_cancelled_because_stock_is_short(running: Shop) -> None:
 
 
 @pytest.mark.parametrize("token", ["tok_poor", "tok_declined"])
-def test_cancelled_because_the_authorization_is_refused(running: Shop, token: str) -> None:
+def test_cancelled_because_the_authorization_is_refused(running: Simulation, token: str) -> None:
     """F2."""
     running.send(order(token=token), key="o-1")
     running.run_until_quiet()
@@ -96,10 +97,11 @@ def test_cancelled_because_the_authorization_is_refused(running: Shop, token: st
         "payments": ["AuthorizationRequested", "PaymentFailed"],
         "shipping": STOPPED,
     }
+    assert ended(running, "o-1") == "cancelled, the payment refused"
     assert (books(running), level(running)) == ({}, (ON_THE_SHELF, 0))
 
 
-def test_cancelled_because_the_capture_is_refused(running: Shop) -> None:
+def test_cancelled_because_the_capture_is_refused(running: Simulation) -> None:
     """F4."""
     running.send(order(token="tok_nocapture"), key="o-1")
     running.run_until_quiet()
@@ -112,7 +114,7 @@ def test_cancelled_because_the_capture_is_refused(running: Shop) -> None:
     assert (books(running), level(running)) == ({}, (ON_THE_SHELF, 0))
 
 
-def test_cancelled_by_the_customer_while_pending(running: Shop) -> None:
+def test_cancelled_by_the_customer_while_pending(running: Simulation) -> None:
     """F5."""
     running.stop("payments")
     running.send(order(), key="o-1")
@@ -127,10 +129,11 @@ def test_cancelled_by_the_customer_while_pending(running: Shop) -> None:
         "payments": VOIDED_EARLY,
         "shipping": STOPPED,
     }
+    assert ended(running, "o-1") == "cancelled and voided"
     assert running.content("o-1", "OrderCancelled")["reason"] == "customer"
 
 
-def test_cancelled_before_the_news_of_the_payment_comes(running: Shop) -> None:
+def test_cancelled_before_the_news_of_the_payment_comes(running: Simulation) -> None:
     """F6: ordering decides; what was captured meanwhile goes back."""
     running.send(order(), key="o-1")
     running.run_until("o-1", "CaptureRequested")
@@ -150,7 +153,7 @@ def test_cancelled_before_the_news_of_the_payment_comes(running: Shop) -> None:
 TOO_LATE = ["ShipmentRecorded", "OrderCancellationRejected"]
 
 
-def test_called_back_before_the_dispatch(patient: Shop) -> None:
+def test_called_back_before_the_dispatch(patient: Simulation) -> None:
     """F7."""
     patient.send(order(), key="o-1")
     patient.run_until_quiet()
@@ -164,10 +167,11 @@ def test_called_back_before_the_dispatch(patient: Shop) -> None:
         "payments": REFUNDED,
         "shipping": [*SCHEDULED, "ShipmentCancelled"],
     }
+    assert ended(patient, "o-1") == "cancelled and refunded"
     assert (books(patient), level(patient)) == ({"capture": TOTAL, "refund": TOTAL}, (ON_THE_SHELF, 0))
 
 
-def test_shipped_in_spite_of_a_cancellation_that_comes_too_late(patient: Shop) -> None:
+def test_shipped_in_spite_of_a_cancellation_that_comes_too_late(patient: Simulation) -> None:
     """F9."""
     patient.send(order(), key="o-1")
     patient.advance(minutes=59)
@@ -181,9 +185,10 @@ def test_shipped_in_spite_of_a_cancellation_that_comes_too_late(patient: Shop) -
         "payments": TAKEN,
         "shipping": SHIPPED,
     }
+    assert ended(patient, "o-1") is None
 
 
-def test_cancelled_because_the_carrier_refuses(running: Shop) -> None:
+def test_cancelled_because_the_carrier_refuses(running: Simulation) -> None:
     """F10."""
     running.send(order(postal_code="0000"), key="o-1")
     running.run_until_quiet()
@@ -203,7 +208,7 @@ def test_cancelled_because_the_carrier_refuses(running: Shop) -> None:
     ],
 )
 def test_cancelled_because_the_parcel_does_not_arrive(
-    running: Shop, report: type[ReportLost | ReportReturned], inventory: list[str], on_hand: int
+    running: Simulation, report: type[ReportLost | ReportReturned], inventory: list[str], on_hand: int
 ) -> None:
     """F11."""
     running.send(order(), key="o-1")
@@ -219,7 +224,7 @@ def test_cancelled_because_the_parcel_does_not_arrive(
     assert (books(running), level(running)) == ({"capture": TOTAL, "refund": TOTAL}, (on_hand, 0))
 
 
-def test_expired_while_payments_was_away(running: Shop) -> None:
+def test_expired_while_payments_was_away(running: Simulation) -> None:
     """F12."""
     running.stop("payments")
     running.send(order(), key="o-1")
@@ -239,7 +244,7 @@ def test_expired_while_payments_was_away(running: Shop) -> None:
     assert books(running) == {}
 
 
-def test_good_news_that_waits_wins_over_a_deadline_that_passed_meanwhile(running: Shop) -> None:
+def test_good_news_that_waits_wins_over_a_deadline_that_passed_meanwhile(running: Simulation) -> None:
     """R15, also where the timers are read faster than the news."""
     keys = [f"o-{number}" for number in range(20)]
     for key in keys:
@@ -253,7 +258,7 @@ def test_good_news_that_waits_wins_over_a_deadline_that_passed_meanwhile(running
 
 
 @pytest.mark.parametrize("token", ["tok_lost", "tok_slow"])
-def test_charged_once_whatever_the_bank_takes_its_time_over(running: Shop, token: str) -> None:
+def test_charged_once_whatever_the_bank_takes_its_time_over(running: Simulation, token: str) -> None:
     """F14."""
     running.send(order(token=token), key="o-1")
     running.run_until_quiet()
@@ -261,7 +266,7 @@ def test_charged_once_whatever_the_bank_takes_its_time_over(running: Shop, token
     assert books(running) == {"capture": TOTAL}
 
 
-def test_asked_again_while_the_bank_is_away(running: Shop) -> None:
+def test_asked_again_while_the_bank_is_away(running: Simulation) -> None:
     """P34."""
     running.stop("bank")
     running.send(order(), key="o-1")
@@ -273,7 +278,7 @@ def test_asked_again_while_the_bank_is_away(running: Shop) -> None:
     assert books(running) == {"capture": TOTAL}
 
 
-def test_refund_that_is_refused_is_asked_for_again_until_it_is_given(running: Shop) -> None:
+def test_refund_that_is_refused_is_asked_for_again_until_it_is_given(running: Simulation) -> None:
     """F16."""
     running.send(order(token="tok_norefund", postal_code="0000"), key="o-1")
     running.run_until_quiet()
@@ -288,7 +293,7 @@ def test_refund_that_is_refused_is_asked_for_again_until_it_is_given(running: Sh
 
 
 @pytest.mark.parametrize("later", [timedelta(0), timedelta(hours=1)], ids=["inside_the_window", "after_it"])
-def test_same_command_twice_has_one_effect(running: Shop, later: timedelta) -> None:
+def test_same_command_twice_has_one_effect(running: Simulation, later: timedelta) -> None:
     """F17."""
     first = running.send(order(), key="o-1", message_id="click-1")
     running.advance(seconds=later.total_seconds())
@@ -299,7 +304,7 @@ def test_same_command_twice_has_one_effect(running: Shop, later: timedelta) -> N
     assert books(running) == {"capture": TOTAL}
 
 
-def test_two_orders_race_for_the_last_unit_and_one_has_it(running: Shop) -> None:
+def test_two_orders_race_for_the_last_unit_and_one_has_it(running: Simulation) -> None:
     """F24."""
     rare = Sku("rare")
     fill_shelves(running, rare, 1)
@@ -313,7 +318,7 @@ def test_two_orders_race_for_the_last_unit_and_one_has_it(running: Shop) -> None
 
 def test_flood_is_refused_at_the_door_and_what_was_taken_is_decided() -> None:
     """R12, in small."""
-    with shop(seed=1, partitions=2) as running:
+    with simulation(seed=1, partitions=2) as running:
         running.stop("ordering")
         running.server.stream("COMMANDS").configure({**running.server.stream("COMMANDS").config, "max_msgs": 3})
         for number in range(3):
@@ -329,7 +334,7 @@ def test_flood_is_refused_at_the_door_and_what_was_taken_is_decided() -> None:
 def test_hundreds_of_days_pass_in_no_time() -> None:
     """Thousands of hours a minute."""
     began = process_time()
-    with shop(seed=1, partitions=2) as running:
+    with simulation(seed=1, partitions=2) as running:
         fill_shelves(running)
         for day in range(100):
             running.send(order(quantity=1, token="tok_norefund" if day % 7 == 0 else "tok_ok"), key=f"o-{day}")

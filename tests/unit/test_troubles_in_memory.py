@@ -14,7 +14,7 @@ import pytest
 
 from shared.adapters.memory import FaultRates
 from shared.adapters.memory.stream import StoredMessage
-from shared.simulation.testing import Shop, shop
+from shared.simulation.testing import Simulation, simulation
 from shared.topology import declare
 from shared.wire.messages import MSG_ID
 from tests.unit.shopping import ON_THE_SHELF, PRICE, books, fill_shelves, level, order, told
@@ -43,7 +43,7 @@ FAULTS = FaultRates(
 )
 
 
-def shop_around(running: Shop, between: Callable[[int], object] = int) -> None:
+def shop_around(running: Simulation, between: Callable[[int], object] = int) -> None:
     """Place some orders, with something happening between any two, and let all come to its end."""
     for number, token in enumerate(ENDS):
         running.send(order(token=token), key=f"o-{number}", message_id=f"m-{number}")
@@ -52,7 +52,7 @@ def shop_around(running: Shop, between: Callable[[int], object] = int) -> None:
     running.advance(hours=1)
 
 
-def check(running: Shop) -> None:
+def check(running: Simulation) -> None:
     """Every order has its end, once; goods and money are where they belong; one id has one content."""
     for number, (token, end) in enumerate(ENDS.items()):
         assert told(running, f"o-{number}")["ordering"] == end, (token, running.facts(f"o-{number}"))
@@ -71,12 +71,12 @@ def check(running: Shop) -> None:
         assert running.rows(context, "SELECT * FROM effects") == []
 
 
-def facts(running: Shop) -> list[StoredMessage]:
+def facts(running: Simulation) -> list[StoredMessage]:
     """What EVENTS holds."""
     return list(running.server.stream("EVENTS").messages.values())
 
 
-def remake_streams(running: Shop) -> None:
+def remake_streams(running: Simulation) -> None:
     """What an operator does when a stream is gone."""
     world = running._world
     running.server.apply(declare(world.topology, world.members.values()))
@@ -85,7 +85,7 @@ def remake_streams(running: Shop) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_lost_doubled_and_cut_messages_change_nothing(seed: int) -> None:
     """R7, R8."""
-    with shop(seed=seed, partitions=2) as running:
+    with simulation(seed=seed, partitions=2) as running:
         fill_shelves(running)
         running.server.fault_rates = FAULTS
         shop_around(running)
@@ -105,7 +105,7 @@ def test_processes_that_die_anywhere_change_nothing(seed: int) -> None:
             running.advance(seconds=chance.random() / 20)
             running.start(name)
 
-    with shop(seed=seed, partitions=2) as running:
+    with simulation(seed=seed, partitions=2) as running:
         fill_shelves(running)
         running.server.fault_rates = FAULTS
         shop_around(running, kill_some)
@@ -114,7 +114,7 @@ def test_processes_that_die_anywhere_change_nothing(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_two_processes_of_every_context_share_the_work(seed: int) -> None:
-    with shop(seed=seed, partitions=2) as running:
+    with simulation(seed=seed, partitions=2) as running:
         for name in CONTEXTS:
             running.start(name)
         fill_shelves(running)
@@ -136,7 +136,7 @@ def test_server_that_dies_changes_nothing(seed: int) -> None:
         running.advance(seconds=2)
         running.server.start()
 
-    with shop(seed=seed, partitions=2) as running:
+    with simulation(seed=seed, partitions=2) as running:
         fill_shelves(running)
         shop_around(running, kill_the_server)
         check(running)
@@ -147,7 +147,7 @@ def test_server_that_dies_changes_nothing(seed: int) -> None:
 def test_clock_that_jumps_leaves_no_order_without_its_end(seed: int, by: timedelta) -> None:
     """R15: forward past every deadline, or back; whoever is expired by it has all money back."""
     moments = [number * 0.003 for number in range(10)]
-    with shop(seed=seed, partitions=2) as running:
+    with simulation(seed=seed, partitions=2) as running:
         fill_shelves(running)
         for number, moment_s in enumerate(moments):
             running.send(order(), key=f"o-{number}")
@@ -187,7 +187,7 @@ def test_broker_that_lost_or_replaced_something_is_reconciled(seed: int, lost: s
             server.restore(old)
             server.start()
 
-    with shop(seed=seed, partitions=2) as running:
+    with simulation(seed=seed, partitions=2) as running:
         fill_shelves(running)
         old = running.server.copy()
         shop_around(running, lose)
@@ -198,7 +198,7 @@ def test_broker_that_lost_or_replaced_something_is_reconciled(seed: int, lost: s
 def test_older_copy_that_has_grown_past_a_position_is_noticed_by_who_was_away(seed: int) -> None:
     """R4: the place where shipping was is there again, and has another message than the one it knows."""
     orders = [f"o-{number}" for number in range(32)]
-    with shop(seed=seed, partitions=2) as running:
+    with simulation(seed=seed, partitions=2) as running:
         fill_shelves(running)
         old = running.server.copy()
         for key in orders[:12]:
@@ -241,7 +241,7 @@ def test_one_seed_gives_the_same_streams_byte_for_byte_and_another_gives_others(
 
 def recorded(seed: int) -> str:
     """All that the streams hold after some trouble."""
-    with shop(seed=seed, partitions=2) as running:
+    with simulation(seed=seed, partitions=2) as running:
         fill_shelves(running)
         running.server.fault_rates = FAULTS
         shop_around(running)

@@ -5,7 +5,7 @@ from contexts.inventory.worker import context
 from shared.adapters.memory import MemoryBroker
 from shared.config.settings import Settings
 from shared.repair.rebuild import rebuild
-from shared.simulation.testing import Shop, shop
+from shared.simulation.testing import Simulation, simulation
 from shared.streams.file import read_topology
 from tests.unit.shopping import MUG, level
 
@@ -13,20 +13,20 @@ DELIVERIES = [ReplenishStock(quantity=2, delivery_id=f"2026/delivery no. {number
 COUNTED = (300, 0)
 
 
-def send_all(running: Shop, when: str) -> None:
+def send_all(running: Simulation, when: str) -> None:
     """Send every delivery, as a new message each."""
     for number, delivery in enumerate(DELIVERIES):
         running.send(delivery, key=MUG, message_id=f"{when}-{number}")
     running.run_until_quiet()
 
 
-def states(running: Shop) -> dict[str, tuple[int, str]]:
+def states(running: Simulation) -> dict[str, tuple[int, str]]:
     """The version and the state of every aggregate, by id."""
     rows = running.rows("inventory", "SELECT id, version, state FROM aggregates")
     return {identity: (version, state) for identity, version, state in rows}
 
 
-def rebuild_inventory(running: Shop) -> None:
+def rebuild_inventory(running: Simulation) -> None:
     """Lose the database and make it anew from EVENTS."""
     running.stop("inventory")
     for file in running.directory.glob("inventory.db*"):
@@ -37,7 +37,7 @@ def rebuild_inventory(running: Shop) -> None:
 
 
 def test_no_delivery_counts_again_however_many_came_since() -> None:
-    with shop(seed=4, at_work=["inventory"]) as running:
+    with simulation(seed=4, at_work=["inventory"]) as running:
         send_all(running, "first")
         assert level(running) == COUNTED
         send_all(running, "again")
@@ -54,7 +54,7 @@ def test_no_delivery_counts_again_however_many_came_since() -> None:
 
 
 def test_state_of_the_stock_does_not_grow_with_its_deliveries() -> None:
-    with shop(seed=5, at_work=["inventory"]) as running:
+    with simulation(seed=5, at_work=["inventory"]) as running:
         running.send(DELIVERIES[0], key=MUG)
         running.run_until_quiet()
         _, one_delivery = states(running)[f"stock-{MUG}"]

@@ -15,8 +15,9 @@ from msgspec import Struct
 
 from contexts.bank.commands import OPERATIONS
 from contexts.ordering.commands import PlaceOrder
+from shared import catalog
 from shared.config.connection import ConnectionOptionsError, find_connection
-from shared.config.settings import Settings, SettingsError, default_streams_file, load_settings
+from shared.config.settings import SettingsError, default_streams_file
 from shared.context import Answer, Context, Request
 from shared.engine.api import api_of
 from shared.engine.decide.incoming import Decide, Incoming, Poison, Refuse
@@ -493,10 +494,10 @@ class TestAnything:
     @SLOW_IS_FINE
     @given(data=st.data())
     def test_the_environment_is_read_or_every_mistake_is_named(self, data: st.DataObject) -> None:
-        known = st.sampled_from([f"CHORUS_{name.upper()}" for name in Settings.__struct_fields__])
+        known = st.sampled_from([setting.variable for setting in catalog.described_settings({})])
         value = st.one_of(st.text(max_size=20), st.sampled_from(VALUES)).map(lambda text: text.replace("\x00", ""))
         environ = data.draw(st.dictionaries(st.one_of(known, TEXT.map("CHORUS_{}".format)), value, max_size=4))
-        error = caught(SettingsError, load_settings, environ)
+        error = caught(SettingsError, catalog.read_settings, environ)
         assert error is None or error.problems
         for problem in error.problems if error else ():
             assert any(problem.startswith(f"{variable}: ") for variable in environ)

@@ -4,9 +4,10 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from shared.catalog import CatalogError, load, names, problems
+from shared.catalog import CatalogError, load, names
 from shared.config.settings import Settings
-from shared.context import Aggregate, Context, Decider, Policy, Timer
+from shared.context import Aggregate, Context, Decider, Effect, Policy, Timer
+from shared.mistakes import between, within
 from shared.wire.engine_events import CommandRejected
 from shared.wire.messages import check_message_id, longest_id
 
@@ -46,7 +47,10 @@ THERE = Context(
 
 
 def problems_of(*contexts: Context) -> tuple[str, ...]:
-    return problems({context.name: context for context in contexts})
+    found = {context.name: context for context in contexts}
+    return tuple(text for context in contexts for _, text in within(context)) + tuple(
+        text for _, text in between(found)
+    )
 
 
 def test_contexts_that_fit_together_have_no_problems() -> None:
@@ -107,6 +111,83 @@ def test_names_of_aggregates_can_be_read_from_their_ids() -> None:
     assert problems_of(replace(HERE, deciders=(decider,))) == (
         "here: 'no-name' is not a name: use a letter, then letters and digits, 64 at the most",
     )
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    thing_id: str
+
+
+def gives_kept(_: Any) -> list[Kept]:
+    return []
+
+
+async def keeps(_: Any, __: Any) -> Kept:
+    return Kept(thing_id="k-1")
+
+
+PLACE = "tests.unit.shared.test_catalog"
+
+
+def test_a_key_or_part_is_a_field_of_every_command_and_event() -> None:
+    thing = replace(THING, key="keys", part="part", events=(Asked,))
+    decider = Decider(aggregate=thing, commands=(Ask,), decide=nothing)
+    assert problems_of(replace(HERE, deciders=(decider,))) == (
+        f"{PLACE}.Ask has no field 'keys', the key of here's aggregate thing (did you mean 'key'?): add the field,"
+        " or mend Aggregate.key",
+        f"{PLACE}.Ask has no field 'part', the part of here's aggregate thing: add the field, or mend Aggregate.part",
+        f"{PLACE}.Asked has no field 'keys', the key of here's aggregate thing (did you mean 'key'?): add the field,"
+        " or mend Aggregate.key",
+        f"{PLACE}.Asked has no field 'part', the part of here's aggregate thing: add the field, or mend Aggregate.part",
+    )
+
+
+def test_what_a_policy_and_a_timer_give_is_answered() -> None:
+    timer = Timer(name="Late", armed_by=Asked, at=nothing, whenever_due=gives_kept)
+    giving = replace(HERE, policies=(Policy("here", Asked, gives_kept),), timers=(timer,))
+    unanswered = f"{PLACE}.gives_kept gives Kept, which no decider of here answers: add it to the commands of a Decider"
+    assert problems_of(giving) == (unanswered, unanswered)
+
+
+def test_a_policy_that_does_not_say_what_it_gives_cannot_be_checked() -> None:
+    assert (
+        problems_of(replace(HERE, policies=(Policy("here", Asked, nothing), Policy("here", Asked, lambda _: ())))) == ()
+    )
+
+
+def test_an_outcome_of_an_effect_is_answered() -> None:
+    effect = Effect(asked_by=Asked, call=keeps, outcomes=(Kept,))
+    assert problems_of(replace(HERE, effects=(effect,))) == (
+        f"{PLACE}.keeps: Kept is an outcome of Asked, which no decider of here answers: add it to the commands of a"
+        " Decider",
+    )
+
+
+def test_timers_and_effects_wait_for_events_of_their_own_context() -> None:
+    timer = Timer(name="Late", armed_by=Askked, at=nothing, whenever_due=nothing)
+    effect = Effect(asked_by=Nameless, call=keeps, outcomes=())
+    assert problems_of(replace(HERE, timers=(timer,), effects=(effect,))) == (
+        "here: the timer Late waits for Askked, which none of its aggregates publishes (did you mean 'Asked'?): add the"
+        " event to an Aggregate, or name one of this context's own",
+        f"here: the effect {PLACE}.keeps waits for Nameless, which none of its aggregates publishes: add the event to"
+        " an Aggregate, or name one of this context's own",
+    )
+
+
+class AskedAsNumber(Struct, frozen=True, kw_only=True):
+    key: int
+
+
+AskedAsNumber.__name__ = "Asked"
+
+
+def test_what_is_written_can_be_read() -> None:
+    assert problems_of(HERE, replace(THERE, policies=(Policy("here", AskedAsNumber, nothing),))) == (
+        f"{PLACE}.AskedAsNumber cannot read what here writes: $.key may be str and is read as int: widen its type",
+    )
+
+
+def test_nothing_is_said_of_what_is_heard_from_a_context_that_did_not_load() -> None:
+    assert between({"there": THERE}, frozenset({"here"})) == ()
 
 
 @pytest.mark.parametrize("name", names())

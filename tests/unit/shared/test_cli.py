@@ -47,7 +47,7 @@ def test_help_imports_nothing_that_takes_long() -> None:
 def test_a_command_imports_nats_only_when_it_connects() -> None:
     program = (
         "import sys; from shared.cli import run; run(['config', '--json']); run(['timeline', 'o-1', '--show-nats']);"
-        "print([name for name in ('nats', 'rich', 'aiosqlite', 'contexts') if name in sys.modules], file=sys.stderr)"
+        "print([name for name in ('nats', 'rich', 'aiosqlite') if name in sys.modules], file=sys.stderr)"
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert said.stderr.strip() == "[]"
@@ -68,7 +68,7 @@ def test_every_command_says_what_it_is_for_and_gives_an_example(command: Command
     [
         (("sned",), "there is no command 'sned' (did you mean 'send'?)"),
         (("streams", "aply"), "aply"),
-        (("timeline",), "ORDER"),
+        (("timeline",), "KEY"),
         (("timeline", "o.1"), "'o.1' is not a key"),
         (("timeline", "o-1", "--jsn"), "--jsn"),
         (("worker", "paymets"), "did you mean 'payments'"),

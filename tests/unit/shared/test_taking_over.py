@@ -13,7 +13,7 @@ from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.engine.ownership import PartitionOwnership
 from shared.ports.broker import BrokerError, BrokerUnavailableError
 from shared.ports.store import Transaction
-from shared.simulation.testing import shop
+from shared.simulation.testing import simulation
 from tests.unit.shopping import fill_shelves, order, told
 
 SHIPPED = ["OrderPlaced", "OrderConfirmed", "ShipmentRecorded"]
@@ -32,7 +32,7 @@ def test_reader_that_could_not_begin_begins_later(monkeypatch: pytest.MonkeyPatc
         await reset(self, stream, consumer, sequence)
 
     monkeypatch.setattr(MemoryBroker, "reset", reset_later)
-    with shop(seed=1, partitions=1) as running:
+    with simulation(seed=1, partitions=1) as running:
         fill_shelves(running)
         running.send(order(), key="o-1")
         running.run_until_quiet()
@@ -55,7 +55,7 @@ def test_connection_that_is_replaced_while_a_partition_is_taken_over_is_compared
                 connection.reconnect()
         return found
 
-    with shop(seed=1, partitions=1) as running:
+    with simulation(seed=1, partitions=1) as running:
         fill_shelves(running)
         monkeypatch.setattr(SqliteStore, "read", read_and_drop)
         running.stop("ordering")

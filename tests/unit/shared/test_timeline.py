@@ -1,10 +1,15 @@
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
+from msgspec import Struct
 from rich.console import Console
 
+from shared.context import Aggregate, Context, Decider
 from shared.inspect.drawing import draw
+from shared.inspect.telling import Telling
 from shared.inspect.timeline import Message, message_of, steps, tree
 from shared.ports.broker import Stored
+from shared.wire.messages import TOLD
 
 NINE = datetime(2026, 11, 21, 9, tzinfo=UTC)
 
@@ -24,6 +29,18 @@ def message(name: str, caused_by: str, sequence: int, *, commanded: bool = False
         body=body,
     )
 
+
+class PaymentFailed(Struct, frozen=True, kw_only=True):
+    order_id: str
+    stage: Annotated[str, TOLD]
+    reason: Annotated[str, TOLD]
+    note: str
+
+
+PAYMENT = Aggregate(
+    name="payment", key="order_id", state=Struct, events=(PaymentFailed,), evolve=lambda state, _: state
+)
+TELLING = Telling([Context(name="ordering", deciders=(Decider(aggregate=PAYMENT, commands=(), decide=lambda *_: ()),))])
 
 PLACED = message("Placed", "place-o-1", 1, commanded=True)
 RESERVED = message("Reserved", "Placed", 2)
@@ -104,18 +121,22 @@ def test_a_due_timer_is_known_by_its_timer_id_and_a_nameless_message_by_its_plac
 
 
 def test_a_body_tells_only_what_fits_in_a_line() -> None:
-    assert message("Failed", "", 1, body=b'{"reason":"declined","order_id":"o-1","lines":[]}').says == {
-        "reason": "declined"
-    }
-    assert message("Broken", "", 1, body=b"{").says == {}
-    assert message("List", "", 1, body=b"[1]").says == {}
+    failed = message("PaymentFailed", "", 1, body=b'{"reason":"declined","order_id":"o-1","stage":"o-1","note":"?"}')
+    assert TELLING.says(failed) == {"reason": "declined"}
+    assert TELLING.says(message("PaymentFailed", "", 1, body=b"{")) == {}
+    assert TELLING.says(message("PaymentFailed", "", 1, body=b"[1]")) == {}
+
+
+def test_of_a_message_of_an_unknown_context_only_its_name_is_told() -> None:
+    failed = message("PaymentFailed", "", 1, body=b'{"reason":"declined"}')
+    assert Telling().says(failed) == {}
 
 
 def test_the_drawing_is_plain_in_a_pipe_and_fits_eighty_columns() -> None:
     refused = message("PaymentFailed", "Authorized", 9, body=b'{"reason":"insufficient_funds","stage":"authorize"}')
     console = Console(width=80, force_terminal=False)
     with console.capture() as captured:
-        console.print(draw(tree((PLACED, RESERVED, AUTHORIZED, refused))))
+        console.print(draw(tree((PLACED, RESERVED, AUTHORIZED, refused)), telling=TELLING))
     assert [line.rstrip() for line in captured.get().splitlines()] == [
         "               command place-o-1",
         "0.0 ms         └ ordering.Placed",

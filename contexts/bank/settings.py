@@ -1,0 +1,16 @@
+"""What an operator may set of the bank."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from msgspec import Meta
+
+from shared.config.settings import Settings
+
+
+class BankSettings(Settings, frozen=True, kw_only=True):
+    """How slow the bank is where a token asks for it."""
+
+    bank_slow: Annotated[timedelta, Meta(description="how long the bank takes over a tok_slow… token")] = timedelta(
+        seconds=2
+    )

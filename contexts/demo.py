@@ -1,0 +1,145 @@
+"""Seven orders, each with the end it must have: the demo of the shop, which `chorus demo` plays.
+
+What is sent is what a `nats` user would type: bare JSON without a header. Payments is stopped for the order that has to
+expire; the demo interferes in no other way.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from shared.simulation.demo import Demo, Play, Scene, Stage
+
+STOCK = {"apple": 100, "pear": 1}
+PRICE: Mapping[str, Any] = {"amount_minor": 250, "currency": "EUR"}
+
+
+async def fill_shelves(stage: Stage) -> None:
+    """Register the articles and count the first delivery of each."""
+    for sku, quantity in STOCK.items():
+        await stage.send("inventory", "RegisterStockItem", sku, name=sku.title(), unit_price=PRICE)
+        await stage.send("inventory", "ReplenishStock", sku, quantity=quantity, delivery_id=f"first-{sku}")
+    for sku in STOCK:
+        await stage.watched.until(sku, "StockReplenished")
+
+
+async def place(stage: Stage, order: Scene, *, token: str, sku: str = "apple", quantity: int = 2) -> None:
+    """Place the order of a scene."""
+    await stage.send(
+        "ordering",
+        "PlaceOrder",
+        order.key,
+        customer_id="c-1",
+        email="ann@example.com",
+        lines=[{"sku": sku, "quantity": quantity, "unit_price": PRICE}],
+        address={"street": "Hauptstr. 1", "city": "Bern", "country": "CH", "postal_code": "3000"},
+        method_token=token,
+    )
+
+
+async def ship_and_deliver(stage: Stage, order: Scene) -> None:
+    """Everything goes well."""
+    await place(stage, order, token="tok_ok")
+    await stage.watched.until(order.key, "OrderShipped")
+    shipped = json.loads(stage.watched.find(order.key, "OrderShipped").body)
+    await stage.send("shipping", "ReportDelivered", order.key, tracking_no=shipped["tracking_no"])
+
+
+def just_order(**wanted: Any) -> Play:
+    """The customer orders and does nothing more."""
+
+    async def play(stage: Stage, order: Scene) -> None:
+        await place(stage, order, **wanted)
+
+    return play
+
+
+def cancel_after(event: str, *, token: str) -> Play:
+    """The customer has second thoughts once `event` was said."""
+
+    async def play(stage: Stage, order: Scene) -> None:
+        await place(stage, order, token=token)
+        await stage.watched.until(order.key, event)
+        await stage.send("ordering", "CancelOrder", order.key, reason="customer")
+
+    return play
+
+
+async def expire(stage: Stage, order: Scene) -> None:
+    """Payments is away past the deadline, and finds out when it is back."""
+    async with stage.away("payments"):
+        await place(stage, order, token="tok_ok")
+        await stage.watched.until(order.key, "OrderCancelled")
+
+
+TOGETHER = (
+    Scene(
+        key="o-delivered",
+        title="shipped and delivered",
+        play=ship_and_deliver,
+        must=(
+            "OrderPlaced", "InventoryReserved", "PaymentAuthorized", "PaymentSucceeded", "OrderConfirmed",
+            "DeliveryScheduled", "OrderShipped", "StockCommitted", "OrderDelivered",
+        ),
+        never=("OrderCancelled", "PaymentFailed", "PaymentVoided", "PaymentRefunded", "InventoryReleased"),
+    ),
+    Scene(
+        key="o-stock-short",
+        title="stock short: two pears wanted, one there",
+        play=just_order(token="tok_ok", sku="pear"),
+        must=("OrderPlaced", "InventoryRejected", "PaymentVoided", "OrderCancelled"),
+        never=("InventoryReserved", "PaymentSucceeded", "OrderConfirmed"),
+    ),
+    Scene(
+        key="o-declined",
+        title="declined for funds",
+        play=just_order(token="tok_poor"),
+        must=("OrderPlaced", "InventoryReserved", "PaymentFailed", "InventoryReleased", "OrderCancelled"),
+        never=("PaymentAuthorized", "PaymentSucceeded", "OrderConfirmed"),
+    ),
+    Scene(
+        key="o-no-capture",
+        title="authorized, and the capture refused",
+        play=just_order(token="tok_nocapture"),
+        must=(
+            "OrderPlaced", "InventoryReserved", "PaymentAuthorized", "PaymentFailed", "PaymentVoided",
+            "InventoryReleased", "OrderCancelled",
+        ),
+        never=("PaymentSucceeded", "OrderConfirmed"),
+    ),
+    Scene(
+        key="o-second-thoughts",
+        title="cancelled while pending, the bank still thinking",
+        play=cancel_after("InventoryReserved", token="tok_slow"),
+        must=("OrderPlaced", "InventoryReserved", "OrderCancelled", "InventoryReleased", "PaymentVoided"),
+        never=("PaymentSucceeded", "OrderConfirmed"),
+    ),
+    Scene(
+        key="o-called-back",
+        title="cancelled after confirmation, before dispatch",
+        play=cancel_after("DeliveryScheduled", token="tok_ok"),
+        must=(
+            "OrderPlaced", "InventoryReserved", "PaymentSucceeded", "OrderConfirmed", "OrderCancellationRequested",
+            "ShipmentCancelled", "OrderCancelled", "PaymentRefunded", "InventoryReleased",
+        ),
+        never=("OrderShipped", "StockCommitted"),
+    ),
+)  # fmt: skip
+
+LAST = Scene(
+    key="o-expired",
+    title="expired, because payments was stopped",
+    play=expire,
+    must=("OrderPlaced", "InventoryReserved", "OrderCancelled", "InventoryReleased", "PaymentVoided"),
+    never=("PaymentSucceeded", "OrderConfirmed"),
+)
+"""Played when no other order needs payments any more."""
+
+DEMO = Demo(
+    settings={"CHORUS_ORDER_DEADLINE": "3s", "CHORUS_DISPATCH_DELAY": "1500ms", "CHORUS_BANK_SLOW": "700ms"},
+    prepare=fill_shelves,
+    acts=(TOGETHER, (LAST,)),
+    own_key="o-mine",
+    first_command="chorus send inventory.ReplenishStock apple quantity=10 delivery_id=d-1 --wait",
+)
+"""The settings are short enough to watch; every other setting is the default one."""

@@ -1,0 +1,17 @@
+"""What an operator may set of ordering."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from msgspec import Meta
+
+from shared.config.settings import Settings
+
+
+class OrderingSettings(Settings, frozen=True, kw_only=True):
+    """How long an order may stay pending, and in which currency."""
+
+    order_deadline: Annotated[timedelta, Meta(description="an order not confirmed by then expires")] = timedelta(
+        minutes=15
+    )
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z", description="what the shop charges in")] = "EUR"

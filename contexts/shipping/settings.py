@@ -1,0 +1,14 @@
+"""What an operator may set of shipping."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from msgspec import Meta
+
+from shared.config.settings import Settings
+
+
+class ShippingSettings(Settings, frozen=True, kw_only=True):
+    """When parcels go."""
+
+    dispatch_delay: Annotated[timedelta, Meta(description="how long a parcel waits for its carrier")] = timedelta(0)

@@ -1,0 +1,27 @@
+"""How the sagas under a key stand: ended in which way, or still going on, and slow or not."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from shared.config.units import format_duration
+from shared.inspect.drawing import span
+from shared.inspect.timeline import Message
+from shared.saga import Saga
+
+
+def standings(sagas: Iterable[Saga], messages: Sequence[Message], now: datetime) -> list[str]:
+    """A line for each saga that these messages begin, such as `thing: done after 38.9 ms`."""
+    said: dict[str, datetime] = {}
+    for message in sorted(messages, key=lambda stored: stored.at):
+        if message.kind == "evt":
+            said.setdefault(f"{message.context}.{message.type}", message.at)
+    return [_standing(saga, said, now) for saga in sagas if saga.has_begun(said)]
+
+
+def _standing(saga: Saga, said: dict[str, datetime], now: datetime) -> str:
+    began = min(said[event] for event in saga.first if event in said)
+    if (end := saga.end(said)) is not None:
+        return f"{saga.name}: {end.name} after {span(max(said[event] for event in end.events) - began)}"
+    goes_on = max(now - began, timedelta(0))
+    slow = f", which is slow: it should end within {format_duration(saga.slow_after)}"
+    return f"{saga.name}: goes on for {span(goes_on)}{slow if goes_on > saga.slow_after else ''}"

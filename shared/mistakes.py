@@ -1,0 +1,172 @@
+"""What does not fit together in the contexts of a system: each mistake with its place and what to do about it.
+
+A policy or timer whose function has no return annotation, or one that names no command, cannot be checked: which
+commands it gives is then only known when it runs.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from msgspec import Struct
+
+from shared.config.spelling import did_you_mean
+from shared.context import Aggregate, Command, Context, Service
+from shared.reactions import commands_of
+from shared.readable import unreadable
+from shared.wire.engine_events import ENGINE_EVENTS
+from shared.wire.messages import MESSAGE_ID_LENGTH_AT_MOST, check_name, longest_id
+
+ENGINE_EVENT_NAMES = {event.__name__ for event in ENGINE_EVENTS}
+
+
+class Mistake(NamedTuple):
+    """A mistake of one context."""
+
+    context: str
+    text: str
+
+
+def within(member: Context | Service) -> tuple[Mistake, ...]:
+    """What is wrong within one context, whatever the others are."""
+    texts = list(_names_of(member))
+    if isinstance(member, Context):
+        texts += [*_ids_of(member), *_keys_of(member), *_commands_of(member), *_askers_of(member)]
+    return tuple(Mistake(member.name, text) for text in texts)
+
+
+def between(found: Mapping[str, Context | Service], absent: frozenset[str] = frozenset()) -> tuple[Mistake, ...]:
+    """What does not fit between contexts; nothing is said of what is heard from those that are `absent`."""
+    members = {name: member for name, member in found.items() if isinstance(member, Context)}
+    return (*_publishers(members), *_heard(members, absent))
+
+
+def _names_of(member: Context | Service) -> Iterator[str]:
+    name = member.name
+    kinds: list[list[str]] = [[name]]
+    if isinstance(member, Context):
+        kinds.append([command.__name__ for command in member.accepts])
+        kinds.append([event.__name__ for event in member.publishes])
+        kinds.append([timer.name for timer in member.timers])
+        kinds.append([aggregate.name for aggregate in member.aggregates])
+    for words in kinds:
+        for word in sorted(set(words)):
+            if words.count(word) > 1:
+                yield f"{name} uses the name {word} twice"
+            if word in ENGINE_EVENT_NAMES:
+                yield f"{name} uses the name {word}, which is the engine's own event in every context"
+            try:
+                check_name(word)
+            except ValueError as error:
+                yield f"{name}: {error}"
+
+
+def _ids_of(context: Context) -> Iterator[str]:
+    """Names that lead to message ids which no consumer accepts, because they are too long."""
+    for aggregate in context.aggregates:
+        armed = [timer.name for timer in context.timers if timer.armed_by in aggregate.events]
+        has_parts = aggregate.part is not None
+        longest = max(
+            len(longest_id(context.name, aggregate.name, has_parts=has_parts, timer=timer)) for timer in ("", *armed)
+        )
+        if longest > MESSAGE_ID_LENGTH_AT_MOST:
+            yield (
+                f"{context.name}: an id of a {aggregate.name}, or of its timers, can have {longest} characters, and"
+                f" {MESSAGE_ID_LENGTH_AT_MOST} are the most; shorten the context's, the aggregate's or the timer's name"
+            )
+
+
+def _keys_of(context: Context) -> Iterator[str]:
+    """Keys and parts that a command or an event does not have."""
+    for decider in context.deciders:
+        for command in decider.commands:
+            yield from _without_key(context, decider.aggregate, command)
+    for aggregate in context.aggregates:
+        for event in aggregate.events:
+            yield from _without_key(context, aggregate, event)
+
+
+def _without_key(context: Context, aggregate: Aggregate, message: type[Struct]) -> Iterator[str]:
+    for kind, field in (("key", aggregate.key), ("part", aggregate.part)):
+        if field is not None and not hasattr(message, field):
+            meant = did_you_mean(field, message.__struct_fields__)
+            whose = f"the {kind} of {context.name}'s aggregate {aggregate.name}"
+            yield f"{_place(message)} has no field {field!r}, {whose}{meant}: add the field, or mend Aggregate.{kind}"
+
+
+def _commands_of(context: Context) -> Iterator[str]:
+    """Commands that are accepted or given and that no decider answers."""
+    for command in context.accepts:
+        if command not in _answered(context):
+            yield f"{context.name} accepts {command.__name__}, which none of its deciders answers"
+    given = [policy.whenever for policy in context.policies] + [timer.whenever_due for timer in context.timers]
+    for whenever in given:
+        for command in commands_of(whenever) or ():
+            if command not in _answered(context):
+                yield f"{_place(whenever)} gives {command.__name__}, {_unanswered(context, command)}"
+    for effect in context.effects:
+        for command in effect.outcomes:
+            if command not in _answered(context):
+                outcome = f"{command.__name__} is an outcome of {effect.asked_by.__name__}"
+                yield f"{_place(effect.call)}: {outcome}, {_unanswered(context, command)}"
+
+
+def _askers_of(context: Context) -> Iterator[str]:
+    """Timers and effects that wait for an event that the context does not publish."""
+    known = [event.__name__ for event in context.publishes]
+    askers: list[tuple[str, type[Struct]]] = [(f"the timer {timer.name}", timer.armed_by) for timer in context.timers]
+    askers += [(f"the effect {_place(effect.call)}", effect.asked_by) for effect in context.effects]
+    for asker, event in askers:
+        if event not in context.publishes:
+            meant = did_you_mean(event.__name__, known)
+            yield (
+                f"{context.name}: {asker} waits for {event.__name__}, which none of its aggregates publishes{meant}:"
+                " add the event to an Aggregate, or name one of this context's own"
+            )
+
+
+def _answered(context: Context) -> set[type[Command]]:
+    return {command for decider in context.deciders for command in decider.commands}
+
+
+def _unanswered(context: Context, command: type[Command]) -> str:
+    meant = did_you_mean(command.__name__, [one.__name__ for one in _answered(context)])
+    return f"which no decider of {context.name} answers{meant}: add it to the commands of a Decider"
+
+
+def _publishers(members: Mapping[str, Context]) -> Iterator[Mistake]:
+    publishers: dict[str, list[str]] = {}
+    for name, context in sorted(members.items()):
+        for event in context.publishes:
+            publishers.setdefault(event.__name__, []).append(name)
+    for event_name, publishing in sorted(publishers.items()):
+        if len(publishing) > 1:
+            text = f"{event_name} is published by {' and '.join(publishing)}; an event has one publisher"
+            yield Mistake(publishing[-1], text)
+
+
+def _heard(members: Mapping[str, Context], absent: frozenset[str]) -> Iterator[Mistake]:
+    for name, context in members.items():
+        for policy in context.policies:
+            event, source = policy.event.__name__, policy.source
+            if source in absent:
+                continue
+            said = {one.__name__: one for one in (*_said_by(members, source), *ENGINE_EVENTS)}
+            heard = f"{name} hears {source}.{event}"
+            if source not in members:
+                text = f"{heard}, but there is no context {source!r}{did_you_mean(source, members)}"
+                yield Mistake(name, text)
+            elif event not in said:
+                known = [one.__name__ for one in members[source].publishes]
+                yield Mistake(name, f"{heard}, which {source} never says{did_you_mean(event, known)}")
+            else:
+                for problem in unreadable(policy.event, said[event]):
+                    yield Mistake(name, f"{_place(policy.event)} cannot read what {source} writes: {problem}")
+
+
+def _said_by(members: Mapping[str, Context], source: str) -> tuple[type[Struct], ...]:
+    return members[source].publishes if source in members else ()
+
+
+def _place(thing: Callable[..., Any]) -> str:
+    """Where a class or a function stands, as Python names it."""
+    return f"{getattr(thing, '__module__', '?')}.{getattr(thing, '__qualname__', repr(thing))}"

@@ -1,0 +1,40 @@
+"""What watchers may expect of a saga: how it begins, how it ends, and after how long it is slow.
+
+A package of contexts declares its sagas as `SAGAS` in its `sagas.py`. The declaration steers nothing: no context reads
+it, and a saga goes on whatever it says. Timelines and tests read it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """One way in which a saga ends: all of these events were published under its key. Events are `context.Event`."""
+
+    name: str
+    events: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saga:
+    """One kind of saga. `key` is the field that names one in every event; any of the `first` events begins it.
+
+    It is slow when it has not ended `slow_after` its first event.
+    """
+
+    name: str
+    key: str
+    first: tuple[str, ...]
+    ends: tuple[End, ...]
+    slow_after: timedelta
+
+    def has_begun(self, said: Iterable[str]) -> bool:
+        """Whether events, `context.Event` each, begin a saga of this kind."""
+        return not {*self.first}.isdisjoint(said)
+
+    def end(self, said: Iterable[str]) -> End | None:
+        """The end that these events have reached; None while the saga goes on."""
+        events = {*said}
+        return next((end for end in self.ends if events.issuperset(end.events)), None)

@@ -1,0 +1,69 @@
+"""What contexts/sagas.py declares is what the code can do: names exist, ends and compensations can be reached."""
+
+import pytest
+
+from contexts.sagas import SAGAS
+from shared.context import Policy
+from shared.reactions import commands_of, reachable
+from shared.saga import Saga
+from tests.contract.declared import contexts
+
+CONTEXTS = {context.name: context for context in contexts()}
+PUBLISHED = {
+    f"{context.name}.{event.__name__}": aggregate.key
+    for context in contexts()
+    for aggregate in context.aggregates
+    for event in aggregate.events
+}
+COMPENSATING = [
+    (context.name, policy)
+    for context in contexts()
+    for policy in context.policies
+    if "Compensates" in (policy.whenever.__doc__ or "")
+]
+
+
+@pytest.mark.parametrize("saga", SAGAS, ids=lambda saga: saga.name)
+def test_every_event_of_a_saga_is_published_under_its_key(saga: Saga) -> None:
+    named = {*saga.first, *(event for end in saga.ends for event in end.events)}
+    assert named - PUBLISHED.keys() == set(), "contexts/sagas.py: no context publishes these"
+    assert {PUBLISHED[event] for event in named} == {saga.key}
+
+
+@pytest.mark.parametrize("saga", SAGAS, ids=lambda saga: saga.name)
+def test_every_end_of_a_saga_can_be_reached_from_its_first_events(saga: Saga) -> None:
+    reached = reachable(CONTEXTS, saga.first)
+    assert {event for end in saga.ends for event in end.events} - reached == set()
+    assert saga.end(saga.first) is None
+
+
+@pytest.mark.parametrize(("name", "policy"), COMPENSATING, ids=lambda one: getattr(one, "whenever", one))
+def test_every_compensation_can_be_reached_from_the_first_events_of_a_saga(name: str, policy: Policy) -> None:
+    heard = f"{policy.source}.{policy.event.__name__}"
+    assert any(heard in reachable(CONTEXTS, saga.first) for saga in SAGAS), f"{name} compensates out of reach"
+
+
+def test_there_are_compensations() -> None:
+    assert COMPENSATING
+
+
+def test_a_compensation_that_is_cut_off_is_out_of_reach() -> None:
+    alone = {name: context for name, context in CONTEXTS.items() if name == "ordering"}
+    assert "payments.PaymentRefunded" not in reachable(alone, ("ordering.OrderPlaced",))
+    assert "inventory.StockCommitted" not in reachable(CONTEXTS, ("notifications.CustomerNotified",))
+
+
+def test_every_policy_says_which_commands_it_gives() -> None:
+    silent = [
+        whenever.__name__
+        for context in contexts()
+        for whenever in (*(p.whenever for p in context.policies), *(t.whenever_due for t in context.timers))
+        if not commands_of(whenever)
+    ]
+    assert silent == []
+
+
+def test_the_names_of_sagas_and_of_their_ends_stand_once() -> None:
+    assert len({saga.name for saga in SAGAS}) == len(SAGAS)
+    for saga in SAGAS:
+        assert len({end.name for end in saga.ends}) == len(saga.ends)
