@@ -27,16 +27,25 @@ README_LOOP = "".join(re.findall(r"for context in .+; do\n.+\.creds", (ROOT / "d
 NATS_SERVER = Path(sys.executable).with_name("nats-server")
 
 
+def service_of(context: str) -> dict[str, Any]:
+    """The service of a context; a failing check says what to do when it has none yet."""
+    assert context in SERVICES, f"docker-compose.yml has no service {context}: copy the service of another context"
+    service: dict[str, Any] = SERVICES[context]
+    return service
+
+
 def test_every_context_has_its_service_and_every_service_its_context() -> None:
-    assert SERVICES.keys() - ONE_SHOTS - {"nats"} == set(CONTEXTS)
+    services = SERVICES.keys() - ONE_SHOTS - {"nats"}
+    assert set(CONTEXTS) - services == set(), "docker-compose.yml: copy the service of another context for these"
+    assert services - set(CONTEXTS) == set(), "docker-compose.yml: take these services away, they have no context"
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_a_worker_has_its_own_volume_and_says_whether_it_lives(context: str) -> None:
-    service = SERVICES[context]
+    service = service_of(context)
     assert service["command"] == ["worker", context]
     assert service["volumes"] == [f"{context}-data:/var/lib/chorus"]
-    assert f"{context}-data" in COMPOSE["volumes"]
+    assert f"{context}-data" in COMPOSE["volumes"], f"docker-compose.yml: add the volume {context}-data"
     assert service["healthcheck"]["test"] == ["CMD", "chorus", "health", context]
     assert service["stop_grace_period"] == "15s"
     assert service["depends_on"] == {"streams-apply": {"condition": "service_completed_successfully"}}
@@ -69,7 +78,7 @@ def test_ports_are_published_to_this_machine_only() -> None:
 
 def test_the_image_runs_as_the_user_of_its_services_and_checks_its_health() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
-    users = {SERVICES[context]["user"] for context in CONTEXTS}
+    users = {service_of(context)["user"] for context in CONTEXTS}
     assert re.findall(r"^USER (.+)$", dockerfile, re.MULTILINE) == list(users)
     assert re.search(r"^HEALTHCHECK .*\bCMD \[.chorus., .health.", dockerfile, re.MULTILINE)
 
@@ -78,7 +87,7 @@ def test_the_group_in_the_image_is_that_of_its_services() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     made = re.search(r"groupadd .*--gid (\d+) chorus.*useradd .*--uid (\d+) --gid (\d+) ", dockerfile, re.DOTALL)
     assert made is not None
-    assert {SERVICES[context]["user"] for context in CONTEXTS} == {f"{made[2]}:{made[3]}"}
+    assert {service_of(context)["user"] for context in CONTEXTS} == {f"{made[2]}:{made[3]}"}
     assert made[1] == made[3]
 
 
@@ -87,8 +96,8 @@ def test_one_service_builds_the_image_and_the_workers_take_it() -> None:
     assert [name for name, service in SERVICES.items() if "build" in service] == ["streams-apply"]
     assert "pull_policy" not in SERVICES["streams-apply"]
     for context in CONTEXTS:
-        assert (SERVICES[context]["image"], SERVICES[context]["pull_policy"]) == ("chorus", "never")
-        assert "streams-apply" in SERVICES[context]["depends_on"]
+        assert (service_of(context)["image"], service_of(context)["pull_policy"]) == ("chorus", "never")
+        assert "streams-apply" in service_of(context)["depends_on"]
 
 
 def test_no_container_makes_an_anonymous_volume() -> None:
@@ -145,7 +154,7 @@ def test_every_worker_asks_the_monitor_whether_the_server_syncs() -> None:
     assert port is not None
     text = (ROOT / "deploy/systemd/chorus-worker@.service").read_text()
     assert f"\nEnvironment=CHORUS_MONITOR_URL=http://127.0.0.1:{port[1]}\n" in text
-    asked = {SERVICES[context]["environment"]["CHORUS_MONITOR_URL"] for context in CONTEXTS}
+    asked = {service_of(context)["environment"]["CHORUS_MONITOR_URL"] for context in CONTEXTS}
     assert asked == {f"http://nats:{port[1]}"}
 
 
@@ -159,7 +168,8 @@ def test_the_unit_runs_as_nobody_special_with_credentials_of_its_own() -> None:
 def test_the_unit_tells_that_its_credentials_must_exist_and_may_be_empty() -> None:
     head, _, _ = (ROOT / "deploy/systemd/chorus-worker@.service").read_text().partition("[Unit]")
     assert "install -D -m 0600 /dev/null /etc/chorus/ordering.creds" in head
-    assert all(context in README_LOOP for context in CONTEXTS)
+    missing = [context for context in CONTEXTS if context not in README_LOOP]
+    assert missing == [], "docs/operate.md: add these to the loop that makes the credentials"
 
 
 async def test_empty_credentials_are_enough_where_the_server_asks_for_none(tmp_path: Path) -> None:

@@ -58,8 +58,9 @@ def aggregate_modules(context: Path) -> set[str]:
 @pytest.mark.parametrize("context", CONTEXTS, ids=lambda path: path.name)
 def test_a_context_is_flat_and_has_the_file_names_of_every_other(context: Path) -> None:
     names = {path.name for path in context.iterdir() if path.name != "__pycache__"}
-    assert names - FILE_NAMES - aggregate_modules(context) == set()
-    assert {"README.md", "worker.py", "__main__.py"} <= names
+    assert names - FILE_NAMES - aggregate_modules(context) == set(), "rename these as other contexts name theirs"
+    missing = sorted({"README.md", "worker.py", "__main__.py"} - names)
+    assert missing == [], f"contexts/{context.name} lacks these: model each on that of another context"
 
 
 @pytest.mark.parametrize("context", CONTEXTS, ids=lambda path: path.name)

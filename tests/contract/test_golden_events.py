@@ -27,6 +27,8 @@ def test_an_event_still_says_what_it_once_said(context: str, event: type[Struct]
 
 @pytest.mark.parametrize(("context", "event"), PUBLISHED, ids=NAMES)
 def test_the_golden_example_has_every_field(context: str, event: type[Struct]) -> None:
+    if not newest(context, event).exists():
+        pytest.skip("it has no golden example yet, of which another check tells")
     body = newest(context, event).read_bytes()
     assert said_again(body, event) == json.loads(body), f"grown: {COMMAND}   # then tell it in CHANGELOG.md"
 
