@@ -2,7 +2,7 @@
 
 Under light load a batch is one item and never waits. Under heavy load its items share one transaction, one disk sync
 and one thread hop. The results are asyncio futures and the worker is an asyncio task: the callers share no task group,
-and the cancellation of one caller must not cancel the batch.
+and cancelling one caller must not cancel the batch.
 """
 
 import asyncio

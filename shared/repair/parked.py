@@ -40,7 +40,7 @@ class Parked(_Waiting, frozen=True, kw_only=True):
 
     @property
     def number(self) -> str:
-        """Its name in commands, such as `payments/1`."""
+        """Its name in commands, such as `till/1`."""
         return f"{self.context}/{self.row}"
 
     @property
@@ -65,7 +65,7 @@ class Refused(_Waiting, frozen=True, kw_only=True):
 
     @property
     def number(self) -> str:
-        """Its name in commands, such as `payments/r7`."""
+        """Its name in commands, such as `till/r7`."""
         return f"{self.context}/r{self.row}"
 
     @property

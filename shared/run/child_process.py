@@ -1,4 +1,4 @@
-"""Runs one child process: forwards every line it writes, reads its notifications, and stops it with its block."""
+"""Runs one child process: forwards every line it writes, reads what it reports (sd_notify), and stops it with its block."""
 
 import contextlib
 import json
@@ -61,7 +61,7 @@ async def child_process(
             lines.deadline = anyio.current_time() + LAST_LINES_WITHIN_S
 
 
-async def receive_notification(listener: UNIXDatagramSocket, within_s: float) -> set[bytes] | None:
+async def receive_report(listener: UNIXDatagramSocket, within_s: float) -> set[bytes] | None:
     """The lines of one datagram, or None when none came in time."""
     for patience_s in (within_s, GRACE_S):
         with anyio.move_on_after(patience_s):

@@ -26,7 +26,7 @@ from shared.run.child_process import (
     WriteLine,
     child_process,
     last_error,
-    receive_notification,
+    receive_report,
     send_signal,
 )
 
@@ -180,11 +180,11 @@ class Supervisor:
         return code
 
     async def _watch(self, child: _Supervised, process: Process, listener: UNIXDatagramSocket) -> None:
-        """Kill the process when it is silent for too long. A datagram holds one notification per line."""
+        """Kill the process when it is silent for too long. A datagram holds one report per line."""
         starting = True
         while True:
             patience_s = STARTS_WITHIN_S if starting else self._silent_at_most_s
-            notified = await receive_notification(listener, patience_s)
+            notified = await receive_report(listener, patience_s)
             if notified is None:
                 break
             starting = starting and not notified & {b"READY=1", b"WATCHDOG=1"}

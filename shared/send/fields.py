@@ -24,7 +24,7 @@ class Field(NamedTuple):
 
 
 def fields_of(command: type[Struct]) -> tuple[Field, ...]:
-    """Every field of a command, including nested ones, in declaration order."""
+    """Every field of a command, including nested ones, in the order of their declaration."""
     return tuple(_fields(inspect.type_info(command), "", required=True))
 
 

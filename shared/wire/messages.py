@@ -159,7 +159,7 @@ def partition_of(key: str, partitions: int) -> int:
 
 
 def aggregate_id(name: str, key: str, part: str | int | None = None) -> str:
-    """The id of an aggregate within its context: `till-t-42`, or `receipt-t-42.r-1` with the part `r-1`.
+    """The id of an aggregate within its context: `till-t-42`, or `drawer-t-42.d-1` with the part `d-1`.
 
     A part other than 1 to 64 of `A-Z a-z 0-9 _ -` is replaced by `~` and 32 hex digits of its BLAKE2b hash. No key has
     a `.` or a `~`, so two aggregates never share an id.

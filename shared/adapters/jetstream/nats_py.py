@@ -1,6 +1,6 @@
 """Every workaround for nats-py 2.16, and every private name of nats-py that Chorus uses. No other module has one.
 
-tests/integration/test_nats_py.py shows each defect on the stock client and its absence on `PatchedClient`. It fails
+tests/integration/test_nats_py.py shows each defect on the unpatched client and its absence on `PatchedClient`. It fails
 when nats-py repairs a defect or changes a private name; then delete or adapt the item with that number.
 
 1. The parser ends a subject at a form feed, a vertical tab or another byte that only Python calls white space. The rest
