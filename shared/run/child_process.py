@@ -1,4 +1,4 @@
-"""Runs one child process: forwards every line it writes, reads what it reports (sd_notify), and stops it with its block."""
+"""Runs one child process: forwards its lines, reads what it reports (sd_notify), and stops it with its block."""
 
 import contextlib
 import json
