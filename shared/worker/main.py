@@ -169,7 +169,7 @@ async def _run_context(
         batch_at_most=settings.batch_at_most,
     )
     if settings.metrics_port is not None:
-        from shared.engine.monitor.metrics import serve_metrics  # A tenth of a worker's imports, which few need.
+        from shared.engine.metrics import serve_metrics  # A tenth of a worker's imports, which few need.
 
         serve_metrics(process, settings.metrics_host, settings.metrics_port)
     async with process.at_work() as tasks:

@@ -215,3 +215,12 @@ def test_the_readme_and_the_first_page_and_the_site_lead_to_every_page() -> None
     assert {target for target, _ in README.links if target.startswith("docs/")} == {
         f"docs/{page}" for page in pages - {"index.md"}
     }
+
+
+def test_the_rooms_are_those_of_the_machinery() -> None:
+    """The table in docs/engine.md names every package and, of the modules beside them, only some."""
+    rooms = (ROOT / "docs/engine.md").read_text().split("## The rooms")[1].split("\n## ")[0]
+    named = set(re.findall(r"`shared/([\w.]+)`", rooms))
+    packages = {path.parent.name for path in ROOT.glob("shared/*/__init__.py")}
+    assert {name for name in named if not name.endswith(".py")} == packages
+    assert all((ROOT / "shared" / name).exists() for name in named)

@@ -4,7 +4,7 @@ import urllib.request
 from types import SimpleNamespace
 from typing import Any, cast
 
-from shared.engine.monitor.metrics import serve_metrics
+from shared.engine.metrics import serve_metrics
 
 
 def engine(**parked: int) -> Any:

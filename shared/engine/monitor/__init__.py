@@ -1,1 +1,1 @@
-"""What a process says about its own condition: alarms, stalls and metrics."""
+"""What a process says about its own condition: alarms, troubles and stalls."""
