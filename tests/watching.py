@@ -14,8 +14,8 @@ from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from shared.wire.messages import CAUSATION_ID, MSG_ID
+from tests.waiting import WITHIN_S
 
-WITHIN_S = 20.0
 RECONNECT_WAIT_S = 0.1
 
 
@@ -55,21 +55,21 @@ class Watcher:
         """How often each event was said under one key."""
         return Counter(fact.type for fact in self.about(key))
 
-    async def until(self, key: str, event: str, *, times: int = 1, within_s: float = WITHIN_S) -> Fact:
+    async def until(self, key: str, event: str, *, times: int = 1) -> Fact:
         """Wait until an event was said under a key so many times; the last of them."""
-        await self.until_said(key, Counter({event: times}), within_s=within_s)
+        await self.until_said(key, Counter({event: times}))
         return [fact for fact in self.about(key) if fact.type == event][times - 1]
 
-    async def until_said(self, key: str, said: Counter[str], *, within_s: float = WITHIN_S) -> None:
+    async def until_said(self, key: str, said: Counter[str]) -> None:
         """Wait until at least all this was said under a key."""
-        with anyio.move_on_after(within_s):
+        with anyio.move_on_after(WITHIN_S):
             await self.until_true(lambda: said <= self.types(key))
             return
-        raise AssertionError(f"{key} lacks {dict(said - self.types(key))} after {within_s:g} s: {self.told(key)}")
+        raise AssertionError(f"{key} lacks {dict(said - self.types(key))} after {WITHIN_S:g} s: {self.told(key)}")
 
-    async def until_any(self, key: str, *events: str, within_s: float = WITHIN_S) -> None:
+    async def until_any(self, key: str, *events: str) -> None:
         """Wait until one of these events was said under a key."""
-        with anyio.fail_after(within_s):
+        with anyio.fail_after(WITHIN_S):
             await self.until_true(lambda: not self.types(key).keys().isdisjoint(events))
 
     async def until_true(self, condition: Callable[[], bool]) -> None:

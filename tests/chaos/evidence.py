@@ -231,7 +231,9 @@ async def read_streams(broker: Broker) -> Streams:
 
 def assemble(settings: Settings, databases: Mapping[str, Path], streams: Streams) -> Evidence:
     """The evidence of these databases, the bank's among them, and of streams that were read."""
-    contexts = {n: member for n, member in catalog.contexts(settings).items() if isinstance(member, Context)}
+    contexts = {
+        n: member for n, member in catalog.contexts(settings).items() if n in databases and isinstance(member, Context)
+    }
     return Evidence(
         settings=settings,
         partitions=read_topology(settings.streams_file).partitions,

@@ -3,27 +3,22 @@
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
 
-from shared import catalog
-from shared.adapters.jetstream import connect
 from shared.config.connection import ConnectionOptions
 from shared.config.settings import Settings, load_settings
-from shared.run.server import local_server
 from shared.run.system import apply_streams
 from tests.chaos.checker import always, at_rest
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.finding import Finding
 from tests.e2e.processes import spawn
-from tests.e2e.shop import MEMBERS, Shop, environment, open_shops
-from tests.watching import watching
+from tests.e2e.shop import MEMBERS, Shop
+from tests.waiting import WITHIN_S, until
 
 CHECKED_EVERY_S = 0.25
-AT_REST_WITHIN_S = 20.0
 LINES_AT_MOST, LINE_AT_MOST = 20, 400
 KILLED = -signal.SIGKILL
 
@@ -39,7 +34,7 @@ class Stage(Shop):
     @property
     def databases(self) -> dict[str, Path]:
         """Where everyone's database is."""
-        return {name: self.data_dir(name) / f"{name}.db" for name in catalog.names()}
+        return {name: self.data_dir(name) / f"{name}.db" for name in MEMBERS}
 
     async def start(self, name: str, *arguments: str, via: str | None = None, **settings: str) -> None:
         """As any shop does, via a proxy if one is given; what is started like the others is like them again."""
@@ -59,16 +54,23 @@ class Stage(Shop):
         """Start a worker that will kill itself, perhaps before it is ready."""
         context = name.partition(".")[0]
         environ = {**self.environ, "CHORUS_DATA_DIR": str(self.data_dir(context)), "CHORUS_FAILPOINT": failpoint}
-        self.workers[name] = await spawn(name, ("-m", f"contexts.{context}"), environ, self.directory / f"{name}.log")
+        self.workers[name] = await spawn(name, (f"contexts.{context}",), environ, self.directory / f"{name}.log")
+
+    async def close(self) -> None:
+        """Stop all workers, those too that a test has stopped with SIGSTOP."""
+        for name, worker in self.workers.items():
+            if worker.running:
+                self.signal(name, signal.SIGCONT)
+        await super().close()
 
     async def evidence(self) -> Evidence:
         """All there is to see now."""
         return await gather(self._broker, self.settings, self.databases)
 
-    async def check_at_rest(self, *but: str, within_s: float = AT_REST_WITHIN_S) -> None:
+    async def check_at_rest(self, *but: str) -> None:
         """Wait until nothing moves any more, and assert every invariant (`but` those, by number); I1 to I8 at once."""
         findings: Sequence[Finding] = ()
-        with anyio.move_on_after(within_s):
+        with anyio.move_on_after(WITHIN_S):
             while True:
                 evidence = await self.evidence()
                 broken = [finding for finding in always(evidence) if finding.invariant not in but]
@@ -79,9 +81,9 @@ class Stage(Shop):
                 await anyio.sleep(CHECKED_EVERY_S)
         raise AssertionError(told(findings))
 
-    async def dies(self, name: str, *, within_s: float) -> None:
+    async def dies(self, name: str) -> None:
         """Wait until a worker has killed itself at its failpoint."""
-        code = await self.workers[name].ended(within_s=within_s)
+        code = await self.workers[name].ended()
         assert code == KILLED, f"{name} ended with {code}\n{self.workers[name].tail}"
 
     def signal(self, name: str, number: signal.Signals) -> None:
@@ -92,13 +94,9 @@ class Stage(Shop):
         """All that a worker has logged."""
         return self.workers[name].log.read_text(errors="replace")
 
-    async def logs(self, name: str, text: str, *, within_s: float, after: int = 0) -> None:
+    async def logs(self, name: str, text: str, *, after: int = 0) -> None:
         """Wait until a worker has logged a text, past the first `after` characters of its log."""
-        with anyio.move_on_after(within_s):
-            while text not in self.log(name)[after:]:  # noqa: ASYNC110 - a file tells nobody that it grows
-                await anyio.sleep(CHECKED_EVERY_S)
-            return
-        raise AssertionError(f"{name} did not log {text!r} within {within_s:g} s\n{self.workers[name].tail}")
+        await until(lambda: text in self.log(name)[after:], f"{name} logs {text!r}")
 
     def keep_a_copy(self) -> Path:
         """Copy what a killed server has on disk."""
@@ -119,29 +117,6 @@ class Stage(Shop):
     async def apply_streams(self) -> None:
         """What `chorus streams apply` does."""
         await apply_streams(ConnectionOptions(servers=(self._server.url,)), self.settings)
-
-
-@asynccontextmanager
-async def staged(directory: Path, **settings: str) -> AsyncIterator[Stage]:
-    """A server of its own and one process for each context; `settings` as `order_deadline="2s"`."""
-    async with AsyncExitStack() as servers:
-        server = await servers.enter_async_context(local_server(directory / "nats"))
-        await apply_streams(ConnectionOptions(servers=(server.url,)), Settings())
-        broker = await connect(ConnectionOptions(servers=(server.url,)), name="tests")
-        async with watching(server.url) as watcher:
-            stage = Stage(servers, server, directory, watcher, broker)
-            stage.environ = environment(server.url, directory, **settings)
-            open_shops.append(stage)
-            try:
-                await stage.start_all(*MEMBERS)
-                yield stage
-            finally:
-                for name, worker in stage.workers.items():
-                    if worker.running:
-                        stage.signal(name, signal.SIGCONT)
-                await stage.close()
-                open_shops.remove(stage)
-                await broker.close()
 
 
 def told(findings: Sequence[Finding]) -> str:

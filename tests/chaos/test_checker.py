@@ -17,9 +17,9 @@ from shared.wire.streams import COMMANDS, EVENTS, TIMERS
 from tests.chaos.checker import at_rest
 from tests.chaos.evidence import Evidence, Streams, assemble, read_streams
 from tests.chaos.finding import Invariant
-from tests.chaos.orders import check_ends, place_handful
+from tests.chaos.order_mix import check_endings, place_one_of_each
 from tests.chaos.stage import Stage, told
-from tests.e2e.ends import Ended
+from tests.e2e.ended import Ended
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -84,7 +84,7 @@ async def run(open_stage: Stage, ended: Ended, tmp_path_factory: pytest.TempPath
     """A handful of orders that have ended."""
     await open_stage.be_whole()
     await open_stage.stock("planted", 100)
-    await check_ends(ended, await place_handful(open_stage, "planted", "planted"))
+    await check_endings(ended, await place_one_of_each(open_stage, "planted", "planted"))
     await open_stage.check_at_rest()
     live = Run(open_stage.settings, await read_streams(open_stage._broker), open_stage.databases)
     return live.copied(tmp_path_factory.mktemp("planted"))

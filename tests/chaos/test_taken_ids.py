@@ -14,8 +14,10 @@ import pytest
 from shared.config.exit_codes import Exit
 from shared.ports.broker import Outgoing
 from shared.wire.messages import MSG_ID
-from tests.chaos.stage import AT_REST_WITHIN_S, CHECKED_EVERY_S, Stage
-from tests.e2e.ends import SHIPPED, Ended
+from tests.chaos.stage import CHECKED_EVERY_S, Stage
+from tests.e2e.ended import Ended
+from tests.sagas import SHIPPED
+from tests.waiting import WITHIN_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -39,7 +41,7 @@ async def chorus(stage: Stage, *words: str) -> tuple[int, str]:
 
 async def listed(stage: Stage) -> Sequence[Any]:
     """What `parked ls` has, once it has something."""
-    with anyio.fail_after(AT_REST_WITHIN_S):
+    with anyio.fail_after(WITHIN_S):
         while not (found := await chorus(stage, "parked", "ls", "--json"))[0]:  # noqa: ASYNC110  A database tells nobody.
             await anyio.sleep(CHECKED_EVERY_S)
     assert found[0] == Exit.NO
@@ -112,7 +114,7 @@ async def test_worker_killed_between_the_verdict_and_the_publication_publishes_i
     code, told = await chorus(stage, "parked", "void", row["number"], "--why", WHY, "--yes", "--timeout", "0.5")
     assert (code, "no worker of payments acts on it; is it running?" in told) == (Exit.NO, True)
     await stage.arm("payments", "before-publish")
-    await stage.dies("payments", within_s=AT_REST_WITHIN_S)
+    await stage.dies("payments")
     await stage.start("payments")
     await ended.check(order, SHIPPED)
     assert all(".2" not in key for key in keys_at_the_bank(stage, order))

@@ -8,10 +8,9 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from shared import catalog
 from shared.adapters.jetstream import JetStream, connect
 from shared.adapters.sqlite.database import open_read_only
 from shared.config.connection import ConnectionOptions
@@ -21,11 +20,11 @@ from shared.run.server import LocalServer, local_server
 from shared.run.system import apply_streams, own_environment
 from shared.wire.messages import MSG_ID
 from tests.e2e.processes import Worker, spawn_ready
+from tests.sagas import CONTEXTS, fact_line
 from tests.watching import Fact, Watcher, watching
 
 PRICE = {"amount_minor": 250, "currency": "EUR"}
 ADDRESS = {"street": "Hauptstr. 1", "city": "Bern", "country": "CH", "postal_code": "3000"}
-CONTEXTS = tuple(name for name in catalog.names() if name != "bank")
 MEMBERS = (*CONTEXTS, "bank")
 
 NATS_CLI = shutil.which("nats")
@@ -72,7 +71,7 @@ class Shop:
             self._peculiar.add(name)
         self.workers[name] = await spawn_ready(
             name,
-            ("-m", f"contexts.{context}", *arguments),
+            (f"contexts.{context}", *arguments),
             environ,
             self.directory / f"{name}.log",
             self._sockets / name,
@@ -144,13 +143,13 @@ class Shop:
         assert process.returncode is not None
         return Said(process.returncode, output.decode())
 
-    async def until(self, key: str, event: str, *, times: int = 1, within_s: float = 20.0) -> Fact:
+    async def until(self, key: str, event: str, *, times: int = 1) -> Fact:
         """Wait until something was said."""
-        return await self.watcher.until(key, event, times=times, within_s=within_s)
+        return await self.watcher.until(key, event, times=times)
 
     def facts(self, key: str) -> list[str]:
         """Everything that was said under a key, in stream order, each as one line."""
-        return [as_line(fact) for fact in self.watcher.about(key)]
+        return [fact_line(fact.context, fact.type, fact.content) for fact in self.watcher.about(key)]
 
     async def stock(self, sku: str, quantity: int) -> None:
         """Have so many of an article on the shelf."""
@@ -198,8 +197,8 @@ class Shop:
         query = "SELECT COALESCE(SUM(held_minor), 0) FROM accounts WHERE account_id = ?"
         return int(self.rows("bank", query, token_of(order, token))[0][0])
 
-    def letters(self, order: str) -> list[str]:
-        """The templates of the letters that lie in the mail directory for an order."""
+    def mails(self, order: str) -> list[str]:
+        """The templates of the mails to the customer about an order."""
         files = (self.data_dir("notifications") / "mail").glob(f"{order}-*.eml")
         return sorted(file.stem.removeprefix(f"{order}-") for file in files)
 
@@ -218,15 +217,18 @@ class Shop:
         return {name: worker.tail for name, worker in self.workers.items()}
 
 
+ShopKind = TypeVar("ShopKind", bound=Shop)
+
+
 @asynccontextmanager
-async def opened(directory: Path, **settings: str) -> AsyncIterator[Shop]:
+async def opened(kind: type[ShopKind], directory: Path, **settings: str) -> AsyncIterator[ShopKind]:
     """A shop with a server of its own and one process for each context; `settings` as `order_deadline="2s"`."""
     async with AsyncExitStack() as servers:
         server = await servers.enter_async_context(local_server(directory / "nats"))
         await apply_streams(ConnectionOptions(servers=(server.url,)), Settings())
         broker = await connect(ConnectionOptions(servers=(server.url,)), name="tests")
         async with watching(server.url) as watcher:
-            shop = Shop(servers, server, directory, watcher, broker)
+            shop = kind(servers, server, directory, watcher, broker)
             shop.environ = environment(server.url, directory, **settings)
             open_shops.append(shop)
             try:
@@ -252,10 +254,3 @@ def as_variables(settings: Mapping[str, str]) -> dict[str, str]:
 def token_of(order: str, behaviour: str) -> str:
     """The method token of an order: the bank behaves by its beginning and has an account for each."""
     return f"{behaviour}_{order}"
-
-
-def as_line(fact: Fact) -> str:
-    """`context.Event`, with the word that tells it from others of its type."""
-    telling = {"OrderCancelled": "reason", "ShipmentFailed": "stage", "PaymentFailed": "stage"}
-    field = "template" if fact.context == "notifications" else telling.get(fact.type)
-    return f"{fact.context}.{fact.type}" + (f" {fact.content[field]}" if field else "")

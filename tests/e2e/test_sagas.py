@@ -4,25 +4,28 @@ import asyncio
 
 import pytest
 
-from tests.e2e.ends import (
+from tests.e2e.ended import Ended
+from tests.e2e.shop import NATS_CLI, Level, Shop
+from tests.sagas import (
     CALLED_BACK,
     CAPTURE_REFUSED,
     CONFIRMED,
+    CONTEXTS,
     DELIVERED,
     JUST_TOO_LATE,
     LOST,
     OUT_OF_STOCK,
     PAYMENT_REFUSED,
+    PLACED_TWICE,
     REFUSED_BY_CARRIER,
     RETURNED,
+    RETURNED_AND_REFUNDED_LATE,
     SHIPPED,
     TOO_LATE,
-    End,
-    Ended,
+    Ending,
     refunded,
     voided,
 )
-from tests.e2e.shop import CONTEXTS, NATS_CLI, Level, Shop
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -98,7 +101,7 @@ async def test_cancelled_by_the_customer_with_a_refund_or_confirmed_and_then_too
     orders = [f"{order}-{number}" for number in range(4)]
     await shop.stock(sku_of(order), 100)
 
-    async def race(order_id: str, event: str) -> End:
+    async def race(order_id: str, event: str) -> Ending:
         await shop.place(order_id, sku_of(order), quickly=True)
         await shop.until(order_id, event)
         await shop.send_quickly("ordering.CancelOrder", order_id, {"reason": "found it cheaper"})
@@ -177,7 +180,7 @@ async def test_confirmed_or_expired_when_the_payment_races_the_deadline(
     shop = hasty_shop
     await shop.stock(sku_of(order), 100)
 
-    async def race(order_id: str) -> End:
+    async def race(order_id: str) -> Ending:
         await shop.place(order_id, sku_of(order), token="tok_slow", quickly=True)
         ends = CONFIRMED, voided("expired"), refunded("expired")
         return await ended_hastily.check(order_id, *ends, token="tok_slow")
@@ -198,14 +201,7 @@ async def test_refunded_though_the_bank_refuses_at_first(shop: Shop, ended: Ende
     await shop.stock(sku_of(order), 10)
     await shop.place(order, sku_of(order), token="tok_norefund")
     await report(shop, "ReportReturned", order)
-    refused = ("payments.RefundFailed", "payments.RefundRequested") * 2
-    end = End(
-        facts=(*RETURNED.facts, *refused),
-        letters=(*RETURNED.letters, "refund_delayed"),
-        money=RETURNED.money,
-        perhaps=RETURNED.perhaps,
-    )
-    await ended.check(order, end, token="tok_norefund")
+    await ended.check(order, RETURNED_AND_REFUNDED_LATE, token="tok_norefund")
 
 
 async def test_shipped_once_though_the_command_comes_again(shop: Shop, ended: Ended, order: str) -> None:
@@ -226,13 +222,7 @@ async def test_another_order_under_the_same_key_is_rejected(shop: Shop, ended: E
     await shop.place(order, sku_of(order), quantity=3)
     rejected = await shop.until(order, "CommandRejected")
     assert rejected.content["reason"] == "order_already_placed"
-    end = End(
-        facts=(*SHIPPED.facts, "ordering.CommandRejected"),
-        letters=SHIPPED.letters,
-        money=SHIPPED.money,
-        perhaps=SHIPPED.perhaps,
-    )
-    await ended.check(order, end)
+    await ended.check(order, PLACED_TWICE)
 
 
 async def test_one_shipped_and_one_out_of_stock_when_two_want_the_last_unit(
@@ -242,7 +232,7 @@ async def test_one_shipped_and_one_out_of_stock_when_two_want_the_last_unit(
     orders = [f"{order}-{number}" for number in range(6)]
     await shop.stock(sku_of(order), 1)
 
-    async def race(order_id: str) -> End:
+    async def race(order_id: str) -> Ending:
         await shop.place(order_id, sku_of(order), quantity=1, quickly=True)
         return await ended.check(order_id, SHIPPED, OUT_OF_STOCK)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import anyio
 
-WITHIN_S = 60.0
+from tests.waiting import WITHIN_S
 
 
 class Lines:

@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.waiting import WITHIN_S
+
 ROOT = Path(__file__).parents[2]
-WITHIN_S = 100.0
 
 
 @pytest.mark.parametrize(

@@ -34,15 +34,16 @@ from shared.repair.rebuild import rebuild
 from shared.run.parent_death import ending_with_parent
 from shared.run.server import LocalServer
 from shared.wire.streams import EVENTS
-from tests.e2e.shop import CONTEXTS, Shop, opened
+from tests.e2e.shop import Shop, opened
 from tests.integration.engine import PARTITIONS, Counter, running, standing
 from tests.integration.till import till
+from tests.sagas import CONTEXTS
+from tests.waiting import WITHIN_S
 
 T = TypeVar("T")
 
 PAGE = 4096
 PASSWORD: Final = "hush-7Qk2"
-WITHIN_S = 30.0
 
 CAPTURED = {"ordering.OrderConfirmed": 1, "payments.PaymentSucceeded": 1}
 
@@ -50,7 +51,7 @@ CAPTURED = {"ordering.OrderConfirmed": 1, "payments.PaymentSucceeded": 1}
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
     """One for all tests that stop and start its workers, and leave it whole."""
-    async with opened(tmp_path_factory.mktemp("shop"), refund_retry_delay="100ms", drain_timeout="1s") as shop:
+    async with opened(Shop, tmp_path_factory.mktemp("shop"), refund_retry_delay="100ms", drain_timeout="1s") as shop:
         yield shop
 
 
@@ -479,7 +480,7 @@ class TestShop:
         for context in CONTEXTS:
             assert await shop.stop(context) == 0
         said = len(shop.watcher.facts)
-        letters = {order: shop.letters(order) for order in ("o-good", "o-poor", "o-nowhere")}
+        letters = {order: shop.mails(order) for order in ("o-good", "o-poor", "o-nowhere")}
         for context in CONTEXTS:
             path = shop.data_dir(context) / f"{context}.db"
             before = tables(path)
@@ -493,7 +494,7 @@ class TestShop:
         await shop.place("o-after", "pot", quickly=True)
         await shop.until("o-after", "CustomerNotified", times=3)
         assert {fact.key for fact in shop.watcher.facts[said:]} == {"o-after", "pot"}
-        assert {order: shop.letters(order) for order in letters} == letters
+        assert {order: shop.mails(order) for order in letters} == letters
         assert [shop.ledger(order) for order in ("o-good", "o-poor", "o-nowhere", "o-after")] == [
             ["capture"], [], ["capture", "refund"], ["capture"],
         ]  # fmt: skip

@@ -15,8 +15,9 @@ from shared.ports.store import DatabaseError
 from shared.repair.rebuild import rebuild
 from shared.run.server import LocalServer
 from tests.integration.engine import PARTITIONS, Counter, running, standing
-from tests.integration.test_database import WITHIN_S, leaves
+from tests.integration.test_database import leaves
 from tests.integration.till import till
+from tests.waiting import WITHIN_S
 
 SCHEMA = "CREATE TABLE told (n INTEGER PRIMARY KEY) STRICT"
 TILL = "t-1"

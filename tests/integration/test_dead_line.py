@@ -9,9 +9,9 @@ from shared.adapters.jetstream import JetStream, connect
 from shared.config.connection import ConnectionOptions
 from shared.ports.broker import BrokerUnavailableError, Outgoing
 from shared.run.server import LocalServer
+from tests.waiting import WITHIN_S
 
 MORE_THAN_A_LINE_TAKES = [Outgoing("evt.large", {}, bytes(60_000))] * 300
-BACK_WITHIN_S = 5.0
 
 
 @asynccontextmanager
@@ -62,7 +62,7 @@ async def test_what_a_dead_line_has_not_taken_does_not_keep_the_client_and_is_no
         behind = tasks.create_task(broker.publish_each([Outgoing("evt.small", {}, b"")]))
         await asyncio.sleep(0.1)
         await broker._client.force_reconnect()  # As when a ping is not answered.
-        async with asyncio.timeout(BACK_WITHIN_S):
+        async with asyncio.timeout(WITHIN_S):
             assert isinstance((await behind)[0], BrokerUnavailableError)
             assert (await broker.stream_info("EVENTS")).messages == 0
         assert broker.reconnects == 1

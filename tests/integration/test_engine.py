@@ -530,7 +530,7 @@ class TestEffects:
                 with anyio.move_on_after(0.5):
                     await counter.watcher.until(TILL, "ReceiptPrinted")
                 second.may_answer.set()
-                await counter.watcher.until(TILL, "ReceiptPrinted", within_s=10)
+                await counter.watcher.until(TILL, "ReceiptPrinted")
         assert counter.watcher.types(TILL) == {"ReceiptRequested": 1, "ReceiptPrinted": 1}
 
 

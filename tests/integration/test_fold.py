@@ -22,9 +22,9 @@ from shared.repair.rebuild import rebuild
 from shared.run.server import LocalServer
 from tests.integration.engine import PARTITIONS, Counter, running, standing
 from tests.integration.till import Event, Rung, Till, evolve, till
+from tests.waiting import WITHIN_S
 
 KEYS = ("t-1", "t-2")
-WITHIN_S = 30.0
 SNAPSHOTS = "SELECT id, version, state FROM aggregates ORDER BY id"
 
 

@@ -19,7 +19,7 @@ from shared.wire.streams import COMMANDS, EVENTS, READ, TIMERS
 from tests.e2e.shop import NATS_CLI
 from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, running, standing
 from tests.integration.till import till
-from tests.watching import WITHIN_S
+from tests.waiting import WITHIN_S
 
 OK, CRITICAL = 0, 2
 KEY = "t-1"

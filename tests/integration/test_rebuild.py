@@ -21,8 +21,8 @@ from shared.wire.streams import EVENTS
 from tests.integration.engine import PARTITIONS, Counter, running, standing
 from tests.integration.test_trouble import stuck_till, until
 from tests.integration.till import till
+from tests.waiting import WITHIN_S
 
-WITHIN_S = 20.0
 PARKED = (
     "SELECT key, partition, stream, seq, at_ns, message_id, subject, headers, body, reason, verdict, who, why"
     " FROM parked ORDER BY key, id"

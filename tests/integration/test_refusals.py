@@ -28,10 +28,10 @@ from tests.integration.brokers import TroubledBroker
 from tests.integration.engine import PARTITIONS, Counter, standing, working
 from tests.integration.test_trouble import NEIGHBOUR, TILL, stored_again, storeroom, until
 from tests.integration.till import Printer, till
+from tests.waiting import WITHIN_S
 
 TAKEN = f"till/till-{TILL}@1"
 REMEMBERS = timedelta(seconds=1)
-ACTED_ON_WITHIN_S = 10.0
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ async def is_refused(counter: Counter) -> parked.Refused:
     return parked.refused_in(counter.directory, ["till"])[0]
 
 
-async def come_of(counter: Counter, chosen: Sequence[parked.Unsettled], within_s: float = ACTED_ON_WITHIN_S) -> Outcome:
+async def come_of(counter: Counter, chosen: Sequence[parked.Unsettled], within_s: float = WITHIN_S) -> Outcome:
     (outcome,) = await outcomes(counter.directory, chosen, SystemClock(), timeout_s=within_s)
     return outcome
 
@@ -116,7 +116,7 @@ async def test_retry_is_refused_again_until_the_server_has_forgotten_the_strange
         await counter.ring(TILL, 5)
         row = await is_refused(counter)
         told: list[Outcome] = []
-        with anyio.fail_after(ACTED_ON_WITHIN_S):
+        with anyio.fail_after(WITHIN_S):
             while not told or not told[-1].is_settled:
                 assert await parked.retry(counter.directory, [row], who="ann") == 1
                 told.append(await come_of(counter, [row]))

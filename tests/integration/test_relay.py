@@ -18,8 +18,8 @@ from shared.run.server import LocalServer
 from shared.wire.messages import MSG_ID
 from tests.integration.brokers import Answer, Trouble, TroubledBroker
 from tests.integration.engine import PARTITIONS, Counter, standing
+from tests.waiting import WITHIN_S
 
-PUBLISHED_WITHIN_S = 10.0
 LINGER_S = {"drawer": 0.2}
 OTHER_STREAM_EXPECTED = BrokerRefusedError(10060, "expected stream does not match")
 
@@ -60,7 +60,7 @@ async def publishing(broker: TroubledBroker) -> AsyncIterator[tuple[Relay, Calla
         woken = anyio.Event()
 
     async def marked() -> dict[int, int]:
-        with anyio.fail_after(PUBLISHED_WITHIN_S):
+        with anyio.fail_after(WITHIN_S):
             while relay.publishing:
                 await woken.wait()
         return dict(relay.marks)

@@ -48,7 +48,8 @@ from tests.integration import till as tills
 from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, running, standing
 from tests.integration.till import JAMS_AT, scanner, till
 from tests.integration.wire import Wire, header_block, wire
-from tests.watching import WITHIN_S, watching
+from tests.waiting import WITHIN_S
+from tests.watching import watching
 
 TILL = "t-1"
 NEIGHBOUR = next(f"n-{n}" for n in range(99) if partition_of(f"n-{n}", PARTITIONS) == partition_of(TILL, PARTITIONS))
