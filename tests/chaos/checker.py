@@ -38,7 +38,7 @@ ALWAYS: Final[tuple[Check, ...]] = (
     messages.positions_have_been_heard,
     files_are_whole_and_ours,
 )
-AT_REST: Final[tuple[Check, ...]] = (
+SETTLED: Final[tuple[Check, ...]] = (
     shop.cancelled_orders_keep_no_money,
     messages.journals_are_published,
     messages.events_are_explained,
@@ -56,14 +56,19 @@ def always(evidence: Evidence) -> list[Finding]:
     return [finding for check in ALWAYS for finding in _found(check, evidence)]
 
 
+def settled(evidence: Evidence) -> list[Finding]:
+    """The invariants that hold when everything that was begun has ended."""
+    return [finding for check in SETTLED for finding in _found(check, evidence)]
+
+
+async def recomputed(evidence: Evidence) -> list[Finding]:
+    """The invariants that take a recomputation of every decision and of every database."""
+    return [*await decisions_come_out_again(evidence), *await databases_come_out_again(evidence)]
+
+
 async def at_rest(evidence: Evidence) -> list[Finding]:
-    """All of them, which hold when everything that was begun has ended."""
-    return [
-        *always(evidence),
-        *(finding for check in AT_REST for finding in _found(check, evidence)),
-        *await decisions_come_out_again(evidence),
-        *await databases_come_out_again(evidence),
-    ]
+    """All invariants, which hold together when everything that was begun has ended."""
+    return [*always(evidence), *settled(evidence), *await recomputed(evidence)]
 
 
 def _found(check: Check, evidence: Evidence) -> Iterator[Finding]:

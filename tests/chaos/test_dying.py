@@ -1,4 +1,4 @@
-"""R1, R6, R16: processes killed at every named place, stopped and continued, and told to end at random moments."""
+"""Processes are killed at every named place, stopped and continued, and told to end at random moments."""
 
 import asyncio
 import random
@@ -38,17 +38,17 @@ SHARED: Places = {
     "shipping": ("before-publish",),
     "notifications": ("inside-transaction",),
 }
-"""Where to die by default: every place once, and every context."""
+"""Where to die in every run: every place once, and every context."""
 
 MOMENTS = ("OrderPlaced", "InventoryReserved", "AuthorizationRequested", "NotificationQueued")
-"""When everybody has something in hand, or is about to."""
+"""When every context has work in flight, or is about to."""
 
 WAVES_AT_MOST = 60
 WAVES = 3
 
 
 class Slot:
-    """A worker that is started again whenever it has died, to die at the next place; in the end it lives."""
+    """A worker that dies at one place after the other, and is started again after each."""
 
     def __init__(self, stage: Stage, name: str, places: Iterator[str]) -> None:
         self.name = name
@@ -57,7 +57,7 @@ class Slot:
         self._places = places
 
     async def run(self) -> None:
-        """Die everywhere."""
+        """Die at every place."""
         for place in self._places:
             await self._stage.arm(self.name, place)
             await self._stage.dies(self.name)
@@ -67,7 +67,7 @@ class Slot:
 async def die_everywhere(
     stage: Stage, ended: Ended, name: str, places: Places, *, copies: int, chance: random.Random, at_most: int
 ) -> None:
-    """Let every context die at all its places while orders are placed, wave after wave; then all must be as it must."""
+    """Place waves of orders while every context dies at all its places, and assert that every order ends well."""
     await stage.stock(name, 10_000)
     await stage.kill(*CONTEXTS)
     armed: list[str] = []
@@ -97,15 +97,15 @@ async def _keep(stage: Stage, slots: Iterable[Slot]) -> None:
 
 
 class TestKilled:
-    """R1 and F19: with -9, and started again."""
+    """With -9, and started again."""
 
     async def test_one_process_a_context_dies_wherever_it_can(
         self, stage: Stage, ended: Ended, chance: random.Random
     ) -> None:
         assert {place for places in ALONE.values() for place in places} == set(get_args(Place))
-        assert set(ALONE) == set(CONTEXTS)
         await die_everywhere(stage, ended, "alone", ALONE, copies=1, chance=chance, at_most=2)
 
+    @pytest.mark.long
     async def test_two_processes_a_context_die_in_turns(
         self, stage: Stage, ended: Ended, chance: random.Random
     ) -> None:
@@ -114,7 +114,7 @@ class TestKilled:
     async def test_two_processes_a_context_live_throughout_while_each_of_them_dies_once(
         self, stage: Stage, ended: Ended, chance: random.Random
     ) -> None:
-        """Whoever of the two has the partitions, the other one takes them over, and later gives them back."""
+        """The other process takes the partitions over, and gives them back when it dies itself."""
         await stage.stock("pairs", 1_000)
         await stage.start_all(*(f"{context}.2" for context in CONTEXTS))
         pairs = {context: chance.sample((context, f"{context}.2"), 2) for context in CONTEXTS}
@@ -144,13 +144,13 @@ class TestKilled:
 
 
 class TestStopped:
-    """R6 and R16: with SIGSTOP, and with SIGTERM."""
+    """With SIGSTOP, and with SIGTERM."""
 
-    @pytest.mark.parametrize("context", ["payments", "inventory"])
+    @pytest.mark.parametrize("context", ["payments", pytest.param("inventory", marks=pytest.mark.long)])
     async def test_process_that_was_stopped_beyond_its_pin_commits_nothing(
         self, stage: Stage, ended: Ended, context: str
     ) -> None:
-        """What it was sent while it was stopped, the other process has decided when it goes on."""
+        """When it continues, another process has decided the messages that were delivered to it."""
         sku = f"zombie-{context}"
         orders = [f"o-{sku}-{n}" for n in range(12)]
         await stage.stock(sku, 100)
@@ -166,7 +166,7 @@ class TestStopped:
     async def test_process_told_to_end_at_any_moment_ends_well(
         self, stage: Stage, ended: Ended, chance: random.Random
     ) -> None:
-        """Every context, each between one message and the next of its busiest time."""
+        """Every context, each between two messages of its busiest time."""
         await stage.stock("told", 1_000)
 
         async def end(context: str) -> None:
@@ -183,6 +183,7 @@ class TestStopped:
             await check_endings(ended, wave.result())
         await stage.check_at_rest()
 
+    @pytest.mark.long  # tests/e2e/test_workers.py does so in every run.
     async def test_process_told_to_end_while_the_server_is_away_ends_well(self, stage: Stage) -> None:
         await stage.crash_the_server()
         codes = await asyncio.gather(*(stage.stop(context) for context in CONTEXTS))

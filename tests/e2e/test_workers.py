@@ -41,13 +41,13 @@ class TestKilled:
     @pytest.mark.parametrize(
         ("context", "when"),
         [
-            ("ordering", "InventoryReserved"),
-            ("inventory", "OrderPlaced"),
-            ("payments", "AuthorizationRequested"),
             ("payments", "CaptureRequested"),
-            ("shipping", "PaymentSucceeded"),
-            ("notifications", "OrderPlaced"),
             ("bank", "AuthorizationRequested"),
+            pytest.param("ordering", "InventoryReserved", marks=pytest.mark.long),
+            pytest.param("inventory", "OrderPlaced", marks=pytest.mark.long),
+            pytest.param("payments", "AuthorizationRequested", marks=pytest.mark.long),
+            pytest.param("shipping", "PaymentSucceeded", marks=pytest.mark.long),
+            pytest.param("notifications", "OrderPlaced", marks=pytest.mark.long),
         ],
     )
     async def test_worker_killed_in_the_middle_goes_on_where_it_was(
@@ -73,6 +73,7 @@ class TestKilled:
         await shop.be_whole()
         await check_all(ended, orders)
 
+    @pytest.mark.long  # tests/chaos/test_broker_faults.py kills the server in every run.
     async def test_server_killed_in_the_middle_is_waited_for(self, shop: Shop, ended: Ended, order: str) -> None:
         orders = orders_of(order, 12)
         await shop.stock(order, 100)
