@@ -38,7 +38,7 @@ class TroubledBroker(Broker):
 
     async def publish(self, message: Outgoing) -> Published:
         """Publish one message, or have trouble with it."""
-        self.published.append(message.headers["Nats-Msg-Id"])
+        self.published.append(message.headers.get("Nats-Msg-Id", ""))
         return await self._troubled(lambda: self._real.publish(message))
 
     async def publish_each(self, messages: Sequence[Outgoing]) -> list[Published | BrokerError]:

@@ -32,7 +32,6 @@ from shared.ports.store import DatabaseBusyError, DatabaseError, Transaction
 from shared.repair.parked import parked_in
 from shared.repair.rebuild import rebuild
 from shared.run.parent_death import ending_with_parent
-from shared.run.server import LocalServer
 from shared.wire.streams import EVENTS
 from tests.e2e.shop import Shop, opened
 from tests.integration.engine import PARTITIONS, Counter, running, standing
@@ -365,9 +364,9 @@ class TestOlderCopy:
     """R14: a database that was restored from an older copy knows less than the stream says of it."""
 
     async def test_copy_that_lacks_facts_of_its_own_is_refused_until_it_is_rebuilt(
-        self, own_nats_server: LocalServer, tmp_path: Path
+        self, account_url: str, tmp_path: Path
     ) -> None:
-        async with standing(own_nats_server.url, tmp_path) as counter:
+        async with standing(account_url, tmp_path) as counter:
             async with running(counter):
                 await counter.ring("t-1", 5, "m-1")
                 await counter.watcher.until("t-1", "Rung")
@@ -396,9 +395,9 @@ class TestOlderCopy:
         assert "run chorus rebuild till --force" in str(error)
 
     async def test_copy_that_lacks_only_what_led_to_nothing_hears_it_again(
-        self, own_nats_server: LocalServer, tmp_path: Path
+        self, account_url: str, tmp_path: Path
     ) -> None:
-        async with standing(own_nats_server.url, tmp_path, remembers=timedelta(milliseconds=100)) as counter:
+        async with standing(account_url, tmp_path, remembers=timedelta(milliseconds=100)) as counter:
             async with running(counter):
                 await counter.scan("t-1", 1, "scanner/scan-1@1")
                 await counter.watcher.until("t-1", "Rung")

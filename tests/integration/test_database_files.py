@@ -13,7 +13,6 @@ from shared.adapters.sqlite.database import Database
 from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.ports.store import DatabaseError
 from shared.repair.rebuild import rebuild
-from shared.run.server import LocalServer
 from tests.integration.engine import PARTITIONS, Counter, running, standing
 from tests.integration.test_database import leaves
 from tests.integration.till import till
@@ -24,8 +23,8 @@ TILL = "t-1"
 
 
 @pytest.fixture
-async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(own_nats_server.url, tmp_path) as counter:
+async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
+    async with standing(account_url, tmp_path) as counter:
         yield counter
 
 

@@ -17,7 +17,7 @@ from shared.context import Call
 from shared.ports.rows import Move
 from shared.ports.store import FencedError, Transaction
 from shared.repair.rebuild import rebuild
-from shared.run.server import LocalServer, local_server
+from shared.run.server import local_server
 from shared.wire.messages import content_hash, partition_of
 from tests.integration.engine import PARTITIONS, Counter, running, standing
 from tests.integration.till import JAMS_AT, Printer, ReceiptRequested, RecordPrinted, till
@@ -32,15 +32,15 @@ FORGETFUL = timedelta(milliseconds=100)
 
 
 @pytest.fixture
-async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(own_nats_server.url, tmp_path) as counter:
+async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
+    async with standing(account_url, tmp_path) as counter:
         yield counter
 
 
 @pytest.fixture
-async def forgetful_counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
+async def forgetful_counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
     """Its server stores a message again soon after it stored one with the same id."""
-    async with standing(own_nats_server.url, tmp_path, remembers=FORGETFUL) as counter:
+    async with standing(account_url, tmp_path, remembers=FORGETFUL) as counter:
         yield counter
 
 

@@ -88,8 +88,8 @@ class TestConsumers:
     """Deleted by somebody, and made again by `chorus streams apply`."""
 
     @pytest.fixture
-    async def counter(self, own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
-        async with standing(own_nats_server.url, tmp_path) as counter:
+    async def counter(self, account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
+        async with standing(account_url, tmp_path) as counter:
             yield counter
 
     @pytest.mark.parametrize("stream", ["EVENTS", "COMMANDS", "TIMERS"])

@@ -12,7 +12,6 @@ from pathlib import Path
 import anyio
 import pytest
 
-from shared.run.server import LocalServer
 from shared.topology import declare
 from shared.wire.messages import partition_of
 from shared.wire.streams import COMMANDS, EVENTS, READ, TIMERS
@@ -48,8 +47,8 @@ def nats_cli() -> None:
 
 
 @pytest.fixture
-async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(own_nats_server.url, tmp_path) as counter:
+async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
+    async with standing(account_url, tmp_path) as counter:
         yield counter
 
 

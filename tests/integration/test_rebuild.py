@@ -15,7 +15,6 @@ from shared.ports.broker import Broker, BrokerUnavailableError, Outgoing, Stored
 from shared.ports.store import DatabaseError
 from shared.repair import parked
 from shared.repair.rebuild import Rebuilt, rebuild
-from shared.run.server import LocalServer
 from shared.wire.messages import CAUSATION_ID, MSG_ID
 from shared.wire.streams import EVENTS
 from tests.integration.engine import PARTITIONS, Counter, running, standing
@@ -38,8 +37,8 @@ STATE = {
 
 
 @pytest.fixture
-async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(own_nats_server.url, tmp_path, remembers=timedelta(milliseconds=100)) as counter:
+async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
+    async with standing(account_url, tmp_path, remembers=timedelta(milliseconds=100)) as counter:
         yield counter
 
 

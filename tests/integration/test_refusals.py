@@ -23,7 +23,6 @@ from shared.repair.outcomes import Outcome, outcomes
 from shared.repair.rebuild import rebuild
 from shared.repair.reconcile import compare
 from shared.repair.strangers import void
-from shared.run.server import LocalServer
 from tests.integration.brokers import TroubledBroker
 from tests.integration.engine import PARTITIONS, Counter, standing, working
 from tests.integration.test_trouble import NEIGHBOUR, TILL, stored_again, storeroom, until
@@ -35,15 +34,15 @@ REMEMBERS = timedelta(seconds=1)
 
 
 @pytest.fixture
-async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(own_nats_server.url, tmp_path) as counter:
+async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
+    async with standing(account_url, tmp_path) as counter:
         yield counter
 
 
 @pytest.fixture
-async def forgetful_counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
+async def forgetful_counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
     """Its server stores a message again a second after it stored one with the same id."""
-    async with standing(own_nats_server.url, tmp_path, remembers=REMEMBERS) as counter:
+    async with standing(account_url, tmp_path, remembers=REMEMBERS) as counter:
         yield counter
 
 
@@ -240,10 +239,10 @@ async def test_refused_row_is_not_taken_for_published_when_the_streams_are_compa
 
 
 async def test_message_under_an_id_that_no_journal_has_is_declared_while_the_worker_is_stopped(
-    own_nats_server: LocalServer, tmp_path: Path
+    account_url: str, tmp_path: Path
 ) -> None:
     stray = "inventory/stock-zz@1"
-    async with storeroom(own_nats_server.url, tmp_path) as room:
+    async with storeroom(account_url, tmp_path) as room:
         await (await SqliteStore.open(tmp_path / "inventory.db", context="inventory")).close()
         body = b'{"sku": "zz", "name": "Nobody\'s", "unit_price": {"amount_minor": 1}}'
         headers = {

@@ -14,7 +14,6 @@ from shared.engine.monitor.troubles import STREAM_FULL, Troubles
 from shared.engine.publish.relay import BATCH_AT_LEAST, Relay
 from shared.ports.broker import Broker, BrokerError, BrokerRefusedError, Outgoing, Published
 from shared.ports.rows import JournalRow, NumberedRow
-from shared.run.server import LocalServer
 from shared.wire.messages import MSG_ID
 from tests.integration.brokers import Answer, Trouble, TroubledBroker
 from tests.integration.engine import PARTITIONS, Counter, standing
@@ -25,8 +24,8 @@ OTHER_STREAM_EXPECTED = BrokerRefusedError(10060, "expected stream does not matc
 
 
 @pytest.fixture
-async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(own_nats_server.url, tmp_path) as counter:
+async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
+    async with standing(account_url, tmp_path) as counter:
         yield counter
 
 

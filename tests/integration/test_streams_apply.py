@@ -18,7 +18,6 @@ from nats.js.errors import NoStreamResponseError
 
 from shared.context import Aggregate, Command, Context, Decider, Event, Events, Policy, State, Timer
 from shared.ports.broker import BrokerRefusedError
-from shared.run.server import LocalServer
 from shared.streams.apply import Outcome, apply, plan
 from shared.streams.drift import described
 from shared.streams.file import read_topology
@@ -118,8 +117,8 @@ class Broker:
 
 
 @asynccontextmanager
-async def connected(server: LocalServer) -> AsyncIterator[Broker]:
-    client = await nats.connect(server.url)
+async def connected(url: str) -> AsyncIterator[Broker]:
+    client = await nats.connect(url)
     try:
         yield Broker(client)
     finally:
@@ -127,8 +126,8 @@ async def connected(server: LocalServer) -> AsyncIterator[Broker]:
 
 
 @pytest_asyncio.fixture
-async def broker(own_nats_server: LocalServer) -> AsyncIterator[Broker]:
-    async with connected(own_nats_server) as broker:
+async def broker(account_url: str) -> AsyncIterator[Broker]:
+    async with connected(account_url) as broker:
         yield broker
 
 
@@ -373,18 +372,18 @@ async def test_a_consumer_that_nobody_needs_is_shown_and_removed_only_when_told_
     assert await broker.plan(without) == []
 
 
-async def test_two_applies_at_once_are_harmless(own_nats_server: LocalServer) -> None:
+async def test_two_applies_at_once_are_harmless(account_url: str) -> None:
     outcomes: list[Outcome] = []
 
     async def one(declared: Iterable[Declared]) -> None:
-        async with connected(own_nats_server) as broker:
+        async with connected(account_url) as broker:
             outcomes.append(await broker.apply(tuple(declared)))
 
     for declared in (DECLARED, declared_with("COMMANDS", max_msgs=50)):
         async with anyio.create_task_group() as tasks:
             for _ in range(4):
                 tasks.start_soon(one, declared)
-        async with connected(own_nats_server) as broker:
+        async with connected(account_url) as broker:
             assert await broker.plan(declared) == []
     assert [outcome.refused for outcome in outcomes] == [()] * 8
 

@@ -38,7 +38,7 @@ from shared.ports.clock import moment
 from shared.ports.store import Transaction
 from shared.repair import parked
 from shared.repair.rebuild import rebuild
-from shared.run.server import LocalServer, local_server
+from shared.run.server import local_server
 from shared.streams.apply import apply
 from shared.topology import declare
 from shared.wire.messages import FROM_SUBJECT, content_hash, partition_of
@@ -61,15 +61,15 @@ FORGETFUL = timedelta(milliseconds=100)
 
 
 @pytest.fixture
-async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(own_nats_server.url, tmp_path) as counter:
+async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
+    async with standing(account_url, tmp_path) as counter:
         yield counter
 
 
 @pytest.fixture
-async def forgetful_counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
+async def forgetful_counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
     """Its server stores a message again soon after it stored one with the same id."""
-    async with standing(own_nats_server.url, tmp_path, remembers=FORGETFUL) as counter:
+    async with standing(account_url, tmp_path, remembers=FORGETFUL) as counter:
         yield counter
 
 
@@ -509,11 +509,11 @@ def with_a_bug(context: Context, bug: Path) -> Context:
 
 
 async def test_operator_finds_a_parked_order_and_has_it_tried_again_or_left_out(
-    own_nats_server: LocalServer, tmp_path: Path
+    account_url: str, tmp_path: Path
 ) -> None:
     bug = tmp_path / "bug"
     bug.touch()
-    async with storeroom(own_nats_server.url, tmp_path) as room:
+    async with storeroom(account_url, tmp_path) as room:
         async with running(room, with_a_bug(inventory(Settings()), bug)):
             price = b'{"name": "Mug", "unit_price": {"amount_minor": 1}}'
             await room.publish("cmd.inventory.RegisterStockItem.mug", price)
@@ -571,11 +571,11 @@ class TestTooMuch:
     """More commands than may wait are refused at the door, where their clients hear of it."""
 
     async def test_full_stream_says_so_to_everyone_who_asks_and_takes_more_when_there_is_room(
-        self, own_nats_server: LocalServer, tmp_path: Path
+        self, account_url: str, tmp_path: Path
     ) -> None:
         streams = {**TOPOLOGY.streams, COMMANDS: {**TOPOLOGY.streams[COMMANDS], "max_msgs": 3}}
         topology = msgspec.structs.replace(TOPOLOGY, streams=streams)
-        async with standing(own_nats_server.url, tmp_path) as counter:
+        async with standing(account_url, tmp_path) as counter:
             await apply(counter.broker.api, declare(topology, (till(), scanner())), allow_destructive=True)
             stop = await counter.broker.serve("till", "1.0.0", "a till", api_of(till(), counter.broker))
             for amount in (1, 2, 3):

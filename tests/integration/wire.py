@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"headers":true,"protocol":1}\r\nSUB answer 1\r\n'
+OPTIONS = {"verbose": False, "pedantic": False, "headers": True, "protocol": 1}
 
 
 class Wire:
@@ -36,7 +36,8 @@ async def wire(url: str) -> AsyncIterator[Wire]:
     """A connection to the server at `url`."""
     where = urlsplit(url)
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
-    writer.write(CONNECT)
+    login = {"user": where.username, "pass": where.password} if where.username else {}
+    writer.write(b"CONNECT %s\r\nSUB answer 1\r\n" % json.dumps({**OPTIONS, **login}).encode())
     try:
         yield Wire(reader, writer)
     finally:
