@@ -14,8 +14,8 @@ from shared.run.system import apply_streams
 from tests.chaos.checker import always, recomputed, settled
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.finding import Finding
-from tests.e2e.processes import spawn
 from tests.e2e.shop import MEMBERS, Shop
+from tests.processes import spawn
 from tests.waiting import WITHIN_S, until
 
 CHECKED_EVERY_S = 0.25

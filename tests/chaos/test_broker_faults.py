@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from tests.chaos.order_mix import check_after_loss
 from tests.chaos.proxy import Way, proxied
 from tests.chaos.stage import Stage
 from tests.e2e.ended import Ended
+from tests.forking import run_chorus
 from tests.sagas import CONTEXTS, SHIPPED
 from tests.waiting import WITHIN_S
 
@@ -243,12 +243,6 @@ class TestReconcile:
 
 async def reconcile(stage: Stage, *arguments: str) -> tuple[int, Any]:
     """Run the command where ordering has its database: its exit code, and what it says as JSON."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "shared.cli", "reconcile", "--json", *arguments),
-        env={**stage.environ, "CHORUS_DATA_DIR": str(stage.data_dir("ordering"))},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    said, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, json.loads(said)
+    environ = {**stage.environ, "CHORUS_DATA_DIR": str(stage.data_dir("ordering"))}
+    ran = await run_chorus("reconcile", "--json", *arguments, environ=environ)
+    return ran.code, json.loads(ran.output)

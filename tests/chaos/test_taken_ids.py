@@ -3,7 +3,6 @@
 import getpass
 import json
 import socket
-import sys
 import urllib.request
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from shared.ports.broker import Outgoing
 from shared.wire.messages import MSG_ID
 from tests.chaos.stage import CHECKED_EVERY_S, Stage
 from tests.e2e.ended import Ended
+from tests.forking import run_chorus
 from tests.sagas import SHIPPED
 from tests.waiting import WITHIN_S
 
@@ -35,8 +35,8 @@ async def take_the_id(stage: Stage, order: str) -> None:
 async def chorus(stage: Stage, *words: str) -> tuple[int, str]:
     """Run a command as an operator would, on the machine of payments."""
     environ = {**stage.environ, "CHORUS_DATA_DIR": str(stage.data_dir("payments"))}
-    done = await anyio.run_process([sys.executable, "-m", "shared.cli", *words], env=environ, check=False)
-    return done.returncode, (done.stdout or done.stderr).decode()
+    ran = await run_chorus(*words, environ=environ)
+    return ran.code, ran.output or ran.errors
 
 
 async def listed(stage: Stage) -> Sequence[Any]:

@@ -19,7 +19,7 @@ from shared.ports.broker import Outgoing
 from shared.run.server import LocalServer, local_server
 from shared.run.system import apply_streams, own_environment
 from shared.wire.messages import MSG_ID
-from tests.e2e.processes import Worker, spawn_ready
+from tests.processes import Worker, spawn_ready
 from tests.sagas import CONTEXTS, fact_line
 from tests.watching import Fact, Watcher, watching
 

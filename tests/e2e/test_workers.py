@@ -11,8 +11,8 @@ import pytest_asyncio
 from shared.run.server import LocalServer, local_server
 from shared.wire.messages import partition_of
 from tests.e2e.ended import Ended
-from tests.e2e.processes import spawn
 from tests.e2e.shop import MEMBERS, Level, Shop, environment
+from tests.processes import spawn
 from tests.sagas import CONTEXTS, SHIPPED
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -8,9 +8,7 @@ import resource
 import shutil
 import sqlite3
 import stat
-import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
@@ -34,10 +32,11 @@ from shared.repair.rebuild import rebuild
 from shared.run.parent_death import ending_with_parent
 from shared.wire.streams import EVENTS
 from tests.e2e.shop import Shop, opened
+from tests.forking import run_chorus, run_module
 from tests.integration.engine import PARTITIONS, Counter, running, standing
 from tests.integration.till import till
 from tests.sagas import CONTEXTS
-from tests.waiting import WITHIN_S
+from tests.waiting import WITHIN_S, until
 
 T = TypeVar("T")
 
@@ -71,13 +70,12 @@ class Process:
 
     async def said(self, *words: str, times: int = 1) -> str:
         """Wait until so many lines of its log have all the words; the last of them."""
-        deadline = time.monotonic() + WITHIN_S * times
-        while time.monotonic() < deadline:
-            lines = [line for line in self.log.read_text().splitlines() if all(word in line for word in words)]
-            if len(lines) >= times:
-                return lines[times - 1]
-            await anyio.sleep(0.05)
-        raise AssertionError(f"no {times} lines with {words}\n{self.log.read_text()[-2_000:]}")
+
+        def lines() -> list[str]:
+            return [line for line in self.log.read_text().splitlines() if all(word in line for word in words)]
+
+        await until(lambda: len(lines()) >= times, f"{times} lines of {self.log} have {words}")
+        return lines()[times - 1]
 
     async def ended(self) -> int:
         """Wait until it has ended by itself; its exit code."""
@@ -540,19 +538,15 @@ class TestShop:
     @staticmethod
     async def ended_with(shop: Shop, variables: Mapping[str, str]) -> tuple[int, str]:
         """How a worker of notifications ends that cannot be configured like this, and what it says."""
-        done = await anyio.run_process(
-            [sys.executable, "-m", "contexts.notifications"],
-            env={**shop.environ, **variables},
-            check=False,
-            stderr=subprocess.STDOUT,
-        )
-        return done.returncode, done.stdout.decode()
+        ran = await run_module("contexts.notifications", environ={**shop.environ, **variables})
+        return ran.code, ran.output + ran.errors
 
 
 async def chorus(shop: Shop, *words: str, **variables: str) -> str:
     """Run a command as an operator would."""
-    command = [sys.executable, "-m", "shared.cli", *words]
-    return (await anyio.run_process(command, env={**shop.environ, **variables})).stdout.decode()
+    ran = await run_chorus(*words, environ={**shop.environ, **variables})
+    assert ran.code == 0, ran.errors
+    return ran.output
 
 
 def entries(directory: Path) -> Iterator[Path]:

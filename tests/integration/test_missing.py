@@ -24,10 +24,10 @@ from shared.run.server import CONFIGURATION, LocalServer, local_server
 from shared.streams.apply import apply
 from shared.topology import declare
 from shared.wire.messages import partition_of
-from tests.e2e.processes import spawn
 from tests.e2e.shop import environment
 from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, standing
 from tests.integration.till import Printer, scanner, till
+from tests.processes import spawn
 from tests.waiting import WITHIN_S, until
 
 TILLS = [next(f"t-{n}" for n in range(99) if partition_of(f"t-{n}", PARTITIONS) == p) for p in range(PARTITIONS)]

@@ -4,7 +4,6 @@ import asyncio
 import getpass
 import json
 import os
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
@@ -44,6 +43,7 @@ from shared.topology import declare
 from shared.wire.messages import FROM_SUBJECT, content_hash, partition_of
 from shared.wire.streams import COMMANDS, EVENTS, TIMERS
 from tests.e2e.shop import NATS_CLI
+from tests.forking import run_chorus
 from tests.integration import till as tills
 from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, running, standing
 from tests.integration.till import JAMS_AT, scanner, till
@@ -474,10 +474,9 @@ class Storeroom(Counter):
     async def chorus(self, *words: str, exits: int = 0) -> str:
         """Run a command as an operator would."""
         environ = {**os.environ, "CHORUS_DATA_DIR": str(self.directory)}
-        command = [sys.executable, "-m", "shared.cli", *words]
-        done = await anyio.run_process(command, env=environ, check=False)
-        assert done.returncode == exits, done.stderr.decode()
-        return (done.stdout or done.stderr).decode()
+        ran = await run_chorus(*words, environ=environ)
+        assert ran.code == exits, ran.errors
+        return ran.output or ran.errors
 
 
 @asynccontextmanager

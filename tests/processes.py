@@ -8,7 +8,7 @@ from pathlib import Path
 
 import anyio
 
-from tests.e2e.forking import ForkedProcess, fork
+from tests.forking import ForkedProcess, fork
 from tests.waiting import WITHIN_S
 
 LINES_SHOWN = 12

@@ -21,24 +21,16 @@ import traceback
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
-from typing import IO
+from pkgutil import walk_packages
+from tempfile import TemporaryFile
+from typing import IO, NamedTuple
 
 import anyio
 
 from shared.run.parent_death import PR_SET_PDEATHSIG
 
-PRELOADED = (
-    "shared.cli.parked",
-    "shared.cli.rebuild",
-    "shared.cli.reconcile",
-    "shared.cli.send",
-    "shared.cli.streams",
-    "shared.cli.timeline",
-    "shared.cli.verdicts",
-    "shared.cli.worker",
-    "shared.worker.main",
-    *(f"contexts.{name}.worker" for name in ("bank", "inventory", "notifications", "ordering", "payments", "shipping")),
-)
+PRELOADED = ("contexts", "shared.cli", "shared.worker")
+"""Packages whose modules are imported before the first fork."""
 REQUEST_AT_MOST = 1 << 17
 NEWS_AT_MOST = 64
 
@@ -81,13 +73,38 @@ class ForkedProcess:
         self.send_signal(signal.SIGKILL)
 
 
-async def fork(words: Sequence[str], environ: Mapping[str, str], output: IO[bytes]) -> ForkedProcess:
-    """Start `python -m MODULE ARGUMENTS…`, whose output and errors go to a file."""
+class Ran(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    output: str
+    errors: str
+
+
+async def run_module(*words: str, environ: Mapping[str, str]) -> Ran:
+    """Run `python -m MODULE ARGUMENTS…` to its end."""
+    with TemporaryFile() as output, TemporaryFile() as errors:
+        process = await fork(words, environ, output, errors)
+        code = await process.wait()
+        output.seek(0)
+        errors.seek(0)
+        return Ran(code, output.read().decode(), errors.read().decode())
+
+
+async def run_chorus(*words: str, environ: Mapping[str, str]) -> Ran:
+    """Run a `chorus` command to its end."""
+    return await run_module("shared.cli", *words, environ=environ)
+
+
+async def fork(
+    words: Sequence[str], environ: Mapping[str, str], output: IO[bytes], errors: IO[bytes] | None = None
+) -> ForkedProcess:
+    """Start `python -m MODULE ARGUMENTS…`; without a file of their own, its errors go to its output."""
     news, told = os.pipe()
     try:
         request = json.dumps({"words": list(words), "environ": dict(environ)}).encode()
         assert len(request) < REQUEST_AT_MOST
-        socket.send_fds(_forking_process(), [request], [output.fileno(), told])
+        socket.send_fds(_forking_process(), [request], [output.fileno(), (errors or output).fileno(), told])
     finally:
         os.close(told)
     os.set_blocking(news, False)
@@ -104,7 +121,7 @@ def _forking_process() -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.e2e.forking", str(theirs.fileno())],
+            [sys.executable, "-m", "tests.forking", str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
             start_new_session=True,
@@ -120,12 +137,14 @@ def _forking_process() -> socket.socket:
 
 def _serve(asking: socket.socket) -> None:
     """Fork a keeper for each request, until the process of the tests has ended."""
-    for module in PRELOADED:
-        import_module(module)
+    for package in PRELOADED:
+        for module in walk_packages(import_module(package).__path__, f"{package}."):
+            if not module.name.endswith(".__main__"):
+                import_module(module.name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     us = os.getpid()
     while True:
-        request, fds, _, _ = socket.recv_fds(asking, REQUEST_AT_MOST, 2)
+        request, fds, _, _ = socket.recv_fds(asking, REQUEST_AT_MOST, 3)
         if not request:
             return
         if os.fork() == 0:
@@ -136,7 +155,7 @@ def _serve(asking: socket.socket) -> None:
             os.close(fd)
 
 
-def _keep(request: Mapping[str, object], output: int, told: int) -> None:
+def _keep(request: Mapping[str, object], output: int, errors: int, told: int) -> None:
     """Fork the worker, and tell its pid and its exit code."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     us = os.getpid()
@@ -146,8 +165,9 @@ def _keep(request: Mapping[str, object], output: int, told: int) -> None:
         os.setsid()
         _end_with(us)
         os.dup2(output, 1)
-        os.dup2(output, 2)
+        os.dup2(errors, 2)
         os.close(output)
+        os.close(errors)
         os._exit(_run(**request))  # type: ignore[arg-type]
     os.write(told, b"%d\n" % pid)
     _, status = os.waitpid(pid, 0)
