@@ -1,4 +1,4 @@
-"""Whether a shop has kept its promises: reads only the streams, the databases and the bank's books, and says what not.
+"""Checks whether a shop has kept its promises, from nothing but the streams, the databases and the bank's books.
 
 `python -m tests.chaos.checker` looks at the shop that the environment names, as `chorus` would.
 """
@@ -23,7 +23,7 @@ Check = Callable[[Evidence], Iterator[Finding]]
 
 
 def files_are_whole_and_ours(evidence: Evidence) -> Iterator[Finding]:
-    """I8. That `synchronous` is FULL only the connection that writes can say: a worker does not start otherwise."""
+    """I8. Only the writing connection knows whether `synchronous` is FULL: a worker does not start otherwise."""
     for problem in evidence.files:
         yield Finding(invariant="I8", where="databases", what=problem)
 
@@ -72,7 +72,7 @@ async def at_rest(evidence: Evidence) -> list[Finding]:
 
 
 def _found(check: Check, evidence: Evidence) -> Iterator[Finding]:
-    """What a check finds; evidence on which it fails is a finding too, because no shop that is well has any."""
+    """The findings of a check; an exception is one too, because sound evidence raises none."""
     try:
         yield from check(evidence)
     except Exception as error:
@@ -81,7 +81,7 @@ def _found(check: Check, evidence: Evidence) -> Iterator[Finding]:
 
 
 async def main() -> int:
-    """Say what is found, a line each; exit 1 when it is anything."""
+    """Print the findings, one a line; exit 1 when there are any."""
     settings = load_settings(os.environ)
     broker = await connect(find_connection(os.environ), name="chorus checker")
     try:

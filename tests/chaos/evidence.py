@@ -1,4 +1,4 @@
-"""Everything that the streams, the contexts' databases and the bank's books hold, read once and kept as values."""
+"""Reads the streams, the contexts' databases and the bank's books once, and keeps them as values."""
 
 import json
 import re
@@ -155,7 +155,7 @@ class Evidence(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def strangers(self) -> Sequence[Stranger]:
-        """What stands in EVENTS without the form of our events, and is on record nowhere."""
+        """The messages in EVENTS that have not the form of our events and are on record nowhere."""
         recorded = {message_id for database in self.databases.values() for message_id in database.strangers}
         return [stranger for stranger in self._sorted[1] if stranger.id not in recorded]
 

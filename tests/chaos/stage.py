@@ -24,20 +24,20 @@ KILLED = -signal.SIGKILL
 
 
 class Stage(Shop):
-    """A shop of which every part can be taken away."""
+    """A shop whose every part can be killed, stopped or replaced."""
 
     @property
     def settings(self) -> Settings:
-        """What the workers were told."""
+        """The settings of the workers."""
         return load_settings({name: value for name, value in self.environ.items() if name.startswith("CHORUS_")})
 
     @property
     def databases(self) -> dict[str, Path]:
-        """Where everyone's database is."""
+        """The database of each member."""
         return {name: self.data_dir(name) / f"{name}.db" for name in MEMBERS}
 
     async def start(self, name: str, *arguments: str, via: str | None = None, **settings: str) -> None:
-        """As any shop does, via a proxy if one is given; what is started like the others is like them again."""
+        """Start a process and wait until it is ready, through a proxy if one is given."""
         environ = self.environ
         if via is not None:
             self.environ = {**environ, "NATS_URL": via}
@@ -64,7 +64,7 @@ class Stage(Shop):
         await super().close()
 
     async def evidence(self) -> Evidence:
-        """All there is to see now."""
+        """Everything that the checker reads, as of now."""
         return await gather(self._broker, self.settings, self.databases)
 
     async def check_at_rest(self) -> None:
@@ -94,7 +94,7 @@ class Stage(Shop):
         os.kill(self.workers[name]._process.pid, number)
 
     def log(self, name: str) -> str:
-        """All that a worker has logged."""
+        """The whole log of a worker."""
         return self.workers[name].log.read_text(errors="replace")
 
     async def logs(self, name: str, text: str, *, after: int = 0) -> None:
@@ -109,7 +109,7 @@ class Stage(Shop):
         return copy
 
     def bring_back(self, copy: Path) -> None:
-        """Let a killed server have an older copy in the place of what it has."""
+        """Replace the data of a killed server by an older copy."""
         shutil.rmtree(self.directory / "nats" / "jetstream")
         shutil.copytree(copy, self.directory / "nats" / "jetstream")
 
@@ -118,12 +118,12 @@ class Stage(Shop):
         return await self._broker.api(f"$JS.API.{subject}", body)
 
     async def apply_streams(self) -> None:
-        """What `chorus streams apply` does."""
+        """Do what `chorus streams apply` does."""
         await apply_streams(ConnectionOptions(servers=(self._server.url,)), self.settings)
 
 
 def told(findings: Sequence[Finding]) -> str:
-    """Findings as lines, the first of many."""
+    """The first findings, one a line."""
     return "\n".join(
         [f"{len(findings)} findings", *(str(finding)[:LINE_AT_MOST] for finding in findings[:LINES_AT_MOST])]
     )

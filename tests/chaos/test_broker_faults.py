@@ -1,4 +1,4 @@
-"""R2, R4, R5, R7, R12: a server that dies, forgets, is tampered with, is full, or cannot be heard any more."""
+"""A server that dies, loses data, is tampered with, is full, or no longer answers (R2, R4, R5, R7, R12, F20)."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ RECONCILED = '"reconciled"'
 
 
 def orders_of(name: str, number: int) -> list[str]:
-    """Several orders, over all partitions."""
+    """Several orders that cover all partitions."""
     orders = [f"o-{name}-{n}" for n in range(number)]
     assert {partition_of(order, PARTITIONS) for order in orders} == set(range(PARTITIONS))
     return orders
@@ -44,7 +44,7 @@ async def check_all(ended: Ended, orders: Sequence[str], token: str = "tok_ok") 
 
 
 class TestServerKilled:
-    """R2 and F20."""
+    """The workers wait for the server and continue."""
 
     async def test_server_killed_while_publishing_is_waited_for(self, stage: Stage, ended: Ended) -> None:
         await stage.stock("killed", 1_000)
@@ -59,7 +59,7 @@ class TestServerKilled:
 
 
 class TestConsumers:
-    """R5: nothing is done again, and nothing is skipped."""
+    """Nothing is done twice, and nothing is skipped."""
 
     async def test_consumer_that_was_deleted_is_gone_on_with_when_it_is_there_again(
         self, stage: Stage, ended: Ended
@@ -95,7 +95,7 @@ class TestConsumers:
 
 
 class TestStreamLost:
-    """R4: noticed before anything is read, said, and mended from the journals."""
+    """Workers notice the loss before they read on, log it, and mend the stream from their journals."""
 
     async def test_stream_that_was_deleted_and_made_again_gets_its_events_back(self, stage: Stage) -> None:
         await stage.stock("again", 100)
@@ -117,7 +117,7 @@ class TestStreamLost:
     async def test_server_that_comes_back_with_an_older_copy_gets_back_what_it_lost(
         self, stage: Stage, ended: Ended
     ) -> None:
-        """The copy is of the first orders; the others are finished, or under way, when it takes its place."""
+        """The copy has only the first orders; later ones were finished or under way when the server lost them."""
         await stage.stock("older", 1_000)
         early, finished, under_way, late = (orders_of(f"older{n}", 8) for n in range(4))
         await place_all(stage, early, "older")
@@ -144,7 +144,7 @@ class TestStreamLost:
 
 
 class TestFull:
-    """R12: what is past the bound is refused at the door, and what was accepted is answered."""
+    """The server refuses a command past the bound, and every accepted command is answered."""
 
     async def test_command_past_the_bound_is_refused_at_the_door(self, stage: Stage, ended: Ended) -> None:
         await stage.stock("full", 1_000)
@@ -167,7 +167,7 @@ class TestFull:
 
 
 class TestLine:
-    """R7: a line that is cut at the worst moment, or goes dead without a word."""
+    """A connection that is cut at the worst moment, or goes dead silently."""
 
     async def test_publication_whose_acknowledgement_is_lost_is_stored_once(self, stage: Stage, ended: Ended) -> None:
         await stage.stock("cut", 100)
@@ -216,7 +216,7 @@ class TestReconcile:
     """`chorus reconcile`, as an operator runs it."""
 
     async def test_operator_has_lost_events_published_again(self, stage: Stage) -> None:
-        """The workers are down, and one of them has its database on this machine."""
+        """The workers are down, and the database of one is on this machine."""
         await stage.stock("mended", 100)
         orders = orders_of("mended", 8)
         await place_all(stage, orders, "mended")
@@ -242,7 +242,7 @@ class TestReconcile:
 
 
 async def reconcile(stage: Stage, *arguments: str) -> tuple[int, Any]:
-    """Run the command where ordering has its database: its exit code, and what it says as JSON."""
+    """Run the command on the machine of ordering: its exit code and its JSON output."""
     environ = {**stage.environ, "CHORUS_DATA_DIR": str(stage.data_dir("ordering"))}
     ran = await run_chorus("reconcile", "--json", *arguments, environ=environ)
     return ran.code, json.loads(ran.output)

@@ -1,4 +1,4 @@
-"""Processes are killed at every named place, stopped and continued, and told to end at random moments."""
+"""Processes are killed at every named place, stopped and continued, and told to end (R1, R6, R16, F19)."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""R20: a stranger's message has the id of an event to come; the order it blocks is named, with a way out."""
+"""A foreign message has the id of a future event: `parked ls` names the order it blocks, and the remedy (R20)."""
 
 import getpass
 import json
@@ -40,7 +40,7 @@ async def chorus(stage: Stage, *words: str) -> tuple[int, str]:
 
 
 async def listed(stage: Stage) -> Sequence[Any]:
-    """What `parked ls` has, once it has something."""
+    """The rows of `parked ls`, once there are any."""
     with anyio.fail_after(WITHIN_S):
         while not (found := await chorus(stage, "parked", "ls", "--json"))[0]:  # noqa: ASYNC110  A database tells nobody.
             await anyio.sleep(CHECKED_EVERY_S)

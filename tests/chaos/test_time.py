@@ -1,4 +1,4 @@
-"""R15: who was away for longer than any deadline hears the good news that waits before the timers that came due."""
+"""A context that was away past a deadline decides the waiting events before the timers that came due (R15)."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -44,7 +44,7 @@ async def came_due(stage: Stage, context: str, timer: str, orders: list[str]) ->
 async def test_order_is_confirmed_though_its_deadline_passed_while_ordering_was_away(
     hasty: Stage, ended_hastily: Ended
 ) -> None:
-    """The payment succeeded in time, and ordering hears of it only after the timer was in the stream."""
+    """The payment succeeded in time, but ordering hears of it when the timer is in the stream already."""
     orders = [f"o-late-{n}" for n in range(8)]
     await hasty.stock("late", 100)
     await asyncio.gather(*(hasty.place(order, "late", token="tok_slow", quickly=True) for order in orders))
@@ -62,7 +62,7 @@ async def test_order_is_confirmed_though_its_deadline_passed_while_ordering_was_
 async def test_parcel_stays_though_its_dispatch_came_due_while_shipping_was_away(
     hasty: Stage, ended_hastily: Ended
 ) -> None:
-    """The customer called it back in time, and shipping hears of it only after the timer was in the stream."""
+    """The customer cancelled in time, but shipping hears of it when the timer is in the stream already."""
     orders = [f"o-back-{n}" for n in range(4)]
     await hasty.stock("back", 100)
     await asyncio.gather(*(hasty.place(order, "back", quickly=True) for order in orders))

@@ -1,4 +1,4 @@
-"""F14 to F16 and R10: nobody knows whether the bank has done it, so it is asked again, and has done it once."""
+"""Payments repeats a call to the bank whose outcome is unknown, and the bank acts once (R10, F14, F15, F16)."""
 
 import pytest
 
@@ -16,7 +16,6 @@ async def moved(stage: Stage, order: str, *reasons: str) -> None:
 
 
 async def test_order_is_charged_once_though_the_answer_is_lost_and_payments_dies(stage: Stage, ended: Ended) -> None:
-    """R10."""
     order = "o-unknown-lost"
     await stage.stock("lost", 10)
     await stage.place(order, "lost", token="tok_lost")
@@ -32,7 +31,7 @@ async def test_order_is_charged_once_though_the_answer_is_lost_and_payments_dies
 async def test_order_is_charged_once_though_payments_dies_between_call_and_commit(
     stage: Stage, ended: Ended, call: int, known: str
 ) -> None:
-    """F15: the bank has answered, and the answer died with who asked."""
+    """The bank has answered, and the answer was lost with the process."""
     order = f"o-unknown-{call}"
     await stage.stock(f"died{call}", 10)
     await stage.kill("payments")
@@ -48,7 +47,7 @@ async def test_order_is_charged_once_though_payments_dies_between_call_and_commi
 
 
 async def test_order_is_refunded_once_though_the_bank_refuses_and_payments_dies(stage: Stage, ended: Ended) -> None:
-    """F16: everybody can see that the refund is late, and when it is tried again."""
+    """An event says that the refund is late, and when payments tries again."""
     order = "o-unknown-refund"
     await stage.stock("refund", 10)
     await stage.place(order, "refund", token="tok_norefund")

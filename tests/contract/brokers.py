@@ -1,4 +1,4 @@
-"""A server to hold to the contract, in whichever time a test runs: JetStream in real time, its twin in virtual time."""
+"""The server under contract: JetStream where a test runs in real time, its twin where time is virtual."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,22 +31,22 @@ ACK_WAIT = timedelta(milliseconds=400)
 
 
 class Ground(Protocol):
-    """A server, and what an operator can do to it."""
+    """A server, as clients and operators use it."""
 
     async def connect(self) -> Broker:
         """A client's connection of its own."""
         ...
 
     async def apply(self, declared: Sequence[Declared]) -> None:
-        """Have these streams and consumers."""
+        """Create or update these streams and consumers."""
         ...
 
     async def delete_stream(self, stream: str) -> None:
-        """Lose a stream."""
+        """Delete a stream."""
         ...
 
     async def delete_consumer(self, stream: str, consumer: str) -> None:
-        """Lose a consumer."""
+        """Delete a consumer."""
         ...
 
 
@@ -110,7 +110,7 @@ def tills(*, remembers: timedelta | None = None) -> tuple[Declared, ...]:
 
 
 class Ear:
-    """What one epoch of pulling hears."""
+    """Records the deliveries and statuses of one epoch of pulling."""
 
     def __init__(self) -> None:
         self.deliveries: list[Delivery] = []
@@ -130,7 +130,7 @@ class Ear:
         await self.pulls.pull(batch=batch, pin=pin, expires_s=expires_s, heartbeat_s=beat_s)
 
     async def hears(self, count: int) -> list[Delivery]:
-        """Wait until so many messages came; all of them."""
+        """Wait until exactly this many messages were delivered; all of them."""
         await until(lambda: len(self.deliveries) >= count)
         assert len(self.deliveries) == count, [delivery.subject for delivery in self.deliveries]
         return self.deliveries
@@ -154,14 +154,14 @@ class Ear:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Wait for something that will be so."""
+    """Wait until something is true."""
     with anyio.fail_after(WITHIN_S):
         while not true():  # noqa: ASYNC110  It comes from a server, which sets no event of ours.
             await anyio.sleep(POLL_S)
 
 
 async def until_so(true: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for something that has to be asked for."""
+    """Wait until a question is answered with yes."""
     with anyio.fail_after(WITHIN_S):
         while not await true():  # noqa: ASYNC110  As above.
             await anyio.sleep(POLL_S)

@@ -1,4 +1,4 @@
-"""Where the suites of the twins run: the real adapters in real time, their twins in virtual time."""
+"""The event loops of the contract suites: real time for the real adapters, virtual time for their twins."""
 
 import asyncio
 from collections.abc import Callable, Mapping

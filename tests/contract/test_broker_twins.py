@@ -1,4 +1,4 @@
-"""What Chorus relies on in a broker: one suite, which JetStream and its twin in memory both pass."""
+"""The behaviour that Chorus relies on in a broker: JetStream and its twin in memory pass one suite."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""A shop of real processes on a real server, driven as its customers drive it: by the `nats` command."""
+"""A shop of real processes on a real server, which its customers drive with the `nats` command."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ MEMBERS = (*CONTEXTS, "bank")
 
 NATS_CLI = shutil.which("nats")
 open_shops: list["Shop"] = []
-"""Whose logs are shown when a test fails."""
+"""When a test fails, the report shows the logs of these."""
 
 
 class Said(NamedTuple):
@@ -40,7 +40,7 @@ class Said(NamedTuple):
 
 
 class Level(NamedTuple):
-    """What is on the shelf of one sku."""
+    """The stock of one sku."""
 
     on_hand: int
     reserved: int
@@ -89,11 +89,11 @@ class Shop:
             await self.workers[name].kill()
 
     async def stop(self, name: str) -> int:
-        """Let a process end in good order; its exit code."""
+        """Tell a process to end; its exit code."""
         return await self.workers[name].stop()
 
     async def be_whole(self) -> None:
-        """Have one process of each context, set up like the others, whatever a test has done."""
+        """Have one process of each context again, with the settings of the shop."""
         for name in self.workers.keys() - (set(MEMBERS) - self._peculiar):
             await self.workers.pop(name).stop()
         self._peculiar.clear()
@@ -104,7 +104,7 @@ class Shop:
         await self._server.kill()
 
     async def start_the_server(self) -> None:
-        """Start the server again where its clients look for it."""
+        """Start the server again on its port."""
         port = urlsplit(self.url).port or -1
         self._server = await self._servers.enter_async_context(local_server(self.directory / "nats", port=port))
 
@@ -125,7 +125,7 @@ class Shop:
         assert said.code == 0, said.output
 
     async def send_quickly(self, command: str, key: str, body: Mapping[str, Any]) -> None:
-        """Send a command without a process of its own, where many are wanted."""
+        """Send a command without starting a process for it."""
         await self._broker.publish(Outgoing(f"cmd.{command}.{key}", {}, json.dumps(body).encode()))
 
     async def nats(self, *arguments: str) -> Said:
@@ -144,15 +144,15 @@ class Shop:
         return Said(process.returncode, output.decode())
 
     async def until(self, key: str, event: str, *, times: int = 1) -> Fact:
-        """Wait until something was said."""
+        """Wait until an event was published under a key."""
         return await self.watcher.until(key, event, times=times)
 
     def facts(self, key: str) -> list[str]:
-        """Everything that was said under a key, in stream order, each as one line."""
+        """The facts under a key in stream order, a line each."""
         return [fact_line(fact.context, fact.type, fact.content) for fact in self.watcher.about(key)]
 
     async def stock(self, sku: str, quantity: int) -> None:
-        """Have so many of an article on the shelf."""
+        """Register an article and replenish it."""
         await self.send_quickly("inventory.RegisterStockItem", sku, {"name": sku.title(), "unit_price": PRICE})
         delivery = {"quantity": quantity, "delivery_id": f"first-{sku}"}
         await self.send_quickly("inventory.ReplenishStock", sku, delivery)
@@ -183,17 +183,17 @@ class Shop:
             await self.send("ordering.PlaceOrder", order, body, message_id)
 
     def level(self, sku: str) -> Level:
-        """What the shelf holds, by what inventory said last."""
+        """The stock of an article, by inventory's last event."""
         last = [fact for fact in self.watcher.about(sku) if fact.type == "StockLevelChanged"][-1].content
         return Level(last["on_hand"], last["reserved"])
 
     def ledger(self, order: str) -> list[str]:
-        """Which money has moved for an order: `capture`, `refund`."""
+        """The money that moved for an order: `capture`, `refund`."""
         query = "SELECT reason FROM ledger WHERE payment_id = ? ORDER BY entry"
         return [reason for (reason,) in self.rows("bank", query, f"pay-{order}")]
 
     def held_minor(self, order: str, token: str = "tok_ok") -> int:
-        """What the bank holds on the account that pays for an order."""
+        """The amount on hold on the account that pays for an order."""
         query = "SELECT COALESCE(SUM(held_minor), 0) FROM accounts WHERE account_id = ?"
         return int(self.rows("bank", query, token_of(order, token))[0][0])
 

@@ -1,4 +1,4 @@
-"""`chorus up` and the commands of who works with it, as processes, the way a person would run them."""
+"""`chorus up` as a person runs it, and the commands beside it."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ class Up:
         self.url = ""
         self.environ = dict(environ)
         self.ended = anyio.Event()
-        """Set when its last line is there."""
+        """Set when its output has ended."""
         self._news = anyio.Event()
 
     async def listen(self) -> None:

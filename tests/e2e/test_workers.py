@@ -1,4 +1,4 @@
-"""Workers as an operator meets them: killed, doubled, stopped, wrongly set up, and left without a server."""
+"""Workers that are killed, doubled, stopped, wrongly configured, and left without a server."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ PARTITIONS = 4
 
 
 def orders_of(order: str, number: int) -> list[str]:
-    """Several orders of one test, over all partitions."""
+    """Several orders of one test that cover all partitions."""
     orders = [f"{order}-{n}" for n in range(number)]
     assert {partition_of(one, PARTITIONS) for one in orders} == set(range(PARTITIONS))
     return orders
@@ -36,7 +36,7 @@ async def check_all(ended: Ended, orders: list[str], token: str = "tok_ok") -> N
 
 
 class TestKilled:
-    """What dies is started again, and nothing is lost or doubled."""
+    """A killed process is started again, and nothing is lost or doubled."""
 
     @pytest.mark.parametrize(
         ("context", "when"),
@@ -141,7 +141,7 @@ class TestShared:
 
 
 class TestStopped:
-    """A worker that is told to stop finishes what it has in hand."""
+    """A worker that is told to stop finishes its work in flight."""
 
     async def test_workers_told_to_stop_have_published_what_they_decided(
         self, shop: Shop, ended: Ended, order: str
@@ -176,21 +176,21 @@ class TestStopped:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def bare_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalServer]:
-    """A server on which nobody has applied anything."""
+    """A server without streams."""
     async with local_server(tmp_path_factory.mktemp("bare")) as server:
         yield server
 
 
 class TestRefused:
-    """A worker that may not run says why in one line, and with which exit code."""
+    """A worker that may not run gives the reason in one line, and the exit code for it."""
 
     async def last_line(self, directory: Path, environ: Mapping[str, str], *arguments: str) -> tuple[int, str]:
-        """How a worker of ordering ends, and the one line that it says."""
+        """The exit code of a worker of ordering, and the one line of its output."""
         code, (line,) = await self.lines(directory, environ, *arguments)
         return code, line
 
     async def lines(self, directory: Path, environ: Mapping[str, str], *arguments: str) -> tuple[int, list[str]]:
-        """How a worker of ordering ends, and what it says."""
+        """The exit code of a worker of ordering, and its output."""
         worker = await spawn("ordering", ("contexts.ordering", *arguments), environ, directory / "ordering.log")
         return await worker.ended(), worker.tail.splitlines()
 

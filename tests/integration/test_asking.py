@@ -1,4 +1,4 @@
-"""Asking side by side: what is not waited for any more leaves nothing behind."""
+"""Concurrent requests: a caller that stops waiting leaves nothing behind."""
 
 import asyncio
 import gc
@@ -12,7 +12,7 @@ from shared.run.server import LocalServer
 
 
 async def test_who_stops_waiting_leaves_nothing_behind(nats_server: LocalServer) -> None:
-    """One of the answers has come, and is an error; the other never comes."""
+    """One answer came and is an error; the other never comes."""
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
     broker = await connect(ConnectionOptions(servers=(nats_server.url,)), name="tests")

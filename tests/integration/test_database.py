@@ -108,7 +108,7 @@ async def process(shop: Shop, context: str, **variables: str) -> AsyncIterator[P
 
 @pytest.mark.asyncio(loop_scope="module")
 class TestNotNow:
-    """R13: a database that cannot be written just now is waited for: nothing is acknowledged, nothing is lost."""
+    """A worker waits for a database that cannot be written now: it acknowledges nothing, and loses nothing (R13)."""
 
     async def test_locked_database_is_waited_for_while_the_others_go_on(self, whole: Shop) -> None:
         await self.locked_for(whole, "lock", times=1)
@@ -263,7 +263,7 @@ NOT_OURS: dict[str, tuple[bool, Callable[[Path], object], str]] = {
 
 
 class TestNotOurs:
-    """R14: a file that is no database of this context is refused with what to do, and left as it is."""
+    """A worker refuses a file that is no database of its context, says what to do, and leaves it alone (R14)."""
 
     @pytest.mark.parametrize(("ours", "make", "problem"), NOT_OURS.values(), ids=NOT_OURS.keys())
     def test_it_is_refused_with_the_file_and_the_remedy(
@@ -359,7 +359,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 class TestOlderCopy:
-    """R14: a database that was restored from an older copy knows less than the stream says of it."""
+    """A database that was restored from an older copy has fewer facts than the stream has of it."""
 
     async def test_copy_that_lacks_facts_of_its_own_is_refused_until_it_is_rebuilt(
         self, account_url: str, tmp_path: Path

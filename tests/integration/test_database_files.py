@@ -1,4 +1,4 @@
-"""R24. A database file that is removed or replaced under a running worker: it stops before it decides anything more."""
+"""A worker whose database file is removed or replaced stops before its next decision (R24)."""
 
 import shutil
 import sqlite3

@@ -1,4 +1,4 @@
-"""A line that goes dead with much on it: the other end takes nothing more, and says nothing."""
+"""A connection that goes dead with much data under way: the other end reads nothing more, silently."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ MORE_THAN_A_LINE_TAKES = [Outgoing("evt.large", {}, bytes(60_000))] * 300
 
 @asynccontextmanager
 async def on_a_line_that_goes_dead(url: str) -> AsyncIterator[JetStream]:
-    """A connection whose first line nobody reads any more; the next one is as it should be."""
+    """A client whose first connection nobody reads any more; its next connection works."""
     where = urlsplit(url)
     lines: list[asyncio.StreamWriter] = []
     dead = asyncio.Event()

@@ -101,7 +101,7 @@ class TestInbox:
             assert loop.duplicates == 1
 
     async def test_event_that_comes_twice_has_one_effect(self, forgetful_counter: Counter) -> None:
-        """F18, after the dedup window."""
+        """After the dedup window (R8, F18)."""
         counter = forgetful_counter
         async with running(counter):
             await counter.scan(TILL, 5, "scanner/scan-1@1")
@@ -234,10 +234,9 @@ def closing_at(moment: datetime) -> bytes:
 
 
 class TestPoison:
-    """A message that makes our code fail stops its key, and only that."""
+    """A message that makes our code fail stops its key, and no other key (F21)."""
 
     async def test_poison_parks_its_key_and_the_neighbours_flow(self, counter: Counter) -> None:
-        """F21."""
         async with running(counter):
             for amount in (5, JAMS_AT, 6, 7):
                 await counter.ring(TILL, amount)

@@ -1,4 +1,4 @@
-"""R21, R22. A server of our own under `chorus up`: what ends it, or makes it useless, ends in a new start."""
+"""`chorus up` starts its server again when it ends, hangs or cannot store (R21, R22)."""
 
 import os
 import signal

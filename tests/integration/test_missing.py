@@ -1,4 +1,4 @@
-"""R23. Consumers, streams and permissions that are missing under a running worker: named, and waited for."""
+"""A running worker names a consumer, stream or permission that is missing, and waits for it (R23)."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""R19, R20. A rebuild parks again what was parked, ignores strangers, and replaces a database wholly or not at all."""
+"""A rebuild parks parked messages again, ignores foreign ones, and is done wholly or not at all (R19, R20)."""
 
 import shutil
 from collections.abc import AsyncIterator, Callable

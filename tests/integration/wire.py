@@ -1,4 +1,4 @@
-"""A client that speaks NATS by hand, and so can say what no client library lets one say."""
+"""A client that writes the NATS protocol by hand, to send what no client library sends."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ class Wire:
         self._writer = writer
 
     async def publish(self, subject: bytes, body: bytes, headers: bytes | None = None) -> Any:
-        """Publish these very bytes; what JetStream answers."""
+        """Publish exactly these bytes; the answer of JetStream."""
         if headers is None:
             self._writer.write(b"PUB %s answer %d\r\n" % (subject, len(body)))
         else:

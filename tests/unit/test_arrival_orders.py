@@ -1,4 +1,7 @@
-"""How an order ends in every order in which its messages can arrive, with any one of them arriving twice."""
+"""How an order ends in every order in which its messages can arrive, with any one of them arriving twice (R9).
+
+Among them are the failures F3 and F13, and the parcel that waits for three events (P15).
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

@@ -194,6 +194,7 @@ def test_charged_once_whatever_the_bank_takes_its_time_over(running: Shop, token
 
 
 def test_asked_again_while_the_bank_is_away(running: Shop) -> None:
+    """Payments repeats a call until its outcome is known (P34)."""
     running.stop("bank")
     running.send(order(), key="o-1")
     with pytest.raises(StillBusyError, match="payments waits for the outcome of 1 calls"):

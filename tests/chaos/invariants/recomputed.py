@@ -1,4 +1,4 @@
-"""What must come out again when it is computed anew: decisions from the log (I13), and databases from EVENTS (I17)."""
+"""Recomputes the decisions from the log (I13) and the databases from EVENTS (I17), and compares."""
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -210,7 +210,7 @@ class Recomputation:
 
 
 async def decisions_come_out_again(evidence: Evidence) -> list[Finding]:
-    """I13: outputs equal `decide` recomputed from the log, and what was heard has had its effect."""
+    """I13: `decide` gives the journaled events again, and every event that was heard had its effect."""
     with tempfile.TemporaryDirectory() as directory:  # Letters that are written again go there.
         settings = msgspec.structs.replace(evidence.settings, mail_dir=Path(directory))
         found: list[Finding] = []
@@ -221,7 +221,7 @@ async def decisions_come_out_again(evidence: Evidence) -> list[Finding]:
 
 
 async def databases_come_out_again(evidence: Evidence) -> list[Finding]:
-    """I17: a rebuild of each context from EVENTS has the same states, byte for byte, and the same journal."""
+    """I17: a rebuild of each context from EVENTS gives the same states, byte for byte, and the same journal."""
     found: list[Finding] = []
     broker = cast(Broker, Replay(evidence))
     with tempfile.TemporaryDirectory() as directory:
