@@ -9,6 +9,8 @@ import pytest
 from tests.accounts import Accounts, server_with_accounts
 
 SEED = "CHORUS_SEED"
+GROUPS = {"open_shop": "shop", "hasty_shop": "shop", "open_stage": "stage"}
+"""Fixtures that start many processes, each with the group of tests that share them in one test process."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -17,6 +19,15 @@ def pytest_configure(config: pytest.Config) -> None:
     seed = os.environ.setdefault(SEED, str(random.randrange(10**6)))
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = seed
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests of one file in one process, and all tests that share a shop of processes in another."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            groups = [GROUPS[name] for name in getattr(item, "fixturenames", ()) if name in GROUPS]
+            item.add_marker(pytest.mark.xdist_group(groups[0] if groups else str(item.path)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

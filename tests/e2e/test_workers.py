@@ -209,6 +209,7 @@ class TestRefused:
         assert code == 78
         assert said in line
 
+    @pytest.mark.long  # tests/integration/test_connecting.py waits for a broker in every run.
     async def test_broker_that_cannot_be_reached_is_named(self, tmp_path: Path) -> None:
         code, (waits, gives_up) = await self.lines(tmp_path, environment("nats://127.0.0.1:9", tmp_path))
         assert code == 69
