@@ -9,7 +9,7 @@ WITHIN_S = 60.0
 POLL_S = 0.02
 
 
-async def until(true: Callable[[], object], what: str) -> None:
+async def until(true: Callable[[], object], what: str = "the condition") -> None:
     """Wait until something is true of a file, a database or an object that tells nobody when it changes."""
     with anyio.move_on_after(WITHIN_S):
         while not true():  # noqa: ASYNC110 - nobody tells

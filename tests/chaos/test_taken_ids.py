@@ -51,7 +51,7 @@ async def listed(stage: Stage) -> Sequence[Any]:
 
 async def metrics(port: int) -> str:
     def fetch() -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=WITHIN_S) as answer:
             return str(answer.read().decode())
 
     return await anyio.to_thread.run_sync(fetch)

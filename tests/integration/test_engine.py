@@ -21,6 +21,7 @@ from shared.run.server import local_server
 from shared.wire.messages import content_hash, partition_of
 from tests.integration.engine import PARTITIONS, Counter, running, standing
 from tests.integration.till import JAMS_AT, Printer, ReceiptRequested, RecordPrinted, till
+from tests.waiting import WITHIN_S
 from tests.watching import Fact
 
 TILL = "t-1"
@@ -46,14 +47,14 @@ async def forgetful_counter(account_url: str, tmp_path: Path) -> AsyncIterator[C
 
 async def ring_again(counter: Counter, amount: int, message_id: str) -> None:
     """Send a command until the server has forgotten its id and stores it once more."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(WITHIN_S):
         while (await counter.ring(TILL, amount, message_id)).duplicate:
             pass
 
 
 async def scan_again(counter: Counter, amount: int, message_id: str) -> None:
     """Say an event until the server has forgotten its id and stores it once more."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(WITHIN_S):
         while (await counter.scan(TILL, amount, message_id)).duplicate:
             pass
 
@@ -308,14 +309,13 @@ class TestLinger:
 
     async def test_what_comes_meanwhile_is_decided_together(self, counter: Counter) -> None:
         async with running(counter, replace(till(), linger_s=0.5)) as loop:
-            for amount in range(1, 12):
-                await counter.ring(TILL, amount)
+            await asyncio.gather(*(counter.ring(TILL, amount) for amount in range(1, 12)))
             await counter.watcher.until(TILL, "Rung", times=11)
             assert loop.batches < 5
         assert len(counter.totals(TILL)) == 11
 
     async def test_nobody_lingers_who_is_told_to_stop(self, counter: Counter) -> None:
-        with anyio.fail_after(10):
+        with anyio.fail_after(WITHIN_S):
             async with running(counter, replace(till(), linger_s=60)):
                 await counter.ring(TILL, 1)
                 await counter.watcher.until(TILL, "Rung")
@@ -520,7 +520,7 @@ class TestEffects:
             await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "late at 1"}')
             await first.has_been_asked.wait()
             async with running(counter, till(second)) as taking_over:
-                with anyio.fail_after(20):
+                with anyio.fail_after(WITHIN_S):
                     while len(taking_over._ownership.held) < PARTITIONS:
                         for partition in range(PARTITIONS):
                             await counter.broker.unpin("TIMERS", f"till-{partition}")

@@ -18,9 +18,9 @@ from shared.repair.rebuild import Rebuilt, rebuild
 from shared.wire.messages import CAUSATION_ID, MSG_ID
 from shared.wire.streams import EVENTS
 from tests.integration.engine import PARTITIONS, Counter, running, standing
-from tests.integration.test_trouble import stuck_till, until
+from tests.integration.test_trouble import stuck_till
 from tests.integration.till import till
-from tests.waiting import WITHIN_S
+from tests.waiting import WITHIN_S, until
 
 PARKED = (
     "SELECT key, partition, stream, seq, at_ns, message_id, subject, headers, body, reason, verdict, who, why"

@@ -25,9 +25,9 @@ from shared.repair.reconcile import compare
 from shared.repair.strangers import void
 from tests.integration.brokers import TroubledBroker
 from tests.integration.engine import PARTITIONS, Counter, standing, working
-from tests.integration.test_trouble import NEIGHBOUR, TILL, stored_again, storeroom, until
+from tests.integration.test_trouble import NEIGHBOUR, TILL, stored_again, storeroom
 from tests.integration.till import Printer, till
-from tests.waiting import WITHIN_S
+from tests.waiting import WITHIN_S, until
 
 TAKEN = f"till/till-{TILL}@1"
 REMEMBERS = timedelta(seconds=1)

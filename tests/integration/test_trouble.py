@@ -48,7 +48,7 @@ from tests.integration import till as tills
 from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, running, standing
 from tests.integration.till import JAMS_AT, scanner, till
 from tests.integration.wire import Wire, header_block, wire
-from tests.waiting import WITHIN_S
+from tests.waiting import WITHIN_S, until
 from tests.watching import watching
 
 TILL = "t-1"
@@ -75,18 +75,9 @@ async def forgetful_counter(account_url: str, tmp_path: Path) -> AsyncIterator[C
 
 async def stored_again(publish: Callable[[], Awaitable[Any]]) -> None:
     """Publish until the server has forgotten the id and stores the message once more."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(WITHIN_S):
         while (await publish()).duplicate:
             pass
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Wait until something that a database says is true."""
-    with anyio.move_on_after(WITHIN_S):
-        while not true():  # noqa: ASYNC110  A database tells nobody.
-            await anyio.sleep(0.02)
-        return
-    raise AssertionError(f"not true within {WITHIN_S} s")
 
 
 FORGED = {

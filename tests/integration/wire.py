@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.waiting import WITHIN_S
+
 OPTIONS = {"verbose": False, "pedantic": False, "headers": True, "protocol": 1}
 
 
@@ -25,7 +27,7 @@ class Wire:
             sizes = (len(headers), len(headers) + len(body))
             self._writer.write(b"HPUB %s answer %d %d\r\n%s" % (subject, *sizes, headers))
         self._writer.write(body + b"\r\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WITHIN_S):
             while not (line := await self._reader.readline()).startswith(b"MSG answer"):
                 assert line, "the server has closed the connection"
             return json.loads(await self._reader.readexactly(int(line.split()[-1])))
