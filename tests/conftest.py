@@ -21,13 +21,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.hypothesis_seed = seed
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Keep the tests of one file in one process, and all tests that share a shop of processes in another."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            groups = [GROUPS[name] for name in getattr(item, "fixturenames", ()) if name in GROUPS]
-            item.add_marker(pytest.mark.xdist_group(groups[0] if groups else str(item.path)))
+    if item.config.pluginmanager.hasplugin("xdist"):
+        groups = [GROUPS[name] for name in getattr(item, "fixturenames", ()) if name in GROUPS]
+        item.add_marker(pytest.mark.xdist_group(groups[0] if groups else item.path.stem))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -95,17 +95,12 @@ class Recomputation:
         return [*found, *self._snapshots(), *self._unmoved()]
 
     def _groups(self) -> Iterator[list[Row]]:
-        """The events that one message led to, as they stand together in the journal."""
-        group: list[Row] = []
+        """The events that one message led to. After a rebuild, events of other keys stand between them."""
+        groups: dict[str, list[Row]] = {}
         for row in self._own.values():
-            if row.type in ABOUT_PARKED:
-                continue  # The engine publishes these, no decider.
-            if group and row.headers[CAUSATION_ID] != group[0].headers[CAUSATION_ID]:
-                yield group
-                group = []
-            group.append(row)
-        if group:
-            yield group
+            if row.type not in ABOUT_PARKED:  # The engine publishes these, no decider.
+                groups.setdefault(row.headers[CAUSATION_ID], []).append(row)
+        yield from groups.values()
 
     async def _differences(self, group: Sequence[Row]) -> list[Finding]:
         cause = group[0].headers[CAUSATION_ID]
