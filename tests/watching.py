@@ -1,4 +1,4 @@
-"""Hears all that a stream holds and all that comes, so that a test waits for a message and never for time."""
+"""Reads everything a stream holds and everything new, so that a test waits for a message and never for time."""
 
 import json
 from collections import Counter
@@ -14,13 +14,13 @@ from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from shared.wire.messages import CAUSATION_ID, MSG_ID
+from tests.waiting import WITHIN_S
 
-WITHIN_S = 20.0
 RECONNECT_WAIT_S = 0.1
 
 
 class Fact(Struct, frozen=True, kw_only=True):
-    """One message as the stream has it; in EVENTS an event."""
+    """One message of the stream; in EVENTS, an event."""
 
     sequence: int
     context: str
@@ -33,12 +33,12 @@ class Fact(Struct, frozen=True, kw_only=True):
 
     @property
     def content(self) -> Any:
-        """What the body's JSON says."""
+        """The decoded body."""
         return json.loads(self.body)
 
 
 class Watcher:
-    """The facts so far, in stream order; it goes on after the server was away."""
+    """The facts so far, in stream order; it continues after the server was away."""
 
     def __init__(self, client: Client, stream: str) -> None:
         self.facts: list[Fact] = []
@@ -52,28 +52,28 @@ class Watcher:
         return [fact for fact in self.facts if fact.key == key]
 
     def types(self, key: str) -> Counter[str]:
-        """How often each event was said under one key."""
+        """How often each event was published under one key."""
         return Counter(fact.type for fact in self.about(key))
 
-    async def until(self, key: str, event: str, *, times: int = 1, within_s: float = WITHIN_S) -> Fact:
-        """Wait until an event was said under a key so many times; the last of them."""
-        await self.until_said(key, Counter({event: times}), within_s=within_s)
+    async def until(self, key: str, event: str, *, times: int = 1) -> Fact:
+        """Wait until an event was published `times` times under a key; the last of them."""
+        await self.until_said(key, Counter({event: times}))
         return [fact for fact in self.about(key) if fact.type == event][times - 1]
 
-    async def until_said(self, key: str, said: Counter[str], *, within_s: float = WITHIN_S) -> None:
-        """Wait until at least all this was said under a key."""
-        with anyio.move_on_after(within_s):
+    async def until_said(self, key: str, said: Counter[str]) -> None:
+        """Wait until at least these events were published under a key."""
+        with anyio.move_on_after(WITHIN_S):
             await self.until_true(lambda: said <= self.types(key))
             return
-        raise AssertionError(f"{key} lacks {dict(said - self.types(key))} after {within_s:g} s: {self.told(key)}")
+        raise AssertionError(f"{key} lacks {dict(said - self.types(key))} after {WITHIN_S:g} s: {self.told(key)}")
 
-    async def until_any(self, key: str, *events: str, within_s: float = WITHIN_S) -> None:
-        """Wait until one of these events was said under a key."""
-        with anyio.fail_after(within_s):
+    async def until_any(self, key: str, *events: str) -> None:
+        """Wait until one of these events was published under a key."""
+        with anyio.fail_after(WITHIN_S):
             await self.until_true(lambda: not self.types(key).keys().isdisjoint(events))
 
     async def until_true(self, condition: Callable[[], bool]) -> None:
-        """Wait for messages until a condition holds, for ever."""
+        """Wait for messages until a condition holds, without a deadline."""
         while not condition():
             await self._news.wait()
 
@@ -82,12 +82,12 @@ class Watcher:
         return [f"{fact.context}.{fact.type}" for fact in self.about(key)]
 
     async def release(self) -> None:
-        """Forget everything and read a stream that was made again."""
+        """Forget everything, and read a stream that was created again."""
         self.facts.clear()
         await self.hear()
 
     async def hear(self) -> None:
-        """Read on after the last fact, by a consumer that ends with the connection."""
+        """Read on after the last fact, with a consumer that ends with the connection."""
         inbox = self._client.new_inbox()
         if self._heard is not None:  # It may begin later than this one, and be faster.
             await self._heard.unsubscribe()
@@ -127,12 +127,12 @@ class Watcher:
 
 @asynccontextmanager
 async def watching(url: str, stream: str = "EVENTS") -> AsyncIterator[Watcher]:
-    """A watcher with a connection of its own, of a stream that exists."""
+    """A watcher of an existing stream, on a connection of its own."""
     client = Client()
     watcher = Watcher(client, stream)
 
     async def expected(error: Exception) -> None:
-        """The server may go away: that is what some tests are about."""
+        """Some tests take the server away."""
 
     await client.connect(
         url,

@@ -47,26 +47,39 @@ def test_every_import_contract_is_kept() -> None:
     assert linted.returncode == 0, linted.stdout + linted.stderr
 
 
-@pytest.mark.parametrize(("where", "what", "contract"), PLANTED)
-def test_a_planted_import_breaks_its_contract(tmp_path: Path, where: str, what: str, contract: str) -> None:
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The report on a small copy of the packages that keeps every contract until the imports are planted in it."""
+    root = tmp_path_factory.mktemp("planted")
     machinery = [str(path.relative_to(ROOT)) for path in ROOT.glob("shared/**/*.py")]
     packages = [f"contexts{name}/__init__.py" for name in ("", "/here", "/there")]
     contexts = ["contexts/kernel.py", "contexts/here/events.py", "contexts/here/effects.py", "contexts/there/events.py"]
-    for name in [*machinery, *packages, *contexts, where]:
-        module = tmp_path / name
+    for name in [*machinery, *packages, *contexts, *(where for where, _, _ in PLANTED)]:
+        module = root / name
         module.parent.mkdir(parents=True, exist_ok=True)
         module.write_text("")
-    (tmp_path / "shared/adapters/jetstream/broker.py").write_text("import nats\n")
-    (tmp_path / "shared/adapters/sqlite/connection.py").write_text("import aiosqlite\n")
-    (tmp_path / "contexts/here/events.py").write_text("import contexts.kernel\n")
-    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
-    (tmp_path / "tests").symlink_to(ROOT / "tests")
-    assert lint_imports(tmp_path).returncode == 0
-    with (tmp_path / where).open("a") as module_file:
-        module_file.write(f"{what}\n")
-    linted = lint_imports(tmp_path)
-    assert linted.returncode == 1, linted.stdout + linted.stderr
-    assert f"{contract} BROKEN" in linted.stdout
+    (root / "shared/adapters/jetstream/broker.py").write_text("import nats\n")
+    (root / "shared/adapters/sqlite/connection.py").write_text("import aiosqlite\n")
+    (root / "contexts/here/events.py").write_text("import contexts.kernel\n")
+    (root / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    (root / "tests").symlink_to(ROOT / "tests")
+    kept = lint_imports(root)
+    assert kept.returncode == 0, kept.stdout + kept.stderr
+    for where, what, _ in PLANTED:
+        with (root / where).open("a") as module_file:
+            module_file.write(f"{what}\n")
+    broken = lint_imports(root)
+    assert broken.returncode == 1, broken.stdout + broken.stderr
+    print(broken.stdout)
+    return broken.stdout
+
+
+@pytest.mark.parametrize(("where", "what", "contract"), PLANTED)
+def test_a_planted_import_breaks_its_contract(planted: str, where: str, what: str, contract: str) -> None:
+    importer, imported = where.removesuffix(".py").replace("/", "."), what.removeprefix("import ")
+    assert f"{contract} BROKEN" in planted
+    (report,) = re.findall(rf"^{contract}\n-+$(.*?)(?:^-+$|\Z)", planted, re.MULTILINE | re.DOTALL)
+    assert re.search(rf"{re.escape(importer)}\b.* {re.escape(imported)}\b", report), report
 
 
 def test_deciding_asks_no_clock_and_no_chance() -> None:

@@ -1,4 +1,4 @@
-"""Whether a shop has kept its promises: reads only the streams, the databases and the bank's books, and says what not.
+"""Checks whether a shop has kept its promises, from nothing but the streams, the databases and the bank's books.
 
 `python -m tests.chaos.checker` looks at the shop that the environment names, as `chorus` would.
 """
@@ -22,7 +22,7 @@ Check = Callable[[Evidence], Iterator[Finding]]
 
 
 def files_are_whole_and_ours(evidence: Evidence) -> Iterator[Finding]:
-    """I8. That `synchronous` is FULL only the connection that writes can say: a worker does not start otherwise."""
+    """I8. Only the writing connection knows whether `synchronous` is FULL: a worker does not start otherwise."""
     for problem in evidence.files:
         yield Finding(invariant="I8", where="databases", what=problem)
 
@@ -37,7 +37,7 @@ ALWAYS: Final[tuple[Check, ...]] = (
     messages.positions_have_been_heard,
     files_are_whole_and_ours,
 )
-AT_REST: Final[tuple[Check, ...]] = (
+SETTLED: Final[tuple[Check, ...]] = (
     shop.cancelled_orders_keep_no_money,
     messages.journals_are_published,
     messages.events_are_explained,
@@ -55,18 +55,23 @@ def always(evidence: Evidence) -> list[Finding]:
     return [finding for check in ALWAYS for finding in _found(check, evidence)]
 
 
+def settled(evidence: Evidence) -> list[Finding]:
+    """The invariants that hold when everything that was begun has ended."""
+    return [finding for check in SETTLED for finding in _found(check, evidence)]
+
+
+async def recomputed(evidence: Evidence) -> list[Finding]:
+    """The invariants that take a recomputation of every decision and of every database."""
+    return [*await decisions_come_out_again(evidence), *await databases_come_out_again(evidence)]
+
+
 async def at_rest(evidence: Evidence) -> list[Finding]:
-    """All of them, which hold when everything that was begun has ended."""
-    return [
-        *always(evidence),
-        *(finding for check in AT_REST for finding in _found(check, evidence)),
-        *await decisions_come_out_again(evidence),
-        *await databases_come_out_again(evidence),
-    ]
+    """All invariants, which hold together when everything that was begun has ended."""
+    return [*always(evidence), *settled(evidence), *await recomputed(evidence)]
 
 
 def _found(check: Check, evidence: Evidence) -> Iterator[Finding]:
-    """What a check finds; evidence on which it fails is a finding too, because no shop that is well has any."""
+    """The findings of a check; an exception is one too, because sound evidence raises none."""
     try:
         yield from check(evidence)
     except Exception as error:
@@ -75,7 +80,7 @@ def _found(check: Check, evidence: Evidence) -> Iterator[Finding]:
 
 
 async def main() -> int:
-    """Say what is found, a line each; exit 1 when it is anything."""
+    """Print the findings, one a line; exit 1 when there are any."""
     settings = catalog.read_settings(os.environ)
     broker = await connect(find_connection(os.environ), name="chorus checker")
     try:

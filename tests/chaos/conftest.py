@@ -7,17 +7,18 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.chaos.stage import Stage, staged
+from tests.chaos.stage import Stage
 from tests.conftest import SEED
 from tests.e2e.conftest import pytest_runtest_makereport as pytest_runtest_makereport
-from tests.e2e.ends import Ended
+from tests.e2e.ended import Ended
+from tests.e2e.shop import opened
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def open_stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     """One for most of the run."""
     directory = tmp_path_factory.mktemp("chaos")
-    async with staged(directory, bank_slow="400ms", effect_timeout="1s", refund_retry_delay="400ms") as stage:
+    async with opened(Stage, directory, bank_slow="400ms", effect_timeout="1s", refund_retry_delay="400ms") as stage:
         yield stage
 
 

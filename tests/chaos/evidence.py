@@ -1,4 +1,4 @@
-"""Everything that the streams, the contexts' databases and the bank's books hold, read once and kept as values."""
+"""Reads the streams, the contexts' databases and the bank's books once, and keeps them as values."""
 
 import json
 import re
@@ -155,7 +155,7 @@ class Evidence(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def strangers(self) -> Sequence[Stranger]:
-        """What stands in EVENTS without the form of our events, and is on record nowhere."""
+        """The messages in EVENTS that have not the form of our events and are on record nowhere."""
         recorded = {message_id for database in self.databases.values() for message_id in database.strangers}
         return [stranger for stranger in self._sorted[1] if stranger.id not in recorded]
 
@@ -231,7 +231,9 @@ async def read_streams(broker: Broker) -> Streams:
 
 def assemble(settings: Settings, databases: Mapping[str, Path], streams: Streams) -> Evidence:
     """The evidence of these databases, the bank's among them, and of streams that were read."""
-    contexts = {n: member for n, member in catalog.contexts(settings).items() if isinstance(member, Context)}
+    contexts = {
+        n: member for n, member in catalog.contexts(settings).items() if n in databases and isinstance(member, Context)
+    }
     return Evidence(
         settings=settings,
         partitions=read_topology(settings.streams_file).partitions,

@@ -1,4 +1,4 @@
-"""What the checker says."""
+"""A broken invariant, as the checker reports it."""
 
 from typing import Literal
 
@@ -7,11 +7,11 @@ from msgspec import Struct
 Invariant = Literal[
     "I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10", "I11", "I12", "I13", "I14", "I15", "I16", "I17", "I18"
 ]
-"""As reliability.md numbers them."""
+"""The numbers of docs/faults.md."""
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """One thing that is not as it was promised."""
+    """One broken promise."""
 
     invariant: Invariant
     what: str

@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback between clients and a server, whose line can be cut, or go dead without a word."""
+"""A TCP proxy on loopback between clients and a server, whose connections can be cut or go dead silently."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -25,26 +25,26 @@ class Proxy:
         self._news = asyncio.Event()
 
     async def until_accepted(self, connections: int) -> None:
-        """Wait until so many connections have come, for ever."""
+        """Wait until this many connections were accepted."""
         while self.accepted < connections:
             await self._news.wait()
 
     def watch(self, watch: Watch | None) -> None:
-        """Have every chunk looked at before it is forwarded; `watch` may cut the line, and the chunk is lost."""
+        """Call `watch` with every chunk before forwarding it; when it cuts the connection, the chunk is lost."""
         self._watch = watch
 
     def cut(self) -> None:
-        """End every connection at once, as a machine does that goes away."""
+        """Abort every connection, as a crashing machine does."""
         for line in list(self._lines):
             line.transport.abort()
 
     def go_dead(self) -> None:
-        """Forward nothing more on the connections there are, and say nothing; new ones are taken and go well."""
+        """Forward nothing more on the present connections, silently; new connections work."""
         self._dead.set()
         self._dead = asyncio.Event()
 
     async def serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        """One connection, for as long as both ends want it."""
+        """Serve one connection until either end closes it."""
         self.accepted += 1
         self._news.set()
         self._news = asyncio.Event()

@@ -3,48 +3,44 @@
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
 
 from shared import catalog
-from shared.adapters.jetstream import connect
 from shared.config.connection import ConnectionOptions
 from shared.config.settings import Settings
-from shared.run.server import local_server
 from shared.run.system import apply_streams
-from tests.chaos.checker import always, at_rest
+from tests.chaos.checker import always, recomputed, settled
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.finding import Finding
-from tests.e2e.processes import spawn
-from tests.e2e.shop import MEMBERS, Shop, environment, open_shops
-from tests.watching import watching
+from tests.e2e.shop import MEMBERS, Shop
+from tests.processes import spawn
+from tests.waiting import WITHIN_S, until
 
 CHECKED_EVERY_S = 0.25
-AT_REST_WITHIN_S = 60.0
 LINES_AT_MOST, LINE_AT_MOST = 20, 400
 KILLED = -signal.SIGKILL
 
 
 class Stage(Shop):
-    """A shop of which every part can be taken away."""
+    """A shop whose every part can be killed, stopped or replaced."""
 
     @property
     def settings(self) -> Settings:
-        """What the workers were told."""
+        """The settings of the workers."""
         return catalog.read_settings(
             {name: value for name, value in self.environ.items() if name.startswith("CHORUS_")}
         )
 
     @property
     def databases(self) -> dict[str, Path]:
-        """Where everyone's database is."""
-        return {name: self.data_dir(name) / f"{name}.db" for name in catalog.names()}
+        """The database of each member."""
+        return {name: self.data_dir(name) / f"{name}.db" for name in MEMBERS}
 
     async def start(self, name: str, *arguments: str, via: str | None = None, **settings: str) -> None:
-        """As any shop does, via a proxy if one is given; what is started like the others is like them again."""
+        """Start a process and wait until it is ready, through a proxy if one is given."""
         environ = self.environ
         if via is not None:
             self.environ = {**environ, "NATS_URL": via}
@@ -61,29 +57,39 @@ class Stage(Shop):
         """Start a worker that will kill itself, perhaps before it is ready."""
         context = name.partition(".")[0]
         environ = {**self.environ, "CHORUS_DATA_DIR": str(self.data_dir(context)), "CHORUS_FAILPOINT": failpoint}
-        self.workers[name] = await spawn(name, ("-m", f"contexts.{context}"), environ, self.directory / f"{name}.log")
+        self.workers[name] = await spawn(name, (f"contexts.{context}",), environ, self.directory / f"{name}.log")
+
+    async def close(self) -> None:
+        """Stop all workers, those too that a test has stopped with SIGSTOP."""
+        for name, worker in self.workers.items():
+            if worker.running:
+                self.signal(name, signal.SIGCONT)
+        await super().close()
 
     async def evidence(self) -> Evidence:
-        """All there is to see now."""
+        """Everything that the checker reads, as of now."""
         return await gather(self._broker, self.settings, self.databases)
 
-    async def check_at_rest(self, *but: str, within_s: float = AT_REST_WITHIN_S) -> None:
-        """Wait until nothing moves any more, and assert every invariant (`but` those, by number); I1 to I8 at once."""
+    async def check_at_rest(self) -> None:
+        """Wait until everything that was begun has ended, and assert every invariant; I1 to I8 hold meanwhile too.
+
+        Recomputing the databases takes longest, so it waits until the other invariants hold.
+        """
         findings: Sequence[Finding] = ()
-        with anyio.move_on_after(within_s):
+        with anyio.move_on_after(WITHIN_S):
             while True:
                 evidence = await self.evidence()
-                broken = [finding for finding in always(evidence) if finding.invariant not in but]
+                broken = always(evidence)
                 assert not broken, told(broken)
-                findings = [finding for finding in await at_rest(evidence) if finding.invariant not in but]
+                findings = settled(evidence) or await recomputed(evidence)
                 if not findings:
                     return
                 await anyio.sleep(CHECKED_EVERY_S)
         raise AssertionError(told(findings))
 
-    async def dies(self, name: str, *, within_s: float) -> None:
+    async def dies(self, name: str) -> None:
         """Wait until a worker has killed itself at its failpoint."""
-        code = await self.workers[name].ended(within_s=within_s)
+        code = await self.workers[name].ended()
         assert code == KILLED, f"{name} ended with {code}\n{self.workers[name].tail}"
 
     def signal(self, name: str, number: signal.Signals) -> None:
@@ -91,16 +97,12 @@ class Stage(Shop):
         os.kill(self.workers[name]._process.pid, number)
 
     def log(self, name: str) -> str:
-        """All that a worker has logged."""
+        """The whole log of a worker."""
         return self.workers[name].log.read_text(errors="replace")
 
-    async def logs(self, name: str, text: str, *, within_s: float, after: int = 0) -> None:
+    async def logs(self, name: str, text: str, *, after: int = 0) -> None:
         """Wait until a worker has logged a text, past the first `after` characters of its log."""
-        with anyio.move_on_after(within_s):
-            while text not in self.log(name)[after:]:  # noqa: ASYNC110 - a file tells nobody that it grows
-                await anyio.sleep(CHECKED_EVERY_S)
-            return
-        raise AssertionError(f"{name} did not log {text!r} within {within_s:g} s\n{self.workers[name].tail}")
+        await until(lambda: text in self.log(name)[after:], f"{name} logs {text!r}")
 
     def keep_a_copy(self) -> Path:
         """Copy what a killed server has on disk."""
@@ -110,7 +112,7 @@ class Stage(Shop):
         return copy
 
     def bring_back(self, copy: Path) -> None:
-        """Let a killed server have an older copy in the place of what it has."""
+        """Replace the data of a killed server by an older copy."""
         shutil.rmtree(self.directory / "nats" / "jetstream")
         shutil.copytree(copy, self.directory / "nats" / "jetstream")
 
@@ -119,35 +121,12 @@ class Stage(Shop):
         return await self._broker.api(f"$JS.API.{subject}", body)
 
     async def apply_streams(self) -> None:
-        """What `chorus streams apply` does."""
+        """Do what `chorus streams apply` does."""
         await apply_streams(ConnectionOptions(servers=(self._server.url,)), self.settings)
 
 
-@asynccontextmanager
-async def staged(directory: Path, **settings: str) -> AsyncIterator[Stage]:
-    """A server of its own and one process for each context; `settings` as `order_deadline="2s"`."""
-    async with AsyncExitStack() as servers:
-        server = await servers.enter_async_context(local_server(directory / "nats"))
-        await apply_streams(ConnectionOptions(servers=(server.url,)), Settings())
-        broker = await connect(ConnectionOptions(servers=(server.url,)), name="tests")
-        async with watching(server.url) as watcher:
-            stage = Stage(servers, server, directory, watcher, broker)
-            stage.environ = environment(server.url, directory, **settings)
-            open_shops.append(stage)
-            try:
-                await stage.start_all(*MEMBERS)
-                yield stage
-            finally:
-                for name, worker in stage.workers.items():
-                    if worker.running:
-                        stage.signal(name, signal.SIGCONT)
-                await stage.close()
-                open_shops.remove(stage)
-                await broker.close()
-
-
 def told(findings: Sequence[Finding]) -> str:
-    """Findings as lines, the first of many."""
+    """The first findings, one a line."""
     return "\n".join(
         [f"{len(findings)} findings", *(str(finding)[:LINE_AT_MOST] for finding in findings[:LINES_AT_MOST])]
     )

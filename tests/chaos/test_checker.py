@@ -1,4 +1,4 @@
-"""The checker believed: every bug planted in a copy of a shop that is well is found, and nothing before."""
+"""The checker finds every bug that is planted in a copy of a sound shop, and finds nothing in the shop itself."""
 
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -7,27 +7,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
+from contexts.kernel import Sku
+from shared.adapters.memory import MemoryBroker
 from shared.adapters.sqlite.database import open_read_only
 from shared.config.settings import Settings
 from shared.ports.broker import Stored
+from shared.simulation.testing import simulation
 from shared.wire.messages import CAUSATION_DEPTH, CAUSATION_ID, MSG_ID
 from shared.wire.streams import COMMANDS, EVENTS, TIMERS
 from tests.chaos.checker import at_rest
 from tests.chaos.evidence import Evidence, Streams, assemble, read_streams
 from tests.chaos.finding import Invariant
-from tests.chaos.orders import check_ends, place_handful
-from tests.chaos.stage import Stage, told
-from tests.e2e.ends import Ended
+from tests.chaos.order_mix import KINDS
+from tests.chaos.stage import told
+from tests.e2e.shop import MEMBERS, token_of
+from tests.unit.shopping import CANCEL, ending_of, fill_shelves, order
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
-
+PLANTED_SKU = Sku("planted")
 SHIPPED, REFUNDED, DECLINED = "o-planted-shipped", "o-planted-nowhere", "o-planted-poor"
 
 
 class Run:
-    """A shop that has come to rest: what its streams hold, and copies of its databases."""
+    """A shop at rest: the messages of its streams, and copies of its databases."""
 
     def __init__(self, settings: Settings, streams: Streams, databases: Mapping[str, Path]) -> None:
         self.settings = settings
@@ -35,7 +37,7 @@ class Run:
         self.databases = databases
 
     def copied(self, directory: Path) -> "Run":
-        """The same once more, to be spoilt."""
+        """A copy, for a test to spoil."""
         copies = {name: directory / path.name for name, path in self.databases.items()}
         for name, copy in copies.items():
             copy.touch(mode=0o600)
@@ -79,15 +81,25 @@ class Run:
         return assemble(self.settings, self.databases, self.streams)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def run(open_stage: Stage, ended: Ended, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A handful of orders that have ended."""
-    await open_stage.be_whole()
-    await open_stage.stock("planted", 100)
-    await check_ends(ended, await place_handful(open_stage, "planted", "planted"))
-    await open_stage.check_at_rest()
-    live = Run(open_stage.settings, await read_streams(open_stage._broker), open_stage.databases)
-    return live.copied(tmp_path_factory.mktemp("planted"))
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One order of each kind that has ended, in a shop in memory: its databases are as real as a worker's."""
+    with simulation(seed=1) as open_shop:
+        fill_shelves(open_shop, PLANTED_SKU)
+        for kind in KINDS:
+            key = f"o-planted-{kind.name}"
+            token = token_of(key, kind.token)
+            open_shop.send(order(sku=PLANTED_SKU, token=token, postal_code=kind.postal_code), key=key)
+            if kind.is_cancelled:
+                open_shop.run_until(key, "InventoryReserved")
+                open_shop.send(CANCEL, key=key)
+        open_shop.run_until_quiet()
+        for kind in KINDS:
+            ending_of(open_shop, f"o-planted-{kind.name}", *kind.endings)
+        streams = open_shop.run(read_streams(MemoryBroker(open_shop.server)))
+        databases = {name: open_shop.directory / f"{name}.db" for name in MEMBERS}
+        ended = Run(Settings(data_dir=open_shop.directory), streams, databases)
+        return ended.copied(tmp_path_factory.mktemp("planted"))
 
 
 async def test_nothing_is_found_where_nothing_is_wrong(run: Run) -> None:

@@ -1,9 +1,8 @@
-"""R20: a stranger's message has the id of an event to come; the order it blocks is named, with a way out."""
+"""A foreign message has the id of a future event: `parked ls` names the order it blocks, and the remedy (R20)."""
 
 import getpass
 import json
 import socket
-import sys
 import urllib.request
 from collections.abc import Sequence
 from typing import Any
@@ -14,8 +13,11 @@ import pytest
 from shared.config.exit_codes import Exit
 from shared.ports.broker import Outgoing
 from shared.wire.messages import MSG_ID
-from tests.chaos.stage import AT_REST_WITHIN_S, CHECKED_EVERY_S, Stage
-from tests.e2e.ends import SHIPPED, Ended
+from tests.chaos.stage import CHECKED_EVERY_S, Stage
+from tests.e2e.ended import Ended
+from tests.forking import run_chorus
+from tests.sagas import SHIPPED
+from tests.waiting import WITHIN_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -33,13 +35,13 @@ async def take_the_id(stage: Stage, order: str) -> None:
 async def chorus(stage: Stage, *words: str) -> tuple[int, str]:
     """Run a command as an operator would, on the machine of payments."""
     environ = {**stage.environ, "CHORUS_DATA_DIR": str(stage.data_dir("payments"))}
-    done = await anyio.run_process([sys.executable, "-m", "shared.cli", *words], env=environ, check=False)
-    return done.returncode, (done.stdout or done.stderr).decode()
+    ran = await run_chorus(*words, environ=environ)
+    return ran.code, ran.output or ran.errors
 
 
 async def listed(stage: Stage) -> Sequence[Any]:
-    """What `parked ls` has, once it has something."""
-    with anyio.fail_after(AT_REST_WITHIN_S):
+    """The rows of `parked ls`, once there are any."""
+    with anyio.fail_after(WITHIN_S):
         while not (found := await chorus(stage, "parked", "ls", "--json"))[0]:  # noqa: ASYNC110  A database tells nobody.
             await anyio.sleep(CHECKED_EVERY_S)
     assert found[0] == Exit.NO
@@ -49,7 +51,7 @@ async def listed(stage: Stage) -> Sequence[Any]:
 
 async def metrics(port: int) -> str:
     def fetch() -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=WITHIN_S) as answer:
             return str(answer.read().decode())
 
     return await anyio.to_thread.run_sync(fetch)
@@ -112,7 +114,7 @@ async def test_worker_killed_between_the_verdict_and_the_publication_publishes_i
     code, told = await chorus(stage, "parked", "void", row["number"], "--why", WHY, "--yes", "--timeout", "0.5")
     assert (code, "no worker of payments has acted on it" in told) == (Exit.NO, True)
     await stage.arm("payments", "before-publish")
-    await stage.dies("payments", within_s=AT_REST_WITHIN_S)
+    await stage.dies("payments")
     await stage.start("payments")
     await ended.check(order, SHIPPED)
     assert all(".2" not in key for key in keys_at_the_bank(stage, order))

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Protocol
 
 import anyio
@@ -16,13 +15,12 @@ from shared.config.connection import ConnectionOptions
 from shared.config.settings import default_streams_file
 from shared.config.units import nanoseconds
 from shared.ports.broker import Broker, Delivery, Outgoing, PullEpoch, Status
-from shared.run.server import local_server
 from shared.streams.apply import apply
 from shared.streams.file import read_topology
 from shared.topology import Declared, Topology, declare
 from tests.integration.till import scanner, till
+from tests.waiting import WITHIN_S
 
-WITHIN_S = 10.0
 POLL_S = 0.005
 
 PARTITIONS = 2
@@ -90,14 +88,14 @@ class _InMemory:
 
 
 @asynccontextmanager
-async def empty_server(directory: Path) -> AsyncIterator[BrokerServer]:
-    """A server without streams."""
+async def empty_server(account_url: str) -> AsyncIterator[BrokerServer]:
+    """A server without streams: an account of a real one, or one in memory where time is virtual."""
     loop = virtual_loop()
     if loop is not None:
         yield _InMemory(MemoryServer(loop, VirtualClock(loop)))
         return
-    async with local_server(directory) as server, AsyncExitStack() as stack:
-        yield _OnJetStream(server.url, stack)
+    async with AsyncExitStack() as stack:
+        yield _OnJetStream(account_url, stack)
 
 
 def tills(*, remembers: timedelta | None = None) -> tuple[Declared, ...]:

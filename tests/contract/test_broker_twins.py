@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import anyio
 import pytest
@@ -25,6 +24,7 @@ from tests.contract.brokers import (
     until,
     until_answer,
 )
+from tests.waiting import WITHIN_S
 
 HERE = [f"k-{n}" for n in range(40) if partition_of(f"k-{n}", PARTITIONS) == 0]
 THERE = [f"k-{n}" for n in range(40) if partition_of(f"k-{n}", PARTITIONS) == 1]
@@ -34,8 +34,8 @@ TOO_LARGE = b"x" * (64 * 1024 + 1)
 
 
 @pytest_asyncio.fixture
-async def server(tmp_path: Path) -> AsyncIterator[BrokerServer]:
-    async with empty_server(tmp_path / "nats") as empty:
+async def server(account_url: str) -> AsyncIterator[BrokerServer]:
+    async with empty_server(account_url) as empty:
         await empty.apply(tills())
         yield empty
 
@@ -362,7 +362,7 @@ async def test_waiting_request_learns_that_the_consumer_was_deleted(server: Brok
     with pytest.raises(BrokerRefusedError) as refused:
         await broker.unpin("EVENTS", TILL)
     assert refused.value.code == 10014
-    with anyio.fail_after(A_WHILE_S * 5), pytest.raises(BrokerRefusedError) as refused:
+    with anyio.fail_after(WITHIN_S), pytest.raises(BrokerRefusedError) as refused:
         await broker.reset("EVENTS", TILL, 1)
     assert (refused.value.code, refused.value.subject) == (10014, f"EVENTS/{TILL}")
 

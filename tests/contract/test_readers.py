@@ -1,4 +1,4 @@
-"""What a context reads of another is what the other writes: every value of it, now and before it grew (F25)."""
+"""A context can read every event that another one writes, in today's form and in every earlier one (F25)."""
 
 import json
 

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from shared.wire.messages import content_hash
-from tests.e2e.ends import Ended
+from tests.e2e.ended import Ended
 from tests.e2e.shop import NATS_CLI, Shop, open_shops, opened
 
 
@@ -33,7 +33,7 @@ async def open_shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[S
     """One for the whole run."""
     directory = tmp_path_factory.mktemp("shop")
     async with opened(
-        directory, bank_slow="400ms", effect_timeout="1s", refund_retry_delay="100ms", drain_timeout="2s"
+        Shop, directory, bank_slow="400ms", effect_timeout="1s", refund_retry_delay="100ms", drain_timeout="2s"
     ) as shop:
         yield shop
 
@@ -49,7 +49,7 @@ async def shop(open_shop: Shop) -> Shop:
 async def hasty_shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
     """One where orders expire soon, while no parcel leaves for an hour."""
     directory = tmp_path_factory.mktemp("hasty")
-    async with opened(directory, order_deadline="1500ms", dispatch_delay="1h", bank_slow="700ms") as shop:
+    async with opened(Shop, directory, order_deadline="1500ms", dispatch_delay="1h", bank_slow="700ms") as shop:
         yield shop
 
 

@@ -1,4 +1,4 @@
-"""A shop of real processes on a real server, driven as its customers drive it: by the `nats` command."""
+"""A shop of real processes on a real server, which its customers drive with the `nats` command."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from shared import catalog
@@ -20,20 +20,17 @@ from shared.ports.broker import Outgoing
 from shared.run.server import LocalServer, local_server
 from shared.run.system import apply_streams, own_environment
 from shared.wire.messages import MSG_ID
-from tests.e2e.processes import Worker, spawn_ready
+from tests.processes import Worker, spawn_ready
+from tests.sagas import fact_line
 from tests.watching import Fact, Watcher, watching
 
 PRICE = {"amount_minor": 250, "currency": "EUR"}
 ADDRESS = {"street": "Hauptstr. 1", "city": "Bern", "country": "CH", "postal_code": "3000"}
-CONTEXTS = catalog.without_services(Settings())
 MEMBERS = catalog.names()
-ABOUT = ("ordering", "inventory", "payments", "shipping", "notifications")
-"""The contexts that the sagas' ends are about: one that is added tomorrow may say what it likes."""
 
-SAID_WITHIN_S = 60.0
 NATS_CLI = shutil.which("nats")
 open_shops: list["Shop"] = []
-"""Whose logs are shown when a test fails."""
+"""When a test fails, the report shows the logs of these."""
 
 
 class Said(NamedTuple):
@@ -44,7 +41,7 @@ class Said(NamedTuple):
 
 
 class Level(NamedTuple):
-    """What is on the shelf of one sku."""
+    """The stock of one sku."""
 
     on_hand: int
     reserved: int
@@ -75,7 +72,7 @@ class Shop:
             self._peculiar.add(name)
         self.workers[name] = await spawn_ready(
             name,
-            ("-m", f"contexts.{context}", *arguments),
+            (f"contexts.{context}", *arguments),
             environ,
             self.directory / f"{name}.log",
             self._sockets / name,
@@ -93,11 +90,11 @@ class Shop:
             await self.workers[name].kill()
 
     async def stop(self, name: str) -> int:
-        """Let a process end in good order; its exit code."""
+        """Tell a process to end; its exit code."""
         return await self.workers[name].stop()
 
     async def be_whole(self) -> None:
-        """Have one process of each context, set up like the others, whatever a test has done."""
+        """Have one process of each context again, with the settings of the shop."""
         for name in self.workers.keys() - (set(MEMBERS) - self._peculiar):
             await self.workers.pop(name).stop()
         self._peculiar.clear()
@@ -108,7 +105,7 @@ class Shop:
         await self._server.kill()
 
     async def start_the_server(self) -> None:
-        """Start the server again where its clients look for it."""
+        """Start the server again on its port."""
         port = urlsplit(self.url).port or -1
         self._server = await self._servers.enter_async_context(local_server(self.directory / "nats", port=port))
 
@@ -129,7 +126,7 @@ class Shop:
         assert said.code == 0, said.output
 
     async def send_quickly(self, command: str, key: str, body: Mapping[str, Any]) -> None:
-        """Send a command without a process of its own, where many are wanted."""
+        """Send a command without starting a process for it."""
         await self._broker.publish(Outgoing(f"cmd.{command}.{key}", {}, json.dumps(body).encode()))
 
     async def nats(self, *arguments: str) -> Said:
@@ -147,16 +144,16 @@ class Shop:
         assert process.returncode is not None
         return Said(process.returncode, output.decode())
 
-    async def until(self, key: str, event: str, *, times: int = 1, within_s: float = SAID_WITHIN_S) -> Fact:
-        """Wait until something was said."""
-        return await self.watcher.until(key, event, times=times, within_s=within_s)
+    async def until(self, key: str, event: str, *, times: int = 1) -> Fact:
+        """Wait until an event was published under a key."""
+        return await self.watcher.until(key, event, times=times)
 
     def facts(self, key: str) -> list[str]:
-        """All that the contexts of the saga said under a key, in stream order, each as one line."""
-        return [as_line(fact) for fact in self.watcher.about(key) if fact.context in ABOUT]
+        """The facts under a key in stream order, a line each."""
+        return [fact_line(fact.context, fact.type, fact.content) for fact in self.watcher.about(key)]
 
     async def stock(self, sku: str, quantity: int) -> None:
-        """Have so many of an article on the shelf."""
+        """Register an article and replenish it."""
         await self.send_quickly("inventory.RegisterStockItem", sku, {"name": sku.title(), "unit_price": PRICE})
         delivery = {"quantity": quantity, "delivery_id": f"first-{sku}"}
         await self.send_quickly("inventory.ReplenishStock", sku, delivery)
@@ -187,22 +184,22 @@ class Shop:
             await self.send("ordering.PlaceOrder", order, body, message_id)
 
     def level(self, sku: str) -> Level:
-        """What the shelf holds, by what inventory said last."""
+        """The stock of an article, by inventory's last event."""
         last = [fact for fact in self.watcher.about(sku) if fact.type == "StockLevelChanged"][-1].content
         return Level(last["on_hand"], last["reserved"])
 
     def ledger(self, order: str) -> list[str]:
-        """Which money has moved for an order: `capture`, `refund`."""
+        """The money that moved for an order: `capture`, `refund`."""
         query = "SELECT reason FROM ledger WHERE payment_id = ? ORDER BY entry"
         return [reason for (reason,) in self.rows("bank", query, f"pay-{order}")]
 
     def held_minor(self, order: str, token: str = "tok_ok") -> int:
-        """What the bank holds on the account that pays for an order."""
+        """The amount on hold on the account that pays for an order."""
         query = "SELECT COALESCE(SUM(held_minor), 0) FROM accounts WHERE account_id = ?"
         return int(self.rows("bank", query, token_of(order, token))[0][0])
 
-    def letters(self, order: str) -> list[str]:
-        """The templates of the letters that lie in the mail directory for an order."""
+    def mails(self, order: str) -> list[str]:
+        """The templates of the mails to the customer about an order."""
         files = (self.data_dir("notifications") / "mail").glob(f"{order}-*.eml")
         return sorted(file.stem.removeprefix(f"{order}-") for file in files)
 
@@ -221,15 +218,18 @@ class Shop:
         return {name: worker.tail for name, worker in self.workers.items()}
 
 
+ShopKind = TypeVar("ShopKind", bound=Shop)
+
+
 @asynccontextmanager
-async def opened(directory: Path, **settings: str) -> AsyncIterator[Shop]:
+async def opened(kind: type[ShopKind], directory: Path, **settings: str) -> AsyncIterator[ShopKind]:
     """A shop with a server of its own and one process for each context; `settings` as `order_deadline="2s"`."""
     async with AsyncExitStack() as servers:
         server = await servers.enter_async_context(local_server(directory / "nats"))
         await apply_streams(ConnectionOptions(servers=(server.url,)), Settings())
         broker = await connect(ConnectionOptions(servers=(server.url,)), name="tests")
         async with watching(server.url) as watcher:
-            shop = Shop(servers, server, directory, watcher, broker)
+            shop = kind(servers, server, directory, watcher, broker)
             shop.environ = environment(server.url, directory, **settings)
             open_shops.append(shop)
             try:
@@ -255,10 +255,3 @@ def as_variables(settings: Mapping[str, str]) -> dict[str, str]:
 def token_of(order: str, behaviour: str) -> str:
     """The method token of an order: the bank behaves by its beginning and has an account for each."""
     return f"{behaviour}_{order}"
-
-
-def as_line(fact: Fact) -> str:
-    """`context.Event`, with the word that tells it from others of its type."""
-    telling = {"OrderCancelled": "reason", "ShipmentFailed": "stage", "PaymentFailed": "stage"}
-    field = "template" if fact.context == "notifications" else telling.get(fact.type)
-    return f"{fact.context}.{fact.type}" + (f" {fact.content[field]}" if field else "")

@@ -1,5 +1,6 @@
-"""`chorus up` and the commands of who works with it, as processes, the way a person would run them."""
+"""`chorus up` as a person runs it, and the commands beside it."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -7,17 +8,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
+import pytest
+import pytest_asyncio
 from anyio.abc import Process
 
 from shared import catalog
+from tests.forking import run_chorus
 from tests.other_system import write_system
+from tests.waiting import WITHIN_S
 from tests.watching import watching
 
-WITHIN_S = 40.0
 ORDER = (
     "customer_id=c-1",
     "email=ann@example.com",
@@ -39,10 +43,10 @@ class Up:
         self.process = process
         self.lines: list[str] = []
         self.url = ""
-        self._environ = dict(environ)
+        self.environ = dict(environ)
         self._cwd = cwd
         self.ended = anyio.Event()
-        """Set when its last line is there."""
+        """Set when its output has ended."""
         self._news = anyio.Event()
 
     async def listen(self) -> None:
@@ -66,18 +70,23 @@ class Up:
 
     async def ready(self) -> None:
         line = await self.until("ready after")
-        self._environ["NATS_URL"] = self.url = line.split(" on ")[1].partition(";")[0]
+        self.environ["NATS_URL"] = self.url = line.split(" on ")[1].partition(";")[0]
 
     async def chorus(self, *words: str, exits: int = 0) -> str:
-        done = await anyio.run_process(
-            [sys.executable, "-m", "shared.cli", *words],
-            env=self._environ,
-            check=False,
-            stderr=subprocess.STDOUT,
-            cwd=self._cwd,
-        )
-        assert done.returncode == exits, done.stdout.decode()
-        return done.stdout.decode()
+        ran = await run_chorus(*words, environ=self.environ, cwd=self._cwd)
+        assert ran.code == exits, ran.output + ran.errors
+        return ran.output + ran.errors
+
+    @asynccontextmanager
+    async def stopped(self, words: str) -> AsyncIterator[None]:
+        """Stop a process with SIGSTOP while the block runs; the supervisor may start it again meanwhile."""
+        pid = self.pid(words)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def pid(self, words: str) -> int:
         """The process among the children of `chorus up` whose command line has these words."""
@@ -99,12 +108,11 @@ async def chorus_up(
         cwd=cwd,
     )
     up = Up(process, environ, cwd)
+    listening = asyncio.create_task(up.listen())
     try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(up.listen)
-            yield up
-            tasks.cancel_scope.cancel()
+        yield up
     finally:
+        listening.cancel()
         print(*up.lines, sep="\n")
         if process.returncode is None:
             process.kill()
@@ -113,7 +121,7 @@ async def chorus_up(
 
 async def stock(up: Up) -> None:
     await up.chorus("send", "inventory.RegisterStockItem", "apple", "name=Apple", "unit_price.amount_minor=250")
-    await up.chorus("send", "inventory.ReplenishStock", "apple", "quantity=9", "delivery_id=d-1", "--wait")
+    await up.chorus("send", "inventory.ReplenishStock", "apple", "quantity=9", "delivery_id=first", "--wait")
 
 
 async def test_what_dies_or_hangs_is_started_again_and_all_stop_on_sigterm(tmp_path: Path) -> None:
@@ -171,7 +179,7 @@ async def test_another_system_runs_without_the_contexts_that_are_broken_or_mista
         await up.until("cars cannot start (exit code 78): ", "ImportError: cannot import name 'nothing_there'")
         async with watching(up.url) as watcher:
             assert "flights.FlightBooked" in await up.chorus("send", "flights.BookFlight", "t-1", "to=Bern", "--wait")
-            await watcher.until("t-1", "RoomBooked", within_s=WITHIN_S)
+            await watcher.until("t-1", "RoomBooked")
         assert "trip: booked after" in await up.chorus("timeline", "t-1")
         up.process.terminate()
         with anyio.fail_after(WITHIN_S):
@@ -203,11 +211,27 @@ async def test_a_server_that_is_not_well_is_started_again(tmp_path: Path) -> Non
         await stock(up)
 
 
-async def test_what_other_commands_need_is_printed_as_they_can_be_given_it(tmp_path: Path) -> None:
-    async with chorus_up(tmp_path, words=("--data", str(tmp_path / "my shop")), CHORUS_DATA_DIR="") as up:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_up(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up]:
+    """One `chorus up` for the tests that leave it as it was; its directory has a space in its name."""
+    directory = tmp_path_factory.mktemp("up")
+    data = directory / "my shop"
+    async with chorus_up(directory, words=("--data", str(data)), CHORUS_DATA_DIR="") as up:
         await up.ready()
-        export = await up.until("  export ")
-        command = await up.until("  chorus send ")
+        up.environ["CHORUS_DATA_DIR"] = str(data)
+        await stock(up)
+        yield up
+
+
+@pytest.mark.asyncio(loop_scope="module")
+class TestCommands:
+    """The commands of an operator beside a running `chorus up`."""
+
+    async def test_what_other_commands_need_is_printed_as_they_can_be_given_it(
+        self, shared_up: Up, tmp_path: Path
+    ) -> None:
+        export = await shared_up.until("  export ")
+        command = await shared_up.until("  chorus send ")
         bare = {name: value for name, value in os.environ.items() if not name.startswith(("CHORUS_", "NATS_"))}
         path = f"{Path(sys.executable).parent}:{bare['PATH']}"
         done = await anyio.run_process(
@@ -219,18 +243,17 @@ async def test_what_other_commands_need_is_printed_as_they_can_be_given_it(tmp_p
         assert done.returncode == 0, done.stdout.decode()
         assert "inventory.StockReplenished" in done.stdout.decode()
 
-
-async def test_a_command_is_sent_followed_and_told(tmp_path: Path) -> None:
-    async with chorus_up(tmp_path) as up:
-        await up.ready()
-        await stock(up)
+    async def test_a_command_is_sent_followed_and_told(self, shared_up: Up) -> None:
+        up = shared_up
         place = ("send", "ordering.PlaceOrder", "o-1", *ORDER, "--id", "place-o-1", "--wait", "--json")
         first = json.loads(await up.chorus(*place))
         assert (first["outcome"], first["duplicate"], first["command_id"]) == ("answered", False, "place-o-1")
         assert first["events"][0]["type"] == "OrderPlaced"
         again = json.loads(await up.chorus(*place))
         assert (again["duplicate"], again["seq"], again["events"]) == (True, first["seq"], first["events"])
-        quiet = await up.chorus("send", "inventory.ReplenishStock", "apple", "quantity=9", "delivery_id=d-1", "--wait")
+        quiet = await up.chorus(
+            "send", "inventory.ReplenishStock", "apple", "quantity=9", "delivery_id=first", "--wait"
+        )
         assert "nothing left to do" in quiet
         malformed = await up.chorus("send", "ordering.PlaceOrder", "o-2", "--body", '{"lines": 1}', exits=64)
         assert "Expected `array`, got `int` - at `$.lines`" in malformed
@@ -243,21 +266,13 @@ async def test_a_command_is_sent_followed_and_told(tmp_path: Path) -> None:
         assert "no event has the key" in await up.chorus("timeline", "o-9", exits=1)
         assert await up.chorus("streams", "plan") == "nothing to do\n"
         assert "ordering: alive" in await up.chorus("health")
-        os.kill(up.pid("worker ordering"), signal.SIGSTOP)
-        unheard = await up.chorus(
-            "send", "ordering.CancelOrder", "o-1", "reason=late", "--wait", "--timeout", "1s", exits=1
-        )
-        assert "no answer came within 1s; check the worker: chorus health ordering" in unheard
 
-
-async def test_a_cancellation_that_comes_too_late_is_refused_as_often_as_it_is_sent(tmp_path: Path) -> None:
-    async with chorus_up(tmp_path) as up:
-        await up.ready()
-        await stock(up)
+    async def test_a_cancellation_that_comes_too_late_is_refused_as_often_as_it_is_sent(self, shared_up: Up) -> None:
+        up = shared_up
         async with watching(up.url) as watcher:
-            await up.chorus("send", "ordering.PlaceOrder", "o-1", *ORDER, "--wait")
-            await watcher.until("o-1", "ShipmentRecorded", within_s=WITHIN_S)
-        cancel = ("send", "ordering.CancelOrder", "o-1", "reason=I changed my mind", "--wait")
+            await up.chorus("send", "ordering.PlaceOrder", "o-late", *ORDER, "--wait")
+            await watcher.until("o-late", "ShipmentRecorded")
+        cancel = ("send", "ordering.CancelOrder", "o-late", "reason=I changed my mind", "--wait")
         first = await up.chorus(*cancel, exits=1)
         assert first.splitlines()[-1] == "ordering.OrderCancellationRejected SHIPPED"
         again = await up.chorus(*cancel, exits=1)
@@ -266,22 +281,26 @@ async def test_a_cancellation_that_comes_too_late_is_refused_as_often_as_it_is_s
             "    $: the order is SHIPPED",
         ]
 
-
-async def test_an_id_of_another_command_is_refused(tmp_path: Path) -> None:
-    async with chorus_up(tmp_path) as up:
-        await up.ready()
-        await stock(up)
-        place = ("send", "ordering.PlaceOrder", "o-1", *ORDER, "--id", "one", "--wait")
+    async def test_an_id_of_another_command_is_refused(self, shared_up: Up) -> None:
+        up = shared_up
+        place = ("send", "ordering.PlaceOrder", "o-id", *ORDER, "--id", "one", "--wait")
         await up.chorus(*place)
         assert "duplicate" in await up.chorus(*place)
-        reused = "the id 'one' was used for another command, which led to ordering.OrderPlaced o-1; nothing was stored"
+        reused = "the id 'one' was used for another command, which led to ordering.OrderPlaced o-id; nothing was stored"
         assert reused in await up.chorus("send", "ordering.PlaceOrder", "o-2", *ORDER, "--id", "one", exits=1)
-        assert reused in await up.chorus("send", "ordering.CancelOrder", "o-1", "reason=no", "--id", "one", exits=1)
-        os.kill(up.pid("worker ordering"), signal.SIGSTOP)
+        assert reused in await up.chorus("send", "ordering.CancelOrder", "o-id", "reason=no", "--id", "one", exits=1)
+
+    async def test_a_command_without_a_worker_says_so_and_keeps_its_id(self, shared_up: Up) -> None:
+        up = shared_up
         cancel = ("send", "ordering.CancelOrder", "o-1", "--id", "two")
-        await up.chorus(*cancel, "reason=late")
-        assert "duplicate" in await up.chorus(*cancel, "reason=late")
-        other = await up.chorus(*cancel, "reason=later", exits=1)
-        assert "the id 'two' was used for ordering.CancelOrder o-1 with another body; nothing was stored" in other
-        other = await up.chorus("send", "ordering.CancelOrder", "o-2", "reason=late", "--id", "two", exits=1)
-        assert "the id 'two' was used for ordering.CancelOrder o-1; nothing was stored" in other
+        async with up.stopped("worker ordering"):
+            unheard = await up.chorus(
+                "send", "ordering.CancelOrder", "o-1", "reason=late", "--wait", "--timeout", "1s", exits=1
+            )
+            assert "no answer came within 1s; check the worker: chorus health ordering" in unheard
+            await up.chorus(*cancel, "reason=late")
+            assert "duplicate" in await up.chorus(*cancel, "reason=late")
+            other = await up.chorus(*cancel, "reason=later", exits=1)
+            assert "the id 'two' was used for ordering.CancelOrder o-1 with another body; nothing was stored" in other
+            other = await up.chorus("send", "ordering.CancelOrder", "o-2", "reason=late", "--id", "two", exits=1)
+            assert "the id 'two' was used for ordering.CancelOrder o-1; nothing was stored" in other

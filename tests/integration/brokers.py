@@ -1,4 +1,4 @@
-"""A broker that does as it is told: the real one behind the same port, with trouble where a test wants it."""
+"""Wraps a real broker behind the same port, and fails where a test wants it to."""
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -24,11 +24,11 @@ from shared.ports.broker import (
 Answer = TypeVar("Answer")
 
 Trouble: TypeAlias = Literal["answer lost", "never arrived"] | BrokerRefusedError
-"""What becomes of one publication: stored without an answer, not stored without an answer, or refused."""
+"""How one publication fails: stored but unanswered, not stored and unanswered, or refused."""
 
 
 class TroubledBroker(Broker):
-    """Takes one trouble after the other from `troubles`, then none; `published` and `batches` are what was tried."""
+    """Takes one failure after the other from `troubles`, then none; `published` and `batches` record the attempts."""
 
     def __init__(self, real: Broker, *troubles: Trouble) -> None:
         self._real = real
@@ -37,12 +37,12 @@ class TroubledBroker(Broker):
         self.batches: list[int] = []
 
     async def publish(self, message: Outgoing) -> Published:
-        """Publish one message, or have trouble with it."""
-        self.published.append(message.headers["Nats-Msg-Id"])
+        """Publish one message, or fail."""
+        self.published.append(message.headers.get("Nats-Msg-Id", ""))
         return await self._troubled(lambda: self._real.publish(message))
 
     async def publish_each(self, messages: Sequence[Outgoing]) -> list[Published | BrokerError]:
-        """Publish one after the other, or have trouble with some."""
+        """Publish one after the other; some may fail."""
         answers: list[Published | BrokerError] = []
         for message in messages:
             try:
@@ -52,7 +52,7 @@ class TroubledBroker(Broker):
         return answers
 
     async def publish_batch(self, messages: Sequence[Outgoing]) -> int:
-        """Publish a batch, or have trouble with it."""
+        """Publish a batch, or fail."""
         self.batches.append(len(messages))
         return await self._troubled(lambda: self._real.publish_batch(messages))
 

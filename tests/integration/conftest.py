@@ -11,13 +11,13 @@ from shared.run.server import LocalServer, local_server
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def nats_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalServer]:
-    """One for all tests that keep out of each other's way."""
+    """A server for tests that need no streams of their own."""
     async with local_server(tmp_path_factory.mktemp("nats")) as server:
         yield server
 
 
 @pytest_asyncio.fixture
 async def own_nats_server(tmp_path: Path) -> AsyncIterator[LocalServer]:
-    """One for this test alone, empty; it is ready after 20 ms."""
+    """An empty server for this test alone."""
     async with local_server(tmp_path / "nats") as server:
         yield server

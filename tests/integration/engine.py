@@ -1,4 +1,4 @@
-"""The engine in the process of a test: put together as a worker does it, on a real database and a real server."""
+"""Runs the engine in the process of a test, on a real database and a real server."""
 
 import sqlite3
 from collections.abc import AsyncIterator, Mapping
@@ -35,7 +35,7 @@ TOPOLOGY: Topology = replace(read_topology(default_streams_file()), partitions=P
 
 
 class Counter:
-    """Where tills stand: a server with streams, what is heard there, and a database."""
+    """A server with the streams of the till, watchers of them, and a database."""
 
     def __init__(self, url: str, directory: Path, broker: JetStream, watchers: Mapping[str, Watcher]) -> None:
         self.url = url
@@ -57,12 +57,12 @@ class Counter:
         return await self.publish(f"cmd.till.Ring.{key}", b'{"amount": %d}' % amount, message_id)
 
     async def scan(self, key: str, amount: int, message_id: str) -> Published:
-        """Say as the scanner that something was scanned."""
+        """Publish an event of the scanner."""
         body = b'{"till_id": "%s", "amount": %d}' % (key.encode(), amount)
         return await self.publish(f"evt.scanner.GoodsScanned.{key}", body, message_id)
 
     async def lose_events(self) -> None:
-        """Delete EVENTS with all that it holds, and make it again as an operator would."""
+        """Delete EVENTS, and create it again as an operator would."""
         await self.broker.api("$JS.API.STREAM.DELETE.EVENTS", b"")
         await apply(self.broker.api, declare(TOPOLOGY, (till(), scanner())))
         await self.watcher.release()
@@ -78,7 +78,7 @@ class Counter:
             database.execute(statement, parameters)
 
     def totals(self, key: str) -> list[int]:
-        """What was in the drawer after each amount, by the stream."""
+        """The totals in the drawer after each amount, by the stream."""
         return [fact.content["total"] for fact in self.watcher.about(key) if fact.type == "Rung"]
 
 
@@ -91,7 +91,7 @@ async def standing(
     user: str | None = None,
     password: str | None = None,
 ) -> AsyncIterator[Counter]:
-    """A counter on an empty server, which remembers message ids for so long; seen by a user, where there are some."""
+    """A counter on an empty server, which remembers message ids for `remembers`."""
     topology = TOPOLOGY
     if remembers is not None:
         window = {"duplicate_window": nanoseconds(remembers)}
@@ -118,7 +118,7 @@ async def running(
     broker: Broker | None = None,
     batch_at_most: int = 1_000,
 ) -> AsyncIterator[Loop]:
-    """A till's worker until the block is left, when it drains; on a connection of its own unless one is given."""
+    """Run a till's worker until the block ends, when it drains; on a connection of its own unless one is given."""
     async with working(counter, context, broker=broker, batch_at_most=batch_at_most) as process:
         yield process.loop
 
@@ -131,7 +131,7 @@ async def working(
     broker: Broker | None = None,
     batch_at_most: int = 1_000,
 ) -> AsyncIterator[ContextProcess]:
-    """As `running`, with the whole process."""
+    """As `running`, but yields the whole process."""
     context = context or till()
     own = await connect(ConnectionOptions(servers=(counter.url,)), name="till")
     broker = broker or own

@@ -1,14 +1,14 @@
-"""The lines that processes and their supervisor tell, to be waited for."""
+"""The lines that processes and their supervisor print, for tests that wait for one."""
 
 from collections.abc import Callable
 
 import anyio
 
-WITHIN_S = 60.0
+from tests.waiting import WITHIN_S
 
 
 class Lines:
-    """Every line as `name: line`, and something to do while the first line with certain words is told."""
+    """Every line as `name: line`. `when` maps words to a callback for the first line that has them."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -23,7 +23,7 @@ class Lines:
         self._news = anyio.Event()
 
     async def until(self, words: str, times: int = 1) -> str:
-        """The last of so many lines that have these words."""
+        """Wait until this many lines have these words; the last of them."""
         with anyio.fail_after(WITHIN_S):
             while len(found := [line for line in self.said if words in line]) < times:
                 await self._news.wait()

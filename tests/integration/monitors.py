@@ -1,4 +1,4 @@
-"""A monitor that says of its server what the test wants."""
+"""A monitor whose answers a test sets."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ NO_SPACE = "JetStream stream '$G > EVENTS' write error: write msgs/4.blk: no spa
 
 
 class Monitor:
-    """`trouble` is what /healthz says, with 503; empty when the server is well."""
+    """`trouble` is the error of /healthz, with status 503; empty when the server is well."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -19,7 +19,7 @@ class Monitor:
 
 @contextmanager
 def monitor() -> Iterator[Monitor]:
-    """A monitor on loopback while the block runs; its server syncs always, and is well at first."""
+    """A monitor on loopback while the block runs; its server always syncs, and is well at first."""
 
     class Answering(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

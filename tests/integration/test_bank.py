@@ -21,11 +21,10 @@ from shared.config.connection import ConnectionOptions
 from shared.config.exit_codes import Exit
 from shared.context import Answer, Endpoints, Request
 from shared.ports.broker import BrokerUnavailableError
-from shared.run.server import LocalServer
 from shared.worker.health_file import live_processes
-from tests.e2e.processes import Worker, spawn_ready
 from tests.e2e.shop import environment
-from tests.integration.test_trouble import until
+from tests.processes import Worker, spawn_ready
+from tests.waiting import WITHIN_S, until
 
 Ask: TypeAlias = Callable[..., Awaitable[Any]]
 
@@ -33,7 +32,6 @@ TOTAL = {"amount_minor": 4200, "currency": "EUR"}
 DONE = {"outcome": "done"}
 OPENING_MINOR = 10**12
 SLOW_S = 0.2
-ANSWERED_WITHIN_S = 15.0
 
 
 @pytest.fixture
@@ -253,13 +251,13 @@ async def test_balances_add_up_to_nothing_after_a_thousand_requests(bank: Endpoi
 
 
 @pytest.fixture
-async def at_work(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[tuple[Worker, JetStream]]:
+async def at_work(account_url: str, tmp_path: Path) -> AsyncIterator[tuple[Worker, JetStream]]:
     """The bank's process, and a connection to ask it."""
-    environ = environment(own_nats_server.url, tmp_path, log_format="json")
-    bank = await spawn_ready("bank", ("-m", "contexts.bank"), environ, tmp_path / "bank.log", tmp_path / "bank.sock")
-    broker = await connect(ConnectionOptions(servers=(own_nats_server.url,)), name="tests")
+    environ = environment(account_url, tmp_path, log_format="json")
+    bank = await spawn_ready("bank", ("contexts.bank",), environ, tmp_path / "bank.log", tmp_path / "bank.sock")
+    broker = await connect(ConnectionOptions(servers=(account_url,)), name="tests")
     try:
-        with anyio.fail_after(ANSWERED_WITHIN_S):
+        with anyio.fail_after(WITHIN_S):
             while not await is_reached(broker):
                 pass
         yield bank, broker
@@ -271,7 +269,7 @@ async def at_work(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator
 async def is_reached(broker: JetStream) -> bool:
     """Whether the server knows of the bank already; the bank is ready a moment before."""
     try:
-        await broker.request("svc.bank.lookup", b"", {"Idempotency-Key": "k-0"}, ANSWERED_WITHIN_S)
+        await broker.request("svc.bank.lookup", b"", {"Idempotency-Key": "k-0"}, WITHIN_S)
     except BrokerUnavailableError:
         return False
     return True
@@ -279,7 +277,7 @@ async def is_reached(broker: JetStream) -> bool:
 
 async def void_of(broker: JetStream, key: str) -> Mapping[str, str]:
     body = b'{"payment_id": "pay-1"}'
-    headers, _ = await broker.request("svc.bank.void", body, {"Idempotency-Key": key}, ANSWERED_WITHIN_S)
+    headers, _ = await broker.request("svc.bank.void", body, {"Idempotency-Key": key}, WITHIN_S)
     return headers
 
 
@@ -292,7 +290,7 @@ async def test_bank_whose_books_are_replaced_stops_before_it_answers_anything_mo
     headers = await void_of(broker, "k-2")
     assert headers["Nats-Service-Error-Code"] == "503"
     assert "bank.db: removed while this process had it open" in headers["Nats-Service-Error"]
-    assert await bank.ended(within_s=ANSWERED_WITHIN_S) == Exit.MISCONFIGURED
+    assert await bank.ended() == Exit.MISCONFIGURED
     assert "bank.db: removed while this process had it open" in bank.tail
     with closing(sqlite3.connect(tmp_path / "away.db")) as books:
         assert books.execute("SELECT idempotency_key FROM answers").fetchall() == [("k-1",)]

@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 ROOT = Path(__file__).parents[2]
-WITHIN_S = 100.0
+ENDS_WITHIN_S = 280.0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("bench", "ratios"),
     [
@@ -20,6 +21,6 @@ WITHIN_S = 100.0
 )
 def test_a_quick_bench_ends_and_tells_its_ratios(bench: str, ratios: list[str]) -> None:
     command = [sys.executable, "-m", "tests.bench", bench, "--quick", "--json"]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=WITHIN_S, check=False)
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=ENDS_WITHIN_S, check=False)
     assert ran.returncode == 0, ran.stderr
     assert [target["name"] for target in msgspec.json.decode(ran.stdout)["targets"]] == ratios

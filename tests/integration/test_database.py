@@ -8,9 +8,7 @@ import resource
 import shutil
 import sqlite3
 import stat
-import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
@@ -32,17 +30,18 @@ from shared.ports.store import DatabaseBusyError, DatabaseError, Transaction
 from shared.repair.parked import parked_in
 from shared.repair.rebuild import rebuild
 from shared.run.die_with_parent import die_with_parent
-from shared.run.server import LocalServer
 from shared.wire.streams import EVENTS
-from tests.e2e.shop import CONTEXTS, Shop, opened
+from tests.e2e.shop import Shop, opened
+from tests.forking import run_chorus, run_module
 from tests.integration.engine import PARTITIONS, Counter, running, standing
 from tests.integration.till import till
+from tests.sagas import CONTEXTS
+from tests.waiting import WITHIN_S, until
 
 T = TypeVar("T")
 
 PAGE = 4096
 PASSWORD: Final = "hush-7Qk2"
-WITHIN_S = 30.0
 
 CAPTURED = {"ordering.OrderConfirmed": 1, "payments.PaymentSucceeded": 1}
 
@@ -50,7 +49,7 @@ CAPTURED = {"ordering.OrderConfirmed": 1, "payments.PaymentSucceeded": 1}
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
     """One shop for all tests of the module; each test leaves all its workers running."""
-    async with opened(tmp_path_factory.mktemp("shop"), refund_retry_delay="100ms", drain_timeout="1s") as shop:
+    async with opened(Shop, tmp_path_factory.mktemp("shop"), refund_retry_delay="100ms", drain_timeout="1s") as shop:
         yield shop
 
 
@@ -71,13 +70,12 @@ class Process:
 
     async def said(self, *words: str, times: int = 1) -> str:
         """Wait until `times` lines of its log have all the words; returns the last one."""
-        deadline = time.monotonic() + WITHIN_S * times
-        while time.monotonic() < deadline:
-            lines = [line for line in self.log.read_text().splitlines() if all(word in line for word in words)]
-            if len(lines) >= times:
-                return lines[times - 1]
-            await anyio.sleep(0.05)
-        raise AssertionError(f"no {times} lines with {words}\n{self.log.read_text()[-2_000:]}")
+
+        def lines() -> list[str]:
+            return [line for line in self.log.read_text().splitlines() if all(word in line for word in words)]
+
+        await until(lambda: len(lines()) >= times, f"{times} lines of {self.log} have {words}")
+        return lines()[times - 1]
 
     async def ended(self) -> int:
         """Wait until it has ended; returns its exit code."""
@@ -366,9 +364,9 @@ class TestOlderCopy:
     """R14: a database that was restored from an older copy lacks events that the stream has."""
 
     async def test_copy_that_lacks_events_of_its_own_is_refused_until_it_is_rebuilt(
-        self, own_nats_server: LocalServer, tmp_path: Path
+        self, account_url: str, tmp_path: Path
     ) -> None:
-        async with standing(own_nats_server.url, tmp_path) as counter:
+        async with standing(account_url, tmp_path) as counter:
             async with running(counter):
                 await counter.ring("t-1", 5, "m-1")
                 await counter.watcher.until("t-1", "Rung")
@@ -397,9 +395,9 @@ class TestOlderCopy:
         assert "run chorus rebuild till --force" in str(error)
 
     async def test_copy_that_lacks_only_messages_without_consequences_reads_them_again(
-        self, own_nats_server: LocalServer, tmp_path: Path
+        self, account_url: str, tmp_path: Path
     ) -> None:
-        async with standing(own_nats_server.url, tmp_path, remembers=timedelta(milliseconds=100)) as counter:
+        async with standing(account_url, tmp_path, remembers=timedelta(milliseconds=100)) as counter:
             async with running(counter):
                 await counter.scan("t-1", 1, "scanner/scan-1@1")
                 await counter.watcher.until("t-1", "Rung")
@@ -481,7 +479,7 @@ class TestShop:
         for context in CONTEXTS:
             assert await shop.stop(context) == 0
         said = len(shop.watcher.facts)
-        letters = {order: shop.letters(order) for order in ("o-good", "o-poor", "o-nowhere")}
+        letters = {order: shop.mails(order) for order in ("o-good", "o-poor", "o-nowhere")}
         for context in CONTEXTS:
             path = shop.data_dir(context) / f"{context}.db"
             before = tables(path)
@@ -495,7 +493,7 @@ class TestShop:
         await shop.place("o-after", "pot", quickly=True)
         await shop.until("o-after", "CustomerNotified", times=3)
         assert {fact.key for fact in shop.watcher.facts[said:]} == {"o-after", "pot"}
-        assert {order: shop.letters(order) for order in letters} == letters
+        assert {order: shop.mails(order) for order in letters} == letters
         assert [shop.ledger(order) for order in ("o-good", "o-poor", "o-nowhere", "o-after")] == [
             ["capture"], [], ["capture", "refund"], ["capture"],
         ]  # fmt: skip
@@ -542,19 +540,15 @@ class TestShop:
     @staticmethod
     async def ended_with(shop: Shop, variables: Mapping[str, str]) -> tuple[int, str]:
         """Start a worker of notifications with a wrong setting; returns its exit code and output."""
-        done = await anyio.run_process(
-            [sys.executable, "-m", "contexts.notifications"],
-            env={**shop.environ, **variables},
-            check=False,
-            stderr=subprocess.STDOUT,
-        )
-        return done.returncode, done.stdout.decode()
+        ran = await run_module("contexts.notifications", environ={**shop.environ, **variables})
+        return ran.code, ran.output + ran.errors
 
 
 async def chorus(shop: Shop, *words: str, **variables: str) -> str:
     """Run a command as an operator would."""
-    command = [sys.executable, "-m", "shared.cli", *words]
-    return (await anyio.run_process(command, env={**shop.environ, **variables})).stdout.decode()
+    ran = await run_chorus(*words, environ={**shop.environ, **variables})
+    assert ran.code == 0, ran.errors
+    return ran.output
 
 
 def entries(directory: Path) -> Iterator[Path]:

@@ -17,21 +17,21 @@ from shared.adapters.sqlite.replace import replacing
 from shared.config.settings import default_streams_file
 from shared.ports.store import DatabaseError
 from shared.repair.rebuild import rebuild
-from shared.run.server import LocalServer
-from tests.e2e.processes import spawn
 from tests.e2e.shop import environment
 from tests.integration.engine import PARTITIONS, Counter, running, standing
-from tests.integration.test_database import WITHIN_S, leaves
-from tests.integration.test_trouble import storeroom, until
+from tests.integration.test_database import leaves
+from tests.integration.test_trouble import storeroom
 from tests.integration.till import till
+from tests.processes import spawn
+from tests.waiting import WITHIN_S, until
 
 SCHEMA = "CREATE TABLE notes (n INTEGER PRIMARY KEY) STRICT"
 TILL = "t-1"
 
 
 @pytest.fixture
-async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(own_nats_server.url, tmp_path) as counter:
+async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
+    async with standing(account_url, tmp_path) as counter:
         yield counter
 
 
@@ -230,16 +230,16 @@ async def test_old_database_stays_closed_to_everybody_until_the_new_one_is_in_it
 
 
 async def test_worker_started_during_a_rebuild_waits_for_it_and_decides_on_the_new_database(
-    own_nats_server: LocalServer, tmp_path: Path
+    account_url: str, tmp_path: Path
 ) -> None:
     streams = tmp_path / "streams.yaml"
     streams.write_text(default_streams_file().read_text().replace("partitions: 4", f"partitions: {PARTITIONS}"))
-    environ = environment(own_nats_server.url, tmp_path, streams_file=str(streams), log_format="json")
+    environ = environment(account_url, tmp_path, streams_file=str(streams), log_format="json")
     path, log = tmp_path / "inventory.db", tmp_path / "inventory.log"
-    async with storeroom(own_nats_server.url, tmp_path) as room:
+    async with storeroom(account_url, tmp_path) as room:
         await (await SqliteStore.open(path, context="inventory")).close()
         with replacing(path) as replacement:
-            worker = await spawn("inventory", ("-m", "contexts.inventory"), environ, log)
+            worker = await spawn("inventory", ("contexts.inventory",), environ, log)
             try:
                 await until(lambda: "database busy, waiting for it" in worker.tail)
                 assert "chorus rebuild" in worker.tail

@@ -1,4 +1,4 @@
-"""A line that goes dead with much on it: the other end takes nothing more, and says nothing."""
+"""A connection that goes dead with much data under way: the other end reads nothing more, silently."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,14 +9,14 @@ from shared.adapters.jetstream import JetStream, connect
 from shared.config.connection import ConnectionOptions
 from shared.ports.broker import BrokerUnavailableError, Outgoing
 from shared.run.server import LocalServer
+from tests.waiting import WITHIN_S
 
 MORE_THAN_A_LINE_TAKES = [Outgoing("evt.large", {}, bytes(60_000))] * 300
-BACK_WITHIN_S = 5.0
 
 
 @asynccontextmanager
 async def on_a_line_that_goes_dead(url: str) -> AsyncIterator[JetStream]:
-    """A connection whose first line nobody reads any more; the next one is as it should be."""
+    """A client whose first connection nobody reads any more; its next connection works."""
     where = urlsplit(url)
     lines: list[asyncio.StreamWriter] = []
     dead = asyncio.Event()
@@ -62,7 +62,7 @@ async def test_what_a_dead_line_has_not_taken_does_not_keep_the_client_and_is_no
         behind = tasks.create_task(broker.publish_each([Outgoing("evt.small", {}, b"")]))
         await asyncio.sleep(0.1)
         await broker._client.force_reconnect()  # As when a ping is not answered.
-        async with asyncio.timeout(BACK_WITHIN_S):
+        async with asyncio.timeout(WITHIN_S):
             assert isinstance((await behind)[0], BrokerUnavailableError)
             assert (await broker.stream_info("EVENTS")).messages == 0
         assert broker.reconnects == 1

@@ -17,10 +17,11 @@ from shared.context import Call
 from shared.ports.rows import Move
 from shared.ports.store import FencedError, Transaction
 from shared.repair.rebuild import rebuild
-from shared.run.server import LocalServer, local_server
+from shared.run.server import local_server
 from shared.wire.messages import content_hash, partition_of
 from tests.integration.engine import PARTITIONS, Counter, running, standing
 from tests.integration.till import JAMS_AT, Printer, ReceiptRequested, RecordPrinted, till
+from tests.waiting import WITHIN_S
 from tests.watching import Fact
 
 TILL = "t-1"
@@ -32,28 +33,28 @@ FORGETFUL = timedelta(milliseconds=100)
 
 
 @pytest.fixture
-async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(own_nats_server.url, tmp_path) as counter:
+async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
+    async with standing(account_url, tmp_path) as counter:
         yield counter
 
 
 @pytest.fixture
-async def forgetful_counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
+async def forgetful_counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
     """Its server stores a message again soon after it stored one with the same id."""
-    async with standing(own_nats_server.url, tmp_path, remembers=FORGETFUL) as counter:
+    async with standing(account_url, tmp_path, remembers=FORGETFUL) as counter:
         yield counter
 
 
 async def ring_again(counter: Counter, amount: int, message_id: str) -> None:
     """Send a command until the server has forgotten its id and stores it once more."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(WITHIN_S):
         while (await counter.ring(TILL, amount, message_id)).duplicate:
             pass
 
 
 async def scan_again(counter: Counter, amount: int, message_id: str) -> None:
     """Say an event until the server has forgotten its id and stores it once more."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(WITHIN_S):
         while (await counter.scan(TILL, amount, message_id)).duplicate:
             pass
 
@@ -101,7 +102,7 @@ class TestInbox:
             assert loop.duplicates == 1
 
     async def test_event_that_comes_twice_has_one_effect(self, forgetful_counter: Counter) -> None:
-        """F18, after the dedup window."""
+        """After the dedup window (R8, F18)."""
         counter = forgetful_counter
         async with running(counter):
             await counter.scan(TILL, 5, "scanner/scan-1@1")
@@ -234,10 +235,9 @@ def closing_at(moment: datetime) -> bytes:
 
 
 class TestPoison:
-    """A message that makes our code fail stops its key, and only that."""
+    """A message that makes our code fail stops its key, and no other key (F21)."""
 
     async def test_poison_parks_its_key_and_the_neighbours_flow(self, counter: Counter) -> None:
-        """F21."""
         async with running(counter):
             for amount in (5, JAMS_AT, 6, 7):
                 await counter.ring(TILL, amount)
@@ -309,14 +309,13 @@ class TestLinger:
 
     async def test_what_comes_meanwhile_is_decided_together(self, counter: Counter) -> None:
         async with running(counter, replace(till(), gather_s=0.5)) as loop:
-            for amount in range(1, 12):
-                await counter.ring(TILL, amount)
+            await asyncio.gather(*(counter.ring(TILL, amount) for amount in range(1, 12)))
             await counter.watcher.until(TILL, "Rung", times=11)
             assert loop.batches < 5
         assert len(counter.totals(TILL)) == 11
 
     async def test_nobody_lingers_who_is_told_to_stop(self, counter: Counter) -> None:
-        with anyio.fail_after(10):
+        with anyio.fail_after(WITHIN_S):
             async with running(counter, replace(till(), gather_s=60)):
                 await counter.ring(TILL, 1)
                 await counter.watcher.until(TILL, "Rung")
@@ -521,7 +520,7 @@ class TestEffects:
             await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "late at 1"}')
             await first.has_been_asked.wait()
             async with running(counter, till(second)) as taking_over:
-                with anyio.fail_after(20):
+                with anyio.fail_after(WITHIN_S):
                     while len(taking_over._ownership.owned) < PARTITIONS:
                         for partition in range(PARTITIONS):
                             await counter.broker.unpin("TIMERS", f"till-{partition}")
@@ -530,7 +529,7 @@ class TestEffects:
                 with anyio.move_on_after(0.5):
                     await counter.watcher.until(TILL, "ReceiptPrinted")
                 second.may_answer.set()
-                await counter.watcher.until(TILL, "ReceiptPrinted", within_s=10)
+                await counter.watcher.until(TILL, "ReceiptPrinted")
         assert counter.watcher.types(TILL) == {"ReceiptRequested": 1, "ReceiptPrinted": 1}
 
 

@@ -19,19 +19,18 @@ from shared.engine.recover.snapshots import AGGREGATES_AT_ONCE, ensure_snapshots
 from shared.ports.rows import JournalRow
 from shared.ports.store import DatabaseError, Store
 from shared.repair.rebuild import rebuild
-from shared.run.server import LocalServer
 from tests.integration.engine import PARTITIONS, Counter, running, standing
 from tests.integration.till import Event, Rung, Till, evolve, till
+from tests.waiting import WITHIN_S
 
 KEYS = ("t-1", "t-2")
-WITHIN_S = 30.0
 SNAPSHOTS = "SELECT id, version, state FROM aggregates ORDER BY id"
 
 
 @pytest.fixture
-async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
+async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
     """A counter where each till has rung 1, 2 and 3, and no worker runs."""
-    async with standing(own_nats_server.url, tmp_path) as counter:
+    async with standing(account_url, tmp_path) as counter:
         async with running(counter):
             for amount in (1, 2, 3):
                 for key in KEYS:

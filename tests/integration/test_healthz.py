@@ -58,12 +58,12 @@ async def test_monitor_that_is_away_changes_no_alarm() -> None:
     assert [alarm.reason for alarm in alarms.raised] == [NO_SPACE]
 
 
-async def test_worker_tells_what_the_monitor_of_its_server_says(own_nats_server: LocalServer, tmp_path: Path) -> None:
-    await apply_streams(ConnectionOptions(servers=(own_nats_server.url,)), Settings())
+async def test_worker_tells_what_the_monitor_of_its_server_says(account_url: str, tmp_path: Path) -> None:
+    await apply_streams(ConnectionOptions(servers=(account_url,)), Settings())
     lines = Lines()
     with monitor() as shown:
         shown.trouble = NO_SPACE
-        environ = environment(own_nats_server.url, tmp_path, monitor_url=shown.url, log_format="json")
+        environ = environment(account_url, tmp_path, monitor_url=shown.url, log_format="json")
         ordering = ChildProgram("ordering", (sys.executable, "-m", "contexts.ordering"))
         async with child_process(ordering, environ, lines.tell):
             raised = await lines.until("alarm raised")

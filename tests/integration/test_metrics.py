@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from shared.engine.metrics import serve_metrics
+from tests.waiting import WITHIN_S
 
 
 def engine(**parked: int) -> Any:
@@ -22,7 +23,7 @@ def test_metrics_are_read_from_the_engine_when_asked() -> None:
     process = engine(parked=0)
     port = serve_metrics(cast(Any, process), "127.0.0.1", 0)
     process.loop.parked = 9
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=WITHIN_S) as answer:
         said = answer.read().decode()
     assert 'chorus_messages_decided_total{context="payments"} 7.0' in said
     assert 'chorus_parked_messages{context="payments"} 9.0' in said

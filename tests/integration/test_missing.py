@@ -1,4 +1,4 @@
-"""R23. Consumers, streams and permissions that are missing under a running worker: named, and waited for."""
+"""A running worker names a consumer, stream or permission that is missing, and waits for it (R23)."""
 
 import json
 import os
@@ -25,13 +25,12 @@ from shared.run.server import CONFIGURATION, LocalServer, local_server
 from shared.streams.apply import apply
 from shared.topology import declare
 from shared.wire.messages import partition_of
-from tests.e2e.processes import spawn
 from tests.e2e.shop import environment
 from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, standing
 from tests.integration.till import Printer, scanner, till
+from tests.processes import spawn
+from tests.waiting import WITHIN_S, until
 
-KNOWN_WITHIN_S = 10.0
-RESUMES_WITHIN_S = 20.0
 TILLS = [next(f"t-{n}" for n in range(99) if partition_of(f"t-{n}", PARTITIONS) == p) for p in range(PARTITIONS)]
 """One till in each partition."""
 PASSWORD: Final = "secret"
@@ -65,15 +64,6 @@ async def at_work(counter: Counter, options: ConnectionOptions) -> AsyncIterator
             await broker.close()
 
 
-async def until(true: Any, what: str, within_s: float = KNOWN_WITHIN_S) -> None:
-    """Wait until something in this process is so."""
-    with anyio.move_on_after(within_s):
-        while not true():  # noqa: ASYNC110  What is waited for sets no event.
-            await anyio.sleep(0.02)
-        return
-    raise AssertionError(f"not within {within_s} s: {what}")
-
-
 async def raised(process: ContextProcess, kind: str, subject: str) -> Alarm:
     """Wait until an alarm is raised."""
 
@@ -90,8 +80,8 @@ async def raised(process: ContextProcess, kind: str, subject: str) -> Alarm:
 async def goes_on(counter: Counter, process: ContextProcess, totals: Mapping[str, list[int]]) -> None:
     """Everything is decided once, and no alarm is left."""
     for key, expected in totals.items():
-        await counter.watcher.until(key, "Rung", times=len(expected), within_s=RESUMES_WITHIN_S)
-    await until(lambda: not process.alarms.raised, "no alarm is left", RESUMES_WITHIN_S * 2)
+        await counter.watcher.until(key, "Rung", times=len(expected))
+    await until(lambda: not process.alarms.raised, "no alarm is left")
     assert {key: counter.totals(key) for key in totals} == totals
 
 
@@ -99,8 +89,8 @@ class TestConsumers:
     """Deleted by somebody, and made again by `chorus streams apply`."""
 
     @pytest.fixture
-    async def counter(self, own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
-        async with standing(own_nats_server.url, tmp_path) as counter:
+    async def counter(self, account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
+        async with standing(account_url, tmp_path) as counter:
             yield counter
 
     @pytest.mark.parametrize("stream", ["EVENTS", "COMMANDS", "TIMERS"])
@@ -222,8 +212,8 @@ class TestLogin:
         self, server: LocalServer, tmp_path: Path, words: tuple[str, ...]
     ) -> None:
         environ = {**environment(server.url, tmp_path), "NATS_USER": "till", "NATS_PASSWORD": "wrong"}
-        process = await spawn("chorus", ("-m", "shared.cli", *words), environ, tmp_path / "chorus.log")
-        assert await process.ended(within_s=RESUMES_WITHIN_S) == Exit.MISCONFIGURED
+        process = await spawn("chorus", ("shared.cli", *words), environ, tmp_path / "chorus.log")
+        assert await process.ended() == Exit.MISCONFIGURED
         assert f"{server.url} refuses user till" in process.tail
         assert "wrong" not in process.tail
 
@@ -276,7 +266,10 @@ class TestPermissions:
         await guarded.give(may_not("publish", "$JS.API.STREAM.INFO.>"))
         broker = await connect(guarded.till(), name="till")
         try:
-            with anyio.fail_after(2), pytest.raises(Exception, match=r"till may not publish to \$JS.API.STREAM.INFO"):
+            with (
+                anyio.fail_after(WITHIN_S),
+                pytest.raises(Exception, match=r"till may not publish to \$JS.API.STREAM.INFO"),
+            ):
                 await broker.stream_info("EVENTS")
         finally:
             await broker.close()
@@ -287,7 +280,7 @@ class TestPermissions:
         async with at_work(counter, guarded.till()) as process:
             await raised(process, "permission", "api.till.Ring")
             await guarded.give(EVERYTHING)
-            await until(lambda: not process.alarms.raised, "no alarm is left", RESUMES_WITHIN_S)
+            await until(lambda: not process.alarms.raised, "no alarm is left")
             _, body = await counter.broker.request("api.till.Ring", b'{"till_id": "t-api", "amount": 5}', {}, 5.0)
             assert json.loads(body)["accepted"]
 
@@ -297,6 +290,6 @@ class TestPermissions:
         await guarded.give(may_not("publish", "$JS.API.STREAM.INFO.>"))
         login = {"NATS_USER": "till", "NATS_PASSWORD": PASSWORD}
         environ = {**environment(guarded.till().servers[0], tmp_path), **login}
-        worker = await spawn("ordering", ("-m", "contexts.ordering"), environ, tmp_path / "ordering.log")
-        assert await worker.ended(within_s=KNOWN_WITHIN_S * 2) == Exit.MISCONFIGURED
+        worker = await spawn("ordering", ("contexts.ordering",), environ, tmp_path / "ordering.log")
+        assert await worker.ended() == Exit.MISCONFIGURED
         assert "user till may not publish to $JS.API.STREAM.INFO." in worker.tail

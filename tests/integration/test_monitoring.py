@@ -12,14 +12,13 @@ from pathlib import Path
 import anyio
 import pytest
 
-from shared.run.server import LocalServer
 from shared.topology import declare
 from shared.wire.messages import partition_of
 from shared.wire.streams import COMMANDS, EVENTS, READ, TIMERS
 from tests.e2e.shop import NATS_CLI
 from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, running, standing
 from tests.integration.till import till
-from tests.watching import WITHIN_S
+from tests.waiting import WITHIN_S
 
 OK, CRITICAL = 0, 2
 KEY = "t-1"
@@ -48,8 +47,8 @@ def nats_cli() -> None:
 
 
 @pytest.fixture
-async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(own_nats_server.url, tmp_path) as counter:
+async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
+    async with standing(account_url, tmp_path) as counter:
         yield counter
 
 

@@ -19,14 +19,13 @@ from shared.repair import parked
 from shared.repair.rebuild import Rebuilt, rebuild
 from shared.repair.reconcile import compare
 from shared.repair.strangers import declare_stranger, find_in_journal
-from shared.run.server import LocalServer
 from shared.wire.messages import CAUSATION_ID, MSG_ID
 from shared.wire.streams import EVENTS
 from tests.integration.engine import PARTITIONS, Counter, running, standing
-from tests.integration.test_trouble import stuck_till, until
+from tests.integration.test_trouble import stuck_till
 from tests.integration.till import till
+from tests.waiting import WITHIN_S, until
 
-WITHIN_S = 20.0
 PARKED = (
     "SELECT key, partition, stream, seq, at_ns, message_id, subject, headers, body, reason, verdict, who, why"
     " FROM parked ORDER BY key, id"
@@ -42,8 +41,8 @@ STATE = {
 
 
 @pytest.fixture
-async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(own_nats_server.url, tmp_path, remembers=timedelta(milliseconds=100)) as counter:
+async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
+    async with standing(account_url, tmp_path, remembers=timedelta(milliseconds=100)) as counter:
         yield counter
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from shared.repair.rebuild import rebuild
 from shared.repair.reconcile import Difference, compare, publish_missing
-from shared.run.server import LocalServer
 from shared.streams.apply import apply
 from shared.topology import declare
 from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, running, standing
@@ -18,8 +17,8 @@ TILL = "t-1"
 
 
 @pytest.fixture
-async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(own_nats_server.url, tmp_path) as counter:
+async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
+    async with standing(account_url, tmp_path) as counter:
         yield counter
 
 

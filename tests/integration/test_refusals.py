@@ -25,28 +25,27 @@ from shared.repair.rebuild import rebuild
 from shared.repair.reconcile import compare
 from shared.repair.results import VerdictResult, wait_for_results
 from shared.repair.strangers import void
-from shared.run.server import LocalServer
 from shared.wire.messages import MSG_ID, parse_subject
 from tests.integration.brokers import TroubledBroker
 from tests.integration.engine import PARTITIONS, Counter, standing, working
-from tests.integration.test_trouble import NEIGHBOUR, TILL, stored_again, storeroom, until
+from tests.integration.test_trouble import NEIGHBOUR, TILL, stored_again, storeroom
 from tests.integration.till import Printer, Rung, till
+from tests.waiting import WITHIN_S, until
 
 TAKEN = f"till/till-{TILL}@1"
 REMEMBERS = timedelta(seconds=1)
-ACTED_ON_WITHIN_S = 10.0
 
 
 @pytest.fixture
-async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(own_nats_server.url, tmp_path) as counter:
+async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
+    async with standing(account_url, tmp_path) as counter:
         yield counter
 
 
 @pytest.fixture
-async def forgetful_counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
+async def forgetful_counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
     """A counter on a server whose duplicate window is one second."""
-    async with standing(own_nats_server.url, tmp_path, remembers=REMEMBERS) as counter:
+    async with standing(account_url, tmp_path, remembers=REMEMBERS) as counter:
         yield counter
 
 
@@ -84,9 +83,7 @@ async def under(counter: Counter, message_id: str) -> AsyncIterator[Stored]:
             yield stored
 
 
-async def come_of(
-    counter: Counter, chosen: Sequence[parked.Unresolved], within_s: float = ACTED_ON_WITHIN_S
-) -> VerdictResult:
+async def come_of(counter: Counter, chosen: Sequence[parked.Unresolved], within_s: float = WITHIN_S) -> VerdictResult:
     (outcome,) = await wait_for_results(counter.directory, chosen, SystemClock(), timeout_s=within_s)
     return outcome
 
@@ -166,11 +163,11 @@ async def test_event_is_never_published_beside_a_strangers_message_under_its_id(
 
 
 async def test_retry_publishes_an_event_whose_id_was_taken_once_that_message_is_gone(
-    own_nats_server: LocalServer, tmp_path: Path
+    account_url: str, tmp_path: Path
 ) -> None:
     """The server answers with the place of the message that is gone for as long as it remembers the id."""
     timer = f"{TAKEN}/ClosingTime"
-    async with standing(own_nats_server.url, tmp_path, remembers=REMEMBERS * 3) as counter, at_work(counter):
+    async with standing(account_url, tmp_path, remembers=REMEMBERS * 3) as counter, at_work(counter):
         stranger = await counter.publish("timer.till.Whatever.zz", b"{}", timer)
         await counter.publish(f"cmd.till.CloseAt.{TILL}", b'{"closes_at": "2026-01-01T00:00:00Z"}')
         row = await is_refused(counter)
@@ -178,7 +175,7 @@ async def test_retry_publishes_an_event_whose_id_was_taken_once_that_message_is_
         request = b'{"seq": %d, "no_erase": true}' % stranger.sequence
         await counter.broker.api("$JS.API.STREAM.MSG.DELETE.TIMERS", request)
         told: list[VerdictResult] = []
-        with anyio.fail_after(ACTED_ON_WITHIN_S):
+        with anyio.fail_after(WITHIN_S):
             while not told or not told[-1].is_settled:
                 assert await parked.retry(counter.directory, [row], who="ann") == 1
                 told.append(await come_of(counter, [row]))
@@ -343,10 +340,10 @@ async def test_refused_row_is_not_taken_for_published_when_the_streams_are_compa
 
 
 async def test_message_under_an_id_that_no_journal_has_is_declared_while_the_worker_is_stopped(
-    own_nats_server: LocalServer, tmp_path: Path
+    account_url: str, tmp_path: Path
 ) -> None:
     stray = "inventory/stock-zz@1"
-    async with storeroom(own_nats_server.url, tmp_path) as room:
+    async with storeroom(account_url, tmp_path) as room:
         await (await SqliteStore.open(tmp_path / "inventory.db", context="inventory")).close()
         body = b'{"sku": "zz", "name": "Nobody\'s", "unit_price": {"amount_minor": 1}}'
         headers = {

@@ -14,19 +14,18 @@ from shared.engine.monitor.troubles import STREAM_FULL, Troubles
 from shared.engine.publish.relay import BATCH_AT_LEAST, Relay
 from shared.ports.broker import Broker, BrokerError, BrokerRefusedError, Outgoing, Published
 from shared.ports.rows import JournalRow, NumberedRow
-from shared.run.server import LocalServer
 from shared.wire.messages import MSG_ID
 from tests.integration.brokers import Answer, Trouble, TroubledBroker
 from tests.integration.engine import PARTITIONS, Counter, standing
+from tests.waiting import WITHIN_S
 
-PUBLISHED_WITHIN_S = 10.0
 LINGER_S = {"drawer": 0.2}
 OTHER_STREAM_EXPECTED = BrokerRefusedError(10060, "expected stream does not match")
 
 
 @pytest.fixture
-async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(own_nats_server.url, tmp_path) as counter:
+async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
+    async with standing(account_url, tmp_path) as counter:
         yield counter
 
 
@@ -62,7 +61,7 @@ async def publishing(broker: TroubledBroker) -> AsyncIterator[tuple[Relay, Calla
     sequences: dict[int, int] = {}
 
     async def marked() -> dict[int, int]:
-        with anyio.fail_after(PUBLISHED_WITHIN_S):
+        with anyio.fail_after(WITHIN_S):
             while relay.is_publishing:
                 await woken.wait()
         sequences.update(relay.drain_acknowledged())

@@ -18,7 +18,6 @@ from nats.js.errors import NoStreamResponseError
 
 from shared.context import Aggregate, Command, Context, Decider, Event, Events, Policy, State, Timer
 from shared.ports.broker import BrokerRefusedError
-from shared.run.server import LocalServer
 from shared.streams.apply import Applied, apply, plan
 from shared.streams.drift import describe
 from shared.streams.file import read_topology
@@ -29,23 +28,23 @@ TOPOLOGY = read_topology(Path(__file__).parents[2] / "streams.yaml")
 WAIT_S = 5.0
 
 
-class OpenShop(Struct, frozen=True, kw_only=True):
-    shop_id: Annotated[str, FROM_SUBJECT] = ""
+class OpenKiosk(Struct, frozen=True, kw_only=True):
+    kiosk_id: Annotated[str, FROM_SUBJECT] = ""
 
 
-class CloseShop(Struct, frozen=True, kw_only=True):
-    shop_id: Annotated[str, FROM_SUBJECT] = ""
+class CloseKiosk(Struct, frozen=True, kw_only=True):
+    kiosk_id: Annotated[str, FROM_SUBJECT] = ""
 
 
-class ShopOpened(Struct, frozen=True, kw_only=True):
-    shop_id: str
+class KioskOpened(Struct, frozen=True, kw_only=True):
+    kiosk_id: str
 
 
-class ShopClosed(Struct, frozen=True, kw_only=True):
-    shop_id: str
+class KioskClosed(Struct, frozen=True, kw_only=True):
+    kiosk_id: str
 
 
-class Shop(Struct, frozen=True, kw_only=True):
+class Kiosk(Struct, frozen=True, kw_only=True):
     is_open: bool = False
 
 
@@ -65,23 +64,25 @@ STREET = Context(
     name="street",
     deciders=(
         Decider(
-            aggregate=Aggregate(name="shop", key="shop_id", state=Shop, events=(ShopOpened, ShopClosed), evolve=evolve),
-            commands=(OpenShop, CloseShop),
+            aggregate=Aggregate(
+                name="kiosk", key="kiosk_id", state=Kiosk, events=(KioskOpened, KioskClosed), evolve=evolve
+            ),
+            commands=(OpenKiosk, CloseKiosk),
             decide=decide,
         ),
     ),
-    accepts=(OpenShop, CloseShop),
+    accepts=(OpenKiosk, CloseKiosk),
     timers=(
-        Timer(name="Closing", armed_by=ShopOpened, at=lambda _: None, whenever_due=whenever_it_happens_do_nothing),
+        Timer(name="Closing", armed_by=KioskOpened, at=lambda _: None, whenever_due=whenever_it_happens_do_nothing),
     ),
 )
 TOWN = Context(
     name="town",
     deciders=(),
     policies=(
-        Policy("street", ShopOpened, whenever_it_happens_do_nothing),
-        Policy("street", ShopOpened, whenever_it_happens_do_nothing),
-        Policy("street", ShopClosed, whenever_it_happens_do_nothing),
+        Policy("street", KioskOpened, whenever_it_happens_do_nothing),
+        Policy("street", KioskOpened, whenever_it_happens_do_nothing),
+        Policy("street", KioskClosed, whenever_it_happens_do_nothing),
     ),
 )
 DECLARED = declare(TOPOLOGY, (STREET, TOWN))
@@ -118,8 +119,8 @@ class Broker:
 
 
 @asynccontextmanager
-async def connected(server: LocalServer) -> AsyncIterator[Broker]:
-    client = await nats.connect(server.url)
+async def connected(url: str) -> AsyncIterator[Broker]:
+    client = await nats.connect(url)
     try:
         yield Broker(client)
     finally:
@@ -127,8 +128,8 @@ async def connected(server: LocalServer) -> AsyncIterator[Broker]:
 
 
 @pytest_asyncio.fixture
-async def broker(own_nats_server: LocalServer) -> AsyncIterator[Broker]:
-    async with connected(own_nats_server) as broker:
+async def broker(account_url: str) -> AsyncIterator[Broker]:
+    async with connected(account_url) as broker:
         yield broker
 
 
@@ -178,7 +179,7 @@ async def test_a_context_reads_only_what_it_reacts_to(broker: Broker) -> None:
         return {one["name"]: one["config"]["filter_subjects"] for one in found if one["name"].endswith("-3")}
 
     assert await filters("COMMANDS") == {"street-3": ["cmd.street.*.3.*"]}
-    assert await filters("EVENTS") == {"town-3": ["evt.street.ShopClosed.3.*", "evt.street.ShopOpened.3.*"]}
+    assert await filters("EVENTS") == {"town-3": ["evt.street.KioskClosed.3.*", "evt.street.KioskOpened.3.*"]}
     assert await filters("TIMERS") == {"street-3": ["due.street.*.3.*"], "town-3": ["due.town.*.3.*"]}
 
 
@@ -198,15 +199,15 @@ async def test_a_consumer_is_pinned_and_says_whose_it_is(broker: Broker) -> None
 
 async def test_a_misspelled_command_is_refused_at_the_door(broker: Broker) -> None:
     await broker.apply(DECLARED)
-    await broker.publish("cmd.street.OpenShop.s-1")
-    for wrong in ("cmd.street.OpenShopp.s-1", "cmd.stret.OpenShop.s-1", "evt.stret.ShopOpened.s-1"):
+    await broker.publish("cmd.street.OpenKiosk.s-1")
+    for wrong in ("cmd.street.OpenKioskp.s-1", "cmd.stret.OpenKiosk.s-1", "evt.stret.KioskOpened.s-1"):
         with pytest.raises(NoStreamResponseError):
             await broker.publish(wrong)
 
 
 async def test_nobody_chooses_a_partition(broker: Broker) -> None:
     await broker.apply(DECLARED)
-    for forged in ("cmd.street.OpenShop.0.s-1", "evt.street.ShopOpened.0.s-1", "due.street.Closing.0.s-1"):
+    for forged in ("cmd.street.OpenKiosk.0.s-1", "evt.street.KioskOpened.0.s-1", "due.street.Closing.0.s-1"):
         with pytest.raises(NoStreamResponseError):
             await broker.publish(forged)
 
@@ -215,8 +216,8 @@ async def test_the_server_and_the_code_agree_about_every_keys_partition(broker: 
     await broker.apply(DECLARED)
     keys = {f"key_{n}-{'x' * (n % 50)}" for n in range(200)}
     for key in keys:
-        await broker.publish(f"evt.street.ShopOpened.{key}")
-    await broker.publish("cmd.street.OpenShop.s-1")
+        await broker.publish(f"evt.street.KioskOpened.{key}")
+    await broker.publish("cmd.street.OpenKiosk.s-1")
     await broker.publish("due.street.Closing.s-1")
     stored = [
         parse_subject(subject)
@@ -229,10 +230,10 @@ async def test_the_server_and_the_code_agree_about_every_keys_partition(broker: 
 
 async def test_a_flood_is_refused_and_pushes_nothing_out(broker: Broker) -> None:
     await broker.apply(declared_with("COMMANDS", max_msgs=2))
-    await broker.publish("cmd.street.OpenShop.s-1")
-    await broker.publish("cmd.street.OpenShop.s-2")
+    await broker.publish("cmd.street.OpenKiosk.s-1")
+    await broker.publish("cmd.street.OpenKiosk.s-2")
     with pytest.raises(nats.js.errors.APIError) as refused:
-        await broker.publish("cmd.street.OpenShop.s-3")
+        await broker.publish("cmd.street.OpenKiosk.s-3")
     assert refused.value.err_code == 10077
     assert len(await broker.subjects("COMMANDS")) == 2
 
@@ -257,8 +258,8 @@ async def test_drift_is_shown_field_by_field_and_mended(broker: Broker) -> None:
     assert await broker.plan(DECLARED) == [
         "update stream COMMANDS",
         "    subjects: - cmd.street.>",
-        "    subjects: + cmd.street.CloseShop.*",
-        "    subjects: + cmd.street.OpenShop.*",
+        "    subjects: + cmd.street.CloseKiosk.*",
+        "    subjects: + cmd.street.OpenKiosk.*",
         "    max_msgs: 7 -> 100000",
         "    max_age: unlimited -> 7d",
         "    metadata.owner: me -> chorus",
@@ -289,7 +290,7 @@ async def test_what_others_added_is_left_alone(broker: Broker) -> None:
 
 async def test_a_replaced_consumer_destroys_nothing(broker: Broker) -> None:
     await broker.apply(DECLARED)
-    await broker.publish("cmd.street.OpenShop.s-1")
+    await broker.publish("cmd.street.OpenKiosk.s-1")
     wider = declare(replace(TOPOLOGY, consumers=replace(TOPOLOGY.consumers, max_waiting=64)), (STREET, TOWN))
     outcome = await broker.apply(wider)
     assert {change.action for change in outcome.done} == {"replace"}
@@ -311,8 +312,8 @@ async def test_what_would_destroy_is_refused_as_a_whole(
 ) -> None:
     await broker.apply(DECLARED)
     for key in ("s-1", "s-2", "s-3"):
-        await broker.publish(f"cmd.street.OpenShop.{key}")
-        await broker.publish(f"evt.street.ShopOpened.{key}")
+        await broker.publish(f"cmd.street.OpenKiosk.{key}")
+        await broker.publish(f"evt.street.KioskOpened.{key}")
     other = declared_with(stream, description="changed", **keys)
     outcome = await broker.apply(other)
     (refused,) = outcome.refused
@@ -329,7 +330,7 @@ async def test_what_would_destroy_is_refused_as_a_whole(
 async def test_the_number_of_partitions_stays_while_anything_is_stored(broker: Broker) -> None:
     more = declare(replace(TOPOLOGY, partitions=8), (STREET, TOWN))
     await broker.apply(DECLARED)
-    await broker.publish("evt.street.ShopOpened.s-1")
+    await broker.publish("evt.street.KioskOpened.s-1")
     outcome = await broker.apply(more)
     assert outcome.done == ()
     assert [(change.name, change.destroys) for change in outcome.refused] == [
@@ -349,16 +350,16 @@ async def test_the_number_of_partitions_may_change_before_anything_is_stored(bro
 
 
 async def test_a_command_is_not_dropped_while_one_waits(broker: Broker) -> None:
-    without = declare(TOPOLOGY, (context_with(STREET, accepts=(OpenShop,)), TOWN))
+    without = declare(TOPOLOGY, (context_with(STREET, accepts=(OpenKiosk,)), TOWN))
     await broker.apply(DECLARED)
-    await broker.publish("cmd.street.CloseShop.s-1")
+    await broker.publish("cmd.street.CloseKiosk.s-1")
     (refused,) = (await broker.apply(without)).refused
-    assert refused.destroys == "the route of 1 stored messages: no context accepts cmd.street.CloseShop.* any more"
+    assert refused.destroys == "the route of 1 stored messages: no context accepts cmd.street.CloseKiosk.* any more"
 
     await broker.api("STREAM.PURGE.COMMANDS")
     assert names(await broker.apply(without)) == ["update COMMANDS/COMMANDS"]
     with pytest.raises(NoStreamResponseError):
-        await broker.publish("cmd.street.CloseShop.s-1")
+        await broker.publish("cmd.street.CloseKiosk.s-1")
 
 
 async def test_a_consumer_that_nobody_needs_is_shown_and_removed_only_when_told_to(broker: Broker) -> None:
@@ -373,18 +374,18 @@ async def test_a_consumer_that_nobody_needs_is_shown_and_removed_only_when_told_
     assert await broker.plan(without) == []
 
 
-async def test_two_applies_at_once_are_harmless(own_nats_server: LocalServer) -> None:
+async def test_two_applies_at_once_are_harmless(account_url: str) -> None:
     outcomes: list[Applied] = []
 
     async def one(declared: Iterable[Declared]) -> None:
-        async with connected(own_nats_server) as broker:
+        async with connected(account_url) as broker:
             outcomes.append(await broker.apply(tuple(declared)))
 
     for declared in (DECLARED, declared_with("COMMANDS", max_msgs=50)):
         async with anyio.create_task_group() as tasks:
             for _ in range(4):
                 tasks.start_soon(one, declared)
-        async with connected(own_nats_server) as broker:
+        async with connected(account_url) as broker:
             assert await broker.plan(declared) == []
     assert [outcome.refused for outcome in outcomes] == [()] * 8
 
@@ -392,7 +393,7 @@ async def test_two_applies_at_once_are_harmless(own_nats_server: LocalServer) ->
 async def test_a_consumer_of_answered_commands_can_be_reset_to_the_beginning(broker: Broker) -> None:
     await broker.apply(declare(replace(TOPOLOGY, partitions=1), (STREET,)))
     for number in range(4):
-        await broker.publish(f"cmd.street.OpenShop.s-{number}")
+        await broker.publish(f"cmd.street.OpenKiosk.s-{number}")
         await broker.publish(f"due.street.Closing.s-{number}")
 
     for stream, after_reset in (("COMMANDS", [3, 4]), ("TIMERS", [1, 2, 3, 4])):

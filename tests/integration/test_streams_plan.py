@@ -7,8 +7,6 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from shared.run.server import LocalServer
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -23,8 +21,8 @@ async def chorus(*words: str, file: Path, url: str) -> tuple[int, str, str]:
     return said.returncode, said.stdout, said.stderr
 
 
-async def test_plan_exits_1_until_the_choreography_is_written(own_nats_server: LocalServer, tmp_path: Path) -> None:
-    url, file = own_nats_server.url, tmp_path / "streams.yaml"
+async def test_plan_exits_1_until_the_choreography_is_written(account_url: str, tmp_path: Path) -> None:
+    url, file = account_url, tmp_path / "streams.yaml"
     file.write_text((ROOT / "streams.yaml").read_text().replace("OrderPlaced", "OrderMade"))
     code, _, _ = await chorus("streams", "apply", file=file, url=url)
     assert code == 0

@@ -13,6 +13,7 @@ import pytest
 from shared.run.child_process import ChildProgram, last_error
 from shared.run.supervisor import NotWorthRestartingError, Refusal, Supervisor, supervised
 from tests.integration.lines import Lines
+from tests.waiting import WITHIN_S
 
 WORKER = """
 import os, signal, socket, sys, time
@@ -36,7 +37,6 @@ while True:
 """
 REFUSES = "import sys; print('chorus: no such flag'); sys.exit({})"
 ENDS_WITH = "import sys; sys.exit({})"
-WITHIN_S = 20.0
 
 
 def program(name: str, source: str = WORKER) -> ChildProgram:

@@ -4,7 +4,6 @@ import asyncio
 import getpass
 import json
 import os
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
@@ -38,17 +37,19 @@ from shared.ports.clock import moment
 from shared.ports.store import Transaction
 from shared.repair import parked
 from shared.repair.rebuild import rebuild
-from shared.run.server import LocalServer, local_server
+from shared.run.server import local_server
 from shared.streams.apply import apply
 from shared.topology import declare
 from shared.wire.messages import FROM_SUBJECT, content_hash, partition_of
 from shared.wire.streams import COMMANDS, EVENTS, TIMERS
 from tests.e2e.shop import NATS_CLI
+from tests.forking import run_chorus
 from tests.integration import till as tills
 from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, running, standing
 from tests.integration.till import JAMS_AT, scanner, till
 from tests.integration.wire import Wire, header_block, wire
-from tests.watching import WITHIN_S, watching
+from tests.waiting import WITHIN_S, until
+from tests.watching import watching
 
 TILL = "t-1"
 NEIGHBOUR = next(f"n-{n}" for n in range(99) if partition_of(f"n-{n}", PARTITIONS) == partition_of(TILL, PARTITIONS))
@@ -60,32 +61,23 @@ FORGETFUL = timedelta(milliseconds=100)
 
 
 @pytest.fixture
-async def counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(own_nats_server.url, tmp_path) as counter:
+async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
+    async with standing(account_url, tmp_path) as counter:
         yield counter
 
 
 @pytest.fixture
-async def forgetful_counter(own_nats_server: LocalServer, tmp_path: Path) -> AsyncIterator[Counter]:
+async def forgetful_counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
     """Its server stores a message again soon after it stored one with the same id."""
-    async with standing(own_nats_server.url, tmp_path, remembers=FORGETFUL) as counter:
+    async with standing(account_url, tmp_path, remembers=FORGETFUL) as counter:
         yield counter
 
 
 async def stored_again(publish: Callable[[], Awaitable[Any]]) -> None:
     """Publish until the server has forgotten the id and stores the message once more."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(WITHIN_S):
         while (await publish()).duplicate:
             pass
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Wait until something that a database says is true."""
-    with anyio.move_on_after(WITHIN_S):
-        while not true():  # noqa: ASYNC110  A database tells nobody.
-            await anyio.sleep(0.02)
-        return
-    raise AssertionError(f"not true within {WITHIN_S} s")
 
 
 FORGED = {
@@ -472,10 +464,9 @@ class Storeroom(Counter):
     async def chorus(self, *words: str, exits: int = 0) -> str:
         """Run a command as an operator would."""
         environ = {**os.environ, "CHORUS_DATA_DIR": str(self.directory)}
-        command = [sys.executable, "-m", "shared.cli", *words]
-        done = await anyio.run_process(command, env=environ, check=False)
-        assert done.returncode == exits, done.stderr.decode()
-        return (done.stdout or done.stderr).decode()
+        ran = await run_chorus(*words, environ=environ)
+        assert ran.code == exits, ran.errors
+        return ran.output or ran.errors
 
 
 @asynccontextmanager
@@ -507,11 +498,11 @@ def with_a_bug(context: Context, bug: Path) -> Context:
 
 
 async def test_operator_finds_a_parked_order_and_has_it_tried_again_or_left_out(
-    own_nats_server: LocalServer, tmp_path: Path
+    account_url: str, tmp_path: Path
 ) -> None:
     bug = tmp_path / "bug"
     bug.touch()
-    async with storeroom(own_nats_server.url, tmp_path) as room:
+    async with storeroom(account_url, tmp_path) as room:
         async with running(room, with_a_bug(inventory(Settings()), bug)):
             price = b'{"name": "Mug", "unit_price": {"amount_minor": 1}}'
             await room.publish("cmd.inventory.RegisterStockItem.mug", price)
@@ -572,11 +563,11 @@ class TestTooMuch:
     """More commands than may wait are refused at the door, where their clients hear of it."""
 
     async def test_full_stream_says_so_to_everyone_who_asks_and_takes_more_when_there_is_room(
-        self, own_nats_server: LocalServer, tmp_path: Path
+        self, account_url: str, tmp_path: Path
     ) -> None:
         streams = {**TOPOLOGY.streams, COMMANDS: {**TOPOLOGY.streams[COMMANDS], "max_msgs": 3}}
         topology = msgspec.structs.replace(TOPOLOGY, streams=streams)
-        async with standing(own_nats_server.url, tmp_path) as counter:
+        async with standing(account_url, tmp_path) as counter:
             await apply(counter.broker.api, declare(topology, (till(), scanner())), allow_destructive=True)
             stop = await counter.broker.serve("till", "1.0.0", "a till", api_of(till(), counter.broker))
             for amount in (1, 2, 3):

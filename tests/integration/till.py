@@ -1,4 +1,4 @@
-"""A till: the smallest context that has everything the engine offers, with a scanner beside it to hear."""
+"""A till: the smallest context that uses everything the engine offers, and a scanner whose events it reads."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeAlias, assert_never
@@ -97,14 +97,14 @@ Event: TypeAlias = Rung | ClosingScheduled | TillClosed | ReceiptRequested | Rec
 
 
 class Till(Struct, frozen=True, kw_only=True):
-    """What is in the drawer."""
+    """The amount in the drawer."""
 
     total: int = 0
     state: Literal["OPEN", "CLOSED"] = "OPEN"
 
 
 def decide(command: Command, till: Till) -> tuple[Event | Rejected, ...]:
-    """What comes of the command."""
+    """The events of a command."""
     match command:
         case Ring() if till.state == "CLOSED":
             return (Rejected(reason="closed"),)
@@ -146,7 +146,7 @@ def whenever_it_is_closing_time_close(event: ClosingScheduled) -> list[Close]:
 
 
 class Printer:
-    """Prints at the attempt that its text asks for (`… at 3`), and remembers under which keys it was asked."""
+    """Prints at the attempt that the text names (`… at 3`), and records the idempotency keys of its calls."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
@@ -192,6 +192,6 @@ def till(printer: Printer | None = None) -> Context:
 
 
 def scanner() -> Context:
-    """Who says what was scanned; no worker of it runs."""
+    """The context that publishes scanned goods; no worker of it runs."""
     aggregate = Aggregate(name="scan", key="till_id", state=Till, events=(GoodsScanned,), evolve=evolve)
     return Context(name="scanner", deciders=(Decider(aggregate=aggregate, commands=(), decide=decide),))

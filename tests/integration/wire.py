@@ -1,4 +1,4 @@
-"""A client that speaks NATS by hand, and so can say what no client library lets one say."""
+"""A client that writes the NATS protocol by hand, to send what no client library sends."""
 
 import asyncio
 import json
@@ -7,7 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"headers":true,"protocol":1}\r\nSUB answer 1\r\n'
+from tests.waiting import WITHIN_S
+
+OPTIONS = {"verbose": False, "pedantic": False, "headers": True, "protocol": 1}
 
 
 class Wire:
@@ -18,14 +20,14 @@ class Wire:
         self._writer = writer
 
     async def publish(self, subject: bytes, body: bytes, headers: bytes | None = None) -> Any:
-        """Publish these very bytes; what JetStream answers."""
+        """Publish exactly these bytes; the answer of JetStream."""
         if headers is None:
             self._writer.write(b"PUB %s answer %d\r\n" % (subject, len(body)))
         else:
             sizes = (len(headers), len(headers) + len(body))
             self._writer.write(b"HPUB %s answer %d %d\r\n%s" % (subject, *sizes, headers))
         self._writer.write(body + b"\r\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WITHIN_S):
             while not (line := await self._reader.readline()).startswith(b"MSG answer"):
                 assert line, "the server has closed the connection"
             return json.loads(await self._reader.readexactly(int(line.split()[-1])))
@@ -36,7 +38,8 @@ async def wire(url: str) -> AsyncIterator[Wire]:
     """A connection to the server at `url`."""
     where = urlsplit(url)
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
-    writer.write(CONNECT)
+    login = {"user": where.username, "pass": where.password} if where.username else {}
+    writer.write(b"CONNECT %s\r\nSUB answer 1\r\n" % json.dumps({**OPTIONS, **login}).encode())
     try:
         yield Wire(reader, writer)
     finally:

@@ -1,27 +1,22 @@
-"""What the customers and the staff of a shop in memory do, and what can be seen of it afterwards."""
+"""The customers and staff of the shop in memory, and the checks of how its orders end."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+
+import msgspec
 
 from contexts.inventory.commands import RegisterStockItem, ReplenishStock
 from contexts.kernel import Address, CustomerId, Line, MethodToken, Money, Sku
 from contexts.ordering.commands import CancelOrder, PlaceOrder
 from contexts.sagas import ORDER
 from shared.simulation.testing import Simulation
+from tests.sagas import Ending, fact_line
 
 PRICE = Money(amount_minor=250)
 MUG = Sku("mug")
 ON_THE_SHELF = 100
-
-Told = Mapping[str, Sequence[str]]
-
-ABOUT = ("ordering", "inventory", "payments", "shipping")
-"""The contexts that a saga test is about: one that is added tomorrow may say what it likes."""
-
-NOTED_ON_THE_WAY = {"ReservationNoted", "CancellationNoted", "ShipmentRequirementMet", "StockLevelChanged"}
-"""Who was faster than whom: true, and of no consequence to the end."""
+TOTAL = 2 * PRICE.amount_minor
 
 
 def order(*, token: str = "tok_ok", quantity: int = 2, sku: Sku = MUG, postal_code: str = "3000") -> PlaceOrder:
@@ -39,19 +34,28 @@ CANCEL = CancelOrder(reason="found it cheaper")
 
 
 def fill_shelves(shop: Simulation, sku: Sku = MUG, quantity: int = ON_THE_SHELF) -> None:
-    """Have an article, and so many of it."""
+    """Register an article and replenish it."""
     shop.send(RegisterStockItem(name="A mug", unit_price=PRICE), key=sku)
     shop.send(ReplenishStock(quantity=quantity, delivery_id=f"first-{sku}"), key=sku)
     shop.run_until_quiet()
 
 
-def told(shop: Simulation, key: str) -> Told:
-    """What each of these contexts said under a key, in its order; what only tells who was faster is left out."""
-    said: dict[str, list[str]] = {}
-    for event in shop.events(key):
-        if event.type not in NOTED_ON_THE_WAY and event.context in ABOUT:
-            said.setdefault(event.context, []).append(event.type)
-    return said
+def facts(shop: Simulation, key: str) -> list[str]:
+    """The facts under a key, a line each, as `tests.sagas` spells them."""
+    return [fact_line(event.context, event.type, msgspec.json.decode(event.body)) for event in shop.events(key)]
+
+
+def ending_of(shop: Simulation, key: str, *endings: Ending, in_order: bool = True) -> Ending:
+    """Assert that an order has one of these endings, with its mails; returns the ending it has.
+
+    `in_order` is False where EVENTS was lost and mended: a fact may stand there before its cause.
+    """
+    said = facts(shop, key)
+    ending = min(endings, key=lambda ending: (ending.missing(said) + ending.unexpected(said)).total())
+    assert (ending.missing(said), ending.unexpected(said)) == (Counter(), Counter()), said
+    assert not in_order or ending.is_in_order(said), said
+    assert set(mails(shop, key)) == set(ending.mails)
+    return ending
 
 
 def ended(shop: Simulation, key: str) -> str | None:
@@ -72,15 +76,21 @@ def mails(shop: Simulation, key: str) -> dict[str, EmailMessage]:
 
 
 def books(shop: Simulation) -> dict[str, int]:
-    """How much money moved how: `capture` and `refund`, in minor units."""
+    """How much money moved, in minor units, by `capture` and `refund`."""
     moved: Counter[str] = Counter()
     for reason, minor in shop.rows("bank", "SELECT reason, amount_minor FROM ledger WHERE reason <> 'opening'"):
         moved[reason] += minor
     return dict(moved)
 
 
+def money(*endings: Ending) -> dict[str, int]:
+    """The books when orders of the usual total ended so."""
+    moved = Counter(moved for ending in endings for moved in ending.money)
+    return {reason: TOTAL * times for reason, times in moved.items()}
+
+
 def level(shop: Simulation, sku: Sku = MUG) -> tuple[int, int]:
-    """How many units are on hand, and how many of them reserved."""
+    """The units on hand, and the reserved units among them."""
     (state,) = shop.rows(
         "inventory",
         "SELECT json_extract(state, '$.on_hand'), json_extract(state, '$.reserved') FROM aggregates WHERE id = ?",

@@ -28,7 +28,7 @@ OF_THE_SERVER = "Nats-"
 
 
 def same_id_same_content(evidence: Evidence) -> Iterator[Finding]:
-    """I1: in the stream, in the journal it came from, and in the inbox of everyone who has heard of it."""
+    """I1: in the stream, in the journal of its context, and in the inbox of every context that decided it."""
     bodies: dict[str, bytes] = {}
     for fact in evidence.facts():
         if bodies.setdefault(fact.id, fact.stored.body) != fact.stored.body:
@@ -43,7 +43,7 @@ def same_id_same_content(evidence: Evidence) -> Iterator[Finding]:
 
 
 def versions_count_up(evidence: Evidence) -> Iterator[Finding]:
-    """I2."""
+    """I2: the versions of an aggregate count up without a gap."""
     versions: dict[str, int] = {}
     for fact in evidence.first_facts():
         aggregate, _, version = split_edition(fact.id)[0].rpartition("@")
@@ -54,7 +54,7 @@ def versions_count_up(evidence: Evidence) -> Iterator[Finding]:
 
 
 def positions_have_been_heard(evidence: Evidence) -> Iterator[Finding]:
-    """I7."""
+    """I7: no position is past the end of its stream."""
     for name, context in evidence.contexts.items():
         database = evidence.databases[name]
         reactions = Routing(context, partitions=evidence.partitions)
@@ -68,7 +68,7 @@ def positions_have_been_heard(evidence: Evidence) -> Iterator[Finding]:
 
 
 def journals_are_published(evidence: Evidence) -> Iterator[Finding]:
-    """I9: with the same content and headers, and where the journal says."""
+    """I9: every row of a journal stands in the stream, with its content and headers, where the journal says."""
     events = _by_id(evidence, EVENTS, MSG_ID)
     timers = _by_id(evidence, TIMERS, TIMER_ID)
     letters = _by_id(evidence, DEAD_LETTERS, MSG_ID)
@@ -98,7 +98,7 @@ def _published(row: Row, found: list[Stored]) -> Iterator[Finding]:
 
 
 def events_are_explained(evidence: Evidence) -> Iterator[Finding]:
-    """I10: a journal has it, or its context has it on record as a stranger's."""
+    """I10: a journal has every event of the stream, or its context has it on record as foreign."""
     written = {name: {row.event_id for row in database.journal} for name, database in evidence.databases.items()}
     for stranger in evidence.strangers:
         what = f"a stranger at {stranger.sequence}: {stranger.why}"
@@ -110,7 +110,7 @@ def events_are_explained(evidence: Evidence) -> Iterator[Finding]:
 
 
 def events_have_causes(evidence: Evidence) -> Iterator[Finding]:
-    """I11: another event, a timer that an event armed, or a command that its context knows by its hash."""
+    """I11: the cause is another event, a timer that an event armed, or a command whose hash the context knows."""
     facts = evidence.first_facts()
     depths = {fact.id: int(fact.stored.headers.get(CAUSATION_DEPTH, "0")) for fact in facts}
     depths |= {split_edition(message_id)[0]: depth for message_id, depth in depths.items()}
@@ -139,13 +139,13 @@ def _depth_after(cause: str, armed_by: str, depths: Mapping[str, int]) -> int | 
 
 
 def commands_are_answered(evidence: Evidence) -> Iterator[Finding]:
-    """I12: what has been decided has left its stream."""
+    """I12: a command that was decided has left its stream."""
     for stored in evidence.streams[COMMANDS]:
         yield Finding(invariant="I12", where=evidence.id_of(COMMANDS, stored), what=f"{stored.subject} waits")
 
 
 def nothing_is_left(evidence: Evidence) -> Iterator[Finding]:
-    """I18: effects, parked messages, unpublished rows, events and due timers that nobody has decided."""
+    """I18: no effect, parked message, unpublished row, undecided event or due timer is left."""
     for name, context in evidence.contexts.items():
         database = evidence.databases[name]
         residue = {

@@ -1,4 +1,4 @@
-"""What must come out again when it is computed anew: decisions from the log (I13), and databases from EVENTS (I17)."""
+"""Recomputes the decisions from the log (I13) and the databases from EVENTS (I17), and compares."""
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -96,17 +96,12 @@ class Recomputation:
         return [*found, *self._snapshots(), *self._unmoved()]
 
     def _groups(self) -> Iterator[list[Row]]:
-        """The events that one message led to, as they stand together in the journal."""
-        group: list[Row] = []
+        """The events that one message led to. After a rebuild, events of other keys stand between them."""
+        groups: dict[str, list[Row]] = {}
         for row in self._own.values():
-            if row.type in ABOUT_PARKED:
-                continue  # The engine publishes these, no decider.
-            if group and row.headers[CAUSATION_ID] != group[0].headers[CAUSATION_ID]:
-                yield group
-                group = []
-            group.append(row)
-        if group:
-            yield group
+            if row.type not in ABOUT_PARKED:  # The engine publishes these, no decider.
+                groups.setdefault(row.headers[CAUSATION_ID], []).append(row)
+        yield from groups.values()
 
     async def _differences(self, group: Sequence[Row]) -> list[Finding]:
         cause = group[0].headers[CAUSATION_ID]
@@ -210,7 +205,7 @@ class Recomputation:
 
 
 async def decisions_come_out_again(evidence: Evidence) -> list[Finding]:
-    """I13: outputs equal `decide` recomputed from the log, and what was heard has had its effect."""
+    """I13: `decide` gives the journaled events again, and every event that was heard had its effect."""
     with tempfile.TemporaryDirectory() as directory:  # Letters that are written again go there.
         of_contexts = {**evidence.settings.of_contexts, "mail_dir": Path(directory)}
         settings = msgspec.structs.replace(evidence.settings, of_contexts=of_contexts)
@@ -222,7 +217,7 @@ async def decisions_come_out_again(evidence: Evidence) -> list[Finding]:
 
 
 async def databases_come_out_again(evidence: Evidence) -> list[Finding]:
-    """I17: a rebuild of each context from EVENTS has the same states, byte for byte, and the same journal."""
+    """I17: a rebuild of each context from EVENTS gives the same states, byte for byte, and the same journal."""
     found: list[Finding] = []
     broker = cast(Broker, Replay(evidence))
     with tempfile.TemporaryDirectory() as directory:

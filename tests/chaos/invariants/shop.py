@@ -24,7 +24,7 @@ ONCE_A_PARCEL = ("DispatchRequested", "OrderShipped", "ShipmentCancelled", "Ship
 
 
 def orders_end_once(evidence: Evidence) -> Iterator[Finding]:
-    """I3: one end, and no confirmation after it."""
+    """I3: an order ends once, and is not confirmed after its end."""
     for order, facts in _by_key(evidence, "ordering").items():
         said = Counter(fact.type for fact in facts)
         if sum(said[end] for end in ENDS_OF_ORDERS) > 1:
@@ -37,7 +37,7 @@ def orders_end_once(evidence: Evidence) -> Iterator[Finding]:
 
 
 def cancelled_orders_keep_no_money(evidence: Evidence) -> Iterator[Finding]:
-    """I3 and I5 at rest: captured is refunded where the order is cancelled, and kept where it stands."""
+    """I3 and I5 at rest: a cancelled order has its money back, and a standing order has paid."""
     kept = _kept_minor(evidence)
     for order, status in _statuses(evidence, "ordering", "order").items():
         minor = kept.get(f"pay-{order}", 0)
@@ -51,7 +51,7 @@ def cancelled_orders_keep_no_money(evidence: Evidence) -> Iterator[Finding]:
 
 
 def stock_adds_up(evidence: Evidence) -> Iterator[Finding]:
-    """I4, by inventory's journal as of one moment."""
+    """I4: stock is never negative, and adds up in inventory's journal."""
     came_in: Counter[str] = Counter()
     on_hand: Counter[str] = Counter()
     reserved: Counter[str] = Counter()
@@ -104,7 +104,7 @@ def _movements_are_single(counted: Counter[Movement], recorded: Counter[Movement
 
 
 def money_adds_up(evidence: Evidence) -> Iterator[Finding]:
-    """I5: each payment moves its whole total, once there and once back at the most; and balances are what was moved."""
+    """I5: a payment moves its total at most once, and at most once back; the balances agree with the ledger."""
     books = evidence.books
     totals: dict[str, Any] = {
         f"pay-{fact.key}": fact.content("total") for fact in evidence.facts() if fact.type == "OrderPlaced"
@@ -144,7 +144,7 @@ def money_adds_up(evidence: Evidence) -> Iterator[Finding]:
 
 
 def parcels_leave_once(evidence: Evidence) -> Iterator[Finding]:
-    """I6: and only after the order was confirmed, reserved and paid."""
+    """I6: an order has one parcel at most, and only after it was confirmed, reserved and paid."""
     facts = evidence.first_facts()
     at = {(fact.key, fact.type): fact.stored.headers[OCCURRED_AT] for fact in facts}
     said = Counter((fact.key, fact.type) for fact in facts if fact.context == "shipping")
@@ -161,7 +161,7 @@ def parcels_leave_once(evidence: Evidence) -> Iterator[Finding]:
 
 
 def orders_are_terminal(evidence: Evidence) -> Iterator[Finding]:
-    """I14: an order that is open at rest holds a live timer; and the judge has decided in time."""
+    """I14: an order that is open at rest has a timer that will end it."""
     statuses = _statuses(evidence, "ordering", "order")
     armed = _armed(evidence)
     for order, status in statuses.items():
@@ -179,7 +179,7 @@ def orders_are_terminal(evidence: Evidence) -> Iterator[Finding]:
 
 
 def reservations_are_settled(evidence: Evidence) -> Iterator[Finding]:
-    """I15: consumed, released or rejected, once; an open one belongs to an open order."""
+    """I15: a reservation is consumed, released or rejected once; an open one belongs to an open order."""
     orders = _statuses(evidence, "ordering", "order")
     for order, status in _statuses(evidence, "inventory", "reservation").items():
         if status == "RESERVED" and orders.get(order) not in ("PENDING", "CONFIRMED"):
@@ -192,7 +192,7 @@ def reservations_are_settled(evidence: Evidence) -> Iterator[Finding]:
 
 
 def letters_are_single(evidence: Evidence) -> Iterator[Finding]:
-    """I16."""
+    """I16: a customer has each letter once."""
     said: Counter[tuple[str, str, Any]] = Counter()
     for fact in evidence.first_facts():
         if fact.context == "notifications" and fact.type != "NotificationHeld":

@@ -1,4 +1,4 @@
-"""R26. A delivery counts once for ever: through the engine, over a restart and over a rebuild of the database."""
+"""A delivery counts once: through the engine, after a restart and after a rebuild of the database (R26)."""
 
 from contexts.inventory.commands import ReplenishStock
 from contexts.inventory.worker import context
@@ -14,7 +14,7 @@ COUNTED = (300, 0)
 
 
 def send_all(running: Simulation, when: str) -> None:
-    """Send every delivery, as a new message each."""
+    """Send every delivery, each as a new message."""
     for number, delivery in enumerate(DELIVERIES):
         running.send(delivery, key=MUG, message_id=f"{when}-{number}")
     running.run_until_quiet()
@@ -27,7 +27,7 @@ def states(running: Simulation) -> dict[str, tuple[int, str]]:
 
 
 def rebuild_inventory(running: Simulation) -> None:
-    """Lose the database and make it anew from EVENTS."""
+    """Delete the database and rebuild it from EVENTS."""
     running.stop("inventory")
     for file in running.directory.glob("inventory.db*"):
         file.unlink()

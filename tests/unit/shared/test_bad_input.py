@@ -1,4 +1,4 @@
-"""R11: whatever comes over the wire is taken, refused with its place and remedy, or parked: nothing raises."""
+"""The engine accepts, refuses or parks every input; a refusal names the mistake and its remedy (R11)."""
 
 import json
 import string

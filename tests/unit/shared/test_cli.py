@@ -4,26 +4,29 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+import anyio
 import pytest
 
 from shared.cli import COMMANDS, Command
+from tests.forking import run_chorus
+from tests.waiting import WITHIN_S
 
 HEAVY = ("nats", "cyclopts", "rich", "anyio", "msgspec", "structlog", "aiosqlite", "contexts")
 UNUSED_PORT = "nats://127.0.0.1:1"
 
 
 def chorus(*words: str, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in an environment without settings: forked, or as a real command in another directory."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHORUS_", "NATS_"))}
-    return subprocess.run(
-        [sys.executable, "-m", "shared.cli", *words],
-        env={**kept, "COLUMNS": "80", "PYTHONPATH": os.getcwd(), "XDG_CONFIG_HOME": "nowhere", **environ},
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=60,
-    )
+    environ = {**kept, "COLUMNS": "80", "PYTHONPATH": os.getcwd(), "XDG_CONFIG_HOME": "nowhere", **environ}
+    if cwd is None:
+        ran = anyio.run(partial(run_chorus, *words, environ=environ))
+        return subprocess.CompletedProcess(words, *ran)
+    command = [sys.executable, "-m", "shared.cli", *words]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, cwd=cwd, timeout=WITHIN_S)
 
 
 @pytest.mark.parametrize("words", [(), ("--help",), ("-h",), ("streams",), ("streams", "--help")])
@@ -40,7 +43,7 @@ def test_help_imports_nothing_that_takes_long() -> None:
         "import sys; from shared.cli import run; run(['--help']);"
         f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
     )
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=WITHIN_S)
     assert said.stderr.strip() == "[]"
 
 
@@ -49,7 +52,7 @@ def test_a_command_imports_nats_only_when_it_connects() -> None:
         "import sys; from shared.cli import run; run(['config', '--json']); run(['timeline', 'o-1', '--show-nats']);"
         "print([name for name in ('nats', 'rich', 'aiosqlite') if name in sys.modules], file=sys.stderr)"
     )
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=WITHIN_S)
     assert said.stderr.strip() == "[]"
 
 

@@ -1,69 +1,140 @@
-"""What may go wrong just when a partition is taken over: the shop in memory."""
+"""What may go wrong just when a partition is taken over."""
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
+import anyio
 import pytest
 
 from shared.adapters.clock import SystemClock
-from shared.adapters.memory import MemoryBroker
+from shared.adapters.memory import MemoryBroker, MemoryServer
 from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.adapters.virtual_time import VirtualClock, VirtualLoop
 from shared.engine.ownership import PartitionOwnership
-from shared.ports.broker import BrokerError, BrokerUnavailableError
-from shared.ports.store import Transaction
-from shared.simulation.testing import simulation
-from tests.unit.shopping import fill_shelves, order, told
+from shared.engine.process import ContextProcess
+from shared.ports.broker import Broker, BrokerError, BrokerUnavailableError, Outgoing
+from shared.ports.store import Store, Transaction
+from shared.topology import declare
+from shared.wire.streams import EVENTS
+from tests.integration.brokers import TroubledBroker
+from tests.integration.engine import DRAINED_WITHIN_S, PARTITIONS, TOPOLOGY
+from tests.integration.till import scanner, till
 
-SHIPPED = ["OrderPlaced", "OrderConfirmed", "ShipmentRecorded"]
+T = TypeVar("T")
+
+PULLS_WITHIN_S = 60.0
+READS = range(1, 9)
+"""The reads of a worker that starts: it reads for the process, and then for each partition that it takes over."""
 
 
-def test_reader_that_could_not_begin_begins_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server, though there, does not say whether the last of the consumers was reset."""
-    unanswered: list[str] = []
-    reset = MemoryBroker.reset
+class BrokerThatLosesResets(TroubledBroker):
+    """Does not answer the first reset of each consumer of TIMERS."""
 
-    async def reset_later(self: MemoryBroker, stream: str, consumer: str, sequence: int) -> None:
-        if stream == "TIMERS" and consumer not in unanswered:
-            unanswered.append(consumer)
-            await asyncio.sleep(5)
+    def __init__(self, real: Broker) -> None:
+        super().__init__(real)
+        self.unanswered: list[str] = []
+
+    async def reset(self, stream: str, consumer: str, sequence: int) -> None:
+        if stream == "TIMERS" and consumer not in self.unanswered:
+            self.unanswered.append(consumer)
             raise BrokerUnavailableError("no answer")
-        await reset(self, stream, consumer, sequence)
-
-    monkeypatch.setattr(MemoryBroker, "reset", reset_later)
-    with simulation(seed=1, partitions=1) as running:
-        fill_shelves(running)
-        running.send(order(), key="o-1")
-        running.run_until_quiet()
-        assert told(running, "o-1")["ordering"] == SHIPPED
-    assert "ordering-0" in unanswered
+        await super().reset(stream, consumer, sequence)
 
 
-def test_connection_that_is_replaced_while_a_partition_is_taken_over_is_compared_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Nothing is asked of the server at that moment, so nothing fails; all the same it may have come back poorer."""
-    dropped: list[str] = []
-    read = SqliteStore.read
+class StoreThatInterrupts(Store):
+    """Calls back once, after the n-th read."""
 
-    async def read_and_drop(self: SqliteStore, work: Callable[[Transaction], Any]) -> Any:
-        found = await read(self, work)
-        if work.__qualname__ == "PartitionOwnership._take_over.<locals>.load" and not dropped:
-            dropped.append(self._database.path.stem)
-            for connection in running.server.connections:
-                connection.reconnect()
+    def __init__(self, real: Store, after: int, interrupt: Callable[[], None]) -> None:
+        self._real = real
+        self._after = after
+        self._interrupt = interrupt
+        self.reads = 0
+
+    @property
+    def waits_for_lock(self) -> bool:
+        return self._real.waits_for_lock
+
+    async def transact(self, work: Callable[[Transaction], T]) -> T:
+        return await self._real.transact(work)
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        found = await self._real.read(work)
+        self.reads += 1
+        if self.reads == self._after:
+            self._interrupt()
         return found
 
-    with simulation(seed=1, partitions=1) as running:
-        fill_shelves(running)
-        monkeypatch.setattr(SqliteStore, "read", read_and_drop)
-        running.stop("ordering")
-        running.start("ordering")
-        running.send(order(), key="o-1")
-        running.run_until_quiet()
-        assert told(running, "o-1")["ordering"] == SHIPPED
-    assert dropped
+    async def close(self) -> None:
+        await self._real.close()
+
+
+async def ring_twice(server: MemoryServer, clock: VirtualClock, broker: Broker, store: Store) -> list[str]:
+    """Run a till's worker until two amounts are in its drawer; what its stream holds then."""
+    server.apply(declare(TOPOLOGY, (till(), scanner())))
+    process = ContextProcess(
+        till(),
+        store,
+        broker,
+        clock,
+        numbers=range(PARTITIONS),
+        partitions=PARTITIONS,
+        priority_timeout_s=1.0,
+        batch_at_most=1_000,
+    )
+    async with process.at_work(), anyio.create_task_group() as deciding:
+        deciding.start_soon(process.loop.run)
+        for key in ("t-1", "t-2"):
+            await MemoryBroker(server).publish(Outgoing(f"cmd.till.Ring.{key}", {}, b'{"amount": 5}'))
+        give_up_at = clock.monotonic() + PULLS_WITHIN_S
+        while len(server.stream(EVENTS).messages) < 2:
+            assert clock.monotonic() < give_up_at, process.ownership.owned
+            await clock.sleep(0.01)
+        process.loop.stop()
+        await process.drain(DRAINED_WITHIN_S)
+    return sorted(message.subject.rpartition(".")[2] for message in server.stream(EVENTS).messages.values())
+
+
+def test_reader_that_could_not_begin_begins_later(tmp_path: Path) -> None:
+    """The server is there, and does not say whether it has reset the last of the consumers."""
+
+    async def run() -> None:
+        clock = VirtualClock(loop)
+        server = MemoryServer(loop, clock)
+        broker = BrokerThatLosesResets(MemoryBroker(server))
+        store = await SqliteStore.open(tmp_path / "till.db", context="till")
+        assert await ring_twice(server, clock, broker, store) == ["t-1", "t-2"]
+        assert sorted(broker.unanswered) == [f"till-{partition}" for partition in range(PARTITIONS)]
+
+    loop = VirtualLoop(1)
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(run())
+
+
+@pytest.mark.parametrize("after", READS)
+def test_connection_that_is_replaced_while_a_partition_is_taken_over_is_compared_again(
+    tmp_path: Path, after: int
+) -> None:
+    """The worker asks nothing of the server at that moment, so nothing fails; yet the server may have lost data."""
+
+    async def run() -> None:
+        clock = VirtualClock(loop)
+        server = MemoryServer(loop, clock)
+
+        def drop_connections() -> None:
+            for connection in server.connections:
+                connection.reconnect()
+
+        real = await SqliteStore.open(tmp_path / "till.db", context="till")
+        store = StoreThatInterrupts(real, after, drop_connections)
+        assert await ring_twice(server, clock, MemoryBroker(server), store) == ["t-1", "t-2"]
+        assert store.reads > after
+
+    loop = VirtualLoop(1)
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(run())
 
 
 class _Partition:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.waiting import WITHIN_S
+
 ENDS_AFTER_S = 0.6
 
 BLOCKS = """
@@ -64,7 +66,7 @@ anyio.run(main)
 
 def test_a_process_whose_event_loop_stands_still_ends_and_says_where(tmp_path: object) -> None:
     with running(BLOCKS, str(tmp_path)) as process:
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=WITHIN_S)
     assert (process.returncode, out) == (70, "blocks\n")
     assert "the loop stands still" in err
     assert "in blocks_for_ever" in err
@@ -78,11 +80,11 @@ def test_a_process_that_was_stopped_as_a_whole_goes_on(tmp_path: object) -> None
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=3 * ENDS_AFTER_S)
         process.send_signal(signal.SIGCONT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=WITHIN_S)
     assert (process.returncode, out, err) == (0, "went on\n", "")
 
 
 def test_a_process_that_drains_is_left_to_its_supervisor(tmp_path: object) -> None:
     with running(DRAINS, str(tmp_path)) as process:
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=WITHIN_S)
     assert (process.returncode, out) == (0, "drains\n")

@@ -3,17 +3,14 @@
 import asyncio
 import signal
 import socket
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import anyio
 
-from shared.run.die_with_parent import die_with_parent
+from tests.forking import ForkedProcess, fork
+from tests.waiting import WITHIN_S
 
-READY_WITHIN_S = 60.0
-"""A deadline, no judgement: a machine that does other things beside takes 20 s to start eight processes."""
-STOPS_WITHIN_S = 10.0
 LINES_SHOWN = 12
 
 
@@ -24,7 +21,7 @@ class NotReadyError(AssertionError):
 class Worker:
     """One process; its log is a file."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+    def __init__(self, name: str, process: ForkedProcess, log: Path) -> None:
         self.name = name
         self.log = log
         self._process = process
@@ -45,34 +42,26 @@ class Worker:
             self._process.kill()
         await self._process.wait()
 
-    async def stop(self, *, within_s: float = STOPS_WITHIN_S) -> int:
+    async def stop(self) -> int:
         """Ask it to end in good order; its exit code."""
         if self.running:
             self._process.send_signal(signal.SIGTERM)
-        return await self.ended(within_s=within_s)
+        return await self.ended()
 
-    async def ended(self, *, within_s: float) -> int:
+    async def ended(self) -> int:
         """Wait until it has ended by itself; its exit code."""
         try:
-            async with asyncio.timeout(within_s):
+            async with asyncio.timeout(WITHIN_S):
                 return await self._process.wait()
         except TimeoutError:
             await self.kill()
-            raise AssertionError(f"{self.name} had not ended after {within_s:g} s\n{self.tail}") from None
+            raise AssertionError(f"{self.name} had not ended after {WITHIN_S:g} s\n{self.tail}") from None
 
 
-async def spawn(name: str, command: Sequence[str], environ: Mapping[str, str], log: Path) -> Worker:
-    """Start a process whose output goes to the end of a file."""
+async def spawn(name: str, words: Sequence[str], environ: Mapping[str, str], log: Path) -> Worker:
+    """Start `python -m MODULE ARGUMENTS…`, whose output goes to the end of a file."""
     with log.open("ab") as output:
-        process = await asyncio.create_subprocess_exec(
-            *die_with_parent([sys.executable, *command]),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=dict(environ),
-            start_new_session=True,
-        )
-    return Worker(name, process, log)
+        return Worker(name, await fork(words, environ, output), log)
 
 
 class _Ears(asyncio.DatagramProtocol):
@@ -89,16 +78,16 @@ class _Ears(asyncio.DatagramProtocol):
 
 
 async def spawn_ready(
-    name: str, command: Sequence[str], environ: Mapping[str, str], log: Path, notify_socket: Path
+    name: str, words: Sequence[str], environ: Mapping[str, str], log: Path, notify_socket: Path
 ) -> Worker:
     """Start a worker and wait until it says that it is ready, on a socket that is not there yet."""
     ears, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
         _Ears, local_addr=str(notify_socket), family=socket.AF_UNIX
     )
-    worker = await spawn(name, command, {**environ, "NOTIFY_SOCKET": str(notify_socket)}, log)
-    ready, ended = asyncio.ensure_future(protocol.ready.wait()), asyncio.ensure_future(worker.ended(within_s=3600))
+    worker = await spawn(name, words, {**environ, "NOTIFY_SOCKET": str(notify_socket)}, log)
+    ready, ended = asyncio.ensure_future(protocol.ready.wait()), asyncio.ensure_future(worker.ended())
     try:
-        await asyncio.wait((ready, ended), timeout=READY_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((ready, ended), return_when=asyncio.FIRST_COMPLETED)
         if not protocol.ready.is_set():
             raise NotReadyError(f"{name} is not ready\n{worker.tail}")
     finally:

@@ -1,0 +1,18 @@
+"""How long a test waits for a fact, and how it waits for one that nobody announces."""
+
+from collections.abc import Callable
+
+import anyio
+
+WITHIN_S = 60.0
+"""Many times what a fact takes on a quiet machine: a deadline ends a test that has failed, and decides no other."""
+POLL_S = 0.02
+
+
+async def until(true: Callable[[], object], what: str = "the condition") -> None:
+    """Wait until something is true of a file, a database or an object that tells nobody when it changes."""
+    with anyio.move_on_after(WITHIN_S):
+        while not true():  # noqa: ASYNC110 - nobody tells
+            await anyio.sleep(POLL_S)
+        return
+    raise AssertionError(f"not so within {WITHIN_S:g} s: {what}")
