@@ -373,7 +373,7 @@ async def test_message_under_an_id_that_no_journal_has_is_declared_while_the_wor
         nobody = await room.chorus("parked", "void", f"{stray}1", "--why", "x", "--yes", "--server", room.url, exits=1)
         assert f"EVENTS has no message under {stray}1" in nobody
         misspelt = await room.chorus("parked", "void", "zz", "--why", "x", "--yes", exits=1)
-        assert "neither listed by chorus parked ls nor an event's id" in misspelt
+        assert "neither listed by chorus parked ls nor the id of an event" in misspelt
         ours = room.rows("SELECT event_id FROM journal WHERE subject LIKE 'evt.%'")[0][0]
         assert "is an event of inventory itself" in await room.chorus(
             "parked", "void", ours, "--why", "x", "--yes", exits=1

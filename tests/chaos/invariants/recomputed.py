@@ -207,7 +207,8 @@ class Recomputation:
 async def decisions_come_out_again(evidence: Evidence) -> list[Finding]:
     """I13: `decide` gives the journaled events again, and every event that was heard had its effect."""
     with tempfile.TemporaryDirectory() as directory:  # Letters that are written again go there.
-        settings = msgspec.structs.replace(evidence.settings, mail_dir=Path(directory))
+        of_contexts = {**evidence.settings.of_contexts, "mail_dir": Path(directory)}
+        settings = msgspec.structs.replace(evidence.settings, of_contexts=of_contexts)
         found: list[Finding] = []
         for name, context in catalog.contexts(settings).items():
             if isinstance(context, Context):
