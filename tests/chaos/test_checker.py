@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from contexts.kernel import Sku
+from shared import catalog
 from shared.adapters.memory import MemoryBroker
 from shared.adapters.sqlite.database import open_read_only
 from shared.config.settings import Settings
@@ -98,7 +99,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             ending_of(open_shop, f"o-planted-{kind.name}", *kind.endings)
         streams = open_shop.run(read_streams(MemoryBroker(open_shop.server)))
         databases = {name: open_shop.directory / f"{name}.db" for name in MEMBERS}
-        ended = Run(Settings(data_dir=open_shop.directory), streams, databases)
+        ended = Run(catalog.settings_with({"data_dir": open_shop.directory}), streams, databases)
         return ended.copied(tmp_path_factory.mktemp("planted"))
 
 
