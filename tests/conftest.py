@@ -3,14 +3,19 @@
 import os
 import random
 from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tests.accounts import Accounts, server_with_accounts
 
 SEED = "CHORUS_SEED"
-GROUPS = {"open_shop": "shop", "hasty_shop": "shop", "open_stage": "stage"}
-"""Fixtures that start many processes, each with the group of tests that share them in one test process."""
+SHARED = ("chaos", "e2e")
+"""Folders whose tests share a shop of processes."""
+ALONE = ("test_checker", "test_time", "test_up")
+"""Files there that start their own."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -21,11 +26,19 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.hypothesis_seed = seed
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep the tests of one file in one process, and all tests that share a shop of processes in another."""
-    if item.config.pluginmanager.hasplugin("xdist"):
-        groups = [GROUPS[name] for name in getattr(item, "fixturenames", ()) if name in GROUPS]
-        item.add_marker(pytest.mark.xdist_group(groups[0] if groups else item.path.stem))
+class ShopScheduling(LoadFileScheduling):  # type: ignore[misc]
+    """Runs the tests of one file in one test process, and all files that share a shop of processes in another."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = PurePath(nodeid.partition("::")[0])
+        shares = path.parent.name in SHARED and path.stem not in ALONE
+        return path.parent.name if shares else str(path)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ShopScheduling | None:
+    """Replace `--dist loadfile`."""
+    return ShopScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
