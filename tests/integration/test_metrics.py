@@ -12,8 +12,8 @@ def engine(**parked: int) -> Any:
     return SimpleNamespace(
         context=SimpleNamespace(name="payments"),
         loop=SimpleNamespace(decided=7, duplicates=1, batches=3, **parked),
-        relay=SimpleNamespace(published=5, backlog=2, stuck={"o-1": "refused"}),
-        ownership=SimpleNamespace(held=[0, 1]),
+        relay=SimpleNamespace(published=5, backlog=2, blocked=SimpleNamespace(reasons={"o-1": "refused"})),
+        ownership=SimpleNamespace(owned=[0, 1]),
         effects=SimpleNamespace(backlog=4),
         alarms=SimpleNamespace(raised=[SimpleNamespace(kind="consumer")]),
     )
