@@ -1,6 +1,6 @@
-"""Commands by request and reply: validated before they are stored, and answered with where they went.
+"""Commands by request and reply: validated before the stream stores them, and answered with their place in it.
 
-`nats req api.CONTEXT.COMMAND '{…}'` is told within one round trip what `nats pub` learns from an event later.
+`nats req api.CONTEXT.COMMAND '{…}'` gets in one round trip the refusal that `nats pub` learns from a later event.
 """
 
 import uuid
@@ -27,7 +27,7 @@ _text = msgspec.json.Decoder(str)
 
 
 def api_of(context: Context, broker: Broker) -> Endpoints:
-    """An endpoint `api.<context>.<Command>` for every command that clients may send."""
+    """One endpoint, `api.<context>.<Command>`, for each command that clients may send."""
     return {
         f"api.{context.name}.{command.__name__}": _endpoint(context.name, command, broker)
         for command in context.accepts

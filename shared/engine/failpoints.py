@@ -1,4 +1,4 @@
-"""Named places at which a test may kill this process, to show that nothing is lost or done twice there."""
+"""Failpoints: named places at which a test kills the process, to show that nothing is lost or done twice there."""
 
 import os
 import signal
@@ -19,13 +19,13 @@ _armed: Final[dict[str, int]] = {}
 
 
 def arm(description: str) -> None:
-    """Arm `place` or `place:n`: the process dies by SIGKILL when it comes there for the n-th time."""
+    """Arm `place` or `place:n`: SIGKILL ends the process when it reaches the place for the n-th time."""
     place, _, nth = description.partition(":")
     _armed[place] = int(nth or "1")
 
 
 def reach(place: Place) -> None:
-    """Die here if a test says so."""
+    """Die here if a test has armed this place."""
     if not _armed or place not in _armed:
         return
     _armed[place] -= 1

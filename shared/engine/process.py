@@ -1,6 +1,6 @@
-"""A context at work: all that one process of it consists of, put together on a broker, a database and a clock.
+"""Assembles one process of a context from its parts: loop, relay, effects and partitions.
 
-A worker runs one of these; a simulation runs many in one process.
+A worker runs one `ContextProcess`. A simulation runs many of them in one process, on a broker and a clock in memory.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -35,11 +35,11 @@ _log = structlog.get_logger("chorus.process")
 
 
 class MisconfiguredError(Exception):
-    """The process may not run like this; the text says what to do."""
+    """The process cannot run with this configuration; the text names the remedy."""
 
 
 class ContextProcess:
-    """One process of a context; `numbers` are the partitions it asks for, of `partitions`."""
+    """One process of a context. `numbers` are the partitions that it may own, of `partitions` in all."""
 
     def __init__(
         self,
@@ -103,9 +103,9 @@ class ContextProcess:
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[TaskGroup]:
-        """Publish, call, keep partitions and answer requests while the block runs; `loop.run()` is for the block.
+        """Run every task but the loop while the block runs; the block calls `loop.run()`.
 
-        Leaving it ends all tasks of the group and closes the database; to leave nothing half done, `drain` first.
+        The end of the block cancels the tasks and closes the database. Call `drain` first to leave nothing half done.
         """
         try:
             await self._be_ready_to_decide()
@@ -128,14 +128,14 @@ class ContextProcess:
         _log.info("stopped", decided=self.loop.decided, batches=self.loop.batches)
 
     async def drain(self, timeout_s: float) -> None:
-        """After `loop.run()`: finish what was begun and hand the partitions over, within that time."""
+        """After `loop.run()`: publish what was committed and hand the partitions over, within this time."""
         _log.info("draining", unpublished=self.relay.backlog, effects=self.effects.backlog)
         with anyio.move_on_after(timeout_s):
             await self._stop_answering()
             await self.loop.finish()
 
     async def _be_ready_to_decide(self) -> None:
-        """Nothing is decided on a state that the journal does not say."""
+        """Renew missing snapshots and backfill parking events before the first decision."""
         while True:
             try:
                 folded = await ensure_snapshots(self.store, self.context)
@@ -151,7 +151,7 @@ class ContextProcess:
             _log.warning("events of messages that an older release parked are published now", messages=backfilled)
 
     async def _look_at_parked(self) -> int:
-        """Count what is parked, and let EVENTS know of all of it; how many messages it did not know of."""
+        """Count the parked messages, and append the parking events that are missing; returns how many were."""
         self.loop.parked = await self.store.read(lambda transaction: sum(transaction.parked.counts().values()))
         if not self.loop.parked:
             return 0
@@ -162,7 +162,7 @@ class ContextProcess:
 
 
 def streams_of(context: Context) -> tuple[str, ...]:
-    """The streams a context reads; TIMERS always, because whoever reads it has the partition."""
+    """The streams that a context reads. TIMERS is always one, because its reader owns the partition."""
     reads = {EVENTS: context.policies, COMMANDS: context.accepts, TIMERS: (True,)}
     return tuple(stream for stream, needed in reads.items() if needed)
 

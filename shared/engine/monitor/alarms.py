@@ -1,8 +1,8 @@
 """The conditions that keep this process from its work right now, each with its remedy.
 
-An alarm is raised by the part of the engine that meets the trouble and cleared by the same part. It is logged once when
-it begins and once when it ends, with how often it was met in between: a trouble that lasts writes two lines, not one a
-second. The health file and the metrics show the alarms that are raised.
+The part of the engine that meets a condition raises its alarm, and the same part clears it. An alarm logs two lines:
+one when it begins, and one when it ends, with a count of the occurrences between them. The health file and the metrics
+show the alarms that are raised.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from msgspec import Struct
 from shared.ports.clock import Clock
 
 Kind: TypeAlias = Literal["broker", "consumer", "database", "permission", "publication", "server", "stream_full"]
-"""What is in trouble; a metric's label."""
+"""The kind of a condition; a label of the metric."""
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 REASON_LENGTH_AT_MOST: Final = 500
@@ -24,7 +24,7 @@ _log = structlog.get_logger("chorus.alarms")
 
 
 class Alarm(Struct, kw_only=True):
-    """One condition: what is in trouble (`kind`, `subject`), why, the remedy, since when, and how often it was met."""
+    """One condition. `kind` and `subject` name it; `count` is the number of occurrences since `since`."""
 
     kind: Kind
     subject: str

@@ -1,4 +1,4 @@
-"""How long the worker's loop has not come round, without the times in which it may take long."""
+"""Measures how long the worker's loop has been stuck, not counting work that may take long."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +8,10 @@ from shared.ports.store import Store
 
 
 class Stall:
-    """`seconds` is what a supervisor judges by.
+    """A supervisor kills a worker by `seconds`.
 
-    It is zero while partitions are taken over, which may compare whole streams, and while the database waits for a
-    transaction of another process: ending this process would help against neither.
+    It is zero during a takeover, which may compare whole streams, and while the database waits for a transaction of
+    another process. A new process would be no faster at either.
     """
 
     def __init__(self, clock: Clock, store: Store) -> None:
@@ -22,17 +22,17 @@ class Stall:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the loop came round."""
+        """Seconds since the loop last began a round."""
         excused = self._excused or self._store.waits_for_lock
         return 0.0 if excused else self._clock.monotonic() - self._came_round
 
     def end(self) -> None:
-        """The loop came round."""
+        """The loop begins a round."""
         self._came_round = self._clock.monotonic()
 
     @contextmanager
     def excused(self) -> Iterator[None]:
-        """What is done in this block may take long."""
+        """The work in this block may take long."""
         self._excused = True
         try:
             yield

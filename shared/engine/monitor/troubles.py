@@ -1,4 +1,4 @@
-"""Turns what the broker and the database say into alarms, each with its remedy.
+"""Turns errors of the broker and the database into alarms, each with its remedy.
 
 A source of trouble is a part of the engine that tries again, such as a partition or the publishing to a stream. It
 reports every failure and the first success. An alarm lasts while any source has it.
@@ -20,7 +20,7 @@ _Place = tuple[Kind, str]
 
 
 class Troubles:
-    """The troubles of one process of a context."""
+    """The troubles of one process."""
 
     def __init__(self, alarms: Alarms, broker: Broker, context: str) -> None:
         self.alarms = alarms
@@ -31,7 +31,7 @@ class Troubles:
         self.database_busy = False
 
     def met(self, source: str, error: BrokerError) -> None:
-        """A source could not do its work. What is denied has its alarm by `look`, so nothing is raised for it here."""
+        """A source has failed. A denied permission raises no alarm here, because `look` raises it."""
         if isinstance(error, BrokerDeniedError):
             return
         kind: Kind = "broker"
@@ -43,7 +43,7 @@ class Troubles:
         self.alarms.raise_(kind, subject, reason=str(error), remedy=remedy)
 
     def unpublished(self, stream: str, error: BrokerError) -> None:
-        """The relay could not publish to a stream, and tries again."""
+        """The relay could not publish to a stream; it retries."""
         source = _publishing(stream)
         if not isinstance(error, BrokerRefusedError) or error.code != STREAM_FULL:
             self.met(source, error)
@@ -53,7 +53,7 @@ class Troubles:
         self.alarms.raise_("stream_full", stream, reason=str(error), remedy=remedy)
 
     def published(self, stream: str) -> None:
-        """The relay has published to a stream all that it had in hand."""
+        """The relay has published all of its current rows of a stream."""
         self.over(_publishing(stream))
 
     def refused(self, numbered: NumberedRow, reason: str, *, is_id_taken: bool) -> None:
@@ -83,12 +83,12 @@ class Troubles:
         self.alarms.clear("publication", key)
 
     def over(self, source: str) -> None:
-        """A source has done its work."""
+        """A source has succeeded."""
         if source in self._met:
             self._release(source, list(self._met[source]))
 
     def look(self) -> None:
-        """Raise an alarm for each permission that is missing now, and clear those for permissions that were given."""
+        """Raise an alarm for each missing permission, and clear the alarms of permissions that were granted since."""
         denials = self._broker.denials
         if not denials and not self._denied:
             return
@@ -102,7 +102,7 @@ class Troubles:
         self._denied = denied
 
     def busy(self, error: DatabaseBusyError) -> None:
-        """The database could not be used; whoever wanted it waits and tries again."""
+        """The database could not be used; the caller waits and retries."""
         self.database_busy = True
         remedy = "free space on its disk, or end the process that keeps it locked; the worker goes on by itself"
         self.alarms.raise_("database", self._database, reason=str(error), remedy=remedy)
@@ -135,6 +135,6 @@ def _permission(denial: Denial) -> str:
 
 
 def _pattern(subject: str) -> str:
-    """The subject without its key: nobody gives a permission key by key."""
+    """The subject without its key: administrators grant permissions for all keys."""
     kind, *_ = subject.split(".", 1)
     return f"{subject.rpartition('.')[0]}.*" if kind in STREAM_OF else subject

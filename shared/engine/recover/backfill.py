@@ -1,4 +1,4 @@
-"""Publishes `MessageParked` for messages that are parked without one: an older release parked them.
+"""Publishes `MessageParked` for messages that an older release parked without one.
 
 A rebuild reads only EVENTS, so it would lose them.
 """
@@ -12,7 +12,7 @@ from shared.wire.bodies import BODY_BYTES_AT_MOST
 
 
 def backfill_parked(transaction: Transaction, routing: Routing, now: datetime) -> int:
-    """Append the events that are missing, in the order in which the messages were parked; how many there were."""
+    """Append the missing events, in the order in which the messages were parked; returns their number."""
     aggregates = {parked_aggregate(message_id): message_id for message_id in transaction.parked.message_ids()}
     published = transaction.with_events(aggregates)
     missing = [message_id for aggregate, message_id in aggregates.items() if aggregate not in published]
@@ -24,7 +24,7 @@ def backfill_parked(transaction: Transaction, routing: Routing, now: datetime) -
     rows = []
     for waiting in transaction.parked.by_message_ids(missing):
         message = routing.parked(waiting)
-        content = hashes.get(message.message_id, message.content)  # Of the whole body, before it was cut.
+        content = hashes.get(message.message_id, message.content)  # The hash of the whole body, before it was cut.
         row = waiting.row._replace(body=waiting.row.body[: BODY_BYTES_AT_MOST + 1])
         rows.append(outgoing.parked(message._replace(content=content), row))
     transaction.append(rows)

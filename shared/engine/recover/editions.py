@@ -1,4 +1,4 @@
-"""The editions in which a context published messages again because a stranger had their ids; for a rebuild."""
+"""Finds the editions under which a context published messages whose first ids were taken; for a rebuild."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from shared.wire.streams import EVENTS, TIMERS
 
 
 async def editions(broker: Broker, context: str) -> Mapping[str, int]:
-    """The highest edition of each own event that was published again."""
+    """The highest edition of each own event that has more than one."""
     highest: dict[str, int] = {}
     async for stored in broker.read(EVENTS, f"evt.{context}.>"):
         first, edition = split_edition(stored.headers.get(MSG_ID, ""))
@@ -20,7 +20,7 @@ async def editions(broker: Broker, context: str) -> Mapping[str, int]:
 
 
 async def timer_editions(broker: Broker, context: str) -> Mapping[tuple[str, bytes], int]:
-    """The highest edition of each own timer, by its first id and its body: a stranger's has another body.
+    """The highest edition of each own timer, by its first id and its body; a stranger's body differs.
 
     Timers that were decided have left TIMERS. What they led to in EVENTS names them.
     """
@@ -38,6 +38,6 @@ async def timer_editions(broker: Broker, context: str) -> Mapping[tuple[str, byt
 
 
 def timer_in_edition(row: JournalRow, edition: int) -> JournalRow:
-    """A timer's row as it is in this edition of its id."""
+    """The row of a timer under this edition of its id."""
     identity = in_edition(row.event_id, edition)
     return row._replace(event_id=identity, headers={**row.headers, MSG_ID: identity, TIMER_ID: identity})

@@ -1,8 +1,7 @@
-"""Whether a message in EVENTS can be from a context at all: does it have the form that the engine gives to its events?
+"""Provenance: tells by its form whether a message in EVENTS can be from a context.
 
-Whoever may publish can publish under an id of a context. A message that the context's journal lacks and that does not
-have this form is a stranger's, and says nothing about the database. One that has this form says that the database is an
-older copy.
+Any client that may publish can use an id of a context. A message that the journal lacks is a stranger's if it does not
+have the form of the context's events. If it has the form, the database is an older copy that lost the event.
 """
 
 import re
@@ -37,7 +36,7 @@ from shared.wire.messages import (
 )
 
 OF_EVERY_EVENT = (CORRELATION_ID, CAUSATION_ID, CAUSATION_DEPTH, OCCURRED_AT, SCHEMA_VERSION)
-"""The headers that the engine gives to every event, beside its id."""
+"""The headers of every event, besides its id."""
 
 _VERSION = re.compile(r"(?P<aggregate>.+)@[1-9][0-9]{0,11}(\.[1-9][0-9]{0,8})?")
 """The part of an id after the context: an aggregate, its version, and the edition if a stranger had taken the id."""
@@ -45,15 +44,15 @@ _HASH = re.compile(r"[0-9a-f]{32}")
 
 
 class _NotOursError(ValueError):
-    """Why a message cannot be from the context."""
+    """The message cannot be from the context; the text says why."""
 
 
 class _UnknownTypeError(_NotOursError):
-    """Only the type is unknown."""
+    """The form is right and the type is unknown."""
 
 
 class Provenance:
-    """Tells the messages that one context can have published from those that it cannot."""
+    """Checks messages against the form of one context's events."""
 
     def __init__(self, routing: Routing) -> None:
         self._routing = routing
@@ -68,7 +67,7 @@ class Provenance:
         """The reason why the context cannot have published this message; None when it can."""
         try:
             self._check(stored)
-        except (ValueError, RecursionError) as error:  # Every check of a form raises one, msgspec's errors are such.
+        except (ValueError, RecursionError) as error:  # Every check raises one of these, msgspec's too.
             return str(error)
         return None
 

@@ -1,8 +1,8 @@
-"""What EVENTS tells of one context: everything its database holds, gathered in stream order.
+"""Rebuilds the content of a context's database from EVENTS, in stream order.
 
-Own events give journal, states, effects and parked messages; the messages that led to them give the inbox. The position
-of a partition becomes the last message that led to an own event. The worker reads on from there: it takes the later
-messages again, and decides as before that nothing follows from those that led to nothing.
+Own events give the journal, states, effects and parked messages. The messages that led to them give the inbox. The
+position of a partition becomes the last message that led to an own event. The worker reads on from there: messages that
+led to no event lead to none again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -73,25 +73,25 @@ class History:
         self._inbox: dict[str, bytes] = {}
         self._open_effects: dict[str, tuple[int, str, int]] = {}
         self._own_bodies: dict[str, bytes] = {}
-        """The bodies of own events that armed a timer, by the timer's id without an edition."""
+        """The body of each own event that armed a timer, by the timer's first id."""
         self._timer_rows: dict[str, int] = {}
-        """The indexes of timers in `_rows`, by the same id."""
+        """The index of each timer in `_rows`, by its first id."""
         self._asked: set[str] = set()
-        """Every event that asked for an effect, whether its outcome is known or not."""
+        """Every event that asked for an effect, with or without an outcome."""
         self._parked = ParkedHistory()
         self._declared = {row.message_id: row for row in declared}
         """The strangers that an operator declared: only the old database knows them."""
         self._strangers: dict[str, StrangerRow] = {}
         self._heard: dict[str, _Heard] = {}
         self._unheard: set[str] = set()
-        """Causes of own events that were not met before them."""
+        """Causes of own events that did not come before them in the stream."""
         self._put_together = False
-        """An effect stands before its cause: the stream was lost, and journals gave back what it had."""
+        """Whether an event comes before its cause: then the stream was lost, and journals restored its events."""
         self._positions: dict[int, tuple[int, str]] = {}
 
     @property
     def counts(self) -> dict[str, int]:
-        """How much of each there is."""
+        """The number of rows of each kind."""
         return {
             "events": len(self._ids),
             "inbox": len(self._inbox),
@@ -102,7 +102,7 @@ class History:
         }
 
     def add(self, stored: Stored) -> None:
-        """Take in one event: an own one, one that is heard, a stranger's, or none of them.
+        """Add one event. It may be our own, one that we react to, a stranger's, or none of these.
 
         Raises:
             DatabaseError: this release cannot read an own event, or it does not follow those before it.
@@ -160,7 +160,7 @@ class History:
     def _add_own(self, message_id: str, subject: Subject, stored: Stored) -> None:
         identity, _ = split_edition(message_id)
         place, _, version = identity.removeprefix(f"{self._context}/").rpartition("@")
-        headers = {  # Without the server's own, such as those of its batches, which the journal never had.
+        headers = {  # Without the server's own headers, which the journal never had.
             name: value for name, value in stored.headers.items() if name == MSG_ID or not name.startswith("Nats-")
         }
         row = JournalRow(
@@ -182,7 +182,7 @@ class History:
             self._follow(identity, subject, row, event)
 
     def _follow(self, identity: str, subject: Subject, row: JournalRow, event: Any) -> None:
-        """Ask and arm what the event asks for and arms; both go by its id without an edition."""
+        """Add the effect and the timer of an event. Both go by its id without the edition."""
         asks_for_effect, armed = consequences(self._routing, event, row)
         if asks_for_effect:
             self._asked.add(identity)
@@ -213,10 +213,10 @@ class History:
             self._unheard.add(cause)
 
     def write(self, transaction: Transaction) -> None:
-        """Write it all into an empty database.
+        """Write everything into an empty database.
 
-        What stands before our position was decided or is parked, unless the stream was put together anew: then only
-        the causes of own events are known to have been, and the worker reads all from the beginning.
+        Every message before our position was decided or is parked. After a loss of the stream, when journals restored
+        its events, only the causes of own events are known to be decided, so the worker reads from the start.
         """
         if self._put_together:
             self._positions.clear()

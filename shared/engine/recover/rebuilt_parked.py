@@ -1,4 +1,4 @@
-"""The parked and the skipped messages of a context, as its own events in EVENTS tell them; for a rebuild."""
+"""Rebuilds the parked and the skipped messages of a context from its own events in EVENTS."""
 
 from typing import NamedTuple
 
@@ -19,18 +19,18 @@ class _Unparked(NamedTuple):
 
 
 class ParkedHistory:
-    """Which messages are parked and which were skipped, after the events that were added in stream order. Pure."""
+    """The parked and the skipped messages after the events that were added, in stream order. Pure."""
 
     def __init__(self) -> None:
         self.hashes: dict[str, bytes] = {}
-        """The content of every message that was ever parked, by its id: all of them are in the inbox."""
+        """The content hash of every message that was ever parked, by its id; the inbox needs all of them."""
         self._rows: dict[str, ParkedRow] = {}
         self._unparked: dict[str, _Unparked] = {}
         self._led_to_events: set[tuple[str, str]] = set()
-        """(cause, content hash of the cause where the event tells it) of every other event of the context."""
+        """(id, content hash or "") of the cause of every other event of the context."""
 
     def add(self, stored: Stored, subject: Subject) -> bool:
-        """Take in one event of the context; whether it is about a parked message."""
+        """Add one event of the context; returns whether it is about a parked message."""
         if subject.type == MessageParked.__name__:
             event = _parked.decode(stored.body)
             self.hashes.setdefault(event.message_id, bytes.fromhex(event.content_hash))
@@ -46,9 +46,9 @@ class ParkedHistory:
     def parked(self, asked: set[str]) -> list[ParkedRow]:
         """The messages that are still parked, in the order in which they were parked.
 
-        One that led to an event was decided, though its `MessageUnparked` was lost with the database that had not
-        published it. Not so one that asks for an effect (`asked`), because the effect's outcome names it as its cause;
-        nor one whose id came again with other content, which is refused with the hash of that content.
+        A message that led to an event was decided, even if its `MessageUnparked` was lost with a database that had not
+        published it. There are two exceptions. The outcome of an effect names the event that asked for it (`asked`) as
+        its cause. And the refusal of other content under the same id names that content's hash.
         """
 
         def was_decided(name: str) -> bool:
@@ -58,7 +58,7 @@ class ParkedHistory:
         return [row for name, row in self._rows.items() if not was_decided(name)]
 
     def skipped(self) -> list[SkippedRow]:
-        """The messages that an operator skipped, in the order in which the worker did it."""
+        """The messages that an operator skipped, in the order in which the worker skipped them."""
         return [
             SkippedRow(row.key, row.message_id, row.subject, row.reason, event.who, event.why, at)
             for event, at in self._unparked.values()

@@ -1,9 +1,10 @@
-"""Compares what a context remembers with what the broker has, before any consumer is reset to a position.
+"""Compares the database of a context with the broker's streams, before any consumer is reset to a position.
 
-Sequences are used again after a loss, so a position is worth something only while the stream is the one we know, and
-the messages at our position and at our last publication have the ids we know. Otherwise the broker lost or replaced
-data: the stream is read anew (the inbox knows what was decided) and what it lacks of our journal is published again.
-The other way round, a stream that has events of ours which the journal lacks tells that the database lost something.
+A server that lost data gives the same sequences to other messages. So a position is valid only if the stream is the
+one that the database knows, and if the messages at our position and at our last publication have the ids that it knows.
+Otherwise the broker lost or replaced data. The context then reads the stream from its start, where dedup absorbs what
+was decided, and publishes the rows that the stream lacks. Conversely, an event of ours in EVENTS that the journal lacks
+means that the database lost data.
 """
 
 from collections.abc import Sequence
@@ -19,10 +20,10 @@ from shared.wire.messages import place_id, rfc3339
 from shared.wire.streams import EVENTS, TIMERS
 
 SUBJECTS = {EVENTS: "evt.", TIMERS: "timer."}
-"""How the subjects begin under which a context publishes into each stream."""
+"""The prefix of the subjects under which a context publishes into each stream."""
 
 KINDS = {EVENTS: ("evt",), TIMERS: ("timer", "due")}
-"""How the subjects begin of what it has published there: a timer that came due has another subject."""
+"""The kinds of subjects that its messages have there: a timer that fired has another one."""
 
 READ_AT_ONCE = 1_000
 
@@ -30,7 +31,7 @@ _log = structlog.get_logger("chorus.reconcile")
 
 
 class Reconciler:
-    """Checks one context."""
+    """Reconciles the streams of one context."""
 
     def __init__(self, store: Store, broker: Broker, provenance: Provenance) -> None:
         self._store = store
@@ -39,7 +40,7 @@ class Reconciler:
         self._context = provenance.context
 
     async def check(self, partition: int, streams: Sequence[str]) -> bool:
-        """Whether the streams are as this context knows them; where one is not, it has been reconciled already.
+        """Return whether the streams are as the database knows them; reconcile each one that is not.
 
         Raises:
             DatabaseError: the database is an older copy: the stream has events of ours that it does not know.
@@ -53,7 +54,7 @@ class Reconciler:
                 troubled[stream] = trouble
         if EVENTS not in troubled:
             await self._check_memory()
-        elif TIMERS in born:  # Timers may be lost as well, and where one was may be anything by now.
+        elif TIMERS in born:  # Timers may be lost as well, and their places taken.
             troubled.setdefault(TIMERS, "events were lost")
         for stream, trouble in troubled.items():
             _log.error("the broker lost or replaced data; reconciling", stream=stream, trouble=trouble)
@@ -61,7 +62,7 @@ class Reconciler:
         return not troubled
 
     async def correct(self, stream: str) -> int:
-        """Have the journal say what the stream really has; how many of its rows are to be published there then.
+        """Correct the journal's sequences by the stream; returns how many rows the stream lacks.
 
         Raises:
             DatabaseError: the stream has events of ours that the database does not know.
@@ -87,7 +88,7 @@ class Reconciler:
         _log.error("reconciled", stream=stream, to_publish=to_publish)
 
     async def _trouble(self, stream: str, partition: int, info: StreamInfo) -> str | None:
-        """What is wrong with the stream; None when nothing is."""
+        """The problem with a stream, or None."""
 
         def remembered(transaction: Transaction) -> tuple[str | None, tuple[str, int] | None, tuple[str, int] | None]:
             position = transaction.positions().get((stream, partition))
@@ -112,7 +113,7 @@ class Reconciler:
         if sequence > info.last_sequence:
             return f"{sequence} is past its end, {info.last_sequence}"
         if sequence < info.first_sequence or stream not in (EVENTS, TIMERS):
-            return None  # What has left the stream cannot be compared.
+            return None  # A message that has left the stream cannot be compared.
         stored = await self._broker.get(stream, sequence)
         if stored is None:
             return f"nothing is at {sequence} any more" if stream == EVENTS else None
@@ -124,10 +125,10 @@ class Reconciler:
         await self._check_known(first=1 if published is None else published[1] + 1)
 
     async def _check_known(self, *, first: int) -> dict[str, int]:
-        """Tell messages of a stranger, which are recorded, from events that this database has lost.
+        """Record messages of strangers, and detect events that this database has lost.
 
-        Looks at every message under this context's subjects from a sequence on, also at several under one id. Returns
-        where the first message of each id is.
+        Checks every message under this context's subjects from a sequence on, also several with one id. Returns the
+        sequence of the first message of each id.
 
         Raises:
             DatabaseError: the stream has an event of ours that the database does not know.
@@ -165,7 +166,7 @@ class Reconciler:
 
 
 async def where(broker: Broker, stream: str, context: str) -> dict[str, int]:
-    """Where the messages of a context are in a stream, by their ids; first come, first named."""
+    """The sequences of a context's messages in a stream, by id; the first message with an id counts."""
     there: dict[str, int] = {}
     for kind in KINDS[stream]:
         async for stored in broker.read(stream, f"{kind}.{context}.>"):

@@ -1,4 +1,4 @@
-"""State is the fold of the journal: snapshots only spare folding it again, and are made anew whenever they are gone."""
+"""State is the fold of the journal. Snapshots are a cache of it, and are renewed when one is missing."""
 
 from functools import partial
 from itertools import groupby
@@ -13,7 +13,7 @@ from shared.wire.bodies import BodyDecoder, MalformedBodyError
 from shared.wire.messages import NEVER, aggregate_name, content_hash
 
 AGGREGATES_AT_ONCE: Final = 1_000
-"""So many states are in memory while a journal is folded."""
+"""The number of states in memory while a journal is folded."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -26,7 +26,7 @@ class Folded(NamedTuple):
 
 
 class Fold:
-    """The states of a context's aggregates after the events that were added. Pure."""
+    """Folds the events of a context, in order, into the states of its aggregates. Pure."""
 
     def __init__(self, context: Context) -> None:
         self.states: dict[str, Folded] = {}
@@ -38,7 +38,7 @@ class Fold:
         }
 
     def add(self, row: JournalRow) -> Event | None:
-        """The event in the row, which its aggregate knows from now on; None when it is of no aggregate: a refusal.
+        """Apply the event in a row to its aggregate and return it; None for an event of the engine, such as a refusal.
 
         Raises:
             DatabaseError: the event does not follow those before it, or this release cannot read it.
@@ -69,13 +69,13 @@ class Fold:
 
 
 def shape_of(context: Context) -> str:
-    """What a snapshot depends on besides the journal: the release of the fold, and the fields of the states."""
+    """The version that snapshots belong to: the context's `schema_version` and the fields of its states."""
     schemas = {aggregate.name: msgspec.json.schema(aggregate.state) for aggregate in context.aggregates}
     return f"{context.schema_version} {content_hash(_encoder.encode(schemas)).hex()}"
 
 
 async def ensure_snapshots(store: Store, context: Context) -> int | None:
-    """Fold the journal into snapshots if any is gone or has another shape; how many, or None when all are there.
+    """Fold the journal into snapshots if one is missing or has another shape; returns their number, or None.
 
     One transaction, so two processes do it once, and one that is killed has done nothing.
 
