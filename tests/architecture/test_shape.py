@@ -101,3 +101,11 @@ def test_everything_installed_is_locked() -> None:
     locked = set(re.findall(r"^(\S+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
     installed = {re.sub(r"[-_.]+", "-", package.name).lower() for package in distributions()}
     assert installed - locked - {"chorus"} == set(), "run .ci/lock"
+
+
+def test_a_worker_needs_no_package_with_a_server() -> None:
+    """The extra has it, with the pin of the default group, which the README's two commands use."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (pin,) = project["project"]["optional-dependencies"]["server"]
+    assert pin in project["dependency-groups"]["dev"]
+    assert not [needed for needed in project["project"]["dependencies"] if needed.startswith("nats-server")]
