@@ -113,7 +113,7 @@ def _write(transaction: Transaction, decisions: Decisions, now: datetime) -> lis
     asking = [numbered[index] for index in decisions.asking]
     transaction.add_effects([(n, row.event_id, row.key, row.partition) for n, row in asking])
     if decisions.ended_effects:
-        transaction.close_effects(decisions.ended_effects)
+        transaction.close_effects(list(decisions.ended_effects))
     parked_keys = decisions.parked_keys
     transaction.parked.park(parked_keys.parked)
     if parked_keys.unparked or parked_keys.failed_again:

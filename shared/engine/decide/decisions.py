@@ -43,8 +43,8 @@ class Decisions:
         self.rows: list[JournalRow] = []
         self.asking: list[int] = []
         """Indexes into `rows` of the events that ask for an effect."""
-        self.ended_effects: list[str] = []
-        """Event ids of the effects whose outcome was decided."""
+        self.ended_effects: dict[str, None] = {}
+        """Event ids of the effects whose outcome was decided, in order."""
         self.undecided: list[tuple[EffectRow, str]] = []
         """Effects whose outcome our code could not decide, and why; they stay open."""
         self._debug = _log.is_enabled_for(logging.DEBUG)
@@ -108,9 +108,11 @@ class Decisions:
         self.rows.append(self.parked_keys.unpark(message, waiting))
 
     def _decide_outcome(self, message: Incoming, effect: EffectRow) -> None:
+        if effect.event_id in self.ended_effects:
+            return  # Two calls of one effect have ended: the partition was released and taken over between them.
         failure = self._try(message)
         if failure is None:
-            self.ended_effects.append(effect.event_id)
+            self.ended_effects[effect.event_id] = None
         else:
             self.undecided.append((effect, failure))
 
