@@ -113,7 +113,7 @@ def declared_settings() -> Declared:
 
 
 def _settings_type(name: str) -> type[Settings]:
-    """What the context's settings.py declares; Settings itself where there is no such module."""
+    """Return the Struct that the context's settings.py declares; Settings itself where there is no such module."""
     module = _module(f"{name}.settings")
     if module is None:
         return Settings

@@ -32,7 +32,7 @@ class Rejected(Struct, frozen=True, kw_only=True):
 
 
 Events: TypeAlias = tuple[Event, ...]
-"""What a decision comes to; a `Rejected` stands alone in it."""
+"""The result of a decision. A `Rejected` stands alone in it."""
 
 Asked: TypeAlias = str | tuple[str, str | int]
 """Names one aggregate of a kind: its key, or (key, part) where the kind has parts."""
@@ -123,7 +123,7 @@ class UnknownOutcomeError(Exception):
 
 
 class Call(Protocol):
-    """What an effect may use while it calls the outside."""
+    """The tools of an effect while it calls the outside."""
 
     @property
     def idempotency_key(self) -> str:

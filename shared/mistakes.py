@@ -27,7 +27,7 @@ class Mistake(NamedTuple):
 
 
 def within(member: Context | Service) -> tuple[Mistake, ...]:
-    """What is wrong within one context, whatever the others are."""
+    """Find the mistakes within one context, whatever the other contexts are."""
     texts = list(_names_of(member))
     if isinstance(member, Context):
         texts += [*_ids_of(member), *_keys_of(member), *_commands_of(member), *_askers_of(member)]

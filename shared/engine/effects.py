@@ -188,7 +188,7 @@ class EffectRunner:
 
 
 class _Call:
-    """What an effect may use while it calls the outside."""
+    """The tools of an effect while it calls the outside."""
 
     def __init__(self, broker: Broker, clock: Clock, row: EffectRow, timeout_s: float) -> None:
         self.idempotency_key = row.event_id

@@ -1,4 +1,4 @@
-"""What a worker counts, for Prometheus: read from the engine when somebody asks, so counting costs nothing."""
+"""Serves the metrics of a worker to Prometheus. Each request reads the engine's counters, so counting is free."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -26,7 +26,7 @@ _log = structlog.get_logger("chorus.ownership")
 
 
 class _LeftBehind(NamedTuple):
-    """What the last owner of a partition has left in the database, and what came for our partitions meanwhile."""
+    """The rows and effects that the last owner of a partition left, and new rows for the partitions that we own."""
 
     positions: dict[str, Position]
     rows: Sequence[NumberedRow]

@@ -31,7 +31,7 @@ class Trouble(Struct, frozen=True):
 
 
 class Waiting(Struct, frozen=True, kw_only=True):
-    """What waits in the database of a context: parked messages, refused keys, and unpublished rows."""
+    """The parked messages, refused keys and unpublished rows in the database of a context."""
 
     parked: int = 0
     parked_keys: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""What a timeline tells of a message beside its name: the fields that the type of the message marks as TOLD."""
+"""Selects the fields of a message that a timeline shows: those that the message's type marks as TOLD."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress

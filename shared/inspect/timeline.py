@@ -1,4 +1,4 @@
-"""What caused what in one saga: the tree of causes that its messages name in their headers."""
+"""Builds the tree of causes of one saga from the headers of its messages."""
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress

@@ -64,7 +64,7 @@ async def connect(options: ConnectionOptions, *, name: str, waiting: OnWaiting |
 
 
 def _described(options: ConnectionOptions, reason: str) -> str:
-    """Whose login was refused, and what to set; by the order in which `find_connection` prefers them."""
+    """Describe the refused login and the remedy, in the order in which `find_connection` prefers them."""
     if options.user is not None:
         who, remedy = f"user {options.user}", "NATS_USER and NATS_PASSWORD (--user, --password)"
     elif options.token is not None:

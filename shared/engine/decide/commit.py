@@ -19,7 +19,7 @@ from shared.wire.messages import rfc3339
 
 
 class Progress(NamedTuple):
-    """What the relay and the effect runner have learned since the last commit."""
+    """News from the relay and the effect runner since the last commit."""
 
     acknowledged: Sequence[tuple[int, int]]
     """(journal number, stream sequence) of published rows."""
@@ -33,7 +33,7 @@ class Progress(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What one transaction decides. `last_number` is the last journal row that this process knows."""
+    """The input of one transaction. `last_number` is the last journal row that this process knows."""
 
     messages: Sequence[Incoming]
     moves: Sequence[Move]
@@ -44,7 +44,7 @@ class Batch(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """What the transaction wrote, for the relay, the effect runner and the metrics."""
+    """The output of one transaction, for the relay, the effect runner and the metrics."""
 
     rows: Sequence[NumberedRow]
     """Rows that other processes wrote for our partitions since our last look, then our own rows."""

@@ -1,4 +1,4 @@
-"""What an event leads to beside its own publication: an effect that it asks for, and a timer that it arms."""
+"""Derives the consequences of an event: the effect that it asks for and the timer that it arms."""
 
 from typing import NamedTuple
 

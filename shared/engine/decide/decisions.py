@@ -28,7 +28,7 @@ _Before = tuple[Loaded, int, State, bool]
 
 
 class Decisions:
-    """What the messages of one batch lead to. `load` and `decide` fill it, and the commit writes it."""
+    """The results of one batch. `load` and `decide` fill them in, and the commit writes them."""
 
     def __init__(self, routing: Routing, transaction: Transaction, now: datetime) -> None:
         self._routing = routing

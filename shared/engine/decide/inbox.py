@@ -12,7 +12,7 @@ from shared.ports.store import Transaction
 
 
 class Seen(Enum):
-    """What the inbox says of a message."""
+    """The answer of the inbox about a message."""
 
     NEW = "new"
     DUPLICATE = "duplicate"

@@ -1,1 +1,1 @@
-"""What a process says about its own condition: alarms, troubles and stalls."""
+"""Monitors the process itself: alarms, troubles and stalls."""
