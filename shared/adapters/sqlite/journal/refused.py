@@ -39,8 +39,8 @@ class SqliteRefusedRows:
     def delete_published(self) -> None:
         """Delete the refusals of all rows that are published now; costs nothing while no row is refused."""
         self._connection.execute(
-            "DELETE FROM refused WHERE n IN"
-            " (SELECT refused.n FROM refused JOIN journal USING (n) WHERE published_seq IS NOT NULL)"
+            "DELETE FROM refused WHERE EXISTS"
+            " (SELECT 1 FROM journal WHERE journal.n = refused.n AND published_seq IS NOT NULL)"
         )
 
     def verdicts(self, partitions: Iterable[int]) -> list[tuple[int, str]]:
