@@ -43,7 +43,7 @@ def as_of(data_dir: Path, context: Context, aggregate: str, version: int | None 
     with read_only(data_dir / f"{context.name}.db", context.name) as connection:
         transaction = SqliteTransaction(connection)
         aggregate = _resolve(transaction, aggregate, [f"{name}-" for name in known])
-        latest = transaction.last_version(aggregate) if aggregate_name(aggregate) in known else 0
+        latest = transaction.last_versions([aggregate]).get(aggregate, 0) if aggregate_name(aggregate) in known else 0
         if not latest:
             kinds = " and ".join(aggregate_id(kind.name, "KEY", kind.part and "PART") for kind in known.values())
             raise NoSuchVersionError(f"{context.name} has no {aggregate!r}; what it has is named {kinds}")
@@ -68,9 +68,9 @@ def as_of(data_dir: Path, context: Context, aggregate: str, version: int | None 
 
 def _resolve(transaction: Transaction, name: str, prefixes: Sequence[str]) -> str:
     """The id of an aggregate: the name itself, or the id of the only aggregate with this key."""
-    if transaction.last_version(name):
+    found = list(transaction.last_versions([name, *(prefix + name for prefix in prefixes)]))
+    if name in found:
         return name
-    found = [prefix + name for prefix in prefixes if transaction.last_version(prefix + name)]
     if len(found) > 1:
         raise NoSuchVersionError(f"{len(found)} aggregates have the key {name!r}; name one: {', '.join(found)}")
     return found[0] if found else name

@@ -86,6 +86,13 @@ async def test_messages_that_fail_again_have_the_new_reasons_and_no_verdicts(sto
     assert [one.row.reason for one in ruled] == ["new", "", 'newer "than" \x00 new']
 
 
+async def test_last_versions_are_those_of_the_aggregates_that_have_events(store: Store) -> None:
+    rows = [journal_row(1), journal_row(2), journal_row(1)._replace(event_id="till/till-t-1@2", version=2)]
+    await store.transact(lambda transaction: transaction.append(rows))
+    wanted = ["till-t-2", "till-t-1", "till-t-3"]
+    assert await store.read(lambda transaction: transaction.last_versions(wanted)) == {"till-t-2": 1, "till-t-1": 2}
+
+
 async def test_skipped_message_leaves_the_later_ones_of_its_key_to_be_retried(store: Store) -> None:
     def work(transaction: Transaction) -> None:
         transaction.parked.park([parked_row("t-1", "m-1", "RuntimeError"), parked_row("t-1", "m-2")])
