@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 from msgspec import Struct
 
@@ -29,6 +29,11 @@ class Rejected(Struct, frozen=True, kw_only=True):
 
     reason: str
     details: tuple[Detail, ...] = ()
+
+    @classmethod
+    def at(cls, reason: str, path: str, message: str) -> Self:
+        """Reject a command for the value at one JSON path of it; `$` is the whole command."""
+        return cls(reason=reason, details=(Detail(path=path, message=message),))
 
 
 Events: TypeAlias = tuple[Event, ...]

@@ -1,6 +1,6 @@
 """Inventory's reactions: the whole table stands at the foot."""
 
-from contexts.inventory.reservation import CommitStock, ReleaseStock, ReserveStock, SettleFailedShipment
+from contexts.inventory.commands import CommitStock, ReleaseStock, ReserveStock, SettleFailedShipment
 from contexts.inventory.upstream import OrderCancelled, OrderPlaced, OrderShipped, PaymentFailed, ShipmentFailed
 from shared.context import Policy
 

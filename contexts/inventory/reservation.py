@@ -11,11 +11,17 @@ from typing import Literal, TypeAlias, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from contexts.inventory.commands import (
+    CommitStock,
+    ReleaseStock,
+    ReservationCommand,
+    ReserveStock,
+    SettleFailedShipment,
+)
 from contexts.inventory.events import (
     InventoryRejected,
     InventoryReleased,
     InventoryReserved,
-    ReleaseReason,
     ReservationEvent,
     Shortage,
     StockCommitted,
@@ -23,37 +29,7 @@ from contexts.inventory.events import (
     StockWrittenOff,
 )
 from contexts.inventory.stock import StockItem, moved
-from contexts.kernel import OrderId, Sku, SkuQuantity
-
-
-class ReserveStock(Struct, frozen=True, kw_only=True):
-    """Promise all lines to the order, or none."""
-
-    order_id: OrderId
-    lines: tuple[SkuQuantity, ...]
-
-
-class ReleaseStock(Struct, frozen=True, kw_only=True):
-    """The order does not happen."""
-
-    order_id: OrderId
-    reason: ReleaseReason
-
-
-class CommitStock(Struct, frozen=True, kw_only=True):
-    """The goods have left with the carrier."""
-
-    order_id: OrderId
-
-
-class SettleFailedShipment(Struct, frozen=True, kw_only=True):
-    """The goods do not reach the customer: they are lost, or they are here."""
-
-    order_id: OrderId
-    stage: Literal["before_dispatch", "lost", "returned"]
-
-
-ReservationCommand: TypeAlias = ReserveStock | ReleaseStock | CommitStock | SettleFailedShipment
+from contexts.kernel import Sku, SkuQuantity
 
 Status: TypeAlias = Literal["NEW", "RESERVED", "REJECTED", "RELEASED", "COMMITTED", "WRITTEN_OFF"]
 

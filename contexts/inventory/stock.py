@@ -18,7 +18,7 @@ from contexts.inventory.events import (
     StockReplenished,
 )
 from contexts.kernel import Sku
-from shared.context import Detail, Rejected
+from shared.context import Rejected
 
 
 class StockItem(Struct, frozen=True, kw_only=True):
@@ -41,9 +41,7 @@ def decide(command: RegisterStockItem, item: StockItem) -> tuple[StockEvent | Re
         return (registered,)
     if item.registered == registered:
         return ()
-    return (
-        Rejected(reason="registered_otherwise", details=(Detail(path="$", message=f"it is {item.registered.name}"),)),
-    )
+    return (Rejected.at("registered_otherwise", "$", f"it is {item.registered.name}"),)
 
 
 def evolve(item: StockItem, event: StockEvent) -> StockItem:

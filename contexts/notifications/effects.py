@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
-from contexts.notifications.decider import RecordNotSent, RecordSent
+from contexts.notifications.commands import RecordNotSent, RecordSent
 from contexts.notifications.events import Channel, NotificationQueued, Refusal
 from shared.batching import Batcher
 from shared.context import Call, Effect

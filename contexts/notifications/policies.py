@@ -1,7 +1,7 @@
 """Notifications' reactions, which are also the words of its letters: the whole table stands at the foot."""
 
 from contexts.kernel import Money, OrderId
-from contexts.notifications.decider import ConfirmReceipt, TellCustomer
+from contexts.notifications.commands import ConfirmReceipt, TellCustomer
 from contexts.notifications.events import Template
 from contexts.notifications.upstream import (
     OrderCancellationRejected,

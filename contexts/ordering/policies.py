@@ -1,6 +1,6 @@
 """Ordering's reactions: the whole table stands at the foot."""
 
-from contexts.ordering.decider import (
+from contexts.ordering.commands import (
     CancelPendingOrder,
     CancelUndeliverableOrder,
     ConfirmOrder,

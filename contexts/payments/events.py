@@ -8,7 +8,7 @@ from msgspec import Struct
 from contexts.kernel import MethodToken, Money, OrderId, PaymentId
 from shared.wire.messages import TOLD
 
-Refusal: TypeAlias = Literal["insufficient_funds", "declined", "capture_refused", "refund_refused", "not_possible"]
+BankRefusal: TypeAlias = Literal["insufficient_funds", "declined", "capture_refused", "refund_refused", "not_possible"]
 """Why a bank says no; `not_possible` is a payment that is not in a state for what was asked."""
 
 UndoReason: TypeAlias = Literal["customer", "payment_failed", "out_of_stock", "expired", "shipment_failed"]
@@ -68,7 +68,7 @@ class PaymentFailed(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     stage: Annotated[Literal["authorize", "capture"], TOLD]
-    reason: Annotated[Refusal, TOLD]
+    reason: Annotated[BankRefusal, TOLD]
 
 
 class VoidRequested(Struct, frozen=True, kw_only=True):
@@ -110,7 +110,7 @@ class RefundFailed(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     attempt: int
-    reason: Annotated[Refusal, TOLD]
+    reason: Annotated[BankRefusal, TOLD]
     retry_at: datetime | None = None
 
 

@@ -1,6 +1,6 @@
 """Payments' reactions: the whole table stands at the foot."""
 
-from contexts.payments.decider import AuthorizePayment, CapturePayment, RetryDueRefund, UndoPayment
+from contexts.payments.commands import AuthorizePayment, CapturePayment, RetryDueRefund, UndoPayment
 from contexts.payments.events import RefundFailed
 from contexts.payments.upstream import (
     InventoryRejected,

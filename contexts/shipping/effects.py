@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 from msgspec import Struct
 
 from contexts.kernel import Address, OrderId
-from contexts.shipping.decider import RecordDispatched, RecordDispatchRefused
+from contexts.shipping.commands import RecordDispatched, RecordDispatchRefused
 from contexts.shipping.events import CarrierRefusal, DispatchRequested
 from shared.context import Call, Effect
 

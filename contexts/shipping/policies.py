@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from contexts.shipping.decider import CancelShipment, Dispatch, MeetRequirement
+from contexts.shipping.commands import CancelShipment, Dispatch, MeetRequirement
 from contexts.shipping.events import DeliveryScheduled
 from contexts.shipping.upstream import (
     InventoryReleased,

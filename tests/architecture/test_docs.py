@@ -12,7 +12,8 @@ import msgspec
 import pytest
 from cyclopts import App
 
-from contexts.ordering.decider import Order, OrderCommand, decide, evolve
+from contexts.ordering.commands import OrderCommand
+from contexts.ordering.decider import Order, decide, evolve
 from contexts.ordering.events import OrderPlaced, Status
 from contexts.ordering.settings import OrderingSettings
 from shared import catalog

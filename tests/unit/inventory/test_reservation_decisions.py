@@ -7,6 +7,13 @@ from typing import NamedTuple, TypeAlias
 import pytest
 
 from contexts.inventory import stock
+from contexts.inventory.commands import (
+    CommitStock,
+    ReleaseStock,
+    ReservationCommand,
+    ReserveStock,
+    SettleFailedShipment,
+)
 from contexts.inventory.events import (
     InventoryRejected,
     InventoryReleased,
@@ -17,17 +24,7 @@ from contexts.inventory.events import (
     StockLevelChanged,
     StockWrittenOff,
 )
-from contexts.inventory.reservation import (
-    CommitStock,
-    ReleaseStock,
-    Reservation,
-    ReservationCommand,
-    ReserveStock,
-    SettleFailedShipment,
-    decide,
-    evolve,
-    skus_of,
-)
+from contexts.inventory.reservation import Reservation, decide, evolve, skus_of
 from contexts.inventory.stock import StockItem
 from contexts.kernel import OrderId, Sku, SkuQuantity
 

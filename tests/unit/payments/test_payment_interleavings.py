@@ -6,10 +6,9 @@ from typing import NamedTuple
 import pytest
 
 from contexts.kernel import MethodToken, Money, OrderId
-from contexts.payments.decider import (
+from contexts.payments.commands import (
     AuthorizePayment,
     CapturePayment,
-    Payment,
     PaymentCommand,
     RecordAuthorizationRefused,
     RecordAuthorized,
@@ -20,9 +19,8 @@ from contexts.payments.decider import (
     RecordVoided,
     RetryDueRefund,
     UndoPayment,
-    decide,
-    evolve,
 )
+from contexts.payments.decider import Payment, decide, evolve
 from contexts.payments.events import (
     AuthorizationRequested,
     CaptureRequested,
