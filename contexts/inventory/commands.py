@@ -4,8 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from contexts.inventory.events import ReleaseReason
-from contexts.kernel import Money, OrderId, Quantity, Sku, SkuQuantity, Text
+from contexts.kernel import CancellationReason, FailureStage, Money, OrderId, Quantity, Sku, SkuQuantity, Text
 from shared.wire.messages import FROM_SUBJECT, TOLD
 
 ON_HAND_AT_MOST = 10**9
@@ -63,7 +62,7 @@ class ReleaseStock(Struct, frozen=True, kw_only=True):
     """The order does not happen."""
 
     order_id: OrderId
-    reason: ReleaseReason
+    reason: CancellationReason
 
 
 class CommitStock(Struct, frozen=True, kw_only=True):
@@ -76,7 +75,7 @@ class SettleFailedShipment(Struct, frozen=True, kw_only=True):
     """The goods do not reach the customer: they are lost, or they are here."""
 
     order_id: OrderId
-    stage: Literal["before_dispatch", "lost", "returned"]
+    stage: FailureStage
 
 
 MovementCommand: TypeAlias = ReplenishStock | AdjustStock

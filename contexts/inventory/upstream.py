@@ -1,11 +1,8 @@
 """What inventory reads of others, and of that only what it needs."""
 
-from typing import Literal
-
 from msgspec import Struct
 
-from contexts.inventory.events import ReleaseReason
-from contexts.kernel import OrderId, SkuQuantity
+from contexts.kernel import CancellationReason, FailureStage, OrderId, SkuQuantity
 
 
 class OrderPlaced(Struct, frozen=True, kw_only=True):
@@ -19,7 +16,7 @@ class OrderCancelled(Struct, frozen=True, kw_only=True):
     """An order does not happen."""
 
     order_id: OrderId
-    reason: ReleaseReason
+    reason: CancellationReason
 
 
 class PaymentFailed(Struct, frozen=True, kw_only=True):
@@ -38,4 +35,4 @@ class ShipmentFailed(Struct, frozen=True, kw_only=True):
     """The goods of an order do not reach the customer; `stage` says whether they are here."""
 
     order_id: OrderId
-    stage: Literal["before_dispatch", "lost", "returned"]
+    stage: FailureStage

@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 
 from contexts.kernel import (
     Address,
+    CancellationReason,
     CustomerId,
     Email,
     Line,
@@ -16,7 +17,6 @@ from contexts.kernel import (
     Text,
     refuse_card_number,
 )
-from contexts.ordering.events import CancellationReason
 from shared.wire.messages import FROM_STREAM, FROM_SUBJECT, NEVER, TOLD
 
 LINES_AT_MOST = 100

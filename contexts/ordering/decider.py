@@ -11,7 +11,7 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contexts.kernel import MINOR_UNITS_AT_MOST, QUANTITY_AT_MOST, Money
+from contexts.kernel import MINOR_UNITS_AT_MOST, QUANTITY_AT_MOST, CancellationReason, Money
 from contexts.ordering.commands import (
     CancelOrder,
     CancelPendingOrder,
@@ -25,7 +25,6 @@ from contexts.ordering.commands import (
     RecordShipment,
 )
 from contexts.ordering.events import (
-    CancellationReason,
     DeliveryRecorded,
     OrderCancellationRejected,
     OrderCancellationRequested,

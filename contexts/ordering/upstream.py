@@ -2,8 +2,7 @@
 
 from msgspec import Struct
 
-from contexts.kernel import OrderId, PaymentId
-from contexts.ordering.events import CancellationReason
+from contexts.kernel import CancellationReason, OrderId, PaymentId
 
 
 class PaymentSucceeded(Struct, frozen=True, kw_only=True):

@@ -5,8 +5,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Struct
 
-from contexts.kernel import MethodToken, Money, OrderId
-from contexts.payments.events import BankRefusal, UndoReason
+from contexts.kernel import CancellationReason, MethodToken, Money, OrderId
+from contexts.payments.events import BankRefusal
 from shared.wire.messages import FROM_SUBJECT
 
 Refusal: TypeAlias = Literal["nothing_to_refund"]
@@ -37,7 +37,7 @@ class UndoPayment(Struct, frozen=True, kw_only=True):
     """The order does not happen: void what is held, refund what was taken, forbid what has not been asked yet."""
 
     order_id: OrderId
-    reason: UndoReason
+    reason: CancellationReason
 
 
 class RecordAuthorized(Struct, frozen=True, kw_only=True):

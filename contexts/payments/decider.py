@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contexts.kernel import Money, OrderId, PaymentId
+from contexts.kernel import CancellationReason, Money, OrderId, PaymentId
 from contexts.payments.commands import (
     AuthorizePayment,
     CapturePayment,
@@ -38,7 +38,6 @@ from contexts.payments.events import (
     RefundFailed,
     RefundRequested,
     ReservationNoted,
-    UndoReason,
     VoidReason,
     VoidRequested,
 )
@@ -67,7 +66,7 @@ class Payment(Struct, frozen=True, kw_only=True):
     amount: Money = Money(amount_minor=0)
     reserved: bool = False
     authorized: bool = False
-    undone_for: UndoReason | None = None
+    undone_for: CancellationReason | None = None
     refund_attempt: int = 0
 
 
@@ -217,7 +216,7 @@ def _void(order_id: OrderId, payment: Payment, reason: VoidReason) -> VoidReques
     return VoidRequested(order_id=order_id, payment_id=payment.payment_id, reason=reason)
 
 
-def _refund(order_id: OrderId, payment: Payment, reason: UndoReason) -> RefundRequested:
+def _refund(order_id: OrderId, payment: Payment, reason: CancellationReason) -> RefundRequested:
     return RefundRequested(
         order_id=order_id,
         payment_id=payment.payment_id,

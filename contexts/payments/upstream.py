@@ -2,8 +2,7 @@
 
 from msgspec import Struct
 
-from contexts.kernel import MethodToken, Money, OrderId
-from contexts.payments.events import UndoReason
+from contexts.kernel import CancellationReason, MethodToken, Money, OrderId
 
 
 class OrderPlaced(Struct, frozen=True, kw_only=True):
@@ -18,7 +17,7 @@ class OrderCancelled(Struct, frozen=True, kw_only=True):
     """An order does not happen."""
 
     order_id: OrderId
-    reason: UndoReason
+    reason: CancellationReason
 
 
 class InventoryReserved(Struct, frozen=True, kw_only=True):

@@ -5,8 +5,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Struct
 
-from contexts.kernel import Address, OrderId, Text
-from contexts.shipping.events import CancellationReason, CarrierRefusal, Requirement
+from contexts.kernel import Address, CancellationReason, OrderId, Text
+from contexts.shipping.events import CarrierRefusal, Requirement
 from shared.wire.messages import FROM_SUBJECT, TOLD
 
 Refusal: TypeAlias = Literal[

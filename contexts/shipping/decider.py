@@ -4,7 +4,7 @@ Pure: no I/O, clock, randomness or logging. Asking twice gives the answer once. 
 parcel nothing cancels it; a cancellation that comes before, even first of all, forbids it for ever.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal, TypeAlias, assert_never, get_args
 
 from msgspec import Struct
@@ -120,6 +120,11 @@ def evolve(shipment: Shipment, event: ShipmentEvent) -> Shipment:
             assert_never(event)
 
 
+def waits_until(scheduled: DeliveryScheduled, dispatch_delay: timedelta) -> datetime | None:
+    """When a timer dispatches the parcel; None without a delay: the decision that schedules it dispatches it too."""
+    return scheduled.dispatch_at if dispatch_delay else None
+
+
 def _meet(command: MeetRequirement, shipment: Shipment, dispatch_delay: timedelta) -> tuple[ShipmentEvent, ...]:
     address = command.address or shipment.address
     if len(shipment.met) + 1 < REQUIREMENTS:
@@ -130,7 +135,7 @@ def _meet(command: MeetRequirement, shipment: Shipment, dispatch_delay: timedelt
     assert address is not None, "the confirmation has one"
     dispatch_at = command.met_at + dispatch_delay
     scheduled = DeliveryScheduled(order_id=command.order_id, dispatch_at=dispatch_at, address=address)
-    if dispatch_delay:
+    if waits_until(scheduled, dispatch_delay) is not None:
         return (scheduled,)
     return (scheduled, DispatchRequested(order_id=command.order_id, address=address))
 

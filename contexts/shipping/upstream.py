@@ -5,8 +5,7 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from contexts.kernel import Address, OrderId
-from contexts.shipping.events import CancellationReason
+from contexts.kernel import Address, CancellationReason, OrderId
 from shared.wire.messages import FROM_STREAM, NEVER
 
 

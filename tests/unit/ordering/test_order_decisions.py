@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from contexts.kernel import Address, CustomerId, Line, MethodToken, Money, OrderId, PaymentId, Sku
+from contexts.kernel import Address, CancellationReason, CustomerId, Line, MethodToken, Money, OrderId, PaymentId, Sku
 from contexts.ordering.commands import (
     CancelOrder,
     CancelPendingOrder,
@@ -23,7 +23,6 @@ from contexts.ordering.commands import (
 from contexts.ordering.decider import Order, evolve
 from contexts.ordering.decider import decide as decide_in_a_shop
 from contexts.ordering.events import (
-    CancellationReason,
     DeliveryRecorded,
     OrderCancellationRejected,
     OrderCancellationRequested,
