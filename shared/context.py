@@ -1,4 +1,4 @@
-"""What a bounded context declares of itself: the whole wiring of a worker as one value.
+"""Declares a bounded context: the whole wiring of a worker as one value.
 
 `contexts/<name>/worker.py` has one function, `context(settings) -> Context` (or `service(settings) -> Service`),
 and everything else (consumers, the loop, the canvas tests, the flow graph) is derived from what it returns.
@@ -81,7 +81,7 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decider:
-    """Who answers which commands: `decide(command, state) -> events`, pure.
+    """Answers commands of one aggregate with `decide(command, state) -> events`, a pure function.
 
     With `also_reads`, a decision also reads other aggregates of the context in the same transaction:
     `decide(command, state, others)`, where `others[key]` is the state of that one (loaded when asked for), or

@@ -33,7 +33,7 @@ class ReplenishStock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def movement_id(self) -> str:
-        """Under what it counts once, for ever."""
+        """The id under which it counts once, for ever."""
         return f"delivery:{self.delivery_id}"
 
 
@@ -47,7 +47,7 @@ class AdjustStock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     @property
     def movement_id(self) -> str | None:
-        """Under what it counts once, for ever; None when it counts each time."""
+        """The id under which it counts once, for ever; None when it counts each time."""
         return None if self.adjustment_id is None else f"adjustment:{self.adjustment_id}"
 
 

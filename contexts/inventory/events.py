@@ -1,4 +1,4 @@
-"""What inventory tells the world: what is on the shelves, and which order it is for."""
+"""The events of inventory: units on the shelves, and the orders to which they are promised."""
 
 from typing import Annotated, TypeAlias
 
@@ -51,7 +51,7 @@ class StockLevelChanged(Struct, frozen=True, kw_only=True):
 
 
 class Shortage(Struct, frozen=True, kw_only=True):
-    """What was wanted of one article, and what there was."""
+    """One article that is short: the quantity that the order wants, and the quantity that is available."""
 
     sku: Sku
     requested: int

@@ -17,7 +17,7 @@ from shared.context import Rejected
 
 
 class StockMovement(Struct, frozen=True, kw_only=True):
-    """What was counted under one id; None when nothing was."""
+    """The units that were counted under one id; None when the id is new."""
 
     quantity: int | None = None
 
@@ -60,5 +60,5 @@ def evolve(movement: StockMovement, event: StockMovementRecorded) -> StockMoveme
 
 
 def skus_of(command: MovementCommand) -> tuple[str, ...]:
-    """Which stock the decision reads."""
+    """The SKUs whose stock the decision reads."""
     return (command.sku,)

@@ -35,21 +35,21 @@ Status: TypeAlias = Literal["NEW", "RESERVED", "REJECTED", "RELEASED", "COMMITTE
 
 
 class Reservation(Struct, frozen=True, kw_only=True):
-    """What is promised to one order: `lines` has each sku once."""
+    """The units that are promised to one order: `lines` has each SKU once."""
 
     status: Status = "NEW"
     lines: tuple[SkuQuantity, ...] = ()
 
 
 def skus_of(command: ReservationCommand) -> tuple[Sku, ...]:
-    """Which stock a decision will surely ask for; what else it asks for stands in the reservation."""
+    """The SKUs whose stock a decision will surely read. The reservation names the others."""
     return tuple(line.sku for line in command.lines) if isinstance(command, ReserveStock) else ()
 
 
 def decide(
     command: ReservationCommand, reservation: Reservation, stock: Mapping[str, StockItem]
 ) -> tuple[ReservationEvent | StockLevelChanged, ...]:
-    """What comes of the command: nothing when it was answered before, or when the goods are past it."""
+    """Decide on the command: no event when it was answered before, or when the goods are past it."""
     order_id, lines = command.order_id, reservation.lines
     match command, reservation.status:
         case ReserveStock(), "NEW":

@@ -1,4 +1,4 @@
-"""What inventory reads of others, and of that only what it needs."""
+"""The events of other contexts that inventory reads, with only the fields that it needs."""
 
 from msgspec import Struct
 
@@ -6,7 +6,7 @@ from contexts.kernel import CancellationReason, FailureStage, OrderId, SkuQuanti
 
 
 class OrderPlaced(Struct, frozen=True, kw_only=True):
-    """What an order wants; one sku may stand in several lines."""
+    """An order wants these lines; one SKU may stand in several of them."""
 
     order_id: OrderId
     lines: tuple[SkuQuantity, ...]

@@ -30,7 +30,7 @@ class Notification(Struct, frozen=True, kw_only=True):
 
 
 def decide(command: NotificationCommand, notification: Notification) -> tuple[NotificationEvent, ...]:
-    """What comes of the command: nothing for a template that was answered before."""
+    """Decide on the command: no event for a template that was answered before."""
     match command:
         case ConfirmReceipt():
             return () if "order_received" in notification.letters else _confirm(command, notification.held)

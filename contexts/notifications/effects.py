@@ -42,7 +42,7 @@ class Letter(NamedTuple):
 
 
 class Mailer(Protocol):
-    """Whoever takes letters. Asked twice with one letter, it may send it twice, under one Message-ID."""
+    """Takes letters. Given one letter twice, it may send it twice, under one Message-ID."""
 
     @property
     def channel(self) -> Channel:

@@ -1,4 +1,4 @@
-"""What an operator may set of notifications."""
+"""The settings of notifications."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What notifications reads of others, and of that only what a customer wants to know."""
+"""The events of other contexts that notifications reads, with only the fields that a customer wants to know."""
 
 from msgspec import Struct
 
@@ -6,7 +6,7 @@ from contexts.kernel import CancellationReason, FailureStage, Money, OrderId
 
 
 class OrderPlaced(Struct, frozen=True, kw_only=True):
-    """Whom to write to."""
+    """The customer's address, and the amount of the order."""
 
     order_id: OrderId
     email: str

@@ -50,7 +50,7 @@ class Order(Struct, frozen=True, kw_only=True):
 def decide(
     command: OrderCommand, order: Order, *, order_deadline: timedelta, currency: str
 ) -> tuple[OrderEvent | Rejected, ...]:
-    """What comes of the command: nothing when it was answered before, or when the order is past it."""
+    """Decide on the command: no event when it was answered before, or when the order is past it."""
     match command:
         case PlaceOrder():
             return _place(command, order, order_deadline, currency)

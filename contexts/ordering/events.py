@@ -1,4 +1,4 @@
-"""What ordering tells the world: an order was placed, confirmed, sent on its way, or cancelled."""
+"""The events of ordering: an order was placed, confirmed, sent on its way, or cancelled."""
 
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias

@@ -1,4 +1,4 @@
-"""What an operator may set of ordering."""
+"""The settings of ordering."""
 
 from datetime import timedelta
 from typing import Annotated

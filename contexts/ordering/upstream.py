@@ -1,4 +1,4 @@
-"""What ordering reads of others, and of that only what it needs."""
+"""The events of other contexts that ordering reads, with only the fields that it needs."""
 
 from msgspec import Struct
 

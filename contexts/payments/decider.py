@@ -71,7 +71,7 @@ class Payment(Struct, frozen=True, kw_only=True):
 
 
 def decide(command: PaymentCommand, payment: Payment) -> tuple[PaymentEvent | Rejected, ...]:
-    """What comes of the command: nothing when it was answered before, or when the payment is past it."""
+    """Decide on the command: no event when it was answered before, or when the payment is past it."""
     order_id = command.order_id
     match command:
         case AuthorizePayment() if payment.status == "NEW":

@@ -47,7 +47,7 @@ Outcome: TypeAlias = Done | Refused
 
 
 class Gateway(Protocol):
-    """Whoever moves the money, with the idempotency key of one call.
+    """Moves money, under the idempotency key of one call.
 
     Every method raises UnknownOutcomeError when it is not known whether the money moved.
     """

@@ -1,4 +1,4 @@
-"""What payments tells the world: the money of an order was held, taken, let go or given back."""
+"""The events of payments: the money of an order was held, taken, let go or given back."""
 
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias

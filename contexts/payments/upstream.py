@@ -1,4 +1,4 @@
-"""What payments reads of others, and of that only what it needs."""
+"""The events of other contexts that payments reads, with only the fields that it needs."""
 
 from msgspec import Struct
 
@@ -6,7 +6,7 @@ from contexts.kernel import CancellationReason, MethodToken, Money, OrderId
 
 
 class OrderPlaced(Struct, frozen=True, kw_only=True):
-    """What an order costs and who pays."""
+    """The total of an order, and the token that pays it."""
 
     order_id: OrderId
     total: Money

@@ -61,7 +61,7 @@ class Shipment(Struct, frozen=True, kw_only=True):
 def decide(
     command: ShipmentCommand, shipment: Shipment, *, dispatch_delay: timedelta
 ) -> tuple[ShipmentEvent | Rejected, ...]:
-    """What comes of the command: nothing when it was answered before, or when the parcel is past it."""
+    """Decide on the command: no event when it was answered before, or when the parcel is past it."""
     match command:
         case MeetRequirement() if shipment.status == "WAITING" and command.requirement not in shipment.met:
             return _meet(command, shipment, dispatch_delay)

@@ -31,7 +31,7 @@ Outcome: TypeAlias = HandedOver | Refused
 
 
 class Carrier(Protocol):
-    """Whoever brings parcels; raises UnknownOutcomeError when it is not known whether it has taken one."""
+    """Brings parcels; raises UnknownOutcomeError when it is not known whether it has taken one."""
 
     async def hand_over(self, order_id: OrderId, address: Address, *, idempotency_key: str) -> Outcome:
         """Take the parcel of an order, once per key."""

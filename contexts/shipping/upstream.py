@@ -1,4 +1,4 @@
-"""What shipping reads of others, and of that only what it needs; `at` is when the stream stored it."""
+"""The events of other contexts that shipping reads, with only the fields it needs; `at` is the time of storage."""
 
 from datetime import datetime
 from typing import Annotated

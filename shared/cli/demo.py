@@ -85,7 +85,7 @@ def _declared() -> "Demo":
 
 
 async def _until_signal(demo: "Demo", directory: Path, serve: bool, as_json: bool) -> list[str] | None:
-    """What went wrong, nothing if all went well, or None when it was interrupted before it could be told."""
+    """Play until the end or a signal: a line for each failure, or None when a signal came first."""
     import anyio
 
     wrong: list[str] | None = None
@@ -102,7 +102,7 @@ async def _until_signal(demo: "Demo", directory: Path, serve: bool, as_json: boo
 
 
 def _in_memory(demo: "Demo", directory: Path, as_json: bool) -> list[str]:
-    """What went wrong, nothing if all went well."""
+    """Play in virtual time: a line for each failure."""
     import asyncio
 
     from shared.adapters.virtual_time import VirtualLoop
@@ -208,7 +208,7 @@ async def _perform(demo: "Demo", stage: "Stage", as_json: bool, opening: str, se
 
 
 def _try_it(demo: "Demo", stage: "Stage", serve: bool) -> list[str]:
-    """What to type next: the first command of the first scene, under a new key."""
+    """The lines to type next: the first command of the first scene, under a new key."""
     nats = Connection(server=stage.url if serve else None)
     key = demo.own_key
     first = next(sent for sent in stage.sent if sent.subject.endswith(f".{demo.acts[0][0].key}"))

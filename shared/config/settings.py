@@ -1,4 +1,4 @@
-"""What an operator may set, each as a `CHORUS_…` variable of the environment with a default that works."""
+"""The settings of a process: each is a `CHORUS_…` variable of the environment, with a default that works."""
 
 import importlib.util
 import os
@@ -71,7 +71,7 @@ def default_streams_file() -> Path:
 
 
 def _parents_of(package: str) -> Iterator[Path]:
-    with suppress(ImportError):  # What is wrong with the package is told when it is imported.
+    with suppress(ImportError):  # Importing the package tells what is wrong with it.
         spec = importlib.util.find_spec(package)
         for location in (spec and spec.submodule_search_locations) or ():
             yield Path(location).parent

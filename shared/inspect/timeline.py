@@ -113,10 +113,10 @@ def steps(roots: Iterable[Node]) -> Iterator[Step]:
 
 
 async def read_saga(broker: Broker, key: str, *, everything: bool = False) -> list[Message]:
-    """What the log holds under one key: its events and its due timers.
+    """Read the events and the due timers of one key.
 
-    With `everything`, also what answers it under other keys: the log is read from the saga's
-    first message on, for messages that correlate.
+    With `everything`, also read events of other keys that correlate with this key. That reads the whole log from the
+    first message of the saga on.
     """
     check_key(key)
     found = [message async for message in _under_key(broker, key)]

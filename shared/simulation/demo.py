@@ -96,7 +96,7 @@ async def play_all(demo: Demo, stage: Stage, tell: Callable[[Scene, list[str]], 
 
 
 async def _play(stage: Stage, scene: Scene, ended: anyio.Event) -> None:
-    with suppress(TimeoutError):  # What is missing then will be said.
+    with suppress(TimeoutError):  # The report names the missing events.
         await scene.play(stage, scene)
         await stage.watched.until(scene.key, *scene.must)
     await stage.watched.until_quiet(scene.key)

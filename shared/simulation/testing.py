@@ -10,9 +10,9 @@
             assert running.facts("k-1", of="here") == ["ThingDone", "ThingUndone"]
 
 The contexts, the engine and SQLite are the real ones; JetStream has its twin in memory and the clock is virtual, so a
-day passes in milliseconds (`advance(hours=24)`) and nothing is ever waited for. Whatever would be chance (how long a
-message travels, who is faster) comes from the seed: the same seed gives the same streams, byte for byte, and another
-one another order of events. No `async` is needed: time stands still while the test looks.
+day passes in milliseconds (`advance(hours=24)`). The seed decides what would be chance, such as how long a message
+travels. The same seed gives the same streams, byte for byte; another seed gives another sequence of events. A test
+needs no `async`: time stands still while it looks.
 """
 
 import asyncio
@@ -142,7 +142,7 @@ class Simulation:
         return list({event.id: event for event in reversed(self._events()) if event.key == key}.values())[::-1]
 
     def content(self, key: str, event: str) -> Any:
-        """What the JSON of an event says; there must be exactly one of it under the key."""
+        """The decoded body of an event; there must be exactly one of this type under the key."""
         (found,) = [one for one in self.events(key) if one.type == event]
         return msgspec.json.decode(found.body)
 

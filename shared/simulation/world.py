@@ -69,7 +69,7 @@ class World:
             await self.kill(name)
 
     def unfinished(self) -> Iterator[str]:
-        """What those at work still have to do, the deadlines that lie ahead aside; raises what one of them died of."""
+        """The work that is left, deadlines aside; raises the exception of a context that has died."""
         held: dict[str, set[int]] = {}
         for one in self._at_work:
             if one.task.done():

@@ -81,7 +81,7 @@ def test_every_chorus_command_that_the_text_names_exists() -> None:
 
 
 def heard() -> set[tuple[str, str, str]]:
-    """Who says what to whom."""
+    """Each (publisher, event, reader) of the shop."""
     return {(on.source, on.event.__name__, context.name) for context in contexts() for on in context.policies}
 
 

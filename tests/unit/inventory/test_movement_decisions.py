@@ -1,4 +1,4 @@
-"""What inventory decides about a delivery or a correction: once per id, for ever, never below what is promised."""
+"""Inventory counts a delivery or a correction once per id, for ever, and never below the promised units."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""What inventory decides about one order: all lines or none, given back, gone or lost once, whatever comes first."""
+"""Inventory promises an order all its lines or none; they are released, committed or lost once, in any sequence."""
 
 from collections import defaultdict
 from itertools import permutations

@@ -1,4 +1,4 @@
-"""What the letters say, and what may not get into their headers."""
+"""The text of the letters; a customer's words cannot get into their headers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What ordering decides: every command in every state, and the races that it judges."""
+"""The decisions of ordering: every command in every state, and the races that it judges."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial

@@ -58,7 +58,7 @@ class World(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """What is left when nothing can arrive any more."""
+    """The state after the last message has arrived."""
 
     status: str
     bank: str
@@ -99,7 +99,7 @@ def steps(world: World) -> list[World]:
 
 
 def outcomes(asked: PaymentEvent, bank: str, refusals: int) -> list[tuple[str, PaymentCommand]]:
-    """What the bank may do: hold, take, let go and give back, or refuse each of these but the void."""
+    """The answers that the bank may give: it does what it is asked, or refuses anything but a void."""
     match asked:
         case AuthorizationRequested():
             assert bank == "nothing"

@@ -24,7 +24,7 @@ def system(tmp_path: Path) -> Path:
 def chorus(
     cwd: Path, *words: str, program: tuple[str, ...] = (SCRIPT,), **environ: str
 ) -> subprocess.CompletedProcess[str]:
-    """What the installed `chorus` says in a directory; it has the shop installed beside it."""
+    """Run the installed `chorus` in a directory; the shop is installed beside it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHORUS_", "NATS_", "PYTHONP"))}
     return subprocess.run(
         [*program, *words],

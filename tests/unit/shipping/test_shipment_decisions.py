@@ -1,4 +1,4 @@
-"""What shipping decides: every command in every state, in every order of the three facts."""
+"""The decisions of shipping: every command in every state, in every order of the three facts."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
