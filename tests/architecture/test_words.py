@@ -70,7 +70,9 @@ def test_a_word_of_the_shop_is_noticed(line: str) -> None:
     assert words_of(line) & {*WORDS}
 
 
-NOMINAL = re.compile(r"(?:\A|[.:;!?]\s+|\|\s*|\n\n\s*|\n\s*[-*] )(?:What|Who|Whom|Whose)(?:ever)?\b[^.:;!?]*+(?!\?)")
+NOMINAL = re.compile(
+    r'''(?:\A|"""|[.:;!?]\s+|\|\s*|\n\n\s*|\n\s*[-*] )(?:What|Who|Whom|Whose)(?:ever)?\b[^.:;!?]*+(?!\?)'''
+)
 """A sentence whose subject is a clause that begins with what or who; a question may begin so."""
 
 
@@ -110,6 +112,7 @@ def test_no_sentence_begins_with_what_or_who() -> None:
         "The answer. Whatever came is written down.",
         "Pure: no I/O.\n\n    Who hears whom.",
         "| a | What is kept |",
+        '```python\n"""What it tells the world."""',
     ],
 )
 def test_a_sentence_about_a_what_or_a_who_is_noticed(prose: str) -> None:
