@@ -101,12 +101,17 @@ async def run_chorus(*words: str, environ: Mapping[str, str], cwd: Path | None =
 
 
 async def fork(
-    words: Sequence[str], environ: Mapping[str, str], output: IO[bytes], errors: IO[bytes] | None = None
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    output: IO[bytes],
+    errors: IO[bytes] | None = None,
+    *,
+    umask: int | None = None,
 ) -> ForkedProcess:
     """Start `python -m MODULE ARGUMENTS…`; without a file of their own, its errors go to its output."""
     news, told = os.pipe()
     try:
-        request = json.dumps({"words": list(words), "environ": dict(environ)}).encode()
+        request = json.dumps({"words": list(words), "environ": dict(environ), "umask": umask}).encode()
         assert len(request) < REQUEST_AT_MOST
         socket.send_fds(_forking_process(), [request], [output.fileno(), (errors or output).fileno(), told])
     finally:
@@ -179,8 +184,10 @@ def _keep(request: Mapping[str, object], output: int, errors: int, told: int) ->
     os._exit(0)
 
 
-def _run(words: Sequence[str], environ: Mapping[str, str]) -> int:
+def _run(words: Sequence[str], environ: Mapping[str, str], umask: int | None) -> int:
     """Do what `python -m` does; the exit code."""
+    if umask is not None:
+        os.umask(umask)
     os.environ.clear()
     os.environ.update(environ)
     module, *arguments = words
