@@ -18,7 +18,7 @@ State: TypeAlias = Literal["pending", "open", "settled"]
 
 
 class VerdictResult(Struct, frozen=True, kw_only=True):
-    """What came of one verdict; `outcome` says it in words."""
+    """The result of one verdict; `outcome` says it in words."""
 
     number: str
     key: str

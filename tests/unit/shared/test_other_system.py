@@ -5,12 +5,17 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
+import anyio
 import pytest
 
 from shared import catalog
+from tests.forking import run_chorus
 from tests.other_system import write_system
+from tests.waiting import WITHIN_S
 
 SCRIPT = str(Path(sys.executable).with_name("chorus"))
 
@@ -21,24 +26,26 @@ def system(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def chorus(
-    cwd: Path, *words: str, program: tuple[str, ...] = (SCRIPT,), **environ: str
-) -> subprocess.CompletedProcess[str]:
-    """What the installed `chorus` says in a directory; it has the shop installed beside it."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHORUS_", "NATS_", "PYTHONP"))}
+def chorus(cwd: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run `chorus` in a directory; the shop is installed beside it."""
+    ran = anyio.run(partial(run_chorus, *words, environ=environment(environ), cwd=cwd))
+    return subprocess.CompletedProcess(words, *ran)
+
+
+def started(cwd: Path, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as a process of its own in a directory."""
     return subprocess.run(
-        [*program, *words],
-        env={**kept, "COLUMNS": "200", "XDG_CONFIG_HOME": "nowhere", **environ},
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=60,
-        check=False,
+        command, env=environment(environ), capture_output=True, text=True, cwd=cwd, timeout=WITHIN_S, check=False
     )
 
 
+def environment(more: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHORUS_", "NATS_", "PYTHONP"))}
+    return {**kept, "COLUMNS": "200", "XDG_CONFIG_HOME": "nowhere", **more}
+
+
 def test_the_directory_one_stands_in_says_which_contexts_run(system: Path) -> None:
-    said = chorus(system, "config", "--json")
+    said = started(system, SCRIPT, "config", "--json")
     settings = {setting["name"]: setting for setting in json.loads(said.stdout)}
     assert settings["contexts"]["value"] == "travel.contexts"
     assert settings["check_in"]["default"] == "2h"
@@ -57,7 +64,7 @@ def test_the_variable_says_which_contexts_run(system: Path) -> None:
 def test_a_package_named_contexts_here_comes_before_the_installed_one(system: Path) -> None:
     (system / "pyproject.toml").unlink()
     (system / "travel/contexts").rename(system / "contexts")
-    assert "there are flights, hotels" in chorus(system, "worker", "nobody").stderr
+    assert "there are flights, hotels" in started(system, SCRIPT, "worker", "nobody").stderr
 
 
 def test_the_streams_file_beside_the_package_is_taken(system: Path) -> None:
@@ -102,7 +109,7 @@ def test_a_system_without_a_demo_is_told_what_is_missing(system: Path) -> None:
 
 
 def test_a_saga_of_another_system_is_simulated(system: Path) -> None:
-    said = chorus(system, "tested.py", program=(sys.executable,))
+    said = started(system, sys.executable, "tested.py")
     assert said.stdout == "FlightBooked RoomBooked\n", said.stderr
 
 
