@@ -18,7 +18,7 @@ from anyio.abc import Process
 
 from shared import catalog
 from tests.forking import run_chorus
-from tests.other_system import write_system
+from tests.other_system import write_travel
 from tests.waiting import WITHIN_S
 from tests.watching import watching
 
@@ -163,24 +163,26 @@ async def test_a_context_that_cannot_start_is_named_and_the_others_go_on(tmp_pat
 
 
 async def test_another_system_runs_without_the_contexts_that_are_broken_or_mistaken(tmp_path: Path) -> None:
-    write_system(tmp_path)
+    write_travel(tmp_path)
     contexts = tmp_path / "travel/contexts"
     for name in ("cars", "trains"):
-        shutil.copytree(contexts / "hotels", contexts / name)
+        shutil.copytree(contexts / "flights", contexts / name)
     (contexts / "cars/worker.py").write_text("from travel import nothing_there")
-    trains = (contexts / "trains/worker.py").read_text().replace("hotels", "trains").replace("RoomBooked", "SeatBooked")
-    (contexts / "trains/worker.py").write_text(trains.replace("    trip_id: str\n\n\ndef", "    trip: str\n\n\ndef"))
+    for module in (contexts / "trains").glob("*.py"):
+        text = module.read_text().replace("flights", "trains").replace("Flight", "Seat")
+        module.write_text(text.replace("trip_id", "trip") if module.stem == "upstream" else text)
     async with chorus_up(tmp_path / "data", cwd=tmp_path) as up:
         await up.ready()
         assert "2 of 4 workers" in await up.until("ready after")
         left_out = await up.until("trains is left out: ")
-        assert "travel.contexts.trains.worker.FlightBooked cannot read what flights writes: $.trip is not" in left_out
+        assert "travel.contexts.trains.upstream.RoomRefused cannot read what hotels writes: $.trip is not" in left_out
         await up.until("travel/contexts/cars/worker.py", "line 1")
         await up.until("cars cannot start (exit code 78): ", "ImportError: cannot import name 'nothing_there'")
         async with watching(up.url) as watcher:
-            assert "flights.FlightBooked" in await up.chorus("send", "flights.BookFlight", "t-1", "to=Bern", "--wait")
-            await watcher.until("t-1", "RoomBooked")
-        assert "trip: booked after" in await up.chorus("timeline", "t-1")
+            asked = await up.chorus("send", "flights.ReserveFlight", "t-1", "to=Bern", "nights=3", "--wait")
+            assert "flights.FlightReserved" in asked
+            await watcher.until("t-1", "RoomReserved")
+        assert "trip: reserved after" in await up.chorus("timeline", "t-1")
         up.process.terminate()
         with anyio.fail_after(WITHIN_S):
             assert await up.process.wait() == 78
