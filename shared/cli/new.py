@@ -1,6 +1,7 @@
 """`chorus new`: makes a new system, and a new context in the system of this directory."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,7 @@ def system(
         [
             f"{directory}: wrote {len(files)} files",
             "Next:",
-            f"  cd {directory}",
+            f"  cd {shlex.quote(str(directory))}",
             "  uv run chorus demo",
             "  uv run pytest",
         ]
