@@ -23,7 +23,7 @@ def rebuild(
     json: Json = False,
     connection: Connection = HERE,
 ) -> None:
-    """Make the lost database of a context anew from EVENTS.
+    """Rebuild the lost database of a context from EVENTS.
 
     The context's own events give its state, its journal, the commands it has
     answered and the parked messages. Stop its workers first. The command publishes

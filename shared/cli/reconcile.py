@@ -27,7 +27,7 @@ def reconcile(
     json: Json = False,
     connection: Connection = HERE,
 ) -> int:
-    """Publish what journals have and the streams have lost.
+    """Publish again the events that the streams have lost.
 
     Workers do this by themselves when they start and when they reconnect; they may
     run meanwhile. Exit 0 when streams and journals then agree, else 1: publishing

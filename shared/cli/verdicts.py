@@ -56,7 +56,7 @@ def retry(what: What, /, *, timeout: Timeout = 10.0, no_wait: NoWait = False, js
 def skip(
     what: What, /, *, why: Why, yes: Yes = False, timeout: Timeout = 10.0, no_wait: NoWait = False, json: Json = False
 ) -> int:
-    """Leave a parked message out, on record.
+    """Skip a parked message, and record who did and why.
 
     The context never decides it and goes on with the messages behind it. The table
     `skipped` of its database records who skipped it and why.
@@ -92,7 +92,7 @@ def void(
     json: Json = False,
     connection: Connection = HERE,
 ) -> int:
-    """Declare a message under an id of a context a stranger's.
+    """Declare that a message under a context's id is a stranger's.
 
     The worker then publishes its own event under the next edition of the id, such
     as CONTEXT/AGGREGATE-KEY@1.2. If no journal has the id, the command only records

@@ -29,7 +29,7 @@ PARKED: Final = "MessageParked"
 UNPARKED: Final = "MessageUnparked"
 
 JournalCheck: TypeAlias = Literal["same", "other_body", "absent"]
-"""What the journal of the context has under the id of an event: the same body, another body, or nothing."""
+"""The finding in the journal of the context under the id of an event: the same body, another body, or no row."""
 
 
 class Annotations(Struct, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ _log = structlog.get_logger("chorus.rebuild")
 
 
 class Rebuilt(NamedTuple):
-    """How many of each the new database holds; `set_aside` is the new path of the old database."""
+    """The number of rows of each kind in the new database; `set_aside` is the new path of the old database."""
 
     events: int
     inbox: int

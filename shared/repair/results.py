@@ -19,7 +19,7 @@ Outcome: TypeAlias = tuple[str, State]
 
 
 class VerdictResult(Struct, frozen=True, kw_only=True):
-    """What came of one verdict; `outcome` says it in words."""
+    """The result of one verdict; `outcome` says it in words."""
 
     number: str
     key: str

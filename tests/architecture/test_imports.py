@@ -1,4 +1,4 @@
-"""Who may import whom: import-linter's contracts of pyproject.toml hold, and each is seen to break."""
+"""The import contracts of pyproject.toml hold, and each is seen to break."""
 
 import os
 import re

@@ -78,7 +78,7 @@ class Run:
         events.append(stored._replace(sequence=events[-1].sequence + 1, headers={**stored.headers, **given}))
 
     def evidence(self) -> Evidence:
-        """What the checker sees."""
+        """The evidence that the checker sees."""
         return assemble(self.settings, self.databases, self.streams)
 
 

@@ -28,6 +28,7 @@ from shared.streams.file import read_topology
 from shared.topology import Topology, declare
 from shared.wire.messages import MSG_ID
 from tests.integration.till import scanner, till
+from tests.waiting import until
 from tests.watching import Watcher, watching
 
 PARTITIONS = 2
@@ -77,6 +78,10 @@ class Counter:
         """Read the till's database beside its worker."""
         with closing(open_read_only(self.directory / "till.db")) as database:
             return database.execute(query, parameters).fetchall()
+
+    async def published(self) -> None:
+        """Wait until the stream has every row of the journal: a worker that loses its pin drains without them."""
+        await until(lambda: not self.rows("SELECT 1 FROM journal WHERE published_seq IS NULL"), "all is published")
 
     def change(self, statement: str, *parameters: Any) -> None:
         """Change the database of a till that is not running."""

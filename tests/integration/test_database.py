@@ -6,9 +6,9 @@ import os
 import random
 import resource
 import shutil
+import signal
 import sqlite3
 import stat
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
@@ -30,10 +30,9 @@ from shared.ports.rows import JournalRow
 from shared.ports.store import DatabaseBusyError, DatabaseError, Transaction
 from shared.repair.parked import parked_in
 from shared.repair.rebuild import rebuild
-from shared.run.die_with_parent import die_with_parent
 from shared.wire.streams import EVENTS
 from tests.e2e.shop import Shop, opened
-from tests.forking import run_chorus, run_module
+from tests.forking import ForkedProcess, fork, run_chorus, run_module
 from tests.integration.engine import PARTITIONS, Counter, running, standing
 from tests.integration.till import till
 from tests.sagas import CONTEXTS
@@ -64,7 +63,7 @@ async def whole(shop: Shop) -> Shop:
 class Process:
     """A worker process that a test can limit."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+    def __init__(self, process: ForkedProcess, log: Path) -> None:
         self.pid = process.pid
         self.log = log
         self.process = process
@@ -91,19 +90,11 @@ async def process(shop: Shop, context: str, **variables: str) -> AsyncIterator[P
     log = shop.directory / f"{context}.own.log"
     environ = {**shop.environ, "CHORUS_DATA_DIR": str(shop.data_dir(context)), "CHORUS_LOG_FORMAT": "json", **variables}
     with log.open("wb") as output:
-        own = await asyncio.create_subprocess_exec(
-            *die_with_parent([sys.executable, "-m", f"contexts.{context}"]),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=environ,
-            umask=0,
-        )
+        own = await fork((f"contexts.{context}",), environ, output, umask=0)
     try:
         yield Process(own, log)
     finally:
-        if own.returncode is None:
-            own.terminate()
+        own.send_signal(signal.SIGTERM)
         await own.wait()
 
 

@@ -1,4 +1,4 @@
-"""What is forged, doubled, contradictory, poisonous or too much, on a real server: refused or parked, and told."""
+"""A context refuses or parks forged, doubled, contradictory, poisonous and excessive messages, and reports them."""
 
 import asyncio
 import getpass
@@ -138,7 +138,7 @@ async def open_wire(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[t
 
 @pytest.mark.asyncio(loop_scope="module")
 class TestForged:
-    """What no client library would send does not stop the worker, nor is it left lying in the stream."""
+    """A message that no client library would send neither stops the worker nor stays in the stream."""
 
     @pytest.mark.parametrize(("key", "headers"), FORGED.values(), ids=FORGED.keys())
     async def test_command_is_answered_and_its_neighbours_go_on(
