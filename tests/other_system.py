@@ -26,7 +26,7 @@ def write_travel(directory: Path) -> None:
 
 
 def chorus(
-    cwd: Path, *words: str, program: tuple[str, ...] = (SCRIPT,), **environ: str
+    cwd: Path, *words: str, program: tuple[str, ...] = (SCRIPT,), within_s: float = 60, **environ: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the installed `chorus` in a directory; it has the shop installed beside it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHORUS_", "NATS_", "PYTHONP"))}
@@ -36,6 +36,6 @@ def chorus(
         capture_output=True,
         text=True,
         cwd=cwd,
-        timeout=60,
+        timeout=within_s,
         check=False,
     )
