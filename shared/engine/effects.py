@@ -4,12 +4,12 @@ Effects of one key run one after the other; a bounded number of each kind runs a
 comes back as a command of the context, and the loop decides it like any other message.
 """
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+import anyio
 import structlog
 from anyio.abc import TaskGroup
 
@@ -48,7 +48,10 @@ class EffectRunner:
         self._queues: dict[str, deque[EffectRow]] = {}
         self._count = 0
         self._ids: set[str] = set()
-        self._places = {kind.__name__: asyncio.Semaphore(effect.at_once) for kind, effect in routing.effects.items()}
+        self._places = {
+            kind.__name__: anyio.Semaphore(effect.at_once, fast_acquire=True)
+            for kind, effect in routing.effects.items()
+        }
         self._by_name: Mapping[str, Effect] = {kind.__name__: effect for kind, effect in routing.effects.items()}
         self._tasks: TaskGroup | None = None
 
@@ -163,7 +166,7 @@ class EffectRunner:
         name = effect.asked_by.__name__
         try:
             async with self._places[name]:
-                async with asyncio.timeout(effect.timeout_s):
+                with anyio.fail_after(effect.timeout_s):
                     reach("before-call")
                     outcome = await effect.call(event, call)
                     reach("after-call")

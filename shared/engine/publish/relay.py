@@ -47,7 +47,7 @@ class Relay:
         self._wake = wake
         self._troubles = troubles
         self._wakeup = Wakeup()
-        self._queue = PublishQueue(linger_s, self._wakeup.set)
+        self._queue = PublishQueue(linger_s, clock, self._wakeup.set)
         self.blocked = BlockedKeys(
             broker,
             clock,
@@ -134,9 +134,11 @@ class Relay:
 
     async def _run_rounds(self) -> None:
         while True:
+            self._queue.end_linger()
             while not (self._queue.due and self._is_verified()):
                 self._wakeup.clear()
-                await self._wakeup.wait()
+                await self._wakeup.wait(self._queue.linger_left_s)
+                self._queue.end_linger()
             self._round_connection = self._verified
             self._revoked_in_round.clear()
             rows = self._in_flight = self.blocked.keep_back(self._queue.take(BATCH_AT_MOST))
