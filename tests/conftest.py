@@ -27,10 +27,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class ShopScheduling(LoadFileScheduling):  # type: ignore[misc]
-    """Runs the tests of one file in one test process, and all files that share a shop of processes in another."""
+    """Keeps the tests of one file in one test process, and all files that share a shop of processes in one.
+
+    The tests of units share nothing. They come last, one by one, so that all test processes end together.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         path = PurePath(nodeid.partition("::")[0])
+        if path.parts[:2] == ("tests", "unit"):
+            return nodeid
         shares = path.parent.name in SHARED and path.stem not in ALONE
         return path.parent.name if shares else str(path)
 

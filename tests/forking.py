@@ -30,8 +30,9 @@ import anyio
 
 from shared.run.die_with_parent import PR_SET_PDEATHSIG
 
-PRELOADED = ("contexts", "shared.cli", "shared.worker")
-"""Packages whose modules are imported before the first fork."""
+MACHINERY = ("shared.cli", "shared.worker")
+SHOP = "contexts"
+"""Packages whose modules are imported before the first fork; a process in another directory may have other contexts."""
 REQUEST_AT_MOST = 1 << 17
 NEWS_AT_MOST = 64
 
@@ -83,12 +84,9 @@ class Ran(NamedTuple):
 
 
 async def run_module(*words: str, environ: Mapping[str, str], cwd: Path | None = None) -> Ran:
-    """Run `python -m MODULE ARGUMENTS…` to its end; elsewhere than here it is no fork, and imports what is there."""
-    if cwd is not None:
-        done = await anyio.run_process([sys.executable, "-m", *words], env=environ, check=False, cwd=cwd)
-        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+    """Run `python -m MODULE ARGUMENTS…` to its end."""
     with TemporaryFile() as output, TemporaryFile() as errors:
-        process = await fork(words, environ, output, errors)
+        process = await fork(words, environ, output, errors, cwd=cwd)
         code = await process.wait()
         output.seek(0)
         errors.seek(0)
@@ -101,14 +99,25 @@ async def run_chorus(*words: str, environ: Mapping[str, str], cwd: Path | None =
 
 
 async def fork(
-    words: Sequence[str], environ: Mapping[str, str], output: IO[bytes], errors: IO[bytes] | None = None
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    output: IO[bytes],
+    errors: IO[bytes] | None = None,
+    *,
+    umask: int | None = None,
+    cwd: Path | None = None,
 ) -> ForkedProcess:
-    """Start `python -m MODULE ARGUMENTS…`; without a file of their own, its errors go to its output."""
+    """Start `python -m MODULE ARGUMENTS…`; without a file of their own, its errors go to its output.
+
+    In another directory it imports the contexts that are there.
+    """
     news, told = os.pipe()
     try:
-        request = json.dumps({"words": list(words), "environ": dict(environ)}).encode()
+        asked = {"words": list(words), "environ": dict(environ), "umask": umask, "cwd": cwd and str(cwd)}
+        request = json.dumps(asked).encode()
         assert len(request) < REQUEST_AT_MOST
-        socket.send_fds(_forking_process(), [request], [output.fileno(), (errors or output).fileno(), told])
+        packages = MACHINERY if cwd else (*MACHINERY, SHOP)
+        socket.send_fds(_forking_process(*packages), [request], [output.fileno(), (errors or output).fileno(), told])
     finally:
         os.close(told)
     os.set_blocking(news, False)
@@ -120,12 +129,12 @@ async def fork(
 
 
 @cache
-def _forking_process() -> socket.socket:
-    """The connection to the forking process of this test process."""
+def _forking_process(*packages: str) -> socket.socket:
+    """The connection to the forking process of this test process that has imported these packages."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.forking", str(theirs.fileno())],
+            [sys.executable, "-m", "tests.forking", str(theirs.fileno()), *packages],
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
             start_new_session=True,
@@ -139,9 +148,9 @@ def _forking_process() -> socket.socket:
     return ours
 
 
-def _serve(asking: socket.socket) -> None:
+def _serve(asking: socket.socket, packages: Sequence[str]) -> None:
     """Fork a keeper for each request, until the process of the tests has ended."""
-    for package in PRELOADED:
+    for package in packages:
         for module in walk_packages(import_module(package).__path__, f"{package}."):
             if not module.name.endswith(".__main__"):
                 import_module(module.name)
@@ -179,8 +188,13 @@ def _keep(request: Mapping[str, object], output: int, errors: int, told: int) ->
     os._exit(0)
 
 
-def _run(words: Sequence[str], environ: Mapping[str, str]) -> int:
+def _run(words: Sequence[str], environ: Mapping[str, str], umask: int | None, cwd: str | None) -> int:
     """Do what `python -m` does; the exit code."""
+    if cwd is not None:
+        os.chdir(cwd)
+        sys.path[0] = cwd
+    if umask is not None:
+        os.umask(umask)
     os.environ.clear()
     os.environ.update(environ)
     module, *arguments = words
@@ -207,4 +221,4 @@ def _end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    _serve(socket.socket(fileno=int(sys.argv[1])))
+    _serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])

@@ -4,10 +4,16 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+
+import anyio
 
 from shared.new.source import Source
 from shared.new.system import write_system
+from tests.forking import run_chorus
+from tests.waiting import WITHIN_S
 
 SCRIPT = str(Path(sys.executable).with_name("chorus"))
 
@@ -25,17 +31,20 @@ def write_travel(directory: Path) -> None:
     project.write_text(project.read_text().replace('contexts = "contexts"', 'contexts = "travel.contexts"'))
 
 
-def chorus(
-    cwd: Path, *words: str, program: tuple[str, ...] = (SCRIPT,), within_s: float = 60, **environ: str
-) -> subprocess.CompletedProcess[str]:
-    """Run the installed `chorus` in a directory; it has the shop installed beside it."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHORUS_", "NATS_", "PYTHONP"))}
+def chorus(cwd: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run `chorus` in a directory; the shop is installed beside it."""
+    ran = anyio.run(partial(run_chorus, *words, environ=environment(environ), cwd=cwd))
+    return subprocess.CompletedProcess(words, *ran)
+
+
+def started(cwd: Path, *command: str, within_s: float = WITHIN_S, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as a process of its own in a directory."""
     return subprocess.run(
-        [*program, *words],
-        env={**kept, "COLUMNS": "200", "XDG_CONFIG_HOME": "nowhere", **environ},
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=within_s,
-        check=False,
+        command, env=environment(environ), capture_output=True, text=True, cwd=cwd, timeout=within_s, check=False
     )
+
+
+def environment(more: Mapping[str, str]) -> dict[str, str]:
+    """Return this environment without any setting of ours, and with these variables."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHORUS_", "NATS_", "PYTHONP"))}
+    return {**kept, "COLUMNS": "200", "XDG_CONFIG_HOME": "nowhere", **more}

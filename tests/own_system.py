@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.architecture.pages import DOCS
-from tests.other_system import chorus
+from tests.other_system import chorus, started
 
 PAGE = DOCS["your-own-system"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PATH = re.compile(r"`([\w/.-]+\.(?:py|md|yaml))`")
 BESIDE = "chorus up"
-"""Whatever comes after it needs a running server."""
+"""The commands after it need a running server."""
 
 
 class Step(NamedTuple):
@@ -65,7 +65,7 @@ class Builder:
         match shlex.split(command):
             case ["uv", "run", "pytest"]:
                 chosen = [] if all_tests else ["tests/test_contexts.py"]
-                return chorus(self.system, "-m", "pytest", *chosen, program=(sys.executable,), within_s=240)
+                return started(self.system, sys.executable, "-m", "pytest", *chosen, within_s=240)
             case ["chorus", "demo"]:
                 return chorus(self.system, "demo", "--in-memory")
             case ["chorus", *words]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.pages import ROOT
-from tests.other_system import SCRIPT, chorus
+from tests.other_system import SCRIPT, started
 from tests.own_system import PAGE, Builder, steps
 
 
@@ -29,7 +29,7 @@ def test_every_command_of_the_page_runs_and_the_checks_name_what_the_page_shows(
 
 
 def test_the_tests_of_the_page_pass(built: Builder) -> None:
-    tested = chorus(built.system, "-m", "pytest", program=(sys.executable,), within_s=240)
+    tested = started(built.system, sys.executable, "-m", "pytest", within_s=240)
     assert tested.returncode == 0, tested.stdout
     assert "tests/test_car_sagas.py" in {step.file for step in steps()}
 

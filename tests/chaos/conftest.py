@@ -14,9 +14,9 @@ from tests.e2e.ended import Ended
 from tests.e2e.shop import opened
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def open_stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    """One for most of the run."""
+    """One for most of the tests here; it ends with the last of them, because idle workers cost CPU as well."""
     directory = tmp_path_factory.mktemp("chaos")
     async with opened(Stage, directory, bank_slow="400ms", effect_timeout="1s", refund_retry_delay="400ms") as stage:
         yield stage
@@ -24,12 +24,12 @@ async def open_stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def stage(open_stage: Stage) -> Stage:
-    """The stage of the run, with a process for each context again."""
+    """The stage of the package, with a process for each context again."""
     await open_stage.be_whole()
     return open_stage
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ended(open_stage: Stage) -> Ended:
     """The sagas of the stage that have ended."""
     return Ended(open_stage)

@@ -28,9 +28,9 @@ def nats_cli() -> None:
         assert NATS_CLI is not None, "CHORUS_REQUIRE_NATS_CLI=1, and there is no nats command on the PATH"
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def open_shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
-    """One for the whole run."""
+    """One for all tests here; it ends with the last of them, because idle workers cost CPU as well."""
     directory = tmp_path_factory.mktemp("shop")
     async with opened(
         Shop, directory, bank_slow="400ms", effect_timeout="1s", refund_retry_delay="100ms", drain_timeout="2s"
@@ -40,12 +40,12 @@ async def open_shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[S
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def shop(open_shop: Shop) -> Shop:
-    """The shop of the run, with a process for each context again."""
+    """The shop of the package, with a process for each context again."""
     await open_shop.be_whole()
     return open_shop
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def hasty_shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
     """One where orders expire soon, while no parcel leaves for an hour."""
     directory = tmp_path_factory.mktemp("hasty")
@@ -53,13 +53,13 @@ async def hasty_shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
         yield shop
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ended(open_shop: Shop) -> Ended:
     """The sagas of the shop that have ended."""
     return Ended(open_shop)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ended_hastily(hasty_shop: Shop) -> Ended:
     """The sagas of the hasty shop that have ended."""
     return Ended(hasty_shop)

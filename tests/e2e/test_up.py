@@ -19,7 +19,6 @@ import pytest
 import pytest_asyncio
 from anyio.abc import Process
 
-from shared import catalog
 from tests.forking import run_chorus
 from tests.other_system import write_travel
 from tests.own_system import Builder, steps
@@ -77,6 +76,9 @@ class Up:
         self.environ["NATS_URL"] = self.url = line.split(" on ")[1].partition(";")[0]
 
     async def chorus(self, *words: str, exits: int = 0) -> str:
+        """Run a command; one that waits for an answer waits as long as a test does, unless it says how long."""
+        if "--wait" in words and "--timeout" not in words:
+            words = (*words, "--timeout", f"{WITHIN_S:g}s")
         ran = await run_chorus(*words, environ=self.environ, cwd=self._cwd)
         assert ran.code == exits, ran.output + ran.errors
         return ran.output + ran.errors
@@ -141,7 +143,7 @@ async def test_what_dies_or_hangs_is_started_again_and_all_stop_on_sigterm(tmp_p
         await up.until("inventory is back")
         os.kill(server, signal.SIGKILL)
         await up.until("nats-server ended")
-        said = await up.chorus("send", "ordering.PlaceOrder", "o-1", *ORDER, "--wait", "--timeout", "30s")
+        said = await up.chorus("send", "ordering.PlaceOrder", "o-1", *ORDER, "--wait")
         assert "ordering.OrderPlaced" in said
         up.process.terminate()
         with anyio.fail_after(WITHIN_S):
@@ -149,21 +151,30 @@ async def test_what_dies_or_hangs_is_started_again_and_all_stop_on_sigterm(tmp_p
         assert not await anyio.Path(f"/proc/{bank}").exists()
 
 
+def spoil(data: Path, *contexts: str) -> None:
+    """Write files that are no databases in place of those of these contexts."""
+    data.mkdir()
+    for name in contexts:
+        (data / f"{name}.db").write_text("not a database, and not empty either")
+
+
 async def test_a_context_that_cannot_start_is_named_and_the_others_go_on(tmp_path: Path) -> None:
-    (tmp_path / "ordering.db").write_text("not a database, and not empty either")
-    async with chorus_up(tmp_path) as up:
+    write_travel(tmp_path)
+    spoil(tmp_path / "data", "hotels")
+    async with chorus_up(tmp_path / "data", cwd=tmp_path) as up:
         await up.ready()
-        refused = await up.until("ordering cannot start (exit code 78): bad configuration: ")
+        refused = await up.until("hotels cannot start (exit code 78): bad configuration: ")
         assert "trying again in 10 s" in refused
-        members = len(catalog.names())
-        assert f"{members - 1} of {members} workers on" in await up.until("ready after")
-        await stock(up)
+        assert "1 of 2 workers on" in await up.until("ready after")
+        assert "flights.FlightReserved" in await up.chorus(
+            "send", "flights.ReserveFlight", "t-1", "to=Bern", "nights=3", "--wait"
+        )
         up.process.terminate()
         with anyio.fail_after(WITHIN_S):
             assert await up.process.wait() == 78
             await up.ended.wait()
-        assert "ordering cannot start (exit code 78)" in up.lines[-1]
-        assert "ordering.db" in up.lines[-1]
+        assert "hotels cannot start (exit code 78)" in up.lines[-1]
+        assert "hotels.db" in up.lines[-1]
 
 
 async def test_another_system_runs_without_the_contexts_that_are_broken_or_mistaken(tmp_path: Path) -> None:
@@ -209,26 +220,29 @@ async def test_the_page_about_your_own_system_ends_as_it_shows(tmp_path: Path) -
     assert told.findall(said[1]) == told.findall(timeline.shown)
 
 
-async def test_a_shop_of_which_no_context_can_start_ends_with_78(tmp_path: Path) -> None:
-    for name in catalog.names():
-        (tmp_path / f"{name}.db").write_text("not a database, and not empty either")
-    async with chorus_up(tmp_path) as up:
+async def test_a_system_of_which_no_context_can_start_ends_with_78(tmp_path: Path) -> None:
+    write_travel(tmp_path)
+    spoil(tmp_path / "data", "flights", "hotels")
+    async with chorus_up(tmp_path / "data", cwd=tmp_path) as up:
         with anyio.fail_after(WITHIN_S):
             assert await up.process.wait() == 78
             await up.ended.wait()
-        last = up.lines[-len(catalog.names()) :]
+        last = up.lines[-2:]
         assert [line for line in last if "cannot start (exit code 78): " in line and "trying" not in line] == last
 
 
 async def test_a_server_that_is_not_well_is_started_again(tmp_path: Path) -> None:
-    async with chorus_up(tmp_path) as up:
+    write_travel(tmp_path)
+    async with chorus_up(tmp_path / "data", cwd=tmp_path) as up:
         await up.ready()
-        broken = tmp_path / "nats" / "jetstream" / "$G" / "streams" / "BROKEN"
+        broken = tmp_path / "data" / "nats" / "jetstream" / "$G" / "streams" / "BROKEN"
         broken.mkdir()  # A stream that the server has not loaded.
         assert "BROKEN" in await up.until("the nats-server is not well, stopping it")
         broken.rmdir()
         await up.until("the nats-server is back")
-        await stock(up)
+        assert "flights.FlightReserved" in await up.chorus(
+            "send", "flights.ReserveFlight", "t-1", "to=Bern", "nights=3", "--wait"
+        )
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from shared.adapters.clock import SystemClock
 from shared.adapters.jetstream import JetStream, connect
-from shared.adapters.sqlite.database import open_read_only
+from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.adapters.sqlite.reading import open_read_only
 from shared.config.connection import ConnectionOptions
 from shared.config.secrets import Secret
 from shared.config.settings import default_streams_file
@@ -27,6 +28,7 @@ from shared.streams.file import read_topology
 from shared.topology import Topology, declare
 from shared.wire.messages import MSG_ID
 from tests.integration.till import scanner, till
+from tests.waiting import until
 from tests.watching import Watcher, watching
 
 PARTITIONS = 2
@@ -67,10 +69,19 @@ class Counter:
         await apply(self.broker.api, declare(TOPOLOGY, (till(), scanner())))
         await self.watcher.release()
 
+    @property
+    def databases(self) -> SqliteDatabases:
+        """The databases in the directory of the counter."""
+        return SqliteDatabases(self.directory)
+
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Read the till's database beside its worker."""
         with closing(open_read_only(self.directory / "till.db")) as database:
             return database.execute(query, parameters).fetchall()
+
+    async def published(self) -> None:
+        """Wait until the stream has every row of the journal: a worker that loses its pin drains without them."""
+        await until(lambda: not self.rows("SELECT 1 FROM journal WHERE published_seq IS NULL"), "all is published")
 
     def change(self, statement: str, *parameters: Any) -> None:
         """Change the database of a till that is not running."""

@@ -6,9 +6,9 @@ import os
 import random
 import resource
 import shutil
+import signal
 import sqlite3
 import stat
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
@@ -21,6 +21,7 @@ import pytest_asyncio
 
 from contexts.bank import effects as bank
 from shared.adapters.sqlite.database import BUSY_TIMEOUT_MS, Database
+from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.adapters.virtual_time import VirtualLoop
 from shared.cli.errors import report
@@ -29,10 +30,9 @@ from shared.ports.rows import JournalRow
 from shared.ports.store import DatabaseBusyError, DatabaseError, Transaction
 from shared.repair.parked import parked_in
 from shared.repair.rebuild import rebuild
-from shared.run.die_with_parent import die_with_parent
 from shared.wire.streams import EVENTS
 from tests.e2e.shop import Shop, opened
-from tests.forking import run_chorus, run_module
+from tests.forking import ForkedProcess, fork, run_chorus, run_module
 from tests.integration.engine import PARTITIONS, Counter, running, standing
 from tests.integration.till import till
 from tests.sagas import CONTEXTS
@@ -63,7 +63,7 @@ async def whole(shop: Shop) -> Shop:
 class Process:
     """A worker process that a test can limit."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+    def __init__(self, process: ForkedProcess, log: Path) -> None:
         self.pid = process.pid
         self.log = log
         self.process = process
@@ -90,19 +90,11 @@ async def process(shop: Shop, context: str, **variables: str) -> AsyncIterator[P
     log = shop.directory / f"{context}.own.log"
     environ = {**shop.environ, "CHORUS_DATA_DIR": str(shop.data_dir(context)), "CHORUS_LOG_FORMAT": "json", **variables}
     with log.open("wb") as output:
-        own = await asyncio.create_subprocess_exec(
-            *die_with_parent([sys.executable, "-m", f"contexts.{context}"]),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=environ,
-            umask=0,
-        )
+        own = await fork((f"contexts.{context}",), environ, output, umask=0)
     try:
         yield Process(own, log)
     finally:
-        if own.returncode is None:
-            own.terminate()
+        own.send_signal(signal.SIGTERM)
         await own.wait()
 
 
@@ -301,7 +293,7 @@ class TestForeignFile:
             without_threads(fill(path))
         make(path)
         with pytest.raises(DatabaseError, match=rf"^{path}: .*{problem}"):
-            parked_in(tmp_path, ["till"])
+            parked_in(SqliteDatabases(tmp_path), ["till"])
 
     def test_database_of_the_first_schema_is_migrated_and_keeps_its_rows(self, tmp_path: Path) -> None:
         path = tmp_path / "till.db"
@@ -310,9 +302,9 @@ class TestForeignFile:
             kept = set(old.execute("SELECT * FROM inbox"))
             old.executescript("DROP TABLE refused; DROP TABLE strangers; PRAGMA user_version = 1")
         with pytest.raises(DatabaseError, match="schema 1 is older than 2; start its worker, which migrates it"):
-            parked_in(tmp_path, ["till"])
+            parked_in(SqliteDatabases(tmp_path), ["till"])
         without_threads(use(path))
-        assert parked_in(tmp_path, ["till"]) == []
+        assert parked_in(SqliteDatabases(tmp_path), ["till"]) == []
         with closing(sqlite3.connect(path)) as migrated:
             assert kept < set(migrated.execute("SELECT * FROM inbox"))
 
@@ -322,7 +314,7 @@ class TestForeignFile:
         with pytest.raises(DatabaseError, match="belongs to till, not to ordering; set CHORUS_DATA_DIR"):
             without_threads(SqliteStore.open(tmp_path / "ordering.db", context="ordering"))
         with pytest.raises(DatabaseError, match="belongs to till, not to ordering; set CHORUS_DATA_DIR"):
-            parked_in(tmp_path, ["ordering"])
+            parked_in(SqliteDatabases(tmp_path), ["ordering"])
 
     def test_command_on_a_locked_database_fails_without_a_traceback(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert report(DatabaseBusyError("till.db: database is locked")) is Exit.NO
@@ -378,7 +370,7 @@ class TestOlderCopy:
             await self.refused(counter, "till/till-t-1@2")
             (tmp_path / "till.db").unlink()
             await self.refused(counter, "till/till-t-1@1")
-            await rebuild(till(), counter.broker, tmp_path, partitions=PARTITIONS, force=True)
+            await rebuild(till(), counter.broker, SqliteDatabases(tmp_path), partitions=PARTITIONS, force=True)
             async with running(counter):
                 await counter.ring("t-1", 7)
                 await counter.watcher.until("t-1", "Rung", times=3)

@@ -1,11 +1,9 @@
 """`chorus streams plan` and `write` as an operator runs them, against a server that has what the code declares."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
-import anyio.to_thread
+from tests.forking import run_chorus
 
 ROOT = Path(__file__).parents[2]
 
@@ -13,12 +11,8 @@ ROOT = Path(__file__).parents[2]
 async def chorus(*words: str, file: Path, url: str) -> tuple[int, str, str]:
     """(exit code, standard output, standard error) of a command with this streams.yaml and server."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHORUS_", "NATS_"))}
-    environ = {**kept, "PYTHONPATH": str(ROOT), "NATS_URL": url, "CHORUS_STREAMS_FILE": str(file)}
-    command = [sys.executable, "-m", "shared.cli", *words]
-    said = await anyio.to_thread.run_sync(
-        lambda: subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
-    )
-    return said.returncode, said.stdout, said.stderr
+    ran = await run_chorus(*words, environ={**kept, "NATS_URL": url, "CHORUS_STREAMS_FILE": str(file)})
+    return ran.code, ran.output, ran.errors
 
 
 async def test_plan_exits_1_until_the_choreography_is_written(account_url: str, tmp_path: Path) -> None:

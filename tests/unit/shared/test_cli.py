@@ -19,14 +19,11 @@ UNUSED_PORT = "nats://127.0.0.1:1"
 
 
 def chorus(*words: str, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in an environment without settings: forked, or as a real command in another directory."""
+    """Run a command in an environment without settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHORUS_", "NATS_"))}
     environ = {**kept, "COLUMNS": "80", "PYTHONPATH": os.getcwd(), "XDG_CONFIG_HOME": "nowhere", **environ}
-    if cwd is None:
-        ran = anyio.run(partial(run_chorus, *words, environ=environ))
-        return subprocess.CompletedProcess(words, *ran)
-    command = [sys.executable, "-m", "shared.cli", *words]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, cwd=cwd, timeout=WITHIN_S)
+    ran = anyio.run(partial(run_chorus, *words, environ=environ, cwd=cwd))
+    return subprocess.CompletedProcess(words, *ran)
 
 
 @pytest.mark.parametrize("words", [(), ("--help",), ("-h",), ("streams",), ("streams", "--help")])

@@ -18,7 +18,7 @@ from shared.new.names import check_context_name, names_of, singular, snake
 from shared.new.source import Source
 from shared.new.system import write_system
 from tests.architecture.pages import ROOT
-from tests.other_system import SCRIPT, chorus, write_travel
+from tests.other_system import SCRIPT, chorus, started, write_travel
 
 MEMBERS = catalog.contexts(Settings())
 CHECKS = ("canvases", "choreography", "golden_events", "readers", "sagas")
@@ -73,7 +73,7 @@ LINTERS = (("ruff", "check", "--no-cache"), ("ruff", "format", "--check", "--no-
 
 
 def run_tests(directory: Path, *words: str) -> None:
-    ran = chorus(directory, "-m", "pytest", *words, program=(sys.executable,), within_s=240)
+    ran = started(directory, sys.executable, "-m", "pytest", *words, within_s=240)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 

@@ -13,7 +13,7 @@ from shared.new.changes import NewError
 from shared.new.source import Source, source_of
 from shared.new.system import project_name, write_system
 from tests.architecture.pages import ROOT
-from tests.other_system import SCRIPT, chorus
+from tests.other_system import SCRIPT, chorus, started
 
 ANYWHERE = Source("chorus[server]", "")
 
@@ -41,7 +41,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_its_own_tests_pass(system: Path) -> None:
-    said = chorus(system, "-m", "pytest", program=(sys.executable,))
+    said = started(system, sys.executable, "-m", "pytest")
     assert said.returncode == 0, said.stdout + said.stderr
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared import catalog
-from tests.other_system import chorus, write_travel
+from tests.other_system import SCRIPT, chorus, started, write_travel
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def system(tmp_path: Path) -> Path:
 
 
 def test_the_directory_one_stands_in_says_which_contexts_run(system: Path) -> None:
-    said = chorus(system, "config", "--json")
+    said = started(system, SCRIPT, "config", "--json")
     settings = {setting["name"]: setting for setting in json.loads(said.stdout)}
     assert settings["contexts"]["value"] == "travel.contexts"
     assert settings["nights_at_most"]["default"] == "14"
@@ -37,7 +37,7 @@ def test_the_variable_says_which_contexts_run(system: Path) -> None:
 def test_a_package_named_contexts_here_comes_before_the_installed_one(system: Path) -> None:
     (system / "pyproject.toml").unlink()
     (system / "travel/contexts").rename(system / "contexts")
-    assert "there are flights, hotels" in chorus(system, "worker", "nobody").stderr
+    assert "there are flights, hotels" in started(system, SCRIPT, "worker", "nobody").stderr
 
 
 def test_the_streams_file_beside_the_package_is_taken(system: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_system_without_a_demo_is_told_what_is_missing(system: Path) -> None:
 
 
 def test_a_saga_of_another_system_is_simulated(system: Path) -> None:
-    said = chorus(system, "-m", "pytest", "-k", "gives_its_flight_back", program=(sys.executable,))
+    said = started(system, sys.executable, "-m", "pytest", "-k", "gives_its_flight_back")
     assert said.returncode == 0, said.stdout
 
 
