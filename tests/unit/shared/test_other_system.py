@@ -40,7 +40,8 @@ def started(cwd: Path, *command: str, **environ: str) -> subprocess.CompletedPro
 
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHORUS_", "NATS_", "PYTHONP"))}
+    unwanted = ("CHORUS_", "NATS_", "PYTHONPATH")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     return {**kept, "COLUMNS": "200", "XDG_CONFIG_HOME": "nowhere", **more}
 
 
