@@ -22,8 +22,7 @@ from shared.repair.strangers import declare_stranger, find_in_journal
 from shared.wire.messages import CAUSATION_ID, MSG_ID
 from shared.wire.streams import EVENTS
 from tests.integration.engine import PARTITIONS, Counter, running, standing
-from tests.integration.test_trouble import stuck_till
-from tests.integration.till import till
+from tests.integration.till import stuck_till, till
 from tests.waiting import WITHIN_S, until
 
 PARKED = (
