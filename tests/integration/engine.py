@@ -74,6 +74,10 @@ class Counter:
         with closing(open_read_only(self.directory / "till.db")) as database:
             return database.execute(query, parameters).fetchall()
 
+    async def published(self) -> None:
+        """Wait until the stream has every row of the journal: a worker that loses its pin drains without them."""
+        await until(lambda: not self.rows("SELECT 1 FROM journal WHERE published_seq IS NULL"), "all is published")
+
     def change(self, statement: str, *parameters: Any) -> None:
         """Change the database of a till that is not running."""
         with closing(sqlite3.connect(self.directory / "till.db", isolation_level=None)) as database:

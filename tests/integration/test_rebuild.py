@@ -96,6 +96,7 @@ class TestParked:
             stuck.write_text("13")
             await parked.retry(tmp_path, parked.choose(waiting(counter), "t-2"), who="bob")
             await until(lambda: not any(message.verdict for message in waiting(counter)))
+            await counter.published()
         known = state(counter)
         assert [row[5] for row in known["parked"]] == ["m-13", "m-6", "scanner/scan-t-2@1", "scanner/scan-t-2@2"]
         assert [row[1] for row in known["skipped"]] == ["m-17"]
@@ -125,6 +126,7 @@ class TestParked:
             await counter.ring("t-1", 13, "m-13")
             await counter.ring("t-1", 6, "m-6")
             await until(lambda: len(waiting(counter)) == 2)
+            await counter.published()
         (parking, _) = [stored async for stored in counter.broker.read(EVENTS, "evt.till.MessageParked.>")]
         headers = {name: value for name, value in parking.headers.items() if not name.startswith("Nats-")}
         await counter.broker.publish(
@@ -153,6 +155,7 @@ class TestParked:
             await parked.retry(tmp_path, waiting(counter), who="ann")
             await until(lambda: [bool(message.reason) for message in waiting(counter)] == [True, False])
             assert waiting(counter)[0].cause == "RuntimeError: the drawer is stuck at 17"
+            await counter.published()
         known = state(counter)
         await lose(counter, None)
         await make_anew(counter)
@@ -166,6 +169,7 @@ class TestParked:
                 await until(lambda: waiting(counter) != [])
                 await parked.skip(tmp_path, waiting(counter)[0], who="ann", why=f"not {key}")
                 await until(lambda: not waiting(counter))
+            await counter.published()
         known = counter.rows(SKIPPED)
         assert [(row[1], row[5]) for row in known] == [("m-t-1", "not t-1"), ("m-t-2", "not t-2")]
         await lose(counter, None)
@@ -181,6 +185,7 @@ class TestParked:
             await counter.publish("evt.scanner.GoodsScanned.t-1", body, "scanner/scan-t-1@1", **headers)
             await counter.scan("t-1", 2, "scanner/scan-t-1@2")
             await until(lambda: len(waiting(counter)) == 2)
+            await counter.published()
         known = state(counter)
         await lose(counter, None)
         await make_anew(counter)
@@ -199,6 +204,7 @@ class TestParked:
                 await counter.ring("t-1", amount, f"m-{amount}")
             await counter.publish("evt.scanner.GoodsScanned.t-2", body, "scanner/scan-t-2@1")
             await until(lambda: len(waiting(counter)) == 3)
+            await counter.published()
         counter.change("DELETE FROM journal WHERE type = 'MessageParked'")
         counter.change("UPDATE parked SET body = ? WHERE message_id = 'scanner/scan-t-2@1'", body)  # It cut none.
         await counter.lose_events()
@@ -221,6 +227,7 @@ class TestParked:
                 while (await counter.ring("t-1", 14, "m-13")).duplicate:
                     pass
             await counter.watcher.until("t-1", "CommandRejected")
+            await counter.published()
         known = counter.rows(PARKED)
         await lose(counter, None)
         await make_anew(counter)
