@@ -24,6 +24,8 @@ class Command(NamedTuple):
 COMMANDS = (
     Command("demo", "demo:demo", "Watch sagas come to their ends on a server of their own."),
     Command("up", "up:up", "Run a server and every worker, until Ctrl-C."),
+    Command("new system", "new:system", "Make a small system of two contexts that runs."),
+    Command("new context", "new:context", "Make a context in the system of this directory."),
     Command("worker", "worker:worker", "Run one worker of one context."),
     Command("send", "send:send", "Send a command, and wait for its outcome if asked."),
     Command("timeline", "timeline:timeline", "Show what caused what for one key, with times."),
@@ -50,6 +52,7 @@ EXAMPLES = {
         "chorus timeline KEY",
     ),
     "streams": ("chorus streams plan", "chorus streams write", "chorus streams apply"),
+    "new": ("chorus new system DIR", "chorus new context NAME --hears CONTEXT.EVENT"),
     "parked": ("chorus parked ls", "chorus parked show KEY", "chorus parked retry KEY"),
 }
 """By the first word of their commands."""

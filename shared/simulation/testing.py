@@ -30,7 +30,7 @@ import structlog
 
 from shared import catalog
 from shared.adapters.memory import MemoryBroker, MemoryServer
-from shared.adapters.sqlite.database import open_read_only
+from shared.adapters.sqlite.reading import open_read_only
 from shared.adapters.virtual_time import VirtualLoop
 from shared.context import Command, Context
 from shared.inspect.timeline import Message, message_of

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from shared import catalog
 from shared.adapters.memory import MemoryBroker, MemoryServer
-from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.adapters.virtual_time import VirtualClock, VirtualLoop
 from shared.config.settings import Settings
 from shared.context import Context, Service
@@ -165,7 +165,7 @@ class _AtWork:
         await check_streams(context, self.broker, topology.partitions, self.numbers)
         self.process = ContextProcess(
             context,
-            await SqliteStore.open(settings.data_dir / f"{context.name}.db", context=context.name),
+            await SqliteDatabases(settings.data_dir).open(context.name),
             self.broker,
             self._world.clock,
             numbers=self.numbers,

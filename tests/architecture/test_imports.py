@@ -24,6 +24,11 @@ PLANTED = [
     ),
     ("shared/wire/bodies.py", "import nats", "One package speaks to NATS"),
     ("contexts/here/effects.py", "import aiosqlite", "One module opens SQLite"),
+    (
+        "shared/repair/parked.py",
+        "import shared.adapters.sqlite.reading",
+        "Only what starts a process or a command chooses adapters",
+    ),
     ("contexts/here/decider.py", "import random", "What decides is pure"),
     ("contexts/here/decider.py", "import shared.adapters.sqlite.connection", "What decides is pure"),
     ("contexts/here/policies.py", "import contexts.here.effects", "What decides is pure"),

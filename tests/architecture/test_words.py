@@ -40,6 +40,10 @@ FILES = {
 """Modules in which a word has its other meaning throughout, each with its reason."""
 
 
+MACHINERY = sorted(path for suffix in ("py", "tmpl") for path in ROOT.glob(f"shared/**/*.{suffix}"))
+"""Its modules, and the templates of new systems and contexts."""
+
+
 def words_of(text: str) -> set[str]:
     """The words of names and sentences in lower case and in the singular; `PlaceOrder` and `order_id` are two each."""
     parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", text)
@@ -61,7 +65,7 @@ def found_in(path: Path) -> list[str]:
 
 
 def test_the_machinery_says_no_word_of_the_shop() -> None:
-    found = [line for path in sorted(ROOT.glob("shared/**/*.py")) for line in found_in(path)]
+    found = [line for path in MACHINERY for line in found_in(path)]
     assert found == [], "say it in words that fit every system; it belongs into contexts/ if that cannot be"
 
 
@@ -100,7 +104,12 @@ def nominal_in(path: Path) -> list[str]:
 
 def test_no_sentence_begins_with_what_or_who() -> None:
     modules = [path for folder in ("contexts", "shared", "tests") for path in ROOT.glob(f"{folder}/**/*.py")]
-    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("contexts/*/README.md")]
+    pages = [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("contexts/*/README.md"),
+        *ROOT.glob("shared/**/*.tmpl"),
+    ]
     found = [line for path in sorted([*modules, *pages]) for line in nominal_in(path)]
     assert found == [], "begin with the verb or with the thing that is named"
 

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from shared import catalog
-from shared.adapters.sqlite.database import open_read_only
+from shared.adapters.sqlite.reading import open_read_only
 from shared.config.settings import Settings
 from shared.context import Context
 from shared.engine.decide.routing import id_in

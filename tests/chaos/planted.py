@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from contexts.kernel import Sku
-from shared.adapters.sqlite.database import open_read_only
+from shared.adapters.sqlite.reading import open_read_only
 from shared.config.settings import Settings
 from shared.ports.broker import Stored
 from shared.wire.messages import CAUSATION_DEPTH, CAUSATION_ID, MSG_ID

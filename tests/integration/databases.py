@@ -59,7 +59,7 @@ def state(counter: Counter) -> dict[str, list[tuple[Any, ...]]]:
 
 async def make_anew(counter: Counter, *, force: bool = False) -> Rebuilt:
     """Rebuild the till's database from EVENTS."""
-    return await rebuild(till(), counter.broker, counter.directory, partitions=PARTITIONS, force=force)
+    return await rebuild(till(), counter.broker, counter.databases, partitions=PARTITIONS, force=force)
 
 
 async def lose(counter: Counter, older: Path | None) -> None:

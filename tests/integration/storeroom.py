@@ -10,7 +10,7 @@ import msgspec
 
 from shared import catalog
 from shared.adapters.jetstream import connect
-from shared.adapters.sqlite.database import open_read_only
+from shared.adapters.sqlite.reading import open_read_only
 from shared.config.connection import ConnectionOptions
 from shared.config.settings import Settings
 from shared.streams.apply import apply

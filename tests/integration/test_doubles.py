@@ -46,7 +46,7 @@ class TestDoubles:
             await counter.watcher.until(TILL, "Rung", times=2)
         for database_is_lost in (False, True):
             if database_is_lost:
-                await rebuild(till(), counter.broker, counter.directory, partitions=PARTITIONS, force=True)
+                await rebuild(till(), counter.broker, counter.databases, partitions=PARTITIONS, force=True)
             await stored_again(partial(counter.ring, TILL, 5, "m-1"))
             await stored_again(partial(counter.scan, TILL, 2, "scanner/scan-1@1"))
             await stored_again(partial(counter.ring, TILL, 6, "m-1"))

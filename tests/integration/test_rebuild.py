@@ -8,6 +8,7 @@ from typing import Any, cast
 import anyio
 import pytest
 
+from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.cli.errors import report
 from shared.config.exit_codes import Exit
 from shared.engine.decide.outgoing import unparked_aggregate
@@ -30,7 +31,7 @@ def counter(forgetful_counter: Counter) -> Counter:
 
 
 def waiting(counter: Counter) -> list[parked.Parked]:
-    return parked.parked_in(counter.directory, ["till"])
+    return parked.parked_in(counter.databases, ["till"])
 
 
 class TestParked:
@@ -57,10 +58,10 @@ class TestParked:
             await counter.watcher.until("t-4", "Rung")
             await until(lambda: len(waiting(counter)) == 6)
             (first, _) = parked.choose(waiting(counter), "t-3")
-            await parked.skip(tmp_path, first, who="ann", why="no such coin")
+            await parked.skip(SqliteDatabases(tmp_path), first, who="ann", why="no such coin")
             await counter.watcher.until("t-3", "Rung")
             stuck.write_text("13")
-            await parked.retry(tmp_path, parked.choose(waiting(counter), "t-2"), who="bob")
+            await parked.retry(SqliteDatabases(tmp_path), parked.choose(waiting(counter), "t-2"), who="bob")
             await until(lambda: not any(message.verdict for message in waiting(counter)))
             await counter.published()
         known = state(counter)
@@ -71,7 +72,7 @@ class TestParked:
         assert (rebuilt.parked, rebuilt.strangers) == (4, 0)
         assert state(counter) == known
         stuck.unlink()
-        await parked.retry(tmp_path, waiting(counter), who="bob")
+        await parked.retry(SqliteDatabases(tmp_path), waiting(counter), who="bob")
         async with running(counter, stuck_till(stuck)):
             await counter.watcher.until("t-1", "Rung", times=3)
             await counter.watcher.until("t-2", "Rung", times=2)
@@ -118,7 +119,7 @@ class TestParked:
                 await counter.ring("t-1", amount, f"m-{amount}")
             await until(lambda: len(waiting(counter)) == 3)
             stuck.write_text("17")
-            await parked.retry(tmp_path, waiting(counter), who="ann")
+            await parked.retry(SqliteDatabases(tmp_path), waiting(counter), who="ann")
             await until(lambda: [bool(message.reason) for message in waiting(counter)] == [True, False])
             assert waiting(counter)[0].cause == "RuntimeError: the drawer is stuck at 17"
             await counter.published()
@@ -133,7 +134,7 @@ class TestParked:
             for key in ("t-1", "t-2"):
                 await counter.ring(key, 13, f"m-{key}")
                 await until(lambda: waiting(counter) != [])
-                await parked.skip(tmp_path, waiting(counter)[0], who="ann", why=f"not {key}")
+                await parked.skip(SqliteDatabases(tmp_path), waiting(counter)[0], who="ann", why=f"not {key}")
                 await until(lambda: not waiting(counter))
             await counter.published()
         known = counter.rows(SKIPPED)
@@ -156,7 +157,7 @@ class TestParked:
         await lose(counter, None)
         await make_anew(counter)
         assert state(counter) == known
-        await parked.retry(counter.directory, waiting(counter), who="ann")
+        await parked.retry(counter.databases, waiting(counter), who="ann")
         async with running(counter):
             await until(lambda: not any(message.verdict for message in waiting(counter)))
         assert len(waiting(counter)) == 2
@@ -230,7 +231,7 @@ class TestReplacing:
         before, seen = path.read_bytes(), []
         away = cast(Broker, Unreachable(counter.broker, 1, lambda: seen.append(path.read_bytes())))
         with pytest.raises(BrokerUnavailableError) as lost:
-            await rebuild(till(), away, counter.directory, partitions=PARTITIONS, force=True)
+            await rebuild(till(), away, counter.databases, partitions=PARTITIONS, force=True)
         assert seen == [before]
         assert report(lost.value) is Exit.BROKER_AWAY
         assert capsys.readouterr().err == f"chorus: the connection is lost; {path} is unchanged\n"

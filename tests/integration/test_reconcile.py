@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from shared.adapters.clock import SystemClock
 from shared.repair.rebuild import rebuild
 from shared.repair.reconcile import Difference, compare, publish_missing
 from shared.streams.apply import apply
@@ -14,11 +15,11 @@ from tests.integration.till import scanner, till
 
 
 async def difference(counter: Counter) -> Difference:
-    return await compare(counter.broker, counter.directory, "till")
+    return await compare(counter.broker, counter.databases, "till")
 
 
 async def mend(counter: Counter) -> int:
-    return await publish_missing(counter.broker, counter.directory, till(), partitions=PARTITIONS)
+    return await publish_missing(counter.broker, counter.databases, SystemClock(), till(), partitions=PARTITIONS)
 
 
 async def ring_three_times(counter: Counter) -> None:
@@ -62,7 +63,7 @@ async def test_database_is_rebuilt_from_a_stream_that_was_put_together_anew(coun
     await counter.scan(TILL, 2, "scanner/scan-2@1")
     await mend(counter)
     await counter.scan(TILL, 1, "scanner/scan-1@1")
-    await rebuild(till(), counter.broker, counter.directory, partitions=PARTITIONS, force=True)
+    await rebuild(till(), counter.broker, counter.databases, partitions=PARTITIONS, force=True)
     async with running(counter):
         await counter.watcher.until(TILL, "Rung", times=2)
         await counter.ring(TILL, 4)

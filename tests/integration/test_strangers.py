@@ -98,10 +98,10 @@ class TestStrangers:
             await counter.ring("t-1", 1)
             await counter.watcher.until("t-1", "Rung", times=2)
         assert strangers(counter)[0][:2] == ("till/till-t-9@1", 1)
-        assert (await compare(counter.broker, counter.directory, "till")).is_none
+        assert (await compare(counter.broker, counter.databases, "till")).is_none
         await self.duplicate_window_passes(counter)
         await forge(counter, "till/till-t-9@1", key="t-9")
-        assert (await compare(counter.broker, counter.directory, "till")).unexplained == ("till/till-t-9@1",)
+        assert (await compare(counter.broker, counter.databases, "till")).unexplained == ("till/till-t-9@1",)
         await self.is_refused(counter)
         counter.change("UPDATE meta SET value = 'another' WHERE key = 'created EVENTS'")
         await self.is_refused(counter)
@@ -155,8 +155,8 @@ class TestStrangers:
             await make_anew(counter)
         way_out = f"chorus parked void {forged} --why '…' and then chorus rebuild till --force"
         assert way_out in refused.value.__notes__[0]
-        assert find_in_journal(counter.directory, "till", forged) is None
+        assert find_in_journal(counter.databases, "till", forged) is None
         void = StrangerRow(forged, 0, "", "", "", "ann", "a test of theirs")
-        await declare_stranger(counter.directory, "till", void)
+        await declare_stranger(counter.databases, "till", void)
         assert (await make_anew(counter, force=True)).strangers == 1
         assert state(counter) == known

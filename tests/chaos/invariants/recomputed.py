@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from shared import catalog
+from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.context import Aggregate, Asked, Context, Effect, Rejected, UnknownOutcomeError
 from shared.engine.decide.incoming import Decide
 from shared.engine.decide.routing import Routing
@@ -223,7 +224,7 @@ async def databases_come_out_again(evidence: Evidence) -> list[Finding]:
     with tempfile.TemporaryDirectory() as directory:
         for name, context in evidence.contexts.items():
             try:
-                await rebuild(context, broker, Path(directory), partitions=evidence.partitions)
+                await rebuild(context, broker, SqliteDatabases(Path(directory)), partitions=evidence.partitions)
             except Exception as error:
                 found.append(Finding(invariant="I17", where=name, what=f"cannot be rebuilt: {error!r}"))
                 continue
