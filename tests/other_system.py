@@ -37,10 +37,10 @@ def chorus(cwd: Path, *words: str, **environ: str) -> subprocess.CompletedProces
     return subprocess.CompletedProcess(words, *ran)
 
 
-def started(cwd: Path, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def started(cwd: Path, *command: str, within_s: float = WITHIN_S, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run a command as a process of its own in a directory."""
     return subprocess.run(
-        command, env=environment(environ), capture_output=True, text=True, cwd=cwd, timeout=WITHIN_S, check=False
+        command, env=environment(environ), capture_output=True, text=True, cwd=cwd, timeout=within_s, check=False
     )
 
 

@@ -103,7 +103,7 @@ async def _until_signal(demo: "Demo", directory: Path, serve: bool, as_json: boo
 
 def _in_memory(demo: "Demo", directory: Path, as_json: bool) -> list[str]:
     """Play in virtual time: a line for each failure."""
-    import asyncio
+    import anyio
 
     from shared.adapters.virtual_time import VirtualLoop
     from shared.config import log
@@ -119,8 +119,7 @@ def _in_memory(demo: "Demo", directory: Path, as_json: bool) -> list[str]:
                 show_lines(["On a server and real processes: chorus demo"])
             return wrong
 
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        return runner.run(play())
+    return anyio.run(play, backend_options={"loop_factory": lambda: loop})
 
 
 async def _cancel_on_signal(scope: "CancelScope") -> None:

@@ -41,8 +41,8 @@ def _find(name: str, members: Mapping[str, Context | Service], package: str) -> 
     if isinstance(members.get(source), Service):
         raise NewError(f"--hears {name}: {source} is a service, which answers requests and publishes no event")
     if source in members and event:
-        known = [one for one in published if one.startswith(f"{source}.")]
-        meant = did_you_mean(name, known) or f"; it publishes {', '.join(one.partition('.')[2] for one in known)}"
+        known = [one.partition(".")[2] for one in published if one.startswith(f"{source}.")]
+        meant = did_you_mean(event, known) or f"; it publishes {', '.join(known)}"
         raise NewError(f"--hears {name}: {source} publishes no event {event!r}{meant}")
     there = did_you_mean(name, published) or f"; there are {', '.join(members)}"
     raise NewError(f"--hears {name}: write CONTEXT.EVENT, an event that a context here publishes{there}")

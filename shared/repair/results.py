@@ -15,7 +15,7 @@ State: TypeAlias = Literal["pending", "open", "settled"]
 """`pending`: no worker has acted yet. `open`: it waits for an operator again. `settled`: resolved."""
 
 Outcome: TypeAlias = tuple[str, State]
-"""The result of a verdict, in words, and its state."""
+"""The outcome of a verdict in words, and its state."""
 
 
 class VerdictResult(Struct, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ async def wait_for_results(
 
 
 def _results(databases: Databases, chosen: Sequence[Unresolved]) -> list[VerdictResult]:
-    """The result of each verdict by now, in the order of `chosen`."""
+    """The results by now, in the order of `chosen`."""
     outcomes: dict[str, Outcome] = {}
     for context in dict.fromkeys(one.context for one in chosen):
         with databases.reading(context) as reader:

@@ -12,7 +12,8 @@
 The contexts, the engine and SQLite are the real ones; JetStream has its twin in memory and the clock is virtual, so a
 day passes in milliseconds (`advance(hours=24)`). The seed decides what would be chance, such as how long a message
 travels. The same seed gives the same streams, byte for byte; another seed gives another sequence of events. A test
-needs no `async`: time stands still while it looks.
+needs no `async`: time stands still while it looks. An asyncio runner keeps the loop between two steps of a test, which
+anyio.run cannot.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""Runs a whole system in one process and in virtual time: every context and service, on a broker in memory."""
+"""Runs a whole system in one process and in virtual time: every context and service, on a broker in memory.
+
+Each process is an asyncio task: a test starts it, kills it or awaits it at any time, outside of any anyio task group.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence

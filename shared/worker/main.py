@@ -220,7 +220,7 @@ async def _once_free(open_: Callable[[], Awaitable[T]]) -> T:
                 remedy = "nothing, if chorus rebuild is under way; else end the process that has it open, or free space"
                 _log.warning("database busy, waiting for it", reason=str(error), remedy=remedy)
             waiting = True
-            await anyio.sleep(DATABASE_RETRY_S)
+            await SystemClock().sleep(DATABASE_RETRY_S)
 
 
 async def _report_ready(process: ContextProcess, pulse: Pulse) -> None:
