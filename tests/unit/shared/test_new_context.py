@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -142,6 +142,54 @@ def test_a_wrong_command_line_exits_64_and_nothing_is_written(system: Path, word
     assert (said.returncode, said.stdout) == (64, "")
     assert len(said.stderr.splitlines()) == 1
     assert snapshot(system) == before
+
+
+def tests_are_no_directory(system: Path) -> None:
+    shutil.rmtree(system / "tests/unit")
+    (system / "tests/unit").touch()
+
+
+def choreography_has_no_end(system: Path) -> None:
+    file = system / "streams.yaml"
+    file.write_text(file.read_text().replace("# --- end: choreography ---", ""))
+
+
+def context_is_broken(system: Path) -> None:
+    (system / "contexts/hotels/policies.py").write_text("import nothing_there\n")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "told"),
+    [
+        (tests_are_no_directory, 64, "Not a directory; nothing was written"),
+        (choreography_has_no_end, 78, "the choreography needs one begin and one end"),
+        (context_is_broken, 78, "No module named 'nothing_there'"),
+    ],
+)
+def test_a_run_that_fails_is_told_and_taken_back(
+    system: Path, spoil: Callable[[Path], None], code: int, told: str
+) -> None:
+    spoil(system)
+    before = snapshot(system)
+    said = started(system, SCRIPT, "new", "context", "cars", "--hears", "hotels.RoomReserved")
+    assert (said.returncode, said.stdout) == (code, "")
+    assert told in said.stderr.splitlines()[-1]
+    assert snapshot(system) == before
+    assert not (system / "contexts/cars").exists()
+
+
+def test_two_contexts_that_are_made_at_once_are_both_entered(system: Path) -> None:
+    commands = [[SCRIPT, "new", "context", name, "--hears", "hotels.RoomReserved"] for name in ("cars", "boats")]
+    running = [subprocess.Popen(command, cwd=system, stdout=subprocess.DEVNULL) for command in commands]
+    assert [process.wait(timeout=60) for process in running] == [0, 0]
+    assert "#   says       RoomReserved -> boats, cars\n" in (system / "streams.yaml").read_text()
+
+
+def test_a_directory_without_contexts_of_its_own_is_told_what_to_do(tmp_path: Path) -> None:
+    said = started(tmp_path, SCRIPT, "new", "context", "cars")
+    assert (said.returncode, said.stdout) == (64, "")
+    assert "or make one: chorus new system DIR" in said.stderr
+    assert [*tmp_path.iterdir()] == []
 
 
 @pytest.mark.parametrize(
