@@ -14,9 +14,11 @@ from shared import catalog
 from shared.config.settings import Settings
 from shared.new.changes import NewError
 from shared.new.heard import find_heard
-from shared.new.names import check_context_name, names_of, singular, snake
+from shared.new.names import Names, check_context_name, names_of, singular, snake
 from shared.new.source import Source
 from shared.new.system import write_system
+from shared.new.templates import render
+from shared.new.words import words_of
 from tests.architecture.pages import ROOT
 from tests.other_system import SCRIPT, chorus, started, write_travel
 
@@ -96,6 +98,18 @@ def test_its_types_are_right_in_a_new_system(system: Path) -> None:
     for words in (("cars", "--hears", "hotels.RoomReserved"), ("queue",)):
         assert chorus(system, "new", "context", *words).returncode == 0
     assert complaints(system, ("mypy",)) == ""
+
+
+def test_modules_are_clean_as_they_are_rendered_where_no_linter_is_installed(system: Path) -> None:
+    heard = find_heard(["shipping.OrderDelivered", "inventory.StockReplenished"], MEMBERS, "contexts")
+    for name, hears in (("apples", heard), ("zoos", heard[:1]), ("lone", ())):
+        names = Names(name, singular(name))
+        for path, text in render("context", words_of(names, hears, "contexts")).items():
+            file = system / "contexts" / name / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text if hears or path.stem not in ("policies", "upstream") else "")
+    complained = complaints(system, ("ruff", "check", "--no-cache"), ("ruff", "format", "--check", "--no-cache"))
+    assert complained == ""
 
 
 def test_the_package_may_have_another_name(tmp_path: Path) -> None:
