@@ -1,7 +1,7 @@
 """Seven orders, each with the end it must have: the demo of the shop, which `chorus demo` plays.
 
-What is sent is what a `nats` user would type: bare JSON without a header. Payments is stopped for the order that has to
-expire; the demo interferes in no other way.
+The demo sends commands as a `nats` user would type them: bare JSON without a header. It stops payments for the order
+that has to expire, and interferes in no other way.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""The few words that every context of the shop shares: ids, money, addresses and order lines."""
+"""The words that contexts of the shop share: ids, money, addresses, order lines, and why an order does not happen."""
 
 import re
-from typing import Annotated, NewType
+from typing import Annotated, Literal, NewType, TypeAlias
 
 from msgspec import Meta, Struct
 
@@ -17,6 +17,12 @@ MINOR_UNITS_AT_MOST = 10**12
 """No amount of money is larger, so sums of an order's lines stay exact in every reader's integers."""
 
 QUANTITY_AT_MOST = 1_000_000
+
+CancellationReason: TypeAlias = Literal["customer", "payment_failed", "out_of_stock", "expired", "shipment_failed"]
+"""Why an order does not happen. The goods, the money and the parcel of the order are undone for the same reason."""
+
+FailureStage: TypeAlias = Literal["before_dispatch", "lost", "returned"]
+"""Where a parcel failed: the carrier refused it, the carrier lost it, or it came back."""
 
 Text = Annotated[str, Meta(min_length=1, max_length=500)]
 Quantity = Annotated[int, Meta(gt=0, le=QUANTITY_AT_MOST)]

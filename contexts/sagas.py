@@ -1,4 +1,4 @@
-"""What watchers may expect of an order. It steers nothing: each context decides for itself.
+"""Declares how an order may end, for watchers. It steers nothing: each context decides for itself.
 
 An order has two sagas. The purchase ends with the last word about whether the order stands; the order itself ends when
 the parcel has arrived, or when the order is cancelled and its money is settled.

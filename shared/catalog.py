@@ -167,7 +167,7 @@ def _of_the_context(where: str, absent: str = "") -> Iterator[None]:
 
 
 def declared_in(module: str, attribute: str) -> Any | None:
-    """What a module of the package itself declares, such as DEMO in its demo.py; None where there is no such module."""
+    """An attribute of a module of the package itself, such as DEMO in its demo.py; None without such a module."""
     declaring = _module(module)
     return None if declaring is None else getattr(declaring, attribute)
 

@@ -1,4 +1,4 @@
-"""What a bounded context declares of itself: the whole wiring of a worker as one value.
+"""Declares a bounded context: the whole wiring of a worker as one value.
 
 `contexts/<name>/worker.py` has one function, `context(settings) -> Context` (or `service(settings) -> Service`),
 and everything else (consumers, the loop, the canvas tests, the flow graph) is derived from what it returns.
@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 from msgspec import Struct
 
@@ -29,6 +29,11 @@ class Rejected(Struct, frozen=True, kw_only=True):
 
     reason: str
     details: tuple[Detail, ...] = ()
+
+    @classmethod
+    def at(cls, reason: str, path: str, message: str) -> Self:
+        """Reject a command for the value at one JSON path of it; `$` is the whole command."""
+        return cls(reason=reason, details=(Detail(path=path, message=message),))
 
 
 Events: TypeAlias = tuple[Event, ...]
@@ -76,7 +81,7 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decider:
-    """Who answers which commands: `decide(command, state) -> events`, pure.
+    """Answers commands of one aggregate with `decide(command, state) -> events`, a pure function.
 
     With `also_reads`, a decision also reads other aggregates of the context in the same transaction:
     `decide(command, state, others)`, where `others[key]` is the state of that one (loaded when asked for), or

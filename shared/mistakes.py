@@ -1,4 +1,4 @@
-"""What does not fit together in the contexts of a system: each mistake with its place and what to do about it.
+"""Finds contexts of a system that do not fit together: each mistake with its place and its remedy.
 
 A policy or timer whose function has no return annotation, or one that names no command, cannot be checked: which
 commands it gives is then only known when it runs.
@@ -35,7 +35,7 @@ def within(member: Context | Service) -> tuple[Mistake, ...]:
 
 
 def between(found: Mapping[str, Context | Service], absent: frozenset[str] = frozenset()) -> tuple[Mistake, ...]:
-    """What does not fit between contexts; nothing is said of what is heard from those that are `absent`."""
+    """Find the mistakes between contexts; events of `absent` contexts are not checked."""
     members = {name: member for name, member in found.items() if isinstance(member, Context)}
     return (*_publishers(members), *_heard(members, absent))
 

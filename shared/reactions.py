@@ -1,4 +1,4 @@
-"""What follows from a message, as far as the code of the contexts says: commands from events, events from commands.
+"""Derives from the code of the contexts which commands follow from an event, and which events from a command.
 
 A policy says in its return annotation which commands it gives. Which events a command leads to is only known of the
 aggregate that decides it, so what can be reached here is at least what happens.

@@ -1,6 +1,6 @@
 """Whether a reader's type can read every value that a writer's type can write, as far as their types say.
 
-Only kinds are compared, not bounds such as the length of a text. What cannot be judged counts as readable.
+Only kinds are compared, not bounds such as the length of a text. A type that cannot be judged counts as readable.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _TEXTS = (
     inspect.StrType, inspect.DateTimeType, inspect.DateType, inspect.TimeType, inspect.TimeDeltaType, inspect.UUIDType,
     inspect.DecimalType, inspect.BytesType, inspect.ByteArrayType,
 )  # fmt: skip
-"""What is a text in JSON. A text may be meant for any of them."""
+"""The types that are texts in JSON. A text may be meant for any of them."""
 
 _JUDGED = (
     *_TEXTS, *_LISTS, inspect.IntType, inspect.FloatType, inspect.BoolType, inspect.NoneType, inspect.LiteralType,

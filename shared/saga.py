@@ -1,4 +1,4 @@
-"""What watchers may expect of a saga: how it begins, how it ends, and after how long it is slow.
+"""Declares a saga for watchers: how it begins, how it ends, and after how long it is slow.
 
 A package of contexts declares its sagas as `SAGAS` in its `sagas.py`. The declaration steers nothing: no context reads
 it, and a saga goes on whatever it says. Timelines and tests read it.

@@ -1,1 +1,1 @@
-"""What must be true of Chorus, one folder a tier (unit, contract, architecture, integration, e2e, chaos, bench)."""
+"""The tests of Chorus, one folder a tier (unit, contract, architecture, integration, e2e, chaos, bench)."""

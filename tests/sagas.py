@@ -127,7 +127,7 @@ OUT_OF_STOCK = cancelled(
 )
 UNDONE = (*RESERVED, "inventory.InventoryReleased")
 EARLY = (*NOTED, "shipping.ShipmentRequirementMet")
-"""What the contexts may have noted of a reservation before the order was cancelled."""
+"""Facts that contexts may have published about a reservation before the order was cancelled."""
 
 PAYMENT_REFUSED = cancelled(
     "payment_failed", *UNDONE, "payments.AuthorizationRequested", "payments.PaymentFailed authorize", perhaps=EARLY

@@ -1,4 +1,4 @@
-"""What the bank can be asked, and what it answers."""
+"""The requests that the bank takes, and its answers."""
 
 from typing import Annotated, Literal, TypeAlias
 
@@ -53,7 +53,7 @@ OPERATIONS: dict[str, type[BankRequest]] = {
     "void": Void,
     "refund": Refund,
 }
-"""What `svc.bank.<operation>` takes; `svc.bank.lookup` takes only the header `Idempotency-Key`."""
+"""The request of each `svc.bank.<operation>`; `svc.bank.lookup` takes only the header `Idempotency-Key`."""
 
 Refusal: TypeAlias = Literal["insufficient_funds", "declined", "capture_refused", "refund_refused", "not_possible"]
 """Why the bank says no; `not_possible` is a payment that is not in a state for what was asked."""
@@ -73,7 +73,7 @@ Outcome: TypeAlias = Done | Refused
 
 
 class Found(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was answered under a key, if it ever was."""
+    """The answer that the bank gave under a key, if it gave one."""
 
     found: bool
     operation: str = ""

@@ -1,4 +1,4 @@
-"""What the bank says to a request about one payment, and which money moves.
+"""Decides the bank's answer to a request about one payment, and which money moves.
 
 Pure: no I/O, clock, randomness or logging. A payment is held, taken and given back whole, and one that was voided
 before it came is never held. The beginning of a method token decides how the bank behaves: `tok_poor` has no money,

@@ -25,7 +25,7 @@ WAITING_AT_MOST = 10_000
 BATCH_AT_MOST = 1_000
 
 OPENING_MINOR = MINOR_UNITS_AT_MOST
-"""What an account has when its token is seen for the first time: enough for any one order."""
+"""The balance of an account whose token is seen for the first time: enough for any one order."""
 
 SCHEMA_VERSION = 1
 
@@ -73,7 +73,7 @@ class Asked(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """What the books say; `first` when it is said for the first time, about a payment with `method_token`."""
+    """The answer in the books; `first` when it is given for the first time. `method_token` pays the payment."""
 
     answer: bytes
     first: bool
@@ -85,7 +85,7 @@ class OtherContent(NamedTuple):
 
 
 class Counter:
-    """Where requests wait for the transaction before them, and leave together in the next one."""
+    """Collects the requests that arrive during a transaction, and answers them together in the next one."""
 
     def __init__(self, books: Database, slow_s: float) -> None:
         self._books = books
@@ -93,7 +93,7 @@ class Counter:
         self._requests = Batcher(self._answer_together, batch_at_most=BATCH_AT_MOST, waiting_at_most=WAITING_AT_MOST)
 
     async def answer(self, operation: str, decoder: BodyDecoder[BankRequest], request: Request) -> Answer | None:
-        """Answer one request; None when the answer is lost on the way. Whatever is wrong with it is said.
+        """Answer one request; None when the answer is lost on the way. An answer names what is wrong with its request.
 
         Raises:
             DatabaseBusyError, DatabaseError: the books cannot be used, which concerns every request.
@@ -186,7 +186,7 @@ def _obey(books: sqlite3.Connection, request: BankRequest) -> Decision:
 
 
 def _available(books: sqlite3.Connection, account: str, currency: str) -> int:
-    """What the account can still pay; one that is seen for the first time is opened with money from the mint."""
+    """The amount that the account can still pay; a new account is opened with money from the mint."""
     row = books.execute(
         "SELECT balance_minor - held_minor FROM accounts WHERE account_id = ? AND currency = ?", (account, currency)
     ).fetchone()

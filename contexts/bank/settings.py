@@ -1,4 +1,4 @@
-"""What an operator may set of the bank."""
+"""The settings of the bank."""
 
 from datetime import timedelta
 from typing import Annotated

@@ -1,10 +1,10 @@
-"""What inventory can be asked by a client."""
+"""The commands of inventory: clients send those about articles; those about orders come from its policies."""
 
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from contexts.kernel import Money, Quantity, Sku, Text
+from contexts.kernel import CancellationReason, FailureStage, Money, OrderId, Quantity, Sku, SkuQuantity, Text
 from shared.wire.messages import FROM_SUBJECT, TOLD
 
 ON_HAND_AT_MOST = 10**9
@@ -33,7 +33,7 @@ class ReplenishStock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def movement_id(self) -> str:
-        """Under what it counts once, for ever."""
+        """The id under which it counts once, for ever."""
         return f"delivery:{self.delivery_id}"
 
 
@@ -47,5 +47,36 @@ class AdjustStock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     @property
     def movement_id(self) -> str | None:
-        """Under what it counts once, for ever; None when it counts each time."""
+        """The id under which it counts once, for ever; None when it counts each time."""
         return None if self.adjustment_id is None else f"adjustment:{self.adjustment_id}"
+
+
+class ReserveStock(Struct, frozen=True, kw_only=True):
+    """Promise all lines to the order, or none."""
+
+    order_id: OrderId
+    lines: tuple[SkuQuantity, ...]
+
+
+class ReleaseStock(Struct, frozen=True, kw_only=True):
+    """The order does not happen."""
+
+    order_id: OrderId
+    reason: CancellationReason
+
+
+class CommitStock(Struct, frozen=True, kw_only=True):
+    """The goods have left with the carrier."""
+
+    order_id: OrderId
+
+
+class SettleFailedShipment(Struct, frozen=True, kw_only=True):
+    """The goods do not reach the customer: they are lost, or they are here."""
+
+    order_id: OrderId
+    stage: FailureStage
+
+
+MovementCommand: TypeAlias = ReplenishStock | AdjustStock
+ReservationCommand: TypeAlias = ReserveStock | ReleaseStock | CommitStock | SettleFailedShipment

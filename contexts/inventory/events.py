@@ -1,14 +1,11 @@
-"""What inventory tells the world: what is on the shelves, and which order it is for."""
+"""The events of inventory: units on the shelves, and the orders to which they are promised."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 from msgspec import Struct
 
-from contexts.kernel import Money, OrderId, Sku, SkuQuantity
+from contexts.kernel import CancellationReason, Money, OrderId, Sku, SkuQuantity
 from shared.wire.messages import TOLD
-
-ReleaseReason: TypeAlias = Literal["customer", "payment_failed", "out_of_stock", "expired", "shipment_failed"]
-"""Why goods are not for an order after all."""
 
 
 class StockItemRegistered(Struct, frozen=True, kw_only=True):
@@ -54,7 +51,7 @@ class StockLevelChanged(Struct, frozen=True, kw_only=True):
 
 
 class Shortage(Struct, frozen=True, kw_only=True):
-    """What was wanted of one article, and what there was."""
+    """One article that is short: the quantity that the order wants, and the quantity that is available."""
 
     sku: Sku
     requested: int
@@ -80,7 +77,7 @@ class InventoryReleased(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     lines: tuple[SkuQuantity, ...]
-    reason: Annotated[ReleaseReason, TOLD]
+    reason: Annotated[CancellationReason, TOLD]
 
 
 class StockCommitted(Struct, frozen=True, kw_only=True):

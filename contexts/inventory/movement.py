@@ -6,20 +6,18 @@ Units count whether or not their article is registered: a delivery may come firs
 """
 
 from collections.abc import Mapping
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
 from msgspec import Struct
 
-from contexts.inventory.commands import ON_HAND_AT_MOST, AdjustStock, Refusal, ReplenishStock
+from contexts.inventory.commands import ON_HAND_AT_MOST, AdjustStock, MovementCommand, ReplenishStock
 from contexts.inventory.events import StockAdjusted, StockEvent, StockMovementRecorded, StockReplenished
 from contexts.inventory.stock import StockItem, moved
-from shared.context import Detail, Rejected
-
-MovementCommand: TypeAlias = ReplenishStock | AdjustStock
+from shared.context import Rejected
 
 
 class StockMovement(Struct, frozen=True, kw_only=True):
-    """What was counted under one id; None when nothing was."""
+    """The units that were counted under one id; None when the id is new."""
 
     quantity: int | None = None
 
@@ -43,12 +41,12 @@ def decide(
     if movement.quantity == delta:
         return ()
     if movement.quantity is not None:
-        return (_rejected("id_known_otherwise", id_path, f"it was counted before, as {movement.quantity}"),)
+        return (Rejected.at("id_known_otherwise", id_path, f"it was counted before, as {movement.quantity}"),)
     if item.on_hand + delta > ON_HAND_AT_MOST:
-        return (_rejected("too_many_units", path, f"{item.on_hand} are on hand, and {ON_HAND_AT_MOST} is the most"),)
+        return (Rejected.at("too_many_units", path, f"{item.on_hand} are on hand, and {ON_HAND_AT_MOST} is the most"),)
     if item.available + delta < 0:
         problem = f"{item.on_hand} are on hand and {item.reserved} of them reserved"
-        return (_rejected("not_enough_stock", path, problem),)
+        return (Rejected.at("not_enough_stock", path, problem),)
     level = moved(command.sku, item, on_hand=delta)
     if command.movement_id is None:
         return (counted, level)
@@ -62,9 +60,5 @@ def evolve(movement: StockMovement, event: StockMovementRecorded) -> StockMoveme
 
 
 def skus_of(command: MovementCommand) -> tuple[str, ...]:
-    """Which stock the decision reads."""
+    """The SKUs whose stock the decision reads."""
     return (command.sku,)
-
-
-def _rejected(reason: Refusal, path: str, problem: str) -> Rejected:
-    return Rejected(reason=reason, details=(Detail(path=path, message=problem),))

@@ -1,32 +1,32 @@
 """Inventory's reactions: the whole table stands at the foot."""
 
-from contexts.inventory.reservation import CommitStock, ReleaseStock, ReserveStock, SettleFailedShipment
+from contexts.inventory.commands import CommitStock, ReleaseStock, ReserveStock, SettleFailedShipment
 from contexts.inventory.upstream import OrderCancelled, OrderPlaced, OrderShipped, PaymentFailed, ShipmentFailed
 from shared.context import Policy
 
 
 def whenever_order_placed_reserve_its_lines(event: OrderPlaced) -> list[ReserveStock]:
-    """P10."""
+    """Reserves all lines or none (P10)."""
     return [ReserveStock(order_id=event.order_id, lines=event.lines)]
 
 
 def whenever_order_shipped_commit_its_stock(event: OrderShipped) -> list[CommitStock]:
-    """P17."""
+    """Takes the goods off the shelf (P17)."""
     return [CommitStock(order_id=event.order_id)]
 
 
 def whenever_payment_failed_release_the_reservation(event: PaymentFailed) -> list[ReleaseStock]:
-    """P20. Compensates whenever_order_placed_reserve_its_lines, and may come before it."""
+    """Compensates whenever_order_placed_reserve_its_lines, and may come before it (P20)."""
     return [ReleaseStock(order_id=event.order_id, reason="payment_failed")]
 
 
 def whenever_order_cancelled_release_the_reservation(event: OrderCancelled) -> list[ReleaseStock]:
-    """P24. Compensates whenever_order_placed_reserve_its_lines, and may come before it."""
+    """Compensates whenever_order_placed_reserve_its_lines, and may come before it (P24)."""
     return [ReleaseStock(order_id=event.order_id, reason=event.reason)]
 
 
 def whenever_shipment_failed_put_stock_back_or_write_it_off(event: ShipmentFailed) -> list[SettleFailedShipment]:
-    """P31. Compensates whenever_order_shipped_commit_its_stock, and may come before it."""
+    """Compensates whenever_order_shipped_commit_its_stock, and may come before it (P31)."""
     return [SettleFailedShipment(order_id=event.order_id, stage=event.stage)]
 
 

@@ -11,11 +11,17 @@ from typing import Literal, TypeAlias, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from contexts.inventory.commands import (
+    CommitStock,
+    ReleaseStock,
+    ReservationCommand,
+    ReserveStock,
+    SettleFailedShipment,
+)
 from contexts.inventory.events import (
     InventoryRejected,
     InventoryReleased,
     InventoryReserved,
-    ReleaseReason,
     ReservationEvent,
     Shortage,
     StockCommitted,
@@ -23,57 +29,27 @@ from contexts.inventory.events import (
     StockWrittenOff,
 )
 from contexts.inventory.stock import StockItem, moved
-from contexts.kernel import OrderId, Sku, SkuQuantity
-
-
-class ReserveStock(Struct, frozen=True, kw_only=True):
-    """Promise all lines to the order, or none."""
-
-    order_id: OrderId
-    lines: tuple[SkuQuantity, ...]
-
-
-class ReleaseStock(Struct, frozen=True, kw_only=True):
-    """The order does not happen."""
-
-    order_id: OrderId
-    reason: ReleaseReason
-
-
-class CommitStock(Struct, frozen=True, kw_only=True):
-    """The goods have left with the carrier."""
-
-    order_id: OrderId
-
-
-class SettleFailedShipment(Struct, frozen=True, kw_only=True):
-    """The goods do not reach the customer: they are lost, or they are here."""
-
-    order_id: OrderId
-    stage: Literal["before_dispatch", "lost", "returned"]
-
-
-ReservationCommand: TypeAlias = ReserveStock | ReleaseStock | CommitStock | SettleFailedShipment
+from contexts.kernel import Sku, SkuQuantity
 
 Status: TypeAlias = Literal["NEW", "RESERVED", "REJECTED", "RELEASED", "COMMITTED", "WRITTEN_OFF"]
 
 
 class Reservation(Struct, frozen=True, kw_only=True):
-    """What is promised to one order: `lines` has each sku once."""
+    """The units that are promised to one order: `lines` has each SKU once."""
 
     status: Status = "NEW"
     lines: tuple[SkuQuantity, ...] = ()
 
 
 def skus_of(command: ReservationCommand) -> tuple[Sku, ...]:
-    """Which stock a decision will surely ask for; what else it asks for stands in the reservation."""
+    """The SKUs whose stock a decision will surely read. The reservation names the others."""
     return tuple(line.sku for line in command.lines) if isinstance(command, ReserveStock) else ()
 
 
 def decide(
     command: ReservationCommand, reservation: Reservation, stock: Mapping[str, StockItem]
 ) -> tuple[ReservationEvent | StockLevelChanged, ...]:
-    """What comes of the command: nothing when it was answered before, or when the goods are past it."""
+    """Decide on the command: no event when it was answered before, or when the goods are past it."""
     order_id, lines = command.order_id, reservation.lines
     match command, reservation.status:
         case ReserveStock(), "NEW":

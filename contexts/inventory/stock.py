@@ -1,7 +1,7 @@
 """How many units of one SKU are on the shelves, and how many of them are promised.
 
-Pure: no I/O, clock, randomness or logging. Asking twice gives the answer once. What counts, and once, is decided in
-movement.py.
+Pure: no I/O, clock, randomness or logging. Asking twice gives the answer once. movement.py decides
+which deliveries and corrections count.
 """
 
 from typing import assert_never
@@ -18,7 +18,7 @@ from contexts.inventory.events import (
     StockReplenished,
 )
 from contexts.kernel import Sku
-from shared.context import Detail, Rejected
+from shared.context import Rejected
 
 
 class StockItem(Struct, frozen=True, kw_only=True):
@@ -30,20 +30,18 @@ class StockItem(Struct, frozen=True, kw_only=True):
 
     @property
     def available(self) -> int:
-        """What may still be promised."""
+        """The units that may still be promised."""
         return self.on_hand - self.reserved
 
 
 def decide(command: RegisterStockItem, item: StockItem) -> tuple[StockEvent | Rejected, ...]:
-    """What comes of the command: nothing when it was answered before."""
+    """Decide on the command: no event when it was answered before."""
     registered = StockItemRegistered(sku=command.sku, name=command.name, unit_price=command.unit_price)
     if item.registered is None:
         return (registered,)
     if item.registered == registered:
         return ()
-    return (
-        Rejected(reason="registered_otherwise", details=(Detail(path="$", message=f"it is {item.registered.name}"),)),
-    )
+    return (Rejected.at("registered_otherwise", "$", f"it is {item.registered.name}"),)
 
 
 def evolve(item: StockItem, event: StockEvent) -> StockItem:
@@ -63,7 +61,7 @@ def evolve(item: StockItem, event: StockEvent) -> StockItem:
 
 
 def moved(sku: Sku, item: StockItem, *, on_hand: int = 0, reserved: int = 0) -> StockLevelChanged:
-    """The level after so many units more, or less, are on hand and reserved."""
+    """The level after a change of the units on hand and of the reserved ones."""
     on_hand += item.on_hand
     reserved += item.reserved
     return StockLevelChanged(sku=sku, on_hand=on_hand, reserved=reserved, available=on_hand - reserved)

@@ -1,15 +1,12 @@
-"""What inventory reads of others, and of that only what it needs."""
-
-from typing import Literal
+"""The events of other contexts that inventory reads, with only the fields that it needs."""
 
 from msgspec import Struct
 
-from contexts.inventory.events import ReleaseReason
-from contexts.kernel import OrderId, SkuQuantity
+from contexts.kernel import CancellationReason, FailureStage, OrderId, SkuQuantity
 
 
 class OrderPlaced(Struct, frozen=True, kw_only=True):
-    """What an order wants; one sku may stand in several lines."""
+    """An order wants these lines; one SKU may stand in several of them."""
 
     order_id: OrderId
     lines: tuple[SkuQuantity, ...]
@@ -19,7 +16,7 @@ class OrderCancelled(Struct, frozen=True, kw_only=True):
     """An order does not happen."""
 
     order_id: OrderId
-    reason: ReleaseReason
+    reason: CancellationReason
 
 
 class PaymentFailed(Struct, frozen=True, kw_only=True):
@@ -38,4 +35,4 @@ class ShipmentFailed(Struct, frozen=True, kw_only=True):
     """The goods of an order do not reach the customer; `stage` says whether they are here."""
 
     order_id: OrderId
-    stage: Literal["before_dispatch", "lost", "returned"]
+    stage: FailureStage

@@ -3,11 +3,17 @@
 from typing import get_args
 
 from contexts.inventory import movement, reservation, stock
-from contexts.inventory.commands import AdjustStock, RegisterStockItem, ReplenishStock
+from contexts.inventory.commands import (
+    AdjustStock,
+    MovementCommand,
+    RegisterStockItem,
+    ReplenishStock,
+    ReservationCommand,
+)
 from contexts.inventory.events import ReservationEvent, StockEvent, StockMovementRecorded
-from contexts.inventory.movement import MovementCommand, StockMovement
+from contexts.inventory.movement import StockMovement
 from contexts.inventory.policies import POLICIES
-from contexts.inventory.reservation import Reservation, ReservationCommand
+from contexts.inventory.reservation import Reservation
 from contexts.inventory.stock import StockItem
 from shared.config.settings import Settings
 from shared.context import Aggregate, Context, Decider

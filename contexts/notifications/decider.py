@@ -8,54 +8,15 @@ from typing import Literal, TypeAlias, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contexts.kernel import OrderId
+from contexts.notifications.commands import ConfirmReceipt, NotificationCommand, RecordNotSent, RecordSent, TellCustomer
 from contexts.notifications.events import (
-    Channel,
     CustomerNotified,
     NotificationEvent,
     NotificationFailed,
     NotificationHeld,
     NotificationQueued,
-    Refusal,
     Template,
 )
-
-
-class ConfirmReceipt(Struct, frozen=True, kw_only=True):
-    """Send the first letter of an order, and with it all that waited for the address."""
-
-    order_id: OrderId
-    email: str
-    subject: str
-    text: str
-
-
-class TellCustomer(Struct, frozen=True, kw_only=True):
-    """Send one more letter about an order."""
-
-    order_id: OrderId
-    template: Template
-    subject: str
-    text: str
-
-
-class RecordSent(Struct, frozen=True, kw_only=True):
-    """The letter has left."""
-
-    order_id: OrderId
-    template: Template
-    channel: Channel
-
-
-class RecordNotSent(Struct, frozen=True, kw_only=True):
-    """The letter will not be taken."""
-
-    order_id: OrderId
-    template: Template
-    reason: Refusal
-
-
-NotificationCommand: TypeAlias = ConfirmReceipt | TellCustomer | RecordSent | RecordNotSent
 
 Stage: TypeAlias = Literal["HELD", "QUEUED", "SENT", "FAILED"]
 
@@ -69,7 +30,7 @@ class Notification(Struct, frozen=True, kw_only=True):
 
 
 def decide(command: NotificationCommand, notification: Notification) -> tuple[NotificationEvent, ...]:
-    """What comes of the command: nothing for a template that was answered before."""
+    """Decide on the command: no event for a template that was answered before."""
     match command:
         case ConfirmReceipt():
             return () if "order_received" in notification.letters else _confirm(command, notification.held)

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
-from contexts.notifications.decider import RecordNotSent, RecordSent
+from contexts.notifications.commands import RecordNotSent, RecordSent
 from contexts.notifications.events import Channel, NotificationQueued, Refusal
 from shared.batching import Batcher
 from shared.context import Call, Effect
@@ -42,7 +42,7 @@ class Letter(NamedTuple):
 
 
 class Mailer(Protocol):
-    """Whoever takes letters. Asked twice with one letter, it may send it twice, under one Message-ID."""
+    """Takes letters. Given one letter twice, it may send it twice, under one Message-ID."""
 
     @property
     def channel(self) -> Channel:

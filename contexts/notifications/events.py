@@ -1,4 +1,4 @@
-"""What notifications tells the world: which letter to a customer is held, asked for, sent or refused."""
+"""The events of notifications: a letter to a customer is held, queued, sent or refused."""
 
 from typing import Annotated, Literal, TypeAlias
 
@@ -18,7 +18,7 @@ Template: TypeAlias = Literal[
     "refund_delayed",
     "shipment_failed",
 ]
-"""What a letter is about; an order has one of each at the most."""
+"""The subject of a letter; an order has one letter of each template at the most."""
 
 Channel: TypeAlias = Literal["directory", "smtp"]
 """How a letter left: as a file for somebody to send, or to a mail server."""

@@ -1,7 +1,7 @@
 """Notifications' reactions, which are also the words of its letters: the whole table stands at the foot."""
 
 from contexts.kernel import Money, OrderId
-from contexts.notifications.decider import ConfirmReceipt, TellCustomer
+from contexts.notifications.commands import ConfirmReceipt, TellCustomer
 from contexts.notifications.events import Template
 from contexts.notifications.upstream import (
     OrderCancellationRejected,
@@ -36,53 +36,53 @@ MINOR_DIGITS = {
 
 
 def whenever_order_placed_confirm_its_receipt(event: OrderPlaced) -> list[ConfirmReceipt]:
-    """P12."""
+    """Sends the first letter; earlier news of the order waits for it (P12)."""
     subject = f"We have received your order {event.order_id}"
     text = _text(f"Thank you for your order of {_spelled(event.total)}.", "We will write again once it is confirmed.")
     return [ConfirmReceipt(order_id=event.order_id, email=event.email, subject=subject, text=text)]
 
 
 def whenever_order_confirmed_tell_the_customer(event: OrderConfirmed) -> list[TellCustomer]:
-    """P40."""
+    """Tells that the money is in (P40)."""
     return _tell(event.order_id, "order_confirmed", "is confirmed", "Your payment has arrived.")
 
 
 def whenever_order_shipped_tell_the_customer(event: OrderShipped) -> list[TellCustomer]:
-    """P40."""
+    """Tells the carrier and the tracking number (P40)."""
     parcel = f"Your parcel is with {event.carrier}; its number is {event.tracking_no}."
     return _tell(event.order_id, "order_shipped", "is on its way", parcel)
 
 
 def whenever_order_delivered_tell_the_customer(event: OrderDelivered) -> list[TellCustomer]:
-    """P40."""
+    """Tells the end of the order (P40)."""
     return _tell(event.order_id, "order_delivered", "has arrived", "We hope you like it.")
 
 
 def whenever_order_cancelled_tell_the_customer(event: OrderCancelled) -> list[TellCustomer]:
-    """P40."""
+    """Tells why the order is cancelled (P40)."""
     kept = "Whatever you have paid will be given back."
     return _tell(event.order_id, "order_cancelled", "is cancelled", WHY_CANCELLED[event.reason], kept)
 
 
 def whenever_cancellation_rejected_tell_the_customer(event: OrderCancellationRejected) -> list[TellCustomer]:
-    """P40."""
+    """Tells that it is too late to cancel (P40)."""
     return _tell(event.order_id, "cancellation_rejected", "was not cancelled", "It had been sent or ended before.")
 
 
 def whenever_payment_refunded_tell_the_customer(event: PaymentRefunded) -> list[TellCustomer]:
-    """P40."""
+    """Tells the amount (P40)."""
     return _tell(event.order_id, "payment_refunded", "is refunded", f"You have {_spelled(event.amount)} back.")
 
 
 def whenever_refund_failed_tell_the_customer(event: RefundFailed) -> list[TellCustomer]:
-    """P33; the customer hears of it once, however often it fails."""
+    """Tells it once, however often the refund fails (P33)."""
     return _tell(
         event.order_id, "refund_delayed", "will be refunded later", "Your bank did not take the money; we keep trying."
     )
 
 
 def whenever_shipment_failed_tell_the_customer(event: ShipmentFailed) -> list[TellCustomer]:
-    """P40."""
+    """Tells at which stage the shipment failed (P40)."""
     return _tell(event.order_id, "shipment_failed", "cannot be delivered", WHAT_BECAME_OF_THE_PARCEL[event.stage])
 
 

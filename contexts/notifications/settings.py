@@ -1,4 +1,4 @@
-"""What an operator may set of notifications."""
+"""The settings of notifications."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ class NotificationsSettings(Settings, frozen=True, kw_only=True):
 
     mail_dir: Annotated[Path | None, Meta(description="where mails are written when no SMTP server is set")] = None
     smtp_url: Annotated[SecretUrl | None, Meta(description="smtp[s]://user:password@host:port that sends mails")] = None
-    mail_from: Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+\Z", description="who mails are from")] = (
+    mail_from: Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+\Z", description="the sender of mails")] = (
         "shop@chorus.example"
     )
 

@@ -1,14 +1,12 @@
-"""What notifications reads of others, and of that only what a customer wants to know."""
-
-from typing import Literal
+"""The events of other contexts that notifications reads, with only the fields that a customer wants to know."""
 
 from msgspec import Struct
 
-from contexts.kernel import Money, OrderId
+from contexts.kernel import CancellationReason, FailureStage, Money, OrderId
 
 
 class OrderPlaced(Struct, frozen=True, kw_only=True):
-    """Whom to write to."""
+    """The customer's address, and the amount of the order."""
 
     order_id: OrderId
     email: str
@@ -25,7 +23,7 @@ class OrderCancelled(Struct, frozen=True, kw_only=True):
     """The order does not happen."""
 
     order_id: OrderId
-    reason: Literal["customer", "payment_failed", "out_of_stock", "expired", "shipment_failed"]
+    reason: CancellationReason
 
 
 class OrderCancellationRejected(Struct, frozen=True, kw_only=True):
@@ -52,7 +50,7 @@ class ShipmentFailed(Struct, frozen=True, kw_only=True):
     """The parcel does not reach the customer."""
 
     order_id: OrderId
-    stage: Literal["before_dispatch", "lost", "returned"]
+    stage: FailureStage
 
 
 class PaymentRefunded(Struct, frozen=True, kw_only=True):

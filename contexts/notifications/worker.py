@@ -2,7 +2,8 @@
 
 from typing import get_args
 
-from contexts.notifications.decider import Notification, NotificationCommand, decide, evolve
+from contexts.notifications.commands import NotificationCommand
+from contexts.notifications.decider import Notification, decide, evolve
 from contexts.notifications.effects import MailDirectory, Mailer, MailServer, Postbox
 from contexts.notifications.events import NotificationEvent
 from contexts.notifications.policies import POLICIES

@@ -1,11 +1,22 @@
-"""What ordering can be asked by a client."""
+"""The commands of ordering: clients send PlaceOrder and CancelOrder; the others come from its policies and timer."""
 
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from contexts.kernel import Address, CustomerId, Email, Line, MethodToken, OrderId, Text, refuse_card_number
+from contexts.kernel import (
+    Address,
+    CancellationReason,
+    CustomerId,
+    Email,
+    Line,
+    MethodToken,
+    OrderId,
+    PaymentId,
+    Text,
+    refuse_card_number,
+)
 from shared.wire.messages import FROM_STREAM, FROM_SUBJECT, NEVER, TOLD
 
 LINES_AT_MOST = 100
@@ -37,3 +48,63 @@ class CancelOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
     reason: Annotated[Text, TOLD]
+
+
+class ConfirmOrder(Struct, frozen=True, kw_only=True):
+    """The money is in."""
+
+    order_id: OrderId
+    payment_id: PaymentId
+
+
+class CancelPendingOrder(Struct, frozen=True, kw_only=True):
+    """The order lacks its goods or its money."""
+
+    order_id: OrderId
+    reason: CancellationReason
+
+
+class ExpireOrder(Struct, frozen=True, kw_only=True):
+    """The deadline of the order has passed."""
+
+    order_id: OrderId
+
+
+class FinishCancellation(Struct, frozen=True, kw_only=True):
+    """Shipping has stopped the parcel: the customer may have the order cancelled."""
+
+    order_id: OrderId
+
+
+class CancelUndeliverableOrder(Struct, frozen=True, kw_only=True):
+    """The parcel does not reach the customer."""
+
+    order_id: OrderId
+
+
+class RecordShipment(Struct, frozen=True, kw_only=True):
+    """The parcel is with the carrier, too late to cancel."""
+
+    order_id: OrderId
+    tracking_no: str
+    carrier: str
+
+
+class RecordDelivery(Struct, frozen=True, kw_only=True):
+    """The parcel is with the customer; may come before the news that it was sent."""
+
+    order_id: OrderId
+    tracking_no: str
+
+
+OrderCommand: TypeAlias = (
+    PlaceOrder
+    | CancelOrder
+    | ConfirmOrder
+    | CancelPendingOrder
+    | ExpireOrder
+    | FinishCancellation
+    | CancelUndeliverableOrder
+    | RecordShipment
+    | RecordDelivery
+)

@@ -6,15 +6,25 @@ shipping is the judge: a cancellation then waits for what it says.
 
 from collections import Counter
 from datetime import datetime, timedelta
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contexts.kernel import MINOR_UNITS_AT_MOST, QUANTITY_AT_MOST, Money, OrderId, PaymentId
-from contexts.ordering.commands import CancelOrder, PlaceOrder, Refusal
+from contexts.kernel import MINOR_UNITS_AT_MOST, QUANTITY_AT_MOST, CancellationReason, Money
+from contexts.ordering.commands import (
+    CancelOrder,
+    CancelPendingOrder,
+    CancelUndeliverableOrder,
+    ConfirmOrder,
+    ExpireOrder,
+    FinishCancellation,
+    OrderCommand,
+    PlaceOrder,
+    RecordDelivery,
+    RecordShipment,
+)
 from contexts.ordering.events import (
-    CancellationReason,
     DeliveryRecorded,
     OrderCancellationRejected,
     OrderCancellationRequested,
@@ -26,66 +36,6 @@ from contexts.ordering.events import (
     Status,
 )
 from shared.context import Detail, Rejected
-
-
-class ConfirmOrder(Struct, frozen=True, kw_only=True):
-    """The money is in."""
-
-    order_id: OrderId
-    payment_id: PaymentId
-
-
-class CancelPendingOrder(Struct, frozen=True, kw_only=True):
-    """The order lacks its goods or its money."""
-
-    order_id: OrderId
-    reason: CancellationReason
-
-
-class ExpireOrder(Struct, frozen=True, kw_only=True):
-    """The deadline of the order has passed."""
-
-    order_id: OrderId
-
-
-class FinishCancellation(Struct, frozen=True, kw_only=True):
-    """Shipping has stopped the parcel: the customer may have the order cancelled."""
-
-    order_id: OrderId
-
-
-class CancelUndeliverableOrder(Struct, frozen=True, kw_only=True):
-    """The parcel does not reach the customer."""
-
-    order_id: OrderId
-
-
-class RecordShipment(Struct, frozen=True, kw_only=True):
-    """The parcel is with the carrier, too late to cancel."""
-
-    order_id: OrderId
-    tracking_no: str
-    carrier: str
-
-
-class RecordDelivery(Struct, frozen=True, kw_only=True):
-    """The parcel is with the customer; may come before the news that it was sent."""
-
-    order_id: OrderId
-    tracking_no: str
-
-
-OrderCommand: TypeAlias = (
-    PlaceOrder
-    | CancelOrder
-    | ConfirmOrder
-    | CancelPendingOrder
-    | ExpireOrder
-    | FinishCancellation
-    | CancelUndeliverableOrder
-    | RecordShipment
-    | RecordDelivery
-)
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -100,7 +50,7 @@ class Order(Struct, frozen=True, kw_only=True):
 def decide(
     command: OrderCommand, order: Order, *, order_deadline: timedelta, currency: str
 ) -> tuple[OrderEvent | Rejected, ...]:
-    """What comes of the command: nothing when it was answered before, or when the order is past it."""
+    """Decide on the command: no event when it was answered before, or when the order is past it."""
     match command:
         case PlaceOrder():
             return _place(command, order, order_deadline, currency)
@@ -174,7 +124,7 @@ def _place(
         return (_refused(command, currency) or _placement(command, command.asked_at + order_deadline),)
     if _placement(command, order.placed.expires_at) == order.placed:
         return ()
-    return (_rejected("order_already_placed", ("$", f"{command.order_id} is another order; use a new id")),)
+    return (Rejected.at("order_already_placed", "$", f"{command.order_id} is another order; use a new id"),)
 
 
 def _placement(command: PlaceOrder, expires_at: datetime) -> OrderPlaced:
@@ -196,26 +146,23 @@ def _total_minor(command: PlaceOrder) -> int:
 
 
 def _refused(command: PlaceOrder, currency: str) -> Rejected | None:
-    foreign = [
-        (f"$.lines[{number}].unit_price.currency", f"the shop charges in {currency}")
+    foreign = tuple(
+        Detail(path=f"$.lines[{number}].unit_price.currency", message=f"the shop charges in {currency}")
         for number, line in enumerate(command.lines)
         if line.unit_price.currency != currency
-    ]
+    )
     if foreign:
-        return _rejected("wrong_currency", *foreign)
+        return Rejected(reason="wrong_currency", details=foreign)
     units: Counter[str] = Counter()
     for number, line in enumerate(command.lines):
         units[line.sku] += line.quantity
         if units[line.sku] > QUANTITY_AT_MOST:
             problem = f"an order has at most {QUANTITY_AT_MOST} units of one sku"
-            return _rejected("too_many_units", (f"$.lines[{number}].quantity", problem))
+            return Rejected.at("too_many_units", f"$.lines[{number}].quantity", problem)
     if _total_minor(command) > MINOR_UNITS_AT_MOST:
-        return _rejected("total_too_large", ("$.lines", f"they come to more than {MINOR_UNITS_AT_MOST} minor units"))
+        problem = f"they come to more than {MINOR_UNITS_AT_MOST} minor units"
+        return Rejected.at("total_too_large", "$.lines", problem)
     return None
-
-
-def _rejected(reason: Refusal, *problems: tuple[str, str]) -> Rejected:
-    return Rejected(reason=reason, details=tuple(Detail(path=path, message=problem) for path, problem in problems))
 
 
 def _cancel(command: CancelOrder, order: Order) -> tuple[OrderEvent | Rejected, ...]:
@@ -229,9 +176,9 @@ def _cancel(command: CancelOrder, order: Order) -> tuple[OrderEvent | Rejected, 
             rejected = OrderCancellationRejected(order_id=command.order_id, reason=command.reason, state=order.status)
             return (rejected,)
         case "UNKNOWN":
-            return (_rejected("order_unknown", ("$", "nobody has placed this order")),)
+            return (Rejected.at("order_unknown", "$", "nobody has placed this order"),)
         case "SHIPPED" | "DELIVERED":
-            return (_rejected("too_late_to_cancel", ("$", f"the order is {order.status}")),)
+            return (Rejected.at("too_late_to_cancel", "$", f"the order is {order.status}"),)
         case _:
             return ()
 

@@ -1,17 +1,15 @@
-"""What ordering tells the world: an order was placed, confirmed, sent on its way, or cancelled."""
+"""The events of ordering: an order was placed, confirmed, sent on its way, or cancelled."""
 
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Struct
 
-from contexts.kernel import Address, CustomerId, Line, MethodToken, Money, OrderId, PaymentId
+from contexts.kernel import Address, CancellationReason, CustomerId, Line, MethodToken, Money, OrderId, PaymentId
 from shared.wire.messages import TOLD
 
 Status: TypeAlias = Literal["UNKNOWN", "PENDING", "CONFIRMED", "CANCELLING", "SHIPPED", "DELIVERED", "CANCELLED"]
 """Where an order stands; UNKNOWN is one that nobody has placed yet."""
-
-CancellationReason: TypeAlias = Literal["customer", "payment_failed", "out_of_stock", "expired", "shipment_failed"]
 
 
 class OrderPlaced(Struct, frozen=True, kw_only=True):

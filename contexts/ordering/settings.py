@@ -1,4 +1,4 @@
-"""What an operator may set of ordering."""
+"""The settings of ordering."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -14,4 +14,4 @@ class OrderingSettings(Settings, frozen=True, kw_only=True):
     order_deadline: Annotated[timedelta, Meta(description="an order not confirmed by then expires")] = timedelta(
         minutes=15
     )
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z", description="what the shop charges in")] = "EUR"
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z", description="the currency of the shop")] = "EUR"

@@ -1,9 +1,8 @@
-"""What ordering reads of others, and of that only what it needs."""
+"""The events of other contexts that ordering reads, with only the fields that it needs."""
 
 from msgspec import Struct
 
-from contexts.kernel import OrderId, PaymentId
-from contexts.ordering.events import CancellationReason
+from contexts.kernel import CancellationReason, OrderId, PaymentId
 
 
 class PaymentSucceeded(Struct, frozen=True, kw_only=True):

@@ -3,8 +3,8 @@
 from functools import partial
 from typing import get_args
 
-from contexts.ordering.commands import CancelOrder, PlaceOrder
-from contexts.ordering.decider import Order, OrderCommand, decide, evolve
+from contexts.ordering.commands import CancelOrder, OrderCommand, PlaceOrder
+from contexts.ordering.decider import Order, decide, evolve
 from contexts.ordering.events import OrderEvent
 from contexts.ordering.policies import POLICIES, TIMERS
 from contexts.ordering.settings import OrderingSettings

@@ -1,14 +1,110 @@
-"""What payments can be asked by a client."""
+"""The commands of payments: clients send RetryRefund; the others come from its policies, its timer and the bank."""
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Struct
 
-from contexts.kernel import OrderId
+from contexts.kernel import CancellationReason, MethodToken, Money, OrderId
+from contexts.payments.events import BankRefusal
 from shared.wire.messages import FROM_SUBJECT
+
+Refusal: TypeAlias = Literal["nothing_to_refund"]
+"""Why a command of a client is rejected."""
 
 
 class RetryRefund(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Ask the bank for a refused refund again now, without waiting for the timer."""
 
     order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
+
+
+class AuthorizePayment(Struct, frozen=True, kw_only=True):
+    """Have the amount held."""
+
+    order_id: OrderId
+    amount: Money
+    method_token: MethodToken
+
+
+class CapturePayment(Struct, frozen=True, kw_only=True):
+    """The goods are reserved: take the money as soon as it is held."""
+
+    order_id: OrderId
+
+
+class UndoPayment(Struct, frozen=True, kw_only=True):
+    """The order does not happen: void what is held, refund what was taken, forbid what has not been asked yet."""
+
+    order_id: OrderId
+    reason: CancellationReason
+
+
+class RecordAuthorized(Struct, frozen=True, kw_only=True):
+    """The bank holds the amount."""
+
+    order_id: OrderId
+
+
+class RecordAuthorizationRefused(Struct, frozen=True, kw_only=True):
+    """The bank refuses to hold the amount."""
+
+    order_id: OrderId
+    reason: BankRefusal
+
+
+class RecordCaptured(Struct, frozen=True, kw_only=True):
+    """The bank has moved the money to us."""
+
+    order_id: OrderId
+
+
+class RecordCaptureRefused(Struct, frozen=True, kw_only=True):
+    """The bank refuses to move the money; it still holds it."""
+
+    order_id: OrderId
+    reason: BankRefusal
+
+
+class RecordVoided(Struct, frozen=True, kw_only=True):
+    """The bank holds nothing for this payment."""
+
+    order_id: OrderId
+
+
+class RecordRefunded(Struct, frozen=True, kw_only=True):
+    """The bank has given the money back."""
+
+    order_id: OrderId
+
+
+class RecordRefundRefused(Struct, frozen=True, kw_only=True):
+    """The bank refuses to give the money back; it may be asked again from `retry_at` on."""
+
+    order_id: OrderId
+    attempt: int
+    reason: BankRefusal
+    retry_at: datetime
+
+
+class RetryDueRefund(Struct, frozen=True, kw_only=True):
+    """The wait after this attempt is over; stale once somebody has asked again by hand."""
+
+    order_id: OrderId
+    attempt: int
+
+
+PaymentCommand: TypeAlias = (
+    AuthorizePayment
+    | CapturePayment
+    | UndoPayment
+    | RecordAuthorized
+    | RecordAuthorizationRefused
+    | RecordCaptured
+    | RecordCaptureRefused
+    | RecordVoided
+    | RecordRefunded
+    | RecordRefundRefused
+    | RetryDueRefund
+    | RetryRefund
+)

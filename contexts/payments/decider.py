@@ -4,14 +4,27 @@ Pure: no I/O, clock, randomness or logging. Asking twice gives the answer once. 
 payment is voided, after it it is refunded, and a cancellation that meets it half way waits for its outcome.
 """
 
-from datetime import datetime
 from typing import Literal, TypeAlias, assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contexts.kernel import MethodToken, Money, OrderId, PaymentId
-from contexts.payments.commands import RetryRefund
+from contexts.kernel import CancellationReason, Money, OrderId, PaymentId
+from contexts.payments.commands import (
+    AuthorizePayment,
+    CapturePayment,
+    PaymentCommand,
+    RecordAuthorizationRefused,
+    RecordAuthorized,
+    RecordCaptured,
+    RecordCaptureRefused,
+    RecordRefunded,
+    RecordRefundRefused,
+    RecordVoided,
+    RetryDueRefund,
+    RetryRefund,
+    UndoPayment,
+)
 from contexts.payments.events import (
     AuthorizationRequested,
     CancellationNoted,
@@ -24,104 +37,11 @@ from contexts.payments.events import (
     PaymentVoided,
     RefundFailed,
     RefundRequested,
-    Refusal,
     ReservationNoted,
-    UndoReason,
     VoidReason,
     VoidRequested,
 )
 from shared.context import Rejected
-
-
-class AuthorizePayment(Struct, frozen=True, kw_only=True):
-    """Have the amount held."""
-
-    order_id: OrderId
-    amount: Money
-    method_token: MethodToken
-
-
-class CapturePayment(Struct, frozen=True, kw_only=True):
-    """The goods are reserved: take the money as soon as it is held."""
-
-    order_id: OrderId
-
-
-class UndoPayment(Struct, frozen=True, kw_only=True):
-    """The order does not happen: void what is held, refund what was taken, forbid what has not been asked yet."""
-
-    order_id: OrderId
-    reason: UndoReason
-
-
-class RecordAuthorized(Struct, frozen=True, kw_only=True):
-    """The bank holds the amount."""
-
-    order_id: OrderId
-
-
-class RecordAuthorizationRefused(Struct, frozen=True, kw_only=True):
-    """The bank refuses to hold the amount."""
-
-    order_id: OrderId
-    reason: Refusal
-
-
-class RecordCaptured(Struct, frozen=True, kw_only=True):
-    """The bank has moved the money to us."""
-
-    order_id: OrderId
-
-
-class RecordCaptureRefused(Struct, frozen=True, kw_only=True):
-    """The bank refuses to move the money; it still holds it."""
-
-    order_id: OrderId
-    reason: Refusal
-
-
-class RecordVoided(Struct, frozen=True, kw_only=True):
-    """The bank holds nothing for this payment."""
-
-    order_id: OrderId
-
-
-class RecordRefunded(Struct, frozen=True, kw_only=True):
-    """The bank has given the money back."""
-
-    order_id: OrderId
-
-
-class RecordRefundRefused(Struct, frozen=True, kw_only=True):
-    """The bank refuses to give the money back; it may be asked again from `retry_at` on."""
-
-    order_id: OrderId
-    attempt: int
-    reason: Refusal
-    retry_at: datetime
-
-
-class RetryDueRefund(Struct, frozen=True, kw_only=True):
-    """The wait after this attempt is over; stale once somebody has asked again by hand."""
-
-    order_id: OrderId
-    attempt: int
-
-
-PaymentCommand: TypeAlias = (
-    AuthorizePayment
-    | CapturePayment
-    | UndoPayment
-    | RecordAuthorized
-    | RecordAuthorizationRefused
-    | RecordCaptured
-    | RecordCaptureRefused
-    | RecordVoided
-    | RecordRefunded
-    | RecordRefundRefused
-    | RetryDueRefund
-    | RetryRefund
-)
 
 Status: TypeAlias = Literal[
     "NEW",
@@ -146,12 +66,12 @@ class Payment(Struct, frozen=True, kw_only=True):
     amount: Money = Money(amount_minor=0)
     reserved: bool = False
     authorized: bool = False
-    undone_for: UndoReason | None = None
+    undone_for: CancellationReason | None = None
     refund_attempt: int = 0
 
 
 def decide(command: PaymentCommand, payment: Payment) -> tuple[PaymentEvent | Rejected, ...]:
-    """What comes of the command: nothing when it was answered before, or when the payment is past it."""
+    """Decide on the command: no event when it was answered before, or when the payment is past it."""
     order_id = command.order_id
     match command:
         case AuthorizePayment() if payment.status == "NEW":
@@ -296,7 +216,7 @@ def _void(order_id: OrderId, payment: Payment, reason: VoidReason) -> VoidReques
     return VoidRequested(order_id=order_id, payment_id=payment.payment_id, reason=reason)
 
 
-def _refund(order_id: OrderId, payment: Payment, reason: UndoReason) -> RefundRequested:
+def _refund(order_id: OrderId, payment: Payment, reason: CancellationReason) -> RefundRequested:
     return RefundRequested(
         order_id=order_id,
         payment_id=payment.payment_id,

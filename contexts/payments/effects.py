@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from contexts.kernel import MethodToken, Money, PaymentId
-from contexts.payments.decider import (
+from contexts.payments.commands import (
     RecordAuthorizationRefused,
     RecordAuthorized,
     RecordCaptured,
@@ -20,9 +20,9 @@ from contexts.payments.decider import (
 )
 from contexts.payments.events import (
     AuthorizationRequested,
+    BankRefusal,
     CaptureRequested,
     RefundRequested,
-    Refusal,
     VoidRequested,
 )
 from shared.context import Call, Effect, UnknownOutcomeError
@@ -40,14 +40,14 @@ class Done(Struct, frozen=True, kw_only=True, tag_field="outcome", tag="done"):
 class Refused(Struct, frozen=True, kw_only=True, tag_field="outcome", tag="refused"):
     """The bank will not do it, whatever happens to this key."""
 
-    reason: Refusal
+    reason: BankRefusal
 
 
 Outcome: TypeAlias = Done | Refused
 
 
 class Gateway(Protocol):
-    """Whoever moves the money, with the idempotency key of one call.
+    """Moves money, under the idempotency key of one call.
 
     Every method raises UnknownOutcomeError when it is not known whether the money moved.
     """

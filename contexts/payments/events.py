@@ -1,20 +1,17 @@
-"""What payments tells the world: the money of an order was held, taken, let go or given back."""
+"""The events of payments: the money of an order was held, taken, let go or given back."""
 
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Struct
 
-from contexts.kernel import MethodToken, Money, OrderId, PaymentId
+from contexts.kernel import CancellationReason, MethodToken, Money, OrderId, PaymentId
 from shared.wire.messages import TOLD
 
-Refusal: TypeAlias = Literal["insufficient_funds", "declined", "capture_refused", "refund_refused", "not_possible"]
+BankRefusal: TypeAlias = Literal["insufficient_funds", "declined", "capture_refused", "refund_refused", "not_possible"]
 """Why a bank says no; `not_possible` is a payment that is not in a state for what was asked."""
 
-UndoReason: TypeAlias = Literal["customer", "payment_failed", "out_of_stock", "expired", "shipment_failed"]
-"""Why an order does not happen after all."""
-
-VoidReason: TypeAlias = UndoReason | Literal["capture_refused"]
+VoidReason: TypeAlias = CancellationReason | Literal["capture_refused"]
 
 
 class AuthorizationRequested(Struct, frozen=True, kw_only=True):
@@ -52,7 +49,7 @@ class CancellationNoted(Struct, frozen=True, kw_only=True):
     """The order was cancelled while the capture was under way: the money goes back once it is ours."""
 
     order_id: OrderId
-    reason: Annotated[UndoReason, TOLD]
+    reason: Annotated[CancellationReason, TOLD]
 
 
 class PaymentSucceeded(Struct, frozen=True, kw_only=True):
@@ -68,7 +65,7 @@ class PaymentFailed(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     stage: Annotated[Literal["authorize", "capture"], TOLD]
-    reason: Annotated[Refusal, TOLD]
+    reason: Annotated[BankRefusal, TOLD]
 
 
 class VoidRequested(Struct, frozen=True, kw_only=True):
@@ -93,7 +90,7 @@ class RefundRequested(Struct, frozen=True, kw_only=True):
     payment_id: PaymentId
     amount: Money
     attempt: int
-    reason: Annotated[UndoReason, TOLD]
+    reason: Annotated[CancellationReason, TOLD]
 
 
 class PaymentRefunded(Struct, frozen=True, kw_only=True):
@@ -102,7 +99,7 @@ class PaymentRefunded(Struct, frozen=True, kw_only=True):
     order_id: OrderId
     payment_id: PaymentId
     amount: Money
-    reason: Annotated[UndoReason, TOLD]
+    reason: Annotated[CancellationReason, TOLD]
 
 
 class RefundFailed(Struct, frozen=True, kw_only=True):
@@ -110,7 +107,7 @@ class RefundFailed(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     attempt: int
-    reason: Annotated[Refusal, TOLD]
+    reason: Annotated[BankRefusal, TOLD]
     retry_at: datetime | None = None
 
 

@@ -1,6 +1,6 @@
 """Payments' reactions: the whole table stands at the foot."""
 
-from contexts.payments.decider import AuthorizePayment, CapturePayment, RetryDueRefund, UndoPayment
+from contexts.payments.commands import AuthorizePayment, CapturePayment, RetryDueRefund, UndoPayment
 from contexts.payments.events import RefundFailed
 from contexts.payments.upstream import (
     InventoryRejected,
@@ -13,22 +13,22 @@ from shared.context import Policy, Timer
 
 
 def whenever_order_placed_authorize_its_total(event: OrderPlaced) -> list[AuthorizePayment]:
-    """P11."""
+    """Has the bank hold the total until the goods are reserved (P11)."""
     return [AuthorizePayment(order_id=event.order_id, amount=event.total, method_token=event.method_token)]
 
 
 def whenever_inventory_reserved_capture_the_payment(event: InventoryReserved) -> list[CapturePayment]:
-    """P13; may come before the authorization, which then captures."""
+    """May come before the authorization, which then leads to the capture (P13)."""
     return [CapturePayment(order_id=event.order_id)]
 
 
 def whenever_inventory_rejected_undo_the_payment(event: InventoryRejected) -> list[UndoPayment]:
-    """P23. Compensates whenever_order_placed_authorize_its_total, and may come before it."""
+    """Compensates whenever_order_placed_authorize_its_total, and may come before it (P23)."""
     return [UndoPayment(order_id=event.order_id, reason="out_of_stock")]
 
 
 def whenever_order_cancelled_undo_the_payment(event: OrderCancelled) -> list[UndoPayment]:
-    """P23.
+    """Voids before the capture and refunds after it (P23).
 
     Compensates whenever_order_placed_authorize_its_total and whenever_inventory_reserved_capture_the_payment.
     """
@@ -36,12 +36,12 @@ def whenever_order_cancelled_undo_the_payment(event: OrderCancelled) -> list[Und
 
 
 def whenever_shipment_failed_refund_the_payment(event: ShipmentFailed) -> list[UndoPayment]:
-    """P30. Compensates whenever_inventory_reserved_capture_the_payment."""
+    """Compensates whenever_inventory_reserved_capture_the_payment (P30)."""
     return [UndoPayment(order_id=event.order_id, reason="shipment_failed")]
 
 
 def whenever_a_refund_retry_is_due_ask_again(event: RefundFailed) -> list[RetryDueRefund]:
-    """P33."""
+    """Asks again for ever, with growing waits (P33)."""
     return [RetryDueRefund(order_id=event.order_id, attempt=event.attempt)]
 
 

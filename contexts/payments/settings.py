@@ -1,4 +1,4 @@
-"""What an operator may set of payments."""
+"""The settings of payments."""
 
 from datetime import timedelta
 from typing import Annotated

@@ -1,13 +1,12 @@
-"""What payments reads of others, and of that only what it needs."""
+"""The events of other contexts that payments reads, with only the fields that it needs."""
 
 from msgspec import Struct
 
-from contexts.kernel import MethodToken, Money, OrderId
-from contexts.payments.events import UndoReason
+from contexts.kernel import CancellationReason, MethodToken, Money, OrderId
 
 
 class OrderPlaced(Struct, frozen=True, kw_only=True):
-    """What an order costs and who pays."""
+    """The total of an order, and the token that pays it."""
 
     order_id: OrderId
     total: Money
@@ -18,7 +17,7 @@ class OrderCancelled(Struct, frozen=True, kw_only=True):
     """An order does not happen."""
 
     order_id: OrderId
-    reason: UndoReason
+    reason: CancellationReason
 
 
 class InventoryReserved(Struct, frozen=True, kw_only=True):

@@ -2,8 +2,8 @@
 
 from typing import get_args
 
-from contexts.payments.commands import RetryRefund
-from contexts.payments.decider import Payment, PaymentCommand, decide, evolve
+from contexts.payments.commands import PaymentCommand, RetryRefund
+from contexts.payments.decider import Payment, decide, evolve
 from contexts.payments.effects import BankOverNats, Cashier
 from contexts.payments.events import PaymentEvent
 from contexts.payments.policies import POLICIES, TIMERS

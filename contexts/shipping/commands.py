@@ -1,10 +1,12 @@
-"""What shipping can be asked by a client: the carrier reports what became of a parcel."""
+"""The commands of shipping: clients send the reports of the carrier; the others come from its policies and effects."""
 
+from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Struct
 
-from contexts.kernel import OrderId, Text
+from contexts.kernel import Address, CancellationReason, OrderId, Text
+from contexts.shipping.events import CarrierRefusal, Requirement
 from shared.wire.messages import FROM_SUBJECT, TOLD
 
 Refusal: TypeAlias = Literal[
@@ -32,3 +34,46 @@ class ReportReturned(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
     tracking_no: Annotated[Text, TOLD]
+
+
+class MeetRequirement(Struct, frozen=True, kw_only=True):
+    """One of the three facts that a parcel needs; the confirmation also says where it goes."""
+
+    order_id: OrderId
+    requirement: Requirement
+    met_at: datetime
+    address: Address | None = None
+
+
+class Dispatch(Struct, frozen=True, kw_only=True):
+    """It is time to hand the parcel over."""
+
+    order_id: OrderId
+
+
+class CancelShipment(Struct, frozen=True, kw_only=True):
+    """The parcel is not to go, if there is still time."""
+
+    order_id: OrderId
+    reason: CancellationReason
+
+
+class RecordDispatched(Struct, frozen=True, kw_only=True):
+    """The carrier has taken the parcel."""
+
+    order_id: OrderId
+    tracking_no: str
+    carrier: str
+
+
+class RecordDispatchRefused(Struct, frozen=True, kw_only=True):
+    """The carrier does not take the parcel."""
+
+    order_id: OrderId
+    reason: CarrierRefusal
+
+
+Report: TypeAlias = ReportDelivered | ReportLost | ReportReturned
+ShipmentCommand: TypeAlias = (
+    MeetRequirement | Dispatch | CancelShipment | RecordDispatched | RecordDispatchRefused | Report
+)

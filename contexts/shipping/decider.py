@@ -10,11 +10,21 @@ from typing import Literal, TypeAlias, assert_never, get_args
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contexts.kernel import Address, OrderId
-from contexts.shipping.commands import Refusal, ReportDelivered, ReportLost, ReportReturned
+from contexts.kernel import Address
+from contexts.shipping.commands import (
+    CancelShipment,
+    Dispatch,
+    MeetRequirement,
+    RecordDispatched,
+    RecordDispatchRefused,
+    Refusal,
+    Report,
+    ReportDelivered,
+    ReportLost,
+    ReportReturned,
+    ShipmentCommand,
+)
 from contexts.shipping.events import (
-    CancellationReason,
-    CarrierRefusal,
     DeliveryScheduled,
     DispatchRequested,
     OrderDelivered,
@@ -25,50 +35,7 @@ from contexts.shipping.events import (
     ShipmentFailed,
     ShipmentRequirementMet,
 )
-from shared.context import Detail, Rejected
-
-
-class MeetRequirement(Struct, frozen=True, kw_only=True):
-    """One of the three facts that a parcel needs; the confirmation also says where it goes."""
-
-    order_id: OrderId
-    requirement: Requirement
-    met_at: datetime
-    address: Address | None = None
-
-
-class Dispatch(Struct, frozen=True, kw_only=True):
-    """It is time to hand the parcel over."""
-
-    order_id: OrderId
-
-
-class CancelShipment(Struct, frozen=True, kw_only=True):
-    """The parcel is not to go, if there is still time."""
-
-    order_id: OrderId
-    reason: CancellationReason
-
-
-class RecordDispatched(Struct, frozen=True, kw_only=True):
-    """The carrier has taken the parcel."""
-
-    order_id: OrderId
-    tracking_no: str
-    carrier: str
-
-
-class RecordDispatchRefused(Struct, frozen=True, kw_only=True):
-    """The carrier does not take the parcel."""
-
-    order_id: OrderId
-    reason: CarrierRefusal
-
-
-Report: TypeAlias = ReportDelivered | ReportLost | ReportReturned
-ShipmentCommand: TypeAlias = (
-    MeetRequirement | Dispatch | CancelShipment | RecordDispatched | RecordDispatchRefused | Report
-)
+from shared.context import Rejected
 
 End: TypeAlias = Literal["delivered", "lost", "returned"]
 Status: TypeAlias = Literal["WAITING", "READY", "DISPATCHING", "DISPATCHED", "DELIVERED", "FAILED", "CANCELLED"]
@@ -94,7 +61,7 @@ class Shipment(Struct, frozen=True, kw_only=True):
 def decide(
     command: ShipmentCommand, shipment: Shipment, *, dispatch_delay: timedelta
 ) -> tuple[ShipmentEvent | Rejected, ...]:
-    """What comes of the command: nothing when it was answered before, or when the parcel is past it."""
+    """Decide on the command: no event when it was answered before, or when the parcel is past it."""
     match command:
         case MeetRequirement() if shipment.status == "WAITING" and command.requirement not in shipment.met:
             return _meet(command, shipment, dispatch_delay)
@@ -153,6 +120,11 @@ def evolve(shipment: Shipment, event: ShipmentEvent) -> Shipment:
             assert_never(event)
 
 
+def waits_until(scheduled: DeliveryScheduled, dispatch_delay: timedelta) -> datetime | None:
+    """When a timer dispatches the parcel; None without a delay: the decision that schedules it dispatches it too."""
+    return scheduled.dispatch_at if dispatch_delay else None
+
+
 def _meet(command: MeetRequirement, shipment: Shipment, dispatch_delay: timedelta) -> tuple[ShipmentEvent, ...]:
     address = command.address or shipment.address
     if len(shipment.met) + 1 < REQUIREMENTS:
@@ -163,7 +135,7 @@ def _meet(command: MeetRequirement, shipment: Shipment, dispatch_delay: timedelt
     assert address is not None, "the confirmation has one"
     dispatch_at = command.met_at + dispatch_delay
     scheduled = DeliveryScheduled(order_id=command.order_id, dispatch_at=dispatch_at, address=address)
-    if dispatch_delay:
+    if waits_until(scheduled, dispatch_delay) is not None:
         return (scheduled,)
     return (scheduled, DispatchRequested(order_id=command.order_id, address=address))
 
@@ -172,13 +144,11 @@ def _end(
     command: Report, shipment: Shipment, end: End, event: OrderDelivered | ShipmentFailed
 ) -> tuple[ShipmentEvent | Rejected, ...]:
     if shipment.tracking_no is None:
-        return (_rejected("not_dispatched", "$", "the carrier has no parcel of this order"),)
+        return (Rejected.at("not_dispatched", "$", "the carrier has no parcel of this order"),)
     if shipment.tracking_no != command.tracking_no:
-        return (_rejected("other_tracking_no", "$.tracking_no", "the parcel of this order has another one"),)
+        return (Rejected.at("other_tracking_no", "$.tracking_no", "the parcel of this order has another one"),)
     if shipment.end is None:
         return (event,)
-    return () if shipment.end == end else (_rejected(ALREADY[shipment.end], "$", f"the parcel was {shipment.end}"),)
-
-
-def _rejected(reason: Refusal, path: str, problem: str) -> Rejected:
-    return Rejected(reason=reason, details=(Detail(path=path, message=problem),))
+    if shipment.end == end:
+        return ()
+    return (Rejected.at(ALREADY[shipment.end], "$", f"the parcel was {shipment.end}"),)

@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 from msgspec import Struct
 
 from contexts.kernel import Address, OrderId
-from contexts.shipping.decider import RecordDispatched, RecordDispatchRefused
+from contexts.shipping.commands import RecordDispatched, RecordDispatchRefused
 from contexts.shipping.events import CarrierRefusal, DispatchRequested
 from shared.context import Call, Effect
 
@@ -31,7 +31,7 @@ Outcome: TypeAlias = HandedOver | Refused
 
 
 class Carrier(Protocol):
-    """Whoever brings parcels; raises UnknownOutcomeError when it is not known whether it has taken one."""
+    """Brings parcels; raises UnknownOutcomeError when it is not known whether it has taken one."""
 
     async def hand_over(self, order_id: OrderId, address: Address, *, idempotency_key: str) -> Outcome:
         """Take the parcel of an order, once per key."""

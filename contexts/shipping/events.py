@@ -1,18 +1,16 @@
-"""What shipping tells the world: a parcel may go, went, arrived, or did not."""
+"""The events of shipping: a parcel may go, went, arrived, or did not."""
 
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Struct
 
-from contexts.kernel import Address, OrderId
+from contexts.kernel import Address, CancellationReason, FailureStage, OrderId
 from shared.wire.messages import TOLD
 
 Requirement: TypeAlias = Literal["reserved", "paid", "confirmed"]
-"""What an order needs before its parcel may go, in any order."""
+"""The facts that a parcel needs before it may go; they come in any order."""
 
-CancellationReason: TypeAlias = Literal["customer", "payment_failed", "out_of_stock", "expired", "shipment_failed"]
-FailureStage: TypeAlias = Literal["before_dispatch", "lost", "returned"]
 CarrierRefusal: TypeAlias = Literal["not_served"]
 """Why a carrier does not take a parcel: it does not go to that address."""
 

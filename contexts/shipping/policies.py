@@ -1,8 +1,10 @@
 """Shipping's reactions: the whole table stands at the foot."""
 
 from datetime import timedelta
+from functools import partial
 
-from contexts.shipping.decider import CancelShipment, Dispatch, MeetRequirement
+from contexts.shipping.commands import CancelShipment, Dispatch, MeetRequirement
+from contexts.shipping.decider import waits_until
 from contexts.shipping.events import DeliveryScheduled
 from contexts.shipping.upstream import (
     InventoryReleased,
@@ -16,37 +18,37 @@ from shared.context import Policy, Timer
 
 
 def whenever_inventory_reserved_count_it_towards_the_delivery(event: InventoryReserved) -> list[MeetRequirement]:
-    """P15; the last of the three schedules the delivery, whichever it is."""
+    """Counts one of three facts; the third schedules the delivery, whichever it is (P15)."""
     return [MeetRequirement(order_id=event.order_id, requirement="reserved", met_at=event.at)]
 
 
 def whenever_payment_succeeded_count_it_towards_the_delivery(event: PaymentSucceeded) -> list[MeetRequirement]:
-    """P15; the last of the three schedules the delivery, whichever it is."""
+    """Counts one of three facts; the third schedules the delivery, whichever it is (P15)."""
     return [MeetRequirement(order_id=event.order_id, requirement="paid", met_at=event.at)]
 
 
 def whenever_order_confirmed_count_it_towards_the_delivery(event: OrderConfirmed) -> list[MeetRequirement]:
-    """P15; the last of the three schedules the delivery, whichever it is."""
+    """Counts one of three facts; the third schedules the delivery, whichever it is (P15)."""
     return [MeetRequirement(order_id=event.order_id, requirement="confirmed", met_at=event.at, address=event.address)]
 
 
 def whenever_order_cancelled_cancel_the_shipment(event: OrderCancelled) -> list[CancelShipment]:
-    """P25. Compensates whenever_order_confirmed_count_it_towards_the_delivery, and may come before it."""
+    """Compensates whenever_order_confirmed_count_it_towards_the_delivery, and may come before it (P25)."""
     return [CancelShipment(order_id=event.order_id, reason=event.reason)]
 
 
 def whenever_cancellation_requested_cancel_the_shipment(event: OrderCancellationRequested) -> list[CancelShipment]:
-    """P26. Compensates whenever_order_confirmed_count_it_towards_the_delivery, and may come before it."""
+    """Compensates whenever_order_confirmed_count_it_towards_the_delivery, and may come before it (P26)."""
     return [CancelShipment(order_id=event.order_id, reason="customer")]
 
 
 def whenever_inventory_released_cancel_the_shipment(event: InventoryReleased) -> list[CancelShipment]:
-    """P25. Compensates whenever_inventory_reserved_count_it_towards_the_delivery, and may come before it."""
+    """Compensates whenever_inventory_reserved_count_it_towards_the_delivery, and may come before it (P25)."""
     return [CancelShipment(order_id=event.order_id, reason=event.reason)]
 
 
 def whenever_dispatch_is_due_hand_the_parcel_over(event: DeliveryScheduled) -> list[Dispatch]:
-    """P16."""
+    """Gives the parcel to the carrier, unless the shipment is cancelled (P16)."""
     return [Dispatch(order_id=event.order_id)]
 
 
@@ -61,12 +63,12 @@ POLICIES: tuple[Policy, ...] = (
 
 
 def timers(dispatch_delay: timedelta) -> tuple[Timer, ...]:
-    """The deadlines; without a delay the parcel is handed over at once, and nothing needs to be armed."""
+    """The deadlines of shipping."""
     return (
         Timer(
             name="DispatchDue",
             armed_by=DeliveryScheduled,
-            at=lambda scheduled: scheduled.dispatch_at if dispatch_delay else None,
+            at=partial(waits_until, dispatch_delay=dispatch_delay),
             whenever_due=whenever_dispatch_is_due_hand_the_parcel_over,
         ),
     )

@@ -1,4 +1,4 @@
-"""What an operator may set of shipping."""
+"""The settings of shipping."""
 
 from datetime import timedelta
 from typing import Annotated

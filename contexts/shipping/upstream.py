@@ -1,12 +1,11 @@
-"""What shipping reads of others, and of that only what it needs; `at` is when the stream stored it."""
+"""The events of other contexts that shipping reads, with only the fields it needs; `at` is the time of storage."""
 
 from datetime import datetime
 from typing import Annotated
 
 from msgspec import Struct
 
-from contexts.kernel import Address, OrderId
-from contexts.shipping.events import CancellationReason
+from contexts.kernel import Address, CancellationReason, OrderId
 from shared.wire.messages import FROM_STREAM, NEVER
 
 

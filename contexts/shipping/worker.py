@@ -3,8 +3,8 @@
 from functools import partial
 from typing import get_args
 
-from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturned
-from contexts.shipping.decider import Shipment, ShipmentCommand, decide, evolve
+from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturned, ShipmentCommand
+from contexts.shipping.decider import Shipment, decide, evolve
 from contexts.shipping.effects import SimulatedCarrier, effects
 from contexts.shipping.events import ShipmentEvent
 from contexts.shipping.policies import POLICIES, timers

@@ -1,6 +1,7 @@
 """Virtual time: an event loop whose time jumps to the next timer when it is idle, and its clock.
 
 Nothing really waits, nothing runs in a thread, and all randomness comes from one seed: a seed repeats a run exactly.
+The loop is an asyncio loop, because anyio offers no place to put a loop of one's own.
 """
 
 import asyncio

@@ -24,21 +24,23 @@ class Command(NamedTuple):
 COMMANDS = (
     Command("demo", "demo:demo", "Watch sagas come to their ends on a server of their own."),
     Command("up", "up:up", "Run a server and every worker, until Ctrl-C."),
+    Command("new system", "new:system", "Make a small system of two contexts that runs."),
+    Command("new context", "new:context", "Make a context in the system of this directory."),
     Command("worker", "worker:worker", "Run one worker of one context."),
     Command("send", "send:send", "Send a command, and wait for its outcome if asked."),
     Command("timeline", "timeline:timeline", "Show what caused what for one key, with times."),
     Command("show", "show:show_aggregate", "Show an aggregate as of any version of it."),
     Command("streams plan", "streams:plan", "Show what `streams apply` and `streams write` would change."),
-    Command("streams write", "streams:write", "Write who says and hears what into streams.yaml."),
+    Command("streams write", "streams:write", "Write the choreography of the contexts into streams.yaml."),
     Command("streams apply", "streams:apply", "Create and update the streams and consumers."),
     Command("parked ls", "parked:ls", "List what waits for an operator."),
     Command("parked show", "parked:show_one", "Show parked messages and refused events whole."),
     Command("parked retry", "verdicts:retry", "Try a parked key again, in order."),
-    Command("parked skip", "verdicts:skip", "Leave a parked message out, on record."),
-    Command("parked void", "verdicts:void", "Declare a message under an id of a context a stranger's."),
+    Command("parked skip", "verdicts:skip", "Skip a parked message, and record who did and why."),
+    Command("parked void", "verdicts:void", "Declare that a message under a context's id is a stranger's."),
     Command("config", "config:config", "List the settings: value, default and where each comes from."),
-    Command("rebuild", "rebuild:rebuild", "Make the lost database of a context anew from EVENTS."),
-    Command("reconcile", "reconcile:reconcile", "Publish what journals have and the streams have lost."),
+    Command("rebuild", "rebuild:rebuild", "Rebuild the lost database of a context from EVENTS."),
+    Command("reconcile", "reconcile:reconcile", "Publish again the events that the streams have lost."),
     Command("health", "health:health", "Tell whether the workers on this machine are well."),
 )
 
@@ -50,6 +52,7 @@ EXAMPLES = {
         "chorus timeline KEY",
     ),
     "streams": ("chorus streams plan", "chorus streams write", "chorus streams apply"),
+    "new": ("chorus new system DIR", "chorus new context NAME --hears CONTEXT.EVENT"),
     "parked": ("chorus parked ls", "chorus parked show KEY", "chorus parked retry KEY"),
 }
 """By the first word of their commands."""

@@ -1,4 +1,4 @@
-"""`chorus config`: what is set, to what, and by whom."""
+"""`chorus config`: lists the settings with their values and origins."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""`chorus demo`: the whole machine at work, in a quarter of a minute."""
+"""`chorus demo`: plays sagas on a whole system, in a quarter of a minute."""
 
 import os
 import shlex
@@ -52,7 +52,7 @@ def demo(
     import anyio
 
     if serve and in_memory:
-        raise CommandError(Exit.USAGE, "--serve: there is nothing to serve --in-memory; use one of them")
+        raise CommandError(Exit.USAGE, "--serve needs a server, and --in-memory starts none; use one of them")
     played = _declared()
     directory = Path(tempfile.mkdtemp(prefix="chorus-demo-"))
     wrong: list[str] | None = None
@@ -66,7 +66,7 @@ def demo(
         if not wrong:
             shutil.rmtree(directory, ignore_errors=True)
     if wrong:
-        raise CommandError(Exit.NO, "\n".join([*wrong, f"what the workers said is in {directory / 'workers.log'}"]))
+        raise CommandError(Exit.NO, "\n".join([*wrong, f"the log of the workers is {directory / 'workers.log'}"]))
     return Exit.OK if wrong is not None else INTERRUPTED
 
 
@@ -85,7 +85,7 @@ def _declared() -> "Demo":
 
 
 async def _until_signal(demo: "Demo", directory: Path, serve: bool, as_json: bool) -> list[str] | None:
-    """What went wrong, nothing if all went well, or None when it was interrupted before it could be told."""
+    """Play until the end or a signal: a line for each failure, or None when a signal came first."""
     import anyio
 
     wrong: list[str] | None = None
@@ -102,8 +102,8 @@ async def _until_signal(demo: "Demo", directory: Path, serve: bool, as_json: boo
 
 
 def _in_memory(demo: "Demo", directory: Path, as_json: bool) -> list[str]:
-    """What went wrong, nothing if all went well."""
-    import asyncio
+    """Play in virtual time: a line for each failure."""
+    import anyio
 
     from shared.adapters.virtual_time import VirtualLoop
     from shared.config import log
@@ -119,8 +119,7 @@ def _in_memory(demo: "Demo", directory: Path, as_json: bool) -> list[str]:
                 show_lines(["On a server and real processes: chorus demo"])
             return wrong
 
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        return runner.run(play())
+    return anyio.run(play, backend_options={"loop_factory": lambda: loop})
 
 
 async def _cancel_on_signal(scope: "CancelScope") -> None:
@@ -133,7 +132,7 @@ async def _cancel_on_signal(scope: "CancelScope") -> None:
 
 @asynccontextmanager
 async def _stage(demo: "Demo", directory: Path) -> AsyncIterator["Stage"]:
-    """A system in the demo's own settings, whatever the environment says; its workers' lines go to a file."""
+    """Run a system with the demo's own settings, not those of the environment; its workers log to a file."""
     import anyio
 
     from shared.adapters.jetstream import connect
@@ -171,7 +170,7 @@ async def _away(supervisor: "Supervisor", name: str) -> AsyncIterator[None]:
 
 
 async def _perform(demo: "Demo", stage: "Stage", as_json: bool, opening: str, seconds: str) -> list[str]:
-    """Play every scene and show how it ended; what went wrong."""
+    """Play every scene and show how it ended; return a line for each failure."""
     import anyio
 
     from shared import catalog
@@ -208,7 +207,7 @@ async def _perform(demo: "Demo", stage: "Stage", as_json: bool, opening: str, se
 
 
 def _try_it(demo: "Demo", stage: "Stage", serve: bool) -> list[str]:
-    """What to type next: the first command of the first scene, under a new key."""
+    """The lines to type next: the first command of the first scene, under a new key."""
     nats = Connection(server=stage.url if serve else None)
     key = demo.own_key
     first = next(sent for sent in stage.sent if sent.subject.endswith(f".{demo.acts[0][0].key}"))

@@ -40,7 +40,7 @@ def report(error: BaseException) -> Exit:
 
 
 def own_traceback(raised: Exception) -> list[str]:
-    """The lines of a traceback from the first frame of a context on: how our code came there is of no use."""
+    """The lines of a traceback from the first frame of a context on, without the frames of Chorus before it."""
     import traceback
 
     from shared.catalog import users_frames

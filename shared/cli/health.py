@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from shared.cli.adapters import databases
 from shared.cli.errors import CommandError
 from shared.cli.flags import Json
 from shared.cli.output import show_json, show_lines
@@ -42,8 +43,9 @@ def health(
         catalog.check_known(name)
     if name is not None and here:
         raise CommandError(Exit.USAGE, "--here chooses the contexts itself; leave out CONTEXT or --here")
-    directory = catalog.read_settings(os.environ).data_dir
-    found = examine(directory, catalog.names() if name is None else [name], here=here)
+    settings = catalog.read_settings(os.environ)
+    directory = settings.data_dir
+    found = examine(directory, databases(settings), catalog.names() if name is None else [name], here=here)
     if json:
         import msgspec
 

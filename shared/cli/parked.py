@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from cyclopts import Parameter
 
+from shared.cli.adapters import databases
 from shared.cli.errors import CommandError
 from shared.cli.flags import HERE, Connection, Json
 from shared.cli.output import show, show_json, show_lines
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from shared.ports.broker import Stored
+    from shared.ports.store_reader import Databases
     from shared.repair.parked import Parked, Refused, Unresolved
 
 What: TypeAlias = Annotated[
@@ -87,17 +87,17 @@ def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE
             show_lines(_refused_lines(one, standing[one.number]))
 
 
-def read_unresolved(context: str | None) -> tuple["Path", list["Unresolved"]]:
-    """The data directory, and what waits in its databases: parked messages first, then refused rows."""
+def read_unresolved(context: str | None) -> tuple["Databases", list["Unresolved"]]:
+    """The databases, and what waits in them: parked messages first, then refused rows."""
     from shared import catalog
     from shared.repair.parked import parked_in, refused_in
 
     if context is not None:
         catalog.check_known(context)
     settings = catalog.read_settings(os.environ)
-    data_dir = settings.data_dir
+    here = databases(settings)
     contexts = [name for name in catalog.without_services(settings) if context in (None, name)]
-    return data_dir, [*parked_in(data_dir, contexts), *refused_in(data_dir, contexts)]
+    return here, [*parked_in(here, contexts), *refused_in(here, contexts)]
 
 
 def choose_by_name(unresolved: list["Unresolved"], what: str) -> list["Unresolved"]:

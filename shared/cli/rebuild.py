@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from shared.cli.adapters import databases
 from shared.cli.errors import CommandError
 from shared.cli.flags import HERE, Connection, Json
 from shared.cli.output import show_json, show_lines
@@ -22,7 +23,7 @@ def rebuild(
     json: Json = False,
     connection: Connection = HERE,
 ) -> None:
-    """Make the lost database of a context anew from EVENTS.
+    """Rebuild the lost database of a context from EVENTS.
 
     The context's own events give its state, its journal, the commands it has
     answered and the parked messages. Stop its workers first. The command publishes
@@ -51,7 +52,7 @@ def rebuild(
 
     async def run() -> "Rebuilt":
         async with connection.connected("rebuild") as broker:
-            return await rebuild_database(context, broker, settings.data_dir, partitions=partitions, force=force)
+            return await rebuild_database(context, broker, databases(settings), partitions=partitions, force=force)
 
     rebuilt = anyio.run(run)
     if json:

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from shared.cli.adapters import clock, databases
 from shared.cli.errors import CommandError
 from shared.cli.flags import HERE, Connection, Json
 from shared.cli.output import show_json, show_lines
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from shared.context import Context
+    from shared.ports.store_reader import Databases
     from shared.repair.reconcile import Difference
 
 SHOWN_AT_MOST = 10
@@ -27,7 +27,7 @@ def reconcile(
     json: Json = False,
     connection: Connection = HERE,
 ) -> int:
-    """Publish what journals have and the streams have lost.
+    """Publish again the events that the streams have lost.
 
     Workers do this by themselves when they start and when they reconnect; they may
     run meanwhile. Exit 0 when streams and journals then agree, else 1: publishing
@@ -47,15 +47,16 @@ def reconcile(
     settings = catalog.read_settings(os.environ)
     if name is not None and not isinstance(catalog.load(name, settings), Context):
         raise CommandError(Exit.USAGE, f"{name} is a service and publishes no events; name a context")
+    here = databases(settings)
     chosen = [
         context
         for context in catalog.contexts(settings).values()
         if isinstance(context, Context)
         and context.name == (name or context.name)
-        and (name is not None or (settings.data_dir / f"{context.name}.db").is_file())
+        and (name is not None or here.exists(context.name))
     ]
     partitions = read_topology(settings.streams_file).partitions
-    done = anyio.run(_reconcile, connection, settings.data_dir, chosen, None if dry_run else partitions)
+    done = anyio.run(_reconcile, connection, here, chosen, None if dry_run else partitions)
     if json:
         show_json([_as_json(difference, published) for difference, published in done])
     elif not done:
@@ -66,7 +67,7 @@ def reconcile(
 
 
 async def _reconcile(
-    connection: Connection, data_dir: "Path", chosen: "list[Context]", partitions: int | None
+    connection: Connection, here: "Databases", chosen: "list[Context]", partitions: int | None
 ) -> "list[tuple[Difference, int]]":
     """Compare each context, and publish what is missing unless `partitions` is None; count what was published."""
     from shared.repair.reconcile import compare, publish_missing
@@ -74,10 +75,10 @@ async def _reconcile(
     done = []
     async with connection.connected("reconcile") as broker:
         for context in chosen:
-            difference, published = await compare(broker, data_dir, context.name), 0
+            difference, published = await compare(broker, here, context.name), 0
             if difference.missing and partitions is not None:
-                published = await publish_missing(broker, data_dir, context, partitions=partitions)
-                difference = await compare(broker, data_dir, context.name)
+                published = await publish_missing(broker, here, clock(), context, partitions=partitions)
+                difference = await compare(broker, here, context.name)
             done.append((difference, published))
     return done
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from shared.cli.adapters import databases
 from shared.cli.errors import CommandError
 from shared.cli.flags import Json
 from shared.cli.output import show, show_json, show_lines
@@ -40,7 +41,7 @@ def show_aggregate(
     if not isinstance(context, Context):
         raise CommandError(Exit.USAGE, f"{name} is a service and has no journal; name a context")
     try:
-        past = as_of(settings.data_dir, context, aggregate, version)
+        past = as_of(databases(settings), context, aggregate, version)
     except NoSuchVersionError as error:
         raise CommandError(Exit.NO, str(error)) from error
     said = msgspec.to_builtins(past)

@@ -61,7 +61,7 @@ def plan(*, json: Json = False, show_nats: ShowNats = False, connection: Connect
 
 
 def write() -> int:
-    """Write who says and hears what into streams.yaml.
+    """Write the choreography of the contexts into streams.yaml.
 
     The choreography lists what each context accepts, hears, says and asks, and its
     deadlines. It follows from the code of the contexts. The command changes no other

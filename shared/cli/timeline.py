@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from shared.cli.adapters import clock, databases
 from shared.cli.errors import CommandError
 from shared.cli.flags import HERE, Connection, Json, ShowNats
 from shared.cli.output import show, show_json, show_lines
@@ -62,7 +63,7 @@ def timeline(
     settings = catalog.read_settings(os.environ)
     telling = Telling(one for one in catalog.load_all(settings).members.values() if isinstance(one, Context))
     messages = anyio.run(read)
-    annotations = annotate(settings.data_dir, catalog.names(), key, messages)
+    annotations = annotate(databases(settings), catalog.names(), key, messages)
     messages += annotations.missing
     if not messages:
         raise CommandError(Exit.NO, f"no event has the key {key!r}; check the key and the server")
@@ -70,12 +71,11 @@ def timeline(
     if json:
         show_json(as_json(roots, annotations, telling))
     else:
-        from shared.adapters.clock import SystemClock
         from shared.inspect.drawing import draw
         from shared.inspect.sagas import standings
 
         show(draw(roots, annotations, telling))
-        show_lines(standings(catalog.declared_in("sagas", "SAGAS") or (), messages, SystemClock().now()))
+        show_lines(standings(catalog.declared_in("sagas", "SAGAS") or (), messages, clock().now()))
     return Exit.OK
 
 

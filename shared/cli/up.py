@@ -149,7 +149,7 @@ def _needed(system: "System", environ: Mapping[str, str], flags: Mapping[str, st
 
 
 def _teller(form: str) -> "WriteLine":
-    """Lines of workers as they are where a program reads them, marked with who said it where a person does."""
+    """A printer of the workers' lines: unchanged for a program, with the worker's name in front for a person."""
     if form == "json" or (form == "auto" and not sys.stderr.isatty()):
         return _tell_programs
     return _tell_people

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from cyclopts import Parameter
 
+from shared.cli.adapters import clock
 from shared.cli.errors import CommandError, complain
 from shared.cli.flags import HERE, Connection, Json
 from shared.cli.output import show_json, show_lines
@@ -16,9 +17,8 @@ from shared.cli.parked import What, choose_by_name, read_unresolved, stored_unde
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from shared.ports.broker import Stored
+    from shared.ports.store_reader import Databases
     from shared.repair.parked import Unresolved
 
 Why: TypeAlias = Annotated[str, Parameter(help="recorded with your user name")]
@@ -45,18 +45,18 @@ def retry(what: What, /, *, timeout: Timeout = 10.0, no_wait: NoWait = False, js
 
     from shared.repair import parked as ops
 
-    data_dir, unresolved = read_unresolved(None)
+    databases, unresolved = read_unresolved(None)
     chosen = choose_by_name(unresolved, what)
-    said = anyio.run(partial(ops.retry, data_dir, chosen, who=getpass.getuser()))
+    said = anyio.run(partial(ops.retry, databases, chosen, who=getpass.getuser()))
     return _report(
-        data_dir, "retried", said, chosen, timeout_s=0.0 if no_wait else timeout, wait=not no_wait, json=json
+        databases, "retried", said, chosen, timeout_s=0.0 if no_wait else timeout, wait=not no_wait, json=json
     )
 
 
 def skip(
     what: What, /, *, why: Why, yes: Yes = False, timeout: Timeout = 10.0, no_wait: NoWait = False, json: Json = False
 ) -> int:
-    """Leave a parked message out, on record.
+    """Skip a parked message, and record who did and why.
 
     The context never decides it and goes on with the messages behind it. The table
     `skipped` of its database records who skipped it and why.
@@ -69,7 +69,7 @@ def skip(
 
     from shared.repair import parked as ops
 
-    data_dir, unresolved = read_unresolved(None)
+    databases, unresolved = read_unresolved(None)
     chosen = choose_by_name(unresolved, what)
     parked = [one for one in chosen if isinstance(one, ops.Parked) and one.reason]
     if not parked:
@@ -77,8 +77,8 @@ def skip(
     if len(parked) > 1:
         raise CommandError(Exit.USAGE, f"{what!r} are {len(parked)} messages; name one as CONTEXT/NUMBER")
     _confirm(f"{parked[0].subject} will never be decided. Skip it?", "not skipped", yes=yes)
-    said = anyio.run(partial(ops.skip, data_dir, parked[0], who=getpass.getuser(), why=why))
-    return _report(data_dir, "skipped", said, parked, timeout_s=timeout, wait=not no_wait, json=json)
+    said = anyio.run(partial(ops.skip, databases, parked[0], who=getpass.getuser(), why=why))
+    return _report(databases, "skipped", said, parked, timeout_s=timeout, wait=not no_wait, json=json)
 
 
 def void(
@@ -92,7 +92,7 @@ def void(
     json: Json = False,
     connection: Connection = HERE,
 ) -> int:
-    """Declare a message under an id of a context a stranger's.
+    """Declare that a message under a context's id is a stranger's.
 
     The worker then publishes its own event under the next edition of the id, such
     as CONTEXT/AGGREGATE-KEY@1.2. If no journal has the id, the command only records
@@ -109,11 +109,11 @@ def void(
     from shared.repair import parked as ops
     from shared.repair import strangers
 
-    data_dir, unresolved = read_unresolved(None)
+    databases, unresolved = read_unresolved(None)
     refused = [one for one in unresolved if isinstance(one, ops.Refused)]
     named = [row for row in refused if what in (row.key, row.message_id, row.number)]
     if not named:
-        return _void_stray(data_dir, unresolved, what, why, connection, yes=yes, within_s=timeout, json=json)
+        return _void_stray(databases, unresolved, what, why, connection, yes=yes, within_s=timeout, json=json)
     if len(named) > 1:
         raise CommandError(Exit.USAGE, f"{what!r} are {len(named)} events; name one as CONTEXT/rNUMBER")
     row = named[0]
@@ -121,12 +121,13 @@ def void(
         raise CommandError(Exit.NO, f"no other message has the id {row.message_id}: {row.reason}; {row.remedy}")
     stored = stored_under(connection, row)
     _confirm(f"{row.context} will publish {row.message_id} under its next edition. Void it?", "not voided", yes=yes)
-    said = anyio.run(partial(strangers.void, data_dir, row, who=getpass.getuser(), why=why, stored=stored))
-    return _report(data_dir, "voided", said, [row], timeout_s=timeout, wait=not no_wait, json=json)
+    give = partial(strangers.void, who=getpass.getuser(), why=why, at=clock().now(), stored=stored)
+    said = anyio.run(give, databases, row)
+    return _report(databases, "voided", said, [row], timeout_s=timeout, wait=not no_wait, json=json)
 
 
 def _void_stray(
-    data_dir: "Path",
+    databases: "Databases",
     unresolved: Sequence["Unresolved"],
     what: str,
     why: str,
@@ -139,7 +140,6 @@ def _void_stray(
     """Record a message whose id no journal has."""
     import anyio
 
-    from shared.adapters.clock import SystemClock
     from shared.ports.rows import StrangerRow
     from shared.repair import strangers
     from shared.wire.messages import rfc3339
@@ -147,17 +147,17 @@ def _void_stray(
     context = _context_of(what)
     if any(what in (one.key, one.message_id, one.number) for one in unresolved):
         raise CommandError(Exit.NO, f"{what} is parked and not a stranger's; chorus parked skip leaves it out")
-    if (place := strangers.find_in_journal(data_dir, context, what)) is not None:
+    if (place := strangers.find_in_journal(databases, context, what)) is not None:
         raise CommandError(Exit.NO, f"{what} is an event of {context} itself, {place}; nothing was declared void")
     stored, problem = _look_up(what, connection, within_s)
     if stored is None and not problem:
         raise CommandError(Exit.NO, f"EVENTS has no message under {what}; nothing was declared void, check the id")
     _confirm(f"{context} will ignore the message {what}. Void it?", "not voided", yes=yes)
     sequence, subject = (0, "") if stored is None else (stored.sequence, stored.subject)
-    at = rfc3339(SystemClock().now())
-    is_lost = not (data_dir / f"{context}.db").exists()
+    at = rfc3339(clock().now())
+    is_lost = databases.is_lost(context)
     stranger = StrangerRow(what, sequence, subject, "in no journal", at, getpass.getuser(), why)
-    anyio.run(partial(strangers.declare_stranger, data_dir, context, stranger))
+    anyio.run(partial(strangers.declare_stranger, databases, context, stranger))
     if json:
         show_json({"voided": 1, "message_id": what, "sequence": sequence, "subject": subject, "problem": problem})
     else:
@@ -213,7 +213,7 @@ def _confirm(question: str, refused: str, *, yes: bool) -> None:
 
 
 def _report(
-    data_dir: "Path",
+    databases: "Databases",
     verdict: str,
     said: int,
     chosen: Sequence["Unresolved"],
@@ -225,7 +225,6 @@ def _report(
     """Print what came of a verdict; return 1 when a message or row still waits for an operator."""
     import anyio
 
-    from shared.adapters.clock import SystemClock
     from shared.repair.results import wait_for_results
 
     summary = {verdict: said, "keys": sorted({one.key for one in chosen})}
@@ -235,7 +234,7 @@ def _report(
         else:
             show_lines([f"{verdict}: {said}; the worker acts on it within two seconds (chorus parked ls)"])
         return Exit.OK
-    found = anyio.run(partial(wait_for_results, data_dir, chosen, SystemClock(), timeout_s=timeout_s))
+    found = anyio.run(partial(wait_for_results, databases, chosen, clock(), timeout_s=timeout_s))
     if json:
         told = [{"number": o.number, "message_id": o.message_id, "outcome": o.outcome} for o in found]
         show_json({**summary, "outcomes": told})

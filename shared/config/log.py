@@ -4,7 +4,6 @@ import logging
 import sys
 from typing import Literal
 
-import stamina.instrumentation
 import structlog
 
 
@@ -26,6 +25,5 @@ def configure(level: str, form: Literal["auto", "json", "console"], *, context: 
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    stamina.instrumentation.set_on_retry_hooks([])  # The engine itself logs every failed call.
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(context=context)

@@ -1,4 +1,4 @@
-"""What an operator may set, each as a `CHORUS_…` variable of the environment with a default that works."""
+"""The settings of a process: each is a `CHORUS_…` variable of the environment, with a default that works."""
 
 import importlib.util
 import os
@@ -71,7 +71,7 @@ def default_streams_file() -> Path:
 
 
 def _parents_of(package: str) -> Iterator[Path]:
-    with suppress(ImportError):  # What is wrong with the package is told when it is imported.
+    with suppress(ImportError):  # Importing the package tells what is wrong with it.
         spec = importlib.util.find_spec(package)
         for location in (spec and spec.submodule_search_locations) or ():
             yield Path(location).parent
@@ -106,13 +106,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         timedelta(seconds=8)
     )
     failpoint: Annotated[Failpoint | None, Meta(description="where a worker kills itself, for crash tests")] = None
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="the least that is logged")] = (
-        "info"
-    )
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="the lowest level that is logged")
+    ] = "info"
     log_format: Annotated[
-        Literal["auto", "json", "console"], Meta(description="auto: json unless a person is watching")
+        Literal["auto", "json", "console"], Meta(description="auto: json unless a terminal shows it")
     ] = "auto"
-    metrics_port: Annotated[Port | None, Meta(description="where /metrics answers; not at all without it")] = None
+    metrics_port: Annotated[Port | None, Meta(description="the port of /metrics; none unless set")] = None
     metrics_host: Annotated[str, Meta(description="the address /metrics answers on")] = "127.0.0.1"
     monitor_url: Annotated[
         HttpUrl | None, Meta(description="the server's monitoring, to check that it syncs always and is well")

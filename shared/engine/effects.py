@@ -4,12 +4,12 @@ Effects of one key run one after the other; a bounded number of each kind runs a
 comes back as a command of the context, and the loop decides it like any other message.
 """
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
-import stamina
+import anyio
 import structlog
 from anyio.abc import TaskGroup
 
@@ -17,6 +17,7 @@ from shared.context import Command, Effect, Event, UnknownOutcomeError
 from shared.engine.decide.incoming import Incoming
 from shared.engine.decide.routing import Routing
 from shared.engine.failpoints import reach
+from shared.engine.retry import Backoff, Delays
 from shared.ports.broker import Broker, BrokerError
 from shared.ports.clock import Clock
 from shared.ports.rows import EffectRow
@@ -24,8 +25,8 @@ from shared.wire.messages import NEVER
 
 IN_MEMORY_AT_MOST = 10_000
 """Further effects stay in the database until there is room."""
-BACKOFF_FIRST_S = 0.1
-BACKOFF_LAST_S = 30.0
+UNKNOWN_OUTCOME_DELAYS: Final = Delays(first_s=0.1, last_s=30.0, extended_by_s=0.1)
+UNDECIDED_RETRY_S: Final = 30.0
 
 _log = structlog.get_logger("chorus.effects")
 
@@ -47,7 +48,10 @@ class EffectRunner:
         self._queues: dict[str, deque[EffectRow]] = {}
         self._count = 0
         self._ids: set[str] = set()
-        self._places = {kind.__name__: asyncio.Semaphore(effect.at_once) for kind, effect in routing.effects.items()}
+        self._places = {
+            kind.__name__: anyio.Semaphore(effect.at_once, fast_acquire=True)
+            for kind, effect in routing.effects.items()
+        }
         self._by_name: Mapping[str, Effect] = {kind.__name__: effect for kind, effect in routing.effects.items()}
         self._tasks: TaskGroup | None = None
 
@@ -118,7 +122,7 @@ class EffectRunner:
         assert self._tasks is not None
 
         async def wait_and_add() -> None:
-            await self._clock.sleep(BACKOFF_LAST_S)
+            await self._clock.sleep(UNDECIDED_RETRY_S)
             self.add([row])
 
         self._tasks.start_soon(wait_and_add)
@@ -150,32 +154,19 @@ class EffectRunner:
         effect = self._by_name[row.type]
         event = self._routing.asking_event(row.type, row.body, row.key, NEVER)
         call = _Call(self._broker, self._clock, row, effect.timeout_s)
-        try:
-            command = await self._call(effect, event, call)
-        except Exception:
-            command = await self._call_until_known(effect, event, call)
-        return self._routing.outcome(row, command)
-
-    async def _call_until_known(self, effect: Effect, event: Event, call: "_Call") -> Command:
-        await self._clock.sleep(BACKOFF_FIRST_S)
-        async for attempt in stamina.retry_context(
-            on=Exception,
-            attempts=None,
-            timeout=None,
-            wait_initial=BACKOFF_FIRST_S * 2,
-            wait_max=BACKOFF_LAST_S,
-            wait_jitter=BACKOFF_FIRST_S,
-        ):
-            with attempt:
-                return await self._call(effect, event, call)
-        raise AssertionError("the retries never end without an outcome")
+        backoff = Backoff(UNKNOWN_OUTCOME_DELAYS)
+        while True:
+            try:
+                return self._routing.outcome(row, await self._call(effect, event, call))
+            except Exception:  # `_call` has logged it.
+                await backoff.wait(self._clock)
 
     async def _call(self, effect: Effect, event: Event, call: "_Call") -> Command:
         call.attempt += 1
         name = effect.asked_by.__name__
         try:
             async with self._places[name]:
-                async with asyncio.timeout(effect.timeout_s):
+                with anyio.fail_after(effect.timeout_s):
                     reach("before-call")
                     outcome = await effect.call(event, call)
                     reach("after-call")

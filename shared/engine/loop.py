@@ -1,7 +1,7 @@
 """The worker's one loop: take messages, decide and commit them in one transaction, publish, acknowledge.
 
-Whatever arrives while a transaction runs becomes the next batch. The relay publishes one batch while the loop commits
-the next.
+Messages that arrive while a transaction runs become the next batch. The relay publishes one batch while the loop
+commits the next.
 """
 
 from collections.abc import Sequence

@@ -1,16 +1,13 @@
 """Reads an aggregate as of any version: the fold of its events up to there, and the last of them."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from msgspec import Struct
 
-from shared.adapters.sqlite.journal.transaction import SqliteTransaction
 from shared.context import Context, State
 from shared.engine.recover.snapshots import Fold
-from shared.inspect.read_only import read_only
 from shared.ports.rows import JournalRow
-from shared.ports.store import Transaction
+from shared.ports.store_reader import Databases, StoreReader
 from shared.wire.messages import OCCURRED_AT, aggregate_id, aggregate_name
 
 
@@ -30,7 +27,7 @@ class NoSuchVersionError(Exception):
     """The aggregate or version does not exist; the text names what exists."""
 
 
-def as_of(data_dir: Path, context: Context, aggregate: str, version: int | None = None) -> AggregateVersion:
+def as_of(databases: Databases, context: Context, aggregate: str, version: int | None = None) -> AggregateVersion:
     """Read an aggregate such as `thing-k-42` as of a version, or as it is now; workers may run meanwhile.
 
     A bare key such as `k-42` is enough when only one aggregate of the context has it.
@@ -40,10 +37,9 @@ def as_of(data_dir: Path, context: Context, aggregate: str, version: int | None 
         DatabaseError: the database is missing, or its journal cannot be folded.
     """
     known = {kind.name: kind for kind in context.aggregates}
-    with read_only(data_dir / f"{context.name}.db", context.name) as connection:
-        transaction = SqliteTransaction(connection)
-        aggregate = _resolve(transaction, aggregate, [f"{name}-" for name in known])
-        latest = transaction.last_version(aggregate) if aggregate_name(aggregate) in known else 0
+    with databases.reading(context.name) as reader:
+        aggregate = _resolve(reader, aggregate, [f"{name}-" for name in known])
+        latest = reader.last_versions([aggregate]).get(aggregate, 0) if aggregate_name(aggregate) in known else 0
         if not latest:
             kinds = " and ".join(aggregate_id(kind.name, "KEY", kind.part and "PART") for kind in known.values())
             raise NoSuchVersionError(f"{context.name} has no {aggregate!r}; what it has is named {kinds}")
@@ -52,7 +48,7 @@ def as_of(data_dir: Path, context: Context, aggregate: str, version: int | None 
             raise NoSuchVersionError(f"{aggregate} has {has}, not {version}")
         fold = Fold(context)
         row: JournalRow | None = None
-        for row in transaction.events_of(aggregate, up_to=version or latest):
+        for row in reader.events_of(aggregate, up_to=version or latest):
             fold.add(row)
     assert row is not None
     return AggregateVersion(
@@ -66,11 +62,11 @@ def as_of(data_dir: Path, context: Context, aggregate: str, version: int | None 
     )
 
 
-def _resolve(transaction: Transaction, name: str, prefixes: Sequence[str]) -> str:
+def _resolve(reader: StoreReader, name: str, prefixes: Sequence[str]) -> str:
     """The id of an aggregate: the name itself, or the id of the only aggregate with this key."""
-    if transaction.last_version(name):
+    found = list(reader.last_versions([name, *(prefix + name for prefix in prefixes)]))
+    if name in found:
         return name
-    found = [prefix + name for prefix in prefixes if transaction.last_version(prefix + name)]
     if len(found) > 1:
         raise NoSuchVersionError(f"{len(found)} aggregates have the key {name!r}; name one: {', '.join(found)}")
     return found[0] if found else name

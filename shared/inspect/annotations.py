@@ -4,21 +4,17 @@ A database knows more than the events of its context. Without it, the events `Me
 which messages are parked.
 """
 
-import json
-import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
-from shared.adapters.sqlite.journal.transaction import SqliteTransaction
-from shared.inspect.read_only import read_only
 from shared.inspect.timeline import Message
 from shared.ports.clock import moment
 from shared.ports.store import DatabaseBusyError, DatabaseError
+from shared.ports.store_reader import Databases, StoreReader
 from shared.wire.messages import (
     CAUSATION_HASH,
     CAUSATION_ID,
@@ -33,7 +29,7 @@ PARKED: Final = "MessageParked"
 UNPARKED: Final = "MessageUnparked"
 
 JournalCheck: TypeAlias = Literal["same", "other_body", "absent"]
-"""What the journal of the context has under the id of an event: the same body, another body, or nothing."""
+"""The finding in the journal of the context under the id of an event: the same body, another body, or no row."""
 
 
 class Annotations(Struct, frozen=True, kw_only=True):
@@ -47,17 +43,17 @@ class Annotations(Struct, frozen=True, kw_only=True):
     missing: Sequence[Message] = ()
 
 
-def annotate(data_dir: Path, contexts: Iterable[str], key: str, messages: Sequence[Message]) -> Annotations:
+def annotate(databases: Databases, contexts: Iterable[str], key: str, messages: Sequence[Message]) -> Annotations:
     """Check these messages against the database of each context, and find further parked messages of the saga `key`."""
     parked = _parked_by_events(messages)
     journal: dict[str, JournalCheck] = {}
     missing: dict[str, Message] = {}
     for context in contexts:
         try:
-            with read_only(data_dir / f"{context}.db", context) as connection:
-                waiting = _parked(connection, key, messages)
-                journal |= _journal(connection, [m for m in messages if (m.stream, m.context) == (EVENTS, context)])
-        except (DatabaseError, DatabaseBusyError, sqlite3.Error):
+            with databases.reading(context) as reader:
+                waiting = _parked(reader, key, messages)
+                journal |= _journal(reader, [m for m in messages if (m.stream, m.context) == (EVENTS, context)])
+        except (DatabaseError, DatabaseBusyError):
             continue  # The database is on another machine, belongs to a service, or cannot be read now.
         parked = {place for place in parked if place[1] != context} | {(message.id, context) for message in waiting}
         missing |= {message.id: message for message in waiting if message not in messages}
@@ -86,44 +82,42 @@ def _parked_by_events(messages: Sequence[Message]) -> set[tuple[str, str]]:
     return parked
 
 
-def _parked(connection: sqlite3.Connection, key: str, messages: Sequence[Message]) -> list[Message]:
+def _parked(reader: StoreReader, key: str, messages: Sequence[Message]) -> list[Message]:
     """The parked messages that are among `messages` or belong to the saga."""
     by_id = {message.id: message for message in messages}
     by_place = {(message.stream, message.sequence): message for message in messages}
-    rows = connection.execute("SELECT message_id, subject, stream, seq, at_ns, headers, body, key FROM parked")
     found = []
-    for message_id, subject, stream, seq, at_ns, headers, body, parked_key in rows:
-        if stored := by_id.get(message_id) or by_place.get((stream, seq)):
+    for _, row, _ in reader.parked():
+        if stored := by_id.get(row.message_id) or by_place.get((row.stream, row.seq)):
             found.append(stored)
             continue
-        said = json.loads(headers)
-        if key not in (parked_key, said.get(CORRELATION_ID)):
+        if key not in (row.key, row.headers.get(CORRELATION_ID)):
             continue
         try:
-            about = parse_subject(subject)
+            about = parse_subject(row.subject)
         except (MalformedSubjectError, MalformedKeyError):
             continue
         found.append(
             Message(
-                id=message_id,
-                caused_by=said.get(CAUSATION_ID, ""),
-                commanded=CAUSATION_HASH in said,
+                id=row.message_id,
+                caused_by=row.headers.get(CAUSATION_ID, ""),
+                commanded=CAUSATION_HASH in row.headers,
                 kind=about.kind,
                 context=about.context,
                 type=about.type,
                 key=about.key,
-                at=moment(at_ns),
-                stream=stream,
-                sequence=seq,
-                body=body,
+                at=moment(row.at_ns),
+                stream=row.stream,
+                sequence=row.seq,
+                body=row.body,
             )
         )
     return found
 
 
-def _journal(connection: sqlite3.Connection, messages: Sequence[Message]) -> dict[str, JournalCheck]:
+def _journal(reader: StoreReader, messages: Sequence[Message]) -> dict[str, JournalCheck]:
     """The check by id. When copies under one id differ, any difference wins over `same`."""
-    bodies = SqliteTransaction(connection).published.bodies([message.id for message in messages])
+    bodies = reader.bodies([message.id for message in messages])
     found: dict[str, JournalCheck] = {}
     for message in messages:
         if message.id not in bodies:

@@ -5,22 +5,20 @@ a process runs. `chorus health` runs every few seconds as a health check, so thi
 """
 
 import socket
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
+from shared.ports.store_reader import Databases, Waiting
 from shared.worker.health_file import LiveProcess, live_processes
 
 SILENT_AT_MOST_S: Final = 10.0
 """A process writes its health file every second."""
 UNPUBLISHED_AT_MOST_S: Final = 30.0
 BEHIND_AT_MOST_S: Final = 30.0
-DATABASE_WITHIN_S: Final = 1.0
 
 
 class Trouble(Struct, frozen=True):
@@ -28,17 +26,6 @@ class Trouble(Struct, frozen=True):
 
     what: str
     remedy: str
-
-
-class Waiting(Struct, frozen=True, kw_only=True):
-    """The parked messages, refused keys and unpublished rows in the database of a context."""
-
-    parked: int = 0
-    parked_keys: Sequence[str] = ()
-    refused_keys: Sequence[str] = ()
-    unpublished: int = 0
-    unpublished_since: datetime | None = None
-    unreadable: str = ""
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -55,21 +42,23 @@ class Health(Struct, frozen=True, kw_only=True):
         return not self.troubles
 
 
-def examine(data_dir: Path, contexts: Iterable[str], *, here: bool, now: datetime | None = None) -> list[Health]:
+def examine(
+    data_dir: Path, databases: Databases, contexts: Iterable[str], *, here: bool, now: datetime | None = None
+) -> list[Health]:
     """The health of each context. With `here`, only contexts with a process on this host, judged by that process."""
     found = live_processes(data_dir)
     host = socket.gethostname()
     names = {process.context for process in found if process.host == host} if here else {*contexts}
     return [
-        _health(name, [p for p in found if p.context == name], data_dir, host, now or datetime.now(UTC))
+        _health(name, [p for p in found if p.context == name], databases, host, now or datetime.now(UTC))
         for name in sorted(names)
     ]
 
 
-def _health(name: str, everywhere: Sequence[LiveProcess], data_dir: Path, host: str, now: datetime) -> Health:
+def _health(name: str, everywhere: Sequence[LiveProcess], databases: Databases, host: str, now: datetime) -> Health:
     # A health check asks about the process in its own container; a replica elsewhere does not make it alive.
     asked = [process for process in everywhere if process.host == host] or everywhere
-    waiting = waiting_in(data_dir / f"{name}.db")
+    waiting = databases.waiting(name)
     troubles = [
         *([] if asked else [Trouble("no process of it runs", f"start it: chorus worker {name}")]),
         *(trouble for process in asked for trouble in _process_troubles(process, now)),
@@ -130,41 +119,6 @@ def _database_troubles(name: str, waiting: Waiting, now: datetime) -> Iterator[T
             f"{waiting.unpublished} rows are not published, the oldest for {unpublished_s:.0f} s",
             "check that the server answers (chorus streams plan) and that the worker runs",
         )
-
-
-def waiting_in(path: Path) -> Waiting:
-    """Read what waits in a database; nothing waits in a missing one or in that of a service."""
-    if not path.is_file():
-        return Waiting()
-    try:
-        address = f"{path.absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True, timeout=DATABASE_WITHIN_S)) as connection:
-            return _read(connection)
-    except sqlite3.Error as error:
-        return Waiting(unreadable=f"{path}: {error}")
-
-
-def _read(connection: sqlite3.Connection) -> Waiting:
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    if not {"journal", "parked"} <= tables:
-        return Waiting()
-    parked = dict(connection.execute("SELECT key, count(*) FROM parked GROUP BY key ORDER BY min(id)").fetchall())
-    refused: list[str] = []
-    if "refused" in tables:  # A database of an older release has no such table.
-        refused = [key for (key,) in connection.execute("SELECT DISTINCT key FROM refused ORDER BY key")]
-    # A timer row has no time, but the row before it is the event that armed it, which has.
-    occurred_at = "json_extract({}.headers, '$.\"Occurred-At\"')"
-    rows, oldest = connection.execute(
-        f"SELECT count(*), min(coalesce({occurred_at.format('journal')}, {occurred_at.format('armed_by')}))"  # noqa: S608  No input.
-        " FROM journal LEFT JOIN journal armed_by ON armed_by.n = journal.n - 1 WHERE journal.published_seq IS NULL"
-    ).fetchone()
-    return Waiting(
-        parked=sum(parked.values()),
-        parked_keys=tuple(parked),
-        refused_keys=refused,
-        unpublished=rows,
-        unpublished_since=None if oldest is None else datetime.fromisoformat(oldest),
-    )
 
 
 def _age_s(since: datetime | None, now: datetime) -> float:

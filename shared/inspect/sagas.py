@@ -1,4 +1,4 @@
-"""How the sagas under a key stand: ended in which way, or still going on, and slow or not."""
+"""Tells how the sagas under a key stand: how each ended, or that it goes on, and whether it is slow."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta

@@ -24,7 +24,7 @@ STREAMS = ((EVENTS, "evt"), (TIMERS, "due"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One stored message of a saga; `caused_by` may be empty, and `commanded` says that it is a command's id."""
+    """One stored message of a saga. `caused_by` may be empty; `commanded` is true when it is the id of a command."""
 
     id: str
     caused_by: str
@@ -41,7 +41,7 @@ class Message:
 
 @dataclass(slots=True, kw_only=True)
 class Node:
-    """A message and what it led to; without a `message` it is a cause that only its consequences name."""
+    """A message and its consequences. A node without a `message` is a cause that only its consequences name."""
 
     id: str
     message: Message | None = None
@@ -50,7 +50,7 @@ class Node:
 
     @property
     def is_command(self) -> bool:
-        """Commands leave their stream once they are decided; what they led to still names them."""
+        """Commands leave their stream once they are decided; their consequences still name them."""
         return self.message is None and any(node.message and node.message.commanded for node in self.leads_to)
 
 
@@ -113,10 +113,10 @@ def steps(roots: Iterable[Node]) -> Iterator[Step]:
 
 
 async def read_saga(broker: Broker, key: str, *, everything: bool = False) -> list[Message]:
-    """What the log holds under one key: its events and its due timers.
+    """Read the events and the due timers of one key.
 
-    With `everything`, also what answers it under other keys: the log is read from the saga's
-    first message on, for messages that correlate.
+    With `everything`, also read events of other keys that correlate with this key. That reads the whole log from the
+    first message of the saga on.
     """
     check_key(key)
     found = [message async for message in _under_key(broker, key)]
@@ -124,7 +124,7 @@ async def read_saga(broker: Broker, key: str, *, everything: bool = False) -> li
         first = min((message.sequence for message in found if message.stream == EVENTS), default=1)
         async for stored in broker.read(EVENTS, "evt.>", first=first):
             if stored.headers.get(CORRELATION_ID) == key and not stored.subject.endswith(f".{key}"):
-                with suppress(MalformedKeyError):  # Somebody else may have written what no context would.
+                with suppress(MalformedKeyError):  # A stranger may have used a key that no context would.
                     found.append(message_of(EVENTS, stored))
     return found
 
@@ -155,7 +155,7 @@ def message_of(stream: str, stored: Stored) -> Message:
 
 
 def _latest_editions(ids: Iterable[str]) -> dict[str, str]:
-    """The id of the highest edition, by the id without an edition, of those that have more than one."""
+    """The id of the highest edition of each message that has several, by its id without an edition."""
     editions = sorted((*split_edition(message_id), message_id) for message_id in ids)
     return {first: message_id for first, edition, message_id in editions if edition > 1}
 

@@ -84,8 +84,8 @@ class Transaction(Protocol):
         """The events of one aggregate up to a version."""
         ...
 
-    def last_version(self, aggregate: str) -> int:
-        """The version of the aggregate's last event; 0 when there is none."""
+    def last_versions(self, aggregates: Iterable[str]) -> dict[str, int]:
+        """The version of the last event of each of these aggregates that has one."""
         ...
 
     def add_effects(self, rows: Sequence[tuple[int, str, str, int]]) -> None:

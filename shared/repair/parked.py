@@ -1,17 +1,16 @@
 """Finds what waits for an operator, parked messages and refused journal rows, and records the operator's verdicts."""
 
-import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
+import msgspec
 from msgspec import Struct
 
-from shared.adapters.sqlite.journal.store import SqliteStore
-from shared.inspect.read_only import read_only
+from shared.ports.rows import JournalRow, ParkedRow
 from shared.ports.store import Transaction
+from shared.ports.store_reader import Databases, StoreReader
 from shared.wire.streams import STREAM_OF
 
 T = TypeVar("T")
@@ -31,17 +30,19 @@ class _Waiting(Struct, frozen=True, kw_only=True):
     body: str
     reason: str
     verdict: str
+    prefix: ClassVar[str] = ""
+    """Before the row's number in commands."""
+
+    @property
+    def number(self) -> str:
+        """Its name in commands, such as `till/1` for a parked message or `till/r7` for a refused row."""
+        return f"{self.context}/{self.prefix}{self.row}"
 
 
 class Parked(_Waiting, frozen=True, kw_only=True):
     """A parked message, stored in `stream` at `sequence`. `reason` is empty when it waits behind another of its key."""
 
     stream: str
-
-    @property
-    def number(self) -> str:
-        """Its name in commands, such as `till/1`."""
-        return f"{self.context}/{self.row}"
 
     @property
     def cause(self) -> str:
@@ -61,12 +62,8 @@ class Refused(_Waiting, frozen=True, kw_only=True):
     `sequence` is where another message has its id, or 0.
     """
 
+    prefix: ClassVar[str] = "r"
     behind: int
-
-    @property
-    def number(self) -> str:
-        """Its name in commands, such as `till/r7`."""
-        return f"{self.context}/r{self.row}"
 
     @property
     def cause(self) -> str:
@@ -97,14 +94,14 @@ class NothingFoundError(Exception):
     """No parked message or refused row has this name; the text repeats the name and lists the keys."""
 
 
-def parked_in(data_dir: Path, contexts: Iterable[str]) -> list[Parked]:
+def parked_in(databases: Databases, contexts: Iterable[str]) -> list[Parked]:
     """The parked messages of these contexts on this machine, oldest first; a context without a database has none."""
-    return _oldest_first(data_dir, contexts, _read_parked)
+    return _oldest_first(databases, contexts, _read_parked)
 
 
-def refused_in(data_dir: Path, contexts: Iterable[str]) -> list[Refused]:
+def refused_in(databases: Databases, contexts: Iterable[str]) -> list[Refused]:
     """The refused journal rows of these contexts on this machine, oldest first."""
-    return _oldest_first(data_dir, contexts, _read_refused)
+    return _oldest_first(databases, contexts, _read_refused)
 
 
 def choose(unresolved: Sequence[Item], name: str) -> list[Item]:
@@ -128,33 +125,35 @@ def why_no_skip(one: Unresolved, unresolved: Iterable[Unresolved]) -> str:
     return f"it waits behind {', '.join(ahead)}; retry or skip that first"
 
 
-async def retry(data_dir: Path, chosen: Sequence[Unresolved], *, who: str) -> int:
+async def retry(databases: Databases, chosen: Sequence[Unresolved], *, who: str) -> int:
     """Let the workers decide the messages, or publish the rows, once more; return how many were still there."""
-    return await _record_verdict(data_dir, chosen, "retry", who=who, why="")
+    return await _record_verdict(databases, chosen, "retry", who=who, why="")
 
 
-async def skip(data_dir: Path, message: Parked, *, who: str, why: str) -> int:
+async def skip(databases: Databases, message: Parked, *, who: str, why: str) -> int:
     """Let the workers leave this message out for good and go on with the messages behind it."""
-    return await _record_verdict(data_dir, [message], "skip", who=who, why=why)
+    return await _record_verdict(databases, [message], "skip", who=who, why=why)
 
 
-async def transact(data_dir: Path, context: str, work: Callable[[Transaction], T]) -> T:
+async def transact(databases: Databases, context: str, work: Callable[[Transaction], T]) -> T:
     """Run one transaction on the database of a context; its workers may run or be stopped."""
-    store = await SqliteStore.open(data_dir / f"{context}.db", context=context)
+    store = await databases.open(context)
     try:
         return await store.transact(work)
     finally:
         await store.close()
 
 
-async def _record_verdict(data_dir: Path, chosen: Sequence[Unresolved], verdict: str, *, who: str, why: str) -> int:
+async def _record_verdict(
+    databases: Databases, chosen: Sequence[Unresolved], verdict: str, *, who: str, why: str
+) -> int:
     recorded = 0
     for context in dict.fromkeys(one.context for one in chosen):
         of_context = [one for one in chosen if one.context == context]
         parked = [one.row for one in of_context if isinstance(one, Parked)]
         refused = [one.row for one in of_context if isinstance(one, Refused)]
         give = partial(_give_verdict, parked=parked, refused=refused, verdict=verdict, who=who, why=why)
-        recorded += await transact(data_dir, context, give)
+        recorded += await transact(databases, context, give)
     return recorded
 
 
@@ -166,63 +165,51 @@ def _give_verdict(
 
 
 def _oldest_first(
-    data_dir: Path, contexts: Iterable[str], read: Callable[[sqlite3.Connection, str], list[Item]]
+    databases: Databases, contexts: Iterable[str], read: Callable[[StoreReader, str], list[Item]]
 ) -> list[Item]:
     found: list[Item] = []
     for context in contexts:
-        path = data_dir / f"{context}.db"
-        if path.is_file():
-            with read_only(path, context) as connection:
-                found += read(connection, context)
+        if databases.exists(context):
+            with databases.reading(context) as reader:
+                found += read(reader, context)
     return sorted(found, key=lambda one: (one.at, one.row))
 
 
-def _read_parked(connection: sqlite3.Connection, context: str) -> list[Parked]:
-    rows = connection.execute(
-        "SELECT id, key, message_id, subject, stream, seq, at_ns, headers, body, reason, verdict FROM parked"
-    )
+def _read_parked(reader: StoreReader, context: str) -> list[Parked]:
     return [
         Parked(
-            row=row,
-            context=context,
-            key=key,
-            message_id=message_id,
-            subject=subject,
-            stream=stream,
-            sequence=sequence,
-            at=datetime.fromtimestamp(at_ns / 1e9, UTC),
-            headers=headers,
-            body=body.decode(errors="backslashreplace"),
-            reason=reason,
-            verdict=verdict,
+            **_shared_fields(number, context, row, verdict),
+            message_id=row.message_id,
+            sequence=row.seq,
+            at=datetime.fromtimestamp(row.at_ns / 1e9, UTC),
+            reason=row.reason,
+            stream=row.stream,
         )
-        for row, key, message_id, subject, stream, sequence, at_ns, headers, body, reason, verdict in rows.fetchall()
+        for number, row, verdict in reader.parked()
     ]
 
 
-def _read_refused(connection: sqlite3.Connection, context: str) -> list[Refused]:
-    behind = (
-        "SELECT count(*) FROM journal later WHERE later.published_seq IS NULL AND later.partition = refused.partition"
-        " AND later.n > refused.n AND substr(later.subject, -1 - length(key)) = '.' || key"
-    )
-    rows = connection.execute(
-        "SELECT n, key, event_id, subject, since, headers, body, reason, seq, verdict,"  # noqa: S608  No input.
-        f" ({behind}) FROM refused JOIN journal USING (n) WHERE published_seq IS NULL"
-    )
+def _read_refused(reader: StoreReader, context: str) -> list[Refused]:
     return [
         Refused(
-            row=row,
-            context=context,
-            key=key,
-            message_id=event_id,
-            subject=subject,
-            at=datetime.fromisoformat(since),
-            headers=headers,
-            body=body,
-            reason=reason,
-            sequence=sequence,
-            verdict=verdict,
-            behind=waiting,
+            **_shared_fields(refusal.n, context, row, verdict),
+            message_id=row.event_id,
+            sequence=refusal.seq,
+            at=datetime.fromisoformat(refusal.since),
+            reason=refusal.reason,
+            behind=behind,
         )
-        for row, key, event_id, subject, since, headers, body, reason, sequence, verdict, waiting in rows.fetchall()
+        for refusal, row, verdict, behind in reader.refused()
     ]
+
+
+def _shared_fields(number: int, context: str, row: ParkedRow | JournalRow, verdict: str) -> dict[str, Any]:
+    return {
+        "row": number,
+        "context": context,
+        "key": row.key,
+        "subject": row.subject,
+        "headers": msgspec.json.encode(row.headers).decode(),
+        "body": row.body.decode(errors="backslashreplace"),
+        "verdict": verdict,
+    }

@@ -1,14 +1,10 @@
 """Compares the journal of a context with the streams, and publishes again what the streams have lost."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import anyio
 from msgspec import Struct
 
-from shared.adapters.clock import SystemClock
-from shared.adapters.sqlite.journal.store import SqliteStore
-from shared.adapters.sqlite.journal.transaction import SqliteTransaction
 from shared.context import Context
 from shared.engine.decide.routing import Routing
 from shared.engine.monitor.alarms import Alarms
@@ -16,8 +12,9 @@ from shared.engine.monitor.troubles import Troubles
 from shared.engine.publish.relay import Relay
 from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.reconcile import SUBJECTS, Reconciler, where
-from shared.inspect.read_only import read_only
 from shared.ports.broker import Broker, Stored
+from shared.ports.clock import Clock
+from shared.ports.store_reader import Databases
 from shared.wire.streams import EVENTS, TIMERS
 
 COMPARED_AT_ONCE = 1_000
@@ -45,10 +42,9 @@ class Difference(Struct, frozen=True, kw_only=True):
         return not (self.missing or self.differing or self.unexplained)
 
 
-async def compare(broker: Broker, data_dir: Path, context: str) -> Difference:
+async def compare(broker: Broker, databases: Databases, context: str) -> Difference:
     """Compare the journal of a context with the streams; workers may run. Raises DatabaseError without a database."""
-    with read_only(data_dir / f"{context}.db", context) as connection:
-        transaction = SqliteTransaction(connection)
+    with databases.reading(context) as reader:
         differing: list[str] = []
         unexplained: list[str] = []
         there: set[str] = set()
@@ -56,11 +52,11 @@ async def compare(broker: Broker, data_dir: Path, context: str) -> Difference:
 
         def check(messages: Sequence[Stored]) -> None:
             ids = [stored.event_id for stored in messages]
-            bodies = transaction.published.bodies(ids)
+            bodies = reader.bodies(ids)
             for event_id, stored in zip(ids, messages, strict=True):
                 if bodies.get(event_id, stored.body) != stored.body:
                     differing.append(event_id)
-            unexplained.extend(stored.event_id for stored in transaction.published.unexplained(messages))
+            unexplained.extend(stored.event_id for stored in reader.unexplained(messages))
             there.update(ids)
 
         async for stored in broker.read(EVENTS, f"evt.{context}.>"):
@@ -74,15 +70,17 @@ async def compare(broker: Broker, data_dir: Path, context: str) -> Difference:
             context=context,
             there=len(there) + len(timers),
             missing=(
-                *transaction.published.missing(SUBJECTS[EVENTS], there, timers=False),
-                *transaction.published.missing(SUBJECTS[TIMERS], timers, timers=True),
+                *reader.missing(SUBJECTS[EVENTS], there, timers=False),
+                *reader.missing(SUBJECTS[TIMERS], timers, timers=True),
             ),
             differing=tuple(differing),
             unexplained=tuple(unexplained),
         )
 
 
-async def publish_missing(broker: Broker, data_dir: Path, context: Context, *, partitions: int) -> int:
+async def publish_missing(
+    broker: Broker, databases: Databases, clock: Clock, context: Context, *, partitions: int
+) -> int:
     """Publish the journal rows that the streams lack, in journal order per key; return how many they were.
 
     Workers may run meanwhile: the server stores once what both publish.
@@ -91,7 +89,7 @@ async def publish_missing(broker: Broker, data_dir: Path, context: Context, *, p
         DatabaseError: the streams have events of the context that its database lacks.
         TimeoutError: the broker did not acknowledge all rows within PUBLISHED_WITHIN_S; it may have stored some.
     """
-    store = await SqliteStore.open(data_dir / f"{context.name}.db", context=context.name)
+    store = await databases.open(context.name)
     try:
         reconciler = Reconciler(store, broker, Provenance(Routing(context, partitions=partitions)))
         for stream in SUBJECTS:
@@ -99,7 +97,6 @@ async def publish_missing(broker: Broker, data_dir: Path, context: Context, *, p
         numbers = list(range(partitions))
         rows = await store.read(lambda transaction: transaction.unpublished(numbers))
         taken = await store.read(lambda transaction: transaction.refused.with_taken_ids(numbers))
-        clock = SystemClock()
         alarms = Alarms(clock)
         troubles = Troubles(alarms, broker, context.name)
         relay = Relay(broker, clock, linger_s={}, wake=lambda: None, troubles=troubles)

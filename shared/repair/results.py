@@ -1,24 +1,25 @@
 """Reads what came of an operator's verdicts, until the workers have acted on all of them."""
 
-import sqlite3
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-from shared.inspect.read_only import read_only
 from shared.ports.clock import Clock
-from shared.repair.parked import Parked, Unresolved
+from shared.ports.store_reader import Databases, StoreReader
+from shared.repair.parked import Parked, Refused, Unresolved
 
 POLL_S: Final = 0.1
 
 State: TypeAlias = Literal["pending", "open", "settled"]
 """`pending`: no worker has acted yet. `open`: it waits for an operator again. `settled`: resolved."""
 
+Outcome: TypeAlias = tuple[str, State]
+"""The outcome of a verdict in words, and its state."""
+
 
 class VerdictResult(Struct, frozen=True, kw_only=True):
-    """What came of one verdict; `outcome` says it in words."""
+    """The result of one verdict; `outcome` says it in words."""
 
     number: str
     key: str
@@ -29,20 +30,28 @@ class VerdictResult(Struct, frozen=True, kw_only=True):
 
 
 async def wait_for_results(
-    data_dir: Path, chosen: Sequence[Unresolved], clock: Clock, *, timeout_s: float
+    databases: Databases, chosen: Sequence[Unresolved], clock: Clock, *, timeout_s: float
 ) -> list[VerdictResult]:
     """Wait until the workers have acted on every verdict, at most `timeout_s`, and return what came of each."""
     until = clock.monotonic() + timeout_s
     while True:
-        results = [_result(data_dir, one) for one in chosen]
+        results = _results(databases, chosen)
         if not any(result.is_pending for result in results) or clock.monotonic() >= until:
             return results
         await clock.sleep(POLL_S)
 
 
-def _result(data_dir: Path, one: Unresolved) -> VerdictResult:
-    with read_only(data_dir / f"{one.context}.db", one.context) as connection:
-        outcome, state = _of_parked(connection, one) if isinstance(one, Parked) else _of_refused(connection, one.row)
+def _results(databases: Databases, chosen: Sequence[Unresolved]) -> list[VerdictResult]:
+    """The results by now, in the order of `chosen`."""
+    outcomes: dict[str, Outcome] = {}
+    for context in dict.fromkeys(one.context for one in chosen):
+        with databases.reading(context) as reader:
+            outcomes |= _of_parked(reader, [o for o in chosen if isinstance(o, Parked) and o.context == context])
+            outcomes |= _of_refused(reader, [o for o in chosen if isinstance(o, Refused) and o.context == context])
+    return [_result(one, *outcomes[one.number]) for one in chosen]
+
+
+def _result(one: Unresolved, outcome: str, state: State) -> VerdictResult:
     if state == "pending" and not outcome:
         outcome = f"no worker of {one.context} has acted on it; see chorus health {one.context}"
     return VerdictResult(
@@ -55,27 +64,35 @@ def _result(data_dir: Path, one: Unresolved) -> VerdictResult:
     )
 
 
-def _of_parked(connection: sqlite3.Connection, message: Parked) -> tuple[str, State]:
-    found = connection.execute(
-        "SELECT reason, verdict FROM parked WHERE id = ? AND message_id = ?", (message.row, message.message_id)
-    ).fetchone()
-    if found is None:
-        skipped = connection.execute("SELECT 1 FROM skipped WHERE message_id = ?", (message.message_id,)).fetchone()
-        return ("decided" if skipped is None else "skipped"), "settled"
-    reason, verdict = found
-    if verdict:
-        return "", "pending"
-    if not reason:
-        return "still waits behind the one before", "open"
-    return f"parked again: {reason.strip().splitlines()[-1]}", "open"
+def _of_parked(reader: StoreReader, messages: Sequence[Parked]) -> dict[str, Outcome]:
+    """The outcomes by number. The number of a deleted row may be that of another message by now."""
+    still = {(kept.number, kept.row.message_id): kept for kept in reader.parked(one.row for one in messages)}
+    skipped = reader.skipped(one.message_id for one in messages)
+
+    def outcome(one: Parked) -> Outcome:
+        kept = still.get((one.row, one.message_id))
+        if kept is None:
+            return ("skipped" if one.message_id in skipped else "decided"), "settled"
+        if kept.verdict:
+            return "", "pending"
+        if not kept.row.reason:
+            return "still waits behind the one before", "open"
+        return f"parked again: {kept.row.reason.strip().splitlines()[-1]}", "open"
+
+    return {one.number: outcome(one) for one in messages}
 
 
-def _of_refused(connection: sqlite3.Connection, row: int) -> tuple[str, State]:
-    published = connection.execute("SELECT event_id, published_seq FROM journal WHERE n = ?", (row,)).fetchone()
-    if published is not None and published[1] is not None:
-        return f"published as {published[0]} at sequence {published[1]}", "settled"
-    refused = connection.execute("SELECT reason, verdict FROM refused WHERE n = ?", (row,)).fetchone()
-    if refused is None:
-        return "not published yet", "pending"
-    reason, verdict = refused
-    return ("", "pending") if verdict else (f"refused again: {reason}", "open")
+def _of_refused(reader: StoreReader, rows: Sequence[Refused]) -> dict[str, Outcome]:
+    """The outcomes by number. A voided row has the next edition of its id."""
+    places = reader.places_of_rows(one.row for one in rows)
+    still = {kept.refusal.n: kept for kept in reader.refused(one.row for one in rows)}
+
+    def outcome(one: Refused) -> Outcome:
+        place, kept = places.get(one.row), still.get(one.row)
+        if place is not None and place.sequence is not None:
+            return f"published as {place.event_id} at sequence {place.sequence}", "settled"
+        if kept is None:
+            return "not published yet", "pending"
+        return ("", "pending") if kept.verdict else (f"refused again: {kept.refusal.reason}", "open")
+
+    return {one.number: outcome(one) for one in rows}

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import anyio
 
+from shared.engine.retry import Backoff, Delays
 from shared.ports.broker import BrokerUnavailableError
 from shared.run.child_process import WriteLine
 from shared.run.healthz import unhealthy_reason
@@ -18,10 +19,9 @@ UNWELL_AT_MOST_S = 5.0
 """A server that has been unwell for this long does not recover by itself."""
 SILENT_AT_MOST_S = 30.0
 """A busy disk may keep the monitor from answering for a while."""
-FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 10.0
+RESTART_DELAYS = Delays(first_s=0.1, last_s=10.0)
 PROVEN_AFTER_S = 30.0
-"""After a run of this length the next pause is the first pause again."""
+"""After a run of this length the next delay is the first one again."""
 RECOVERS_WITHIN_S = 600.0
 """How long a restarted server may read a large store."""
 SPACE_AT_LEAST = 4 * 2**20
@@ -55,18 +55,18 @@ async def _supervise(
     port = urlsplit(server.url).port or -1
     with scope:
         await _run_once(server, write_line, silent_at_most_s)
-        pause = FIRST_PAUSE_S
+        restarts = Backoff(RESTART_DELAYS)
         while True:
-            write_line("chorus", f"the nats-server ended, starting it again in {pause:g} s")
-            await anyio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE_S)
+            delay_s = restarts.next_s()
+            write_line("chorus", f"the nats-server ended, starting it again in {delay_s:g} s")
+            await anyio.sleep(delay_s)
             try:
                 async with local_server(server.directory, port=port, recovers_within_s=RECOVERS_WITHIN_S) as again:
                     write_line("chorus", "the nats-server is back")
                     began = anyio.current_time()
                     await _run_once(again, write_line, silent_at_most_s)
                     if anyio.current_time() - began > PROVEN_AFTER_S:
-                        pause = FIRST_PAUSE_S
+                        restarts.reset()
             except ServerError as error:
                 write_line("chorus", f"{error}{_lack_of_space(server.directory)}")
 

@@ -20,6 +20,7 @@ import anyio
 from anyio.abc import Process, TaskGroup, UNIXDatagramSocket
 
 from shared.config.exit_codes import Exit
+from shared.engine.retry import Backoff, Delays
 from shared.run.child_process import (
     STOPS_WITHIN_S,
     ChildProgram,
@@ -33,12 +34,10 @@ from shared.run.child_process import (
 STARTS_WITHIN_S = 60.0
 """Enough for a worker that reads its database first. A worker that sends WATCHDOG=1 meanwhile has longer."""
 SILENT_AT_MOST_S = 10.0
-FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 5.0
-FIRST_REFUSED_PAUSE_S = 10.0
-LONGEST_REFUSED_PAUSE_S = 300.0
+RESTART_DELAYS = Delays(first_s=0.1, last_s=5.0)
+REFUSED_DELAYS = Delays(first_s=10.0, last_s=300.0)
 PROVEN_AFTER_S = 30.0
-"""After a run of this length the next pause is the first pause again."""
+"""After a run of this length the next delay is the first one again."""
 LINES_KEPT = 20
 
 
@@ -127,36 +126,35 @@ class Supervisor:
         return {name: child.refusal for name, child in self._children.items() if child.refusal is not None}
 
     async def _supervise(self, child: _Supervised) -> None:
-        pause = FIRST_PAUSE_S
-        refused_pause = FIRST_REFUSED_PAUSE_S
+        restarts, refusals = Backoff(RESTART_DELAYS), Backoff(REFUSED_DELAYS)
         try:
             with child.scope:
                 while True:
                     began = anyio.current_time()
                     code = await self._run(child)
                     if anyio.current_time() - began > PROVEN_AFTER_S:
-                        pause, refused_pause = FIRST_PAUSE_S, FIRST_REFUSED_PAUSE_S
+                        restarts.reset()
+                        refusals.reset()
                     if code in (Exit.USAGE, Exit.MISCONFIGURED):
-                        self._refuse(child, code, refused_pause)
-                        await anyio.sleep(refused_pause)
-                        refused_pause = min(refused_pause * 2, LONGEST_REFUSED_PAUSE_S)
+                        delay_s = refusals.next_s()
+                        self._refuse(child, code, delay_s)
                     else:
+                        delay_s = restarts.next_s()
                         ended = f"{child.program.name} ended ({_describe_exit(code)})"
-                        self._write_line("chorus", f"{ended}, starting it again in {pause:g} s")
-                        await anyio.sleep(pause)
-                        pause = min(pause * 2, LONGEST_PAUSE_S)
+                        self._write_line("chorus", f"{ended}, starting it again in {delay_s:g} s")
+                    await anyio.sleep(delay_s)
                     child.restarts += 1
         finally:
             child.ended.set()
 
-    def _refuse(self, child: _Supervised, code: int, pause: float) -> None:
+    def _refuse(self, child: _Supervised, code: int, delay_s: float) -> None:
         """Record the refusal. Raises NotWorthRestartingError unless another program may still start."""
         child.refusal = Refusal(code, last_error(child.lines))
         child.ready_or_refused.set()
         if not self._tolerant or len(self.refusals) == len(self._children):
             raise NotWorthRestartingError(self.refusals)
         refusal = describe_refusal(child.program.name, child.refusal)
-        self._write_line("chorus", f"{refusal}; trying again in {pause:g} s")
+        self._write_line("chorus", f"{refusal}; trying again in {delay_s:g} s")
 
     async def _run(self, child: _Supervised) -> int:
         """Run the program once, from start to end; return its exit code, negative for a signal."""

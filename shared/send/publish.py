@@ -44,7 +44,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of a command. `quiet`: decided without an event. `none`: no answer came in time."""
+    """The answer to a command. `quiet`: decided without an event. `none`: no answer came in time."""
 
     kind: Literal["answered", "rejected", "quiet", "none"]
     events: tuple[Stored, ...] = ()

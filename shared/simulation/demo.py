@@ -1,7 +1,7 @@
-"""A demo: sagas that are played on a running system, each with the end it must have.
+"""Plays the sagas of a demo on a running system, and checks that each ends as it must.
 
-A package of contexts declares its own as `DEMO` in its `demo.py`. The exit code of `chorus demo` says whether every
-saga had the end that it must have.
+A package of contexts declares its demo as `DEMO` in its `demo.py`. The exit code of `chorus demo` says whether every
+saga ended as it must.
 """
 
 import json
@@ -29,7 +29,7 @@ class Sent:
 
 
 Away: TypeAlias = Callable[[str], AbstractAsyncContextManager[None]]
-"""Lets a context be away while the block runs."""
+"""Stops a context while the block runs."""
 
 
 class Stage:
@@ -54,7 +54,7 @@ Play: TypeAlias = "Callable[[Stage, Scene], Awaitable[None]]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """One saga: its clients' commands, the events that must be said exactly once, and those that must never be."""
+    """One saga: the commands of its clients, the events that must come exactly once, and those that must never come."""
 
     key: str
     title: str
@@ -65,10 +65,10 @@ class Scene:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demo:
-    """The scenes of each act are played together, the acts one after the other, in a system with these settings.
+    """Acts that run one after the other in a system with these settings; the scenes of an act run together.
 
-    `prepare` runs before the first act. At the end the first command of the first scene is printed under `own_key`, for
-    a user to send; `first_command` is a command line that works on an empty system, which `chorus up` prints.
+    `prepare` runs before the first act. At its end, `chorus demo` prints the first command of the first scene under
+    `own_key`, for a user to send. `first_command` works on an empty system; `chorus up` prints it.
     """
 
     settings: Mapping[str, str]
@@ -79,7 +79,7 @@ class Demo:
 
 
 async def play_all(demo: Demo, stage: Stage, tell: Callable[[Scene, list[str]], Awaitable[None]]) -> list[str]:
-    """Play every scene to its end; `tell` hears of each in their order, with what went wrong. Returns all that did."""
+    """Play every scene to its end. Give each with its failures to `tell`, in order; return all failures."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stage.watched.watch, stage.broker)
         await demo.prepare(stage)
@@ -91,12 +91,12 @@ async def play_all(demo: Demo, stage: Stage, tell: Callable[[Scene, list[str]], 
                 await ended[scene.key].wait()
                 await tell(scene, _wrong(stage, scene))
         tasks.cancel_scope.cancel()
-    # Asked once more at the end: a late event may be one too many.
+    # Checked again at the end, because a late event may be one too many.
     return [f"{scene.key}: {problem}" for act in demo.acts for scene in act for problem in _wrong(stage, scene)]
 
 
 async def _play(stage: Stage, scene: Scene, ended: anyio.Event) -> None:
-    with suppress(TimeoutError):  # What is missing then will be said.
+    with suppress(TimeoutError):  # The report names the missing events.
         await scene.play(stage, scene)
         await stage.watched.until(scene.key, *scene.must)
     await stage.watched.until_quiet(scene.key)

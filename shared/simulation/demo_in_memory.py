@@ -1,4 +1,4 @@
-"""The stage of the demo without a server and without processes: the whole system in this one, in virtual time."""
+"""Plays the demo without a server: the whole system runs in this process and in virtual time."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +17,7 @@ READY_WITHIN = timedelta(minutes=1)
 
 @asynccontextmanager
 async def stage_in_memory(demo: Demo, directory: Path, loop: VirtualLoop) -> AsyncIterator[Stage]:
-    """A system in the demo's own settings; `loop` must be running."""
+    """Run a system with the demo's own settings; `loop` must be running."""
     environ = {**QUIET, **demo.settings, "CHORUS_DATA_DIR": str(directory)}
     world = World(catalog.read_settings(environ), loop)
     try:

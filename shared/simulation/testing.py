@@ -1,4 +1,4 @@
-"""A whole system for a test: every context, the broker and time, which passes only on demand, in this process.
+"""Runs a whole system for a test in this process: every context, the broker, and time that passes only on demand.
 
     from contexts.here.commands import DoThing
     from shared.simulation.testing import simulation
@@ -10,9 +10,10 @@
             assert running.facts("k-1", of="here") == ["ThingDone", "ThingUndone"]
 
 The contexts, the engine and SQLite are the real ones; JetStream has its twin in memory and the clock is virtual, so a
-day passes in milliseconds (`advance(hours=24)`) and nothing is ever waited for. Whatever would be chance (how long a
-message travels, who is faster) comes from the seed: the same seed gives the same streams, byte for byte, and another
-one another order of events. No `async` is needed: time stands still while the test looks.
+day passes in milliseconds (`advance(hours=24)`). The seed decides what would be chance, such as how long a message
+travels. The same seed gives the same streams, byte for byte; another seed gives another sequence of events. A test
+needs no `async`: time stands still while it looks. An asyncio runner keeps the loop between two steps of a test, which
+anyio.run cannot.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ import structlog
 
 from shared import catalog
 from shared.adapters.memory import MemoryBroker, MemoryServer
-from shared.adapters.sqlite.database import open_read_only
+from shared.adapters.sqlite.reading import open_read_only
 from shared.adapters.virtual_time import VirtualLoop
 from shared.context import Command, Context
 from shared.inspect.timeline import Message, message_of
@@ -56,11 +57,11 @@ def simulation(
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "critical",
     **settings: Any,
 ) -> Iterator["Simulation"]:
-    """A system that runs while the block does, in a directory of its own.
+    """Run a system while the block runs, in a directory of its own.
 
-    `at_work`: the contexts and services that are started, all by default. `partitions`: instead of those of
-    streams.yaml. `log_level`: what of the processes' lines is shown. The rest are settings by their names
-    (`chorus config`): `drain_timeout=timedelta(seconds=5)`.
+    `at_work` are the contexts and services to start, all by default. `partitions` replaces the number in streams.yaml.
+    Log lines are shown from `log_level` on. Other arguments are settings by their names (`chorus config`), such as
+    `drain_timeout=timedelta(seconds=5)`.
     """
     with tempfile.TemporaryDirectory(prefix="chorus-") as directory, _telling(log_level), _Time(seed) as time:
         world = World(
@@ -87,7 +88,7 @@ class Simulation:
     def send(self, command: Command, *, key: str = "", message_id: str | None = None) -> Published:
         """Send a command as a client would, in bare JSON, and wait for its PubAck.
 
-        `key` may be left out when the command names it. Raises BrokerRefusedError when the door is closed to it.
+        `key` may be left out when the command names it. Raises BrokerRefusedError when the stream refuses it.
         """
         context = next((one for one in self._contexts if type(command) in one.accepts), None)
         if context is None:
@@ -106,23 +107,23 @@ class Simulation:
         return self.run(self._broker.publish(Outgoing(subject, headers or {}, body)))
 
     def run_until_quiet(self, within: timedelta = QUIET_WITHIN) -> None:
-        """Let everything happen that has to; deadlines that lie ahead stay ahead.
+        """Run until no work is left; deadlines that lie ahead stay ahead.
 
-        Raises StillBusyError when that takes more virtual time than `within`: somebody asks an outside that is away.
+        Raises StillBusyError after `within` of virtual time, for example when an effect asks an outside that is away.
         """
         self.run(self._world.until_quiet(within))
 
     def run_until(self, key: str, event: str, within: timedelta = QUIET_WITHIN) -> None:
-        """Let everything happen until an event is said under a key; raises StillBusyError when it is not in time."""
+        """Run until an event is published under a key; raises StillBusyError after `within` of virtual time."""
         self.run(self._world.until(lambda: event in self.facts(key), f"{event} of {key} was not said", within))
 
     def advance(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> None:
-        """Let time pass, and everything happen that comes due meanwhile."""
+        """Let virtual time pass, and run the work that comes due meanwhile."""
         by = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
         self.run(self._world.let_pass(by))
 
     def put_clock(self, by: timedelta) -> None:
-        """Put everybody's clock forward, or back, at once: what is due by then comes due, and no time passes."""
+        """Set the clock of the whole system forward or back. Timers that are then due come due; no time passes."""
         self._world.clock.put_forward(by)
 
     @property
@@ -137,44 +138,44 @@ class Simulation:
     def events(self, key: str) -> list[Message]:
         """The events under a key in stream order, with their bodies, ids, causes and times.
 
-        One that was published again, under its id, after the broker had forgotten the id, counts once, as everywhere.
+        An event that is stored twice under its id, because the broker had forgotten the id, counts once.
         """
         return list({event.id: event for event in reversed(self._events()) if event.key == key}.values())[::-1]
 
     def content(self, key: str, event: str) -> Any:
-        """What the JSON of an event says; there must be exactly one of it under the key."""
+        """The decoded body of an event; there must be exactly one of this type under the key."""
         (found,) = [one for one in self.events(key) if one.type == event]
         return msgspec.json.decode(found.body)
 
     def rows(self, name: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Ask the database of a context or a service, which may be at work."""
+        """Query the database of a context or a service, which may be running."""
         with closing(open_read_only(self._world.settings.data_dir / f"{name}.db")) as database:
             return database.execute(query, parameters).fetchall()
 
     def start(self, name: str, *, partitions: Sequence[int] | None = None) -> None:
-        """Start a context or a service, again or once more: two processes of a context share its partitions."""
+        """Start a process of a context or a service; two processes of a context share its partitions."""
         self._world.start(name, partitions=partitions)
 
     def stop(self, name: str) -> None:
-        """Stop a context or a service, after what it has begun."""
+        """Stop a context or a service once it has finished the work that it has begun."""
         self.run(self._world.stop(name))
 
     def kill(self, name: str) -> None:
-        """End a context or a service in the middle of whatever it does."""
+        """Kill a context or a service in the middle of its work."""
         self.run(self._world.kill(name))
 
     @property
     def server(self) -> MemoryServer:
-        """The broker, for what an operator or bad luck may do to it (shared/adapters/memory)."""
+        """The broker, for acts of an operator and for faults (shared/adapters/memory)."""
         return self._world.server
 
     @property
     def directory(self) -> Path:
-        """Where the databases are, and what effects write beside them."""
+        """The directory of the databases and of the files that effects write."""
         return self._world.settings.data_dir
 
     def run(self, work: Awaitable[T]) -> T:
-        """Wait for something of one's own in the system's time."""
+        """Await the test's own work in the system's virtual time."""
 
         async def wait() -> T:
             return await work
@@ -191,12 +192,12 @@ class Simulation:
 
 
 class _Time:
-    """Virtual time, which passes only in `run`; the chance of module `random` then comes from the seed as well."""
+    """Virtual time, which passes only in `run`. There the module `random` draws from the seed too."""
 
     def __init__(self, seed: int) -> None:
         self.loop = VirtualLoop(seed)
         self._runner = asyncio.Runner(loop_factory=lambda: self.loop)
-        self._chance = random.Random(seed).getstate()  # noqa: S311  Chance that can be had again, no secret.
+        self._chance = random.Random(seed).getstate()  # noqa: S311  Repeatable chance, no secret.
 
     def __enter__(self) -> "_Time":
         self._runner.__enter__()
@@ -206,7 +207,7 @@ class _Time:
         self._runner.close()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Let time pass until it is done."""
+        """Let time pass until the work is done."""
         outside = random.getstate()
         random.setstate(self._chance)
         try:
@@ -218,7 +219,7 @@ class _Time:
 
 @contextmanager
 def _telling(log_level: str) -> Iterator[None]:
-    """Show lines from this level on, as long as the block runs."""
+    """Show log lines from this level on while the block runs."""
     before = structlog.get_config()
     least = logging.getLevelNamesMapping()[log_level.upper()]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(least))

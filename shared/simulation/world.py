@@ -1,4 +1,7 @@
-"""A whole system in one process and in virtual time: every context and service at work on a server in memory."""
+"""Runs a whole system in one process and in virtual time: every context and service, on a broker in memory.
+
+Each process is an asyncio task: a test starts it, kills it or awaits it at any time, outside of any anyio task group.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +12,7 @@ from msgspec.structs import replace
 
 from shared import catalog
 from shared.adapters.memory import MemoryBroker, MemoryServer
-from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.adapters.virtual_time import VirtualClock, VirtualLoop
 from shared.config.settings import Settings
 from shared.context import Context, Service
@@ -22,15 +25,15 @@ from shared.topology import declare
 LOOKED_AFTER_S = 0.005
 LOOKED_AFTER_AT_MOST_S = 0.25
 STEP_S = 1.0
-"""Time that cannot be skipped passes in such steps."""
+"""The step in which time passes while a process has work; time without work is skipped."""
 
 
 class StillBusyError(Exception):
-    """The system did not come to rest in the time it was given; the text says what is still to do."""
+    """The system has work left after the given time; the text lists the work."""
 
 
 class World:
-    """The system of the catalog, with nobody at work yet. Each `start` is a process with a connection of its own."""
+    """The system of the catalog, at first without a process. Each process has a connection of its own."""
 
     def __init__(self, settings: Settings, loop: VirtualLoop, *, partitions: int | None = None) -> None:
         self.settings = settings
@@ -43,20 +46,20 @@ class World:
         self._at_work: list[_AtWork] = []
 
     def start(self, name: str, *, partitions: Sequence[int] | None = None) -> None:
-        """Begin one more process of a context or service; of a context, for some partitions or all of them."""
+        """Start one more process of a context or service; `partitions` limits a context's process to some of them."""
         member = catalog.load(name, self.settings)
         numbers = range(self.topology.partitions) if partitions is None else partitions
         self._at_work.append(_AtWork(self, member, numbers))
 
     async def stop(self, name: str) -> None:
-        """Let every process of that name finish what it has begun, and end."""
+        """Stop every process of a name once it has finished the work that it has begun."""
         for one in self._of(name):
             one.stop()
             await one.task
             self._at_work.remove(one)
 
     async def kill(self, name: str) -> None:
-        """End every process of that name where it stands: what it has committed or sent stays, and no more."""
+        """Kill every process of a name in the middle of its work. Its commits and publications stay."""
         for one in self._of(name):
             one.broker.close()
             one.task.cancel()
@@ -64,12 +67,12 @@ class World:
             self._at_work.remove(one)
 
     async def close(self) -> None:
-        """End everything."""
+        """Kill all processes."""
         for name in {one.name: None for one in self._at_work}:
             await self.kill(name)
 
     def unfinished(self) -> Iterator[str]:
-        """What those at work still have to do, the deadlines that lie ahead aside; raises what one of them died of."""
+        """The work that is left, deadlines aside; raises the exception of a context that has died."""
         held: dict[str, set[int]] = {}
         for one in self._at_work:
             if one.task.done():
@@ -86,11 +89,11 @@ class World:
                 yield f"{one.name} has not taken partition {min(missing)} yet"
 
     async def until_quiet(self, within: timedelta) -> None:
-        """Wait until nothing is to do any more; raises StillBusyError after so much virtual time."""
+        """Wait until no work is left; raises StillBusyError after `within` of virtual time."""
         await self.until(lambda: next(self.unfinished(), None) is None, "still busy", within)
 
     async def until(self, true: Callable[[], bool], otherwise: str, within: timedelta) -> None:
-        """Wait until something is so; raises StillBusyError after so much virtual time."""
+        """Wait until `true()` holds; raises StillBusyError after `within` of virtual time."""
         give_up_at = self.clock.monotonic() + within.total_seconds()
         pause = LOOKED_AFTER_S
         while not true():
@@ -100,7 +103,7 @@ class World:
             pause = min(pause * 1.5, LOOKED_AFTER_AT_MOST_S)
 
     async def let_pass(self, by: timedelta) -> None:
-        """Let that much time pass, and what comes due be decided; hours in which there is nothing to do are skipped."""
+        """Let time pass, and run the work that comes due. Hours without work are skipped."""
         until = self.clock.now() + by
         while (left := until - self.clock.now()) > timedelta(0):
             if next(self.unfinished(), None) is None:
@@ -140,7 +143,7 @@ class World:
 
 
 class _AtWork:
-    """One process."""
+    """One process of a context or service."""
 
     def __init__(self, world: World, member: Context | Service, numbers: Sequence[int]) -> None:
         self.name = member.name
@@ -155,7 +158,7 @@ class _AtWork:
         self.task = world.server.loop.create_task(work, name=member.name)
 
     def stop(self) -> None:
-        """End after what was begun."""
+        """Stop the process once it has finished the work that it has begun."""
         self._stopped.set()
         if self.process is not None:
             self.process.loop.stop()
@@ -165,7 +168,7 @@ class _AtWork:
         await check_streams(context, self.broker, topology.partitions, self.numbers)
         self.process = ContextProcess(
             context,
-            await SqliteStore.open(settings.data_dir / f"{context.name}.db", context=context.name),
+            await SqliteDatabases(settings.data_dir).open(context.name),
             self.broker,
             self._world.clock,
             numbers=self.numbers,

@@ -41,7 +41,10 @@ class NeverAsDeclaredError(Exception):
 
 
 class Applied(Struct, frozen=True, kw_only=True):
-    """What an apply did. `refused` changes would destroy data, so it did nothing; `left` are unneeded consumers."""
+    """The result of an apply. It does nothing when there are `refused` changes, which would destroy data.
+
+    `left` are unneeded consumers.
+    """
 
     done: tuple[Change, ...] = ()
     refused: tuple[Change, ...] = ()

@@ -15,7 +15,7 @@ class Detail(Struct, frozen=True, kw_only=True):
 
 
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-"""What a column of the database can hold."""
+"""A count that fits into a column of the database."""
 
 
 class CommandRejected(Struct, frozen=True, kw_only=True):

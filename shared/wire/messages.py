@@ -35,7 +35,7 @@ Kind = Literal["cmd", "evt", "due"]
 
 LAST_VERSION = 10**12 - 1
 LAST_EDITION = 10**9 - 1
-"""What the forms of ids below have room for."""
+"""The largest numbers for which the forms of ids below have room."""
 LONGEST_KEY = "k" * 64
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -14,7 +14,7 @@ import structlog
 from shared import catalog
 from shared.adapters.clock import SystemClock
 from shared.adapters.jetstream import JetStream, connect
-from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.config import log
 from shared.config.connection import ConnectionOptions
 from shared.config.exit_codes import Exit
@@ -160,7 +160,7 @@ async def _run_context(
     await check_streams(context, broker, topology.partitions, numbers)
     process = pulse.process = ContextProcess(
         context,
-        await _once_free(partial(SqliteStore.open, settings.data_dir / f"{context.name}.db", context=context.name)),
+        await _once_free(partial(SqliteDatabases(settings.data_dir).open, context.name)),
         broker,
         SystemClock(),
         numbers=numbers,
@@ -220,7 +220,7 @@ async def _once_free(open_: Callable[[], Awaitable[T]]) -> T:
                 remedy = "nothing, if chorus rebuild is under way; else end the process that has it open, or free space"
                 _log.warning("database busy, waiting for it", reason=str(error), remedy=remedy)
             waiting = True
-            await anyio.sleep(DATABASE_RETRY_S)
+            await SystemClock().sleep(DATABASE_RETRY_S)
 
 
 async def _report_ready(process: ContextProcess, pulse: Pulse) -> None:

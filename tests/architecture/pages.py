@@ -39,7 +39,7 @@ class Page:
 
     @property
     def names(self) -> list[str]:
-        """What stands between backticks in its prose."""
+        """The texts between backticks in its prose."""
         return names(self.prose)
 
     def blocks(self, language: str) -> list[str]:
@@ -47,7 +47,7 @@ class Page:
         return [text for found, text in FENCED.findall(self.text) if found == language]
 
     def section(self, heading: str) -> str:
-        """What stands under a heading, up to the next one of the same level."""
+        """The text under a heading, up to the next one of the same level."""
         pattern = rf"^(#+) {re.escape(heading)}\n(.*?)(?=^\1 |^## |\Z)"
         found = re.findall(pattern, self.prose, re.MULTILINE | re.DOTALL)
         assert len(found) == 1, f"{self.name} has {len(found) or 'no'} headings {heading!r}: add it, once"
@@ -68,7 +68,7 @@ PAGES = (README, *DOCS.values())
 
 
 def names(text: str) -> list[str]:
-    """What stands between backticks."""
+    """The texts between backticks."""
     return re.findall(r"`([^`\n]+)`", text)
 
 

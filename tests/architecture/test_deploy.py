@@ -1,4 +1,4 @@
-"""What is deployed is what was built: a service for every context, nobody root, and a broker that syncs."""
+"""The deployment runs the image that was built: a service for every context, none as root, and a broker that syncs."""
 
 import configparser
 import json
@@ -182,7 +182,7 @@ async def test_empty_credentials_are_enough_where_the_server_asks_for_none(tmp_p
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
 def test_systemd_understands_every_line_of_the_unit(tmp_path: Path) -> None:
-    """What it has to say of other units, and of a command that is not installed here, is not about ours."""
+    """Its lines about other units, and about a command that is not installed here, do not count."""
     copy = tmp_path / "chorus-worker@ordering.service"
     copy.write_text((ROOT / "deploy/systemd/chorus-worker@.service").read_text())
     verified = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False)

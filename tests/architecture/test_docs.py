@@ -12,7 +12,8 @@ import msgspec
 import pytest
 from cyclopts import App
 
-from contexts.ordering.decider import Order, OrderCommand, decide, evolve
+from contexts.ordering.commands import OrderCommand
+from contexts.ordering.decider import Order, decide, evolve
 from contexts.ordering.events import OrderPlaced, Status
 from contexts.ordering.settings import OrderingSettings
 from shared import catalog
@@ -80,7 +81,7 @@ def test_every_chorus_command_that_the_text_names_exists() -> None:
 
 
 def heard() -> set[tuple[str, str, str]]:
-    """Who says what to whom."""
+    """Each (publisher, event, reader) of the shop."""
     return {(on.source, on.event.__name__, context.name) for context in contexts() for on in context.policies}
 
 

@@ -1,5 +1,6 @@
-"""Who may import whom: import-linter's contracts of pyproject.toml hold, and each is seen to break."""
+"""The import contracts of pyproject.toml hold, and each is seen to break."""
 
+import ast
 import os
 import re
 import subprocess
@@ -24,6 +25,16 @@ PLANTED = [
     ),
     ("shared/wire/bodies.py", "import nats", "One package speaks to NATS"),
     ("contexts/here/effects.py", "import aiosqlite", "One module opens SQLite"),
+    (
+        "shared/repair/parked.py",
+        "import shared.adapters.sqlite.reading",
+        "Only what starts a process or a command chooses adapters",
+    ),
+    (
+        "shared/engine/wakeup.py",
+        "import asyncio",
+        "asyncio is used where nats-py, the virtual loop or a task without a group needs it",
+    ),
     ("contexts/here/decider.py", "import random", "What decides is pure"),
     ("contexts/here/decider.py", "import shared.adapters.sqlite.connection", "What decides is pure"),
     ("contexts/here/policies.py", "import contexts.here.effects", "What decides is pure"),
@@ -60,6 +71,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
         module.write_text("")
     (root / "shared/adapters/jetstream/broker.py").write_text("import nats\n")
     (root / "shared/adapters/sqlite/connection.py").write_text("import aiosqlite\n")
+    (root / "shared/batching.py").write_text("import asyncio\n")
     (root / "contexts/here/events.py").write_text("import contexts.kernel\n")
     (root / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     (root / "tests").symlink_to(ROOT / "tests")
@@ -80,6 +92,16 @@ def test_a_planted_import_breaks_its_contract(planted: str, where: str, what: st
     assert f"{contract} BROKEN" in planted
     (report,) = re.findall(rf"^{contract}\n-+$(.*?)(?:^-+$|\Z)", planted, re.MULTILINE | re.DOTALL)
     assert re.search(rf"{re.escape(importer)}\b.* {re.escape(imported)}\b", report), report
+
+
+def test_module_of_the_machinery_with_asyncio_says_why_in_its_docstring() -> None:
+    modules = {path: ast.parse(path.read_text()) for path in ROOT.glob("shared/**/*.py")}
+    users = {path for path, tree in modules.items() if any(map(is_asyncio_import, ast.walk(tree)))}
+    assert [path for path in users if "asyncio" not in (ast.get_docstring(modules[path]) or "")] == []
+
+
+def is_asyncio_import(node: ast.AST) -> bool:
+    return isinstance(node, ast.Import | ast.ImportFrom) and "asyncio" in ast.unparse(node)
 
 
 def test_deciding_asks_no_clock_and_no_chance() -> None:

@@ -1,6 +1,10 @@
-"""The machinery says no word of the shop, nor of any other system that runs on it."""
+"""Prose is plain: the machinery says no word of any system that runs on it, and no sentence begins with what or who."""
 
+import ast
+import io
 import re
+import tokenize
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,11 +33,15 @@ ELSEWHERE = {
 """Where such a word means something else: an order is also a sequence, a dead letter is no mail."""
 
 FILES = {
-    "shared/adapters/memory/stream.py": {"order"},  # What the headers of a message order the server to do.
+    "shared/adapters/memory/stream.py": {"order"},  # Headers of a message order the server to act.
     "shared/adapters/memory/scheduling.py": {"order"},
     "shared/engine/decide/outgoing.py": {"letter"},  # A dead letter.
 }
 """Modules in which a word has its other meaning throughout, each with its reason."""
+
+
+MACHINERY = sorted(path for suffix in ("py", "tmpl") for path in ROOT.glob(f"shared/**/*.{suffix}"))
+"""Its modules, and the templates of new systems and contexts."""
 
 
 def words_of(text: str) -> set[str]:
@@ -57,10 +65,64 @@ def found_in(path: Path) -> list[str]:
 
 
 def test_the_machinery_says_no_word_of_the_shop() -> None:
-    found = [line for path in sorted(ROOT.glob("shared/**/*.py")) for line in found_in(path)]
+    found = [line for path in MACHINERY for line in found_in(path)]
     assert found == [], "say it in words that fit every system; it belongs into contexts/ if that cannot be"
 
 
 @pytest.mark.parametrize("line", ["order_id = 1", "def place_order()", "PlaceOrder", "# For each sku.", "its orders"])
 def test_a_word_of_the_shop_is_noticed(line: str) -> None:
     assert words_of(line) & {*WORDS}
+
+
+NOMINAL = re.compile(
+    r'''(?:\A|"""|[.:;!?]\s+|\|\s*|\n\n\s*|\n\s*[-*] )(?:What|Who|Whom|Whose)(?:ever)?\b[^.:;!?]*+(?!\?)'''
+)
+"""A sentence whose subject is a clause that begins with what or who; a question may begin so."""
+
+
+def prose_of(module: str) -> Iterator[tuple[int, str]]:
+    """The docstrings of a module, those of its constants too, and its comments, each with its line."""
+    for node in ast.walk(ast.parse(module)):
+        match node:
+            case ast.Expr(value=ast.Constant(str(text))):
+                yield node.lineno, text
+    for token in tokenize.generate_tokens(io.StringIO(module).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string.lstrip("#: ")
+
+
+def nominal_in(path: Path) -> list[str]:
+    """Every text of a module or of a page with such a sentence."""
+    text = path.read_text()
+    texts = list(prose_of(text)) if path.suffix == ".py" else [(1, text)]
+    return [
+        f"{path.relative_to(ROOT)}:{line}: {' '.join(found.group().split())[:100]}"
+        for line, said in texts
+        for found in NOMINAL.finditer(said)
+    ]
+
+
+def test_no_sentence_begins_with_what_or_who() -> None:
+    modules = [path for folder in ("contexts", "shared", "tests") for path in ROOT.glob(f"{folder}/**/*.py")]
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("contexts/*/README.md")]
+    found = [line for path in sorted([*modules, *pages]) for line in nominal_in(path)]
+    assert found == [], "begin with the verb or with the thing that is named"
+
+
+@pytest.mark.parametrize(
+    "prose",
+    [
+        "What the bank says.",
+        "The answer. Whatever came is written down.",
+        "Pure: no I/O.\n\n    Who hears whom.",
+        "| a | What is kept |",
+        '```python\n"""What it tells the world."""',
+    ],
+)
+def test_a_sentence_about_a_what_or_a_who_is_noticed(prose: str) -> None:
+    assert NOMINAL.search(prose)
+
+
+@pytest.mark.parametrize("prose", ["Who owns the partition?", "It keeps what it read.", "## What is promised"])
+def test_a_question_and_a_heading_may_begin_so(prose: str) -> None:
+    assert NOMINAL.search(prose) is None

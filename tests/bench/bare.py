@@ -32,14 +32,14 @@ BEAT_S = 1.0
 
 
 class Batch(NamedTuple):
-    """What was committed together, and the replies that acknowledge the commands among it."""
+    """Messages that were committed together, and the replies that acknowledge the commands among them."""
 
     messages: Sequence[Outgoing]
     commands: Sequence[str]
 
 
 class Leg(NamedTuple):
-    """What is read, and what is published for each."""
+    """One step of the bare loop: the filter that it reads, and the subject that it publishes to for each message."""
 
     stream: str
     reads: str

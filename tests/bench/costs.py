@@ -1,4 +1,4 @@
-"""What processes have cost, as the kernel counts it, and how much of the machine others took meanwhile."""
+"""Measures the cost of processes, as the kernel counts it, and the load of all other processes meanwhile."""
 
 import os
 import time
@@ -24,7 +24,7 @@ class Reading(NamedTuple):
 
 
 class Machine(Struct, frozen=True, kw_only=True):
-    """What else went on: the cores that processes of others used, those that nobody used, and the load average."""
+    """The rest of the machine: the cores that other processes used, the idle ones, and the load average."""
 
     others_cores: float
     idle_cores: float
@@ -51,7 +51,7 @@ def read_costs(pids: Mapping[str, int]) -> Reading:
 
 
 def spent(before: Reading, after: Reading, *, sagas: float) -> Spent:
-    """What so many sagas cost in between."""
+    """The cost of one saga, from the readings before and after `sagas` of them."""
     cpu_s = {name: after.cpu_s[name] - before.cpu_s[name] for name in after.cpu_s}
     seconds = after.at_s - before.at_s
     busy_cores = (after.busy_s - before.busy_s) / seconds

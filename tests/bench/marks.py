@@ -1,4 +1,4 @@
-"""What the stream's own clock says of a run: how many sagas ended in a second, and how long each took."""
+"""Measures a run by the stream's own clock: how many sagas ended in a second, and how long each took."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil

@@ -42,14 +42,14 @@ QUICK = Plan(waiting=40, per_s=20.0, seconds=1)
 
 
 class Orders(Struct, frozen=True, kw_only=True):
-    """What was measured: orders that wait, and orders that come one by one."""
+    """The measurements: orders that wait, and orders that come one by one."""
 
     capacity: Run
     open_loop: OpenLoop
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """What has to be true of it."""
+        """The targets that the measurements have to meet."""
         return (
             Target(name="orders/s", found=self.capacity.throughput.per_s, at_least=PER_S_AT_LEAST),
             Target(
@@ -68,14 +68,14 @@ class Tenth(Struct, frozen=True, kw_only=True):
 
 
 class ManyOrders(Struct, frozen=True, kw_only=True):
-    """What became of pace, cost and memory while the streams grew; up to OPEN_AT_MOST orders were open at once."""
+    """Pace, cost and memory while the streams grew; up to OPEN_AT_MOST orders were open at once."""
 
     orders: int
     tenths: tuple[Tenth, ...]
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """What has to be true of it; the first tenth warms up."""
+        """The targets that the measurements have to meet; the first tenth warms up."""
         early, late = (
             sum(cost for name, cost in self.tenths[number].spent.cpu_us.items() if name != BENCH) for number in (1, 9)
         )

@@ -30,7 +30,7 @@ class OpenLoop(Struct, frozen=True, kw_only=True):
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """What has to be true; `at_most` or else `at_least`."""
+    """A measurement and its bound, `at_most` or else `at_least`."""
 
     name: str
     found: float

@@ -37,7 +37,7 @@ QUICK = Plan(sagas=100, times=1, hops=10, per_s=50.0, seconds=1)
 
 
 class Chain(Struct, frozen=True, kw_only=True):
-    """What was measured."""
+    """The measurements."""
 
     hop: Hop
     bare: tuple[Run, ...]
@@ -46,7 +46,7 @@ class Chain(Struct, frozen=True, kw_only=True):
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """What has to be true of it."""
+        """The targets that the measurements have to meet."""
         five_hops_ms = HOPS * self.hop.hop_ms
         latency = self.open_loop.latency
         return (

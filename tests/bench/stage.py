@@ -109,7 +109,7 @@ class Stage:
         return [consumer_name(context, partition) for partition in range(self._partitions)]
 
     def costs(self, supervisor: Supervisor) -> Reading:
-        """What the server and the programs have cost since they were started."""
+        """The cost of the server and of the programs since they were started."""
         return read_costs({"server": self._server_pid, **supervisor.pids})
 
     async def count(self, subject: str) -> "Count":

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from shared import catalog
-from shared.adapters.sqlite.database import open_read_only
+from shared.adapters.sqlite.reading import open_read_only
 from shared.config.settings import Settings
 from shared.context import Context
 from shared.engine.decide.routing import id_in
@@ -90,7 +90,7 @@ class Entry(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What the bank answered under one idempotency key."""
+    """The answer of the bank under one idempotency key."""
 
     operation: str
     answer: bytes
@@ -265,7 +265,7 @@ def _partitions(streams_file: Path) -> int:
 
 
 def problems_of(path: Path) -> Iterator[str]:
-    """What is wrong with a database as a file."""
+    """Find the faults of a database as a file."""
     for suffix in ("", "-wal", "-shm", ".lock"):
         file = path.with_name(path.name + suffix)
         if file.exists() and (mode := stat.S_IMODE(file.stat().st_mode)) != OURS_ALONE:

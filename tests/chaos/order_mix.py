@@ -23,7 +23,7 @@ from tests.waiting import WITHIN_S
 
 
 class Kind(Struct, frozen=True, kw_only=True):
-    """What is done with an order, and the endings it may have."""
+    """The commands that one kind of order gets, and the endings that it may have."""
 
     name: str
     endings: tuple[Ending, ...]

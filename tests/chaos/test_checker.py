@@ -11,7 +11,7 @@ import pytest
 from contexts.kernel import Sku
 from shared import catalog
 from shared.adapters.memory import MemoryBroker
-from shared.adapters.sqlite.database import open_read_only
+from shared.adapters.sqlite.reading import open_read_only
 from shared.config.settings import Settings
 from shared.ports.broker import Stored
 from shared.simulation.testing import simulation
@@ -78,7 +78,7 @@ class Run:
         events.append(stored._replace(sequence=events[-1].sequence + 1, headers={**stored.headers, **given}))
 
     def evidence(self) -> Evidence:
-        """What the checker sees."""
+        """The evidence that the checker sees."""
         return assemble(self.settings, self.databases, self.streams)
 
 

@@ -1,1 +1,1 @@
-"""What the contexts promise each other: golden examples of every event, and every reader against its writer."""
+"""The contracts between contexts: golden examples of every event, and every reader against its writer."""

@@ -19,7 +19,7 @@ WORDS: Final = {
     "country": "NL",
     "postal_code": "1011 AB",
 }
-"""What a text field holds in an example; any other holds its own name."""
+"""The values of text fields in an example; any other text field holds its own name."""
 
 NUMBERS: Final = {"amount_minor": 1999, "quantity": 2, "requested": 5, "available": 3}
 MOMENT: Final = "2026-11-21T09:00:00Z"

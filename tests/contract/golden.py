@@ -1,6 +1,6 @@
 """The golden examples: `python -m tests.contract.golden` writes those that are missing or have grown, and breaks none.
 
-What an event looked like before it grew stays beside it as `<Event>.<n>.json`, because such events are in the streams.
+The form that an event had before it grew stays beside it as `<Event>.<n>.json`, because such events are in the streams.
 """
 
 import json

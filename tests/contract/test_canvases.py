@@ -35,7 +35,7 @@ def rows(context: Context, title: str) -> Iterator[list[str]]:
 
 
 def names(cell: str) -> list[str]:
-    """What stands between backticks."""
+    """The texts between backticks."""
     return NAME.findall(cell)
 
 

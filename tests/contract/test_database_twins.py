@@ -11,7 +11,8 @@ import pytest
 import pytest_asyncio
 
 from shared.adapters.clock import SystemClock
-from shared.adapters.sqlite.database import Database, open_read_only
+from shared.adapters.sqlite.database import Database
+from shared.adapters.sqlite.reading import open_read_only
 from shared.adapters.virtual_time import VirtualClock, virtual_loop
 from shared.ports.clock import Clock
 from shared.ports.store import DatabaseError

@@ -1,4 +1,4 @@
-"""What contexts/sagas.py declares is what the code can do: names exist, ends and compensations can be reached."""
+"""The code can do what contexts/sagas.py declares: names exist, ends and compensations can be reached."""
 
 import pytest
 

@@ -1,23 +1,30 @@
-"""The engine's expectations of a Store: one suite for every adapter, written against the port alone."""
+"""The engine and the tools expect this of a database: one suite for every adapter, written against the ports alone."""
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from shared.adapters.sqlite.journal.store import SqliteStore
-from shared.ports.rows import JournalRow, Move, ParkedRow, Position, RefusedRow, SkippedRow
-from shared.ports.store import FencedError, Store, Transaction
-from shared.wire.messages import MSG_ID, TIMER_ID
+from shared.adapters.sqlite.journal.databases import SqliteDatabases
+from shared.ports.rows import JournalRow, Move, ParkedRow, Position, RefusedRow, SkippedRow, StrangerRow
+from shared.ports.store import DatabaseError, FencedError, Store, Transaction
+from shared.ports.store_reader import Databases, KeptMessage, KeptRow, Place, Waiting
+from shared.wire.messages import MSG_ID, OCCURRED_AT, TIMER_ID
 
 HEADERS = {MSG_ID: "m-1", "Title": 'Łódź "9"'}
 NOON = "2026-11-21T12:00:00.000000Z"
 
 
+@pytest.fixture
+def databases(tmp_path: Path) -> Databases:
+    return SqliteDatabases(tmp_path)
+
+
 @pytest_asyncio.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await SqliteStore.open(tmp_path / "till.db", context="till")
+async def store(databases: Databases) -> AsyncIterator[Store]:
+    opened = await databases.open("till")
     yield opened
     await opened.close()
 
@@ -86,6 +93,13 @@ async def test_messages_that_fail_again_have_the_new_reasons_and_no_verdicts(sto
     assert [one.row.reason for one in ruled] == ["new", "", 'newer "than" \x00 new']
 
 
+async def test_last_versions_are_those_of_the_aggregates_that_have_events(store: Store) -> None:
+    rows = [journal_row(1), journal_row(2), journal_row(1)._replace(event_id="till/till-t-1@2", version=2)]
+    await store.transact(lambda transaction: transaction.append(rows))
+    wanted = ["till-t-2", "till-t-1", "till-t-3"]
+    assert await store.read(lambda transaction: transaction.last_versions(wanted)) == {"till-t-2": 1, "till-t-1": 2}
+
+
 async def test_skipped_message_leaves_the_later_ones_of_its_key_to_be_retried(store: Store) -> None:
     def work(transaction: Transaction) -> None:
         transaction.parked.park([parked_row("t-1", "m-1", "RuntimeError"), parked_row("t-1", "m-2")])
@@ -133,3 +147,110 @@ async def test_refusal_is_recorded_for_unpublished_rows_only_and_ends_when_they_
     assert ruled == 1
     await store.transact(lambda transaction: transaction.mark_published([(2, 41)]))
     assert await store.read(lambda transaction: transaction.refused.verdicts([0])) == []
+
+
+async def test_reader_answers_while_a_transaction_is_open(store: Store, databases: Databases) -> None:
+    def work(transaction: Transaction) -> list[KeptMessage]:
+        transaction.parked.park([parked_row("t-1", "m-1", "RuntimeError")])
+        with databases.reading("till") as reader:
+            return reader.parked()
+
+    assert await store.transact(work) == []
+    with databases.reading("till") as reader:
+        assert reader.parked() == [KeptMessage(1, parked_row("t-1", "m-1", "RuntimeError"), "")]
+
+
+async def test_reader_finds_parked_and_skipped_messages(store: Store, databases: Databases) -> None:
+    rows = [parked_row("t-1", "m-1", "RuntimeError"), parked_row("t-2", "m-2", "KeyError"), parked_row("t-2", "m-3")]
+
+    def work(transaction: Transaction) -> None:
+        transaction.parked.park(rows)
+        transaction.parked.give_verdict([1], "skip", who="ann", why="a duplicate")
+        transaction.parked.unpark([1], at=NOON)
+        transaction.parked.give_verdict([3], "retry", who="ann", why="")
+
+    await store.transact(work)
+    with databases.reading("till") as reader:
+        assert reader.parked() == [KeptMessage(2, rows[1], ""), KeptMessage(3, rows[2], "retry")]
+        assert reader.parked([3, 1]) == [KeptMessage(3, rows[2], "retry")]
+        assert reader.skipped(["m-1", "m-2"]) == {"m-1"}
+
+
+async def test_reader_finds_refused_rows_with_those_that_wait_behind(store: Store, databases: Databases) -> None:
+    first, other, later = rows = [
+        journal_row(1),
+        journal_row(2),
+        journal_row(1)._replace(event_id="till/till-t-1@2", version=2),
+    ]
+    refusals = [RefusedRow(n, f"t-{n}", 0, "taken", 7, NOON) for n in (1, 2)]
+
+    def work(transaction: Transaction) -> None:
+        transaction.append(rows)
+        transaction.refused.record(refusals)
+        transaction.refused.give_verdict([2], "void", who="ann", why="not ours")
+
+    await store.transact(work)
+    with databases.reading("till") as reader:
+        assert reader.refused() == [KeptRow(refusals[0], first, "", 1), KeptRow(refusals[1], other, "void", 0)]
+        assert reader.refused([2, 3]) == [KeptRow(refusals[1], other, "void", 0)]
+    await store.transact(lambda transaction: transaction.mark_published([(1, 40)]))
+    with databases.reading("till") as reader:
+        assert [kept.refusal for kept in reader.refused()] == refusals[1:]
+        places = reader.places_of_rows([1, 3, 9])
+        assert places == {1: Place(1, first.event_id, 40), 3: Place(3, later.event_id, None)}
+        assert reader.places_of_events([later.event_id, "till/till-t-9@1"]) == {later.event_id: places[3]}
+
+
+async def test_reader_compares_the_journal_with_the_stream(store: Store, databases: Databases) -> None:
+    await store.transact(lambda transaction: transaction.append([journal_row(1), journal_row(2)]))
+    with databases.reading("till") as reader:
+        assert reader.bodies(["till/till-t-1@1", "till/till-t-9@1"]) == {"till/till-t-1@1": b'{"n":1}'}
+        assert reader.missing("evt.", ["till/till-t-1@1"], timers=False) == ["till/till-t-2@1"]
+        assert reader.last_versions(["till-t-2", "till-t-9"]) == {"till-t-2": 1}
+        assert list(reader.events_of("till-t-2", up_to=1)) == [journal_row(2)]
+    assert await store.read(lambda transaction: transaction.unpublished([0])) != []
+
+
+async def test_waiting_counts_messages_keys_and_rows(store: Store, databases: Databases) -> None:
+    assert databases.waiting("till") == databases.waiting("nobody") == Waiting()
+    rows = [journal_row(1, **{OCCURRED_AT: NOON}), journal_row(2)]
+
+    def work(transaction: Transaction) -> None:
+        transaction.append(rows)
+        transaction.parked.park([parked_row("t-3", "m-1", "a bug"), parked_row("t-3", "m-2"), parked_row("t-1", "m-3")])
+        transaction.refused.record([RefusedRow(2, "t-2", 0, "taken", 7, NOON)])
+
+    await store.transact(work)
+    assert databases.waiting("till") == Waiting(
+        parked=3,
+        parked_keys=("t-3", "t-1"),
+        refused_keys=("t-2",),
+        unpublished=2,
+        unpublished_since=datetime.fromisoformat(NOON),
+    )
+
+
+@pytest.mark.usefixtures("store")
+async def test_missing_database_is_told_apart_and_not_made_by_reading(databases: Databases) -> None:
+    assert (databases.exists("till"), databases.is_lost("till")) == (True, False)
+    assert (databases.exists("bar"), databases.is_lost("bar")) == (False, True)
+    with pytest.raises(DatabaseError, match="no such database"), databases.reading("bar"):
+        pass
+    assert not databases.exists("bar")
+
+
+async def test_replacement_keeps_what_an_operator_declared_and_sets_the_old_database_aside(
+    databases: Databases,
+) -> None:
+    declared = StrangerRow("till/till-t-9@1", 7, "evt.x", "forged", NOON, "ann", "a test")
+    old = await databases.open("till")
+    await old.transact(lambda transaction: transaction.refused.record_strangers([declared]))
+    await old.close()
+    with databases.replacing("till") as replacement:
+        assert replacement.declared_strangers() == [declared]
+        new = await replacement.open_new()
+        await new.transact(lambda transaction: transaction.append([journal_row(1)]))
+        await new.close()
+        assert replacement.put_in_place() is not None
+    with databases.reading("till") as reader:
+        assert list(reader.events_of("till-t-1", up_to=1)) == [journal_row(1)]

@@ -15,7 +15,7 @@ import anyio
 
 from shared import catalog
 from shared.adapters.jetstream import JetStream, connect
-from shared.adapters.sqlite.database import open_read_only
+from shared.adapters.sqlite.reading import open_read_only
 from shared.config.connection import ConnectionOptions
 from shared.config.settings import Settings
 from shared.ports.broker import BrokerUnavailableError, Outgoing

@@ -17,7 +17,7 @@ import pytest_asyncio
 from anyio.abc import Process
 
 from tests.forking import run_chorus
-from tests.other_system import write_system
+from tests.other_system import write_travel
 from tests.waiting import WITHIN_S
 from tests.watching import watching
 
@@ -155,14 +155,16 @@ def spoil(data: Path, *contexts: str) -> None:
 
 
 async def test_a_context_that_cannot_start_is_named_and_the_others_go_on(tmp_path: Path) -> None:
-    write_system(tmp_path)
+    write_travel(tmp_path)
     spoil(tmp_path / "data", "hotels")
     async with chorus_up(tmp_path / "data", cwd=tmp_path) as up:
         await up.ready()
         refused = await up.until("hotels cannot start (exit code 78): bad configuration: ")
         assert "trying again in 10 s" in refused
         assert "1 of 2 workers on" in await up.until("ready after")
-        assert "flights.FlightBooked" in await up.chorus("send", "flights.BookFlight", "t-1", "to=Bern", "--wait")
+        assert "flights.FlightReserved" in await up.chorus(
+            "send", "flights.ReserveFlight", "t-1", "to=Bern", "nights=3", "--wait"
+        )
         up.process.terminate()
         with anyio.fail_after(WITHIN_S):
             assert await up.process.wait() == 78
@@ -172,24 +174,26 @@ async def test_a_context_that_cannot_start_is_named_and_the_others_go_on(tmp_pat
 
 
 async def test_another_system_runs_without_the_contexts_that_are_broken_or_mistaken(tmp_path: Path) -> None:
-    write_system(tmp_path)
+    write_travel(tmp_path)
     contexts = tmp_path / "travel/contexts"
     for name in ("cars", "trains"):
-        shutil.copytree(contexts / "hotels", contexts / name)
+        shutil.copytree(contexts / "flights", contexts / name)
     (contexts / "cars/worker.py").write_text("from travel import nothing_there")
-    trains = (contexts / "trains/worker.py").read_text().replace("hotels", "trains").replace("RoomBooked", "SeatBooked")
-    (contexts / "trains/worker.py").write_text(trains.replace("    trip_id: str\n\n\ndef", "    trip: str\n\n\ndef"))
+    for module in (contexts / "trains").glob("*.py"):
+        text = module.read_text().replace("flights", "trains").replace("Flight", "Seat")
+        module.write_text(text.replace("trip_id", "trip") if module.stem == "upstream" else text)
     async with chorus_up(tmp_path / "data", cwd=tmp_path) as up:
         await up.ready()
         assert "2 of 4 workers" in await up.until("ready after")
         left_out = await up.until("trains is left out: ")
-        assert "travel.contexts.trains.worker.FlightBooked cannot read what flights writes: $.trip is not" in left_out
+        assert "travel.contexts.trains.upstream.RoomRefused cannot read what hotels writes: $.trip is not" in left_out
         await up.until("travel/contexts/cars/worker.py", "line 1")
         await up.until("cars cannot start (exit code 78): ", "ImportError: cannot import name 'nothing_there'")
         async with watching(up.url) as watcher:
-            assert "flights.FlightBooked" in await up.chorus("send", "flights.BookFlight", "t-1", "to=Bern", "--wait")
-            await watcher.until("t-1", "RoomBooked")
-        assert "trip: booked after" in await up.chorus("timeline", "t-1")
+            asked = await up.chorus("send", "flights.ReserveFlight", "t-1", "to=Bern", "nights=3", "--wait")
+            assert "flights.FlightReserved" in asked
+            await watcher.until("t-1", "RoomReserved")
+        assert "trip: reserved after" in await up.chorus("timeline", "t-1")
         up.process.terminate()
         with anyio.fail_after(WITHIN_S):
             assert await up.process.wait() == 78
@@ -199,7 +203,7 @@ async def test_another_system_runs_without_the_contexts_that_are_broken_or_mista
 
 
 async def test_a_system_of_which_no_context_can_start_ends_with_78(tmp_path: Path) -> None:
-    write_system(tmp_path)
+    write_travel(tmp_path)
     spoil(tmp_path / "data", "flights", "hotels")
     async with chorus_up(tmp_path / "data", cwd=tmp_path) as up:
         with anyio.fail_after(WITHIN_S):
@@ -210,7 +214,7 @@ async def test_a_system_of_which_no_context_can_start_ends_with_78(tmp_path: Pat
 
 
 async def test_a_server_that_is_not_well_is_started_again(tmp_path: Path) -> None:
-    write_system(tmp_path)
+    write_travel(tmp_path)
     async with chorus_up(tmp_path / "data", cwd=tmp_path) as up:
         await up.ready()
         broken = tmp_path / "data" / "nats" / "jetstream" / "$G" / "streams" / "BROKEN"
@@ -218,7 +222,9 @@ async def test_a_server_that_is_not_well_is_started_again(tmp_path: Path) -> Non
         assert "BROKEN" in await up.until("the nats-server is not well, stopping it")
         broken.rmdir()
         await up.until("the nats-server is back")
-        assert "flights.FlightBooked" in await up.chorus("send", "flights.BookFlight", "t-1", "to=Bern", "--wait")
+        assert "flights.FlightReserved" in await up.chorus(
+            "send", "flights.ReserveFlight", "t-1", "to=Bern", "nights=3", "--wait"
+        )
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

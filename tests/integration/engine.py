@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from shared.adapters.clock import SystemClock
 from shared.adapters.jetstream import JetStream, connect
-from shared.adapters.sqlite.database import open_read_only
+from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.adapters.sqlite.reading import open_read_only
 from shared.config.connection import ConnectionOptions
 from shared.config.secrets import Secret
 from shared.config.settings import default_streams_file
@@ -67,6 +68,11 @@ class Counter:
         await self.broker.api("$JS.API.STREAM.DELETE.EVENTS", b"")
         await apply(self.broker.api, declare(TOPOLOGY, (till(), scanner())))
         await self.watcher.release()
+
+    @property
+    def databases(self) -> SqliteDatabases:
+        """The databases in the directory of the counter."""
+        return SqliteDatabases(self.directory)
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Read the till's database beside its worker."""

@@ -21,6 +21,7 @@ import pytest_asyncio
 
 from contexts.bank import effects as bank
 from shared.adapters.sqlite.database import BUSY_TIMEOUT_MS, Database
+from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.adapters.virtual_time import VirtualLoop
 from shared.cli.errors import report
@@ -292,7 +293,7 @@ class TestForeignFile:
             without_threads(fill(path))
         make(path)
         with pytest.raises(DatabaseError, match=rf"^{path}: .*{problem}"):
-            parked_in(tmp_path, ["till"])
+            parked_in(SqliteDatabases(tmp_path), ["till"])
 
     def test_database_of_the_first_schema_is_migrated_and_keeps_its_rows(self, tmp_path: Path) -> None:
         path = tmp_path / "till.db"
@@ -301,9 +302,9 @@ class TestForeignFile:
             kept = set(old.execute("SELECT * FROM inbox"))
             old.executescript("DROP TABLE refused; DROP TABLE strangers; PRAGMA user_version = 1")
         with pytest.raises(DatabaseError, match="schema 1 is older than 2; start its worker, which migrates it"):
-            parked_in(tmp_path, ["till"])
+            parked_in(SqliteDatabases(tmp_path), ["till"])
         without_threads(use(path))
-        assert parked_in(tmp_path, ["till"]) == []
+        assert parked_in(SqliteDatabases(tmp_path), ["till"]) == []
         with closing(sqlite3.connect(path)) as migrated:
             assert kept < set(migrated.execute("SELECT * FROM inbox"))
 
@@ -313,7 +314,7 @@ class TestForeignFile:
         with pytest.raises(DatabaseError, match="belongs to till, not to ordering; set CHORUS_DATA_DIR"):
             without_threads(SqliteStore.open(tmp_path / "ordering.db", context="ordering"))
         with pytest.raises(DatabaseError, match="belongs to till, not to ordering; set CHORUS_DATA_DIR"):
-            parked_in(tmp_path, ["ordering"])
+            parked_in(SqliteDatabases(tmp_path), ["ordering"])
 
     def test_command_on_a_locked_database_fails_without_a_traceback(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert report(DatabaseBusyError("till.db: database is locked")) is Exit.NO
@@ -369,7 +370,7 @@ class TestOlderCopy:
             await self.refused(counter, "till/till-t-1@2")
             (tmp_path / "till.db").unlink()
             await self.refused(counter, "till/till-t-1@1")
-            await rebuild(till(), counter.broker, tmp_path, partitions=PARTITIONS, force=True)
+            await rebuild(till(), counter.broker, SqliteDatabases(tmp_path), partitions=PARTITIONS, force=True)
             async with running(counter):
                 await counter.ring("t-1", 7)
                 await counter.watcher.until("t-1", "Rung", times=3)

@@ -121,7 +121,7 @@ async def test_lost_file_is_rebuilt_without_duplicates(counter: Counter, harm: C
     path = counter.directory / "till.db"
     if path.exists():
         path.rename(path.with_name("moved-away"))
-    await rebuild(till(), counter.broker, counter.directory, partitions=PARTITIONS)
+    await rebuild(till(), counter.broker, counter.databases, partitions=PARTITIONS)
     async with running(counter):
         await counter.ring(TILL, 7, "m-3")
         await counter.watcher.until(TILL, "Rung", times=3)

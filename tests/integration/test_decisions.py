@@ -1,4 +1,4 @@
-"""What one batch decides, on a database of its own."""
+"""The decisions of one batch, on a database of its own."""
 
 from pathlib import Path
 

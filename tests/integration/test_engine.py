@@ -372,7 +372,7 @@ class TestJournal:
             "SELECT * FROM effects",
         )
         before = [counter.rows(query) for query in remembered]
-        await rebuild(till(), counter.broker, counter.directory, partitions=PARTITIONS, force=True)
+        await rebuild(till(), counter.broker, counter.databases, partitions=PARTITIONS, force=True)
         assert [counter.rows(query) for query in remembered] == before
         async with running(counter, till(printer)):
             await counter.ring(TILL, 1)

@@ -13,6 +13,7 @@ import pytest
 from msgspec import Struct, structs
 from structlog.testing import capture_logs
 
+from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.context import Context
 from shared.engine.recover.snapshots import AGGREGATES_AT_ONCE, ensure_snapshots
@@ -116,7 +117,7 @@ async def test_release_with_other_states_folds_the_journal_anew(
 
 
 async def test_rebuilt_database_has_the_same_snapshots_and_nothing_to_fold(counter: Counter, tmp_path: Path) -> None:
-    await rebuild(till(), counter.broker, tmp_path / "anew", partitions=PARTITIONS)
+    await rebuild(till(), counter.broker, SqliteDatabases(tmp_path / "anew"), partitions=PARTITIONS)
     store = await SqliteStore.open(tmp_path / "anew" / "till.db", context="till")
     try:
         assert await ensure_snapshots(store, till()) is None

@@ -9,7 +9,7 @@ import pytest
 
 from contexts.bank.worker import open_bank
 from contexts.kernel import MethodToken, Money, OrderId, PaymentId
-from contexts.payments.decider import (
+from contexts.payments.commands import (
     RecordAuthorizationRefused,
     RecordAuthorized,
     RecordCaptured,
@@ -19,7 +19,13 @@ from contexts.payments.decider import (
     RecordVoided,
 )
 from contexts.payments.effects import BankOverNats, Cashier, refund_retry_delay
-from contexts.payments.events import AuthorizationRequested, CaptureRequested, RefundRequested, Refusal, VoidRequested
+from contexts.payments.events import (
+    AuthorizationRequested,
+    BankRefusal,
+    CaptureRequested,
+    RefundRequested,
+    VoidRequested,
+)
 from contexts.payments.settings import PaymentsSettings
 from contexts.payments.worker import context
 from shared.context import Endpoints, Request, UnknownOutcomeError
@@ -77,7 +83,7 @@ async def test_money_is_held_then_taken_then_given_back(bank: Endpoints) -> None
 
 
 @pytest.mark.parametrize(("token", "reason"), [("tok_poor_1", "insufficient_funds"), ("tok_declined_1", "declined")])
-async def test_authorization_that_is_refused_says_why(bank: Endpoints, token: str, reason: Refusal) -> None:
+async def test_authorization_that_is_refused_says_why(bank: Endpoints, token: str, reason: BankRefusal) -> None:
     refused = RecordAuthorizationRefused(order_id=ORDER, reason=reason)
     assert await CASHIER.authorize(authorize(token), DirectCall(bank, 1)) == refused
 

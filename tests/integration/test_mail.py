@@ -19,7 +19,7 @@ import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from contexts.kernel import OrderId
-from contexts.notifications.decider import RecordSent
+from contexts.notifications.commands import RecordSent
 from contexts.notifications.effects import Letter, MailDirectory, Mailer, MailServer
 from contexts.notifications.events import Channel, NotificationQueued
 from contexts.notifications.settings import NotificationsSettings

@@ -1,4 +1,4 @@
-"""What a worker's /metrics says of the engine."""
+"""A worker's /metrics counts the work of the engine."""
 
 import urllib.request
 from types import SimpleNamespace

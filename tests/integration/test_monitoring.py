@@ -1,4 +1,4 @@
-"""What `nats server check consumer` says of a till, with the thresholds that streams.yaml gives its consumers.
+"""`nats server check consumer` alerts on a till by the thresholds that streams.yaml gives its consumers.
 
 natscli 0.4.0 reads `io.nats.monitor.…` of a stream, but not of a consumer, whatever its help says: only `nats audit`
 does. So the thresholds are flags here, as the README has them.

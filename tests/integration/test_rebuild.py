@@ -9,6 +9,7 @@ from typing import Any, cast
 import anyio
 import pytest
 
+from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.cli.errors import report
 from shared.config.exit_codes import Exit
 from shared.engine.decide.outgoing import unparked_aggregate
@@ -51,11 +52,11 @@ def state(counter: Counter) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def waiting(counter: Counter) -> list[parked.Parked]:
-    return parked.parked_in(counter.directory, ["till"])
+    return parked.parked_in(counter.databases, ["till"])
 
 
 async def make_anew(counter: Counter, *, force: bool = False) -> Rebuilt:
-    return await rebuild(till(), counter.broker, counter.directory, partitions=PARTITIONS, force=force)
+    return await rebuild(till(), counter.broker, counter.databases, partitions=PARTITIONS, force=force)
 
 
 async def lose(counter: Counter, older: Path | None) -> None:
@@ -92,10 +93,10 @@ class TestParked:
             await counter.watcher.until("t-4", "Rung")
             await until(lambda: len(waiting(counter)) == 6)
             (first, _) = parked.choose(waiting(counter), "t-3")
-            await parked.skip(tmp_path, first, who="ann", why="no such coin")
+            await parked.skip(SqliteDatabases(tmp_path), first, who="ann", why="no such coin")
             await counter.watcher.until("t-3", "Rung")
             stuck.write_text("13")
-            await parked.retry(tmp_path, parked.choose(waiting(counter), "t-2"), who="bob")
+            await parked.retry(SqliteDatabases(tmp_path), parked.choose(waiting(counter), "t-2"), who="bob")
             await until(lambda: not any(message.verdict for message in waiting(counter)))
             await counter.published()
         known = state(counter)
@@ -106,7 +107,7 @@ class TestParked:
         assert (rebuilt.parked, rebuilt.strangers) == (4, 0)
         assert state(counter) == known
         stuck.unlink()
-        await parked.retry(tmp_path, waiting(counter), who="bob")
+        await parked.retry(SqliteDatabases(tmp_path), waiting(counter), who="bob")
         async with running(counter, stuck_till(stuck)):
             await counter.watcher.until("t-1", "Rung", times=3)
             await counter.watcher.until("t-2", "Rung", times=2)
@@ -153,7 +154,7 @@ class TestParked:
                 await counter.ring("t-1", amount, f"m-{amount}")
             await until(lambda: len(waiting(counter)) == 3)
             stuck.write_text("17")
-            await parked.retry(tmp_path, waiting(counter), who="ann")
+            await parked.retry(SqliteDatabases(tmp_path), waiting(counter), who="ann")
             await until(lambda: [bool(message.reason) for message in waiting(counter)] == [True, False])
             assert waiting(counter)[0].cause == "RuntimeError: the drawer is stuck at 17"
             await counter.published()
@@ -168,7 +169,7 @@ class TestParked:
             for key in ("t-1", "t-2"):
                 await counter.ring(key, 13, f"m-{key}")
                 await until(lambda: waiting(counter) != [])
-                await parked.skip(tmp_path, waiting(counter)[0], who="ann", why=f"not {key}")
+                await parked.skip(SqliteDatabases(tmp_path), waiting(counter)[0], who="ann", why=f"not {key}")
                 await until(lambda: not waiting(counter))
             await counter.published()
         known = counter.rows(SKIPPED)
@@ -191,7 +192,7 @@ class TestParked:
         await lose(counter, None)
         await make_anew(counter)
         assert state(counter) == known
-        await parked.retry(counter.directory, waiting(counter), who="ann")
+        await parked.retry(counter.databases, waiting(counter), who="ann")
         async with running(counter):
             await until(lambda: not any(message.verdict for message in waiting(counter)))
         assert len(waiting(counter)) == 2
@@ -324,10 +325,10 @@ class TestStrangers:
             await counter.ring("t-1", 1)
             await counter.watcher.until("t-1", "Rung", times=2)
         assert strangers(counter)[0][:2] == ("till/till-t-9@1", 1)
-        assert (await compare(counter.broker, counter.directory, "till")).is_none
+        assert (await compare(counter.broker, counter.databases, "till")).is_none
         await self.duplicate_window_passes(counter)
         await forge(counter, "till/till-t-9@1", key="t-9")
-        assert (await compare(counter.broker, counter.directory, "till")).unexplained == ("till/till-t-9@1",)
+        assert (await compare(counter.broker, counter.databases, "till")).unexplained == ("till/till-t-9@1",)
         await self.is_refused(counter)
         counter.change("UPDATE meta SET value = 'another' WHERE key = 'created EVENTS'")
         await self.is_refused(counter)
@@ -381,9 +382,9 @@ class TestStrangers:
             await make_anew(counter)
         way_out = f"chorus parked void {forged} --why '…' and then chorus rebuild till --force"
         assert way_out in refused.value.__notes__[0]
-        assert find_in_journal(counter.directory, "till", forged) is None
+        assert find_in_journal(counter.databases, "till", forged) is None
         void = StrangerRow(forged, 0, "", "", "", "ann", "a test of theirs")
-        await declare_stranger(counter.directory, "till", void)
+        await declare_stranger(counter.databases, "till", void)
         assert (await make_anew(counter, force=True)).strangers == 1
         assert state(counter) == known
 
@@ -425,7 +426,7 @@ class TestReplacing:
         before, seen = path.read_bytes(), []
         away = cast(Broker, Unreachable(counter.broker, 1, lambda: seen.append(path.read_bytes())))
         with pytest.raises(BrokerUnavailableError) as lost:
-            await rebuild(till(), away, counter.directory, partitions=PARTITIONS, force=True)
+            await rebuild(till(), away, counter.databases, partitions=PARTITIONS, force=True)
         assert seen == [before]
         assert report(lost.value) is Exit.BROKER_AWAY
         assert capsys.readouterr().err == f"chorus: the connection is lost; {path} is unchanged\n"

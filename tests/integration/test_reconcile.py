@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.adapters.clock import SystemClock
 from shared.repair.rebuild import rebuild
 from shared.repair.reconcile import Difference, compare, publish_missing
 from shared.streams.apply import apply
@@ -23,11 +24,11 @@ async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
 
 
 async def difference(counter: Counter) -> Difference:
-    return await compare(counter.broker, counter.directory, "till")
+    return await compare(counter.broker, counter.databases, "till")
 
 
 async def mend(counter: Counter) -> int:
-    return await publish_missing(counter.broker, counter.directory, till(), partitions=PARTITIONS)
+    return await publish_missing(counter.broker, counter.databases, SystemClock(), till(), partitions=PARTITIONS)
 
 
 async def ring_three_times(counter: Counter) -> None:
@@ -71,7 +72,7 @@ async def test_database_is_rebuilt_from_a_stream_that_was_put_together_anew(coun
     await counter.scan(TILL, 2, "scanner/scan-2@1")
     await mend(counter)
     await counter.scan(TILL, 1, "scanner/scan-1@1")
-    await rebuild(till(), counter.broker, counter.directory, partitions=PARTITIONS, force=True)
+    await rebuild(till(), counter.broker, counter.databases, partitions=PARTITIONS, force=True)
     async with running(counter):
         await counter.watcher.until(TILL, "Rung", times=2)
         await counter.ring(TILL, 4)

@@ -36,6 +36,10 @@ TAKEN = f"till/till-{TILL}@1"
 REMEMBERS = timedelta(seconds=1)
 
 
+async def declare_void(counter: Counter, row: parked.Refused) -> int:
+    return await void(counter.databases, row, who="ann", why="a test script", at=SystemClock().now(), stored=None)
+
+
 @pytest.fixture
 async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
     async with standing(account_url, tmp_path) as counter:
@@ -65,8 +69,8 @@ async def take_the_id(counter: Counter) -> Published:
 
 
 async def is_refused(counter: Counter) -> parked.Refused:
-    await until(lambda: len(parked.refused_in(counter.directory, ["till"])) == 1)
-    return parked.refused_in(counter.directory, ["till"])[0]
+    await until(lambda: len(parked.refused_in(counter.databases, ["till"])) == 1)
+    return parked.refused_in(counter.databases, ["till"])[0]
 
 
 async def until_ids_are_forgotten(counter: Counter) -> None:
@@ -84,7 +88,7 @@ async def under(counter: Counter, message_id: str) -> AsyncIterator[Stored]:
 
 
 async def come_of(counter: Counter, chosen: Sequence[parked.Unresolved], within_s: float = WITHIN_S) -> VerdictResult:
-    (outcome,) = await wait_for_results(counter.directory, chosen, SystemClock(), timeout_s=within_s)
+    (outcome,) = await wait_for_results(counter.databases, chosen, SystemClock(), timeout_s=within_s)
     return outcome
 
 
@@ -108,13 +112,13 @@ async def test_refused_event_is_on_record_with_its_remedy_until_it_is_published(
         assert (alarm.kind, alarm.subject) == ("publication", TILL)
         assert "chorus parked void till/r1" in alarm.remedy
 
-        assert await void(counter.directory, row, who="ann", why="a test script", stored=None) == 1
+        assert await declare_void(counter, row) == 1
         outcome = await come_of(counter, [row])
         assert (outcome.is_settled, outcome.outcome) == (True, f"published as {TAKEN}.2 at sequence 3")
         await counter.watcher.until(TILL, "Rung", times=2)
         assert process.alarms.raised == []
     assert published(counter, TILL) == [f"{TAKEN}.2", f"till/till-{TILL}@2"]
-    assert parked.refused_in(counter.directory, ["till"]) == []
+    assert parked.refused_in(counter.databases, ["till"]) == []
     assert counter.rows("SELECT message_id, seq, who, why FROM strangers") == [(TAKEN, 1, "ann", "a test script")]
     assert counter.rows(
         "SELECT version, event_id FROM journal WHERE aggregate = ? AND version = 1", f"till-{TILL}"
@@ -131,10 +135,10 @@ async def test_event_is_not_taken_for_published_when_a_stranger_only_says_the_sa
         await counter.publish(subject, body, TAKEN)
         await counter.ring(TILL, 5)
         row = await is_refused(counter)
-        assert await void(counter.directory, row, who="ann", why="a test script", stored=None) == 1
+        assert await declare_void(counter, row) == 1
         assert (await come_of(counter, [row])).outcome == f"published as {TAKEN}.2 at sequence 2"
     known = journal_and_states(counter)
-    await rebuild(till(), counter.broker, counter.directory, partitions=PARTITIONS, force=True)
+    await rebuild(till(), counter.broker, counter.databases, partitions=PARTITIONS, force=True)
     assert journal_and_states(counter) == known
 
 
@@ -146,7 +150,7 @@ async def test_event_is_never_published_beside_a_strangers_message_under_its_id(
         await counter.ring(TILL, 5)
         row = await is_refused(counter)
         await until_ids_are_forgotten(counter)
-        assert await parked.retry(counter.directory, [row], who="ann") == 1
+        assert await parked.retry(counter.databases, [row], who="ann") == 1
         assert (await come_of(counter, [row])).outcome == f"refused again: {row.reason}"
     async with at_work(counter) as process:
         await counter.ring(TILL, 6)
@@ -154,7 +158,7 @@ async def test_event_is_never_published_beside_a_strangers_message_under_its_id(
         await until(lambda: [alarm.subject for alarm in process.alarms.raised] == [TILL])
         await until(lambda: counter.watcher.types(NEIGHBOUR)["Rung"] > 1)
         assert (await is_refused(counter)).behind == 1
-        await void(counter.directory, row, who="ann", why="a test script", stored=None)
+        await declare_void(counter, row)
         assert (await come_of(counter, [row])).is_settled
         await counter.watcher.until(TILL, "Rung", times=2)
         assert process.alarms.raised == []
@@ -177,7 +181,7 @@ async def test_retry_publishes_an_event_whose_id_was_taken_once_that_message_is_
         told: list[VerdictResult] = []
         with anyio.fail_after(WITHIN_S):
             while not told or not told[-1].is_settled:
-                assert await parked.retry(counter.directory, [row], who="ann") == 1
+                assert await parked.retry(counter.databases, [row], who="ann") == 1
                 told.append(await come_of(counter, [row]))
         await counter.watcher.until(TILL, "TillClosed")
     assert told[-1].outcome.startswith(f"published as {timer} at sequence ")
@@ -196,7 +200,7 @@ async def test_verdict_without_a_worker_says_so_and_is_carried_out_before_the_ne
         await take_the_id(counter)
         await counter.ring(TILL, 5)
         row = await is_refused(counter)
-    await void(counter.directory, row, who="ann", why="a test script", stored=None)
+    await declare_void(counter, row)
     outcome = await come_of(counter, [row], within_s=0.2)
     assert (outcome.is_settled, outcome.outcome) == (
         False,
@@ -216,7 +220,7 @@ async def test_stranger_under_the_next_edition_is_answered_with_the_one_after_it
         for expected in (TAKEN, f"{TAKEN}.2"):
             row = await is_refused(counter)
             assert row.message_id == expected
-            await void(counter.directory, row, who="ann", why="a test script", stored=None)
+            await declare_void(counter, row)
             outcome = await come_of(counter, [row])
         assert outcome.outcome == f"published as {TAKEN}.3 at sequence 3"
 
@@ -228,7 +232,7 @@ async def test_effect_keeps_its_idempotency_key_in_every_edition(counter: Counte
         await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "thanks at 2"}')
         row = await is_refused(counter)
         await until(lambda: counter.rows("SELECT count(*) FROM journal WHERE type = 'ReceiptPrinted'") == [(1,)])
-        await void(counter.directory, row, who="ann", why="a test script", stored=None)
+        await declare_void(counter, row)
         assert (await come_of(counter, [row])).is_settled
         await counter.watcher.until(TILL, "ReceiptPrinted")
     assert printer.asked == [("thanks at 2", TAKEN)] * 2
@@ -236,7 +240,7 @@ async def test_effect_keeps_its_idempotency_key_in_every_edition(counter: Counte
     assert printed.cause == TAKEN
     rows = journal_and_states(counter)
 
-    await rebuild(till(), counter.broker, counter.directory, partitions=PARTITIONS, force=True)
+    await rebuild(till(), counter.broker, counter.databases, partitions=PARTITIONS, force=True)
     assert journal_and_states(counter) == rows
     assert counter.rows("SELECT event_id FROM effects") == []
     assert counter.rows("SELECT message_id, seq FROM strangers") == [(TAKEN, 1)]
@@ -252,11 +256,11 @@ async def test_timer_keeps_its_id_in_every_edition_of_the_event_that_armed_it(co
         await take_the_id(counter)
         await counter.publish(f"cmd.till.CloseAt.{TILL}", b'{"closes_at": "2026-01-01T00:00:00Z"}')
         row = await is_refused(counter)
-        await void(counter.directory, row, who="ann", why="a test script", stored=None)
+        await declare_void(counter, row)
         assert (await come_of(counter, [row])).is_settled
         await counter.watcher.until(TILL, "TillClosed")
     assert counter.rows(timers) == [(f"{TAKEN}/ClosingTime",)]
-    await rebuild(till(), counter.broker, counter.directory, partitions=PARTITIONS, force=True)
+    await rebuild(till(), counter.broker, counter.databases, partitions=PARTITIONS, force=True)
     assert counter.rows(timers) == [(f"{TAKEN}/ClosingTime",)]
     assert counter.rows("SELECT count(*) FROM inbox WHERE message_id = ?", f"{TAKEN}/ClosingTime") == [(1,)]
 
@@ -271,7 +275,7 @@ async def test_timer_whose_own_id_was_taken_keeps_its_edition_in_a_rebuild(
         await counter.publish("timer.till.Whatever.yy", b"{}", f"{timer}.9")
         await counter.publish(f"cmd.till.CloseAt.{TILL}", b'{"closes_at": "%s"}' % closes_at.encode())
         row = await is_refused(counter)
-        await void(counter.directory, row, who="ann", why="a test script", stored=None)
+        await declare_void(counter, row)
         outcome = await come_of(counter, [row])
         assert outcome.outcome.startswith(f"published as {timer}.2 at sequence ")
         await counter.watcher.until(TILL, "ClosingScheduled")
@@ -279,7 +283,7 @@ async def test_timer_whose_own_id_was_taken_keeps_its_edition_in_a_rebuild(
             await counter.watcher.until(TILL, "TillClosed")
     timers = "SELECT event_id, headers FROM journal WHERE subject LIKE 'timer.%'"
     known = counter.rows(timers)
-    await rebuild(till(), counter.broker, counter.directory, partitions=PARTITIONS, force=True)
+    await rebuild(till(), counter.broker, counter.databases, partitions=PARTITIONS, force=True)
     assert counter.rows(timers) == known
     assert counter.rows("SELECT count(*) FROM inbox WHERE message_id = ?", f"{timer}.2") == [(decided,)]
 
@@ -292,9 +296,9 @@ async def test_effect_that_is_open_after_a_rebuild_is_asked_under_the_id_without
         await counter.publish(f"evt.till.ReceiptRequested.{TILL}", body, TAKEN, Correlation_Id=TILL, Causation_Id="m-0")
         await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "thanks at 99"}')
         row = await is_refused(counter)
-        await void(counter.directory, row, who="ann", why="a test script", stored=None)
+        await declare_void(counter, row)
         assert (await come_of(counter, [row])).is_settled
-    await rebuild(till(), counter.broker, counter.directory, partitions=PARTITIONS, force=True)
+    await rebuild(till(), counter.broker, counter.databases, partitions=PARTITIONS, force=True)
     assert counter.rows("SELECT event_id FROM effects") == [(TAKEN,)]
     again = Printer()
     async with at_work(counter, till(again)):
@@ -307,10 +311,10 @@ async def test_voided_message_explains_itself_to_reconcile(counter: Counter) -> 
         await take_the_id(counter)
         await counter.ring(TILL, 5)
         row = await is_refused(counter)
-        assert (await compare(counter.broker, counter.directory, "till")).differing == (TAKEN,)
-        await void(counter.directory, row, who="ann", why="a test script", stored=None)
+        assert (await compare(counter.broker, counter.databases, "till")).differing == (TAKEN,)
+        await declare_void(counter, row)
         assert (await come_of(counter, [row])).is_settled
-    assert (await compare(counter.broker, counter.directory, "till")).is_none
+    assert (await compare(counter.broker, counter.databases, "till")).is_none
 
 
 async def test_record_by_form_does_not_replace_what_an_operator_declared(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is forged, doubled, contradictory, poisonous or too much, on a real server: refused or parked, and told."""
+"""A context refuses or parks forged, doubled, contradictory, poisonous and excessive messages, and reports them."""
 
 import asyncio
 import getpass
@@ -24,8 +24,9 @@ from contexts.inventory.upstream import OrderPlaced
 from contexts.inventory.worker import context as inventory
 from shared import catalog
 from shared.adapters.jetstream import connect
-from shared.adapters.sqlite.database import open_read_only
+from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.adapters.sqlite.reading import open_read_only
 from shared.config.connection import ConnectionOptions
 from shared.config.settings import Settings
 from shared.context import Context
@@ -58,6 +59,10 @@ STRANGER = next(f"n-{n}" for n in range(99) if partition_of(f"n-{n}", PARTITIONS
 """One in the other partition."""
 RING_5 = b'{"amount": 5}'
 FORGETFUL = timedelta(milliseconds=100)
+
+
+def waiting_in(directory: Path, context: str = "till") -> list[parked.Parked]:
+    return parked.parked_in(SqliteDatabases(directory), [context])
 
 
 @pytest.fixture
@@ -133,7 +138,7 @@ async def open_wire(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[t
 
 @pytest.mark.asyncio(loop_scope="module")
 class TestForged:
-    """What no client library would send does not stop the worker, nor is it left lying in the stream."""
+    """A message that no client library would send neither stops the worker nor stays in the stream."""
 
     @pytest.mark.parametrize(("key", "headers"), FORGED.values(), ids=FORGED.keys())
     async def test_command_is_answered_and_its_neighbours_go_on(
@@ -219,7 +224,7 @@ class TestDoubles:
             await counter.watcher.until(TILL, "Rung", times=2)
         for database_is_lost in (False, True):
             if database_is_lost:
-                await rebuild(till(), counter.broker, counter.directory, partitions=PARTITIONS, force=True)
+                await rebuild(till(), counter.broker, counter.databases, partitions=PARTITIONS, force=True)
             await stored_again(partial(counter.ring, TILL, 5, "m-1"))
             await stored_again(partial(counter.scan, TILL, 2, "scanner/scan-1@1"))
             await stored_again(partial(counter.ring, TILL, 6, "m-1"))
@@ -295,16 +300,16 @@ class TestParking:
             await counter.ring(NEIGHBOUR, 1)
             await counter.watcher.until(NEIGHBOUR, "Rung")
             assert counter.totals(TILL) == [5]
-            waiting = parked.parked_in(tmp_path, ["till"])
+            waiting = waiting_in(tmp_path)
             assert [bool(message.reason) for message in waiting] == [True, False, False]
             assert waiting[0].cause == "RuntimeError: the drawer is stuck at 13"
             stuck.unlink()
-            assert await parked.retry(tmp_path, parked.choose(waiting, TILL), who="ann") == 3
+            assert await parked.retry(SqliteDatabases(tmp_path), parked.choose(waiting, TILL), who="ann") == 3
             await counter.watcher.until(TILL, "Rung", times=4)
             await counter.ring(TILL, 8)
             await counter.watcher.until(TILL, "Rung", times=5)
         assert counter.totals(TILL) == [5, 18, 24, 31, 39]
-        assert parked.parked_in(tmp_path, ["till"]) == []
+        assert waiting_in(tmp_path) == []
         assert len(counter.letters.facts) == 1
 
     async def test_alarm_is_logged_once_and_a_gauge_shows_how_many_wait(self, counter: Counter, tmp_path: Path) -> None:
@@ -321,7 +326,7 @@ class TestParking:
                 await counter.watcher.until(NEIGHBOUR, "Rung")
                 assert loop.parked == 3
                 stuck.unlink()
-                await parked.retry(tmp_path, parked.parked_in(tmp_path, ["till"]), who="ann")
+                await parked.retry(SqliteDatabases(tmp_path), waiting_in(tmp_path), who="ann")
                 await until(lambda: loop.parked == 0)
         (alarm,) = [line for line in lines if line["event"] == "parked"]
         assert (alarm["log_level"], alarm["key"], alarm["message"]) == ("error", TILL, f"m-{JAMS_AT}")
@@ -335,10 +340,10 @@ class TestParking:
         async with running(counter, stuck_till(stuck), batch_at_most=4):
             for amount in (JAMS_AT, *range(100, 110)):
                 await counter.ring(TILL, amount)
-            await until(lambda: len(parked.parked_in(tmp_path, ["till"])) == 11)
+            await until(lambda: len(waiting_in(tmp_path)) == 11)
             stuck.unlink()
-            first = parked.parked_in(tmp_path, ["till"])[0]
-            await parked.retry(tmp_path, [first], who="ann")
+            first = waiting_in(tmp_path)[0]
+            await parked.retry(SqliteDatabases(tmp_path), [first], who="ann")
             await counter.watcher.until(TILL, "Rung", times=11)
         amounts = [fact.content["amount"] for fact in counter.watcher.about(TILL) if fact.type == "Rung"]
         assert amounts == [JAMS_AT, *range(100, 110)]
@@ -352,16 +357,16 @@ class TestParking:
         async with running(counter, stuck_till(stuck, tried)):
             for amount in (JAMS_AT, 6, 17, 7):
                 await counter.ring(TILL, amount)
-            await until(lambda: len(parked.parked_in(tmp_path, ["till"])) == 4)
-            await parked.retry(tmp_path, parked.parked_in(tmp_path, ["till"]), who="ann")
+            await until(lambda: len(waiting_in(tmp_path)) == 4)
+            await parked.retry(SqliteDatabases(tmp_path), waiting_in(tmp_path), who="ann")
             await until(lambda: tried == [JAMS_AT, JAMS_AT])
-            await until(lambda: not any(message.verdict for message in parked.parked_in(tmp_path, ["till"])))
-            assert len(parked.parked_in(tmp_path, ["till"])) == 4
+            await until(lambda: not any(message.verdict for message in waiting_in(tmp_path)))
+            assert len(waiting_in(tmp_path)) == 4
             stuck.write_text("17")
-            await parked.retry(tmp_path, parked.parked_in(tmp_path, ["till"]), who="ann")
+            await parked.retry(SqliteDatabases(tmp_path), waiting_in(tmp_path), who="ann")
             await counter.watcher.until(TILL, "Rung", times=2)
-            await until(lambda: not any(message.verdict for message in parked.parked_in(tmp_path, ["till"])))
-            now_first, behind = parked.parked_in(tmp_path, ["till"])
+            await until(lambda: not any(message.verdict for message in waiting_in(tmp_path)))
+            now_first, behind = waiting_in(tmp_path)
         assert counter.totals(TILL) == [13, 19]
         assert (now_first.cause, behind.cause) == ("RuntimeError: the drawer is stuck at 17", "")
         assert tried == [JAMS_AT, JAMS_AT, JAMS_AT, 17]
@@ -371,9 +376,11 @@ class TestParking:
         async with running(counter):
             for amount in (5, JAMS_AT, 6):
                 await counter.ring(TILL, amount, f"m-{amount}")
-            await until(lambda: len(parked.parked_in(tmp_path, ["till"])) == 2)
-            first = parked.parked_in(tmp_path, ["till"])[0]
-            assert await parked.skip(tmp_path, first, who="ann", why="a coin of 13 does not exist") == 1
+            await until(lambda: len(waiting_in(tmp_path)) == 2)
+            first = waiting_in(tmp_path)[0]
+            assert (
+                await parked.skip(SqliteDatabases(tmp_path), first, who="ann", why="a coin of 13 does not exist") == 1
+            )
             await counter.watcher.until(TILL, "Rung", times=2)
         assert counter.totals(TILL) == [5, 11]
         skipped = counter.rows("SELECT key, message_id, who, why, reason LIKE '%the drawer jams%' FROM skipped")
@@ -391,17 +398,17 @@ class TestParking:
 
         async with running(counter):
             await counter.ring(TILL, JAMS_AT)
-            await until(lambda: len(parked.parked_in(tmp_path, ["till"])) == 1)
+            await until(lambda: len(waiting_in(tmp_path)) == 1)
         context = till()
         (decider,) = context.deciders
         mended = replace(
             context, accepts=(Ring,), deciders=(replace(decider, commands=(Ring, tills.Ring, tills.Close)),)
         )
-        await parked.retry(tmp_path, parked.parked_in(tmp_path, ["till"]), who="ann")
+        await parked.retry(SqliteDatabases(tmp_path), waiting_in(tmp_path), who="ann")
         async with running(counter, replace(mended, effects=())):
             rejected = await counter.watcher.until(TILL, "CommandRejected")
             assert rejected.content["details"][0]["path"] == "$.amount"
-        assert parked.parked_in(tmp_path, ["till"]) == []
+        assert waiting_in(tmp_path) == []
 
     async def test_parked_message_that_another_process_has_decided_is_not_decided_again(
         self, counter: Counter, tmp_path: Path
@@ -410,9 +417,9 @@ class TestParking:
         stuck.write_text("13")
         async with running(counter, stuck_till(stuck)):
             await counter.ring(TILL, JAMS_AT)
-            await until(lambda: len(parked.parked_in(tmp_path, ["till"])) == 1)
+            await until(lambda: len(waiting_in(tmp_path)) == 1)
         stuck.unlink()
-        await parked.retry(tmp_path, parked.parked_in(tmp_path, ["till"]), who="ann")
+        await parked.retry(SqliteDatabases(tmp_path), waiting_in(tmp_path), who="ann")
         routing = Routing(stuck_till(stuck), partitions=PARTITIONS)
         store = await SqliteStore.open(tmp_path / "till.db", context="till")
         try:
@@ -538,12 +545,12 @@ async def test_operator_finds_a_parked_order_and_has_it_tried_again_or_left_out(
 
             said = json.loads(await room.chorus("parked", "retry", "o-1", "--no-wait", "--json"))
             assert said == {"retried": 2, "keys": ["o-1"]}
-            await until(lambda: not any(message.verdict for message in parked.parked_in(tmp_path, ["inventory"])))
+            await until(lambda: not any(message.verdict for message in waiting_in(tmp_path, "inventory")))
             assert await room.chorus("parked", "retry", "o-1", exits=1) == (
                 "inventory/1  ordering/order-o-1@1  parked again: LookupError: nobody has thought of this\n"
                 "inventory/2  ordering/order-o-1@2  still waits behind the one before\n"
             )
-            assert len(parked.parked_in(tmp_path, ["inventory"])) == 2
+            assert len(waiting_in(tmp_path, "inventory")) == 2
 
             assert "cannot ask for confirmation" in await room.chorus(
                 "parked", "skip", "inventory/1", "--why", "x", exits=64

@@ -136,7 +136,7 @@ def evolve(till: Till, event: Event) -> Till:
 
 
 def whenever_goods_scanned_ring(event: GoodsScanned) -> list[Ring]:
-    """What was scanned is paid."""
+    """Rings the amount that was scanned."""
     return [Ring(till_id=event.till_id, amount=event.amount)]
 
 

@@ -1,4 +1,4 @@
-"""What one context does with one message, as pure functions: read, decide, and have the bank answer a call."""
+"""Runs one context on one message with pure functions: read, decide, and have the bank answer a call."""
 
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime

@@ -32,11 +32,11 @@ Said: TypeAlias = Counter[tuple[str, str]]
 """How often each event was published, by (key, event); a cancellation is counted with its reason."""
 
 Outside: TypeAlias = Mapping[type[Struct], Callable[[Any], tuple[str, Struct]]]
-"""What customers and carriers do when they hear of an event: the command that they send, and to which context."""
+"""The command that customers and carriers send when they hear of an event, and to which context."""
 
 
 class Local(NamedTuple):
-    """What one context has decided: its aggregates by id, and the events it has published."""
+    """The decisions of one context: its aggregates by id, and the events that it has published."""
 
     states: Mapping[str, Any]
     said: Said

@@ -16,8 +16,15 @@ from msgspec import Struct
 from contexts.kernel import Address, CustomerId, Line, MethodToken, Money, OrderId
 from contexts.ordering.commands import CancelOrder, PlaceOrder
 from contexts.ordering.events import OrderConfirmed, OrderPlaced
-from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturned
-from contexts.shipping.decider import CancelShipment, MeetRequirement, Shipment, ShipmentCommand, decide, evolve
+from contexts.shipping.commands import (
+    CancelShipment,
+    MeetRequirement,
+    ReportDelivered,
+    ReportLost,
+    ReportReturned,
+    ShipmentCommand,
+)
+from contexts.shipping.decider import Shipment, decide, evolve
 from contexts.shipping.events import DeliveryScheduled, OrderShipped
 from shared import catalog
 from shared.context import Rejected

@@ -70,12 +70,12 @@ def check(running: Simulation, *, in_order: bool = True) -> None:
 
 
 def stored(running: Simulation) -> list[StoredMessage]:
-    """What EVENTS holds."""
+    """The messages in EVENTS."""
     return list(running.server.stream("EVENTS").messages.values())
 
 
 def remake_streams(running: Simulation) -> None:
-    """What an operator does when a stream is gone."""
+    """Create the streams again, as an operator does when one is gone."""
     world = running._world
     running.server.apply(declare(world.topology, world.members.values()))
 
@@ -219,7 +219,7 @@ def test_older_copy_that_has_grown_past_a_position_is_noticed_by_who_was_away(se
 
 
 def test_one_seed_gives_the_same_streams_byte_for_byte_and_another_gives_others() -> None:
-    """Whatever the order in which this Python keeps its sets."""
+    """The order in which Python keeps its sets does not matter."""
     seed = str(FIRST_SEED)
     record = [sys.executable, "-c", f"from {__name__} import recorded; print(recorded({seed}))"]
     once, again = (

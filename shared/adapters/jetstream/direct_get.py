@@ -1,4 +1,7 @@
-"""Reads a stream directly, without a consumer."""
+"""Reads a stream directly, without a consumer.
+
+The end of a batch is an asyncio future: nats-py calls back from a task of its own, outside of any anyio task group.
+"""
 
 import asyncio
 import json

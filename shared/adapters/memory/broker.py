@@ -1,6 +1,5 @@
 """A connection to the server in memory, behind the Broker port."""
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -150,7 +149,7 @@ class MemoryBroker:
             for subject, endpoint in serving:
                 self._endpoints.remove((subject, endpoint))
                 self.server.endpoints[subject].remove(endpoint)
-                await asyncio.gather(*endpoint.tasks, return_exceptions=True)
+                await endpoint.finish()
 
         return stop
 

@@ -1,4 +1,7 @@
-"""One durable pull consumer in memory: its position in the stream, and which request gets the next message."""
+"""One durable pull consumer in memory: its position in the stream, and which request gets the next message.
+
+Timers are asyncio's: they call back on the virtual loop.
+"""
 
 from asyncio import AbstractEventLoop, TimerHandle
 from bisect import bisect_left

@@ -1,4 +1,7 @@
-"""Pull requests that wait at a consumer, and the pin that decides which client is served."""
+"""Pull requests that wait at a consumer, and the pin that decides which client is served.
+
+Timers are asyncio's: they call back on the virtual loop.
+"""
 
 from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable

@@ -14,7 +14,7 @@ class MemoryEndpoint:
     """Answers the requests to one subject."""
 
     def __init__(self, link: Link, handle: Callable[[Request], Awaitable[Answer | None]]) -> None:
-        self.tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._link = link
         self._handle = handle
 
@@ -31,7 +31,11 @@ class MemoryEndpoint:
 
         def arrive() -> None:
             task = asyncio.get_running_loop().create_task(answer())
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
         self._link.to_client(arrive)
+
+    async def finish(self) -> None:
+        """Wait until every request is answered."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -7,14 +7,14 @@ import errno
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from shared.adapters.sqlite.connection import Connection, open_connection
+from shared.adapters.sqlite.errors import translated
 from shared.adapters.sqlite.files import DatabaseFiles
-from shared.adapters.sqlite.schema import NO_MIGRATIONS, check, prepare
+from shared.adapters.sqlite.schema import NO_MIGRATIONS, prepare
 from shared.ports.store import DatabaseBusyError, DatabaseError
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ class Database:
                 os.close(lock)
                 raise
         except sqlite3.Error as error:
-            raise _translated(error, path) from error
+            raise translated(error, path) from error
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise DatabaseBusyError(f"{path}: {error.strerror}") from error
@@ -87,7 +87,7 @@ class Database:
                 lambda connection: _transaction(connection, self._acquire_lock(), self._files, work)
             )
         except sqlite3.Error as error:
-            raise _translated(error, self.path) from error
+            raise translated(error, self.path) from error
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work`, which only reads; an idle process detects here that its file was removed or replaced."""
@@ -99,7 +99,7 @@ class Database:
         try:
             return await self._connection.run(checked)
         except sqlite3.Error as error:
-            raise _translated(error, self.path) from error
+            raise translated(error, self.path) from error
 
     def _acquire_lock(self) -> int:
         """Acquire the file lock; `_transaction` releases it."""
@@ -114,24 +114,6 @@ class Database:
         """Finish the queued work and close."""
         await self._connection.close()
         os.close(self._lock)
-
-
-def open_read_only(path: Path) -> sqlite3.Connection:
-    """Open a second connection that only reads; raises DatabaseError when there is no such file."""
-    if not path.is_file():
-        raise DatabaseError(f"{path}: no such database; start the worker first, or set CHORUS_DATA_DIR")
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-
-
-@contextmanager
-def reading(path: Path, *, schema: str, version: int) -> Iterator[sqlite3.Connection]:
-    """Read beside a running worker; raises DatabaseError when the file is of another program, newer or corrupt."""
-    with closing(open_read_only(path)) as connection:
-        try:
-            check(connection, path, schema, version, remedy="start its worker, which migrates it")
-            yield connection
-        except sqlite3.Error as error:
-            raise _translated(error, path) from error
 
 
 def _connect(
@@ -172,22 +154,3 @@ def _transaction(
         return result
     finally:
         fcntl.flock(lock, fcntl.LOCK_UN)
-
-
-_TRANSIENT = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_CANTOPEN,
-}
-
-
-def _translated(error: sqlite3.Error, path: Path) -> Exception:
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is not None and code & 0xFF in _TRANSIENT:
-        return DatabaseBusyError(f"{path}: {error}")
-    if code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return DatabaseError(f"{path}: {error}; move it away and run chorus rebuild")
-    return error

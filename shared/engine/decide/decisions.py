@@ -54,7 +54,7 @@ class Decisions:
 
         Another process may have decided an outcome or a parked message since this one read it.
         """
-        self.inbox.load(message.message_id for message in messages if type(message.source) is Delivery)
+        self.inbox.load(m for m in messages if type(m.source) is Delivery and type(m.handling) is not Ignore)
         open_effects = [message.source.event_id for message in messages if isinstance(message.source, EffectRow)]
         if open_effects:
             left = self._transaction.still_open(open_effects)
@@ -63,6 +63,7 @@ class Decisions:
         if retried:
             there = self._transaction.parked.still_parked(retried)
             messages = [m for m in messages if not isinstance(m.source, ParkedVerdict) or m.source.id in there]
+            self.parked_keys.load(m.message_id for m in messages if isinstance(m.source, ParkedVerdict))
         self.aggregates.prefetch(self._read_by(messages))
         return messages
 

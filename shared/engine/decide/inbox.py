@@ -29,9 +29,14 @@ class Inbox:
         self._transaction = transaction
         self._known: dict[str, bytes] = {}
 
-    def load(self, message_ids: Iterable[str]) -> None:
-        """Look up all messages of the batch in one query."""
-        self._known = self._transaction.inbox_hashes(list(message_ids))
+    def load(self, messages: Iterable[Incoming]) -> None:
+        """Look up all messages of the batch in one query, and in a second one the reused ids among them."""
+        found = [(message.message_id, message.content) for message in messages]
+        self._known = self._transaction.inbox_hashes([message_id for message_id, _ in found])
+        first = dict(self._known)
+        reused = [reused_id(*one) for one in found if first.setdefault(one[0], one[1]) != one[1]]
+        if reused:
+            self._known |= self._transaction.inbox_hashes(reused)
 
     def check(self, message: Incoming) -> Seen:
         """Compare a message with all that came before it, in earlier batches or in this one, and remember it."""
@@ -42,8 +47,9 @@ class Inbox:
             return Seen.NEW
         if known != message.content:
             reused = reused_id(message.message_id, message.content)
-            if not self._transaction.inbox_hashes([reused]):
-                self._transaction.add_to_inbox([(reused, message.content)])
+            if reused not in self._known:
+                self._known[reused] = message.content
+                self.new.append((reused, message.content))
                 return Seen.REUSED_ID
         self.duplicates += 1
         return Seen.DUPLICATE

@@ -4,6 +4,8 @@ The first message of a key to fail is parked with its reason and copied to DEAD_
 behind it, in order. Parking is also an event in EVENTS, so a rebuilt database parks the same messages again.
 """
 
+from collections.abc import Iterable
+
 import structlog
 
 from shared.engine.decide.incoming import Incoming
@@ -29,6 +31,7 @@ class ParkedKeys:
         self._outgoing = outgoing
         self._count_by_key = transaction.parked.counts()
         self._failed_keys: set[str] = set()
+        self._last_versions: dict[str, int] = {}
 
     def __contains__(self, key: str) -> bool:
         return key in self._count_by_key
@@ -36,6 +39,10 @@ class ParkedKeys:
     def __len__(self) -> int:
         """How many messages of the context are parked after this batch."""
         return sum(self._count_by_key.values())
+
+    def load(self, message_ids: Iterable[str]) -> None:
+        """Look up, in one query, how often these parked messages were put on record."""
+        self._last_versions = self._transaction.last_versions(map(parked_aggregate, message_ids))
 
     def failed_in_this_batch(self, key: str) -> bool:
         """Whether a retry of this key has failed in this batch already: the rest of the key goes on waiting."""
@@ -65,7 +72,7 @@ class ParkedKeys:
         _log.error("parked again", key=message.key, message=message.message_id, type=message.type, reason=reason)
         self._failed_keys.add(message.key)
         self.failed_again[waiting.id] = (message.key, reason)
-        version = self._transaction.last_version(parked_aggregate(message.message_id))
+        version = self._last_versions.get(parked_aggregate(message.message_id), 0)
         if version and reason == waiting.row.reason:
             return []
         return [self._outgoing.parked(message, waiting.row._replace(reason=reason), version=version + 1)]

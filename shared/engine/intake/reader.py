@@ -40,7 +40,7 @@ class Phase(Enum):
 
 
 class Reader:
-    """PullEpoch from one durable consumer into a buffer.
+    """Pulls from one durable consumer into a buffer.
 
     `keep_alive` does all the waiting and must be called several times per `priority_timeout`.
     """
@@ -129,7 +129,7 @@ class Reader:
         if self.phase is Phase.IDLE:
             return
         now = self._clock.monotonic()
-        reconnected = self._connection != self._broker.reconnects  # PullEpoch do not survive a reconnect.
+        reconnected = self._connection != self._broker.reconnects  # Pulls do not survive a reconnect.
         silent = self._outstanding > 0 and now - self._heard_at > SILENCE_AT_MOST_S
         if self._lost or reconnected or silent:
             if self.phase is not Phase.STANDBY and self._heard:  # Otherwise this epoch never began to read.

@@ -35,12 +35,13 @@ class Troubles:
         if isinstance(error, BrokerDeniedError):
             return
         kind: Kind = "broker"
-        subject, remedy = SERVER, "nothing, if the server is starting; else start it or look into its log"
+        subject, reason = SERVER, str(error)
+        remedy = "nothing, if the server is starting; else start it or look into its log"
         if isinstance(error, BrokerRefusedError) and error.missing:
-            kind, subject, remedy = "consumer", error.subject, "run chorus streams apply"
+            kind, subject, reason, remedy = "consumer", error.subject, error.text, "run chorus streams apply"
             self._release(source, [("broker", SERVER)])  # The server answers.
         self._met.setdefault(source, set()).add((kind, subject))
-        self.alarms.raise_(kind, subject, reason=str(error), remedy=remedy)
+        self.alarms.raise_(kind, subject, reason=reason, remedy=remedy)
 
     def unpublished(self, stream: str, error: BrokerError) -> None:
         """The relay could not publish to a stream; it retries."""

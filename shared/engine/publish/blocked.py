@@ -16,13 +16,14 @@ import anyio
 
 from shared.engine.monitor.troubles import Troubles
 from shared.engine.publish.answers import Answer, Full, Refused, Unanswered, publish_again, stream_of
-from shared.engine.publish.backoff import Backoff
+from shared.engine.retry import Backoff, Delays
 from shared.engine.wakeup import Wakeup
 from shared.ports.broker import Broker, BrokerDeniedError
 from shared.ports.clock import Clock
 from shared.ports.rows import NumberedRow, RefusedRow
 from shared.wire.messages import rfc3339
 
+UNANSWERED_DELAYS: Final = Delays(first_s=0.05, last_s=5.0, shortened_by=0.5)
 REFUSED_RETRY_S: Final = 30.0
 ALARM_AFTER_TRIES: Final = 2
 """One lost answer raises no alarm."""
@@ -40,7 +41,7 @@ class _BlockedKey:
         self.refusal = refusal
         """Why the broker refuses the first row; None when it gave no answer."""
         self.retry_at = 0.0
-        self.backoff = Backoff()
+        self.backoff = Backoff(UNANSWERED_DELAYS)
         self.tries = 0
         self.in_flight = False
 

@@ -4,25 +4,29 @@ The outbox itself is the journal. The queue only spares the relay from reading i
 `linger_s` wait for each other, and so do later rows of the same keys, so that they are published as one batch.
 """
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
+from shared.ports.clock import Clock
 from shared.ports.rows import NumberedRow
 from shared.wire.messages import aggregate_name
 
 
 class PublishQueue:
-    """`linger_s` says by the aggregate's name how long its rows may wait. The queue calls `wake` when rows are due."""
+    """`linger_s` says by the aggregate's name how long its rows may wait.
 
-    def __init__(self, linger_s: Mapping[str, float], wake: Callable[[], None]) -> None:
+    The queue calls `wake` when rows are due, and when the first of them begins to linger.
+    """
+
+    def __init__(self, linger_s: Mapping[str, float], clock: Clock, wake: Callable[[], None]) -> None:
         self._linger_s = linger_s
+        self._clock = clock
         self._wake = wake
         self._assigned: set[int] = set()
         self._due: deque[NumberedRow] = deque()
         self._lingering: list[NumberedRow] = []
         self._lingering_keys: set[str] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._lingers_until: float | None = None
 
     def __len__(self) -> int:
         return len(self._due) + len(self._lingering)
@@ -31,6 +35,11 @@ class PublishQueue:
     def due(self) -> int:
         """The number of rows to publish now."""
         return len(self._due)
+
+    @property
+    def linger_left_s(self) -> float | None:
+        """How long until `end_linger` makes rows due; None when no row lingers."""
+        return None if self._lingers_until is None else max(0.0, self._lingers_until - self._clock.monotonic())
 
     @property
     def first(self) -> NumberedRow | None:
@@ -60,6 +69,14 @@ class PublishQueue:
         self._due.extendleft(reversed(list(rows)))
         self._wake_if_due()
 
+    def end_linger(self) -> None:
+        """Make the rows due that have lingered long enough."""
+        if self._lingers_until is not None and self._clock.monotonic() >= self._lingers_until:
+            self._due.extend(self._lingering)
+            self._lingering.clear()
+            self._lingering_keys.clear()
+            self._lingers_until = None
+
     def take(self, at_most: int) -> list[NumberedRow]:
         """Remove and return the next rows to publish."""
         return [self._due.popleft() for _ in range(min(len(self._due), at_most))]
@@ -72,16 +89,10 @@ class PublishQueue:
             return False
         self._lingering.append(numbered)
         self._lingering_keys.add(numbered.row.key)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(wait_s or 0.0, self._end_linger)
+        if self._lingers_until is None:
+            self._lingers_until = self._clock.monotonic() + (wait_s or 0.0)
+            self._wake()
         return True
-
-    def _end_linger(self) -> None:
-        self._due.extend(self._lingering)
-        self._lingering.clear()
-        self._lingering_keys.clear()
-        self._timer = None
-        self._wake_if_due()
 
     def _wake_if_due(self) -> None:
         if self._due:

@@ -16,9 +16,9 @@ import structlog
 from shared.engine.failpoints import reach
 from shared.engine.monitor.troubles import Troubles
 from shared.engine.publish.answers import Full, Refused, is_answering, outgoing, publish_each, stream_of
-from shared.engine.publish.backoff import Backoff
-from shared.engine.publish.blocked import BlockedKeys
+from shared.engine.publish.blocked import UNANSWERED_DELAYS, BlockedKeys
 from shared.engine.publish.queue import PublishQueue
+from shared.engine.retry import Backoff
 from shared.engine.wakeup import Wake, Wakeup
 from shared.ports.broker import Broker, BrokerDeniedError, BrokerError, BrokerRefusedError, BrokerUnavailableError
 from shared.ports.clock import Clock
@@ -43,10 +43,11 @@ class Relay:
     ) -> None:
         self.published = 0
         self._broker = broker
+        self._clock = clock
         self._wake = wake
         self._troubles = troubles
         self._wakeup = Wakeup()
-        self._queue = PublishQueue(linger_s, self._wakeup.set)
+        self._queue = PublishQueue(linger_s, clock, self._wakeup.set)
         self.blocked = BlockedKeys(
             broker,
             clock,
@@ -133,9 +134,11 @@ class Relay:
 
     async def _run_rounds(self) -> None:
         while True:
+            self._queue.end_linger()
             while not (self._queue.due and self._is_verified()):
                 self._wakeup.clear()
-                await self._wakeup.wait()
+                await self._wakeup.wait(self._queue.linger_left_s)
+                self._queue.end_linger()
             self._round_connection = self._verified
             self._revoked_in_round.clear()
             rows = self._in_flight = self.blocked.keep_back(self._queue.take(BATCH_AT_MOST))
@@ -154,7 +157,7 @@ class Relay:
 
     async def _publish(self, stream: str, rows: Sequence[NumberedRow]) -> None:
         """Publish the rows of one stream: as a batch where that pays and works, else singly."""
-        backoff, tries = Backoff(), 0
+        backoff, tries = Backoff(UNANSWERED_DELAYS), 0
         while len(rows := [n for n in rows if self._is_ours(n)]) >= BATCH_AT_LEAST:
             try:
                 last = await self._broker.publish_batch([outgoing(numbered) for numbered in rows])
@@ -165,7 +168,7 @@ class Relay:
                 tries += 1
                 if tries >= BATCH_TRIES and await is_answering(self._broker, stream):
                     break
-                await backoff.wait(self._verified_again)
+                await backoff.wait(self._clock, sooner=self._verified_again)
             except BrokerRefusedError as error:
                 _log.info("batch refused, published singly", stream=stream, rows=len(rows), reason=str(error))
                 break
@@ -182,7 +185,7 @@ class Relay:
         by_key: dict[str, deque[NumberedRow]] = {}
         for numbered in rows:
             by_key.setdefault(numbered.row.key, deque()).append(numbered)
-        backoff = Backoff()
+        backoff = Backoff(UNANSWERED_DELAYS)
         while heads := self._heads(by_key):
             trouble: BrokerError | None = None
             unanswered = []
@@ -209,7 +212,7 @@ class Relay:
                 self._troubles.published(stream)
             else:
                 self._troubles.unpublished(stream, trouble)
-                await backoff.wait(self._verified_again)
+                await backoff.wait(self._clock, sooner=self._verified_again)
 
     def _heads(self, by_key: dict[str, deque[NumberedRow]]) -> list[NumberedRow]:
         """The first row of each key to publish now. The rows of a key that was blocked meanwhile go to `blocked`."""

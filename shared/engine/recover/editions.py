@@ -22,7 +22,7 @@ async def editions(broker: Broker, context: str) -> Mapping[str, int]:
 async def timer_editions(broker: Broker, context: str) -> Mapping[tuple[str, bytes], int]:
     """The highest edition of each own timer, by its first id and its body; a stranger's body differs.
 
-    Timers that were decided have left TIMERS. What they led to in EVENTS names them.
+    Timers that were decided have left TIMERS. Their consequences in EVENTS name them.
     """
     highest: dict[tuple[str, bytes], int] = {}
     try:

@@ -57,7 +57,7 @@ class Fold:
             raise DatabaseError(f"{row.event_id} follows version {held.version}: an event between them is missing")
         try:
             state = aggregate.evolve(held.state, event)
-        except Exception as error:  # Whatever a builder's code raises. It only asserts what no own event can break.
+        except Exception as error:  # A builder's code may raise any. It only asserts what no own event can break.
             problem = f"{row.event_id}: {row.type} cannot follow what came before it: {type(error).__name__}: {error}"
             raise DatabaseError(problem) from error
         self.states[row.aggregate] = Folded(row.version, state)

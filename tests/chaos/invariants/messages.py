@@ -1,4 +1,4 @@
-"""What must be true of any messages, whatever they say: ids, versions, inboxes, journals, causes and residue."""
+"""The invariants of messages of any system: ids, versions, inboxes, journals, causes and residue."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -135,7 +135,7 @@ def events_have_causes(evidence: Evidence) -> Iterator[Finding]:
 def _depth_after(cause: str, armed_by: str, depths: Mapping[str, int]) -> int | None:
     if cause in depths:
         return depths[cause] + 1
-    return 1 if armed_by in depths else None  # What waited for time begins anew.
+    return 1 if armed_by in depths else None  # A timer starts a chain anew.
 
 
 def commands_are_answered(evidence: Evidence) -> Iterator[Finding]:
@@ -165,7 +165,7 @@ def nothing_is_left(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _meant_for(evidence: Evidence, name: str, reactions: Routing) -> Iterator[tuple[str, Subject, Stored]]:
-    """What the consumers of a context deliver, in stream order per stream; a notice is nobody's business."""
+    """The messages that the consumers of a context deliver, in the order of each stream, without notices."""
     for stream, kind in KINDS.items():
         for stored in evidence.streams[stream]:
             try:

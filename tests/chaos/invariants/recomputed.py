@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from shared import catalog
+from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.context import Aggregate, Asked, Context, Effect, Rejected, UnknownOutcomeError
 from shared.engine.decide.incoming import Decide
 from shared.engine.decide.routing import Routing
@@ -57,7 +58,7 @@ class _Recorded:
         self._answers = evidence.books.answers
 
     async def request(self, subject: str, body: bytes, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
-        """What the bank has said."""
+        """The recorded answer of the bank."""
         del body, headers
         given = self._answers.get(self.idempotency_key)
         if given is None or not subject.endswith(given.operation):
@@ -84,7 +85,7 @@ class Recomputation:
         self._states: LoadedAggregates = {}
 
     async def findings(self) -> list[Finding]:
-        """What differs; the states are folded on the way, and hold every fact afterwards."""
+        """Compare every decision with its recomputation. Folds the states, which hold every fact afterwards."""
         found: list[Finding] = []
         for group in self._groups():
             found += await self._differences(group)
@@ -149,7 +150,7 @@ class Recomputation:
         return message.handling.commands
 
     def _decide(self, commands: Sequence[Any]) -> list[Any]:
-        """What comes of commands, each deciding on what the ones before it changed; the states stay as they were."""
+        """Decide commands in sequence, each on the changes of those before it; `_states` does not change."""
         kept = dict(self._states)
         decided: list[Any] = []
         for command in commands:
@@ -182,7 +183,7 @@ class Recomputation:
         ]
 
     def _unmoved(self) -> list[Finding]:
-        """What was heard would change nothing any more."""
+        """Find messages that were handled and would still change something."""
         found = []
         for message_id, stored in self._heard.items():
             try:
@@ -223,7 +224,7 @@ async def databases_come_out_again(evidence: Evidence) -> list[Finding]:
     with tempfile.TemporaryDirectory() as directory:
         for name, context in evidence.contexts.items():
             try:
-                await rebuild(context, broker, Path(directory), partitions=evidence.partitions)
+                await rebuild(context, broker, SqliteDatabases(Path(directory)), partitions=evidence.partitions)
             except Exception as error:
                 found.append(Finding(invariant="I17", where=name, what=f"cannot be rebuilt: {error!r}"))
                 continue
@@ -255,7 +256,7 @@ def _rebuilt_otherwise(name: str, live: Database, rebuilt: Database) -> Iterator
 
 
 def _journal(database: Database) -> dict[str, tuple[Any, ...]]:
-    """What rows say, dead letters aside; their numbers follow the stream when they are rebuilt."""
+    """The contents of the rows without dead letters, whose numbers a rebuild takes from the stream."""
     return {
         row.event_id: (row.aggregate, row.version, row.subject, row.type, row.headers, row.body, row.partition)
         for row in database.journal

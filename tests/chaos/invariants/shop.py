@@ -1,4 +1,4 @@
-"""What must be true of a shop: its orders, its stock, its money, its parcels and its letters."""
+"""The invariants of a shop: its orders, its stock, its money, its parcels and its letters."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What the bank says in every state of a payment, and to every kind of token."""
+"""The answers of the bank in every state of a payment, and to every kind of token."""
 
 import pytest
 

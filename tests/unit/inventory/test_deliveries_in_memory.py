@@ -3,6 +3,7 @@
 from contexts.inventory.commands import ReplenishStock
 from contexts.inventory.worker import context
 from shared.adapters.memory import MemoryBroker
+from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.config.settings import Settings
 from shared.repair.rebuild import rebuild
 from shared.simulation.testing import Simulation, simulation
@@ -32,7 +33,7 @@ def rebuild_inventory(running: Simulation) -> None:
     for file in running.directory.glob("inventory.db*"):
         file.unlink()
     broker, partitions = MemoryBroker(running.server), read_topology(Settings().streams_file).partitions
-    running.run(rebuild(context(Settings()), broker, running.directory, partitions=partitions))
+    running.run(rebuild(context(Settings()), broker, SqliteDatabases(running.directory), partitions=partitions))
     running.run_until_quiet()
 
 

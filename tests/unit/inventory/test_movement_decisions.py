@@ -1,11 +1,11 @@
-"""What inventory decides about a delivery or a correction: once per id, for ever, never below what is promised."""
+"""Inventory counts a delivery or a correction once per id, for ever, and never below the promised units."""
 
 from collections.abc import Mapping
 
 import pytest
 from msgspec.structs import replace
 
-from contexts.inventory.commands import ON_HAND_AT_MOST, AdjustStock, ReplenishStock
+from contexts.inventory.commands import ON_HAND_AT_MOST, AdjustStock, MovementCommand, ReplenishStock
 from contexts.inventory.events import (
     StockAdjusted,
     StockEvent,
@@ -13,11 +13,11 @@ from contexts.inventory.events import (
     StockMovementRecorded,
     StockReplenished,
 )
-from contexts.inventory.movement import MovementCommand, StockMovement, decide, evolve
+from contexts.inventory.movement import StockMovement, decide, evolve
 from contexts.inventory.stock import StockItem
 from contexts.inventory.stock import evolve as evolve_stock
 from contexts.kernel import Sku
-from shared.context import Detail, Rejected
+from shared.context import Rejected
 
 MUG = Sku("mug")
 
@@ -74,8 +74,7 @@ def test_delivery_under_a_known_id_is_not_counted_again() -> None:
 
 def test_other_quantity_under_a_known_id_is_refused() -> None:
     refused = refusal(replace(REPLENISH, quantity=11), evolve(NEW, DELIVERY_RECORDED), level(10))
-    problem = Detail(path="$.delivery_id", message="it was counted before, as 10")
-    assert refused == Rejected(reason="id_known_otherwise", details=(problem,))
+    assert refused == Rejected.at("id_known_otherwise", "$.delivery_id", "it was counted before, as 10")
 
 
 def test_delivery_and_correction_of_one_id_are_two_movements() -> None:
@@ -107,8 +106,7 @@ def test_correction_without_an_id_counts_each_time() -> None:
 
 def test_count_never_falls_below_what_is_reserved() -> None:
     refused = refusal(BREAK_ONE, NEW, level(10, 10))
-    problem = Detail(path="$.delta", message="10 are on hand and 10 of them reserved")
-    assert refused == Rejected(reason="not_enough_stock", details=(problem,))
+    assert refused == Rejected.at("not_enough_stock", "$.delta", "10 are on hand and 10 of them reserved")
 
 
 def test_count_never_falls_below_zero() -> None:

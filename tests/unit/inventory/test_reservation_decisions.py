@@ -1,4 +1,4 @@
-"""What inventory decides about one order: all lines or none, given back, gone or lost once, whatever comes first."""
+"""Inventory promises an order all its lines or none; they are released, committed or lost once, in any sequence."""
 
 from collections import defaultdict
 from itertools import permutations
@@ -7,6 +7,13 @@ from typing import NamedTuple, TypeAlias
 import pytest
 
 from contexts.inventory import stock
+from contexts.inventory.commands import (
+    CommitStock,
+    ReleaseStock,
+    ReservationCommand,
+    ReserveStock,
+    SettleFailedShipment,
+)
 from contexts.inventory.events import (
     InventoryRejected,
     InventoryReleased,
@@ -17,17 +24,7 @@ from contexts.inventory.events import (
     StockLevelChanged,
     StockWrittenOff,
 )
-from contexts.inventory.reservation import (
-    CommitStock,
-    ReleaseStock,
-    Reservation,
-    ReservationCommand,
-    ReserveStock,
-    SettleFailedShipment,
-    decide,
-    evolve,
-    skus_of,
-)
+from contexts.inventory.reservation import Reservation, decide, evolve, skus_of
 from contexts.inventory.stock import StockItem
 from contexts.kernel import OrderId, Sku, SkuQuantity
 

@@ -1,4 +1,4 @@
-"""What inventory decides about one SKU: it is registered once."""
+"""Inventory registers a SKU once."""
 
 from typing import Any
 

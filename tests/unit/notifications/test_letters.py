@@ -1,4 +1,4 @@
-"""What the letters say, and what may not get into their headers."""
+"""The text of the letters; a customer's words cannot get into their headers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import pytest
 
 from contexts.kernel import Money, OrderId
 from contexts.notifications import policies
-from contexts.notifications.decider import RecordNotSent, RecordSent
+from contexts.notifications.commands import RecordNotSent, RecordSent
 from contexts.notifications.effects import Letter, Postbox
 from contexts.notifications.events import Channel, NotificationQueued, Refusal
 from contexts.notifications.upstream import OrderCancelled, OrderPlaced, OrderShipped

@@ -5,16 +5,8 @@ from itertools import permutations
 import pytest
 
 from contexts.kernel import OrderId
-from contexts.notifications.decider import (
-    ConfirmReceipt,
-    Notification,
-    NotificationCommand,
-    RecordNotSent,
-    RecordSent,
-    TellCustomer,
-    decide,
-    evolve,
-)
+from contexts.notifications.commands import ConfirmReceipt, NotificationCommand, RecordNotSent, RecordSent, TellCustomer
+from contexts.notifications.decider import Notification, decide, evolve
 from contexts.notifications.events import (
     CustomerNotified,
     NotificationEvent,

@@ -1,4 +1,4 @@
-"""What ordering decides: every command in every state, and the races that it judges."""
+"""The decisions of ordering: every command in every state, and the races that it judges."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -7,23 +7,22 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from contexts.kernel import Address, CustomerId, Line, MethodToken, Money, OrderId, PaymentId, Sku
-from contexts.ordering.commands import CancelOrder, PlaceOrder
-from contexts.ordering.decider import (
+from contexts.kernel import Address, CancellationReason, CustomerId, Line, MethodToken, Money, OrderId, PaymentId, Sku
+from contexts.ordering.commands import (
+    CancelOrder,
     CancelPendingOrder,
     CancelUndeliverableOrder,
     ConfirmOrder,
     ExpireOrder,
     FinishCancellation,
-    Order,
     OrderCommand,
+    PlaceOrder,
     RecordDelivery,
     RecordShipment,
-    evolve,
 )
+from contexts.ordering.decider import Order, evolve
 from contexts.ordering.decider import decide as decide_in_a_shop
 from contexts.ordering.events import (
-    CancellationReason,
     DeliveryRecorded,
     OrderCancellationRejected,
     OrderCancellationRequested,
@@ -36,7 +35,7 @@ from contexts.ordering.events import (
 )
 from contexts.ordering.policies import TIMERS, whenever_inventory_released_cancel_the_order
 from contexts.ordering.upstream import InventoryReleased
-from shared.context import Detail, Rejected
+from shared.context import Rejected
 
 decide = partial(decide_in_a_shop, order_deadline=timedelta(minutes=15), currency="EUR")
 
@@ -93,8 +92,8 @@ def too_late(state: Status) -> OrderCancellationRejected:
     return OrderCancellationRejected(order_id=ORDER, reason="found it cheaper", state=state)
 
 
-NO_SUCH_ORDER = Rejected(reason="order_unknown", details=(Detail(path="$", message="nobody has placed this order"),))
-STILL_TOO_LATE = Rejected(reason="too_late_to_cancel", details=(Detail(path="$", message="the order is SHIPPED"),))
+NO_SUCH_ORDER = Rejected.at("order_unknown", "$", "nobody has placed this order")
+STILL_TOO_LATE = Rejected.at("too_late_to_cancel", "$", "the order is SHIPPED")
 
 HISTORIES: dict[str, tuple[OrderEvent, ...]] = {
     "unknown": (),
@@ -204,10 +203,7 @@ def test_other_order_under_a_known_id_is_refused(other: dict[str, Any]) -> None:
 
 def test_price_in_another_currency_is_refused_at_its_line() -> None:
     in_dollars = replace(LINES[1], unit_price=Money(amount_minor=499, currency="USD"))
-    refused = Rejected(
-        reason="wrong_currency",
-        details=(Detail(path="$.lines[1].unit_price.currency", message="the shop charges in EUR"),),
-    )
+    refused = Rejected.at("wrong_currency", "$.lines[1].unit_price.currency", "the shop charges in EUR")
     assert decide(replace(PLACE, lines=(LINES[0], in_dollars)), after()) == (refused,)
 
 

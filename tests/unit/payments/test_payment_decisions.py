@@ -5,11 +5,9 @@ from datetime import UTC, datetime
 import pytest
 
 from contexts.kernel import MethodToken, Money, OrderId, PaymentId
-from contexts.payments.commands import RetryRefund
-from contexts.payments.decider import (
+from contexts.payments.commands import (
     AuthorizePayment,
     CapturePayment,
-    Payment,
     PaymentCommand,
     RecordAuthorizationRefused,
     RecordAuthorized,
@@ -19,10 +17,10 @@ from contexts.payments.decider import (
     RecordRefundRefused,
     RecordVoided,
     RetryDueRefund,
+    RetryRefund,
     UndoPayment,
-    decide,
-    evolve,
 )
+from contexts.payments.decider import Payment, decide, evolve
 from contexts.payments.events import (
     AuthorizationRequested,
     CancellationNoted,

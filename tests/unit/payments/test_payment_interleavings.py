@@ -6,10 +6,9 @@ from typing import NamedTuple
 import pytest
 
 from contexts.kernel import MethodToken, Money, OrderId
-from contexts.payments.decider import (
+from contexts.payments.commands import (
     AuthorizePayment,
     CapturePayment,
-    Payment,
     PaymentCommand,
     RecordAuthorizationRefused,
     RecordAuthorized,
@@ -20,9 +19,8 @@ from contexts.payments.decider import (
     RecordVoided,
     RetryDueRefund,
     UndoPayment,
-    decide,
-    evolve,
 )
+from contexts.payments.decider import Payment, decide, evolve
 from contexts.payments.events import (
     AuthorizationRequested,
     CaptureRequested,
@@ -60,7 +58,7 @@ class World(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """What is left when nothing can arrive any more."""
+    """The state after the last message has arrived."""
 
     status: str
     bank: str
@@ -101,7 +99,7 @@ def steps(world: World) -> list[World]:
 
 
 def outcomes(asked: PaymentEvent, bank: str, refusals: int) -> list[tuple[str, PaymentCommand]]:
-    """What the bank may do: hold, take, let go and give back, or refuse each of these but the void."""
+    """The answers that the bank may give: it does what it is asked, or refuses anything but a void."""
     match asked:
         case AuthorizationRequested():
             assert bank == "nothing"

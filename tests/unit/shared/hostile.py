@@ -1,4 +1,4 @@
-"""What nobody should send: values, keys and bytes, and messages that were right before something was done to them."""
+"""Hostile input: values, keys and bytes that no client should send, and good messages that were damaged."""
 
 import json
 from typing import Any

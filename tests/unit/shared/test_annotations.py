@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.cli.timeline import as_json
 from shared.inspect.annotations import Annotations, annotate
@@ -46,7 +47,7 @@ def told(event: str, sequence: int, about: str) -> Message:
 
 
 def asked(directory: Path, *messages: Message) -> Annotations:
-    return annotate(directory, ["bank", "ordering", "shipping"], "o-1", messages)
+    return annotate(SqliteDatabases(directory), ["bank", "ordering", "shipping"], "o-1", messages)
 
 
 def drawn(known: Annotations, *messages: Message) -> str:

@@ -53,7 +53,7 @@ SUBJECT = "cmd.ordering.PlaceOrder.3.o-42"
 def taken(
     body: bytes, *, subject: str = SUBJECT, headers: Mapping[str, str] | None = None, stream: str = COMMANDS
 ) -> Incoming:
-    """What a context makes of one delivery; the one that its subject names, or ordering."""
+    """Decode one delivery in the context that its subject names, or in ordering."""
     return taken_by("ordering", stream, subject, headers or {}, body)
 
 
@@ -154,7 +154,7 @@ AMOUNTS = {
 
 
 def placed(amount: bytes) -> bytes:
-    """What payments reads of an order, with this as its amount."""
+    """An OrderPlaced as payments reads it, with this amount."""
     event = {"order_id": "o-42", "total": {"amount_minor": "?", "currency": "EUR"}, "method_token": "tok_ok"}
     return json.dumps(event).encode().replace(b'"?"', amount)
 
@@ -336,7 +336,7 @@ class Door:
 
 
 async def asked(body: bytes, headers: Mapping[str, str] | None = None) -> tuple[int, str, str]:
-    """What the endpoint answers to an order: status, place, problem."""
+    """The answer of the endpoint to an order: status, place, problem."""
     return await asked_of(MEMBERS["ordering"], PlaceOrder, Request(headers or {}, body))
 
 
@@ -358,7 +358,7 @@ def told(answer: Answer, published: list[Outgoing]) -> tuple[int, str, str]:
 
 
 class TestApi:
-    """What is asked by request is refused before it is stored."""
+    """The API refuses a malformed request before it stores a command."""
 
     @pytest.mark.parametrize(("body", "path", "problem"), OF_ANY_KEY.values(), ids=OF_ANY_KEY.keys())
     async def test_a_body_is_refused_at_the_door(self, body: bytes, path: str, problem: str) -> None:
@@ -541,7 +541,7 @@ def take(route: Route, data: st.DataObject) -> None:
 
 
 def answered(context: Context, message: Incoming) -> None:
-    """Whatever came, what is said of it can be written down, and is no longer than a server takes."""
+    """Assert that the answer to any message can be encoded and is within the server's size limit."""
     make = OutgoingRows(context.name, schema_version=1, partitions=PARTITIONS, now=moment(AT_NS))
     if isinstance(message.handling, Refuse):
         row = make.rejection(message, message.handling.reason, message.handling.details)

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from shared import catalog
+from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.inspect.health import Health, examine
 from shared.worker.health_file import HealthFile, Report, live_processes
@@ -52,7 +53,7 @@ def grow_old(file: HealthFile, by_s: float = 60) -> None:
 
 
 def asked(directory: Path, context: str = "payments") -> Health:
-    (health,) = examine(directory, [context], here=False, now=NOW)
+    (health,) = examine(directory, SqliteDatabases(directory), [context], here=False, now=NOW)
     return health
 
 

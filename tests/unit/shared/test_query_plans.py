@@ -5,7 +5,9 @@ SQLite chooses a plan by the statement and the indexes alone, so an empty databa
 
 import re
 import sqlite3
+from collections import Counter
 from contextlib import closing
+from itertools import chain
 
 import pytest
 
@@ -18,20 +20,33 @@ GROWING = ("journal", "inbox", "aggregates", "effects")
 """Tables that every message makes longer. The others have a row per partition, or wait for an operator."""
 
 SEVERAL = 5
+MANY = 20
+READS_AT_MOST = 2
+"""A batch reads its aggregates at once, and later those that only a decision names."""
+LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+\b")
 
 
 @pytest.fixture
-def statements(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """The statements that transactions run from now on."""
-    seen: set[str] = set()
+def transactions(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The statements of each transaction from now on."""
+    seen: list[list[str]] = []
     create = SqliteTransaction.__init__
 
     def create_traced(self: SqliteTransaction, connection: sqlite3.Connection) -> None:
         create(self, connection)
-        connection.set_trace_callback(seen.add)
+        seen.append([])
+        connection.set_trace_callback(seen[-1].append)
 
     monkeypatch.setattr(SqliteTransaction, "__init__", create_traced)
     return seen
+
+
+def repeated_queries(transactions: list[list[str]]) -> dict[str, int]:
+    """How often one transaction at the most runs each SELECT, whatever its values."""
+    most: Counter[str] = Counter()
+    for statements in transactions:
+        most |= Counter(LITERAL.sub("?", one) for one in statements if one.startswith("SELECT"))
+    return {query: times for query, times in most.items() if times > READS_AT_MOST}
 
 
 def whole_tables(statements: set[str]) -> list[tuple[str, str]]:
@@ -48,16 +63,34 @@ def whole_tables(statements: set[str]) -> list[tuple[str, str]]:
     ]
 
 
-def test_running_worker_reads_no_table_from_end_to_end(statements: set[str]) -> None:
+def test_running_worker_reads_no_table_from_end_to_end(transactions: list[list[str]]) -> None:
     with simulation(partitions=2) as running:
         fill_shelves(running)
-        statements.clear()  # A start may read all of the journal, once.
+        transactions.clear()  # A start may read all of the journal, once.
         for number in range(SEVERAL):
             running.send(order(), key=f"o-{number}", message_id=f"m-{number}")
         running.run_until_quiet()
-        seen = set(statements)
+        seen = set(chain.from_iterable(transactions))
     assert any(one.startswith("UPDATE journal SET published_seq") for one in seen)
     assert whole_tables(seen) == []
+
+
+def test_no_query_runs_once_per_message(transactions: list[list[str]]) -> None:
+    with simulation(partitions=2) as running:
+        fill_shelves(running)
+        for content in (order(), order(quantity=3)):  # The second time, every id is reused for other content.
+            running.stop("ordering")  # So that it finds all of them at once.
+            for number in range(MANY):
+                running.send(content, key=f"o-{number}", message_id=f"m-{number}")
+            running.start("ordering")
+            running.run_until_quiet()
+            running.advance(minutes=11)  # Past the duplicate window.
+    assert repeated_queries(transactions) == {}
+
+
+def test_query_that_runs_once_per_message_is_found() -> None:
+    queries = [f"SELECT hash FROM inbox WHERE message_id = 'm-{number}'" for number in range(MANY)]
+    assert repeated_queries([queries]) == {"SELECT hash FROM inbox WHERE message_id = ?": MANY}
 
 
 def test_plan_that_reads_a_whole_table_is_found() -> None:

@@ -1,4 +1,4 @@
-"""What may go wrong just when a partition is taken over."""
+"""Faults at the moment of a takeover."""
 
 import asyncio
 from collections.abc import Callable

@@ -51,7 +51,7 @@ def test_missing_consumer_is_named_and_ends_the_alarm_that_the_broker_is_away(
     troubles.met("partition 0", AWAY)
     troubles.met("partition 0", MISSING)
     assert raised(alarms) == [("consumer", "EVENTS/till-0")]
-    assert alarms.raised[0].remedy == "run chorus streams apply"
+    assert (alarms.raised[0].reason, alarms.raised[0].remedy) == ("consumer not found", "run chorus streams apply")
     troubles.over("partition 0")
     assert raised(alarms) == []
 

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from contexts.kernel import Address, OrderId
-from contexts.shipping.decider import RecordDispatched, RecordDispatchRefused
+from contexts.shipping.commands import RecordDispatched, RecordDispatchRefused
 from contexts.shipping.effects import Carrier, HandedOver, SimulatedCarrier, effects, hand_over
 from contexts.shipping.events import DispatchRequested
 

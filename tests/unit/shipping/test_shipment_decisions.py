@@ -1,4 +1,4 @@
-"""What shipping decides: every command in every state, in every order of the three facts."""
+"""The decisions of shipping: every command in every state, in every order of the three facts."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -8,18 +8,19 @@ import pytest
 from msgspec.structs import replace
 
 from contexts.kernel import Address, OrderId
-from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturned
-from contexts.shipping.decider import (
+from contexts.shipping.commands import (
     CancelShipment,
     Dispatch,
     MeetRequirement,
     RecordDispatched,
     RecordDispatchRefused,
     Report,
-    Shipment,
+    ReportDelivered,
+    ReportLost,
+    ReportReturned,
     ShipmentCommand,
-    evolve,
 )
+from contexts.shipping.decider import Shipment, evolve
 from contexts.shipping.decider import decide as decide_with_delay
 from contexts.shipping.events import (
     DeliveryScheduled,
@@ -32,7 +33,7 @@ from contexts.shipping.events import (
     ShipmentRequirementMet,
 )
 from contexts.shipping.policies import timers
-from shared.context import Detail, Rejected
+from shared.context import Rejected
 
 DELAY = timedelta(hours=1)
 decide_at_once = partial(decide_with_delay, dispatch_delay=timedelta(0))
@@ -201,9 +202,8 @@ def test_cancellation_after_the_carrier_was_asked_is_quiet(history: str) -> None
 @pytest.mark.parametrize("history", ["dispatched", "delivered"])
 @pytest.mark.parametrize("report", REPORTS, ids=named)
 def test_report_of_another_parcel_is_refused(history: str, report: Report) -> None:
-    problem = Detail(path="$.tracking_no", message="the parcel of this order has another one")
     answer = decide(replace(report, tracking_no="T-2"), after(*HISTORIES[history]))
-    assert answer == (Rejected(reason="other_tracking_no", details=(problem,)),)
+    assert answer == (Rejected.at("other_tracking_no", "$.tracking_no", "the parcel of this order has another one"),)
 
 
 def test_parcel_that_was_delivered_cannot_come_back_as_a_failed_shipment() -> None:

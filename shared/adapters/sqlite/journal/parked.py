@@ -74,12 +74,12 @@ class SqliteParkedMessages:
     def _verdicts(self, where: str, parameters: tuple[str | int, ...]) -> list[ParkedVerdict]:
         query = f"SELECT id, verdict, who, why, {COLUMNS} FROM parked WHERE {where}"  # noqa: S608  No input.
         return [
-            ParkedVerdict(number, _row(*row), verdict == "skip", who, why)
+            ParkedVerdict(number, parked_row(*row), verdict == "skip", who, why)
             for number, verdict, who, why, *row in self._connection.execute(query, parameters)
         ]
 
 
-def _row(
+def parked_row(
     key: str, partition: int, stream: str, seq: int, at_ns: int, message_id: str, subject: str, headers: str,
     body: bytes, reason: str,
 ) -> ParkedRow:  # fmt: skip

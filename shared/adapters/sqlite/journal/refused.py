@@ -3,8 +3,8 @@
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from shared.adapters.sqlite.journal.statements import headers_from_text, json_text
-from shared.ports.rows import JournalRow, NumberedRow, RefusedRow, StrangerRow
+from shared.adapters.sqlite.journal.statements import JOURNAL_COLUMNS, journal_row, json_text
+from shared.ports.rows import NumberedRow, RefusedRow, StrangerRow
 
 _CHOSEN = "n IN (SELECT value FROM json_each(?))"
 
@@ -17,8 +17,9 @@ class SqliteRefusedRows:
 
     def record(self, rows: Sequence[RefusedRow]) -> None:
         self._connection.executemany(
-            "INSERT INTO refused (n, key, partition, reason, seq, since) SELECT ?1, ?2, ?3, ?4, ?5, ?6"
-            " WHERE EXISTS (SELECT 1 FROM journal WHERE n = ?1 AND published_seq IS NULL)"
+            "INSERT INTO refused (n, key, partition, reason, seq, since)"
+            " SELECT * FROM (SELECT ? AS n, ? AS key, ? AS partition, ? AS reason, ? AS seq, ? AS since) given"
+            " WHERE EXISTS (SELECT 1 FROM journal WHERE journal.n = given.n AND published_seq IS NULL)"
             " ON CONFLICT (n) DO UPDATE SET reason = excluded.reason, seq = excluded.seq,"
             " who = iif(verdict = 'void', who, ''), why = iif(verdict = 'void', why, ''),"
             " verdict = iif(verdict = 'void', verdict, '')",
@@ -82,11 +83,9 @@ class SqliteRefusedRows:
     def _void(self, numbers: Sequence[int]) -> list[NumberedRow]:
         """The unpublished rows of these that have the verdict `void`."""
         return [
-            NumberedRow(
-                n, JournalRow(event_id, aggregate, version, subject, kind, headers_from_text(headers), body.encode(), p)
-            )
-            for n, event_id, aggregate, version, subject, kind, headers, body, p in self._connection.execute(
-                "SELECT n, event_id, aggregate, version, subject, type, headers, body, partition FROM journal"  # noqa: S608  No input.
+            NumberedRow(n, journal_row(*row))
+            for n, *row in self._connection.execute(
+                f"SELECT n, {JOURNAL_COLUMNS} FROM journal"  # noqa: S608  No input.
                 f" WHERE {_CHOSEN} AND published_seq IS NULL AND n IN (SELECT n FROM refused WHERE verdict = 'void')",
                 (json_text(numbers),),
             ).fetchall()

@@ -3,13 +3,18 @@
 import sqlite3
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+from shared.ports.rows import JournalRow
 
 _json_encoder = msgspec.json.Encoder()
 _headers_decoder = msgspec.json.Decoder(dict[str, str])
 _ROWS_PER_STATEMENT = (128, 16, 1)
+
+JOURNAL_COLUMNS: Final = "event_id, aggregate, version, subject, type, headers, body, journal.partition"
+"""The columns of the journal in the order of `journal_row`."""
 
 
 def json_text(value: Any) -> str:
@@ -18,6 +23,12 @@ def json_text(value: Any) -> str:
 
 def headers_from_text(text: str) -> Mapping[str, str]:
     return _headers_decoder.decode(text)
+
+
+def journal_row(
+    event_id: str, aggregate: str, version: int, subject: str, kind: str, headers: str, body: str, partition: int
+) -> JournalRow:
+    return JournalRow(event_id, aggregate, version, subject, kind, headers_from_text(headers), body.encode(), partition)
 
 
 def insert(connection: sqlite3.Connection, into: str, columns: int, rows: Sequence[Sequence[Any]]) -> None:

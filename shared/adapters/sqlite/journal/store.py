@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from shared.adapters.sqlite.database import Database
-from shared.adapters.sqlite.journal.tables import MIGRATIONS, SCHEMA, SCHEMA_VERSION
+from shared.adapters.sqlite.journal.tables import MIGRATIONS, SCHEMA, SCHEMA_VERSION, check_owner
 from shared.adapters.sqlite.journal.transaction import SqliteTransaction
-from shared.ports.store import DatabaseError, Transaction
+from shared.ports.store import Transaction
 
 T = TypeVar("T")
 
@@ -40,10 +40,7 @@ class SqliteStore:
         # Write only to a new file, so that a file which another process has locked can be opened.
         try:
             owner = await store.read(lambda transaction: transaction.meta("context")) or await store.transact(claim)
-            if owner != context:
-                raise DatabaseError(
-                    f"{path}: belongs to {owner}, not to {context}; set CHORUS_DATA_DIR to another directory"
-                )
+            check_owner(path, owner, context)
         except BaseException:
             await store.close()
             raise

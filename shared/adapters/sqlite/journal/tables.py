@@ -1,7 +1,10 @@
 """The tables of a context's database, and the migrations from older schema versions."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
+
+from shared.ports.store import DatabaseError
 
 SCHEMA_VERSION: Final = 2
 
@@ -106,3 +109,9 @@ SCHEMA: Final = f"{_SINCE_1}; {_SINCE_2}"
 
 MIGRATIONS: Final[Mapping[int, str]] = {1: _SINCE_2}
 """The SQL from each older schema version to the next."""
+
+
+def check_owner(path: Path, owner: str | None, context: str) -> None:
+    """Raise DatabaseError when the database at `path` belongs to another context; `owner` None is nobody yet."""
+    if owner not in (None, context):
+        raise DatabaseError(f"{path}: belongs to {owner}, not to {context}; set CHORUS_DATA_DIR to another directory")

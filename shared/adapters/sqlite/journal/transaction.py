@@ -6,19 +6,23 @@ trip to save, and an UPDATE from a list of values is no faster for the dozen row
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from itertools import starmap
+from typing import Final
 
 from shared.adapters.sqlite.journal.parked import SqliteParkedMessages
 from shared.adapters.sqlite.journal.published import SqlitePublishedRows
 from shared.adapters.sqlite.journal.refused import SqliteRefusedRows
-from shared.adapters.sqlite.journal.statements import headers_from_text, insert, json_text
+from shared.adapters.sqlite.journal.statements import (
+    JOURNAL_COLUMNS,
+    headers_from_text,
+    insert,
+    journal_row,
+    json_text,
+)
 from shared.ports.rows import EffectRow, JournalRow, Move, NumberedRow, Position
 from shared.ports.store import FencedError
 
-_EVENTS: Final = (
-    "SELECT event_id, aggregate, version, subject, type, headers, body, partition FROM journal"
-    " WHERE subject GLOB 'evt.*'"
-)
+_EVENTS: Final = f"SELECT {JOURNAL_COLUMNS} FROM journal WHERE subject GLOB 'evt.*'"  # noqa: S608  No input.
 
 
 class SqliteTransaction:
@@ -85,15 +89,17 @@ class SqliteTransaction:
         self._connection.execute("DELETE FROM aggregates")
 
     def events(self) -> Iterator[JournalRow]:
-        return _rows(self._connection.execute(f"{_EVENTS} ORDER BY aggregate, version"))
+        return starmap(journal_row, self._connection.execute(f"{_EVENTS} ORDER BY aggregate, version"))
 
     def events_of(self, aggregate: str, *, up_to: int) -> Iterator[JournalRow]:
         query = f"{_EVENTS} AND aggregate = ? AND version <= ? ORDER BY version"
-        return _rows(self._connection.execute(query, (aggregate, up_to)))
+        return starmap(journal_row, self._connection.execute(query, (aggregate, up_to)))
 
-    def last_version(self, aggregate: str) -> int:
-        query = "SELECT max(version) FROM journal WHERE aggregate = ?"
-        return self._connection.execute(query, (aggregate,)).fetchone()[0] or 0
+    def last_versions(self, aggregates: Iterable[str]) -> dict[str, int]:
+        # Without GROUP BY, SQLite reads one entry of the index per aggregate, whatever the number of its events.
+        query = "SELECT value, (SELECT max(version) FROM journal WHERE aggregate = value) FROM json_each(?)"
+        found = self._connection.execute(query, (json_text(list(aggregates)),))
+        return {aggregate: version for aggregate, version in found if version is not None}
 
     def with_events(self, aggregates: Iterable[str]) -> set[str]:
         query = "SELECT aggregate FROM journal WHERE aggregate IN (SELECT value FROM json_each(?)) AND version = 1"
@@ -130,11 +136,9 @@ class SqliteTransaction:
 
     def unpublished(self, partitions: Iterable[int], *, after: int = 0, before: int = 2**62) -> list[NumberedRow]:
         return [
-            NumberedRow(
-                n, JournalRow(event_id, aggregate, version, subject, kind, headers_from_text(headers), body.encode(), p)
-            )
-            for n, event_id, aggregate, version, subject, kind, headers, body, p in self._connection.execute(
-                "SELECT n, event_id, aggregate, version, subject, type, headers, body, partition FROM journal"
+            NumberedRow(n, journal_row(*row))
+            for n, *row in self._connection.execute(
+                f"SELECT n, {JOURNAL_COLUMNS} FROM journal"  # noqa: S608  No input.
                 " WHERE published_seq IS NULL AND partition IN (SELECT value FROM json_each(?)) AND n > ? AND n < ?"
                 " ORDER BY n",
                 (json_text(list(partitions)), after, before),
@@ -161,13 +165,6 @@ class SqliteTransaction:
 
     def set_meta(self, key: str, value: str) -> None:
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-
-
-def _rows(found: Iterable[tuple[Any, ...]]) -> Iterator[JournalRow]:
-    for event_id, aggregate, version, subject, kind, headers, body, partition in found:
-        yield JournalRow(
-            event_id, aggregate, version, subject, kind, headers_from_text(headers), body.encode(), partition
-        )
 
 
 def _runs(marks: Sequence[tuple[int, int]]) -> Iterable[tuple[int, int, int]]:

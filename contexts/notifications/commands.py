@@ -1,0 +1,45 @@
+"""The commands of notifications: clients send none; they come from its policies and from the mailer."""
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from contexts.kernel import OrderId
+from contexts.notifications.events import Channel, Refusal, Template
+
+
+class ConfirmReceipt(Struct, frozen=True, kw_only=True):
+    """Send the first letter of an order, and with it all that waited for the address."""
+
+    order_id: OrderId
+    email: str
+    subject: str
+    text: str
+
+
+class TellCustomer(Struct, frozen=True, kw_only=True):
+    """Send one more letter about an order."""
+
+    order_id: OrderId
+    template: Template
+    subject: str
+    text: str
+
+
+class RecordSent(Struct, frozen=True, kw_only=True):
+    """The letter has left."""
+
+    order_id: OrderId
+    template: Template
+    channel: Channel
+
+
+class RecordNotSent(Struct, frozen=True, kw_only=True):
+    """The letter will not be taken."""
+
+    order_id: OrderId
+    template: Template
+    reason: Refusal
+
+
+NotificationCommand: TypeAlias = ConfirmReceipt | TellCustomer | RecordSent | RecordNotSent

@@ -1,0 +1,95 @@
+"""The databases of contexts as SQLite files in one directory: `<context>.db`.
+
+aiosqlite is imported only to open a store: `chorus health` runs every few seconds, and the import takes 0.1 s.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from shared.adapters.sqlite import reading
+from shared.adapters.sqlite.journal.reader import SqliteReader, count_waiting
+from shared.adapters.sqlite.journal.refused import SqliteRefusedRows
+from shared.adapters.sqlite.journal.tables import SCHEMA, SCHEMA_VERSION, check_owner
+from shared.adapters.sqlite.journal.transaction import SqliteTransaction
+from shared.adapters.sqlite.replace import Replacement, replacing
+from shared.ports.rows import StrangerRow
+from shared.ports.store_reader import Waiting
+
+if TYPE_CHECKING:
+    from shared.adapters.sqlite.journal.store import SqliteStore
+
+COUNTED_WITHIN_S: Final = 1.0
+
+
+class SqliteDatabases:
+    """The databases of this directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def place(self, context: str) -> str:
+        return str(self._path(context))
+
+    def exists(self, context: str) -> bool:
+        return self._path(context).exists()
+
+    def is_lost(self, context: str) -> bool:
+        return self._directory.is_dir() and not self.exists(context)
+
+    @contextmanager
+    def reading(self, context: str) -> Iterator[SqliteReader]:
+        path = self._path(context)
+        with reading.reading(path, schema=SCHEMA, version=SCHEMA_VERSION) as connection:
+            check_owner(path, SqliteTransaction(connection).meta("context"), context)
+            yield SqliteReader(connection)
+
+    def waiting(self, name: str) -> Waiting:
+        path = self._path(name)
+        if not path.is_file():
+            return Waiting()
+        try:
+            with closing(reading.open_read_only(path, timeout_s=COUNTED_WITHIN_S)) as connection:
+                return count_waiting(connection)
+        except sqlite3.Error as error:
+            return Waiting(unreadable=f"{path}: {error}")
+
+    async def open(self, context: str) -> "SqliteStore":
+        from shared.adapters.sqlite.journal.store import SqliteStore
+
+        return await SqliteStore.open(self._path(context), context=context)
+
+    @contextmanager
+    def replacing(self, context: str) -> Iterator["SqliteReplacement"]:
+        with replacing(self._path(context)) as replacement:
+            yield SqliteReplacement(replacement, context)
+
+    def _path(self, context: str) -> Path:
+        return self._directory / f"{context}.db"
+
+
+class SqliteReplacement:
+    """A new file that will replace the database of a context."""
+
+    def __init__(self, replacement: Replacement, context: str) -> None:
+        self._replacement = replacement
+        self._context = context
+
+    def declared_strangers(self) -> list[StrangerRow]:
+        old = self._replacement.old
+        if old is None:
+            return []
+        try:
+            return SqliteRefusedRows(old).declared_strangers()
+        except sqlite3.Error:  # The old database is broken, or older than that table.
+            return []
+
+    async def open_new(self) -> "SqliteStore":
+        from shared.adapters.sqlite.journal.store import SqliteStore
+
+        return await SqliteStore.open(self._replacement.new, context=self._context)
+
+    def put_in_place(self) -> Path | None:
+        return self._replacement.put_in_place()

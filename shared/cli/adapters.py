@@ -1,0 +1,22 @@
+"""Chooses the adapters of the commands: databases and clock here, the broker in flags.py. Imports them when asked."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shared.config.settings import Settings
+    from shared.ports.clock import Clock
+    from shared.ports.store_reader import Databases
+
+
+def databases(settings: "Settings") -> "Databases":
+    """The databases in the data directory."""
+    from shared.adapters.sqlite.journal.databases import SqliteDatabases
+
+    return SqliteDatabases(settings.data_dir)
+
+
+def clock() -> "Clock":
+    """The system's clock."""
+    from shared.adapters.clock import SystemClock
+
+    return SystemClock()

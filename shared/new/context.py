@@ -1,0 +1,134 @@
+"""`chorus new context`: a context with its tests, its canvas and its place in every list."""
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Final, NamedTuple
+
+from shared import catalog
+from shared.config.settings import Settings, contexts_package
+from shared.new.changes import Changes, NewError, alone_in, changes
+from shared.new.formatting import format_modules
+from shared.new.heard import find_heard
+from shared.new.listings import Entered, listed_in
+from shared.new.names import check_context_name, names_of
+from shared.new.templates import render
+from shared.new.words import words_of
+from shared.streams import choreography
+
+TESTS: Final = PurePosixPath("tests/unit")
+GOLDEN: Final = "tests.contract.golden"
+"""The module with which a repository writes the golden examples of its events, where it has one."""
+
+
+class Written(NamedTuple):
+    """The files that were written or changed, and the steps that are left to the builder."""
+
+    files: tuple[Path, ...]
+    next_steps: tuple[str, ...]
+
+
+def write_context(name: str, hears: Iterable[str], directory: Path, settings: Settings) -> Written:
+    """Write a context into the package of contexts of this directory, which is the current one.
+
+    Raises:
+        NewError: nothing was written.
+        CatalogError: the contexts that are there have mistakes; nothing was written.
+    """
+    check_context_name(name)
+    package = contexts_package()
+    folder = _package_folder(package, directory)
+    with alone_in(directory):
+        if (folder / name).exists() or (folder / f"{name}.py").exists():
+            raise NewError(f"{_shown(folder / name, directory)} exists already; choose another name")
+        if (tests := directory / TESTS / name).exists():
+            raise NewError(f"{_shown(tests, directory)} exists already; choose another name, or move it away")
+        members = catalog.contexts(settings)
+        heard = find_heard(hears, members, package)
+        names = names_of(name, heard, members)
+        words = words_of(names, heard, package)
+        files = _files(words, folder.relative_to(directory), directory, hears_any=bool(heard))
+        entered = Entered(names, words["key"], heard, tuple(members), package.replace(".", "/"))
+        with changes() as made:
+            for path, text in files.items():
+                made.create(path, text)
+            format_modules(made.written, directory)
+            for path, text in listed_in(directory, entered):
+                made.replace(path, text)
+            left = _write_choreography(made, directory, settings)
+        examples, failed = _write_golden(directory)
+    return Written((*made.written, *examples), (*_to_do(name, words, directory), *left, *failed))
+
+
+def _package_folder(package: str, directory: Path) -> Path:
+    """Return the folder of the package; raises NewError when it is not one of this directory."""
+    catalog.names()  # Raises CatalogError where there is no such package at all.
+    found = [Path(place).resolve() for place in importlib.import_module(package).__path__]
+    folder = directory / package.replace(".", "/")
+    if folder.resolve() not in found or not folder.is_dir():
+        raise NewError(
+            f"the package {package!r} is not in this directory but in {found[0] if found else 'none'}; go to the"
+            " directory of your system, or make one: chorus new system DIR"
+        )
+    return folder
+
+
+def _files(words: Mapping[str, str], folder: Path, directory: Path, *, hears_any: bool) -> dict[Path, str]:
+    rendered = render("context", words)
+    if not hears_any:
+        rendered = {path: text for path, text in rendered.items() if path.name not in ("policies.py", "upstream.py")}
+    context = words["context"]
+    files = {}
+    for above in (TESTS.parent, TESTS):
+        if not (directory / above / "__init__.py").exists():
+            files[directory / above / "__init__.py"] = ""
+    for path, text in rendered.items():
+        of_tests = path.parts[0] == "tests"
+        place = TESTS / context / path.name if of_tests else PurePosixPath(folder.as_posix()) / context / path
+        files[directory / place] = text
+    return files
+
+
+def _write_choreography(made: Changes, directory: Path, settings: Settings) -> tuple[str, ...]:
+    """Write who says and hears what, now that the context is there; raises NewError when it cannot be loaded."""
+    importlib.invalidate_caches()
+    members = catalog.contexts(settings)
+    file = settings.streams_file
+    if not file.resolve().is_relative_to(directory.resolve()):
+        return (f"{file} is not in this directory: write the choreography there with chorus streams write",)
+    made.keep(file)
+    if choreography.write(file, members):
+        made.written.append(file)
+    return ()
+
+
+def _write_golden(directory: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Have the repository write the golden examples of the new events; return the files, or the step that is left."""
+    if not (directory / f"{GOLDEN.replace('.', '/')}.py").is_file():
+        return (), ()
+    command = [sys.executable, "-m", GOLDEN]
+    wrote = subprocess.run(  # noqa: S603 - the repository's own module
+        command, cwd=directory, capture_output=True, text=True, check=False
+    )
+    if wrote.returncode != 0:
+        said = (wrote.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        return (), (f"write the golden examples: python -m {GOLDEN} (it failed: {said})",)
+    return tuple(directory / line for line in wrote.stdout.splitlines()), ()
+
+
+def _to_do(name: str, words: Mapping[str, str], directory: Path) -> tuple[str, ...]:
+    camel, folder = words["Camel"], words["package"].replace(".", "/")
+    steps = [
+        f"say in {folder}/{name} what it does: now it reserves {words['a']} {words['aggregate']}, and gives it back"
+    ]
+    if words["heard"] and (directory / folder / "sagas.py").exists():
+        steps.append(f"say in {folder}/sagas.py how a saga ends, where {name} changes that")
+    if (directory / "CHANGELOG.md").exists():
+        steps.append(f"tell of {camel}Reserved and {camel}Released in CHANGELOG.md")
+    return tuple(steps)
+
+
+def _shown(path: Path, directory: Path) -> str:
+    return str(path.relative_to(directory)) if path.is_relative_to(directory) else str(path)
