@@ -21,6 +21,8 @@ ALONE = ("test_checker", "test_time", "test_up")
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and commands that a test runs write for a pipe.
+    # The tests start hundreds of Python processes. Without bytecode files each of them compiles all that it imports.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     seed = os.environ.setdefault(SEED, str(random.randrange(10**6)))
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = seed
@@ -29,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
 class ShopScheduling(LoadFileScheduling):  # type: ignore[misc]
     """Keeps the tests of one file in one test process, and all files that share a shop of processes in one.
 
-    The tests of units share nothing. They come last, one by one, so that all test processes end together.
+    The tests of units share next to nothing. They come last, one by one, so that all test processes end together.
     """
 
     def _split_scope(self, nodeid: str) -> str:

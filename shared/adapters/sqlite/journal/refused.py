@@ -17,8 +17,9 @@ class SqliteRefusedRows:
 
     def record(self, rows: Sequence[RefusedRow]) -> None:
         self._connection.executemany(
-            "INSERT INTO refused (n, key, partition, reason, seq, since) SELECT ?1, ?2, ?3, ?4, ?5, ?6"
-            " WHERE EXISTS (SELECT 1 FROM journal WHERE n = ?1 AND published_seq IS NULL)"
+            "INSERT INTO refused (n, key, partition, reason, seq, since)"
+            " SELECT * FROM (SELECT ? AS n, ? AS key, ? AS partition, ? AS reason, ? AS seq, ? AS since) given"
+            " WHERE EXISTS (SELECT 1 FROM journal WHERE journal.n = given.n AND published_seq IS NULL)"
             " ON CONFLICT (n) DO UPDATE SET reason = excluded.reason, seq = excluded.seq,"
             " who = iif(verdict = 'void', who, ''), why = iif(verdict = 'void', why, ''),"
             " verdict = iif(verdict = 'void', verdict, '')",
