@@ -39,7 +39,7 @@ class Changes:
     def replace(self, file: Path, text: str) -> None:
         """Change a file that exists."""
         self.keep(file)
-        file.write_bytes(text.encode())
+        _write_whole(file, text.encode())
         self.written.append(file)
 
     def keep(self, file: Path) -> None:
@@ -49,7 +49,9 @@ class Changes:
     def undo(self) -> None:
         """Take everything back, the newest change first."""
         for file, content in self._before.items():
-            file.write_bytes(content)
+            with suppress(OSError):  # A file that cannot be written was not changed either.
+                if file.read_bytes() != content:
+                    _write_whole(file, content)
         for made in reversed(self._made):
             with suppress(OSError):  # Another process has put something there.
                 if made.is_dir():
@@ -57,6 +59,20 @@ class Changes:
                     made.rmdir()
                 else:
                     made.unlink()
+
+
+def _write_whole(file: Path, content: bytes) -> None:
+    """Replace a file as a whole, so that a full disk leaves the old one."""
+    target = file.resolve()
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        unfinished.write_bytes(content)
+        shutil.copymode(target, unfinished)
+        unfinished.replace(target)
+    except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise OSError(error.errno, error.strerror, str(file)) from error
 
 
 @contextmanager

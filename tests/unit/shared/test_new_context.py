@@ -1,5 +1,6 @@
 """`chorus new context` writes a context with which every check passes, in any system, or writes nothing."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import yaml
 
 from shared import catalog
 from shared.config.settings import Settings
-from shared.new.changes import NewError
+from shared.new.changes import NewError, changes
 from shared.new.heard import find_heard
 from shared.new.names import Names, check_context_name, names_of, singular, snake
 from shared.new.source import Source
@@ -190,6 +191,24 @@ def test_a_run_that_fails_is_told_and_taken_back(
     assert told in said.stderr.splitlines()[-1]
     assert snapshot(system) == before
     assert not (system / "contexts/cars").exists()
+
+
+def test_changes_of_which_one_fails_are_all_taken_back(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for file in (first, second):
+        file.write_text("before")
+    (tmp_path / f".second.{os.getpid()}").mkdir()  # The unfinished file has this name.
+
+    def change() -> None:
+        with changes() as made:
+            made.create(tmp_path / "new/directory/file", "new")
+            made.replace(first, "after")
+            made.replace(second, "after")
+
+    with pytest.raises(NewError, match="second: Is a directory; nothing was written"):
+        change()
+    assert snapshot(tmp_path) == {"first": b"before", "second": b"before"}
+    assert not (tmp_path / "new").exists()
 
 
 def test_two_contexts_that_are_made_at_once_are_both_entered(system: Path) -> None:
