@@ -41,7 +41,7 @@ class Money(Struct, frozen=True, kw_only=True):
 
 
 class Address(Struct, frozen=True, kw_only=True):
-    """Where a parcel goes."""
+    """The address of a parcel."""
 
     street: Text
     city: Text

@@ -21,6 +21,8 @@ ALONE = ("test_checker", "test_time", "test_up")
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and commands that a test runs write for a pipe.
+    # The tests start hundreds of Python processes. Without bytecode files each of them compiles all that it imports.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     seed = os.environ.setdefault(SEED, str(random.randrange(10**6)))
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = seed

@@ -10,6 +10,7 @@ of the tests ends.
 
 import atexit
 import ctypes
+import gc
 import json
 import os
 import runpy
@@ -33,6 +34,8 @@ from shared.run.die_with_parent import PR_SET_PDEATHSIG
 MACHINERY = ("shared.cli", "shared.worker")
 SHOP = "contexts"
 """Packages whose modules are imported before the first fork; a process in another directory may have other contexts."""
+LATE = ("anyio._backends._asyncio", "cyclopts.help", "uvloop")
+"""Modules that these import only when they run."""
 REQUEST_AT_MOST = 1 << 17
 NEWS_AT_MOST = 64
 
@@ -154,6 +157,9 @@ def _serve(asking: socket.socket, packages: Sequence[str]) -> None:
         for module in walk_packages(import_module(package).__path__, f"{package}."):
             if not module.name.endswith(".__main__"):
                 import_module(module.name)
+    for late in LATE:
+        import_module(late)
+    gc.freeze()  # A collection in a fork would copy the pages of everything that was imported.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     us = os.getpid()
     while True:

@@ -10,21 +10,11 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from contexts.notifications.events import Template
+
 CONTEXTS = ("ordering", "inventory", "payments", "shipping", "notifications")
 IN_ORDER = CONTEXTS[:-1]
 """The contexts whose facts about one order have one order among themselves; mails go out side by side."""
-
-Template = Literal[
-    "order_received",
-    "order_confirmed",
-    "order_shipped",
-    "order_delivered",
-    "order_cancelled",
-    "cancellation_rejected",
-    "payment_refunded",
-    "refund_delayed",
-    "shipment_failed",
-]
 
 PLACED = ("ordering.OrderPlaced",)
 RESERVED = ("inventory.InventoryReserved",)

@@ -1,1 +1,1 @@
-"""The bank: somebody else's system, simulated, with its own process, database and manners."""
+"""Bank: simulates a bank outside the shop, with a process and a database of its own."""

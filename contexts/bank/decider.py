@@ -67,7 +67,7 @@ def decide(request: BankRequest, payment: Payment, available_minor: int) -> Deci
 
 
 def is_declined(token: str) -> bool:
-    """Whether the bank takes nothing from this token: its own accounts are nobody's to pay with."""
+    """Whether the bank declines this token; no payment may come from the bank's own accounts."""
     return token.startswith("tok_declined") or token in (MINT, MERCHANT)
 
 

@@ -119,7 +119,7 @@ class Counter:
         return Answer(body=answered.answer)
 
     async def look_up(self, request: Request) -> Answer | None:
-        """Tell what was answered under the key, without doing anything; raises what `answer` raises."""
+        """Return the answer that the key had before, without any effect; raises as `answer` does."""
         key = request.headers.get("Idempotency-Key", "")
         try:
             return Answer(body=_encode(await self._books.read(partial(_look_up, idempotency_key=key))))
@@ -129,7 +129,7 @@ class Counter:
             return Answer(error=("503", f"the books cannot be read: {trouble}"))
 
     async def close(self) -> None:
-        """Answer whoever still waits."""
+        """Answer the requests that still wait."""
         await self._requests.close()
 
     async def _answer_together(self, batch: Sequence[Asked]) -> list[Answered | OtherContent]:

@@ -9,7 +9,7 @@ from shared.config.settings import Settings
 
 
 class BankSettings(Settings, frozen=True, kw_only=True):
-    """How slow the bank is where a token asks for it."""
+    """The bank's delay for tokens that ask for one."""
 
     bank_slow: Annotated[timedelta, Meta(description="how long the bank takes over a tok_slow… token")] = timedelta(
         seconds=2

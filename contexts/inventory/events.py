@@ -73,7 +73,7 @@ class InventoryRejected(Struct, frozen=True, kw_only=True):
 
 
 class InventoryReleased(Struct, frozen=True, kw_only=True):
-    """These lines are for others again; none, when nothing was held, and then nothing ever will be."""
+    """These lines are available again. Without lines, nothing was held for the order, and nothing ever will be."""
 
     order_id: OrderId
     lines: tuple[SkuQuantity, ...]

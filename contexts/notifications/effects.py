@@ -46,11 +46,11 @@ class Mailer(Protocol):
 
     @property
     def channel(self) -> Channel:
-        """How its letters leave."""
+        """The channel through which its letters leave."""
         ...
 
     async def send(self, letter: Letter) -> Refusal | None:
-        """Send it: None once it has left, or why it never will. Any exception means that nobody knows."""
+        """Send it: None once it has left, or why it never will. Any exception means that the outcome is unknown."""
         ...
 
 
@@ -86,7 +86,7 @@ class MailDirectory:
         return troubles
 
     def _begin(self, letter: Letter, number: int) -> str | OSError | None:
-        """Where the letter stands unfinished; None when it was written before."""
+        """Write the letter into an unfinished file and return its path; None when the letter was written before."""
         if os.path.exists(self._target(letter)):
             return None
         unfinished = f"{self._directory}/.{letter.name}.{os.getpid()}-{number}"

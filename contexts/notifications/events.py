@@ -21,7 +21,7 @@ Template: TypeAlias = Literal[
 """The subject of a letter; an order has one letter of each template at the most."""
 
 Channel: TypeAlias = Literal["directory", "smtp"]
-"""How a letter left: as a file for somebody to send, or to a mail server."""
+"""The way a letter left: as a file in a directory, or to a mail server."""
 
 Refusal: TypeAlias = Literal["address_refused", "letter_refused"]
 
@@ -54,7 +54,7 @@ class CustomerNotified(Struct, frozen=True, kw_only=True):
 
 
 class NotificationFailed(Struct, frozen=True, kw_only=True):
-    """Nobody will take this letter; it is not tried again."""
+    """The letter was refused for good; it is not tried again."""
 
     order_id: OrderId
     template: Annotated[Template, TOLD]

@@ -15,7 +15,7 @@ NOTIFICATION = Aggregate(
 )
 
 GATHER_S = 0.1
-"""Nobody waits for a letter, so that letters wait for each other."""
+"""No saga waits for a letter, so messages may gather into larger batches."""
 
 
 def context(settings: NotificationsSettings) -> Context:

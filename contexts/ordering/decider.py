@@ -166,7 +166,7 @@ def _refused(command: PlaceOrder, currency: str) -> Rejected | None:
 
 
 def _cancel(command: CancelOrder, order: Order) -> tuple[OrderEvent | Rejected, ...]:
-    """The order's own refusal is said once in a state; whoever asks again is still told no."""
+    """Publish OrderCancellationRejected once in a state; reject later requests in that state as commands."""
     match order.status:
         case "PENDING":
             return (_cancelled(order, "customer"),)

@@ -9,7 +9,7 @@ from contexts.kernel import Address, CancellationReason, CustomerId, Line, Metho
 from shared.wire.messages import TOLD
 
 Status: TypeAlias = Literal["UNKNOWN", "PENDING", "CONFIRMED", "CANCELLING", "SHIPPED", "DELIVERED", "CANCELLED"]
-"""Where an order stands; UNKNOWN is one that nobody has placed yet."""
+"""The state of an order; an UNKNOWN order has not been placed yet."""
 
 
 class OrderPlaced(Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from shared.config.settings import Settings
 
 
 class OrderingSettings(Settings, frozen=True, kw_only=True):
-    """How long an order may stay pending, and in which currency."""
+    """The time for which an order may stay pending, and the currency of its prices."""
 
     order_deadline: Annotated[timedelta, Meta(description="an order not confirmed by then expires")] = timedelta(
         minutes=15

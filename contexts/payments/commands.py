@@ -88,7 +88,7 @@ class RecordRefundRefused(Struct, frozen=True, kw_only=True):
 
 
 class RetryDueRefund(Struct, frozen=True, kw_only=True):
-    """The wait after this attempt is over; stale once somebody has asked again by hand."""
+    """The wait after this attempt is over. Stale once an operator has asked again."""
 
     order_id: OrderId
     attempt: int

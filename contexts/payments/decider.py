@@ -69,6 +69,11 @@ class Payment(Struct, frozen=True, kw_only=True):
     undone_for: CancellationReason | None = None
     refund_attempt: int = 0
 
+    @property
+    def awaits_authorization(self) -> bool:
+        """Whether the bank has not answered the authorization yet; a void may be asked for meanwhile."""
+        return self.status in ("AUTHORIZING", "VOIDING") and not self.authorized
+
 
 def decide(command: PaymentCommand, payment: Payment) -> tuple[PaymentEvent | Rejected, ...]:
     """Decide on the command: no event when it was answered before, or when the payment is past it."""
@@ -80,11 +85,11 @@ def decide(command: PaymentCommand, payment: Payment) -> tuple[PaymentEvent | Re
             return _capture_when_held(order_id, payment)
         case UndoPayment():
             return _undo(command, payment)
-        case RecordAuthorized() if payment.status in ("AUTHORIZING", "VOIDING") and not payment.authorized:
+        case RecordAuthorized() if payment.awaits_authorization:
             held = PaymentAuthorized(order_id=order_id, payment_id=payment.payment_id, amount=payment.amount)
             wanted = payment.reserved and payment.status == "AUTHORIZING"
             return (held, _capture(order_id, payment)) if wanted else (held,)
-        case RecordAuthorizationRefused() if payment.status in ("AUTHORIZING", "VOIDING") and not payment.authorized:
+        case RecordAuthorizationRefused() if payment.awaits_authorization:
             return (PaymentFailed(order_id=order_id, stage="authorize", reason=command.reason),)
         case RecordCaptured() if payment.status == "CAPTURING":
             taken = PaymentSucceeded(order_id=order_id, payment_id=payment.payment_id, amount=payment.amount)

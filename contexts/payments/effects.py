@@ -38,7 +38,7 @@ class Done(Struct, frozen=True, kw_only=True, tag_field="outcome", tag="done"):
 
 
 class Refused(Struct, frozen=True, kw_only=True, tag_field="outcome", tag="refused"):
-    """The bank will not do it, whatever happens to this key."""
+    """The bank refuses it for good under this key."""
 
     reason: BankRefusal
 

@@ -103,7 +103,7 @@ class PaymentRefunded(Struct, frozen=True, kw_only=True):
 
 
 class RefundFailed(Struct, frozen=True, kw_only=True):
-    """The bank refused to give the money back; it is asked again at `retry_at`, or when somebody retries by hand."""
+    """The bank refused to give the money back; it is asked again at `retry_at`, or when an operator retries."""
 
     order_id: OrderId
     attempt: int

@@ -9,7 +9,7 @@ from shared.config.settings import Settings
 
 
 class PaymentsSettings(Settings, frozen=True, kw_only=True):
-    """How patient payments is with the bank."""
+    """The wait before payments asks the bank again for a refused refund."""
 
     refund_retry_delay: Annotated[timedelta, Meta(description="when to try a failed refund again")] = timedelta(
         seconds=30

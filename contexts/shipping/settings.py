@@ -9,6 +9,6 @@ from shared.config.settings import Settings
 
 
 class ShippingSettings(Settings, frozen=True, kw_only=True):
-    """When parcels go."""
+    """The wait between the scheduling of a parcel and its dispatch."""
 
     dispatch_delay: Annotated[timedelta, Meta(description="how long a parcel waits for its carrier")] = timedelta(0)

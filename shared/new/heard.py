@@ -1,4 +1,4 @@
-"""What a new context hears: the event of another context, and the field and the type of its key."""
+"""Finds the events that a new context hears: the event of another context, and the field and the type of its key."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, NewType, get_type_hints

@@ -19,7 +19,7 @@ PROCESSES: Final = {"chorus", "nats"}
 IMPORTED: Final = {
     "Aggregate", "Annotated", "Context", "Decider", "Literal", "Policy", "Settings", "Struct", "TypeAlias",
 }  # fmt: skip
-"""What the templates import; a class of the context must not hide it."""
+"""Names that the templates import; a class of the context must not hide it."""
 
 
 class Names(NamedTuple):
@@ -35,7 +35,7 @@ class Names(NamedTuple):
 
     @property
     def a_or_an(self) -> str:
-        """What goes before the aggregate in a sentence."""
+        """The word before the aggregate in a sentence."""
         return "an" if self.aggregate[0] in "aeiou" else "a"
 
     @property

@@ -13,7 +13,7 @@ from shared.streams.choreography import BEGIN, END
 
 SHARED: Final = Path(__file__).parents[1]
 STREAMS_FILES: Final = (SHARED.parent / "streams.yaml", SHARED / "streams.yaml")
-"""Where Chorus keeps its own streams.yaml: in the repository, or installed."""
+"""The places where Chorus keeps its own streams.yaml: in the repository, or installed."""
 
 
 def write_system(directory: Path, source: Source | None = None) -> list[Path]:

@@ -54,7 +54,7 @@ def words_of(names: Names, heard: tuple[Heard, ...], package: str) -> dict[str, 
         "heard": ", ".join(sorted(one.event for one in heard)),
         "reads": f"{', '.join(f'`{one.source}.{one.event}`' for one in heard)}. " if heard else "",
         "whenever_rows": "".join(f"{row}\n" for row in rows),
-        "and_hears": ", and does when it hears an event" if heard else "",
+        "and_hears": ", and its reactions" if heard else "",
         **_of_policies(names, heard, key, key_type),
         "import_for_tests": _imports_for_tests(names, heard, package, of_kernel),
     }

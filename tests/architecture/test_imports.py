@@ -31,9 +31,9 @@ PLANTED = [
         "Only what starts a process or a command chooses adapters",
     ),
     (
-        "shared/engine/wakeup.py",
+        "shared/engine/effects.py",
         "import asyncio",
-        "asyncio is used where nats-py, the virtual loop or a task without a group needs it",
+        "asyncio is used where nats-py, the virtual loop, speed or a task without a group needs it",
     ),
     ("contexts/here/decider.py", "import random", "What decides is pure"),
     ("contexts/here/decider.py", "import shared.adapters.sqlite.connection", "What decides is pure"),

@@ -104,7 +104,12 @@ def nominal_in(path: Path) -> list[str]:
 
 def test_no_sentence_begins_with_what_or_who() -> None:
     modules = [path for folder in ("contexts", "shared", "tests") for path in ROOT.glob(f"{folder}/**/*.py")]
-    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("contexts/*/README.md")]
+    pages = [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("contexts/*/README.md"),
+        *ROOT.glob("shared/**/*.tmpl"),
+    ]
     found = [line for path in sorted([*modules, *pages]) for line in nominal_in(path)]
     assert found == [], "begin with the verb or with the thing that is named"
 

@@ -7,7 +7,7 @@ import stat
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -173,7 +173,8 @@ class Evidence(Struct, frozen=True, kw_only=True, dict=True):
                 strangers.append(Stranger(self.id_of(EVENTS, stored), stored.sequence, str(error)))
         return facts, strangers
 
-    def first_facts(self) -> list[Fact]:
+    @cached_property
+    def first_facts(self) -> Sequence[Fact]:
         """Every event once, in its highest edition: where that stands first."""
         found: dict[str, Fact] = {}
         editions: dict[str, int] = {}
@@ -231,12 +232,10 @@ async def read_streams(broker: Broker) -> Streams:
 
 def assemble(settings: Settings, databases: Mapping[str, Path], streams: Streams) -> Evidence:
     """The evidence of these databases, the bank's among them, and of streams that were read."""
-    contexts = {
-        n: member for n, member in catalog.contexts(settings).items() if n in databases and isinstance(member, Context)
-    }
+    contexts = {name: context for name, context in _contexts(settings).items() if name in databases}
     return Evidence(
         settings=settings,
-        partitions=read_topology(settings.streams_file).partitions,
+        partitions=_partitions(settings.streams_file),
         contexts=contexts,
         born=streams.born,
         streams=streams.messages,
@@ -244,6 +243,25 @@ def assemble(settings: Settings, databases: Mapping[str, Path], streams: Streams
         books=read_books(databases["bank"]),
         files=[problem for path in databases.values() for problem in problems_of(path)],
     )
+
+
+_KNOWN: list[tuple[Settings, Mapping[str, Context]]] = []
+"""Contexts by settings, which cannot be hashed."""
+
+
+def _contexts(settings: Settings) -> Mapping[str, Context]:
+    """The contexts with these settings. Declaring and checking them takes longer than to read their databases."""
+    for known, contexts in _KNOWN:
+        if known == settings:
+            return contexts
+    contexts = {name: one for name, one in catalog.contexts(settings).items() if isinstance(one, Context)}
+    _KNOWN.append((settings, contexts))
+    return contexts
+
+
+@cache
+def _partitions(streams_file: Path) -> int:
+    return read_topology(streams_file).partitions
 
 
 def problems_of(path: Path) -> Iterator[str]:

@@ -3,44 +3,27 @@
 import asyncio
 import json
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from shared.adapters.jetstream.bounds import UNANSWERED_PINGS
 from shared.ports.broker import BrokerRefusedError
-from shared.wire.messages import partition_of
 from tests.chaos.order_mix import check_after_loss
 from tests.chaos.proxy import Way, proxied
 from tests.chaos.stage import Stage
 from tests.e2e.ended import Ended
+from tests.e2e.orders import PARTITIONS, check_all, orders_of, place_all
 from tests.forking import run_chorus
 from tests.sagas import CONTEXTS, SHIPPED
 from tests.waiting import WITHIN_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-PARTITIONS = 4
 CUTS = 3
 PING = b"PING\r\n"
 NOTICED = "the broker lost or replaced data"
 RECONCILED = '"reconciled"'
-
-
-def orders_of(name: str, number: int) -> list[str]:
-    """Several orders that cover all partitions."""
-    orders = [f"o-{name}-{n}" for n in range(number)]
-    assert {partition_of(order, PARTITIONS) for order in orders} == set(range(PARTITIONS))
-    return orders
-
-
-async def place_all(stage: Stage, orders: Sequence[str], sku: str, token: str = "tok_ok") -> None:
-    await asyncio.gather(*(stage.place(order, sku, token=token, quickly=True) for order in orders))
-
-
-async def check_all(ended: Ended, orders: Sequence[str], token: str = "tok_ok") -> None:
-    await asyncio.gather(*(ended.check(order, SHIPPED, token=token) for order in orders))
 
 
 class TestServerKilled:
@@ -48,7 +31,7 @@ class TestServerKilled:
 
     async def test_server_killed_while_publishing_is_waited_for(self, stage: Stage, ended: Ended) -> None:
         await stage.stock("killed", 1_000)
-        orders = orders_of("killed", 40)
+        orders = orders_of("o-killed", 40)
         await place_all(stage, orders, "killed")
         await stage.until(orders[0], "AuthorizationRequested")
         await stage.crash_the_server()
@@ -68,7 +51,7 @@ class TestConsumers:
         for stream in ("EVENTS", "COMMANDS", "TIMERS"):
             for partition in range(PARTITIONS):
                 await stage.api(f"CONSUMER.DELETE.{stream}.ordering-{partition}")
-        orders = orders_of("deleted", 8)
+        orders = orders_of("o-deleted", 8)
         await place_all(stage, orders, "deleted")
         await stage.apply_streams()
         await check_all(ended, orders)
@@ -80,7 +63,7 @@ class TestConsumers:
     ) -> None:
         name = f"set{int(ahead)}"
         await stage.stock(name, 100)
-        orders = orders_of(name, 8)
+        orders = orders_of(f"o-{name}", 8)
         await place_all(stage, orders, name)
         await stage.until(orders[0], "OrderPlaced")
         for context in CONTEXTS:
@@ -88,7 +71,7 @@ class TestConsumers:
                 sequence = 10**6 if ahead else 1
                 await stage.api(f"CONSUMER.RESET.EVENTS.{context}-{partition}", json.dumps({"seq": sequence}).encode())
         await check_all(ended, orders)
-        more = orders_of(f"{name}x", 8)
+        more = orders_of(f"o-{name}x", 8)
         await place_all(stage, more, name)
         await check_all(ended, more)
         await stage.check_at_rest()
@@ -99,7 +82,7 @@ class TestStreamLost:
 
     async def test_stream_that_was_deleted_and_made_again_gets_its_events_back(self, stage: Stage) -> None:
         await stage.stock("again", 100)
-        orders = orders_of("again", 12)
+        orders = orders_of("o-again", 12)
         before = {context: len(stage.log(context)) for context in CONTEXTS}
         await place_all(stage, orders, "again")
         await stage.until(orders[0], "InventoryReserved")
@@ -119,7 +102,7 @@ class TestStreamLost:
     ) -> None:
         """The copy has only the first orders; later ones were finished or under way when the server lost them."""
         await stage.stock("older", 1_000)
-        early, finished, under_way, late = (orders_of(f"older{n}", 8) for n in range(4))
+        early, finished, under_way, late = (orders_of(f"o-older{n}", 8) for n in range(4))
         await place_all(stage, early, "older")
         await check_all(ended, early)
         await stage.crash_the_server()
@@ -151,7 +134,7 @@ class TestFull:
         found = json.loads(await stage.api("STREAM.INFO.COMMANDS"))["config"]
         await stage.api("STREAM.UPDATE.COMMANDS", json.dumps({**found, "max_msgs": 10}).encode())
         await stage.kill("ordering")
-        orders = orders_of("full", 16)
+        orders = orders_of("o-full", 16)
         for order in orders[:10]:
             await stage.place(order, "full", quickly=True)
         for order in orders[10:]:
@@ -171,7 +154,7 @@ class TestLine:
 
     async def test_publication_whose_acknowledgement_is_lost_is_stored_once(self, stage: Stage, ended: Ended) -> None:
         await stage.stock("cut", 100)
-        orders = orders_of("cut", 8)
+        orders = orders_of("o-cut", 8)
         acknowledgement = re.compile(rb'\{"stream":"EVENTS", ?"seq":')
         async with proxied(stage.url) as proxy:
             await stage.kill("ordering")
@@ -190,7 +173,7 @@ class TestLine:
 
     async def test_line_that_goes_dead_is_noticed_within_two_pings(self, stage: Stage, ended: Ended) -> None:
         await stage.stock("dead", 100)
-        orders = orders_of("dead", 8)
+        orders = orders_of("o-dead", 8)
         async with proxied(stage.url) as proxy:
             await stage.kill("payments")
             await stage.start("payments", via=proxy.url)
@@ -218,7 +201,7 @@ class TestReconcile:
     async def test_operator_has_lost_events_published_again(self, stage: Stage) -> None:
         """The workers are down, and the database of one is on this machine."""
         await stage.stock("mended", 100)
-        orders = orders_of("mended", 8)
+        orders = orders_of("o-mended", 8)
         await place_all(stage, orders, "mended")
         for order in orders:
             await stage.until(order, "OrderShipped")

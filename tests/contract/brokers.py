@@ -18,6 +18,7 @@ from shared.ports.broker import Broker, Delivery, Outgoing, PullEpoch, Status
 from shared.streams.apply import apply
 from shared.streams.file import read_topology
 from shared.topology import Declared, Topology, declare
+from shared.wire.messages import partition_of
 from tests.integration.till import scanner, till
 from tests.waiting import WITHIN_S
 
@@ -180,3 +181,19 @@ def ring(key: str, message_id: str | None = None, body: bytes = b"{}") -> Outgoi
 def _headers(message_id: str | None, more: dict[str, str]) -> dict[str, str]:
     given = {name.replace("_", "-"): value for name, value in more.items()}
     return {**given, "Nats-Msg-Id": message_id} if message_id else given
+
+
+HERE = [f"k-{n}" for n in range(40) if partition_of(f"k-{n}", PARTITIONS) == 0]
+THERE = [f"k-{n}" for n in range(40) if partition_of(f"k-{n}", PARTITIONS) == 1]
+TILL = "till-0"
+A_WHILE_S = 0.2
+
+
+async def is_free(broker: Broker) -> bool:
+    """Whether no client has the pin."""
+    return not (await broker.consumer_info("EVENTS", TILL)).pinned
+
+
+async def has_messages(broker: Broker, stream: str, count: int) -> bool:
+    """Whether a stream has `count` messages."""
+    return (await broker.stream_info(stream)).messages == count

@@ -6,22 +6,26 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
+
+import anyio
 
 from shared import catalog
 from shared.adapters.jetstream import JetStream, connect
 from shared.adapters.sqlite.reading import open_read_only
 from shared.config.connection import ConnectionOptions
 from shared.config.settings import Settings
-from shared.ports.broker import Outgoing
+from shared.ports.broker import BrokerUnavailableError, Outgoing
 from shared.run.server import LocalServer, local_server
 from shared.run.system import apply_streams, own_environment
 from shared.wire.messages import MSG_ID
+from shared.wire.streams import EVENTS
 from tests.processes import Worker, spawn_ready
 from tests.sagas import fact_line
+from tests.waiting import WITHIN_S
 from tests.watching import Fact, Watcher, watching
 
 PRICE = {"amount_minor": 250, "currency": "EUR"}
@@ -105,9 +109,14 @@ class Shop:
         await self._server.kill()
 
     async def start_the_server(self) -> None:
-        """Start the server again on its port."""
+        """Start the server again on its port, and wait until the tests are connected to it again."""
         port = urlsplit(self.url).port or -1
         self._server = await self._servers.enter_async_context(local_server(self.directory / "nats", port=port))
+        with anyio.fail_after(WITHIN_S):
+            while True:
+                with suppress(BrokerUnavailableError):
+                    await self._broker.stream_info(EVENTS)
+                    return
 
     async def close(self) -> None:
         """Stop all workers."""

@@ -3,12 +3,15 @@
 import asyncio
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -18,6 +21,7 @@ from anyio.abc import Process
 
 from tests.forking import run_chorus
 from tests.other_system import write_travel
+from tests.own_system import Builder, steps
 from tests.waiting import WITHIN_S
 from tests.watching import watching
 
@@ -200,6 +204,20 @@ async def test_another_system_runs_without_the_contexts_that_are_broken_or_mista
             await up.ended.wait()
         assert "trains is left out: " in up.lines[-2]
         assert "cars cannot start (exit code 78): " in up.lines[-1]
+
+
+@pytest.mark.long
+async def test_the_page_about_your_own_system_ends_as_it_shows(tmp_path: Path) -> None:
+    builder = Builder(tmp_path)
+    await anyio.to_thread.run_sync(partial(builder.follow, tests=False))
+    commands = [step for step in steps() if step.command]
+    *_, send, timeline = commands
+    async with chorus_up(tmp_path / "data", cwd=builder.system) as up:
+        await up.ready()
+        said = [await up.chorus(*shlex.split(step.command)[1:]) for step in (send, timeline)]
+    assert said[0] == send.shown
+    told = re.compile(r"\w+\.[A-Z]\w+.*|^trip: .+(?= after)", re.MULTILINE)
+    assert told.findall(said[1]) == told.findall(timeline.shown)
 
 
 async def test_a_system_of_which_no_context_can_start_ends_with_78(tmp_path: Path) -> None:

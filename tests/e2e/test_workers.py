@@ -11,28 +11,12 @@ import pytest_asyncio
 from shared.run.server import LocalServer, local_server
 from shared.wire.messages import partition_of
 from tests.e2e.ended import Ended
+from tests.e2e.orders import PARTITIONS, check_all, orders_of, place_all
 from tests.e2e.shop import MEMBERS, Level, Shop, environment
 from tests.processes import spawn
-from tests.sagas import CONTEXTS, SHIPPED
+from tests.sagas import CONTEXTS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-PARTITIONS = 4
-
-
-def orders_of(order: str, number: int) -> list[str]:
-    """Several orders of one test that cover all partitions."""
-    orders = [f"{order}-{n}" for n in range(number)]
-    assert {partition_of(one, PARTITIONS) for one in orders} == set(range(PARTITIONS))
-    return orders
-
-
-async def place_all(shop: Shop, orders: list[str], sku: str, token: str = "tok_ok") -> None:
-    await asyncio.gather(*(shop.place(order, sku, token=token, quickly=True) for order in orders))
-
-
-async def check_all(ended: Ended, orders: list[str], token: str = "tok_ok") -> None:
-    await asyncio.gather(*(ended.check(order, SHIPPED, token=token) for order in orders))
 
 
 class TestKilled:

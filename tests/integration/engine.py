@@ -1,7 +1,7 @@
 """Runs the engine in the process of a test, on a real database and a real server."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import timedelta
 from pathlib import Path
@@ -27,9 +27,10 @@ from shared.streams.apply import apply
 from shared.streams.file import read_topology
 from shared.topology import Topology, declare
 from shared.wire.messages import MSG_ID
+from shared.wire.streams import COMMANDS
 from tests.integration.till import scanner, till
-from tests.waiting import until
-from tests.watching import Watcher, watching
+from tests.waiting import WITHIN_S, until
+from tests.watching import Fact, Watcher, watching
 
 PARTITIONS = 2
 DRAINED_WITHIN_S = 20.0
@@ -167,3 +168,45 @@ async def working(
     finally:
         with anyio.CancelScope(shield=True):
             await own.close()
+
+
+async def stored_again(publish: Callable[[], Awaitable[Any]]) -> None:
+    """Publish until the server has forgotten the id and stores the message once more."""
+    with anyio.fail_after(WITHIN_S):
+        while (await publish()).duplicate:
+            pass
+
+
+async def until_idle(counter: Counter) -> None:
+    """Wait until every command has been answered."""
+    with anyio.fail_after(WITHIN_S):
+        while (await counter.broker.stream_info(COMMANDS)).messages:
+            pass
+
+
+def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    """The errors in a group of groups, such as a worker that fails raises."""
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+def rejection(fact: Fact) -> tuple[str, list[str]]:
+    """Why a command was rejected, and at which paths of it."""
+    return fact.content["reason"], [detail["path"] for detail in fact.content["details"]]
+
+
+@asynccontextmanager
+async def at_work(
+    counter: Counter, context: Context | None = None, *, broker: Broker | None = None
+) -> AsyncIterator[ContextProcess]:
+    """A till that owns all partitions, so it has compared the streams with its journal."""
+    async with working(counter, context, broker=broker) as process:
+        await until(lambda: len(process.ownership.owned) == PARTITIONS)
+        yield process
+
+
+def published(counter: Counter, key: str) -> list[str]:
+    """The ids of the events under a key, in stream order."""
+    return [fact.id for fact in counter.watcher.about(key)]

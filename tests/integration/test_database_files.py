@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -18,21 +18,14 @@ from shared.config.settings import default_streams_file
 from shared.ports.store import DatabaseError
 from shared.repair.rebuild import rebuild
 from tests.e2e.shop import environment
-from tests.integration.engine import PARTITIONS, Counter, running, standing
-from tests.integration.test_database import leaves
-from tests.integration.test_trouble import storeroom
+from tests.integration.engine import PARTITIONS, Counter, leaves, running
+from tests.integration.keys import TILL
+from tests.integration.storeroom import storeroom
 from tests.integration.till import till
 from tests.processes import spawn
 from tests.waiting import WITHIN_S, until
 
 SCHEMA = "CREATE TABLE notes (n INTEGER PRIMARY KEY) STRICT"
-TILL = "t-1"
-
-
-@pytest.fixture
-async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(account_url, tmp_path) as counter:
-        yield counter
 
 
 def unlink(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The engine on a real database and a real server, with a till for its context: what comes twice, wrong or late."""
+"""The engine on a real database and a real server, with a till for its context: refusals, poison, time, fencing."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -10,53 +10,17 @@ import anyio
 import msgspec
 import pytest
 import pytest_asyncio
-from structlog.testing import capture_logs
 
 from shared.adapters.sqlite.journal.store import SqliteStore
-from shared.context import Call
 from shared.ports.rows import Move
 from shared.ports.store import FencedError, Transaction
 from shared.repair.rebuild import rebuild
 from shared.run.server import local_server
-from shared.wire.messages import content_hash, partition_of
-from tests.integration.engine import PARTITIONS, Counter, running, standing
-from tests.integration.till import JAMS_AT, Printer, ReceiptRequested, RecordPrinted, till
+from shared.wire.messages import content_hash
+from tests.integration.engine import PARTITIONS, Counter, rejection, running, standing
+from tests.integration.keys import NEIGHBOUR, PARTITION, TILL
+from tests.integration.till import JAMS_AT, Printer, till
 from tests.waiting import WITHIN_S
-from tests.watching import Fact
-
-TILL = "t-1"
-NEIGHBOUR = next(f"n-{n}" for n in range(99) if partition_of(f"n-{n}", PARTITIONS) == partition_of(TILL, PARTITIONS))
-"""Another till in the same partition."""
-PARTITION = partition_of(TILL, PARTITIONS)
-FORGETFUL = timedelta(milliseconds=100)
-"""The shortest time for which a server can be told to remember ids."""
-
-
-@pytest.fixture
-async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(account_url, tmp_path) as counter:
-        yield counter
-
-
-@pytest.fixture
-async def forgetful_counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
-    """Its server stores a message again soon after it stored one with the same id."""
-    async with standing(account_url, tmp_path, remembers=FORGETFUL) as counter:
-        yield counter
-
-
-async def ring_again(counter: Counter, amount: int, message_id: str) -> None:
-    """Send a command until the server has forgotten its id and stores it once more."""
-    with anyio.fail_after(WITHIN_S):
-        while (await counter.ring(TILL, amount, message_id)).duplicate:
-            pass
-
-
-async def scan_again(counter: Counter, amount: int, message_id: str) -> None:
-    """Say an event until the server has forgotten its id and stores it once more."""
-    with anyio.fail_after(WITHIN_S):
-        while (await counter.scan(TILL, amount, message_id)).duplicate:
-            pass
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -80,86 +44,6 @@ async def shared_counter(tmp_path_factory: pytest.TempPathFactory) -> AsyncItera
 def key(request: pytest.FixtureRequest) -> str:
     """A till of this test's own."""
     return f"t-{content_hash(request.node.name.encode()).hex()}"
-
-
-def rejection(fact: Fact) -> tuple[str, list[str]]:
-    """Why a command was rejected, and at which paths of it."""
-    return fact.content["reason"], [detail["path"] for detail in fact.content["details"]]
-
-
-class TestInbox:
-    """The same message again, as it was or altered."""
-
-    async def test_command_that_comes_twice_has_one_effect(self, forgetful_counter: Counter) -> None:
-        counter = forgetful_counter
-        async with running(counter) as loop:
-            await counter.ring(TILL, 5, "m-1")
-            await counter.watcher.until(TILL, "Rung")
-            await ring_again(counter, 5, "m-1")
-            await counter.ring(TILL, 2, "m-2")
-            await counter.watcher.until(TILL, "Rung", times=2)
-            assert counter.totals(TILL) == [5, 7]
-            assert loop.duplicates == 1
-
-    async def test_event_that_comes_twice_has_one_effect(self, forgetful_counter: Counter) -> None:
-        """After the dedup window (R8, F18)."""
-        counter = forgetful_counter
-        async with running(counter):
-            await counter.scan(TILL, 5, "scanner/scan-1@1")
-            await counter.watcher.until(TILL, "Rung")
-            await scan_again(counter, 5, "scanner/scan-1@1")
-            await counter.scan(TILL, 2, "scanner/scan-2@1")
-            await counter.watcher.until(TILL, "Rung", times=2)
-        assert counter.totals(TILL) == [5, 7]
-
-    async def test_command_with_other_content_under_a_known_id_is_refused_each_content_once(
-        self, forgetful_counter: Counter
-    ) -> None:
-        counter = forgetful_counter
-        async with running(counter):
-            await counter.ring(TILL, 5, "m-1")
-            await counter.watcher.until(TILL, "Rung")
-            for amount in (6, 6, 7):
-                await ring_again(counter, amount, "m-1")
-            await counter.watcher.until(TILL, "CommandRejected", times=2)
-            await counter.ring(TILL, 1, "m-2")
-            await counter.watcher.until(TILL, "Rung", times=2)
-        said = [fact for fact in counter.watcher.about(TILL) if fact.type == "CommandRejected"]
-        assert [rejection(fact) for fact in said] == [("message_id_reused", ["Nats-Msg-Id"])] * 2
-        assert [fact.content["command_id"] for fact in said] == ["m-1", "m-1"]
-        assert counter.totals(TILL) == [5, 6]
-
-    async def test_event_with_other_content_under_a_known_id_is_set_aside(self, forgetful_counter: Counter) -> None:
-        counter = forgetful_counter
-        async with running(counter):
-            await counter.scan(TILL, 5, "scanner/scan-1@1")
-            await counter.watcher.until(TILL, "Rung")
-            await scan_again(counter, 6, "scanner/scan-1@1")
-            await counter.scan(TILL, 2, "scanner/scan-2@1")
-            await counter.watcher.until(TILL, "Rung", times=2)
-        assert counter.totals(TILL) == [5, 7]
-        letter = await counter.letters.until(TILL, "GoodsScanned")
-        assert letter.content["reason"].startswith("scanner/scan-1@1 came before")
-
-    async def test_command_without_an_id_takes_effect_each_time_it_is_sent(self, counter: Counter) -> None:
-        async with running(counter):
-            sent = [await counter.ring(TILL, 5), await counter.ring(TILL, 5)]
-            await counter.watcher.until(TILL, "Rung", times=2)
-        places = [fact.cause.partition("@")[::2] for fact in counter.watcher.about(TILL)]
-        assert [(stream, int(place.partition("/")[2])) for stream, place in places] == [
-            (published.stream, published.sequence) for published in sent
-        ]
-        assert counter.totals(TILL) == [5, 10]
-
-    async def test_command_whose_acknowledgement_was_lost_has_one_effect(self, counter: Counter) -> None:
-        async with running(counter):
-            await counter.ring(TILL, 5)
-            await counter.watcher.until(TILL, "Rung")
-        counter.change("UPDATE positions SET seq = 0, message_id = ''")
-        async with running(counter):
-            await counter.scan(TILL, 2, "scanner/scan-1@1")
-            await counter.watcher.until(TILL, "Rung", times=2)
-        assert counter.totals(TILL) == [5, 7]
 
 
 MALFORMED = {
@@ -435,123 +319,3 @@ class TestFence:
             for key in keys:
                 await counter.watcher.until(key, "Rung", times=10)
         assert all(len(counter.totals(key)) == 10 for key in keys)
-
-
-class TestBrokerTrouble:
-    """Consumers and streams that are not what they were."""
-
-    @pytest.mark.parametrize("sequence", [1, 1_000])
-    async def test_consumer_that_somebody_else_resets_changes_nothing(self, counter: Counter, sequence: int) -> None:
-        async with running(counter):
-            await counter.scan(TILL, 1, "scanner/scan-1@1")
-            await counter.watcher.until(TILL, "Rung")
-            await counter.broker.reset("EVENTS", f"till-{PARTITION}", sequence)
-            for number in range(2, 6):
-                await counter.scan(TILL, 1, f"scanner/scan-{number}@1")
-            await counter.watcher.until(TILL, "Rung", times=5)
-        assert counter.totals(TILL) == [1, 2, 3, 4, 5]
-
-    async def test_consumer_that_is_set_ahead_before_anything_new_came_skips_nothing(self, counter: Counter) -> None:
-        async with running(counter):
-            await counter.scan(TILL, 1, "scanner/scan-1@1")
-            await counter.watcher.until(TILL, "Rung")
-        async with running(counter):
-            await counter.ring(TILL, 1)
-            await counter.watcher.until(TILL, "Rung", times=2)
-            await counter.broker.reset("EVENTS", f"till-{PARTITION}", 1_000)
-            await counter.scan(TILL, 1, "scanner/scan-2@1")
-            await counter.watcher.until(TILL, "Rung", times=3)
-        assert counter.totals(TILL) == [1, 2, 3]
-
-    @pytest.mark.parametrize("worker_is", ["running", "stopped"])
-    async def test_stream_that_was_deleted_and_made_again_gets_its_events_back(
-        self, counter: Counter, worker_is: str
-    ) -> None:
-        async with running(counter):
-            for amount in (1, 2, 3):
-                await counter.ring(TILL, amount)
-            await counter.watcher.until(TILL, "Rung", times=3)
-            before = [(fact.id, fact.body) for fact in counter.watcher.about(TILL)]
-            if worker_is == "running":
-                await counter.lose_events()
-                await counter.watcher.until(TILL, "Rung", times=3)
-                await counter.ring(TILL, 4)
-                await counter.watcher.until(TILL, "Rung", times=4)
-        if worker_is == "stopped":
-            await counter.lose_events()
-            async with running(counter):
-                await counter.ring(TILL, 4)
-                await counter.watcher.until(TILL, "Rung", times=4)
-        after = [(fact.id, fact.body) for fact in counter.watcher.about(TILL)]
-        assert after[:3] == before
-        assert counter.totals(TILL) == [1, 3, 6, 10]
-
-
-class TestEffects:
-    """Calls to the outside."""
-
-    async def test_unknown_outcome_is_asked_again_under_the_same_key_in_order(self, counter: Counter) -> None:
-        printer = Printer()
-        async with running(counter, till(printer)):
-            await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "first at 3"}')
-            await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "second at 1"}')
-            await counter.watcher.until(TILL, "ReceiptPrinted", times=2)
-        first, second = f"till/till-{TILL}@1", f"till/till-{TILL}@2"
-        assert [key for _, key in printer.asked] == [first, first, first, second]
-        printed = [fact.content["text"] for fact in counter.watcher.about(TILL) if fact.type == "ReceiptPrinted"]
-        assert printed == ["first at 3", "second at 1"]
-        assert counter.rows("SELECT count(*) FROM effects") == [(0,)]
-
-    async def test_effect_without_an_outcome_is_asked_again_by_the_next_process(self, counter: Counter) -> None:
-        printer = Printer()
-        async with running(counter, till(printer)):
-            await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "late at 2"}')
-            await counter.watcher.until(TILL, "ReceiptRequested")
-        async with running(counter, till(printer)):
-            await counter.watcher.until(TILL, "ReceiptPrinted")
-        assert {key for _, key in printer.asked} == {f"till/till-{TILL}@1"}
-        assert counter.watcher.types(TILL) == {"ReceiptRequested": 1, "ReceiptPrinted": 1}
-
-    async def test_outcome_that_comes_to_who_has_lost_the_partition_is_left_to_who_has_it(
-        self, counter: Counter
-    ) -> None:
-        first, second = PatientPrinter(), PatientPrinter()
-        async with running(counter, till(first)):
-            await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "late at 1"}')
-            await first.has_been_asked.wait()
-            async with running(counter, till(second)) as taking_over:
-                with anyio.fail_after(WITHIN_S):
-                    while len(taking_over._ownership.owned) < PARTITIONS:
-                        for partition in range(PARTITIONS):
-                            await counter.broker.unpin("TIMERS", f"till-{partition}")
-                        await anyio.sleep(0.5)  # The pins move by themselves, and tell nobody.
-                first.may_answer.set()
-                with anyio.move_on_after(0.5):
-                    await counter.watcher.until(TILL, "ReceiptPrinted")
-                second.may_answer.set()
-                await counter.watcher.until(TILL, "ReceiptPrinted")
-        assert counter.watcher.types(TILL) == {"ReceiptRequested": 1, "ReceiptPrinted": 1}
-
-
-class PatientPrinter(Printer):
-    """Prints when it may."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.has_been_asked = anyio.Event()
-        self.may_answer = anyio.Event()
-
-    async def print(self, requested: ReceiptRequested, call: Call) -> RecordPrinted:
-        """Print one receipt, not before it may."""
-        self.has_been_asked.set()
-        await self.may_answer.wait()
-        return await super().print(requested, call)
-
-
-async def test_call_that_stays_unknown_is_logged_at_every_doubling(counter: Counter) -> None:
-    with capture_logs() as lines:
-        async with running(counter):
-            await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "thanks at 7"}')
-            await counter.watcher.until(TILL, "ReceiptPrinted")
-    unknown = [line for line in lines if line["event"] == "outcome unknown" and line["log_level"] == "warning"]
-    assert [line["attempt"] for line in unknown] == [1, 2, 4]

@@ -6,8 +6,6 @@ does. So the thresholds are flags here, as the README has them.
 
 import os
 import subprocess
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import anyio
 import pytest
@@ -16,7 +14,7 @@ from shared.topology import declare
 from shared.wire.messages import partition_of
 from shared.wire.streams import COMMANDS, EVENTS, READ, TIMERS
 from tests.e2e.shop import NATS_CLI
-from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, running, standing
+from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, running
 from tests.integration.till import till
 from tests.waiting import WITHIN_S
 
@@ -44,12 +42,6 @@ def nats_cli() -> None:
     if NATS_CLI is None:
         assert os.environ.get("CHORUS_REQUIRE_NATS_CLI") != "1", "there is no nats command on the PATH"
         pytest.skip("there is no nats command on the PATH; .ci/run builds it")
-
-
-@pytest.fixture
-async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(account_url, tmp_path) as counter:
-        yield counter
 
 
 async def checked(counter: Counter, stream: str, partition: int, *, expected: int) -> None:

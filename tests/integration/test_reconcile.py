@@ -1,8 +1,6 @@
 """Reconcile publishes lost events again, and reports differences that publishing cannot mend."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -11,16 +9,9 @@ from shared.repair.rebuild import rebuild
 from shared.repair.reconcile import Difference, compare, publish_missing
 from shared.streams.apply import apply
 from shared.topology import declare
-from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, running, standing
+from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, running
+from tests.integration.keys import TILL
 from tests.integration.till import scanner, till
-
-TILL = "t-1"
-
-
-@pytest.fixture
-async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(account_url, tmp_path) as counter:
-        yield counter
 
 
 async def difference(counter: Counter) -> Difference:

@@ -2,7 +2,6 @@
 
 import getpass
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -16,9 +15,7 @@ from contexts.inventory.worker import context as inventory
 from shared.adapters.clock import SystemClock
 from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.config.settings import Settings
-from shared.context import Context
-from shared.engine.process import ContextProcess
-from shared.ports.broker import Broker, BrokerError, BrokerUnavailableError, Outgoing, Published, Stored
+from shared.ports.broker import Published, Stored
 from shared.ports.rows import StrangerRow
 from shared.repair import parked
 from shared.repair.rebuild import rebuild
@@ -26,9 +23,9 @@ from shared.repair.reconcile import compare
 from shared.repair.results import VerdictResult, wait_for_results
 from shared.repair.strangers import void
 from shared.wire.messages import MSG_ID, parse_subject
-from tests.integration.brokers import TroubledBroker
-from tests.integration.engine import PARTITIONS, Counter, standing, working
-from tests.integration.test_trouble import NEIGHBOUR, TILL, stored_again, storeroom
+from tests.integration.engine import PARTITIONS, Counter, at_work, published, standing, stored_again, working
+from tests.integration.keys import NEIGHBOUR, TILL
+from tests.integration.storeroom import storeroom
 from tests.integration.till import Printer, Rung, till
 from tests.waiting import WITHIN_S, until
 
@@ -41,26 +38,10 @@ async def declare_void(counter: Counter, row: parked.Refused) -> int:
 
 
 @pytest.fixture
-async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(account_url, tmp_path) as counter:
-        yield counter
-
-
-@pytest.fixture
 async def forgetful_counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
     """A counter on a server whose duplicate window is one second."""
     async with standing(account_url, tmp_path, remembers=REMEMBERS) as counter:
         yield counter
-
-
-@asynccontextmanager
-async def at_work(
-    counter: Counter, context: Context | None = None, *, broker: Broker | None = None
-) -> AsyncIterator[ContextProcess]:
-    """A till that owns all partitions, so it has compared the streams with its journal."""
-    async with working(counter, context, broker=broker) as process:
-        await until(lambda: len(process.ownership.owned) == PARTITIONS)
-        yield process
 
 
 async def take_the_id(counter: Counter) -> Published:
@@ -90,11 +71,6 @@ async def under(counter: Counter, message_id: str) -> AsyncIterator[Stored]:
 async def come_of(counter: Counter, chosen: Sequence[parked.Unresolved], within_s: float = WITHIN_S) -> VerdictResult:
     (outcome,) = await wait_for_results(counter.databases, chosen, SystemClock(), timeout_s=within_s)
     return outcome
-
-
-def published(counter: Counter, key: str) -> list[str]:
-    """The ids of the events under a key, in stream order."""
-    return [fact.id for fact in counter.watcher.about(key)]
 
 
 async def test_refused_event_is_on_record_with_its_remedy_until_it_is_published(counter: Counter) -> None:
@@ -382,51 +358,6 @@ async def test_message_under_an_id_that_no_journal_has_is_declared_while_the_wor
         assert "is an event of inventory itself" in await room.chorus(
             "parked", "void", ours, "--why", "x", "--yes", exits=1
         )
-
-
-class DeafBroker(TroubledBroker):
-    """Never answers about one key, like a server whose user lacks the permission to publish it."""
-
-    def __init__(self, real: Broker, key: str) -> None:
-        super().__init__(real)
-        self.key = key
-
-    async def publish(self, message: Outgoing) -> Published:
-        """Publish one message; it may lack an id."""
-        return await self._real.publish(message)
-
-    async def publish_each(self, messages: Sequence[Outgoing]) -> list[Published | BrokerError]:
-        """Publish the messages of other keys."""
-        open_ = [message for message in messages if not message.subject.endswith(f".{self.key}")]
-        answers = iter(await super().publish_each(open_))
-        return [next(answers) if message in open_ else BrokerUnavailableError("no answer") for message in messages]
-
-    async def publish_batch(self, messages: Sequence[Outgoing]) -> int:
-        """Publish a batch without the key."""
-        if any(message.subject.endswith(f".{self.key}") for message in messages):
-            raise BrokerUnavailableError("no answer")
-        return await super().publish_batch(messages)
-
-
-@pytest.mark.parametrize("number", [1, 20])
-async def test_key_without_an_answer_holds_up_no_other_and_keeps_its_order(counter: Counter, number: int) -> None:
-    broker = DeafBroker(counter.broker, TILL)
-    async with at_work(counter, broker=broker) as process:
-        for _ in range(number):
-            await counter.ring(TILL, 1)
-        await counter.ring(NEIGHBOUR, 1)
-        await counter.watcher.until(NEIGHBOUR, "Rung")
-        await until(lambda: [alarm.subject for alarm in process.alarms.raised] == [TILL])
-        (alarm,) = process.alarms.raised
-        assert "whether its disk is full" in alarm.remedy  # A server whose disk is full takes reads, and no publish.
-        assert f"whether this worker's user may publish to evt.till.Rung.{TILL}" in alarm.remedy
-        await counter.ring(NEIGHBOUR, 2)
-        await counter.watcher.until(NEIGHBOUR, "Rung", times=2)
-        assert published(counter, TILL) == []
-        broker.key = "nobody"
-        await counter.watcher.until(TILL, "Rung", times=number)
-        await until(lambda: not process.alarms.raised)
-    assert counter.totals(TILL) == list(range(1, number + 1))
 
 
 def journal_and_states(counter: Counter) -> list[tuple[Any, ...]]:

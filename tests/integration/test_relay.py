@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import anyio
 import pytest
@@ -16,17 +15,11 @@ from shared.ports.broker import Broker, BrokerError, BrokerRefusedError, Outgoin
 from shared.ports.rows import JournalRow, NumberedRow
 from shared.wire.messages import MSG_ID
 from tests.integration.brokers import Answer, Trouble, TroubledBroker
-from tests.integration.engine import PARTITIONS, Counter, standing
+from tests.integration.engine import PARTITIONS, Counter
 from tests.waiting import WITHIN_S
 
 LINGER_S = {"drawer": 0.2}
 OTHER_STREAM_EXPECTED = BrokerRefusedError(10060, "expected stream does not match")
-
-
-@pytest.fixture
-async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
-    async with standing(account_url, tmp_path) as counter:
-        yield counter
 
 
 def row(n: int, key: str, version: int, *, partition: int = 0, aggregate: str = "till") -> NumberedRow:

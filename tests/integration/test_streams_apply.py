@@ -16,13 +16,14 @@ from msgspec.structs import replace
 from nats.aio.client import Client
 from nats.js.errors import NoStreamResponseError
 
-from shared.context import Aggregate, Command, Context, Decider, Event, Events, Policy, State, Timer
+from shared.context import Aggregate, Context, Decider, Policy, Timer
 from shared.ports.broker import BrokerRefusedError
 from shared.streams.apply import Applied, apply, plan
 from shared.streams.drift import describe
 from shared.streams.file import read_topology
 from shared.topology import Declared, declare
 from shared.wire.messages import FROM_SUBJECT, parse_subject, partition_of
+from tests.idle import decide, evolve, whenever_do_nothing
 
 TOPOLOGY = read_topology(Path(__file__).parents[2] / "streams.yaml")
 WAIT_S = 5.0
@@ -48,18 +49,6 @@ class Kiosk(Struct, frozen=True, kw_only=True):
     is_open: bool = False
 
 
-def decide(_command: Command, _state: State) -> Events:
-    return ()
-
-
-def evolve(state: State, _event: Event) -> State:
-    return state
-
-
-def whenever_it_happens_do_nothing(_event: Event) -> list[Command]:
-    return []
-
-
 STREET = Context(
     name="street",
     deciders=(
@@ -72,17 +61,15 @@ STREET = Context(
         ),
     ),
     accepts=(OpenKiosk, CloseKiosk),
-    timers=(
-        Timer(name="Closing", armed_by=KioskOpened, at=lambda _: None, whenever_due=whenever_it_happens_do_nothing),
-    ),
+    timers=(Timer(name="Closing", armed_by=KioskOpened, at=lambda _: None, whenever_due=whenever_do_nothing),),
 )
 TOWN = Context(
     name="town",
     deciders=(),
     policies=(
-        Policy("street", KioskOpened, whenever_it_happens_do_nothing),
-        Policy("street", KioskOpened, whenever_it_happens_do_nothing),
-        Policy("street", KioskClosed, whenever_it_happens_do_nothing),
+        Policy("street", KioskOpened, whenever_do_nothing),
+        Policy("street", KioskOpened, whenever_do_nothing),
+        Policy("street", KioskClosed, whenever_do_nothing),
     ),
 )
 DECLARED = declare(TOPOLOGY, (STREET, TOWN))

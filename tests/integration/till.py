@@ -1,7 +1,9 @@
 """A till: the smallest context that uses everything the engine offers, and a scanner whose events it reads."""
 
+import dataclasses
 from datetime import UTC, datetime
-from typing import Annotated, Literal, TypeAlias, assert_never
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias, assert_never
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -195,3 +197,20 @@ def scanner() -> Context:
     """The context that publishes scanned goods; no worker of it runs."""
     aggregate = Aggregate(name="scan", key="till_id", state=Till, events=(GoodsScanned,), evolve=evolve)
     return Context(name="scanner", deciders=(Decider(aggregate=aggregate, commands=(), decide=decide),))
+
+
+def stuck_till(stuck: Path, tried: list[int] | None = None) -> Context:
+    """A till whose drawer cannot take 13 or 17 while the file exists."""
+
+    def decide_unless_stuck(command: Command, state: Till) -> tuple[Any, ...]:
+        if isinstance(command, Ring) and command.amount in (JAMS_AT, 17):
+            if tried is not None:
+                tried.append(command.amount)
+            if stuck.exists() and str(command.amount) in stuck.read_text():
+                raise RuntimeError(f"the drawer is stuck at {command.amount}")
+            return (Rung(till_id=command.till_id, amount=command.amount, total=state.total + command.amount),)
+        return decide(command, state)
+
+    context = till()
+    (decider,) = context.deciders
+    return dataclasses.replace(context, deciders=(dataclasses.replace(decider, decide=decide_unless_stuck),))

@@ -25,7 +25,7 @@ _log = structlog.get_logger("chorus.partition")
 BEGINNING = Position(0, "")
 VACANCY_POLL_S = 0.4
 """How often a process that does not own the partition looks whether any process does."""
-TAKE_OVER_AGAIN_S = 1.0
+TAKEOVER_RETRY_S = 1.0
 """The pause before the next takeover when a consumer or a permission is missing."""
 NOTICE = "PartitionVacant"
 NOTICE_TTL = "10s"
@@ -127,7 +127,7 @@ class Partition:
 
     def pause_takeovers(self) -> None:
         """Wait before the next takeover: only an operator can give the partition what it lacks."""
-        self._no_takeover_until = self._clock.monotonic() + TAKE_OVER_AGAIN_S
+        self._no_takeover_until = self._clock.monotonic() + TAKEOVER_RETRY_S
 
     async def begin_reading(self) -> None:
         """Reset every consumer that is not read yet to our position. COMMANDS, a work queue, begins at its first."""

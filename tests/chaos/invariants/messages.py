@@ -45,7 +45,7 @@ def same_id_same_content(evidence: Evidence) -> Iterator[Finding]:
 def versions_count_up(evidence: Evidence) -> Iterator[Finding]:
     """I2: the versions of an aggregate count up without a gap."""
     versions: dict[str, int] = {}
-    for fact in evidence.first_facts():
+    for fact in evidence.first_facts:
         aggregate, _, version = split_edition(fact.id)[0].rpartition("@")
         expected = versions.get(aggregate, 0) + 1
         if not version.isdecimal() or int(version) != expected:
@@ -103,7 +103,7 @@ def events_are_explained(evidence: Evidence) -> Iterator[Finding]:
     for stranger in evidence.strangers:
         what = f"a stranger at {stranger.sequence}: {stranger.why}"
         yield Finding(invariant="I10", where=stranger.id, what=what)
-    for fact in evidence.first_facts():
+    for fact in evidence.first_facts:
         if fact.id not in written.get(fact.context, set()):
             what = f"{fact.type} is not in the journal of {fact.context}"
             yield Finding(invariant="I10", where=fact.id, what=what)
@@ -111,7 +111,7 @@ def events_are_explained(evidence: Evidence) -> Iterator[Finding]:
 
 def events_have_causes(evidence: Evidence) -> Iterator[Finding]:
     """I11: the cause is another event, a timer that an event armed, or a command whose hash the context knows."""
-    facts = evidence.first_facts()
+    facts = evidence.first_facts
     depths = {fact.id: int(fact.stored.headers.get(CAUSATION_DEPTH, "0")) for fact in facts}
     depths |= {split_edition(message_id)[0]: depth for message_id, depth in depths.items()}
     for fact in facts:

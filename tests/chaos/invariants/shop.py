@@ -145,7 +145,7 @@ def money_adds_up(evidence: Evidence) -> Iterator[Finding]:
 
 def parcels_leave_once(evidence: Evidence) -> Iterator[Finding]:
     """I6: an order has one parcel at most, and only after it was confirmed, reserved and paid."""
-    facts = evidence.first_facts()
+    facts = evidence.first_facts
     at = {(fact.key, fact.type): fact.stored.headers[OCCURRED_AT] for fact in facts}
     said = Counter((fact.key, fact.type) for fact in facts if fact.context == "shipping")
     for (order, kind), times in said.items():
@@ -169,9 +169,9 @@ def orders_are_terminal(evidence: Evidence) -> Iterator[Finding]:
         if status == "CANCELLING" or (timer is not None and (*timer, order) not in armed):
             yield Finding(invariant="I14", where=order, what=f"is {status}, and no timer will end that")
     decided = {
-        fact.key: fact for fact in reversed(evidence.first_facts()) if fact.type in ("OrderConfirmed", "OrderCancelled")
+        fact.key: fact for fact in reversed(evidence.first_facts) if fact.type in ("OrderConfirmed", "OrderCancelled")
     }
-    for fact in evidence.first_facts():
+    for fact in evidence.first_facts:
         if fact.type == "OrderPlaced" and fact.key in decided:
             late = _time(decided[fact.key].stored.headers[OCCURRED_AT]) - _time(str(fact.content("expires_at")))
             if late > GRACE:
@@ -194,7 +194,7 @@ def reservations_are_settled(evidence: Evidence) -> Iterator[Finding]:
 def letters_are_single(evidence: Evidence) -> Iterator[Finding]:
     """I16: a customer has each letter once."""
     said: Counter[tuple[str, str, Any]] = Counter()
-    for fact in evidence.first_facts():
+    for fact in evidence.first_facts:
         if fact.context == "notifications" and fact.type != "NotificationHeld":
             asked = "queued" if fact.type == "NotificationQueued" else "answered"
             said[fact.key, asked, fact.content("template")] += 1
@@ -207,7 +207,7 @@ def letters_are_single(evidence: Evidence) -> Iterator[Finding]:
 
 def _by_key(evidence: Evidence, context: str) -> dict[str, list[Fact]]:
     found: dict[str, list[Fact]] = {}
-    for fact in evidence.first_facts():
+    for fact in evidence.first_facts:
         if fact.context == context and aggregate_name(fact.aggregate.partition("/")[2]) not in OF_ARTICLES:
             found.setdefault(fact.key, []).append(fact)
     return found

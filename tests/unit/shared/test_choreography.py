@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from shared.context import Aggregate, Call, Command, Context, Decider, Effect, Event, Events, Policy, Service, Timer
+from shared.context import Aggregate, Call, Context, Decider, Effect, Event, Policy, Service, Timer
 from shared.streams.choreography import BEGIN, END, choreography, is_current, services_of, write
 from shared.streams.file import StreamsFileError, read_topology
 from shared.wire.engine_events import CommandRejected
+from tests.idle import decide, evolve, whenever_do_nothing
 
 FILE = Path(__file__).parents[3] / "streams.yaml"
 LOOKUP = "svc.weather.lookup"
@@ -36,18 +37,6 @@ class DoorClosed(Struct, frozen=True, kw_only=True):
 
 class Door(Struct, frozen=True, kw_only=True):
     is_open: bool = False
-
-
-def decide(_command: Command, _state: Door) -> Events:
-    return ()
-
-
-def evolve(state: Door, _event: Event) -> Door:
-    return state
-
-
-def whenever_do_nothing(_event: Event) -> list[Command]:
-    return []
 
 
 async def knock(_asked: DoorOpened, _call: Call, *, loudly: bool) -> RecordKnock:

@@ -1,0 +1,368 @@
+"""Plants one bug each in the evidence of a finished run, for the checker to find."""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from contexts.kernel import Sku
+from shared.adapters.sqlite.reading import open_read_only
+from shared.config.settings import Settings
+from shared.ports.broker import Stored
+from shared.wire.messages import CAUSATION_DEPTH, CAUSATION_ID, MSG_ID
+from shared.wire.streams import COMMANDS, EVENTS, TIMERS
+from tests.chaos.evidence import Evidence, Streams, assemble
+from tests.chaos.finding import Invariant
+
+PLANTED_SKU = Sku("planted")
+SHIPPED, REFUNDED, DECLINED = "o-planted-shipped", "o-planted-nowhere", "o-planted-poor"
+
+
+class Run:
+    """A shop at rest: the messages of its streams, and copies of its databases."""
+
+    def __init__(self, settings: Settings, streams: Streams, databases: Mapping[str, Path]) -> None:
+        self.settings = settings
+        self.streams = streams
+        self.databases = databases
+
+    def copied(self, directory: Path) -> "Run":
+        """A copy, for a test to spoil."""
+        copies = {name: directory / path.name for name, path in self.databases.items()}
+        for name, copy in copies.items():
+            copy.touch(mode=0o600)
+            with closing(open_read_only(self.databases[name])) as source, closing(sqlite3.connect(copy)) as target:
+                source.backup(target)
+        messages = {stream: list(stored) for stream, stored in self.streams.messages.items()}
+        return Run(self.settings, Streams(self.streams.born, messages), copies)
+
+    def change(self, context: str, statement: str, *parameters: object) -> None:
+        """Change a database in a way that changes something."""
+        with closing(sqlite3.connect(self.databases[context], isolation_level=None)) as database:
+            assert database.execute(statement, parameters).rowcount > 0, statement
+
+    def at(self, stream: str, message_id: str) -> int:
+        """Where in a stream a message is."""
+        return [stored.headers.get(MSG_ID) for stored in self.streams.messages[stream]].index(message_id)
+
+    def find(self, key: str, event: str) -> int:
+        """Where in EVENTS an event of a type is."""
+        (found,) = (
+            index
+            for index, stored in enumerate(self.streams.messages[EVENTS])
+            if stored.subject.split(".")[2] == event and stored.subject.split(".")[4] == key
+        )
+        return found
+
+    def events(self) -> list[Stored]:
+        """EVENTS, which may be changed."""
+        events = self.streams.messages[EVENTS]
+        assert isinstance(events, list)
+        return events
+
+    def append(self, stored: Stored, **headers: str) -> None:
+        """Put a message at the end of EVENTS, with some headers otherwise."""
+        events = self.events()
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        events.append(stored._replace(sequence=events[-1].sequence + 1, headers={**stored.headers, **given}))
+
+    def evidence(self) -> Evidence:
+        """The evidence that the checker sees."""
+        return assemble(self.settings, self.databases, self.streams)
+
+
+def other_content_under_an_id(run: Run) -> None:
+    original = run.events()[run.find(SHIPPED, "OrderConfirmed")]
+    run.append(original._replace(body=original.body.replace(b"Bern", b"Rome")))
+
+
+def inbox_heard_something_else(run: Run) -> None:
+    run.change(
+        "shipping", "UPDATE inbox SET hash = zeroblob(16) WHERE message_id LIKE ?", f"ordering/order-{SHIPPED}@2"
+    )
+
+
+def version_is_missing(run: Run) -> None:
+    del run.events()[run.find(SHIPPED, "PaymentAuthorized")]
+
+
+def versions_are_swapped(run: Run) -> None:
+    events = run.events()
+    first, second = run.find(SHIPPED, "CaptureRequested"), run.find(SHIPPED, "PaymentSucceeded")
+    events[first], events[second] = (
+        events[second]._replace(sequence=events[first].sequence),
+        events[first]._replace(sequence=events[second].sequence),
+    )
+
+
+def order_is_cancelled_twice(run: Run) -> None:
+    original = run.events()[run.find(DECLINED, "OrderCancelled")]
+    run.append(original, Nats_Msg_Id=f"ordering/order-{DECLINED}@3")
+
+
+def order_is_cancelled_and_keeps_its_money(run: Run) -> None:
+    run.change("bank", "DELETE FROM ledger WHERE reason = 'refund' AND payment_id = ?", f"pay-{REFUNDED}")
+
+
+def unit_is_promised_twice(run: Run) -> None:
+    run.change(
+        "inventory",
+        "UPDATE journal SET body = replace(body, '\"quantity\":2', '\"quantity\":1')"
+        " WHERE type = 'InventoryReserved' AND subject LIKE ?",
+        f"%.{SHIPPED}",
+    )
+
+
+def stock_level_is_below_what_is_reserved(run: Run) -> None:
+    run.change(
+        "inventory",
+        'UPDATE journal SET body = \'{"sku":"planted","on_hand":1,"reserved":2,"available":-1}\''
+        " WHERE n = (SELECT max(n) FROM journal WHERE type = 'StockLevelChanged')",
+    )
+
+
+def delivery_is_counted_twice(run: Run) -> None:
+    run.change(
+        "inventory",
+        "INSERT INTO journal (event_id, aggregate, version, subject, type, headers, body, partition, published_seq)"
+        " SELECT 'inventory/stock-planted@99', aggregate, 99, subject, type, headers, body, partition, published_seq"
+        " FROM journal WHERE type = 'StockReplenished' AND subject LIKE '%.planted' LIMIT 1",
+    )
+
+
+def order_is_charged_twice(run: Run) -> None:
+    columns = "payment_id, reason, from_account, to_account, currency, amount_minor"
+    run.change(
+        "bank",
+        f"INSERT INTO ledger ({columns}) SELECT {columns} FROM ledger WHERE payment_id = ? AND reason = 'capture'",
+        f"pay-{SHIPPED}",
+    )
+
+
+def charge_has_a_second_key(run: Run) -> None:
+    run.change(
+        "bank",
+        "INSERT INTO answers SELECT idempotency_key || '7', operation, request_hash, answer FROM answers"
+        " WHERE operation = 'capture' AND idempotency_key LIKE ?",
+        f"%{SHIPPED}@%",
+    )
+
+
+def parcel_leaves_twice(run: Run) -> None:
+    original = run.events()[run.find(SHIPPED, "OrderShipped")]
+    run.append(original, Nats_Msg_Id=f"shipping/shipment-{SHIPPED}@6")
+
+
+def parcel_leaves_before_it_is_paid(run: Run) -> None:
+    events, place = run.events(), run.find(SHIPPED, "DispatchRequested")
+    long_ago = {**events[place].headers, "Occurred-At": "2020-01-01T00:00:00.000000Z"}
+    events[place] = events[place]._replace(headers=long_ago)
+
+
+def message_is_not_in_the_inbox(run: Run) -> None:
+    run.change("payments", "DELETE FROM inbox WHERE message_id LIKE ?", f"inventory/reservation-{SHIPPED}@1")
+
+
+def position_is_ahead(run: Run) -> None:
+    run.change("payments", "DELETE FROM inbox WHERE message_id LIKE 'ordering/order-%'")
+
+
+def database_is_open_to_others(run: Run) -> None:
+    run.databases["payments"].chmod(0o644)
+
+
+def journal_row_is_not_published(run: Run) -> None:
+    del run.events()[run.find(SHIPPED, "StockCommitted")]
+
+
+def mark_stands_before_the_publication(run: Run) -> None:
+    run.change("ordering", "UPDATE journal SET published_seq = published_seq + 1000 WHERE type = 'ShipmentRecorded'")
+
+
+def timer_is_not_armed(run: Run) -> None:
+    timers = run.streams.messages[TIMERS]
+    assert isinstance(timers, list)
+    del timers[run.at(TIMERS, f"ordering/order-{SHIPPED}@1/OrderDeadline")]
+
+
+def event_is_in_no_journal(run: Run) -> None:
+    original = run.events()[run.find(SHIPPED, "OrderShipped")]
+    subject = original.subject.replace(SHIPPED, "o-forged")
+    body = original.body.replace(SHIPPED.encode(), b"o-forged")
+    run.append(original._replace(subject=subject, body=body), Nats_Msg_Id="shipping/shipment-o-forged@1")
+
+
+def event_has_an_unknown_cause(run: Run) -> None:
+    events, place = run.events(), run.find(SHIPPED, "OrderConfirmed")
+    events[place] = events[place]._replace(headers={**events[place].headers, CAUSATION_ID: "payments/nothing@1"})
+
+
+def chain_of_causes_is_cut(run: Run) -> None:
+    events, place = run.events(), run.find(SHIPPED, "OrderConfirmed")
+    events[place] = events[place]._replace(headers={**events[place].headers, CAUSATION_DEPTH: "1"})
+
+
+def command_waits_for_ever(run: Run) -> None:
+    commands = run.streams.messages[COMMANDS]
+    assert isinstance(commands, list)
+    commands.append(run.events()[0]._replace(subject="cmd.ordering.CancelOrder.0.o-1", headers={MSG_ID: "c-1"}))
+
+
+def decision_is_another(run: Run) -> None:
+    """By the journal, which then also says something else than the stream."""
+    statement = (
+        "UPDATE journal SET body = replace(body, 'payment_failed', 'out_of_stock') WHERE type = 'OrderCancelled'"
+    )
+    run.change("ordering", f"{statement} AND subject LIKE ?", f"%.{DECLINED}")
+
+
+def snapshot_is_not_the_fold(run: Run) -> None:
+    run.change(
+        "ordering",
+        "UPDATE aggregates SET state = replace(state, 'SHIPPED', 'DELIVERED') WHERE id = ?",
+        f"order-{SHIPPED}",
+    )
+
+
+def input_had_no_effect(run: Run) -> None:
+    """Heard and in the inbox, but what it led to was never written."""
+    event = "ShipmentRecorded"
+    run.change("ordering", "DELETE FROM journal WHERE type = ? AND subject LIKE ?", event, f"%.{SHIPPED}")
+    del run.events()[run.find(SHIPPED, event)]
+
+
+def order_stays_open(run: Run) -> None:
+    run.change(
+        "ordering",
+        "UPDATE aggregates SET state = replace(state, 'SHIPPED', 'CANCELLING') WHERE id = ?",
+        f"order-{SHIPPED}",
+    )
+
+
+def reservation_is_never_released(run: Run) -> None:
+    run.change(
+        "inventory",
+        "UPDATE aggregates SET state = replace(state, 'RELEASED', 'RESERVED') WHERE id = ?",
+        f"reservation-{DECLINED}",
+    )
+
+
+def letter_is_sent_twice(run: Run) -> None:
+    original = next(
+        stored
+        for stored in run.events()
+        if stored.subject.endswith(f".{SHIPPED}") and ".CustomerNotified." in stored.subject
+    )
+    version = 1 + sum(
+        "notifications/" in stored.headers[MSG_ID] and SHIPPED in stored.subject for stored in run.events()
+    )
+    run.append(original, Nats_Msg_Id=f"notifications/notification-{SHIPPED}@{version}")
+
+
+def effect_is_left(run: Run) -> None:
+    run.change(
+        "payments",
+        "INSERT INTO effects (n, event_id, key, partition)"
+        " SELECT n, event_id, 'o', partition FROM journal WHERE type = 'CaptureRequested' LIMIT 1",
+    )
+
+
+def message_is_parked(run: Run) -> None:
+    run.change(
+        "payments", "INSERT INTO parked VALUES (1, 'o', 0, 'EVENTS', 1, 1, 'x', 's', '{}', x'00', 'why', '', '', '')"
+    )
+
+
+def row_is_unpublished(run: Run) -> None:
+    run.change("shipping", "UPDATE journal SET published_seq = NULL WHERE type = 'OrderShipped'")
+
+
+def event_is_not_heard(run: Run) -> None:
+    run.change("ordering", "UPDATE positions SET seq = 1 WHERE stream = 'EVENTS'")
+
+
+def spoilt(run: Run, key: str, **changes: Any) -> None:
+    """Put a copy of an event at the end of EVENTS, as the next of its aggregate, with something else in it."""
+    original = run.events()[run.find(SHIPPED, "OrderShipped")]
+    body = original.body.replace(SHIPPED.encode(), key.encode())
+    forged = original._replace(subject=original.subject.replace(SHIPPED, key), body=body)
+    run.append(forged, Nats_Msg_Id=f"shipping/shipment-{key}@1")
+    run.events()[-1] = run.events()[-1]._replace(**changes)
+
+
+def headers_of(run: Run, **headers: str) -> dict[str, str]:
+    """The headers of an event, with some otherwise."""
+    original = run.events()[run.find(SHIPPED, "OrderShipped")]
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    return {**original.headers, MSG_ID: "shipping/shipment-o-forged@1", **given}
+
+
+STRANGERS: Mapping[str, Callable[[Run], dict[str, Any]]] = {
+    "no headers": lambda _: {"headers": {}},
+    "no id": lambda run: {"headers": {n: v for n, v in headers_of(run).items() if n != MSG_ID}},
+    "the id of a client": lambda run: {"headers": headers_of(run, Nats_Msg_Id="m-1")},
+    "the id of another context": lambda run: {"headers": headers_of(run, Nats_Msg_Id="bank/payment-o-forged@1")},
+    "a version that is no number": lambda run: {"headers": headers_of(run, Nats_Msg_Id="shipping/shipment-o@x")},
+    "version 0": lambda run: {"headers": headers_of(run, Nats_Msg_Id="shipping/shipment-o-forged@0")},
+    "a version in another script": lambda run: {"headers": headers_of(run, Nats_Msg_Id="shipping/shipment-o@\u0661")},
+    "a depth that is no number": lambda run: {"headers": headers_of(run, Causation_Depth="deep")},
+    "a hash that is none": lambda run: {"headers": headers_of(run, Causation_Hash="what?")},
+    "a time that is none": lambda run: {"headers": headers_of(run, Occurred_At="yesterday")},
+    "a time without a zone": lambda run: {"headers": headers_of(run, Occurred_At="2026-11-21T09:00:00")},
+    "a key that is none": lambda _: {"subject": "evt.shipping.OrderShipped.0.caf\u00e9"},
+    "too short a subject": lambda _: {"subject": "evt.shipping"},
+    "a partition that is no number": lambda _: {"subject": "evt.shipping.OrderShipped.zero.o-forged"},
+    "a subject of another stream": lambda _: {"subject": "cmd.shipping.OrderShipped.0.o-forged"},
+    "no body": lambda _: {"body": b""},
+    "a body that is no text": lambda _: {"body": b'{"order_id":"\xff\xfe"}'},
+    "a body that is no JSON": lambda _: {"body": b"order_id=o-forged"},
+    "a body that is no object": lambda _: {"body": b"[1]"},
+    "a body too deep": lambda _: {"body": b"[" * 100_000},
+}
+FORGED: Mapping[str, Callable[[Run], dict[str, Any]]] = {
+    "a version that is not the next": lambda run: {"headers": headers_of(run, Nats_Msg_Id="shipping/shipment-o@99")},
+    "a context that is not there": lambda run: {
+        "subject": "evt.nobody.OrderShipped.0.o-forged",
+        "headers": headers_of(run, Nats_Msg_Id="nobody/shipment-o@1", Causation_Hash="00"),
+    },
+    "no field that its readers need": lambda _: {"body": b"{}"},
+    "a field of another type": lambda _: {"body": b'{"order_id":[]}'},
+}
+PLANTED: tuple[tuple[Callable[[Run], None], Invariant], ...] = (
+    (other_content_under_an_id, "I1"),
+    (inbox_heard_something_else, "I1"),
+    (version_is_missing, "I2"),
+    (versions_are_swapped, "I2"),
+    (order_is_cancelled_twice, "I3"),
+    (order_is_cancelled_and_keeps_its_money, "I3"),
+    (unit_is_promised_twice, "I4"),
+    (stock_level_is_below_what_is_reserved, "I4"),
+    (delivery_is_counted_twice, "I4"),
+    (order_is_charged_twice, "I5"),
+    (charge_has_a_second_key, "I5"),
+    (parcel_leaves_twice, "I6"),
+    (parcel_leaves_before_it_is_paid, "I6"),
+    (message_is_not_in_the_inbox, "I7"),
+    (position_is_ahead, "I7"),
+    (database_is_open_to_others, "I8"),
+    (journal_row_is_not_published, "I9"),
+    (mark_stands_before_the_publication, "I9"),
+    (timer_is_not_armed, "I9"),
+    (event_is_in_no_journal, "I10"),
+    (event_has_an_unknown_cause, "I11"),
+    (chain_of_causes_is_cut, "I11"),
+    (command_waits_for_ever, "I12"),
+    (decision_is_another, "I13"),
+    (snapshot_is_not_the_fold, "I13"),
+    (input_had_no_effect, "I13"),
+    (order_stays_open, "I14"),
+    (reservation_is_never_released, "I15"),
+    (letter_is_sent_twice, "I16"),
+    (snapshot_is_not_the_fold, "I17"),
+    (version_is_missing, "I17"),
+    (effect_is_left, "I18"),
+    (message_is_parked, "I18"),
+    (row_is_unpublished, "I18"),
+    (event_is_not_heard, "I18"),
+)
