@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
 class ShopScheduling(LoadFileScheduling):  # type: ignore[misc]
     """Keeps the tests of one file in one test process, and all files that share a shop of processes in one.
 
-    The tests of units share nothing. They come last, one by one, so that all test processes end together.
+    The tests of units share next to nothing. They come last, one by one, so that all test processes end together.
     """
 
     def _split_scope(self, nodeid: str) -> str:

@@ -46,5 +46,6 @@ def started(cwd: Path, *command: str, within_s: float = WITHIN_S, **environ: str
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:
     """Return this environment without any setting of ours, and with these variables."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHORUS_", "NATS_", "PYTHONP"))}
+    unwanted = ("CHORUS_", "NATS_", "PYTHONPATH")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     return {**kept, "COLUMNS": "200", "XDG_CONFIG_HOME": "nowhere", **more}

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -50,8 +51,12 @@ class Changes:
         for file, content in self._before.items():
             file.write_bytes(content)
         for made in reversed(self._made):
-            with suppress(OSError):  # Somebody else has put something there.
-                made.rmdir() if made.is_dir() else made.unlink()
+            with suppress(OSError):  # Another process has put something there.
+                if made.is_dir():
+                    shutil.rmtree(made / "__pycache__", ignore_errors=True)  # The context was imported.
+                    made.rmdir()
+                else:
+                    made.unlink()
 
 
 @contextmanager
@@ -74,7 +79,7 @@ def changes() -> Iterator[Changes]:
 
 @contextmanager
 def alone_in(directory: Path) -> Iterator[None]:
-    """Wait until no other run of `chorus new` changes files in this directory, and keep others out meanwhile."""
+    """Wait until no other run of `chorus new` changes files in this directory, and lock it meanwhile."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

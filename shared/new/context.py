@@ -97,7 +97,7 @@ def _write_choreography(made: Changes, directory: Path, settings: Settings) -> t
     members = catalog.contexts(settings)
     file = settings.streams_file
     if not file.resolve().is_relative_to(directory.resolve()):
-        return (f"{file} is not in this directory: write the choreography there with chorus streams write",)
+        return (f"make a streams.yaml of your own: copy {file} here, and run chorus streams write",)
     made.keep(file)
     if choreography.write(file, members):
         made.written.append(file)

@@ -1,4 +1,4 @@
-"""Formats new modules where ruff is installed: names may be long, and imports are sorted by them."""
+"""Formats new modules where ruff is installed: long names need lines to be wrapped."""
 
 import subprocess
 import sys

@@ -15,12 +15,12 @@ from shared.new.names import Names
 
 
 class Entered(NamedTuple):
-    """A new context, as lists tell of it. `others` are the contexts and services that are already there."""
+    """A new context, as lists tell of it. `existing` are the contexts and services that are already there."""
 
     names: Names
     key: str
     heard: tuple[Heard, ...]
-    others: tuple[str, ...]
+    existing: tuple[str, ...]
     folder: str
 
 
@@ -39,7 +39,7 @@ def listed_in(directory: Path, entered: Entered) -> Iterator[tuple[Path, str]]:
 def services(text: str, entered: Entered) -> str:
     """Copy the last service that runs another context, and its volume."""
     blocks = re.findall(r"^  ([a-z0-9]+):\n(?:    .*\n)+", text, re.MULTILINE)
-    other = next((name for name in reversed(blocks) if name in entered.others), None)
+    other = next((name for name in reversed(blocks) if name in entered.existing), None)
     if other is None or entered.names.context in blocks:
         return text
 

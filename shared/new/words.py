@@ -6,6 +6,7 @@ from typing import Final
 from shared.new.heard import Heard
 from shared.new.names import Names, snake
 
+WIDTH: Final = 120
 UPSTREAM: Final = '''
 
 class {event}(Struct, frozen=True, kw_only=True):
@@ -103,9 +104,13 @@ def _function(names: Names, heard: Heard) -> str:
 
 
 def _import(module: str, names: Iterable[str]) -> str:
-    """Return the line that imports these names; nothing without names."""
-    said = ", ".join(sorted(names))
-    return f"from {module} import {said}\n" if said else ""
+    """Return the import of these names, folded where it is longer than a line; nothing without names."""
+    imported = sorted(names)
+    line = f"from {module} import {', '.join(imported)}\n"
+    if len(line) > WIDTH:
+        folded = "".join(f"    {name},\n" for name in imported)
+        line = f"from {module} import (\n{folded})\n"
+    return line if imported else ""
 
 
 def _literal(text: str, key_type: str) -> str:

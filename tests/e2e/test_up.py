@@ -143,6 +143,7 @@ async def test_what_dies_or_hangs_is_started_again_and_all_stop_on_sigterm(tmp_p
         await up.until("inventory is back")
         os.kill(server, signal.SIGKILL)
         await up.until("nats-server ended")
+        await up.until("the nats-server is back")
         said = await up.chorus("send", "ordering.PlaceOrder", "o-1", *ORDER, "--wait")
         assert "ordering.OrderPlaced" in said
         up.process.terminate()

@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,9 +14,11 @@ from shared import catalog
 from shared.config.settings import Settings
 from shared.new.changes import NewError
 from shared.new.heard import find_heard
-from shared.new.names import check_context_name, names_of, singular, snake
+from shared.new.names import Names, check_context_name, names_of, singular, snake
 from shared.new.source import Source
 from shared.new.system import write_system
+from shared.new.templates import render
+from shared.new.words import words_of
 from tests.architecture.pages import ROOT
 from tests.other_system import SCRIPT, chorus, started, write_travel
 
@@ -98,6 +100,18 @@ def test_its_types_are_right_in_a_new_system(system: Path) -> None:
     assert complaints(system, ("mypy",)) == ""
 
 
+def test_modules_are_clean_as_they_are_rendered_where_no_linter_is_installed(system: Path) -> None:
+    heard = find_heard(["shipping.OrderDelivered", "inventory.StockReplenished"], MEMBERS, "contexts")
+    for name, hears in (("apples", heard), ("zoos", heard[:1]), ("lone", ())):
+        names = Names(name, singular(name))
+        for path, text in render("context", words_of(names, hears, "contexts")).items():
+            file = system / "contexts" / name / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text if hears or path.stem not in ("policies", "upstream") else "")
+    complained = complaints(system, ("ruff", "check", "--no-cache"), ("ruff", "format", "--check", "--no-cache"))
+    assert complained == ""
+
+
 def test_the_package_may_have_another_name(tmp_path: Path) -> None:
     write_travel(tmp_path)
     made = chorus(tmp_path, "new", "context", "cars", "--hears", "hotels.RoomReserved")
@@ -142,6 +156,54 @@ def test_a_wrong_command_line_exits_64_and_nothing_is_written(system: Path, word
     assert (said.returncode, said.stdout) == (64, "")
     assert len(said.stderr.splitlines()) == 1
     assert snapshot(system) == before
+
+
+def tests_are_no_directory(system: Path) -> None:
+    shutil.rmtree(system / "tests/unit")
+    (system / "tests/unit").touch()
+
+
+def choreography_has_no_end(system: Path) -> None:
+    file = system / "streams.yaml"
+    file.write_text(file.read_text().replace("# --- end: choreography ---", ""))
+
+
+def context_is_broken(system: Path) -> None:
+    (system / "contexts/hotels/policies.py").write_text("import nothing_there\n")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "told"),
+    [
+        (tests_are_no_directory, 64, "Not a directory; nothing was written"),
+        (choreography_has_no_end, 78, "the choreography needs one begin and one end"),
+        (context_is_broken, 78, "No module named 'nothing_there'"),
+    ],
+)
+def test_a_run_that_fails_is_told_and_taken_back(
+    system: Path, spoil: Callable[[Path], None], code: int, told: str
+) -> None:
+    spoil(system)
+    before = snapshot(system)
+    said = started(system, SCRIPT, "new", "context", "cars", "--hears", "hotels.RoomReserved")
+    assert (said.returncode, said.stdout) == (code, "")
+    assert told in said.stderr.splitlines()[-1]
+    assert snapshot(system) == before
+    assert not (system / "contexts/cars").exists()
+
+
+def test_two_contexts_that_are_made_at_once_are_both_entered(system: Path) -> None:
+    commands = [[SCRIPT, "new", "context", name, "--hears", "hotels.RoomReserved"] for name in ("cars", "boats")]
+    running = [subprocess.Popen(command, cwd=system, stdout=subprocess.DEVNULL) for command in commands]
+    assert [process.wait(timeout=60) for process in running] == [0, 0]
+    assert "#   says       RoomReserved -> boats, cars\n" in (system / "streams.yaml").read_text()
+
+
+def test_a_directory_without_contexts_of_its_own_is_told_what_to_do(tmp_path: Path) -> None:
+    said = started(tmp_path, SCRIPT, "new", "context", "cars")
+    assert (said.returncode, said.stdout) == (64, "")
+    assert "or make one: chorus new system DIR" in said.stderr
+    assert [*tmp_path.iterdir()] == []
 
 
 @pytest.mark.parametrize(
