@@ -1,4 +1,4 @@
-"""Answers `api.<context>.about`: what this context knows of one key, from its memory and its database.
+"""Answers `api.<context>.about`: the state of one key here, from memory and from the database.
 
 Every process of the context gets the request, and the owner of the key's partition answers. The answer is bounded, and
 neither waits for a transaction nor makes one wait. When the database cannot be read, the answer has what memory has.
@@ -39,7 +39,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class Knowledge:
-    """What this process of a context knows."""
+    """Collects the knowledge of this process."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Knowledge:
         return Answer(_encoder.encode(await self.about(key, self._ownership.partitions[number])))
 
     async def about(self, key: str, partition: Partition) -> About:
-        """What there is to say of a key of our partition."""
+        """Collect the state, calls, deadlines and troubles of a key of our partition."""
         calls = self._calls(key)
         rows, unreadable = KeyRows((), (), (), ()), ""
         read = partial(_read, key=key, partition=partition.number, names=self._names, timers=self._timers)

@@ -120,7 +120,7 @@ class EffectRunner:
         self._attempts = {**attempts, **self._attempts}
 
     def open_calls(self, key: str) -> list[tuple[EffectRow, "Attempts"]]:
-        """The effects of a key without an outcome, in their order, each with what its attempts have shown."""
+        """The effects of a key without an outcome, in their order, each with its attempts so far."""
         return [
             (row, Attempts(row.attempts, "", "", None) if call is None else call.attempts)
             for row in self._queues.get(key, ())
@@ -222,7 +222,7 @@ class _Call:
 
     @property
     def attempts(self) -> Attempts:
-        """What the attempts have shown so far."""
+        """The attempts so far."""
         return Attempts(self.attempt, self._asks, self._last_error, self._next_at)
 
     async def request(self, subject: str, body: bytes, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:

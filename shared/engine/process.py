@@ -90,7 +90,7 @@ class ContextProcess:
             wake=self._wake,
             troubles=self.troubles,
         )
-        self._knowledge = Knowledge(context, store, broker, clock, self.ownership, self.effects, partitions=partitions)
+        self.knowledge = Knowledge(context, store, broker, clock, self.ownership, self.effects, partitions=partitions)
         self.loop = Loop(
             routing,
             store,
@@ -121,7 +121,7 @@ class ContextProcess:
                     metadata.version("chorus"),
                     f"Chorus: {name}",
                     api_of(self.context, self._broker),
-                    asked_of_all={f"api.{name}.about": self._knowledge.answer},
+                    asked_of_all={f"api.{name}.about": self.knowledge.answer},
                 )
                 _log.info("at work", partitions=list(self._numbers))
                 yield tasks

@@ -94,7 +94,7 @@ class StoreReader(Protocol):
         ...
 
     def about(self, key: str, partition: int, names: Sequence[str], timers: Sequence[str], *, limit: int) -> KeyRows:
-        """What there is about a key of this partition: aggregates of these names, and timers of these kinds."""
+        """The rows about a key of this partition: aggregates of these names, and timers of these kinds."""
         ...
 
     def places_of_rows(self, numbers: Iterable[int]) -> dict[int, Place]:

@@ -1,4 +1,4 @@
-"""What one context knows of one key: the answer to `nats req api.CONTEXT.about '{"key": "k-42"}'`.
+"""The knowledge that one context has of one key: the answer to `nats req api.CONTEXT.about '{"key": "k-42"}'`.
 
 The process that owns the key's partition answers, and no other. So a context with several processes gives one answer,
 and a context without a live owner gives none, which is an answer as well.
