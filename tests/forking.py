@@ -35,7 +35,7 @@ MACHINERY = ("shared.cli", "shared.worker")
 SHOP = "contexts"
 """Packages whose modules are imported before the first fork; a process in another directory may have other contexts."""
 LATE = ("anyio._backends._asyncio", "cyclopts.help", "uvloop")
-"""Modules that these packages import only when they run."""
+"""Modules that those import only when they run."""
 REQUEST_AT_MOST = 1 << 17
 NEWS_AT_MOST = 64
 
