@@ -9,7 +9,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, Protocol, Self, TypeAlias
 
 from msgspec import Struct
 
@@ -221,6 +222,8 @@ class Answer:
 
 Endpoints: TypeAlias = Mapping[str, Callable[[Request], Awaitable[Answer | None]]]
 """Handlers by subject; None is an answer that never comes."""
+
+NO_ENDPOINTS: Final[Endpoints] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from shared.config.settings import Settings
     from shared.ports.clock import Clock
-    from shared.ports.store_reader import Databases
+    from shared.ports.databases import Databases
 
 
 def databases(settings: "Settings") -> "Databases":

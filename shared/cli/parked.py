@@ -13,7 +13,7 @@ from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
     from shared.ports.broker import Stored
-    from shared.ports.store_reader import Databases
+    from shared.ports.databases import Databases
     from shared.repair.parked import Parked, Refused, Unresolved
 
 What: TypeAlias = Annotated[

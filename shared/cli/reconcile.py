@@ -13,7 +13,7 @@ from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
     from shared.context import Context
-    from shared.ports.store_reader import Databases
+    from shared.ports.databases import Databases
     from shared.repair.reconcile import Difference
 
 SHOWN_AT_MOST = 10

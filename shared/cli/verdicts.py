@@ -18,7 +18,7 @@ from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
     from shared.ports.broker import Stored
-    from shared.ports.store_reader import Databases
+    from shared.ports.databases import Databases
     from shared.repair.parked import Unresolved
 
 Why: TypeAlias = Annotated[str, Parameter(help="recorded with your user name")]

@@ -6,8 +6,8 @@ comes back as a command of the context, and the loop decides it like any other m
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 
 import anyio
 import structlog
@@ -53,6 +53,8 @@ class EffectRunner:
             for kind, effect in routing.effects.items()
         }
         self._by_name: Mapping[str, Effect] = {kind.__name__: effect for kind, effect in routing.effects.items()}
+        self._calls: dict[str, _Call] = {}
+        """The calls that have begun, by event id."""
         self._tasks: TaskGroup | None = None
 
     @property
@@ -117,6 +119,14 @@ class EffectRunner:
         """Take attempts back whose commit failed; newer ones win."""
         self._attempts = {**attempts, **self._attempts}
 
+    def open_calls(self, key: str) -> list[tuple[EffectRow, "Attempts"]]:
+        """The effects of a key without an outcome, in their order, each with its attempts so far."""
+        return [
+            (row, Attempts(row.attempts, "", "", None) if call is None else call.attempts)
+            for row in self._queues.get(key, ())
+            for call in (self._calls.get(row.event_id),)
+        ]
+
     def repeat_later(self, row: EffectRow) -> None:
         """Repeat a call after 30 s: it had an outcome, but our code could not decide it."""
         assert self._tasks is not None
@@ -153,13 +163,17 @@ class EffectRunner:
     async def _run(self, row: EffectRow) -> Incoming:
         effect = self._by_name[row.type]
         event = self._routing.asking_event(row.type, row.body, row.key, NEVER)
-        call = _Call(self._broker, self._clock, row, effect.timeout_s)
+        call = self._calls[row.event_id] = _Call(self._broker, self._clock, row, effect.timeout_s)
         backoff = Backoff(UNKNOWN_OUTCOME_DELAYS)
-        while True:
-            try:
-                return self._routing.outcome(row, await self._call(effect, event, call))
-            except Exception:  # `_call` has logged it.
-                await backoff.wait(self._clock)
+        try:
+            while True:
+                try:
+                    return self._routing.outcome(row, await self._call(effect, event, call))
+                except Exception as error:  # `_call` has logged it.
+                    await call.wait_after(error, backoff.next_s())
+        finally:
+            if self._calls.get(row.event_id) is call:
+                del self._calls[row.event_id]
 
     async def _call(self, effect: Effect, event: Event, call: "_Call") -> Command:
         call.attempt += 1
@@ -172,10 +186,20 @@ class EffectRunner:
                     reach("after-call")
                     return outcome
         except Exception as error:
-            self._attempts[call.idempotency_key] = (call.attempt, f"{type(error).__name__}: {error}"[:500])
+            self._attempts[call.idempotency_key] = (call.attempt, described(error))
             log = _log.debug if call.attempt & (call.attempt - 1) else _log.warning  # Warns at 1, 2, 4, 8, …
             log("outcome unknown", effect=name, id=call.idempotency_key, attempt=call.attempt, error=repr(error))
             raise
+
+
+class Attempts(NamedTuple):
+    """The attempts at one call so far. `next_at` is None while an attempt is under way or waits for its turn."""
+
+    made: int
+    asks: str
+    """The subject of the last NATS request; empty when there was none."""
+    last_error: str
+    next_at: datetime | None
 
 
 class _Call:
@@ -187,15 +211,36 @@ class _Call:
         self._broker = broker
         self._clock = clock
         self._timeout_s = timeout_s
+        self._asks = ""
+        self._last_error = ""
+        self._next_at: datetime | None = None
 
     @property
     def now(self) -> datetime:
         """The time, aware and UTC; virtual in simulations."""
         return self._clock.now()
 
+    @property
+    def attempts(self) -> Attempts:
+        """The attempts so far."""
+        return Attempts(self.attempt, self._asks, self._last_error, self._next_at)
+
     async def request(self, subject: str, body: bytes, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
         """Send a NATS request; raises UnknownOutcomeError when no answer comes in time."""
+        self._asks = subject
         try:
             return await self._broker.request(subject, body, headers, self._timeout_s)
         except BrokerError as error:
             raise UnknownOutcomeError(str(error)) from error
+
+    async def wait_after(self, error: Exception, delay_s: float) -> None:
+        """Wait before the next attempt; this one failed."""
+        self._last_error = described(error)
+        self._next_at = self._clock.now() + timedelta(seconds=delay_s)
+        await self._clock.sleep(delay_s)
+        self._next_at = None
+
+
+def described(error: Exception) -> str:
+    """The kind and the text of an error, cut to 500 characters."""
+    return f"{type(error).__name__}: {error}"[:500]

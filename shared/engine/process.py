@@ -13,6 +13,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from shared.context import Context
+from shared.engine.about import Knowledge
 from shared.engine.api import api_of
 from shared.engine.decide.routing import Routing
 from shared.engine.effects import EffectRunner
@@ -89,6 +90,7 @@ class ContextProcess:
             wake=self._wake,
             troubles=self.troubles,
         )
+        self.knowledge = Knowledge(context, store, broker, clock, self.ownership, self.effects, partitions=partitions)
         self.loop = Loop(
             routing,
             store,
@@ -115,7 +117,11 @@ class ContextProcess:
                 tasks.start_soon(self.ownership.keep_alive)
                 name = self.context.name
                 self._stop_answering = await self._broker.serve(
-                    name, metadata.version("chorus"), f"Chorus: {name}", api_of(self.context, self._broker)
+                    name,
+                    metadata.version("chorus"),
+                    f"Chorus: {name}",
+                    api_of(self.context, self._broker),
+                    asked_of_all={f"api.{name}.about": self.knowledge.answer},
                 )
                 _log.info("at work", partitions=list(self._numbers))
                 yield tasks

@@ -6,8 +6,9 @@ from msgspec import Struct
 
 from shared.context import Context, State
 from shared.engine.recover.snapshots import Fold
+from shared.ports.databases import Databases
 from shared.ports.rows import JournalRow
-from shared.ports.store_reader import Databases, StoreReader
+from shared.ports.store_reader import StoreReader
 from shared.wire.messages import OCCURRED_AT, aggregate_id, aggregate_name
 
 

@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from shared.inspect.timeline import Message
 from shared.ports.clock import moment
+from shared.ports.databases import Databases
 from shared.ports.store import DatabaseBusyError, DatabaseError
-from shared.ports.store_reader import Databases, StoreReader
+from shared.ports.store_reader import StoreReader
 from shared.wire.messages import (
     CAUSATION_HASH,
     CAUSATION_ID,

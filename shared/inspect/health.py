@@ -12,7 +12,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from shared.ports.store_reader import Databases, Waiting
+from shared.ports.databases import Databases
+from shared.ports.store_reader import Waiting
 from shared.worker.health_file import LiveProcess, live_processes
 
 SILENT_AT_MOST_S: Final = 10.0

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
-from shared.context import Endpoints
+from shared.context import NO_ENDPOINTS, Endpoints
 from shared.ports.clock import moment
 from shared.wire.messages import MSG_ID, place_id
 from shared.wire.streams import EVENTS
@@ -233,7 +233,10 @@ class Broker(Protocol):
         ...
 
     async def serve(
-        self, name: str, version: str, description: str, endpoints: Endpoints
+        self, name: str, version: str, description: str, endpoints: Endpoints, asked_of_all: Endpoints = NO_ENDPOINTS
     ) -> Callable[[], Awaitable[None]]:
-        """Answer requests as an ADR-32 service; returns a function that stops it."""
+        """Answer requests as an ADR-32 service; returns a function that stops it.
+
+        One of the processes of the service gets a request to `endpoints`; all of them get one to `asked_of_all`.
+        """
         ...

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from shared.ports.rows import EffectRow, JournalRow, Move, NumberedRow, Position
 from shared.ports.store_parts import ParkedMessages, PublishedRows, RefusedRows
+from shared.ports.store_reader import StoreReader
 
 T = TypeVar("T")
 
@@ -156,6 +157,15 @@ class Store(Protocol):
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work`, which only reads; raises the same errors."""
+        ...
+
+    async def look(self, work: Callable[[StoreReader], T]) -> T:
+        """Run `work` beside the transactions: it waits for none of them, and no transaction waits for it.
+
+        Raises:
+            DatabaseBusyError: the database is locked as a whole.
+            DatabaseError: the database is broken.
+        """
         ...
 
     async def close(self) -> None:

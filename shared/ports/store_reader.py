@@ -1,20 +1,17 @@
-"""The port to contexts' databases for an operator's tools: answers that only read, and openers by a context's name.
+"""The port for whoever only reads a context's database: an operator's tools, and a worker that answers questions.
 
 A reader works beside running workers, without a lock that they could wait for. A method takes all that a caller wants
 to know at once, so that an adapter with a network in between needs one round trip per answer.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
 from shared.ports.broker import Stored
-from shared.ports.rows import JournalRow, ParkedRow, RefusedRow, StrangerRow
-from shared.ports.store import Store
+from shared.ports.rows import JournalRow, ParkedRow, RefusedRow
 
 
 class KeptMessage(NamedTuple):
@@ -53,6 +50,34 @@ class Waiting(Struct, frozen=True, kw_only=True):
     unreadable: str = ""
 
 
+class AggregateRow(NamedTuple):
+    """A snapshot, with the type and the Occurred-At of the event that led to it."""
+
+    id: str
+    version: int
+    state: str
+    last_event: str
+    at: str
+
+
+class UnpublishedRow(NamedTuple):
+    """A journal row without a PubAck; `refused` is why the broker refuses it for good, or empty."""
+
+    n: int
+    row: JournalRow
+    refused: str
+
+
+class KeyRows(NamedTuple):
+    """The rows about one key; each list has at most the `limit` of the question."""
+
+    aggregates: Sequence[AggregateRow]
+    timers: Sequence[JournalRow]
+    """The newest timer of each kind and aggregate, unless it was decided."""
+    parked: Sequence[KeptMessage]
+    unpublished: Sequence[UnpublishedRow]
+
+
 class StoreReader(Protocol):
     """Answers from the database of one context. `numbers` are those of KeptMessage, or of journal rows."""
 
@@ -66,6 +91,10 @@ class StoreReader(Protocol):
 
     def refused(self, numbers: Iterable[int] | None = None) -> list[KeptRow]:
         """The refused and unpublished journal rows with these numbers, or all of them, in journal order."""
+        ...
+
+    def about(self, key: str, partition: int, names: Sequence[str], timers: Sequence[str], *, limit: int) -> KeyRows:
+        """The rows about a key of this partition: aggregates of these names, and timers of these kinds."""
         ...
 
     def places_of_rows(self, numbers: Iterable[int]) -> dict[int, Place]:
@@ -94,65 +123,4 @@ class StoreReader(Protocol):
 
     def missing(self, subjects: str, there: Iterable[str], *, timers: bool) -> list[str]:
         """The event ids, in journal order, of rows that their stream should hold and that are not `there`."""
-        ...
-
-
-class Replacement(Protocol):
-    """A database in the making that will replace the one of a context. No process has the old one open."""
-
-    def declared_strangers(self) -> list[StrangerRow]:
-        """The strangers that an operator declared in the old database; none when it is lost or broken."""
-        ...
-
-    async def open_new(self) -> Store:
-        """Create the new database. Close it before `put_in_place`."""
-        ...
-
-    def put_in_place(self) -> Path | None:
-        """Replace the old database by the new one, atomically; returns where the old one is now.
-
-        Raises:
-            DatabaseError: a process has created a database meanwhile.
-        """
-        ...
-
-
-class Databases(Protocol):
-    """The databases of a system on this machine, by context."""
-
-    def place(self, context: str) -> str:
-        """Where the database is or would be, for messages to an operator."""
-        ...
-
-    def exists(self, context: str) -> bool:
-        """Whether there is one."""
-        ...
-
-    def is_lost(self, context: str) -> bool:
-        """Whether it is missing where the databases of this machine are."""
-        ...
-
-    def reading(self, context: str) -> AbstractContextManager[StoreReader]:
-        """Read the database of a context beside its workers.
-
-        Raises:
-            DatabaseError: it is missing, broken, of another context, or of another release.
-            DatabaseBusyError: it is locked.
-        """
-        ...
-
-    def waiting(self, name: str) -> Waiting:
-        """Count what waits in the database of a context; nothing waits in a missing one or in that of a service."""
-        ...
-
-    async def open(self, context: str) -> Store:
-        """Open the database of a context, or create it; raises as `reading`, but an older release is migrated."""
-        ...
-
-    def replacing(self, context: str) -> AbstractContextManager[Replacement]:
-        """A replacement; the end of the block deletes it unless it was put in place.
-
-        Raises:
-            DatabaseError: a process has the database open, or another replacement is in progress.
-        """
         ...

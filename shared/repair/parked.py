@@ -8,9 +8,10 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 import msgspec
 from msgspec import Struct
 
+from shared.ports.databases import Databases
 from shared.ports.rows import JournalRow, ParkedRow
 from shared.ports.store import Transaction
-from shared.ports.store_reader import Databases, StoreReader
+from shared.ports.store_reader import StoreReader
 from shared.wire.streams import STREAM_OF
 
 T = TypeVar("T")

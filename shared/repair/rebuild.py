@@ -14,8 +14,8 @@ from shared.context import Context
 from shared.engine.recover.editions import editions, timer_editions
 from shared.engine.recover.rebuilt_journal import History
 from shared.ports.broker import Broker, BrokerError
+from shared.ports.databases import Databases
 from shared.ports.store import DatabaseBusyError, DatabaseError
-from shared.ports.store_reader import Databases
 from shared.wire.streams import EVENTS
 
 _log = structlog.get_logger("chorus.rebuild")

@@ -14,7 +14,7 @@ from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.reconcile import SUBJECTS, Reconciler, where
 from shared.ports.broker import Broker, Stored
 from shared.ports.clock import Clock
-from shared.ports.store_reader import Databases
+from shared.ports.databases import Databases
 from shared.wire.streams import EVENTS, TIMERS
 
 COMPARED_AT_ONCE = 1_000

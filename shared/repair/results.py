@@ -6,7 +6,8 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct
 
 from shared.ports.clock import Clock
-from shared.ports.store_reader import Databases, StoreReader
+from shared.ports.databases import Databases
+from shared.ports.store_reader import StoreReader
 from shared.repair.parked import Parked, Refused, Unresolved
 
 POLL_S: Final = 0.1

@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from shared.ports.broker import Broker, Stored
+from shared.ports.databases import Databases
 from shared.ports.rows import StrangerRow
 from shared.ports.store import Transaction
-from shared.ports.store_reader import Databases
 from shared.repair.parked import Refused, transact
 from shared.wire.messages import MSG_ID, rfc3339
 from shared.wire.streams import EVENTS

@@ -106,6 +106,11 @@ class Simulation:
         """Publish anything anywhere, as the nats CLI would, and wait for its PubAck."""
         return self.run(self._broker.publish(Outgoing(subject, headers or {}, body)))
 
+    def request(self, subject: str, body: bytes, *, within: timedelta = timedelta(seconds=1)) -> bytes:
+        """Ask a service as `nats req` would, and return the first answer; raises BrokerUnavailableError without one."""
+        _, answer = self.run(self._broker.request(subject, body, {}, within.total_seconds()))
+        return answer
+
     def run_until_quiet(self, within: timedelta = QUIET_WITHIN) -> None:
         """Run until no work is left; deadlines that lie ahead stay ahead.
 

@@ -8,9 +8,10 @@ import pytest
 import pytest_asyncio
 
 from shared.adapters.sqlite.journal.databases import SqliteDatabases
+from shared.ports.databases import Databases
 from shared.ports.rows import JournalRow, Move, ParkedRow, Position, RefusedRow, SkippedRow, StrangerRow
 from shared.ports.store import DatabaseError, FencedError, Store, Transaction
-from shared.ports.store_reader import Databases, KeptMessage, KeptRow, Place, Waiting
+from shared.ports.store_reader import KeptMessage, KeptRow, Place, Waiting
 from shared.wire.messages import MSG_ID, OCCURRED_AT, TIMER_ID
 
 HEADERS = {MSG_ID: "m-1", "Title": 'Łódź "9"'}

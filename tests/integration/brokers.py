@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Literal, TypeAlias, TypeVar
 
-from shared.context import Endpoints
+from shared.context import NO_ENDPOINTS, Endpoints
 from shared.ports.broker import (
     Broker,
     BrokerError,
@@ -122,7 +122,7 @@ class TroubledBroker(Broker):
         return await self._real.request(subject, body, headers, timeout_s)
 
     async def serve(
-        self, name: str, version: str, description: str, endpoints: Endpoints
+        self, name: str, version: str, description: str, endpoints: Endpoints, asked_of_all: Endpoints = NO_ENDPOINTS
     ) -> Callable[[], Awaitable[None]]:
         """As the real one."""
-        return await self._real.serve(name, version, description, endpoints)
+        return await self._real.serve(name, version, description, endpoints, asked_of_all)

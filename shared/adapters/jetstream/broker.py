@@ -21,7 +21,7 @@ from shared.adapters.jetstream.epoch import JetStreamEpoch, begin_epoch
 from shared.adapters.jetstream.nats_py import CONNECTION_ERRORS, Received
 from shared.adapters.jetstream.service import serve
 from shared.config.connection import ConnectionOptions
-from shared.context import Endpoints
+from shared.context import NO_ENDPOINTS, Endpoints
 from shared.ports.broker import (
     BrokerError,
     BrokerRefusedError,
@@ -200,9 +200,9 @@ class JetStream:
         return answer.headers, answer.body
 
     async def serve(
-        self, name: str, version: str, description: str, endpoints: Endpoints
+        self, name: str, version: str, description: str, endpoints: Endpoints, asked_of_all: Endpoints = NO_ENDPOINTS
     ) -> Callable[[], Awaitable[None]]:
-        return await serve(self._client, name, version, description, endpoints)
+        return await serve(self._client, name, version, description, endpoints, asked_of_all)
 
     async def _wait_until_connected(self) -> None:
         """Wait for a lost connection; after a reconnect, raise: the publisher must check the stream first."""

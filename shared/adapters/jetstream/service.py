@@ -5,6 +5,7 @@ Each request is an asyncio task: nats-py calls the handler from a task of its ow
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -22,16 +23,18 @@ _log = structlog.get_logger("chorus.service")
 
 
 async def serve(
-    client: Client, name: str, version: str, description: str, endpoints: Endpoints
+    client: Client, name: str, version: str, description: str, endpoints: Endpoints, asked_of_all: Endpoints
 ) -> Callable[[], Awaitable[None]]:
     """Answer up to 1,000 requests at once; returns a function that stops the service."""
     service = await add_service(client, name=name, version=version, description=description)
+    alone = uuid.uuid4().hex  # nats-py has no endpoint without a queue group, so each process has one of its own.
+    handlers = {**endpoints, **asked_of_all}
     tasks: set[asyncio.Task[None]] = set()
     slots = anyio.Semaphore(REQUESTS_AT_MOST)
 
     async def answer(request: MicroRequest, subject: str) -> None:
         try:
-            answered = await endpoints[subject](Request(request.headers or {}, request.data))
+            answered = await handlers[subject](Request(request.headers or {}, request.data))
             if answered is None:
                 return
             if answered.error is not None:
@@ -52,8 +55,13 @@ async def serve(
 
         return handle
 
-    for subject in endpoints:
-        await service.add_endpoint(name=subject.replace(".", "-"), subject=subject, handler=handler(subject))
+    for subject in handlers:
+        await service.add_endpoint(
+            name=subject.replace(".", "-"),
+            subject=subject,
+            handler=handler(subject),
+            queue_group=alone if subject in asked_of_all else None,
+        )
 
     async def stop() -> None:
         with contextlib.suppress(nats.errors.Error):

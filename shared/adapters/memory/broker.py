@@ -10,7 +10,7 @@ from shared.adapters.memory.fault_rates import Fault
 from shared.adapters.memory.link import Link, Reply
 from shared.adapters.memory.server import MemoryServer, NoAnswerError
 from shared.adapters.memory.service import MemoryEndpoint
-from shared.context import Endpoints, Request
+from shared.context import NO_ENDPOINTS, Endpoints, Request
 from shared.ports.broker import (
     BrokerError,
     ConsumerInfo,
@@ -136,12 +136,15 @@ class MemoryBroker:
         return await reply.wait()
 
     async def serve(
-        self, name: str, version: str, description: str, endpoints: Endpoints
+        self, name: str, version: str, description: str, endpoints: Endpoints, asked_of_all: Endpoints = NO_ENDPOINTS
     ) -> Callable[[], Awaitable[None]]:
         """Serve the endpoints; `$SRV` requests about the service itself are not answered."""
         del name, version, description
-        serving = [(subject, MemoryEndpoint(self._link, handle)) for subject, handle in endpoints.items()]
+        serving = [
+            (subject, MemoryEndpoint(self._link, handle)) for subject, handle in {**endpoints, **asked_of_all}.items()
+        ]
         self._endpoints.extend(serving)
+        self.server.asked_of_all |= asked_of_all.keys()
         for subject, endpoint in serving:
             self.server.endpoints.setdefault(subject, []).append(endpoint)
 

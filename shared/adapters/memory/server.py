@@ -71,6 +71,8 @@ class MemoryServer:
         self.consumers: dict[tuple[str, str], Consumer] = {}
         self.connections: list[Connection] = []
         self.endpoints: dict[str, list[Endpoint]] = {}
+        self.asked_of_all: set[str] = set()
+        """The subjects whose requests go to all endpoints, not to one of them."""
         self._numbers = count(1)
 
     def apply(self, declared: Iterable[Declared]) -> None:
@@ -167,12 +169,13 @@ class MemoryServer:
         return found.messages.get(sequence)
 
     def request(self, subject: str, request: Request, reply: Reply[tuple[Mapping[str, str], bytes]]) -> None:
-        """Pass a request on to one of the endpoints of its subject."""
+        """Pass a request on to one of the endpoints of its subject, or to all of them."""
         endpoints = self.endpoints.get(subject)
-        if endpoints:
-            self.loop.random.choice(endpoints).handle(request, reply)
-        else:
+        if not endpoints:
             reply.send(NO_RESPONDERS)
+            return
+        for endpoint in endpoints if subject in self.asked_of_all else [self.loop.random.choice(endpoints)]:
+            endpoint.handle(request, reply)
 
     def delete_stream(self, stream: str) -> None:
         """Lose a stream with its messages and consumers; `apply` creates it again, with another `created`."""

@@ -11,15 +11,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+import anyio
+
 from shared.adapters.sqlite.connection import Connection, open_connection
 from shared.adapters.sqlite.errors import translated
 from shared.adapters.sqlite.files import DatabaseFiles
+from shared.adapters.sqlite.reading import open_read_only
 from shared.adapters.sqlite.schema import NO_MIGRATIONS, prepare
 from shared.ports.store import DatabaseBusyError, DatabaseError
 
 T = TypeVar("T")
 
 BUSY_TIMEOUT_MS = 5_000
+LOOKED_WITHIN_S = 0.2
+"""An answer beside the transactions does not wait longer for a database that is locked as a whole."""
 RESTORE_FROM_BACKUP = "restore it from a backup"
 
 
@@ -31,6 +36,8 @@ class Database:
         self._lock = lock
         self._files = files
         self.path = path
+        self._second: Connection | None = None
+        self._opening = anyio.Lock()
         self.waits_for_lock = False
         """Whether a transaction waits for the file lock, which another process has."""
 
@@ -101,6 +108,16 @@ class Database:
         except sqlite3.Error as error:
             raise translated(error, self.path) from error
 
+    async def look(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on a second connection, which only reads, is opened when first needed, and waits for no writer."""
+        try:
+            async with self._opening:
+                if self._second is None:
+                    self._second = await open_connection(lambda: open_read_only(self.path, timeout_s=LOOKED_WITHIN_S))
+            return await self._second.run(work)
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from error
+
     def _acquire_lock(self) -> int:
         """Acquire the file lock; `_transaction` releases it."""
         self.waits_for_lock = True
@@ -112,6 +129,8 @@ class Database:
 
     async def close(self) -> None:
         """Finish the queued work and close."""
+        if self._second is not None:
+            await self._second.close()
         await self._connection.close()
         os.close(self._lock)
 

@@ -17,6 +17,7 @@ from shared.engine.ownership import PartitionOwnership
 from shared.engine.process import ContextProcess
 from shared.ports.broker import Broker, BrokerError, BrokerUnavailableError, Outgoing
 from shared.ports.store import Store, Transaction
+from shared.ports.store_reader import StoreReader
 from shared.topology import declare
 from shared.wire.streams import EVENTS
 from tests.integration.brokers import TroubledBroker
@@ -66,6 +67,9 @@ class StoreThatInterrupts(Store):
         if self.reads == self._after:
             self._interrupt()
         return found
+
+    async def look(self, work: Callable[[StoreReader], T]) -> T:
+        return await self._real.look(work)
 
     async def close(self) -> None:
         await self._real.close()

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from shared.adapters.sqlite.journal.parked import COLUMNS as PARKED_COLUMNS
 from shared.adapters.sqlite.journal.parked import parked_row
@@ -12,13 +12,17 @@ from shared.adapters.sqlite.journal.statements import JOURNAL_COLUMNS, journal_r
 from shared.adapters.sqlite.journal.transaction import SqliteTransaction
 from shared.ports.broker import Stored
 from shared.ports.rows import JournalRow, RefusedRow
-from shared.ports.store_reader import KeptMessage, KeptRow, Place, Waiting
+from shared.ports.store_reader import AggregateRow, KeptMessage, KeptRow, KeyRows, Place, UnpublishedRow, Waiting
+from shared.wire.messages import aggregate_id
 
 _AMONG = "IN (SELECT value FROM json_each(?))"
 _BEHIND = (
     "SELECT count(*) FROM journal later WHERE later.published_seq IS NULL AND later.partition = refused.partition"
     " AND later.n > refused.n AND substr(later.subject, -1 - length(key)) = '.' || key"
 )
+
+
+OCCURRED_AT_OF: Final = "json_extract({}.headers, '$.\"Occurred-At\"')"
 
 
 class SqliteReader:
@@ -48,6 +52,16 @@ class SqliteReader:
             for n, key, partition, reason, seq, since, verdict, behind, *row in self._chosen(query, "n", numbers)
         ]
 
+    def about(self, key: str, partition: int, names: Sequence[str], timers: Sequence[str], *, limit: int) -> KeyRows:
+        aggregates = self._aggregates_of(key, names, limit)
+        query = f"SELECT id, verdict, {PARKED_COLUMNS} FROM parked WHERE key = ? ORDER BY id LIMIT ?"  # noqa: S608  No input.
+        parked = [
+            KeptMessage(number, parked_row(*row), verdict)
+            for number, verdict, *row in self._connection.execute(query, (key, limit))
+        ]
+        armed = self._armed(f"{timer}/{aggregate.id}" for timer in timers for aggregate in aggregates)
+        return KeyRows(aggregates, armed[:limit], parked, self._unpublished(key, partition, limit))
+
     def places_of_rows(self, numbers: Iterable[int]) -> dict[int, Place]:
         return {place.n: place for place in self._places("n", list(numbers))}
 
@@ -76,6 +90,41 @@ class SqliteReader:
         where = f"{query} {word} {column} {_AMONG} ORDER BY {column}"
         return self._connection.execute(where, (json_text(list(numbers)),))
 
+    def _aggregates_of(self, key: str, names: Sequence[str], limit: int) -> list[AggregateRow]:
+        """The aggregates of a key. The id of one with a part goes on with a `.`, which no key contains."""
+        return [
+            AggregateRow(*row)
+            for identity in (aggregate_id(name, key) for name in names)
+            for row in self._connection.execute(
+                f"SELECT a.id, a.version, state, type, {OCCURRED_AT_OF.format('journal')}"  # noqa: S608  No input.
+                " FROM aggregates a LEFT JOIN journal ON journal.aggregate = a.id AND journal.version = a.version"
+                " WHERE a.id = ? OR (a.id > ? AND a.id < ?) ORDER BY a.id LIMIT ?",
+                (identity, f"{identity}.", f"{identity}/", limit),
+            )
+        ][:limit]
+
+    def _armed(self, timers: Iterable[str]) -> list[JournalRow]:
+        """The newest row of each of these timers, unless it was decided or the reconciler found it obsolete."""
+        return [
+            journal_row(*row)
+            for timer in timers
+            for *row, published, decided in self._connection.execute(
+                f"SELECT {JOURNAL_COLUMNS}, published_seq, EXISTS (SELECT 1 FROM inbox WHERE message_id = event_id)"  # noqa: S608  No input.
+                " FROM journal WHERE aggregate = ? ORDER BY version DESC LIMIT 1",
+                (timer,),
+            )
+            if published != 0 and not decided
+        ]
+
+    def _unpublished(self, key: str, partition: int, limit: int) -> list[UnpublishedRow]:
+        found = self._connection.execute(
+            f"SELECT n, coalesce(reason, ''), {JOURNAL_COLUMNS} FROM journal LEFT JOIN refused USING (n)"  # noqa: S608  No input.
+            " WHERE published_seq IS NULL AND journal.partition = ? AND substr(subject, ?) = ?"
+            " ORDER BY n LIMIT ?",
+            (partition, -1 - len(key), f".{key}", limit),
+        )
+        return [UnpublishedRow(n, journal_row(*row), reason) for n, reason, *row in found]
+
     def _places(self, column: str, named: Sequence[int | str]) -> list[Place]:
         query = f"SELECT n, event_id, published_seq FROM journal WHERE {column} {_AMONG}"  # noqa: S608  No input.
         return [Place(*place) for place in self._connection.execute(query, (json_text(named),))]
@@ -91,9 +140,8 @@ def count_waiting(connection: sqlite3.Connection) -> Waiting:
     if "refused" in tables:  # A database of an older release has no such table.
         refused = tuple(key for (key,) in connection.execute("SELECT DISTINCT key FROM refused ORDER BY key"))
     # A timer row has no time, but the row before it is the event that armed it, which has.
-    occurred_at = "json_extract({}.headers, '$.\"Occurred-At\"')"
     rows, oldest = connection.execute(
-        f"SELECT count(*), min(coalesce({occurred_at.format('journal')}, {occurred_at.format('armed_by')}))"  # noqa: S608  No input.
+        f"SELECT count(*), min(coalesce({OCCURRED_AT_OF.format('journal')}, {OCCURRED_AT_OF.format('armed_by')}))"  # noqa: S608  No input.
         " FROM journal LEFT JOIN journal armed_by ON armed_by.n = journal.n - 1 WHERE journal.published_seq IS NULL"
     ).fetchone()
     return Waiting(

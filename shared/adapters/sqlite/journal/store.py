@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from shared.adapters.sqlite.database import Database
+from shared.adapters.sqlite.journal.reader import SqliteReader
 from shared.adapters.sqlite.journal.tables import MIGRATIONS, SCHEMA, SCHEMA_VERSION, check_owner
 from shared.adapters.sqlite.journal.transaction import SqliteTransaction
 from shared.ports.store import Transaction
+from shared.ports.store_reader import StoreReader
 
 T = TypeVar("T")
 
@@ -55,6 +57,9 @@ class SqliteStore:
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         return await self._database.read(lambda connection: work(SqliteTransaction(connection)))
+
+    async def look(self, work: Callable[[StoreReader], T]) -> T:
+        return await self._database.look(lambda connection: work(SqliteReader(connection)))
 
     async def close(self) -> None:
         await self._database.close()
