@@ -139,7 +139,7 @@ class ContextProcess:
         while True:
             try:
                 folded = await ensure_snapshots(self.store, self.context)
-                backfilled = await self._look_at_parked()
+                backfilled = await self._count_and_backfill_parked()
                 self.troubles.written()
                 break
             except DatabaseBusyError as error:
@@ -148,9 +148,9 @@ class ContextProcess:
         if folded:
             _log.warning("snapshots folded anew from the journal", aggregates=folded)
         if backfilled:
-            _log.warning("events of messages that an older release parked are published now", messages=backfilled)
+            _log.warning("publishing the parking events that an older release did not publish", messages=backfilled)
 
-    async def _look_at_parked(self) -> int:
+    async def _count_and_backfill_parked(self) -> int:
         """Count the parked messages, and append the parking events that are missing; returns how many were."""
         self.loop.parked = await self.store.read(lambda transaction: sum(transaction.parked.counts().values()))
         if not self.loop.parked:
