@@ -23,7 +23,7 @@ SUBJECTS = {EVENTS: "evt.", TIMERS: "timer."}
 """The prefix of the subjects under which a context publishes into each stream."""
 
 KINDS = {EVENTS: ("evt",), TIMERS: ("timer", "due")}
-"""The kinds of subjects that its messages have there: a timer that fired has another one."""
+"""The kinds of subjects of a context's messages in each stream: a timer that fired is stored under `due`."""
 
 READ_AT_ONCE = 1_000
 
