@@ -29,6 +29,7 @@ from shared.engine.recover.snapshots import ensure_snapshots
 from shared.ports.broker import Broker, BrokerRefusedError
 from shared.ports.clock import Clock
 from shared.ports.store import DatabaseBusyError, Store
+from shared.topology import consumer_name
 from shared.wire.streams import COMMANDS, EVENTS, TIMERS
 
 _log = structlog.get_logger("chorus.process")
@@ -176,7 +177,7 @@ async def check_streams(context: Context, broker: Broker, partitions: int, numbe
         try:
             info = await broker.stream_info(stream)
             for number in numbers:
-                await broker.consumer_info(stream, f"{context.name}-{number}")
+                await broker.consumer_info(stream, consumer_name(context.name, number))
         except BrokerRefusedError as error:
             raise MisconfiguredError(f"{error.subject or stream}: {error.text}; run chorus streams apply") from error
         found = info.metadata.get("chorus.partitions")

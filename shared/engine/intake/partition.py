@@ -17,6 +17,7 @@ from shared.engine.monitor.troubles import Troubles
 from shared.ports.broker import Broker, BrokerError, BrokerRefusedError, Delivery, Outgoing
 from shared.ports.clock import Clock
 from shared.ports.rows import Position
+from shared.topology import consumer_name
 from shared.wire.messages import due_subject, partition_of
 from shared.wire.streams import COMMANDS, EVENTS, TIMERS
 
@@ -53,7 +54,7 @@ class Partition:
         self.lock = anyio.Lock(fast_acquire=True)
         self.readers = {
             stream: Reader(
-                broker, clock, stream, f"{context}-{number}", priority_timeout_s=priority_timeout_s, wake=wake
+                broker, clock, stream, consumer_name(context, number), priority_timeout_s=priority_timeout_s, wake=wake
             )
             for stream in streams
         }
