@@ -21,7 +21,12 @@ What: TypeAlias = Annotated[
 ]
 
 
-def ls(context: Annotated[str | None, Parameter(name="CONTEXT")] = None, /, *, json: Json = False) -> int:
+def ls(
+    context: Annotated[str | None, Parameter(name="CONTEXT", help="one context; else all")] = None,
+    /,
+    *,
+    json: Json = False,
+) -> int:
     """List what waits for an operator.
 
     A message that made our code fail parks its key: it and all later messages of

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def send(
     command: Annotated[str, Parameter(help="CONTEXT.COMMAND")],
-    key: Annotated[str, Parameter(help="the subject of the command, such as k-42")],
+    key: Annotated[str, Parameter(help="the last part of the command's subject, such as k-42")],
     /,
     *fields: Annotated[str, Parameter(name="FIELD=VALUE", help="the body, such as items[0].name=blue")],
     body: Annotated[str | None, Parameter(help="the whole body: JSON, a file, or - for standard input")] = None,

@@ -64,8 +64,8 @@ def write() -> int:
     """Write the choreography of the contexts into streams.yaml.
 
     The choreography lists what each context accepts, hears, says and asks, and its
-    deadlines. It follows from the code of the contexts. The command changes no other
-    line of the file and does not ask the broker.
+    deadlines. It follows from the code of the contexts. The command changes no
+    other line of the file and does not ask the broker.
 
     For example:
 

@@ -29,7 +29,7 @@ from shared.ports.store import DatabaseBusyError, FencedError, Store
 from shared.wire import streams
 
 RECORD_AFTER_S = 0.2
-"""PubAcks ride on the next batch's commit; without one they are recorded after this time."""
+"""The next batch's commit records the PubAcks; without a batch they are recorded after this time."""
 OTHERS_ROWS_POLL_S = 0.05
 """How often a process looks for rows that other processes of its context wrote for its partitions."""
 IDLE_S = 1.0
@@ -148,7 +148,7 @@ class Loop:
         return [self._routing.parked(message) for message in waiting]
 
     async def _decide(self, messages: Sequence[Incoming]) -> None:
-        """Commit a batch, then publish and acknowledge it. A batch that is not committed comes again."""
+        """Commit a batch, then publish and acknowledge it. The messages of a batch that is not committed come again."""
         progress, moves, ownership = self._drain_progress(), moves_of(messages, self._position), self._ownership
         batch = Batch(messages, moves, progress, ownership.owned, ownership.last_number, self._clock.now())
         while True:

@@ -154,6 +154,7 @@ class PartitionOwnership:
         connection = self._relay.connection
         await self._record_acknowledged()  # The rows that were acknowledged last are the likeliest to be lost.
         if not await self._reconciler.check(partition.number, tuple(partition.readers)):
+            # Reconciling deleted the positions of every partition of the stream, so all of them begin anew.
             self._revoke(partition.number)
             await self.release(number for number in self.owned if number != partition.number)
         await self._give_next_editions(partition.number)

@@ -30,6 +30,7 @@ from shared.engine.recover.snapshots import ensure_snapshots
 from shared.ports.broker import Broker, BrokerRefusedError
 from shared.ports.clock import Clock
 from shared.ports.store import DatabaseBusyError, Store
+from shared.topology import consumer_name
 from shared.wire.streams import COMMANDS, EVENTS, TIMERS
 
 _log = structlog.get_logger("chorus.process")
@@ -145,7 +146,7 @@ class ContextProcess:
         while True:
             try:
                 folded = await ensure_snapshots(self.store, self.context)
-                backfilled = await self._look_at_parked()
+                backfilled = await self._count_and_backfill_parked()
                 self.troubles.written()
                 break
             except DatabaseBusyError as error:
@@ -154,9 +155,9 @@ class ContextProcess:
         if folded:
             _log.warning("snapshots folded anew from the journal", aggregates=folded)
         if backfilled:
-            _log.warning("events of messages that an older release parked are published now", messages=backfilled)
+            _log.warning("publishing the parking events that an older release did not publish", messages=backfilled)
 
-    async def _look_at_parked(self) -> int:
+    async def _count_and_backfill_parked(self) -> int:
         """Count the parked messages, and append the parking events that are missing; returns how many were."""
         self.loop.parked = await self.store.read(lambda transaction: sum(transaction.parked.counts().values()))
         if not self.loop.parked:
@@ -182,7 +183,7 @@ async def check_streams(context: Context, broker: Broker, partitions: int, numbe
         try:
             info = await broker.stream_info(stream)
             for number in numbers:
-                await broker.consumer_info(stream, f"{context.name}-{number}")
+                await broker.consumer_info(stream, consumer_name(context.name, number))
         except BrokerRefusedError as error:
             raise MisconfiguredError(f"{error.subject or stream}: {error.text}; run chorus streams apply") from error
         found = info.metadata.get("chorus.partitions")

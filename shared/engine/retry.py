@@ -7,9 +7,9 @@ This is the only mechanism for delays that grow. Its users:
 - `shared/run/supervisor.py` and `shared/run/supervised_server.py` for programs that end.
 
 A delay that does not grow is a constant named `…_RETRY_S` on the same clock: for a busy database, a broker that is
-away, a refused row, a takeover. Nothing here limits the attempts: each caller retries until it succeeds or is
-cancelled. Beneath the port, nats-py reconnects by itself (`adapters/jetstream/bounds.py`), and a timer renews a denied
-subscription (`adapters/jetstream/denial_handling.py`).
+away, a refused row, a takeover, an outcome that our code cannot decide. Nothing here limits the attempts: each caller
+retries until it succeeds or is cancelled. Beneath the port, nats-py reconnects by itself
+(`adapters/jetstream/bounds.py`), and a timer renews a denied subscription (`adapters/jetstream/denial_handling.py`).
 """
 
 import random

@@ -15,6 +15,7 @@ from shared.wire.messages import (
     MalformedKeyError,
     check_key,
     parse_subject,
+    place_id,
     split_edition,
 )
 from shared.wire.streams import EVENTS, TIMERS
@@ -136,11 +137,11 @@ async def _under_key(broker: Broker, key: str) -> AsyncIterator[Message]:
 
 
 def message_of(stream: str, stored: Stored) -> Message:
-    """A stored message as the timeline needs it; without an id of its own it is named by its place in the stream."""
+    """A stored message as the timeline needs it; without an id of its own it has the one that contexts give it."""
     subject = parse_subject(stored.subject)
     headers = stored.headers
     return Message(
-        id=headers.get(MSG_ID) or headers.get(TIMER_ID) or f"{stream}@{stored.sequence}",
+        id=headers.get(MSG_ID) or headers.get(TIMER_ID) or place_id(stream, stored.sequence, stored.at),
         caused_by=headers.get(CAUSATION_ID, ""),
         commanded=CAUSATION_HASH in headers,
         kind=subject.kind,

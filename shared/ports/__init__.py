@@ -1,1 +1,1 @@
-"""The engine's ports: broker, clock and store. Their adapters are in `shared.adapters`."""
+"""The ports: broker, clock and store for the engine, databases for the tools. Adapters are in `shared.adapters`."""

@@ -11,7 +11,7 @@ from shared.engine.monitor.alarms import Alarms
 from shared.engine.monitor.troubles import Troubles
 from shared.engine.publish.relay import Relay
 from shared.engine.recover.provenance import Provenance
-from shared.engine.recover.reconcile import SUBJECTS, Reconciler, where
+from shared.engine.recover.reconcile import SUBJECTS, Reconciler, sequences_by_id
 from shared.ports.broker import Broker, Stored
 from shared.ports.clock import Clock
 from shared.ports.databases import Databases
@@ -65,7 +65,7 @@ async def compare(broker: Broker, databases: Databases, context: str) -> Differe
                 check(batch)
                 batch.clear()
         check(batch)
-        timers = await where(broker, TIMERS, context)
+        timers = await sequences_by_id(broker, TIMERS, context)
         return Difference(
             context=context,
             there=len(there) + len(timers),

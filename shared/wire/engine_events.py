@@ -19,7 +19,7 @@ Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class CommandRejected(Struct, frozen=True, kw_only=True):
-    """A command was refused before any decider saw it; `reason` and `details` tell its sender what to correct."""
+    """A command was refused, by a decider or before one saw it; `reason` and `details` tell its sender why."""
 
     command: str
     command_id: str

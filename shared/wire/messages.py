@@ -1,6 +1,6 @@
 """The wire format of messages: subjects, keys, ids and headers (docs/wire.md).
 
-One function checks keys, one builds each kind of subject, and one parses subjects. No other code splits or joins them.
+One function checks keys, one builds each kind of subject, and one parses subjects.
 """
 
 import hashlib

@@ -34,7 +34,6 @@ ELSEWHERE = {
 
 FILES = {
     "shared/adapters/memory/stream.py": {"order"},  # Headers of a message order the server to act.
-    "shared/adapters/memory/scheduling.py": {"order"},
     "shared/engine/decide/outgoing.py": {"letter"},  # A dead letter.
 }
 """Modules in which a word has its other meaning throughout, each with its reason."""

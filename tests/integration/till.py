@@ -12,7 +12,6 @@ from shared.context import Aggregate, Call, Context, Decider, Effect, Policy, Re
 from shared.wire.messages import FROM_SUBJECT
 
 JAMS_AT = 13
-RINGS_AT_MOST = 1_000
 
 
 class Ring(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -28,9 +28,6 @@ class Progress(NamedTuple):
     refused: Sequence[RefusedRow] = ()
     """Rows that the broker refuses for good."""
 
-    def __bool__(self) -> bool:
-        return bool(self.acknowledged or self.attempts or self.refused)
-
 
 class Batch(NamedTuple):
     """The input of one transaction. `last_number` is the last journal row that this process knows."""

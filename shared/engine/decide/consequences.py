@@ -16,7 +16,7 @@ class Consequences(NamedTuple):
 
 
 def consequences(routing: Routing, event: Event, row: JournalRow) -> Consequences:
-    """The same for an event that is decided now and for one that a rebuild reads from the stream; `row` is its row."""
+    """The consequences of `event`, whose row is `row`: the same when it is decided and when a rebuild reads it."""
     kind = type(event)
     timer = routing.timers.get(kind)
     at = None if timer is None else timer.at(event)

@@ -17,6 +17,7 @@ from shared.engine.monitor.troubles import Troubles
 from shared.ports.broker import Broker, BrokerError, BrokerRefusedError, Delivery, Outgoing
 from shared.ports.clock import Clock
 from shared.ports.rows import Position
+from shared.topology import consumer_name
 from shared.wire.messages import due_subject, partition_of
 from shared.wire.streams import COMMANDS, EVENTS, TIMERS
 
@@ -24,7 +25,7 @@ _log = structlog.get_logger("chorus.partition")
 
 BEGINNING = Position(0, "")
 VACANCY_POLL_S = 0.4
-"""How often a process that does not own the partition looks whether any process does."""
+"""How often a standby checks whether any process owns the partition."""
 TAKEOVER_RETRY_S = 1.0
 """The pause before the next takeover when a consumer or a permission is missing."""
 NOTICE = "PartitionVacant"
@@ -32,7 +33,7 @@ NOTICE_TTL = "10s"
 
 
 class Partition:
-    """`lock` keeps `keep_alive`, which runs in a task of its own, apart from the loop's takeovers and releases."""
+    """`lock` excludes `keep_alive`, a task of its own, while the loop takes the partition over or releases it."""
 
     def __init__(
         self,
@@ -53,7 +54,7 @@ class Partition:
         self.lock = anyio.Lock(fast_acquire=True)
         self.readers = {
             stream: Reader(
-                broker, clock, stream, f"{context}-{number}", priority_timeout_s=priority_timeout_s, wake=wake
+                broker, clock, stream, consumer_name(context, number), priority_timeout_s=priority_timeout_s, wake=wake
             )
             for stream in streams
         }
@@ -130,7 +131,7 @@ class Partition:
         self._no_takeover_until = self._clock.monotonic() + TAKEOVER_RETRY_S
 
     async def begin_reading(self) -> None:
-        """Reset every consumer that is not read yet to our position. COMMANDS, a work queue, begins at its first."""
+        """Reset each consumer that we do not read yet to our position; COMMANDS, a work queue, to its beginning."""
         for stream, reader in self.readers.items():
             if reader.phase in (Phase.IDLE, Phase.PINNED):
                 await reader.read_from(0 if stream == COMMANDS else self.positions.get(stream, BEGINNING).seq)

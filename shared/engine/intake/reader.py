@@ -111,7 +111,7 @@ class Reader:
         await self._pull(1)
 
     async def read_from(self, position: int) -> None:
-        """Reset the consumer to `position` and read. Without a pin yet, the first message brings it."""
+        """Reset the consumer to `position` and read. A reader without a pin gets it with the first message."""
         self._buffer.clear()
         await self._resume(position)
 
@@ -148,7 +148,7 @@ class Reader:
 
     async def ask_for_more(self) -> None:
         """Backpressure: let the server send only as many messages as the buffer has room for."""
-        # Without `_pulls` a new epoch is being opened, which asks for itself.
+        # While `_pulls` is None a new epoch is opening, and pulls by itself.
         if self.phase is Phase.READING and self._pulls is not None and not self._gap and self._pin is not None:
             missing = PULL_BATCH - len(self._buffer) - max(self._outstanding, 0)
             if missing >= PULL_BATCH // 2:
@@ -156,13 +156,13 @@ class Reader:
 
     async def _resume(self, position: int) -> None:
         await self._close(self.phase)
-        # The message at our position comes once more: from the first delivery on, heartbeats then tell when another
-        # client resets the consumer.
+        # Read the message at our position once more. Heartbeats name the last delivery, so after one delivery they show
+        # when another client resets the consumer.
         again = position if self.stream == EVENTS and position else position + 1
         try:
             await self._broker.reset(self.stream, self.consumer, again)
         except BrokerError:
-            self._lost = True  # So that the whole partition begins anew, and not only this reader.
+            self._lost = True  # The whole partition begins anew, not only this reader.
             raise
         self.received = position
         self.consumer_sequence = 0
@@ -186,7 +186,7 @@ class Reader:
                 self._gap = True
             else:
                 self.consumer_sequence = delivery.consumer_sequence
-                if delivery.sequence > self.received or self.stream != EVENTS:  # An unacknowledged one comes again.
+                if delivery.sequence > self.received or self.stream != EVENTS:  # Redelivered: not acknowledged.
                     self.received = max(self.received, delivery.sequence)
                     self._buffer.append(delivery)
             self._wake()
@@ -199,7 +199,7 @@ class Reader:
         if status.code == 100:
             delivered = int(status.headers.get(LAST_DELIVERED, self.consumer_sequence))
             if self.phase is Phase.READING and delivered != self.consumer_sequence:
-                self._gap = True  # Another client has moved the consumer on, and no later message may come to tell.
+                self._gap = True  # Another client moved the consumer; perhaps no later message shows it.
             return
         if status.code == 423:
             self._lost = True

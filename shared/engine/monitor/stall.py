@@ -1,4 +1,4 @@
-"""Measures how long the worker's loop has been stuck, not counting work that may take long."""
+"""Measures how long the worker's loop has stalled, not counting work that may take long."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Publishes journal rows one by one and judges each answer of the broker.
+"""Publishes journal rows as single messages and judges each answer of the broker.
 
 Two messages under one id must never stand in a stream: a consumer's inbox takes the second for the first, so an event
 of ours would have no effect. The server prevents that within its duplicate window only.

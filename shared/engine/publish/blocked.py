@@ -187,8 +187,8 @@ class BlockedKeys:
                     blocked.retry_at = self._clock.monotonic()
         self._wakeup.set()
 
-    def look(self) -> None:
-        """Publishing may be allowed again."""
+    def wake(self) -> None:
+        """Retry what is due: the relay may publish again."""
         self._wakeup.set()
 
     async def run(self) -> None:

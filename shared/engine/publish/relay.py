@@ -59,7 +59,7 @@ class Relay:
         self._in_flight: Sequence[NumberedRow] = ()
         self._acknowledged: list[tuple[int, int]] = []
         self._verified = broker.reconnects
-        """The connection on which the reconciler found, or made, the streams as the journal says."""
+        """The connection on which the reconciler last compared the streams with the journal."""
         self._verified_again = anyio.Event()
         self._round_connection = self._verified
         self._revoked_in_round: set[int] = set()
@@ -115,7 +115,7 @@ class Relay:
         self._verified_again.set()
         self._verified_again = anyio.Event()
         self._wakeup.set()
-        self.blocked.look()
+        self.blocked.wake()
 
     def drain_acknowledged(self) -> list[tuple[int, int]]:
         """Remove and return (journal number, stream sequence) of every published row that no commit has recorded."""
@@ -236,7 +236,7 @@ class Relay:
         )
 
     def _acknowledge(self, published: Iterable[tuple[NumberedRow, int]]) -> None:
-        """Note the PubAcks, except for revoked partitions: their stream may be another one by now."""
+        """Note the PubAcks, except for revoked partitions: their stream may have been created anew."""
         acknowledged = [(numbered.n, sequence) for numbered, sequence in published if self._is_ours(numbered)]
         self._acknowledged.extend(acknowledged)
         self.published += len(acknowledged)

@@ -29,8 +29,8 @@ class ParkedHistory:
         self._led_to_events: set[tuple[str, str]] = set()
         """(id, content hash or "") of the cause of every other event of the context."""
 
-    def add(self, stored: Stored, subject: Subject) -> bool:
-        """Add one event of the context; returns whether it is about a parked message."""
+    def add(self, stored: Stored, subject: Subject) -> None:
+        """Add one event of the context, about a parked message or not."""
         if subject.type == MessageParked.__name__:
             event = _parked.decode(stored.body)
             self.hashes.setdefault(event.message_id, bytes.fromhex(event.content_hash))
@@ -40,8 +40,6 @@ class ParkedHistory:
             self._unparked[unparked.message_id] = _Unparked(unparked, stored.headers[OCCURRED_AT])
         else:
             self._led_to_events.add((stored.headers.get(CAUSATION_ID, ""), stored.headers.get(CAUSATION_HASH, "")))
-            return False
-        return True
 
     def parked(self, asked: set[str]) -> list[ParkedRow]:
         """The messages that are still parked, in the order in which they were parked.

@@ -23,7 +23,7 @@ SUBJECTS = {EVENTS: "evt.", TIMERS: "timer."}
 """The prefix of the subjects under which a context publishes into each stream."""
 
 KINDS = {EVENTS: ("evt",), TIMERS: ("timer", "due")}
-"""The kinds of subjects that its messages have there: a timer that fired has another one."""
+"""The kinds of subjects of a context's messages in each stream: a timer that fired is stored under `due`."""
 
 READ_AT_ONCE = 1_000
 
@@ -53,7 +53,7 @@ class Reconciler:
             if trouble := await self._trouble(stream, partition, info):
                 troubled[stream] = trouble
         if EVENTS not in troubled:
-            await self._check_memory()
+            await self._check_newer_events()
         elif TIMERS in born:  # Timers may be lost as well, and their places taken.
             troubled.setdefault(TIMERS, "events were lost")
         for stream, trouble in troubled.items():
@@ -70,7 +70,7 @@ class Reconciler:
         if stream == EVENTS:
             there = await self._check_known(first=1)
         else:
-            there = await where(self._broker, stream, self._context)
+            there = await sequences_by_id(self._broker, stream, self._context)
         subjects, timers = SUBJECTS[stream], stream == TIMERS
         return await self._store.transact(
             lambda transaction: transaction.published.correct(subjects, there, timers=timers)
@@ -120,7 +120,7 @@ class Reconciler:
         found = id_in(stream, stored.headers) or place_id(stream, sequence, stored.at)
         return None if found == message_id else f"{found} is at {sequence} in the place of {message_id}"
 
-    async def _check_memory(self) -> None:
+    async def _check_newer_events(self) -> None:
         published = await self._store.read(lambda transaction: transaction.published.last(SUBJECTS[EVENTS]))
         await self._check_known(first=1 if published is None else published[1] + 1)
 
@@ -165,7 +165,7 @@ class Reconciler:
         _log.error("a stranger's message is set aside", id=message_id, subject=stored.subject, reason=reason)
 
 
-async def where(broker: Broker, stream: str, context: str) -> dict[str, int]:
+async def sequences_by_id(broker: Broker, stream: str, context: str) -> dict[str, int]:
     """The sequences of a context's messages in a stream, by id; the first message with an id counts."""
     there: dict[str, int] = {}
     for kind in KINDS[stream]:

@@ -101,7 +101,7 @@ async def test_rows_in_flight_do_not_overtake_a_refused_row_of_their_key() -> No
         broker.mended = True
         relay.add([_row(2, "evt.till.Rung", "a"), _row(3, "timer.till.Closing", "b")])
         clock.seconds += REFUSED_RETRY_S  # Now two tasks are about to publish rows of the key.
-        relay.blocked.look()
+        relay.blocked.wake()
         while relay.backlog:
             published.clear()
             await published.wait()
@@ -121,13 +121,13 @@ async def test_row_whose_id_a_message_has_is_tried_by_looking_whether_that_messa
         for broker.silent in (False, True, True):
             broker.looked.clear()
             clock.seconds += REFUSED_RETRY_S
-            relay.blocked.look()
+            relay.blocked.wake()
             await broker.looked.wait()
             await asyncio.sleep(0)
         assert (broker.published, list(relay.blocked.reasons)) == (1, ["a"])
         broker.silent, broker.gone = False, True
         clock.seconds += REFUSED_RETRY_S
-        relay.blocked.look()
+        relay.blocked.wake()
         while relay.backlog:
             published.clear()
             await published.wait()

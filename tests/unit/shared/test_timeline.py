@@ -117,7 +117,9 @@ def test_no_messages_are_no_trees() -> None:
 def test_a_due_timer_is_known_by_its_timer_id_and_a_nameless_message_by_its_place() -> None:
     due = Stored(5, NINE, "due.ordering.Deadline.2.o-1", {"Timer-Id": "t", "Causation-Id": "Placed"}, b"{}")
     assert (message_of("TIMERS", due).id, message_of("TIMERS", due).caused_by) == ("t", "Placed")
-    assert message_of("EVENTS", Stored(7, NINE, "evt.ordering.Placed.2.o-1", {}, b"{}")).id == "EVENTS@7"
+    nameless = message_of("EVENTS", Stored(7, NINE, "evt.ordering.Placed.2.o-1", {}, b"{}"))
+    assert nameless.id == "EVENTS@2026-11-21T09:00:00.000000Z/7"
+    assert outline(nameless, message("Reserved", nameless.id, 8)) == [(0, nameless.id), (1, "Reserved")]
 
 
 def test_a_body_tells_only_what_fits_in_a_line() -> None:
