@@ -90,7 +90,7 @@ def _without_key(context: Context, aggregate: Aggregate, message: type[Struct]) 
         if field is not None and not hasattr(message, field):
             meant = did_you_mean(field, message.__struct_fields__)
             whose = f"the {kind} of {context.name}'s aggregate {aggregate.name}"
-            yield f"{_place(message)} has no field {field!r}, {whose}{meant}: add the field, or mend Aggregate.{kind}"
+            yield f"{_place(message)} has no field {field!r}, {whose}{meant}: add the field, or fix Aggregate.{kind}"
 
 
 def _commands_of(context: Context) -> Iterator[str]:

@@ -58,8 +58,8 @@ EXAMPLES = {
 """By the first word of their commands."""
 
 NOTES = """
-Commands find the server as the nats CLI does: flags, NATS_URL and its kin, the
-selected nats context, nats://127.0.0.1:4222.
+Commands find the server as the nats CLI does: flags, variables such as
+NATS_URL, the selected nats context, nats://127.0.0.1:4222.
 Exit codes: 0 ok, 1 no, 64 usage, 69 broker away, 70 a bug in Chorus,
 78 bad configuration.
 """

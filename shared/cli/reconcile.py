@@ -31,7 +31,7 @@ def reconcile(
 
     Workers do this by themselves when they start and when they reconnect; they may
     run meanwhile. Exit 0 when streams and journals then agree, else 1: publishing
-    cannot mend an event that differs in EVENTS or that no journal has.
+    cannot correct an event that differs in EVENTS or that no journal has.
 
     For example:
 

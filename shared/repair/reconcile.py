@@ -27,7 +27,7 @@ class Difference(Struct, frozen=True, kw_only=True):
     """How the journal of one context and the streams differ, by message ids. `there` counts messages in the streams.
 
     `missing` are in the journal only. `differing` have another body in EVENTS. `unexplained` are in EVENTS, in no
-    journal, and not recorded as a stranger's. Publishing mends only `missing`.
+    journal, and not recorded as a stranger's. Publishing repairs only `missing`.
     """
 
     context: str

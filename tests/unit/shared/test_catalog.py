@@ -133,11 +133,11 @@ def test_a_key_or_part_is_a_field_of_every_command_and_event() -> None:
     decider = Decider(aggregate=thing, commands=(Ask,), decide=nothing)
     assert problems_of(replace(HERE, deciders=(decider,))) == (
         f"{PLACE}.Ask has no field 'keys', the key of here's aggregate thing (did you mean 'key'?): add the field,"
-        " or mend Aggregate.key",
-        f"{PLACE}.Ask has no field 'part', the part of here's aggregate thing: add the field, or mend Aggregate.part",
+        " or fix Aggregate.key",
+        f"{PLACE}.Ask has no field 'part', the part of here's aggregate thing: add the field, or fix Aggregate.part",
         f"{PLACE}.Asked has no field 'keys', the key of here's aggregate thing (did you mean 'key'?): add the field,"
-        " or mend Aggregate.key",
-        f"{PLACE}.Asked has no field 'part', the part of here's aggregate thing: add the field, or mend Aggregate.part",
+        " or fix Aggregate.key",
+        f"{PLACE}.Asked has no field 'part', the part of here's aggregate thing: add the field, or fix Aggregate.part",
     )
 
 
