@@ -81,10 +81,6 @@ class Transaction(Protocol):
         """All events by aggregate, those of each aggregate in the order of their versions."""
         ...
 
-    def events_of(self, aggregate: str, *, up_to: int) -> Iterator[JournalRow]:
-        """The events of one aggregate up to a version."""
-        ...
-
     def last_versions(self, aggregates: Iterable[str]) -> dict[str, int]:
         """The version of the last event of each of these aggregates that has one."""
         ...

@@ -65,20 +65,12 @@ class PublishedRows(Protocol):
         """(event id, stream sequence) of the row with the highest sequence."""
         ...
 
-    def bodies(self, event_ids: Sequence[str]) -> dict[str, bytes]:
-        """The journal's bodies by event id; ids that the journal does not have are left out."""
-        ...
-
     def unexplained(self, found: Sequence[Stored]) -> list[Stored]:
         """Those of these messages of EVENTS that neither the journal nor the table of strangers explains.
 
         An operator's declaration explains every message under its id. A stranger that was recorded by its form explains
         only the message at its place: a lost event of ours may have the same id.
         """
-        ...
-
-    def missing(self, subjects: str, there: Iterable[str], *, timers: bool) -> list[str]:
-        """The event ids, in journal order, of rows that their stream should hold and that are not `there`."""
         ...
 
     def correct(self, subjects: str, there: Mapping[str, int], *, timers: bool) -> int:

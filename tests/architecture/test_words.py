@@ -68,6 +68,10 @@ def test_the_machinery_says_no_word_of_the_shop() -> None:
     assert found == [], "say it in words that fit every system; it belongs into contexts/ if that cannot be"
 
 
+def test_every_exception_is_for_a_module_that_exists() -> None:
+    assert [name for name in FILES if not (ROOT / name).exists()] == []
+
+
 @pytest.mark.parametrize("line", ["order_id = 1", "def place_order()", "PlaceOrder", "# For each sku.", "its orders"])
 def test_a_word_of_the_shop_is_noticed(line: str) -> None:
     assert words_of(line) & {*WORDS}
