@@ -158,6 +158,7 @@ class Loop:
             except DatabaseBusyError as error:
                 await self._wait_for_database(error)
                 if self._stopped.is_set:
+                    self._restore_progress(progress)
                     return
             except FencedError as error:
                 await self._yield_to_new_owner(messages, progress, error)
