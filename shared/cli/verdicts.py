@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 Why: TypeAlias = Annotated[str, Parameter(help="recorded with your user name")]
 Yes: TypeAlias = Annotated[bool, Parameter(negative="", show_default=False, help="do not ask")]
-Timeout: TypeAlias = Annotated[float, Parameter(help="seconds to wait for the result")]
+Timeout: TypeAlias = Annotated[str, Parameter(help="how long to wait for the result")]
 NoWait: TypeAlias = Annotated[
     bool, Parameter(name="--no-wait", negative="", show_default=False, help="do not wait for the result")
 ]
 
 
-def retry(what: What, /, *, timeout: Timeout = 10.0, no_wait: NoWait = False, json: Json = False) -> int:
+def retry(what: What, /, *, timeout: Timeout = "10s", no_wait: NoWait = False, json: Json = False) -> int:
     """Try a parked key again, in order.
 
     The worker that owns the key decides its parked messages again, with all
@@ -49,12 +49,12 @@ def retry(what: What, /, *, timeout: Timeout = 10.0, no_wait: NoWait = False, js
     chosen = choose_by_name(unresolved, what)
     said = anyio.run(partial(ops.retry, databases, chosen, who=getpass.getuser()))
     return _report(
-        databases, "retried", said, chosen, timeout_s=0.0 if no_wait else timeout, wait=not no_wait, json=json
+        databases, "retried", said, chosen, timeout_s=0.0 if no_wait else _seconds(timeout), wait=not no_wait, json=json
     )
 
 
 def skip(
-    what: What, /, *, why: Why, yes: Yes = False, timeout: Timeout = 10.0, no_wait: NoWait = False, json: Json = False
+    what: What, /, *, why: Why, yes: Yes = False, timeout: Timeout = "10s", no_wait: NoWait = False, json: Json = False
 ) -> int:
     """Skip a parked message, and record who did and why.
 
@@ -78,7 +78,7 @@ def skip(
         raise CommandError(Exit.USAGE, f"{what!r} are {len(parked)} messages; name one as CONTEXT/NUMBER")
     _confirm(f"{parked[0].subject} will never be decided. Skip it?", "not skipped", yes=yes)
     said = anyio.run(partial(ops.skip, databases, parked[0], who=getpass.getuser(), why=why))
-    return _report(databases, "skipped", said, parked, timeout_s=timeout, wait=not no_wait, json=json)
+    return _report(databases, "skipped", said, parked, timeout_s=_seconds(timeout), wait=not no_wait, json=json)
 
 
 def void(
@@ -87,7 +87,7 @@ def void(
     *,
     why: Why,
     yes: Yes = False,
-    timeout: Timeout = 10.0,
+    timeout: Timeout = "10s",
     no_wait: NoWait = False,
     json: Json = False,
     connection: Connection = HERE,
@@ -113,7 +113,7 @@ def void(
     refused = [one for one in unresolved if isinstance(one, ops.Refused)]
     named = [row for row in refused if what in (row.key, row.message_id, row.number)]
     if not named:
-        return _void_stray(databases, unresolved, what, why, connection, yes=yes, within_s=timeout, json=json)
+        return _void_stray(databases, unresolved, what, why, connection, yes=yes, within_s=_seconds(timeout), json=json)
     if len(named) > 1:
         raise CommandError(Exit.USAGE, f"{what!r} are {len(named)} events; name one as CONTEXT/rNUMBER")
     row = named[0]
@@ -123,7 +123,7 @@ def void(
     _confirm(f"{row.context} will publish {row.message_id} under its next edition. Void it?", "not voided", yes=yes)
     give = partial(strangers.void, who=getpass.getuser(), why=why, at=clock().now(), stored=stored)
     said = anyio.run(give, databases, row)
-    return _report(databases, "voided", said, [row], timeout_s=timeout, wait=not no_wait, json=json)
+    return _report(databases, "voided", said, [row], timeout_s=_seconds(timeout), wait=not no_wait, json=json)
 
 
 def _void_stray(
@@ -201,6 +201,15 @@ def _look_up(message_id: str, connection: Connection, within_s: float) -> tuple[
         return None, f"EVENTS was not read to its end in {within_s:g} s (--timeout)"
     except (BrokerError, CommandError, ConnectionOptionsError) as error:
         return None, str(error)
+
+
+def _seconds(timeout: str) -> float:
+    from shared.config.units import parse_duration
+
+    try:
+        return parse_duration(timeout).total_seconds()
+    except ValueError as error:
+        raise CommandError(Exit.USAGE, f"--timeout: {error}") from error
 
 
 def _confirm(question: str, refused: str, *, yes: bool) -> None:

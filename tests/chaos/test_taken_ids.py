@@ -111,7 +111,7 @@ async def test_worker_killed_between_the_verdict_and_the_publication_publishes_i
     await stage.place(order, "s-pre2")
     (row,) = await listed(stage)
     await stage.kill("payments")
-    code, told = await chorus(stage, "parked", "void", row["number"], "--why", WHY, "--yes", "--timeout", "0.5")
+    code, told = await chorus(stage, "parked", "void", row["number"], "--why", WHY, "--yes", "--timeout", "500ms")
     assert (code, "no worker of payments has acted on it" in told) == (Exit.NO, True)
     await stage.arm("payments", "before-publish")
     await stage.dies("payments")
