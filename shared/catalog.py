@@ -87,7 +87,7 @@ def _declared(name: str, settings: Settings) -> Context | Service:
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """The settings of this environment, those of every context among them; raises SettingsError.
 
-    A context whose settings.py raises does not keep the others from theirs; it cannot be loaded itself.
+    A context whose settings.py raises is left out here, and cannot be loaded itself.
     """
     declared: dict[str, type[Settings]] = {}
     for name in names():

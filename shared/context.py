@@ -50,7 +50,7 @@ class Aggregate:
 
     `name` is how event ids spell it (`thing` in `here/thing-k-42@1`); `key` is the field by which its commands and
     its events name one (`thing_id`). `linger_s` is how long its events may wait for each other before they are
-    published: where nobody is in a hurry for them, many cost the server one sync.
+    published: for events that nobody waits for, one sync of the server serves many.
 
     `part` is a second field, for an aggregate of which one key has many: with `key="thing_id", part="item_id"` each
     item of a thing is an aggregate of its own (`here/item-k-42.p-1@1`). Subjects and partitions still go by
@@ -125,7 +125,7 @@ class Timer:
 
 
 class UnknownOutcomeError(Exception):
-    """The outside was asked and it is not known whether it did it: ask again with the same key, never guess."""
+    """The outcome of an outside call is unknown: repeat it with the same key, and never guess."""
 
 
 class Call(Protocol):

@@ -81,3 +81,13 @@ Json: TypeAlias = Annotated[bool, Parameter(name="--json", negative="", show_def
 ShowNats: TypeAlias = Annotated[
     bool, Parameter(name="--show-nats", negative="", show_default=False, help="only print the nats commands for it")
 ]
+
+
+def seconds(timeout: str) -> float:
+    """Return the seconds of `--timeout`; raises CommandError."""
+    from shared.config.units import parse_duration
+
+    try:
+        return parse_duration(timeout).total_seconds()
+    except ValueError as error:
+        raise CommandError(Exit.USAGE, f"--timeout: {error}") from error

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from shared.cli.adapters import clock
 from shared.cli.errors import CommandError, complain
-from shared.cli.flags import HERE, Connection, Json
+from shared.cli.flags import HERE, Connection, Json, seconds
 from shared.cli.output import show_json, show_lines
 from shared.cli.parked import What, choose_by_name, read_unresolved, stored_under
 from shared.config.exit_codes import Exit
@@ -49,7 +49,7 @@ def retry(what: What, /, *, timeout: Timeout = "10s", no_wait: NoWait = False, j
     chosen = choose_by_name(unresolved, what)
     said = anyio.run(partial(ops.retry, databases, chosen, who=getpass.getuser()))
     return _report(
-        databases, "retried", said, chosen, timeout_s=0.0 if no_wait else _seconds(timeout), wait=not no_wait, json=json
+        databases, "retried", said, chosen, timeout_s=0.0 if no_wait else seconds(timeout), wait=not no_wait, json=json
     )
 
 
@@ -78,7 +78,7 @@ def skip(
         raise CommandError(Exit.USAGE, f"{what!r} are {len(parked)} messages; name one as CONTEXT/NUMBER")
     _confirm(f"{parked[0].subject} will never be decided. Skip it?", "not skipped", yes=yes)
     said = anyio.run(partial(ops.skip, databases, parked[0], who=getpass.getuser(), why=why))
-    return _report(databases, "skipped", said, parked, timeout_s=_seconds(timeout), wait=not no_wait, json=json)
+    return _report(databases, "skipped", said, parked, timeout_s=seconds(timeout), wait=not no_wait, json=json)
 
 
 def void(
@@ -113,7 +113,7 @@ def void(
     refused = [one for one in unresolved if isinstance(one, ops.Refused)]
     named = [row for row in refused if what in (row.key, row.message_id, row.number)]
     if not named:
-        return _void_stray(databases, unresolved, what, why, connection, yes=yes, within_s=_seconds(timeout), json=json)
+        return _void_stray(databases, unresolved, what, why, connection, yes=yes, within_s=seconds(timeout), json=json)
     if len(named) > 1:
         raise CommandError(Exit.USAGE, f"{what!r} are {len(named)} events; name one as CONTEXT/rNUMBER")
     row = named[0]
@@ -123,7 +123,7 @@ def void(
     _confirm(f"{row.context} will publish {row.message_id} under its next edition. Void it?", "not voided", yes=yes)
     give = partial(strangers.void, who=getpass.getuser(), why=why, at=clock().now(), stored=stored)
     said = anyio.run(give, databases, row)
-    return _report(databases, "voided", said, [row], timeout_s=_seconds(timeout), wait=not no_wait, json=json)
+    return _report(databases, "voided", said, [row], timeout_s=seconds(timeout), wait=not no_wait, json=json)
 
 
 def _void_stray(
@@ -201,15 +201,6 @@ def _look_up(message_id: str, connection: Connection, within_s: float) -> tuple[
         return None, f"EVENTS was not read to its end in {within_s:g} s (--timeout)"
     except (BrokerError, CommandError, ConnectionOptionsError) as error:
         return None, str(error)
-
-
-def _seconds(timeout: str) -> float:
-    from shared.config.units import parse_duration
-
-    try:
-        return parse_duration(timeout).total_seconds()
-    except ValueError as error:
-        raise CommandError(Exit.USAGE, f"--timeout: {error}") from error
 
 
 def _confirm(question: str, refused: str, *, yes: bool) -> None:

@@ -14,7 +14,7 @@ from shared.new.formatting import format_modules
 from shared.new.heard import find_heard
 from shared.new.listings import Entered, listed_in
 from shared.new.names import check_context_name, names_of
-from shared.new.templates import render
+from shared.new.rendering import render
 from shared.new.words import words_of
 from shared.streams import choreography
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from shared.new.changes import NewError, changes
+from shared.new.rendering import render
 from shared.new.source import Source, installed_source
-from shared.new.templates import render
 from shared.streams.choreography import BEGIN, END
 
 SHARED: Final = Path(__file__).parents[1]

@@ -45,7 +45,7 @@ class BrokerRefusedError(BrokerError):
 
 
 class Delivery:
-    """A stored message as a consumer delivers it; `pending` more messages were undelivered after it."""
+    """A stored message as a consumer delivers it; the consumer then had `pending` more to deliver."""
 
     __slots__ = ("at_ns", "body", "consumer_sequence", "headers", "pending", "reply", "sequence", "subject")
 

@@ -30,7 +30,7 @@ BATCH_AT_MOST = 1_000
 BATCH_TRIES = 2
 """When the broker answers, but not this batch, the relay publishes its rows singly: one of them may be the reason."""
 BACKLOG_AT_MOST = 20_000
-"""Backpressure: with more unpublished rows the loop takes no new messages."""
+"""Backpressure: with more rows due or unanswered the loop takes no new messages."""
 
 _log = structlog.get_logger("chorus.relay")
 

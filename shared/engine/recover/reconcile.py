@@ -103,7 +103,7 @@ class Reconciler:
             await self._store.transact(lambda transaction: transaction.set_meta(f"created {stream}", info.created))
             return None
         if created != info.created:
-            return f"it was made anew on {info.created}, after we knew it from {created}"
+            return f"it was created again on {info.created}; the database knows the one of {created}"
         for what, place in (("position", position), ("last publication", published)):
             if place is not None and (difference := await self._difference(stream, info, *place)):
                 return f"our {what}: {difference}"

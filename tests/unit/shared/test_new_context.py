@@ -16,9 +16,9 @@ from shared.config.settings import Settings
 from shared.new.changes import NewError, changes
 from shared.new.heard import find_heard
 from shared.new.names import Names, check_context_name, names_of, singular, snake
+from shared.new.rendering import render
 from shared.new.source import Source
 from shared.new.system import write_system
-from shared.new.templates import render
 from shared.new.words import words_of
 from tests.architecture.pages import ROOT
 from tests.other_system import SCRIPT, chorus, started, write_travel
