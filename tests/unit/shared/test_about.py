@@ -68,11 +68,13 @@ def test_open_call_tells_whom_it_asks_how_often_and_when_again(shop: Simulation)
     assert about(shop, "payments").calls == ()
 
 
-def test_deadline_that_was_decided_is_not_armed_any_more(shop: Simulation) -> None:
-    shop.kill("bank")
-    place(shop)
-    shop.advance(minutes=20)
-    assert about(shop, "ordering").deadlines == ()
+def test_deadline_that_was_decided_is_not_armed_any_more() -> None:
+    with simulation(partitions=2, order_deadline="10s") as shop:
+        fill_shelves(shop)
+        shop.kill("bank")
+        place(shop)
+        shop.advance(seconds=20)
+        assert about(shop, "ordering").deadlines == ()
 
 
 def test_parked_message_is_told_with_its_reason_and_the_later_ones_behind_it(shop: Simulation) -> None:
