@@ -1,0 +1,103 @@
+"""`chorus why`: explains what a saga waits for, with the remedy."""
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from shared.cli.adapters import clock
+from shared.cli.flags import HERE, Connection, Json
+from shared.cli.output import show_json, show_lines
+from shared.config.exit_codes import Exit
+
+if TYPE_CHECKING:
+    from shared.inspect.evidence import Evidence
+    from shared.inspect.why import Verdict
+
+
+def why(
+    key: Annotated[str, Parameter(name="KEY", help="the key of a saga")],
+    /,
+    *,
+    json: Json = False,
+    connection: Connection = HERE,
+) -> int:
+    """Explain what a saga waits for.
+
+    Asks every context what it knows of the key, and reads the streams. The first
+    lines name each cause and its remedy; the rest is the evidence. Exit 1 when
+    somebody has to do something, or when nobody knows the key.
+
+    For example:
+
+        chorus why k-42
+    """
+    import anyio
+
+    from shared import catalog
+    from shared.context import Context
+    from shared.inspect.evidence import collect
+    from shared.inspect.sagas import standings
+    from shared.inspect.why import explain
+    from shared.streams.file import read_topology
+    from shared.wire.messages import check_key
+
+    check_key(key)
+    settings = catalog.read_settings(os.environ)
+    members = catalog.load_all(settings).members
+    contexts = [member for member in members.values() if isinstance(member, Context)]
+    sagas = catalog.declared_in("sagas", "SAGAS") or ()
+    partitions = read_topology(settings.streams_file).partitions
+
+    async def ask() -> "Evidence":
+        async with connection.connected("why") as broker:
+            return await collect(broker, contexts, key, partitions, clock().now())
+
+    evidence = anyio.run(ask)
+    verdict = explain(evidence, members, sagas, standings(sagas, evidence.messages, evidence.at))
+    if json:
+        show_json(as_json(verdict, evidence))
+    else:
+        show_lines([*paragraph(verdict), *facts(evidence)])
+    return Exit.NO if verdict.is_trouble else Exit.OK
+
+
+def paragraph(verdict: "Verdict") -> list[str]:
+    """The causes as sentences, each with its remedy, and the standing of each saga."""
+    lines = []
+    for cause in verdict.causes:
+        lines.append(f"{cause.text[:1].upper()}{cause.text[1:]}.")
+        if cause.remedy:
+            lines.append(f"    {cause.remedy}")
+    return [*lines, *verdict.standings]
+
+
+def facts(evidence: "Evidence") -> list[str]:
+    """A line for each context: its aggregates of the key, what is open there, and how far it has read."""
+    from shared.wire.about import About
+
+    lines = [""]
+    for name, answer in sorted(evidence.answers.items()):
+        if not isinstance(answer, About):
+            lines.append(f"{name}: no answer")
+            continue
+        found = [f"{one.id} is at version {one.version}, {one.last_event}" for one in answer.aggregates]
+        found += [f"{one.event} is open after {one.attempts} attempts" for one in answer.calls]
+        found += [f"{one.timer} is due at {one.due_at}" for one in answer.deadlines]
+        found += [f"{one.subject} is parked" for one in answer.parked]
+        found += [f"{one.type} is not published" for one in answer.unpublished]
+        behind = [f"{one.behind} behind in {one.stream}" for one in answer.positions if one.behind]
+        lines.append(f"{name}: {'; '.join([*found, *behind]) or 'nothing under this key'}")
+    return lines
+
+
+def as_json(verdict: "Verdict", evidence: "Evidence") -> dict[str, Any]:
+    """The verdict with the answers of the contexts."""
+    import msgspec
+
+    return {
+        "key": verdict.key,
+        "causes": [{**msgspec.to_builtins(cause), "kind": cause.kind.name.lower()} for cause in verdict.causes],
+        "sagas": list(verdict.standings),
+        "answers": {name: msgspec.to_builtins(answer) for name, answer in evidence.answers.items()},
+    }

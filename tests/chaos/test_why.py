@@ -1,0 +1,86 @@
+"""`chorus why` beside a shop in trouble: the command names the cause and the remedy, and does not wait for the dead."""
+
+import signal
+
+import anyio
+import pytest
+
+from shared.config.exit_codes import Exit
+from tests.chaos.stage import Stage
+from tests.e2e.ended import Ended
+from tests.forking import run_chorus
+from tests.sagas import SHIPPED
+from tests.waiting import WITHIN_S
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ASKED_EVERY_S = 0.25
+
+
+async def why(stage: Stage, order: str) -> tuple[int, str]:
+    ran = await run_chorus("why", order, environ=stage.environ)
+    return ran.code, ran.output or ran.errors
+
+
+async def until_why(stage: Stage, order: str, *words: str, code: Exit = Exit.NO) -> None:
+    """Ask until the answer has this exit code and all of these words."""
+    said = ""
+    with anyio.move_on_after(WITHIN_S):
+        while True:
+            found, said = await why(stage, order)
+            if found == code and all(word in said for word in words):
+                return
+            await anyio.sleep(ASKED_EVERY_S)
+    raise AssertionError(f"chorus why {order} does not say {words}, but {said}")
+
+
+async def test_bank_that_is_down_is_named_and_is_over_when_it_is_back(stage: Stage, ended: Ended) -> None:
+    await stage.stock("s-why1", 10)
+    await stage.kill("bank")
+    await stage.place("why1", "s-why1")
+    await until_why(
+        stage,
+        "why1",
+        "Payments has asked bank",
+        "no responders",
+        "; it asks again in ",
+        "is bank running? chorus worker bank",
+        "purchase: goes on for ",
+    )
+    await stage.start("bank")
+    await ended.check("why1", SHIPPED)
+    parcel = "shipping.ReportDelivered or shipping.ReportLost or shipping.ReportReturned"
+    await until_why(stage, "why1", f"a command brings it on: {parcel}", "purchase: confirmed after", code=Exit.OK)
+
+
+async def test_payments_that_are_killed_or_frozen_are_named(stage: Stage, ended: Ended) -> None:
+    await stage.stock("s-why2", 10)
+    stage.signal("payments", signal.SIGSTOP)
+    await stage.place("why2", "s-why2")
+    await until_why(
+        stage, "why2", "Payments is connected but does not answer, and has not reacted to", "ordering.OrderPlaced"
+    )
+    await stage.kill("payments")
+    await until_why(
+        stage, "why2", "Payments does not run, and has not reacted to ordering.OrderPlaced", "chorus worker payments"
+    )
+    await stage.start("payments")
+    await ended.check("why2", SHIPPED)
+
+
+async def test_removed_consumer_is_named(stage: Stage, ended: Ended) -> None:
+    await stage.stock("s-why3", 10)
+    for partition in range(4):
+        await stage.api(f"CONSUMER.DELETE.EVENTS.shipping-{partition}")
+    await stage.place("why3", "s-why3")
+    await until_why(
+        stage, "why3", "Shipping reads nothing: its consumer EVENTS/shipping-", "is missing", "chorus streams apply"
+    )
+    await stage.apply_streams()
+    await ended.check("why3", SHIPPED)
+
+
+async def test_key_that_nobody_knows_is_told(stage: Stage) -> None:
+    code, said = await why(stage, "why-nobody")
+    assert code == Exit.NO
+    assert said.startswith("Nobody knows why-nobody: no stream has a message under it, and no context a state.\n")

@@ -1,0 +1,140 @@
+"""`chorus why` names the cause and the remedy, whatever a saga waits for."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from contexts.sagas import SAGAS
+from shared.context import Context
+from shared.inspect.evidence import collect
+from shared.inspect.sagas import standings
+from shared.inspect.why import Cause, Kind, Verdict, explain
+from shared.simulation.testing import Simulation, simulation
+from shared.wire.messages import MSG_ID
+from tests.unit.shopping import fill_shelves, order
+
+PARTITIONS = 2
+KEY = "o-1"
+
+
+@pytest.fixture
+def shop() -> Iterator[Simulation]:
+    with simulation(partitions=PARTITIONS) as running:
+        fill_shelves(running)
+        yield running
+
+
+def why(shop: Simulation, key: str = KEY) -> Verdict:
+    members = shop._world.members
+    contexts = [member for member in members.values() if isinstance(member, Context)]
+    evidence = shop.run(collect(shop._broker, contexts, key, PARTITIONS, shop.now))
+    return explain(evidence, members, SAGAS, standings(SAGAS, evidence.messages, evidence.at))
+
+
+def first(shop: Simulation) -> Cause:
+    verdict = why(shop)
+    assert verdict.is_trouble
+    return verdict.causes[0]
+
+
+def place(shop: Simulation) -> None:
+    shop.send(order(), key=KEY, message_id="m-1")
+
+
+def test_service_that_is_down_is_named_with_the_attempts_and_the_next_one(shop: Simulation) -> None:
+    shop.kill("bank")
+    place(shop)
+    shop.advance(seconds=30)
+    cause = first(shop)
+    assert (cause.kind, cause.context) == (Kind.CALL_OPEN, "payments")
+    assert cause.text.startswith("payments has asked bank 9 times because of AuthorizationRequested, since 09:00:0")
+    assert "no responders" in cause.text
+    assert "; it asks again in " in cause.text
+    assert cause.remedy == "is bank running? chorus worker bank"
+
+
+def test_context_that_is_down_is_named_with_the_events_it_has_not_read(shop: Simulation) -> None:
+    shop.kill("payments")
+    place(shop)
+    shop.advance(seconds=5)
+    cause = first(shop)
+    assert cause.kind is Kind.CONTEXT_DOWN
+    assert (
+        cause.text
+        == "payments does not run, and has not reacted to ordering.OrderPlaced and inventory.InventoryReserved"
+    )
+    assert cause.remedy == "chorus worker payments"
+
+
+def test_command_that_waits_for_a_context_that_is_down_is_named(shop: Simulation) -> None:
+    shop.kill("ordering")
+    place(shop)
+    cause = first(shop)
+    assert cause.text == "ordering does not run, and has not reacted to ordering.PlaceOrder"
+
+
+def test_parked_message_is_named_with_its_reason(shop: Simulation) -> None:
+    shop.publish(f"evt.payments.PaymentSucceeded.{KEY}", b"x", {MSG_ID: f"payments/payment-{KEY}@1"})
+    place(shop)
+    shop.advance(seconds=5)
+    cause = first(shop)
+    assert (cause.kind, cause.context) == (Kind.PARKED, "ordering")
+    assert "not JSON" in cause.text
+    assert cause.remedy == f"fix the cause, then chorus parked retry {KEY}"
+
+
+def test_event_that_the_broker_refuses_is_named_with_the_reason(shop: Simulation) -> None:
+    shop.publish(f"evt.payments.Anything.{KEY}", b"{}", {MSG_ID: f"payments/payment-{KEY}@1"})
+    place(shop)
+    shop.advance(seconds=5)
+    cause = first(shop)
+    assert (cause.kind, cause.context) == (Kind.PUBLICATION_REFUSED, "payments")
+    assert "AuthorizationRequested, which the broker refuses: EVENTS has another message under the id" in cause.text
+    assert cause.remedy.startswith("chorus parked show payments/r")
+
+
+def test_missing_consumer_is_named_with_its_remedy(shop: Simulation) -> None:
+    for partition in range(PARTITIONS):
+        shop.server.delete_consumer("EVENTS", f"payments-{partition}")
+    place(shop)
+    shop.advance(seconds=30)
+    cause = first(shop)
+    assert cause.kind is Kind.CONSUMER_MISSING
+    assert cause.text.startswith("payments reads nothing: its consumer EVENTS/payments-")
+    assert cause.remedy == "chorus streams apply"
+
+
+def test_parcel_that_nobody_reports_waits_for_a_command(shop: Simulation) -> None:
+    place(shop)
+    shop.run_until_quiet()
+    verdict = why(shop)
+    assert not verdict.is_trouble
+    cause = verdict.causes[0]
+    assert cause.kind is Kind.WAITS_FOR_COMMAND
+    assert cause.text == (
+        "nothing of it is under way; a command brings it on:"
+        " shipping.ReportDelivered or shipping.ReportLost or shipping.ReportReturned"
+    )
+
+
+def test_deadline_is_told_last(shop: Simulation) -> None:
+    shop.kill("bank")
+    place(shop)
+    shop.advance(seconds=30)
+    cause = why(shop).causes[-1]
+    assert (cause.kind, cause.context) == (Kind.DEADLINE_ARMED, "ordering")
+    assert cause.text == "ordering has set OrderDeadline, which is due in 0:14:30"
+
+
+def test_ended_saga_waits_for_nothing(shop: Simulation) -> None:
+    shop.send(order(token="tok_poor"), key=KEY, message_id="m-1")
+    shop.run_until_quiet()
+    verdict = why(shop)
+    assert [cause.kind for cause in verdict.causes] == [Kind.ENDED]
+    assert not verdict.is_trouble
+
+
+def test_unknown_key_is_told(shop: Simulation) -> None:
+    verdict = why(shop, "nobody")
+    assert [cause.kind for cause in verdict.causes] == [Kind.UNKNOWN_KEY]
+    assert verdict.is_trouble
