@@ -79,10 +79,13 @@ def explain(
 ) -> Verdict:
     """The causes in the order in which an operator should look at them."""
     contexts = {name: member for name, member in members.items() if isinstance(member, Context)}
-    causes = sorted(_causes(evidence, contexts, members), key=lambda cause: cause.kind)
+    causes = list(_causes(evidence, contexts, members))
     said = {f"{message.context}.{message.type}" for message in evidence.messages if message.kind == "evt"}
     begun = [saga for saga in sagas if saga.has_begun(said)]
     goes_on = [saga for saga in begun if saga.end(said) is None]
+    if goes_on:
+        causes += _silences(evidence, named={cause.context for cause in causes})
+    causes.sort(key=lambda cause: cause.kind)
     if not said and not evidence.commands and not any(_knows(answer) for answer in evidence.answers.values()):
         text = f"nobody knows {evidence.key}: no stream has a message under it, and no context a state"
         causes.append(Cause(kind=Kind.UNKNOWN_KEY, context="", text=text, remedy="check the key and the server"))
@@ -129,14 +132,21 @@ def _of_silence(silence: Silence, unanswered: Sequence[Message], commands: Seque
         )
     if silence.missing or not (unanswered or commands):
         return
+    yield _down(silence, f"and has not reacted to {_named([*unanswered, *commands])}")
+
+
+def _silences(evidence: Evidence, *, named: set[str]) -> Iterator[Cause]:
+    """The other contexts that do not answer: each may have a call open, or something parked."""
+    for name, answer in sorted(evidence.answers.items()):
+        if isinstance(answer, Silence) and name not in named:
+            yield _down(answer, f"so what it does about {evidence.key} is unknown")
+
+
+def _down(silence: Silence, consequence: str) -> Cause:
+    name = silence.context
     state = "is connected but does not answer" if silence.runs else "does not run"
     remedy = f"look at its log, and restart it: chorus worker {name}" if silence.runs else f"chorus worker {name}"
-    yield Cause(
-        kind=Kind.CONTEXT_DOWN,
-        context=name,
-        text=f"{name} {state}, and has not reacted to {_named([*unanswered, *commands])}",
-        remedy=remedy,
-    )
+    return Cause(kind=Kind.CONTEXT_DOWN, context=name, text=f"{name} {state}, {consequence}", remedy=remedy)
 
 
 def _of_answer(

@@ -66,6 +66,17 @@ def test_context_that_is_down_is_named_with_the_events_it_has_not_read(shop: Sim
     assert cause.remedy == "chorus worker payments"
 
 
+def test_context_that_is_down_with_a_call_open_is_named(shop: Simulation) -> None:
+    """It has reacted to all events, and only it knows that it has a call open."""
+    shop.kill("bank")
+    place(shop)
+    shop.advance(seconds=5)
+    shop.kill("payments")
+    cause = first(shop)
+    assert cause.text == f"payments does not run, so what it does about {KEY} is unknown"
+    assert cause.remedy == "chorus worker payments"
+
+
 def test_command_that_waits_for_a_context_that_is_down_is_named(shop: Simulation) -> None:
     shop.kill("ordering")
     place(shop)
