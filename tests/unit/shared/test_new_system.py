@@ -84,16 +84,20 @@ def test_it_takes_chorus_from_where_the_running_one_was_installed(system: Path) 
         ),
         ('{"url": "file:///a/chorus", "dir_info": {}}', "chorus[server]", {"path": "/a/chorus"}),
         ('{"url": "file:///a/chorus.whl", "archive_info": {}}', "chorus[server]", {"path": "/a/chorus.whl"}),
-        ('{"url": "https://a/c.whl", "archive_info": {}}', "chorus[server]", {"url": "https://a/c.whl"}),
         (
-            '{"url": "https://a/c", "vcs_info": {"vcs": "git", "commit_id": "f00"}}',
+            '{"url": "https://example.com/c.zip", "archive_info": {}}',
             "chorus[server]",
-            {"git": "https://a/c", "rev": "f00"},
+            {"url": "https://example.com/c.zip"},
         ),
         (
-            '{"url": "https://a/c", "subdirectory": "d", "vcs_info": {"vcs": "git", "commit_id": "f00"}}',
+            '{"url": "https://example.com/c", "vcs_info": {"vcs": "git", "commit_id": "f00"}}',
             "chorus[server]",
-            {"git": "https://a/c", "rev": "f00", "subdirectory": "d"},
+            {"git": "https://example.com/c", "rev": "f00"},
+        ),
+        (
+            '{"url": "https://example.com/c", "subdirectory": "d", "vcs_info": {"vcs": "git", "commit_id": "f00"}}',
+            "chorus[server]",
+            {"git": "https://example.com/c", "rev": "f00", "subdirectory": "d"},
         ),
     ],
 )
