@@ -192,10 +192,18 @@ class Shop:
         else:
             await self.send("ordering.PlaceOrder", order, body, message_id)
 
-    def level(self, sku: str) -> Level:
-        """The stock of an article, by inventory's last event."""
-        last = [fact for fact in self.watcher.about(sku) if fact.type == "StockLevelChanged"][-1].content
-        return Level(last["on_hand"], last["reserved"])
+    async def level(self, sku: str) -> Level:
+        """The stock of an article, by the last event that inventory has decided, once it is published.
+
+        An order's own events do not wait for those of its articles, which have other keys.
+        """
+        query = "SELECT MAX(version) FROM journal WHERE aggregate = ?"
+        last = f"inventory/stock-{sku}@{self.rows('inventory', query, f'stock-{sku}')[0][0]}"
+        with anyio.move_on_after(WITHIN_S):
+            await self.watcher.until_true(lambda: any(fact.id == last for fact in self.watcher.about(sku)))
+        published = {fact.id: fact for fact in self.watcher.about(sku)}
+        assert last in published, f"{last} was not published within {WITHIN_S:g} s: {list(published)}"
+        return Level(published[last].content["on_hand"], published[last].content["reserved"])
 
     def ledger(self, order: str) -> list[str]:
         """The money that moved for an order: `capture`, `refund`."""

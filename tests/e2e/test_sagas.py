@@ -52,7 +52,7 @@ async def test_shipped(shop: Shop, ended: Ended, order: str) -> None:
     await shop.stock(sku_of(order), 10)
     await shop.place(order, sku_of(order), quantity=3)
     await ended.check(order, SHIPPED)
-    assert shop.level(sku_of(order)) == Level(on_hand=7, reserved=0)
+    assert await shop.level(sku_of(order)) == Level(on_hand=7, reserved=0)
 
 
 async def test_delivered(shop: Shop, ended: Ended, order: str) -> None:
@@ -66,7 +66,7 @@ async def test_cancelled_because_stock_is_short(shop: Shop, ended: Ended, order:
     await shop.stock(sku_of(order), 1)
     await shop.place(order, sku_of(order), quantity=2)
     await ended.check(order, OUT_OF_STOCK)
-    assert shop.level(sku_of(order)) == Level(on_hand=1, reserved=0)
+    assert await shop.level(sku_of(order)) == Level(on_hand=1, reserved=0)
 
 
 @pytest.mark.parametrize("token", ["tok_poor", "tok_declined"])
@@ -74,14 +74,14 @@ async def test_cancelled_because_the_authorization_is_refused(shop: Shop, ended:
     await shop.stock(sku_of(order), 10)
     await shop.place(order, sku_of(order), token=token)
     await ended.check(order, PAYMENT_REFUSED, token=token)
-    assert shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
+    assert await shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
 
 
 async def test_cancelled_because_the_capture_is_refused(shop: Shop, ended: Ended, order: str) -> None:
     await shop.stock(sku_of(order), 10)
     await shop.place(order, sku_of(order), token="tok_nocapture")
     await ended.check(order, CAPTURE_REFUSED, token="tok_nocapture")
-    assert shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
+    assert await shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
 
 
 async def test_cancelled_by_the_customer_while_the_bank_is_asked(shop: Shop, ended: Ended, order: str) -> None:
@@ -90,7 +90,7 @@ async def test_cancelled_by_the_customer_while_the_bank_is_asked(shop: Shop, end
     await shop.until(order, "InventoryReserved")
     await cancel(shop, order)
     await ended.check(order, voided("customer"), token="tok_slow")
-    assert shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
+    assert await shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
 
 
 async def test_cancelled_by_the_customer_with_a_refund_or_confirmed_and_then_too_late(
@@ -109,7 +109,7 @@ async def test_cancelled_by_the_customer_with_a_refund_or_confirmed_and_then_too
     events = ("PaymentAuthorized", "CaptureRequested", "PaymentSucceeded", "OrderConfirmed")
     ends = await asyncio.gather(*map(race, orders, events))
     shipped = ends.count(JUST_TOO_LATE)
-    assert shop.level(sku_of(order)) == Level(on_hand=100 - 2 * shipped, reserved=0)
+    assert await shop.level(sku_of(order)) == Level(on_hand=100 - 2 * shipped, reserved=0)
 
 
 async def test_called_back_before_the_dispatch(hasty_shop: Shop, ended_hastily: Ended, order: str) -> None:
@@ -119,7 +119,7 @@ async def test_called_back_before_the_dispatch(hasty_shop: Shop, ended_hastily: 
     await shop.until(order, "DeliveryScheduled")
     await cancel(shop, order)
     await ended_hastily.check(order, CALLED_BACK)
-    assert shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
+    assert await shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
 
 
 async def test_shipped_because_the_cancellation_comes_too_late(shop: Shop, ended: Ended, order: str) -> None:
@@ -135,7 +135,7 @@ async def test_cancelled_because_the_carrier_refuses(shop: Shop, ended: Ended, o
     await shop.stock(sku_of(order), 10)
     await shop.place(order, sku_of(order), postal_code="0000")
     await ended.check(order, REFUSED_BY_CARRIER)
-    assert shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
+    assert await shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
 
 
 async def test_cancelled_because_the_parcel_is_lost(shop: Shop, ended: Ended, order: str) -> None:
@@ -143,7 +143,7 @@ async def test_cancelled_because_the_parcel_is_lost(shop: Shop, ended: Ended, or
     await shop.place(order, sku_of(order))
     await report(shop, "ReportLost", order)
     await ended.check(order, LOST)
-    assert shop.level(sku_of(order)) == Level(on_hand=8, reserved=0)
+    assert await shop.level(sku_of(order)) == Level(on_hand=8, reserved=0)
 
 
 async def test_cancelled_because_the_parcel_comes_back(shop: Shop, ended: Ended, order: str) -> None:
@@ -151,7 +151,7 @@ async def test_cancelled_because_the_parcel_comes_back(shop: Shop, ended: Ended,
     await shop.place(order, sku_of(order))
     await report(shop, "ReportReturned", order)
     await ended.check(order, RETURNED)
-    assert shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
+    assert await shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
 
 
 async def test_expired_while_payments_is_down(hasty_shop: Shop, ended_hastily: Ended, order: str) -> None:
@@ -163,7 +163,7 @@ async def test_expired_while_payments_is_down(hasty_shop: Shop, ended_hastily: E
     assert cancelled.content["reason"] == "expired"
     await shop.start("payments")
     await ended_hastily.check(order, voided("expired"))
-    assert shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
+    assert await shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
 
 
 async def test_confirmed_or_expired_when_the_payment_races_the_deadline(
@@ -179,7 +179,7 @@ async def test_confirmed_or_expired_when_the_payment_races_the_deadline(
         return await ended_hastily.check(order_id, *ends, token="tok_slow")
 
     ends = await asyncio.gather(*(race(f"{order}-{number}") for number in range(4)))
-    assert shop.level(sku_of(order)) == Level(on_hand=100, reserved=2 * ends.count(CONFIRMED))
+    assert await shop.level(sku_of(order)) == Level(on_hand=100, reserved=2 * ends.count(CONFIRMED))
 
 
 async def test_shipped_and_charged_once_though_the_bank_loses_its_answers(shop: Shop, ended: Ended, order: str) -> None:
@@ -228,7 +228,7 @@ async def test_one_shipped_and_one_out_of_stock_when_two_want_the_last_unit(
 
     ends = await asyncio.gather(*map(race, orders))
     assert ends.count(SHIPPED) == 1
-    assert shop.level(sku_of(order)) == Level(on_hand=0, reserved=0)
+    assert await shop.level(sku_of(order)) == Level(on_hand=0, reserved=0)
 
 
 @pytest.mark.skipif(NATS_CLI is None, reason="there is no nats command on the PATH; .ci/run builds it")
