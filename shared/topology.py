@@ -65,6 +65,11 @@ def declare(topology: Topology, contexts: Iterable[Context | Service]) -> tuple[
     return (*streams, *consumers)
 
 
+def streams_of(context: Context) -> tuple[str, ...]:
+    """The streams that a context reads."""
+    return tuple(filters_of(context, 0))
+
+
 def filters_of(context: Context, partition: int) -> Mapping[str, tuple[str, ...]]:
     """The filters of a context's consumers in one partition, by stream; without the streams that it does not read."""
     events = {filter_subject("evt", policy.source, policy.event.__name__, partition) for policy in context.policies}

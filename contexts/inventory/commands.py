@@ -13,7 +13,7 @@ ON_HAND_AT_MOST = 10**9
 Identity: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200)]
 
 Refusal: TypeAlias = Literal["registered_otherwise", "id_known_otherwise", "too_many_units", "not_enough_stock"]
-"""Why what is on the shelves stays as it is."""
+"""Why the stock stays as it is."""
 
 
 class RegisterStockItem(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

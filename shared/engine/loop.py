@@ -163,7 +163,7 @@ class Loop:
             except FencedError as error:
                 await self._yield_to_new_owner(messages, progress, error)
                 return
-        self._troubles.written()
+        self._troubles.committed()
         reach("after-commit")
         for stream, number, _, seq, message_id in moves:
             self._partitions[number].positions[stream] = Position(seq, message_id)
@@ -223,7 +223,7 @@ class Loop:
         progress = self._drain_progress()
         try:
             await self._store.transact(partial(record, progress=progress))
-            self._troubles.written()
+            self._troubles.committed()
         except DatabaseBusyError as error:
             self._restore_progress(progress)
             await self._wait_for_database(error)

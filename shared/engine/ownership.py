@@ -47,7 +47,7 @@ class PartitionOwnership:
         reconciler: Reconciler,
         clock: Clock,
         *,
-        of: int,
+        partitions_in_all: int,
         wake: Callable[[], None],
         troubles: Troubles,
     ) -> None:
@@ -58,7 +58,7 @@ class PartitionOwnership:
         self._effects = effects
         self._reconciler = reconciler
         self._clock = clock
-        self._of = of
+        self._partitions_in_all = partitions_in_all
         self._wake = wake
         self._troubles = troubles
 
@@ -70,7 +70,7 @@ class PartitionOwnership:
     @property
     def is_shared(self) -> bool:
         """Whether other processes own the rest of the context's partitions, and may write rows for ours."""
-        return 0 < len(self.owned) < self._of
+        return 0 < len(self.owned) < self._partitions_in_all
 
     async def wait_until_settled(self, within_s: float) -> None:
         """Wait, at most this long, until each partition is read here or known to be owned by another process."""
@@ -87,7 +87,7 @@ class PartitionOwnership:
                     self._relay.revoke(partition.number)
                 if partition.wants_rebalance:
                     self._wake()
-            self._troubles.look()
+            self._troubles.check_permissions()
             await self._clock.sleep(KEEP_ALIVE_S)
 
     async def rebalance(self) -> None:

@@ -30,8 +30,7 @@ from shared.engine.recover.snapshots import ensure_snapshots
 from shared.ports.broker import Broker, BrokerRefusedError
 from shared.ports.clock import Clock
 from shared.ports.store import DatabaseBusyError, Store
-from shared.topology import consumer_name
-from shared.wire.streams import COMMANDS, EVENTS, TIMERS
+from shared.topology import consumer_name, streams_of
 
 _log = structlog.get_logger("chorus.process")
 
@@ -87,7 +86,7 @@ class ContextProcess:
             self.effects,
             Reconciler(store, broker, Provenance(routing)),
             clock,
-            of=partitions,
+            partitions_in_all=partitions,
             wake=self._wake,
             troubles=self.troubles,
         )
@@ -147,7 +146,7 @@ class ContextProcess:
             try:
                 folded = await ensure_snapshots(self.store, self.context)
                 backfilled = await self._count_and_backfill_parked()
-                self.troubles.written()
+                self.troubles.committed()
                 break
             except DatabaseBusyError as error:
                 self.troubles.busy(error)
@@ -166,12 +165,6 @@ class ContextProcess:
 
     def _wake(self) -> None:
         self.loop.wake()
-
-
-def streams_of(context: Context) -> tuple[str, ...]:
-    """The streams that a context reads. TIMERS is always one, because its reader owns the partition."""
-    reads = {EVENTS: context.policies, COMMANDS: context.accepts, TIMERS: (True,)}
-    return tuple(stream for stream, needed in reads.items() if needed)
 
 
 async def check_streams(context: Context, broker: Broker, partitions: int, numbers: Sequence[int]) -> None:

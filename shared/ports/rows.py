@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from shared.wire.messages import MSG_ID, TIMER_ID, next_edition
+from shared.wire.streams import stream_of
 
 SNAPSHOTS: Final = "snapshots"
 """The `meta` key under which the shape of the snapshots is stored while all of them exist.
@@ -28,6 +29,11 @@ class JournalRow(NamedTuple):
     def key(self) -> str:
         """The key of its subject."""
         return self.subject.rsplit(".", 1)[1]
+
+    @property
+    def stream(self) -> str:
+        """The stream that it is published to."""
+        return stream_of(self.subject)
 
     def next_edition(self) -> "JournalRow":
         """The same fact under the next edition of its id.

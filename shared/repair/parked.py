@@ -12,7 +12,7 @@ from shared.ports.databases import Databases
 from shared.ports.rows import JournalRow, ParkedRow
 from shared.ports.store import Transaction
 from shared.ports.store_reader import StoreReader
-from shared.wire.streams import STREAM_OF
+from shared.wire.streams import stream_of
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ class Refused(_Waiting, frozen=True, kw_only=True):
     @property
     def stream(self) -> str:
         """The stream that refuses it."""
-        return STREAM_OF[self.subject.split(".", 1)[0]]
+        return stream_of(self.subject)
 
     @property
     def remedy(self) -> str:

@@ -19,3 +19,8 @@ STREAM_OF: Final[Mapping[str, str]] = {
     "dlq": DEAD_LETTERS,
 }
 """The stream by the first token of a subject."""
+
+
+def stream_of(subject: str) -> str:
+    """The stream that holds a subject."""
+    return STREAM_OF[subject.split(".", 1)[0]]

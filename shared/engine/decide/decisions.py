@@ -127,7 +127,7 @@ class Decisions:
         undo: list[_Before] = []
         try:
             for command in commands:
-                self._put(message, command, undo)
+                self._decide_command(message, command, undo)
         except Exception:
             for loaded, version, state, changed in reversed(undo):
                 loaded.version, loaded.state, loaded.changed = version, state, changed
@@ -143,7 +143,7 @@ class Decisions:
             )
         return None
 
-    def _put(self, message: Incoming, command: Command, undo: list[_Before]) -> None:
+    def _decide_command(self, message: Incoming, command: Command, undo: list[_Before]) -> None:
         decider, id_of = self._routing.deciders[type(command)]
         state = self.aggregates.get(decider.aggregate, id_of(command)).state
         if decider.also_reads is None:

@@ -74,7 +74,7 @@ class OutgoingRows:
         """The answer to a refused command. Its id follows from the command's id and content, so it exists once."""
         event = CommandRejected(command=cause.type, command_id=cause.message_id, reason=reason, details=details)
         kind = CommandRejected.__name__
-        return self._once(cause, "rejection", event_subject(self._context, kind, cause.key), kind, event)
+        return self._row_of_content(cause, "rejection", event_subject(self._context, kind, cause.key), kind, event)
 
     def dead_letter(self, cause: Incoming, delivery: Delivery, reason: str) -> JournalRow:
         """A copy of a poison message with the reason, cut to the size that a body may have."""
@@ -88,7 +88,7 @@ class OutgoingRows:
             "reason": reason,
             "body": delivery.body[:BODY_BYTES_AT_MOST].decode(errors="backslashreplace"),
         }
-        return self._once(cause, "dead", dead_letter_subject(self._context, kind, cause.key), kind, letter)
+        return self._row_of_content(cause, "dead", dead_letter_subject(self._context, kind, cause.key), kind, letter)
 
     def parked(self, cause: Incoming, row: ParkedRow, *, version: int = 1) -> JournalRow:
         """An event that holds the whole `parked` row, for a rebuild; `version` counts the reasons so far."""
@@ -122,7 +122,7 @@ class OutgoingRows:
         identity = event_id(self._context, aggregate, version)
         return self._row(cause, identity, aggregate, version, subject, kind, cause.key, event)
 
-    def _once(self, cause: Incoming, what: str, subject: str, kind: str, body: Any) -> JournalRow:
+    def _row_of_content(self, cause: Incoming, what: str, subject: str, kind: str, body: Any) -> JournalRow:
         aggregate = aggregate_id(what, content_hash(cause.message_id.encode() + cause.content).hex())
         identity = event_id(self._context, aggregate, 1)
         return self._row(cause, identity, aggregate, 1, subject, kind, cause.key, body)

@@ -98,7 +98,7 @@ class Partition:
             self.failed(error)
         else:
             if self.is_settled:
-                self._troubles.over(f"partition {self.number}")
+                self._troubles.succeeded(f"partition {self.number}")
 
     async def _keep_alive(self) -> None:
         async with self.lock:
@@ -124,7 +124,7 @@ class Partition:
 
     def failed(self, error: BrokerError) -> None:
         """Report that `keep_alive` or a takeover failed."""
-        self._troubles.met(f"partition {self.number}", error)
+        self._troubles.failed(f"partition {self.number}", error)
 
     def pause_takeovers(self) -> None:
         """Wait before the next takeover: only an operator can give the partition what it lacks."""
@@ -158,11 +158,11 @@ class Partition:
         try:
             if stream == TIMERS and EVENTS in self.readers:
                 at_most = min(at_most, await self._ready_timers(reader, self.readers[EVENTS]))
-                self._troubles.over(f"timers of partition {self.number}")
+                self._troubles.succeeded(f"timers of partition {self.number}")
             taken = reader.take(at_most)
             await reader.ask_for_more()
         except BrokerError as error:
-            self._troubles.met(f"timers of partition {self.number}", error)
+            self._troubles.failed(f"timers of partition {self.number}", error)
         return taken
 
     async def _ready_timers(self, timers: Reader, events: Reader) -> int:

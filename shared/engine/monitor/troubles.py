@@ -26,12 +26,12 @@ class Troubles:
         self.alarms = alarms
         self._broker = broker
         self._database = f"{context}.db"
-        self._met: dict[str, set[_Place]] = {}
+        self._places_by_source: dict[str, set[_Place]] = {}
         self._denied: dict[str, int] = {}
         self.database_busy = False
 
-    def met(self, source: str, error: BrokerError) -> None:
-        """A source has failed. A denied permission raises no alarm here, because `look` raises it."""
+    def failed(self, source: str, error: BrokerError) -> None:
+        """A source has failed. A denied permission raises no alarm here, because `check_permissions` raises it."""
         if isinstance(error, BrokerDeniedError):
             return
         kind: Kind = "broker"
@@ -40,22 +40,22 @@ class Troubles:
         if isinstance(error, BrokerRefusedError) and error.missing:
             kind, subject, reason, remedy = "consumer", error.subject, error.text, "run chorus streams apply"
             self._release(source, [("broker", SERVER)])  # The server answers.
-        self._met.setdefault(source, set()).add((kind, subject))
+        self._places_by_source.setdefault(source, set()).add((kind, subject))
         self.alarms.raise_(kind, subject, reason=reason, remedy=remedy)
 
     def unpublished(self, stream: str, error: BrokerError) -> None:
         """The relay could not publish to a stream; it retries."""
         source = _publishing(stream)
         if not isinstance(error, BrokerRefusedError) or error.code != STREAM_FULL:
-            self.met(source, error)
+            self.failed(source, error)
             return
-        self._met.setdefault(source, set()).add(("stream_full", stream))
+        self._places_by_source.setdefault(source, set()).add(("stream_full", stream))
         remedy = "raise its max_msgs or max_bytes in streams.yaml and run chorus streams apply, or drain it"
         self.alarms.raise_("stream_full", stream, reason=str(error), remedy=remedy)
 
     def published(self, stream: str) -> None:
         """The relay has published all of its current rows of a stream."""
-        self.over(_publishing(stream))
+        self.succeeded(_publishing(stream))
 
     def refused(self, numbered: NumberedRow, reason: str, *, is_id_taken: bool) -> None:
         """The broker refuses a row for good, so no row of its key can be published."""
@@ -83,12 +83,12 @@ class Troubles:
         """The rows of this key can be published again, or belong to another process now."""
         self.alarms.clear("publication", key)
 
-    def over(self, source: str) -> None:
+    def succeeded(self, source: str) -> None:
         """A source has succeeded."""
-        if source in self._met:
-            self._release(source, list(self._met[source]))
+        if source in self._places_by_source:
+            self._release(source, list(self._places_by_source[source]))
 
-    def look(self) -> None:
+    def check_permissions(self) -> None:
         """Raise an alarm for each missing permission, and clear the alarms of permissions that were granted since."""
         denials = self._broker.denials
         if not denials and not self._denied:
@@ -108,7 +108,7 @@ class Troubles:
         remedy = "free space on its disk, or end the process that keeps it locked; the worker goes on by itself"
         self.alarms.raise_("database", self._database, reason=str(error), remedy=remedy)
 
-    def written(self) -> None:
+    def committed(self) -> None:
         """A transaction was committed."""
         if self.database_busy:
             self.database_busy = False
@@ -116,11 +116,11 @@ class Troubles:
 
     def _release(self, source: str, places: Iterable[_Place]) -> None:
         for place in places:
-            self._met.get(source, set()).discard(place)
-            if not any(place in places_of for places_of in self._met.values()):
+            self._places_by_source.get(source, set()).discard(place)
+            if not any(place in places_of for places_of in self._places_by_source.values()):
                 self.alarms.clear(*place)
-        if not self._met.get(source):
-            self._met.pop(source, None)
+        if not self._places_by_source.get(source):
+            self._places_by_source.pop(source, None)
 
 
 def _publishing(stream: str) -> str:

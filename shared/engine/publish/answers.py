@@ -21,7 +21,6 @@ from shared.ports.broker import (
 )
 from shared.ports.rows import JournalRow, NumberedRow, RefusedRow
 from shared.wire.messages import MSG_ID, SCHEDULE_TTL
-from shared.wire.streams import STREAM_OF
 
 _log = structlog.get_logger("chorus.relay")
 
@@ -47,11 +46,6 @@ class Unanswered(NamedTuple):
 
 Answer: TypeAlias = int | Refused | Full | Unanswered
 """The row's sequence in its stream, or why it has none."""
-
-
-def stream_of(numbered: NumberedRow) -> str:
-    """The stream that a row belongs to."""
-    return STREAM_OF[numbered.row.subject.split(".", 1)[0]]
 
 
 def outgoing(numbered: NumberedRow) -> Outgoing:
@@ -112,7 +106,7 @@ async def _still_taken(broker: Broker, rows: Sequence[tuple[NumberedRow, Refused
 
 
 async def _found(broker: Broker, numbered: NumberedRow, sequence: int) -> int | Refused | None:
-    stored = await broker.get(stream_of(numbered), sequence)
+    stored = await broker.get(numbered.row.stream, sequence)
     if stored is None or stored.headers.get(MSG_ID) != numbered.row.headers[MSG_ID]:
         return None
     return sequence if _is_row(stored, numbered.row) else _taken(numbered, sequence)
@@ -122,12 +116,12 @@ def _unless_deduplicated(numbered: NumberedRow, refusal: RefusedRow | None, answ
     """Correct an answer: the server still deduplicates against the message that had the id and has left the stream."""
     if refusal is None or not refusal.seq or answer != refusal.seq:
         return answer
-    reason = f"{stream_of(numbered)} remembers the id of the message that was at sequence {refusal.seq}"
+    reason = f"{numbered.row.stream} remembers the id of the message that was at sequence {refusal.seq}"
     return Refused(f"{reason}, until its duplicate window has passed", refusal.seq)
 
 
 def _taken(numbered: NumberedRow, sequence: int) -> Refused:
-    reason = f"{stream_of(numbered)} has another message under the id {numbered.row.event_id}, at sequence {sequence}"
+    reason = f"{numbered.row.stream} has another message under the id {numbered.row.event_id}, at sequence {sequence}"
     return Refused(reason, sequence)
 
 
@@ -136,7 +130,7 @@ async def _classified(broker: Broker, numbered: NumberedRow, answer: Published |
         if isinstance(answer, BrokerError):
             raise answer
         if answer.duplicate:
-            stored = await broker.get(stream_of(numbered), answer.sequence)
+            stored = await broker.get(numbered.row.stream, answer.sequence)
             # A fired timer leaves its stream, so a stored id without a message proves that the timer was there.
             if stored is not None and not _is_row(stored, numbered.row):
                 return _taken(numbered, answer.sequence)

@@ -15,7 +15,7 @@ from typing import Final
 import anyio
 
 from shared.engine.monitor.troubles import Troubles
-from shared.engine.publish.answers import Answer, Full, Refused, Unanswered, publish_again, stream_of
+from shared.engine.publish.answers import Answer, Full, Refused, Unanswered, publish_again
 from shared.engine.retry import Backoff, Delays
 from shared.engine.wakeup import Wakeup
 from shared.ports.broker import Broker, BrokerDeniedError
@@ -138,7 +138,7 @@ class BlockedKeys:
                 blocked.refusal = None
             blocked.retry_at = self._clock.monotonic() + blocked.backoff.next_s()
             if isinstance(answer, Full):
-                self._troubles.unpublished(stream_of(numbered), answer.error)
+                self._troubles.unpublished(numbered.row.stream, answer.error)
             elif blocked.tries >= ALARM_AFTER_TRIES and not _is_denied(answer):  # A denial has an alarm of its own.
                 self._troubles.unanswered(numbered)
         self._wakeup.set()

@@ -15,7 +15,7 @@ import structlog
 
 from shared.engine.failpoints import reach
 from shared.engine.monitor.troubles import Troubles
-from shared.engine.publish.answers import Full, Refused, is_answering, outgoing, publish_each, stream_of
+from shared.engine.publish.answers import Full, Refused, is_answering, outgoing, publish_each
 from shared.engine.publish.blocked import UNANSWERED_DELAYS, BlockedKeys
 from shared.engine.publish.queue import PublishQueue
 from shared.engine.retry import Backoff
@@ -145,7 +145,7 @@ class Relay:
             reach("before-publish")
             by_stream: dict[str, list[NumberedRow]] = {}
             for numbered in rows:
-                by_stream.setdefault(stream_of(numbered), []).append(numbered)
+                by_stream.setdefault(numbered.row.stream, []).append(numbered)
             if len(by_stream) == 1:
                 await self._publish(*by_stream.popitem())
             else:
@@ -243,7 +243,7 @@ class Relay:
 
     def _acknowledge_blocked(self, numbered: NumberedRow, sequence: int) -> None:
         reach("after-ack")
-        self._troubles.published(stream_of(numbered))
+        self._troubles.published(numbered.row.stream)
         self._acknowledged.append((numbered.n, sequence))
         self.published += 1
         self._wake()

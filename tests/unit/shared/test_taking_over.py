@@ -177,7 +177,7 @@ async def test_what_is_broken_is_let_go_though_nothing_can_be_taken_over() -> No
     nobody: Any = None
     partitions: Any = [free, broken]
     ownership = PartitionOwnership(
-        partitions, nobody, helper, helper, helper, nobody, of=2, wake=lambda: None, troubles=nobody
+        partitions, nobody, helper, helper, helper, nobody, partitions_in_all=2, wake=lambda: None, troubles=nobody
     )
     with pytest.raises(BrokerUnavailableError):
         await ownership.rebalance()
@@ -195,7 +195,7 @@ async def test_what_is_broken_publishes_nothing_more_whatever_the_loop_is_doing(
     partitions: Any = [broken, whole]
     woken = asyncio.Event()
     ownership = PartitionOwnership(
-        partitions, nobody, relay, nobody, nobody, SystemClock(), of=2, wake=woken.set, troubles=troubles
+        partitions, nobody, relay, nobody, nobody, SystemClock(), partitions_in_all=2, wake=woken.set, troubles=troubles
     )
     tending = asyncio.create_task(ownership.keep_alive())
     await woken.wait()

@@ -36,23 +36,23 @@ def raised(alarms: Alarms) -> list[tuple[str, str]]:
 
 def test_alarm_lasts_while_any_source_has_it(alarms: Alarms, troubles: Troubles) -> None:
     for _ in range(100):
-        troubles.met("partition 0", AWAY)
-        troubles.met("publishing to EVENTS", AWAY)
-    troubles.over("partition 0")
+        troubles.failed("partition 0", AWAY)
+        troubles.failed("publishing to EVENTS", AWAY)
+    troubles.succeeded("partition 0")
     assert raised(alarms) == [("broker", "JetStream")]
     assert alarms.raised[0].count == 200
-    troubles.over("publishing to EVENTS")
+    troubles.succeeded("publishing to EVENTS")
     assert raised(alarms) == []
 
 
 def test_missing_consumer_is_named_and_ends_the_alarm_that_the_broker_is_away(
     alarms: Alarms, troubles: Troubles
 ) -> None:
-    troubles.met("partition 0", AWAY)
-    troubles.met("partition 0", MISSING)
+    troubles.failed("partition 0", AWAY)
+    troubles.failed("partition 0", MISSING)
     assert raised(alarms) == [("consumer", "EVENTS/till-0")]
     assert (alarms.raised[0].reason, alarms.raised[0].remedy) == ("consumer not found", "run chorus streams apply")
-    troubles.over("partition 0")
+    troubles.succeeded("partition 0")
     assert raised(alarms) == []
 
 
@@ -64,13 +64,13 @@ def test_full_stream_has_an_alarm_of_its_own(alarms: Alarms, troubles: Troubles)
 
 
 def test_denial_has_one_alarm_for_all_keys(alarms: Alarms, troubles: Troubles, broker: Any) -> None:
-    troubles.met("partition 0", BrokerDeniedError("denied"))
+    troubles.failed("partition 0", BrokerDeniedError("denied"))
     broker.denials = [Denial("publish", f"evt.till.Rung.t-{n}", "till", 3) for n in range(9)]
     for _ in range(5):
-        troubles.look()
+        troubles.check_permissions()
     assert raised(alarms) == [("permission", "evt.till.Rung.*")]
     broker.denials = []
-    troubles.look()
+    troubles.check_permissions()
     assert raised(alarms) == []
 
 
@@ -78,5 +78,5 @@ def test_busy_database_has_one_alarm_until_it_is_written_to(alarms: Alarms, trou
     for _ in range(670):
         troubles.busy(DatabaseBusyError("till.db: database is locked"))
     assert (raised(alarms), alarms.raised[0].count) == ([("database", "till.db")], 670)
-    troubles.written()
+    troubles.committed()
     assert raised(alarms) == []
