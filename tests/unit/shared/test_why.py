@@ -6,9 +6,10 @@ import pytest
 
 from contexts.sagas import SAGAS
 from shared.context import Context
+from shared.inspect.causes import Cause, Kind
 from shared.inspect.evidence import collect
 from shared.inspect.sagas import standings
-from shared.inspect.why import Cause, Kind, Verdict, explain
+from shared.inspect.why import Verdict, explain
 from shared.simulation.testing import Simulation, simulation
 from shared.wire.messages import MSG_ID
 from tests.unit.shopping import fill_shelves, order
