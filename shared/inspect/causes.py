@@ -35,7 +35,9 @@ class Kind(IntEnum):
     WAITS_FOR_COMMAND = 10
     DEADLINE_ARMED = 11
     ENDED = 12
-    UNKNOWN_KEY = 13
+    NOTHING_BEGUN = 13
+    STRANDED = 14
+    UNKNOWN_KEY = 15
 
 
 TROUBLES: Final = frozenset(
@@ -46,6 +48,7 @@ TROUBLES: Final = frozenset(
         Kind.PUBLICATION_REFUSED,
         Kind.CONTEXT_HINDERED,
         Kind.CALL_OPEN,
+        Kind.STRANDED,
         Kind.UNKNOWN_KEY,
     }
 )

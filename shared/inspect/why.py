@@ -56,7 +56,16 @@ def explain(
             )
     if not (begun and not goes_on):
         causes += deadlines(evidence)
+    if not causes:
+        causes.append(_nothing_open(evidence.key, has_begun=bool(begun)))
     return Verdict(key=evidence.key, causes=tuple(causes), standings=tuple(standings))
+
+
+def _nothing_open(key: str, *, has_begun: bool) -> Cause:
+    if not has_begun:
+        return Cause(kind=Kind.NOTHING_BEGUN, context="", text=f"nothing of {key} is open, and no saga has begun")
+    text = f"{key} has not ended, but nothing of it is open, and no command is known that brings it on"
+    return Cause(kind=Kind.STRANDED, context="", text=text, remedy=f"chorus timeline {key}; chorus reconcile --dry-run")
 
 
 def _knows(answer: About | Silence) -> bool:

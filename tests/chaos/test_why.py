@@ -4,6 +4,7 @@ import json
 import signal
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import anyio
 import pytest
@@ -13,6 +14,7 @@ from shared.ports.broker import Outgoing
 from shared.wire.messages import MSG_ID
 from tests.chaos.stage import Stage
 from tests.e2e.ended import Ended
+from tests.e2e.shop import opened
 from tests.forking import run_chorus
 from tests.sagas import SHIPPED
 from tests.waiting import WITHIN_S
@@ -104,15 +106,22 @@ async def test_frozen_bank_is_named(stage: Stage, ended: Ended) -> None:
     await ended.check("why4", SHIPPED)
 
 
-async def test_poison_is_named_with_its_reason(stage: Stage) -> None:
-    poison = Outgoing("evt.payments.PaymentSucceeded.why5", {MSG_ID: "payments/payment-why5@9"}, b"no JSON")
-    await stage._broker.publish(poison)
-    await until_why(
-        stage,
-        "why5",
-        "why5 waits: ordering parked PaymentSucceeded at ",
-        "fix the cause, then chorus parked retry why5",
-    )
+async def test_poison_is_named_with_its_reason(tmp_path: Path) -> None:
+    """On a stage of its own, since a message that nobody has caused stays in EVENTS."""
+    async with opened(Stage, tmp_path) as stage:
+        poison = Outgoing("evt.payments.PaymentSucceeded.why5", {MSG_ID: "payments/payment-why5@9"}, b"no JSON")
+        await stage._broker.publish(poison)
+        await until_why(
+            stage,
+            "why5",
+            "why5 waits: ordering parked PaymentSucceeded at ",
+            "fix the cause, then chorus parked retry why5",
+        )
+        for context in ("ordering", "shipping"):
+            environ = {**stage.environ, "CHORUS_DATA_DIR": str(stage.data_dir(context))}
+            skipped = await run_chorus("parked", "skip", "why5", "--why", "no JSON", "--yes", environ=environ)
+            assert skipped.code == Exit.OK, skipped
+        await until_why(stage, "why5", "Nothing of why5 is open, and no saga has begun.", code=Exit.OK)
 
 
 async def test_full_stream_is_named_with_its_remedy(stage: Stage, ended: Ended) -> None:
