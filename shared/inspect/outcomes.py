@@ -2,8 +2,8 @@
 
 A decider is a pure function that matches on its command. For each command this module reads the cases that are for it,
 and the functions of the context that they call, and collects the events that are constructed there. A function that is
-handed the command is read for this command only. Of a decider whose source cannot be read, every event of its aggregates
-counts.
+handed the command is read for this command only. Of a decider whose source cannot be read, every event of its
+aggregates counts.
 """
 
 import ast
@@ -101,7 +101,7 @@ class _Reader:
 
 
 def _called(node: ast.expr, module: ModuleType) -> Any:
-    """The class or function that a call names, also through its module (`stock.moved(…)`)."""
+    """The class or function that a call names, also through its module (`thing.undone(…)`)."""
     if isinstance(node, ast.Attribute):
         return getattr(getattr(module, _name(node.value), None), node.attr, None)
     return getattr(module, _name(node), None)
