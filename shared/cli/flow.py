@@ -22,6 +22,7 @@ def flow(
     *,
     saga: Annotated[str | None, Parameter(help="only the part of this saga")] = None,
     from_: Annotated[str | None, Parameter(name="--from", help="only what can follow from this event")] = None,
+    check: Annotated[bool, Parameter(negative="", show_default=False, help="find mistakes instead of drawing")] = False,
     format: Annotated[Format, Parameter(help="how to print it")] = "text",
     json: Json = False,
 ) -> int:
@@ -29,11 +30,14 @@ def flow(
 
     Everything comes from the code of the contexts: the events, the policies that hear
     them, the commands they give, the calls to the outside and the deadlines. Without
-    --saga or --from it shows every context by itself.
+    --saga or --from it shows every context by itself. --check finds mistakes of the
+    whole, such as an event that nobody hears or a wait without a deadline, each with
+    its file and line; exit 1 when there is one.
 
     For example:
 
         chorus flow
+        chorus flow --check
         chorus flow --saga NAME
         chorus flow --from CONTEXT.EVENT --format svg > flow.svg
     """
@@ -42,15 +46,35 @@ def flow(
 
     if saga is not None and from_ is not None:
         raise CommandError(Exit.USAGE, "--saga and --from select different parts; give one of them")
+    if check and (saga or from_ or format != "text"):
+        raise CommandError(Exit.USAGE, "--check looks at the whole system; give it alone, or with --json")
     settings = catalog.read_settings(os.environ)
     graph = derive(catalog.contexts(settings))
     sagas = catalog.declared_in("sagas", "SAGAS") or ()
+    if check:
+        return _check(graph, sagas, json=json)
     try:
         selection = _selected(graph, sagas, saga, from_)
     except UnknownNameError as error:
         raise CommandError(Exit.USAGE, str(error)) from error
     _draw(graph, selection, "json" if json else format)
     return Exit.OK
+
+
+def _check(graph: "Flow", sagas: "tuple[Saga, ...]", *, json: bool) -> int:
+    import msgspec
+
+    from shared import catalog
+    from shared.flow.check import check
+
+    findings = check(graph, sagas, catalog.file_of("sagas"))
+    if json:
+        show_json(msgspec.to_builtins(findings))
+    else:
+        show_lines(f"{one.place}: {one.rule}: {one.text}\n    {one.remedy}" for one in findings)
+        if not findings:
+            show_lines([f"no mistakes; contexts: {len(graph.contexts)}, sagas: {len(sagas)}"])
+    return Exit.NO if findings else Exit.OK
 
 
 def _selected(graph: "Flow", sagas: "tuple[Saga, ...]", saga: str | None, event: str | None) -> "Selection":

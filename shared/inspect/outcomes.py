@@ -14,19 +14,17 @@ from functools import cache, partial
 from types import FunctionType, ModuleType
 from typing import Any
 
-from shared.context import Context, Decider
+from shared.context import Command, Context, Decider
 
 
 def outcomes(context: Context) -> Mapping[str, frozenset[str]]:
     """The names of the events that each command of a context can lead to, by the command's name."""
     return {
-        command.__name__: _of_command(decider, command.__name__)
-        for decider in context.deciders
-        for command in decider.commands
+        command.__name__: _of_command(decider, command) for decider in context.deciders for command in decider.commands
     }
 
 
-def _of_command(decider: Decider, command: str) -> frozenset[str]:
+def _of_command(decider: Decider, command: type[Command]) -> frozenset[str]:
     events = {event.__name__ for event in decider.aggregate.events}
     if decider.also_reads is not None:
         events |= {event.__name__ for event in decider.also_reads.events}
@@ -34,7 +32,7 @@ def _of_command(decider: Decider, command: str) -> frozenset[str]:
     source = None if decide is None else _functions(decide.__module__).get(decide.__name__)
     if decide is None or source is None or not source.args.args:
         return frozenset(events)
-    reader = _Reader(command, {one.__name__ for one in decider.commands}, events)
+    reader = _Reader(command, events)
     reader.read(decide, source.args.args[0].arg)
     return frozenset(reader.found)
 
@@ -59,10 +57,9 @@ def _functions(module: str) -> dict[str, ast.FunctionDef]:
 class _Reader:
     """Reads functions for one command, and collects the events that they construct in `found`."""
 
-    def __init__(self, command: str, commands: set[str], events: set[str]) -> None:
+    def __init__(self, command: type[Command], events: set[str]) -> None:
         self.found: set[str] = set()
         self._command = command
-        self._commands = commands
         self._events = events
         self._seen: set[tuple[FunctionType, str]] = set()
 
@@ -76,18 +73,33 @@ class _Reader:
     def _read(self, node: ast.AST, function: FunctionType, argument: str) -> None:
         if isinstance(node, ast.Call):
             self._call(node, function, argument)
-        for child in self._parts(node, argument):
+        for child in self._parts(node, function, argument):
             self._read(child, function, argument)
 
-    def _parts(self, node: ast.AST, argument: str) -> Iterator[ast.AST]:
-        """The parts of a node; of a match on the command, the cases that are for this command."""
-        if isinstance(node, ast.Match) and argument and _is_on(node.subject, argument):
+    def _parts(self, node: ast.AST, function: FunctionType, argument: str) -> Iterator[ast.AST]:
+        """The parts of a node; of a match on the command, the cases that the command may reach."""
+        place = _place(node.subject, argument) if isinstance(node, ast.Match) and argument else None
+        if isinstance(node, ast.Match) and place is not None:
             for case in node.cases:
-                named = {_name(one.cls) for one in ast.walk(case.pattern) if isinstance(one, ast.MatchClass)}
-                if self._command in named or not named & self._commands:
+                if self._may_match(case.pattern, place, sys.modules[function.__module__]):
                     yield from case.body
         else:
             yield from ast.iter_child_nodes(node)
+
+    def _may_match(self, pattern: ast.pattern, place: int, module: ModuleType) -> bool:
+        """Whether the command may match; `place` is where it stands in a sequence that is matched."""
+        match pattern:
+            case ast.MatchOr(patterns):
+                return any(self._may_match(one, place, module) for one in patterns)
+            case ast.MatchAs(ast.pattern() as named):
+                return self._may_match(named, place, module)
+            case ast.MatchSequence(patterns) if place < len(patterns):
+                return self._may_match(patterns[place], place, module)
+            case ast.MatchClass(cls):
+                kind = _called(cls, module)
+                return not isinstance(kind, type) or issubclass(self._command, kind)
+            case _:
+                return True
 
     def _call(self, node: ast.Call, function: FunctionType, argument: str) -> None:
         called = _called(node.func, sys.modules[function.__module__])
@@ -101,15 +113,16 @@ class _Reader:
 
 
 def _called(node: ast.expr, module: ModuleType) -> Any:
-    """The class or function that a call names, also through its module (`thing.undone(…)`)."""
+    """The class or function that a call or a pattern names, also through its module (`thing.undone(…)`)."""
     if isinstance(node, ast.Attribute):
         return getattr(getattr(module, _name(node.value), None), node.attr, None)
     return getattr(module, _name(node), None)
 
 
-def _is_on(subject: ast.expr, argument: str) -> bool:
+def _place(subject: ast.expr, argument: str) -> int | None:
+    """The place of the command in the subject of a match; None when it is not matched."""
     parts = subject.elts if isinstance(subject, ast.Tuple) else [subject]
-    return any(_name(part) == argument for part in parts)
+    return next((place for place, part in enumerate(parts) if _name(part) == argument), None)
 
 
 def _is_ours(function: FunctionType, module: str) -> bool:
