@@ -28,11 +28,11 @@ def flow(
 ) -> int:
     """Draw who reacts to what, and find the mistakes.
 
-    Everything comes from the code of the contexts: the events, the policies that hear
-    them, the commands they give, the calls to the outside and the deadlines. Without
-    --saga or --from it shows every context by itself. --check finds mistakes of the
-    whole, such as an event that nobody hears or a wait without a deadline, each with
-    its file and line; exit 1 when there is one.
+    Everything comes from the code of the contexts: the events, the policies that
+    hear them, the commands they give, the calls to the outside and the deadlines.
+    Without --saga or --from it shows every context by itself. --check finds
+    mistakes of the whole, such as an event that nobody hears or a wait without a
+    deadline, each with its file and line; exit 1 when there is one.
 
     For example:
 

@@ -23,19 +23,20 @@ def flowchart(boards: Iterable[Board]) -> list[str]:
             "  end",
         ]
     for kind, colour in PALETTE.items():
-        lines.append(f"  classDef {kind} fill:{colour.fill},stroke:{colour.line},color:{INK}")
+        lines.append(f"  classDef {kind}Note fill:{colour.fill},stroke:{colour.line},color:{INK}")
     return [*lines, "  classDef marked stroke-width:4px"]
 
 
 def _board(board: Board, prefix: str) -> Iterator[str]:
     for number, note in enumerate(board.notes):
         yield f"    {prefix}{number}{_note(note)}"
+    if marked := [f"{prefix}{number}" for number, note in enumerate(board.notes) if note.is_marked]:
+        yield f"    class {','.join(marked)} marked"
     for source, target in board.arrows:
         yield f"    {prefix}{source} --> {prefix}{target}"
 
 
 def _note(note: Note) -> str:
     begin, end = SHAPES.get(note.kind, ("[", "]"))
-    marked = ",marked" if note.is_marked else ""
     label = "<br/>".join((note.text, *note.small)).replace('"', "'")
-    return f'{begin}"{label}"{end}:::{note.kind}{marked}'
+    return f'{begin}"{label}"{end}:::{note.kind}Note'

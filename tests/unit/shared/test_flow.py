@@ -157,7 +157,7 @@ def test_no_arrow_of_the_mermaid_drawing_leaves_its_context() -> None:
     arrows = [line.split(" --> ") for line in drawn if " --> " in line]
     assert arrows
     assert {source.strip().partition("n")[0] == target.partition("n")[0] for source, target in arrows} == {True}
-    assert '    c0n1(["a client sends it"]):::client' in drawn
+    assert '    c0n1(["a client sends it"]):::clientNote' in drawn
 
 
 @pytest.mark.parametrize("selection", [whole(SHOP), of_saga(SHOP, ORDER)], ids=["whole", "saga"])
