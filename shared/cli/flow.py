@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from shared.flow.selection import Selection
     from shared.saga import Saga
 
-Format = Literal["text", "mermaid", "svg", "json"]
+Format = Literal["text", "mermaid", "svg", "markdown", "json"]
 
 
 def flow(
@@ -32,7 +32,8 @@ def flow(
     hear them, the commands they give, the calls to the outside and the deadlines.
     Without --saga or --from it shows every context by itself. --check finds
     mistakes of the whole, such as an event that nobody hears or a wait without a
-    deadline, each with its file and line; exit 1 when there is one.
+    deadline, each with its file and line; exit 1 when there is one. --format
+    markdown writes a page with the context map and the board of every saga.
 
     For example:
 
@@ -53,6 +54,8 @@ def flow(
     sagas = catalog.declared_in("sagas", "SAGAS") or ()
     if check:
         return _check(graph, sagas, json=json)
+    if format == "markdown" and not json:
+        return _page(graph, sagas, saga, from_)
     try:
         selection = _selected(graph, sagas, saga, from_)
     except UnknownNameError as error:
@@ -75,6 +78,19 @@ def _check(graph: "Flow", sagas: "tuple[Saga, ...]", *, json: bool) -> int:
         if not findings:
             show_lines([f"no mistakes; contexts: {len(graph.contexts)}, sagas: {len(sagas)}"])
     return Exit.NO if findings else Exit.OK
+
+
+def _page(graph: "Flow", sagas: "tuple[Saga, ...]", saga: str | None, event: str | None) -> int:
+    from shared import catalog
+    from shared.flow.markdown import page
+    from shared.flow.relations import relations
+
+    if saga is not None or event is not None:
+        raise CommandError(
+            Exit.USAGE, "--format markdown writes a page of the whole system; leave --saga and --from away"
+        )
+    show_lines(page(graph, sagas, tuple(relations(graph, catalog.place))))
+    return Exit.OK
 
 
 def _selected(graph: "Flow", sagas: "tuple[Saga, ...]", saga: str | None, event: str | None) -> "Selection":

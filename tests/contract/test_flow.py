@@ -13,6 +13,7 @@ from shared.flow.check import check
 from shared.flow.graph import derive
 from shared.inspect.timeline import Message
 from shared.simulation.testing import simulation
+from tests.contract.golden import BOARD, COMMAND, board
 from tests.unit.shopping import CANCEL, MUG, fill_shelves, order
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +40,10 @@ def messages() -> Iterator[list[Message]]:
 
 def test_the_shop_has_no_mistakes() -> None:
     assert check(SHOP, SAGAS, ROOT / "contexts/sagas.py") == (), "run chorus flow --check"
+
+
+def test_the_board_is_drawn_from_the_code() -> None:
+    assert BOARD.read_text() == board(), COMMAND
 
 
 def test_each_event_follows_from_its_cause_as_the_graph_says(messages: list[Message]) -> None:

@@ -192,6 +192,10 @@ def test_the_command_draws_another_system_in_every_format(tmp_path: Path) -> Non
     write_travel(tmp_path)
     assert "whenever flight reserved reserve a room on flights.FlightReserved" in chorus(tmp_path, "flow").stdout
     assert chorus(tmp_path, "flow", "--saga", "trip").stdout.splitlines()[0] == "flights.FlightReserved  end: reserved"
+    page = chorus(tmp_path, "flow", "--format", "markdown").stdout
+    assert "## The saga trip\n" in page
+    row = "| hotels | flights | published language, with an anticorruption layer | `RoomRefused` |"
+    assert f"{row} `travel/contexts/hotels/events.py`, `travel/contexts/flights/upstream.py` |" in page
     assert chorus(tmp_path, "flow", "--format", "mermaid").stdout.startswith("flowchart LR\n")
     assert chorus(tmp_path, "flow", "--from", "RoomRefused", "--format", "svg").stdout.startswith("<svg ")
     said = json.loads(chorus(tmp_path, "flow", "--from", "hotels.RoomRefused", "--json").stdout)
@@ -212,6 +216,7 @@ def test_the_command_draws_another_system_in_every_format(tmp_path: Path) -> Non
         (("--from", "RoomRefusd"), "did you mean 'RoomRefused'"),
         (("--saga", "tripp"), "did you mean 'trip'"),
         (("--saga", "trip", "--from", "RoomRefused"), "give one of them"),
+        (("--format", "markdown", "--saga", "trip"), "leave --saga and --from away"),
         (("--format", "png"), "png"),
     ],
     ids=" ".join,

@@ -134,6 +134,7 @@ def test_it_is_entered_into_every_list_of_the_shop(shop: Path) -> None:
     assert " invoices; do\n" in (shop / "docs/operate.md").read_text()
     assert "# invoices\n" in (shop / "streams.yaml").read_text()
     assert (shop / "tests/contract/golden/invoices/InvoiceReserved.json").is_file()
+    assert '(["a client sends it"])' in (shop / "docs/board.md").read_text().split("### invoices in order\n")[1]
     assert chorus(shop, "flow", "--check").returncode == 0
     assert complaints(shop, *LINTERS) == ""
 
