@@ -38,6 +38,10 @@ class SaleGivenUp(Asked, frozen=True, kw_only=True): ...
 class SalePraised(Asked, frozen=True, kw_only=True): ...
 
 
+class SaleForgotten(Asked, frozen=True, kw_only=True):
+    """Nobody says it."""
+
+
 class CookMeal(Asked, frozen=True, kw_only=True): ...
 
 

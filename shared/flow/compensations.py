@@ -38,7 +38,8 @@ def missing(flow: Flow, saga: Saga) -> Iterator[Finding]:
     """Reactions that come before the pivot and lead to it, and that nothing undoes."""
     if not saga.pivot:
         return
-    before = {*flow.reached(saga.first, beyond=(saga.pivot,))} - {saga.pivot}
+    others = {event for event, aggregate in flow.aggregates.items() if aggregate.key != saga.key}
+    before = {*flow.reached(saga.first, beyond={saga.pivot, *others})} - {saga.pivot, *others}
     reached = {*flow.reached(saga.first)}
     undone = {name for reaction in flow.reactions if reaction.on in reached for name in _undoes(reaction)}
     for reaction in flow.reactions:

@@ -19,8 +19,9 @@ def without_deadline(flow: Flow, saga: Saga) -> Iterator[Finding]:
         if timer.kind == "timer" and timer.on in reached and ends & {*flow.reached(flow.following(timer))}
         for event in flow.reached([timer.on])
     }
-    for call in flow.reactions:
-        leads_on = call.kind == "call" and call.on in reached and ends & {*flow.reached(flow.following(call))}
+    calls = [call for call in flow.reactions if call.kind == "call" and flow.aggregates[call.on].key == saga.key]
+    for call in calls:
+        leads_on = call.on in reached and ends & {*flow.reached(flow.following(call))}
         if leads_on and call.on not in covered:
             asked = " and ".join(call.asks) or "the outside"
             yield Finding(

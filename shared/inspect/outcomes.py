@@ -2,8 +2,8 @@
 
 A decider is a pure function that matches on its command. For each command this module reads the cases that are for it,
 and the functions of the context that they call, and collects the events that are constructed there. A function that is
-handed the command is read for this command only. Of a decider whose source cannot be read, every event of its
-aggregates counts.
+handed the command is read for this command only. An event that the context constructs elsewhere, such as in a method,
+counts for every command of its aggregate; so does every event of a decider whose source cannot be read.
 """
 
 import ast
@@ -19,9 +19,16 @@ from shared.context import Command, Context, Decider
 
 def outcomes(context: Context) -> Mapping[str, frozenset[str]]:
     """The names of the events that each command of a context can lead to, by the command's name."""
-    return {
+    read = {
         command.__name__: _of_command(decider, command) for decider in context.deciders for command in decider.commands
     }
+    seen = {event for events in read.values() for event in events}
+    for decider in context.deciders:
+        unseen = {event.__name__ for event in decider.aggregate.events} - seen
+        elsewhere = unseen & _named_near(decider) if unseen else unseen
+        for command in decider.commands:
+            read[command.__name__] |= elsewhere
+    return read
 
 
 def _of_command(decider: Decider, command: type[Command]) -> frozenset[str]:
@@ -37,6 +44,22 @@ def _of_command(decider: Decider, command: type[Command]) -> frozenset[str]:
     return frozenset(reader.found)
 
 
+def _named_near(decider: Decider) -> set[str]:
+    """The classes that the module of the decision names as values, so not in annotations and patterns."""
+    decide = _unwrapped(decider.decide)
+    waiting: list[ast.AST] = [] if decide is None else [_tree(decide.__module__)]
+    names: set[str] = set()
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Name | ast.Attribute) and decide is not None:
+            named = _called(node, sys.modules[decide.__module__])
+            names |= {named.__name__} if isinstance(named, type) else set()
+        if not isinstance(node, ast.MatchClass):
+            typed = {id(getattr(node, "annotation", None)), id(getattr(node, "returns", None))}
+            waiting += [child for child in ast.iter_child_nodes(node) if id(child) not in typed]
+    return names
+
+
 def _unwrapped(decide: Callable[..., Any]) -> FunctionType | None:
     while isinstance(decide, partial):
         decide = decide.func
@@ -47,11 +70,15 @@ def _unwrapped(decide: Callable[..., Any]) -> FunctionType | None:
 @cache
 def _functions(module: str) -> dict[str, ast.FunctionDef]:
     """The functions at the top of a module, by name; none where it has no source."""
+    return {node.name: node for node in _tree(module).body if isinstance(node, ast.FunctionDef)}
+
+
+@cache
+def _tree(module: str) -> ast.Module:
     try:
-        tree = ast.parse(inspect.getsource(sys.modules[module]))
+        return ast.parse(inspect.getsource(sys.modules[module]))
     except (KeyError, OSError, TypeError):
-        return {}
-    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+        return ast.Module([], [])
 
 
 class _Reader:
