@@ -11,6 +11,11 @@ from shared.cli.output import console, show_lines
 from shared.cli.saga_reader import SagaReader
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
     from shared.inspect.telling import Telling
     from shared.inspect.timeline import Message
     from shared.ports.broker import Broker
@@ -34,12 +39,26 @@ async def _draw(broker: "Broker", reader: SagaReader, key: str) -> None:
     from shared.inspect.drawing import draw
     from shared.inspect.following import FOLLOW_S
 
-    with Live(console=console(), auto_refresh=False, vertical_overflow="visible") as live:
+    with Live(console=console(), auto_refresh=False) as live:
         while True:
             reading = await reader.read(broker, key)
             trees = draw(reading.roots, reading.annotations, reader.telling)
-            live.update(Group(trees, *reader.standings(reading)), refresh=True)
+            live.update(LastLines(Group(trees, *reader.standings(reading))), refresh=True)
             await anyio.sleep(FOLLOW_S)
+
+
+class LastLines:
+    """The last lines of something that may be higher than the terminal: the news stand there."""
+
+    def __init__(self, shown: "RenderableType") -> None:
+        self._shown = shown
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[Segment]":
+        from rich.segment import Segment
+
+        for line in console.render_lines(self._shown, options, pad=False)[-(console.size.height - 1) :]:
+            yield from line
+            yield Segment.line()
 
 
 async def _print(broker: "Broker", telling: "Telling", key: str, *, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """Compares two sagas: which messages only one of them has, and where they part.
 
-Messages are matched by context, type and how often the type came before, not by their causes: which of two events comes
-last, and so causes the next one, is chance.
+Messages are matched by context, type, marked values of a closed set, and how often these came before, not by their
+causes: which of two events comes last, and so causes the next one, is chance.
 """
 
 from collections import Counter
@@ -43,18 +43,22 @@ class Comparison(NamedTuple):
 def compare(left: Sequence[Message], right: Sequence[Message], telling: Telling) -> Comparison:
     """Compare the messages of two keys; each must have at least one message."""
     ours, theirs = dict(_numbered(left, telling)), dict(_numbered(right, telling))
-    pairs = [Pair(name, ours.get((name, n)), theirs.get((name, n))) for name, n in dict.fromkeys((*ours, *theirs))]
+    pairs = [Pair(one[0], ours.get(one), theirs.get(one)) for one in dict.fromkeys((*ours, *theirs))]
     pairs.sort(key=lambda pair: min(side.after for side in (pair.left, pair.right) if side is not None))
     return Comparison(tuple(pairs), _parting(pairs, left[0].key, right[0].key))
 
 
-def _numbered(messages: Sequence[Message], telling: Telling) -> Iterator[tuple[tuple[str, int], Side]]:
+def _numbered(messages: Sequence[Message], telling: Telling) -> Iterator[tuple[tuple[str, tuple[str, ...], int], Side]]:
     began = min(message.at for message in messages)
-    said: Counter[str] = Counter()
+    said: Counter[tuple[str, tuple[str, ...]]] = Counter()
     for message in sorted({one.id: one for one in reversed(messages)}.values(), key=_place):
         name = f"{message.context}.{message.type}{' is due' if message.kind == 'due' else ''}"
-        said[name] += 1
-        yield (name, said[name]), Side(message, message.at - began, " ".join(telling.says(message).values()))
+        kind = telling.kind(message)
+        said[name, kind] += 1
+        yield (
+            (name, kind, said[name, kind]),
+            Side(message, message.at - began, " ".join(telling.says(message).values())),
+        )
 
 
 def _place(message: Message) -> tuple[datetime, str, int]:

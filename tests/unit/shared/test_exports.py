@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 import pytest
 from google.protobuf import json_format
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
-from rich.console import Console
+from rich.console import Console, Group
 
+from shared.cli.timeline_follow import LastLines
 from shared.context import Context
 from shared.export.mermaid import sequence
 from shared.export.otlp import traces
@@ -135,6 +136,8 @@ def test_two_sagas_part_at_the_first_message_that_one_of_them_lacks(shop: Simula
     assert {"ordering.OrderPlaced", "inventory.InventoryReserved"} <= {*both}
     assert "ordering.OrderConfirmed" in [pair.event for pair in comparison.pairs if pair.left and not pair.right]
     assert "ordering.OrderCancelled" in [pair.event for pair in comparison.pairs if pair.right and not pair.left]
+    letters = [pair for pair in comparison.pairs if pair.event == "notifications.CustomerNotified"]
+    assert [(bool(pair.left), bool(pair.right)) for pair in letters].count((True, True)) == 1, "order_received"
 
 
 def test_sagas_with_the_same_messages_do_not_part_whatever_their_times(shop: Simulation, telling: Telling) -> None:
@@ -181,3 +184,10 @@ def test_a_saga_is_followed_until_nobody_asks_any_more(shop: Simulation) -> None
     told = [name for names in seen for name in names]
     assert told == [message.type for message in sorted(shop.events("o-followed"), key=lambda one: one.at)][: len(told)]
     assert len(told) > 5
+
+
+def test_a_tree_that_is_higher_than_the_terminal_shows_its_end() -> None:
+    console = Console(width=20, height=4, force_terminal=False)
+    with console.capture() as captured:
+        console.print(LastLines(Group(*(f"line {number}" for number in range(9)))))
+    assert captured.get().splitlines() == ["line 6", "line 7", "line 8"]
