@@ -48,7 +48,7 @@ def missing(flow: Flow, saga: Saga) -> Iterator[Finding]:
             reaction.kind in ("policy", "timer")
             and reaction.on in before
             and saga.pivot not in following
-            and saga.pivot in flow.reached(following)
+            and saga.pivot in flow.reached(following, beyond=others)
             and _function(reaction) not in undone
             and not _undoes(reaction)
             and not _EXEMPT.search(_docstring(reaction))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 
 from shared.context import Context, Decider, Policy
 from shared.flow.check import check
@@ -159,6 +160,44 @@ def test_a_step_before_the_pivot_that_nothing_undoes_is_found() -> None:
         "def whenever_sale_opened_cook_the_meal(event: SaleOpened) -> list[CookMeal]:",
     )
     assert findings(kitchen, sagas=[replace(given_up, pivot="")]) == ()
+
+
+class MoveStock(Struct, frozen=True, kw_only=True):
+    sku: str = ""
+
+
+class StockMoved(Struct, frozen=True, kw_only=True):
+    sku: str = ""
+
+
+def decide_stock(command: Struct, _state: Struct) -> tuple[Struct, ...]:
+    return (StockMoved(),) if isinstance(command, MoveStock) else ()
+
+
+def whenever_sale_opened_move_stock(_event: diner.SaleOpened) -> list[MoveStock]:
+    return [MoveStock()]
+
+
+def whenever_stock_moved_cook_what_waits(_event: StockMoved) -> list[diner.CookMeal]:
+    return [diner.CookMeal()]
+
+
+def test_a_step_under_another_key_is_no_step_of_the_saga() -> None:
+    stock = replace(SALE, name="stock", key="sku", events=(StockMoved,))
+    store = Context(
+        name="store",
+        deciders=(Decider(aggregate=stock, commands=(MoveStock,), decide=decide_stock),),
+        policies=(Policy("till", diner.SaleOpened, whenever_sale_opened_move_stock),),
+    )
+    cook = Policy("store", StockMoved, whenever_stock_moved_cook_what_waits)
+    assert findings(store, replace(KITCHEN, policies=(*KITCHEN.policies, cook))) == ()
+
+
+def test_a_pivot_that_nothing_leads_to_is_found() -> None:
+    rule = "end out of reach"
+    kitchen = replace(KITCHEN, effects=(), accepts=())
+    found = [finding.text for finding in findings(kitchen) if finding.rule == rule]
+    assert "nothing leads to kitchen.MealCooked, the pivot of the saga meal sale" in found
 
 
 def whenever_sale_opened_cook_for_free(event: diner.SaleOpened) -> list[diner.CookMeal]:
