@@ -31,7 +31,9 @@ ORDER = Saga(
         End(name="cancelled, the payment refused", events=("ordering.OrderCancelled", "payments.PaymentFailed")),
     ),
     slow_after=timedelta(days=14),
+    pivot="payments.CaptureRequested",
+    waits_for=("shipping.ReportDelivered",),
 )
-"""A parcel travels for days, and shipping waits for what the carrier reports."""
+"""A parcel travels for days, and shipping waits for what the carrier reports. After the capture, money is refunded."""
 
 SAGAS: tuple[Saga, ...] = (PURCHASE, ORDER)

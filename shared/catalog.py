@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, NamedTuple
 
@@ -170,6 +171,12 @@ def declared_in(module: str, attribute: str) -> Any | None:
     """An attribute of a module of the package itself, such as DEMO in its demo.py; None without such a module."""
     declaring = _module(module)
     return None if declaring is None else getattr(declaring, attribute)
+
+
+def file_of(module: str) -> Path | None:
+    """The file of a module of the package itself, such as its sagas.py; None without such a module."""
+    file = getattr(_module(module), "__file__", None)
+    return None if file is None else Path(file)
 
 
 def without_services(settings: Settings) -> tuple[str, ...]:

@@ -55,6 +55,9 @@ class Aggregate:
     `part` is a second field, for an aggregate of which one key has many: with `key="thing_id", part="item_id"` each
     item of a thing is an aggregate of its own (`here/item-k-42.p-1@1`). Subjects and partitions still go by
     `key` alone, so all of them are decided in order and in one place.
+
+    `once` are the events that one aggregate says once at the most, whatever it is asked: they bound a cycle of
+    reactions (`chorus flow --check`).
     """
 
     name: str
@@ -64,6 +67,7 @@ class Aggregate:
     evolve: Callable[[Any, Any], Any]
     linger_s: float = 0.0
     part: str | None = None
+    once: tuple[type[Event], ...] = ()
 
     def id_of(self, message: Any) -> str:
         """The id of the aggregate that a command or an event names."""
@@ -176,6 +180,9 @@ class Context:
 
     `gather_s` is how long messages may gather between two batches. In a context that nobody waits for, one disk sync
     then serves many messages.
+
+    `unheard` are the events that no context needs to hear: they are for clients and read models, or only the memory of
+    their aggregate. `chorus flow --check` reports every other event that nobody hears.
     """
 
     name: str
@@ -186,6 +193,7 @@ class Context:
     effects: tuple[Effect, ...] = ()
     schema_version: int = 1
     gather_s: float = 0.0
+    unheard: tuple[type[Event], ...] = ()
     close: Callable[[], Awaitable[None]] | None = None
 
     @property

@@ -31,6 +31,7 @@ def within(member: Context | Service) -> tuple[Mistake, ...]:
     texts = list(_names_of(member))
     if isinstance(member, Context):
         texts += [*_ids_of(member), *_keys_of(member), *_commands_of(member), *_askers_of(member)]
+        texts += _marked_of(member)
     return tuple(Mistake(member.name, text) for text in texts)
 
 
@@ -122,6 +123,20 @@ def _askers_of(context: Context) -> Iterator[str]:
                 f"{context.name}: {asker} waits for {event.__name__}, which none of its aggregates publishes{meant}:"
                 " add the event to an Aggregate, or name one of this context's own"
             )
+
+
+def _marked_of(context: Context) -> Iterator[str]:
+    """Events in `unheard` or `once` that the context, or the aggregate, does not publish."""
+    marked = [("Context.unheard", event, context.publishes) for event in context.unheard]
+    marked += [
+        (f"{aggregate.name}'s Aggregate.once", event, aggregate.events)
+        for aggregate in context.aggregates
+        for event in aggregate.once
+    ]
+    for where, event, published in marked:
+        if event not in published:
+            meant = did_you_mean(event.__name__, [one.__name__ for one in published])
+            yield f"{context.name}: {where} names {event.__name__}, which is not published there{meant}: remove it"
 
 
 def _answered(context: Context) -> set[type[Command]]:

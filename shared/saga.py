@@ -1,7 +1,7 @@
 """Declares a saga for watchers: how it begins, how it ends, and after how long it is slow.
 
 A package of contexts declares its sagas as `SAGAS` in its `sagas.py`. The declaration steers nothing: no context reads
-it, and a saga goes on whatever it says. Timelines and tests read it.
+it, and a saga goes on whatever it says. Timelines, `chorus flow` and tests read it.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,8 @@ class End:
 class Saga:
     """One kind of saga. `key` is the field that names one in every event; any of the `first` events begins it.
 
-    It is slow when it has not ended `slow_after` its first event.
+    It is slow when it has not ended `slow_after` its first event. Every step before the event `pivot` can be undone.
+    For the commands of clients in `waits_for`, as `context.Command`, the saga may wait without a deadline.
     """
 
     name: str
@@ -29,6 +30,8 @@ class Saga:
     first: tuple[str, ...]
     ends: tuple[End, ...]
     slow_after: timedelta
+    pivot: str = ""
+    waits_for: tuple[str, ...] = ()
 
     def has_begun(self, said: Iterable[str]) -> bool:
         """Whether events, `context.Event` each, begin a saga of this kind."""

@@ -10,7 +10,13 @@ from contexts.inventory.commands import (
     ReplenishStock,
     ReservationCommand,
 )
-from contexts.inventory.events import ReservationEvent, StockEvent, StockMovementRecorded
+from contexts.inventory.events import (
+    ReservationEvent,
+    StockCommitted,
+    StockEvent,
+    StockMovementRecorded,
+    StockWrittenOff,
+)
 from contexts.inventory.movement import StockMovement
 from contexts.inventory.policies import POLICIES
 from contexts.inventory.reservation import Reservation
@@ -67,4 +73,5 @@ def context(settings: Settings) -> Context:  # noqa: ARG001 - every context is d
         ),
         accepts=(RegisterStockItem, ReplenishStock, AdjustStock),
         policies=POLICIES,
+        unheard=(*get_args(StockEvent), StockMovementRecorded, StockCommitted, StockWrittenOff),
     )

@@ -5,7 +5,7 @@ from typing import get_args
 from contexts.notifications.commands import NotificationCommand
 from contexts.notifications.decider import Notification, decide, evolve
 from contexts.notifications.effects import MailDirectory, Mailer, MailServer, Postbox
-from contexts.notifications.events import NotificationEvent
+from contexts.notifications.events import CustomerNotified, NotificationEvent, NotificationFailed, NotificationHeld
 from contexts.notifications.policies import POLICIES
 from contexts.notifications.settings import NotificationsSettings
 from shared.context import Aggregate, Context, Decider
@@ -28,6 +28,7 @@ def context(settings: NotificationsSettings) -> Context:
         policies=POLICIES,
         effects=postbox.effects(timeout_s),
         gather_s=GATHER_S,
+        unheard=(NotificationHeld, CustomerNotified, NotificationFailed),
     )
 
 

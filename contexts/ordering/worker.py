@@ -5,12 +5,19 @@ from typing import get_args
 
 from contexts.ordering.commands import CancelOrder, OrderCommand, PlaceOrder
 from contexts.ordering.decider import Order, decide, evolve
-from contexts.ordering.events import OrderEvent
+from contexts.ordering.events import OrderCancelled, OrderEvent, ShipmentRecorded
 from contexts.ordering.policies import POLICIES, TIMERS
 from contexts.ordering.settings import OrderingSettings
 from shared.context import Aggregate, Context, Decider
 
-ORDER = Aggregate(name="order", key="order_id", state=Order, events=get_args(OrderEvent), evolve=evolve)
+ORDER = Aggregate(
+    name="order",
+    key="order_id",
+    state=Order,
+    events=get_args(OrderEvent),
+    evolve=evolve,
+    once=(OrderCancelled,),
+)
 
 
 def context(settings: OrderingSettings) -> Context:
@@ -22,4 +29,5 @@ def context(settings: OrderingSettings) -> Context:
         accepts=(PlaceOrder, CancelOrder),
         policies=POLICIES,
         timers=TIMERS,
+        unheard=(ShipmentRecorded,),
     )

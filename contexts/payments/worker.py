@@ -5,7 +5,7 @@ from typing import get_args
 from contexts.payments.commands import PaymentCommand, RetryRefund
 from contexts.payments.decider import Payment, decide, evolve
 from contexts.payments.effects import BankOverNats, Cashier
-from contexts.payments.events import PaymentEvent
+from contexts.payments.events import CancellationNoted, PaymentAuthorized, PaymentEvent, ReservationNoted
 from contexts.payments.policies import POLICIES, TIMERS
 from contexts.payments.settings import PaymentsSettings
 from shared.context import Aggregate, Context, Decider
@@ -23,4 +23,5 @@ def context(settings: PaymentsSettings) -> Context:
         policies=POLICIES,
         timers=TIMERS,
         effects=cashier.effects(settings.effect_timeout.total_seconds()),
+        unheard=(ReservationNoted, PaymentAuthorized, CancellationNoted),
     )

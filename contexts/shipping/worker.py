@@ -6,7 +6,7 @@ from typing import get_args
 from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturned, ShipmentCommand
 from contexts.shipping.decider import Shipment, decide, evolve
 from contexts.shipping.effects import SimulatedCarrier, effects
-from contexts.shipping.events import ShipmentEvent
+from contexts.shipping.events import ShipmentEvent, ShipmentRequirementMet
 from contexts.shipping.policies import POLICIES, timers
 from contexts.shipping.settings import ShippingSettings
 from shared.context import Aggregate, Context, Decider
@@ -24,4 +24,5 @@ def context(settings: ShippingSettings) -> Context:
         policies=POLICIES,
         timers=timers(settings.dispatch_delay),
         effects=effects(SimulatedCarrier(), settings.effect_timeout.total_seconds()),
+        unheard=(ShipmentRequirementMet,),
     )

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from shared.inspect.annotations import Annotations, JournalCheck
 from shared.inspect.telling import Telling
-from shared.inspect.timeline import Node, Step, steps
+from shared.inspect.timeline import Ahead, Node, Step, steps
 
 FAILURE_OR_UNDO = re.compile(r"Cancel|Reject|Refus|Fail|Declin|Void|Releas")
 PLACE_IN_STREAM = re.compile(r"([A-Z_]+)@\S+/([0-9]+)")
@@ -39,9 +39,11 @@ def _line(step: Step, annotations: Annotations, telling: Telling) -> Text:
         line.append("".join("  " if last else "│ " for last in step.last[:-1]), style="dim")
         line.append("└ " if step.last[-1] else "├ ", style="dim")
     node, message = step.node, step.node.message
+    if node.ahead is not None:
+        return line.append(ahead_text(node.ahead), style="dim")
     if message is None:
         line.append("command " if node.is_command else "not in the log: ", style="bold" if node.is_command else "red")
-        return line.append(PLACE_IN_STREAM.sub(r"\1 #\2", node.id))
+        return line.append(short_id(node.id))
     line.append("command " if message.kind == "cmd" else "", style="bold")
     line.append(f"{message.context}.").append(
         message.type, style="yellow" if FAILURE_OR_UNDO.search(message.type) else "green"
@@ -57,6 +59,17 @@ def _line(step: Step, annotations: Annotations, telling: Telling) -> Text:
     if note := JOURNAL_NOTES.get(annotations.journal.get(node.id, "same")):
         line.append(f" {note.format(message.context)}", style="red")
     return line
+
+
+def short_id(message_id: str) -> str:
+    """An id for people: of one that is a place in a stream, the stream and the sequence."""
+    return PLACE_IN_STREAM.sub(r"\1 #\2", message_id)
+
+
+def ahead_text(ahead: Ahead) -> str:
+    """The line of something ahead, with the events that may follow."""
+    then = f", then {' or '.join(ahead.then)}" if ahead.then else ""
+    return f"… {ahead.context}: {ahead.text}{then}"
 
 
 def span(duration: timedelta | None, sign: str = "") -> str:

@@ -20,11 +20,13 @@ class Telling:
 
     def __init__(self, contexts: Iterable[Context] = ()) -> None:
         self._fields: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._closed: dict[tuple[str, str], frozenset[str]] = {}
         for context in contexts:
             messages: tuple[type[Struct], ...] = (*context.accepts, *context.publishes, *ENGINE_EVENTS)
             named = {message.__name__: message for message in messages}
             named |= {timer.name: timer.armed_by for timer in context.timers}
             self._fields |= {(context.name, name): told_fields(message) for name, message in named.items()}
+            self._closed |= {(context.name, name): closed_fields(message) for name, message in named.items()}
 
     def says(self, message: Message) -> Mapping[str, str]:
         """The marked fields of the body that are text and do not repeat the key."""
@@ -37,3 +39,25 @@ class Telling:
         texts = {name: said[name] for name in told if isinstance(said.get(name), str) and said[name] != message.key}
         # Of a traceback, the last line names the error.
         return {name: (text.strip().splitlines() or [""])[-1][:LENGTH_AT_MOST] for name, text in texts.items()}
+
+    def kind(self, message: Message) -> tuple[str, ...]:
+        """The marked values from a closed set, such as a reason: they tell one kind of message from another."""
+        closed = self._closed.get((message.context, message.type), frozenset())
+        return tuple(value for name, value in self.says(message).items() if name in closed)
+
+
+def closed_fields(message_type: type[Struct]) -> frozenset[str]:
+    """The fields whose values are from a closed set, as they are named on the wire."""
+    described = msgspec.inspect.type_info(message_type)
+    assert isinstance(described, msgspec.inspect.StructType)
+    return frozenset(field.encode_name for field in described.fields if _is_closed(field.type))
+
+
+def _is_closed(kind: msgspec.inspect.Type) -> bool:
+    match kind:
+        case msgspec.inspect.Metadata():
+            return _is_closed(kind.type)
+        case msgspec.inspect.UnionType():
+            return all(map(_is_closed, kind.types))
+        case _:
+            return isinstance(kind, msgspec.inspect.LiteralType | msgspec.inspect.EnumType | msgspec.inspect.NoneType)

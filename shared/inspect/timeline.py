@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Literal
 
 from shared.ports.broker import Broker, Stored
 from shared.wire.messages import (
@@ -40,12 +41,31 @@ class Message:
     body: bytes = b""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ahead:
+    """Something that has not happened yet. It follows the message `after`, or none that is known.
+
+    It is an `open` call, an armed `deadline`, or a `wait` for a context or a client. `then` are the events that may
+    follow, as `context.Event`.
+    """
+
+    kind: Literal["open", "deadline", "wait"]
+    context: str
+    text: str
+    after: str = ""
+    then: tuple[str, ...] = ()
+
+
 @dataclass(slots=True, kw_only=True)
 class Node:
-    """A message and its consequences. A node without a `message` is a cause that only its consequences name."""
+    """A message and its consequences. A node without a `message` is a cause that only its consequences name.
+
+    A node with `ahead` has no message either: it has not happened yet.
+    """
 
     id: str
     message: Message | None = None
+    ahead: Ahead | None = None
     copies: int = 0
     leads_to: "list[Node]" = field(default_factory=list)
 
@@ -92,6 +112,15 @@ def tree(messages: Iterable[Message]) -> tuple[Node, ...]:
         else:
             roots.setdefault(cause, Node(id=cause)).leads_to.append(node)
     return tuple(roots.values())
+
+
+def with_ahead(roots: Iterable[Node], ahead: Iterable[Ahead]) -> tuple[Node, ...]:
+    """The trees with the nodes of what lies ahead, each below the message that it follows, or as a root."""
+    roots = [*roots]
+    nodes = {node.id: node for node in _all(roots)}
+    for one in ahead:
+        (nodes[one.after].leads_to if one.after in nodes else roots).append(Node(id="", ahead=one))
+    return tuple(roots)
 
 
 def steps(roots: Iterable[Node]) -> Iterator[Step]:

@@ -85,7 +85,7 @@ def choreography(members: Members) -> list[str]:
 
 def services_of(effect: Effect) -> list[str]:
     """The services whose subjects, `svc.<service>.…`, stand as text in the module of the effect's call."""
-    module = sys.modules.get(getattr(_function(effect.call), "__module__", ""))
+    module = sys.modules.get(getattr(function_of(effect.call), "__module__", ""))
     try:
         source = "" if module is None else inspect.getsource(module)
     except (OSError, TypeError):  # The module has no source file.
@@ -113,7 +113,7 @@ def _said_by(context: Context, contexts: Mapping[str, Context]) -> Iterator[str]
 
 
 def _asked(effect: Effect) -> str:
-    function = _function(effect.call)
+    function = function_of(effect.call)
     name = getattr(function, "__qualname__", type(function).__name__).rpartition("<locals>.")[2]
     services = services_of(effect)
     asked = f"{' and '.join(services)} through {name}" if services else name
@@ -121,7 +121,8 @@ def _asked(effect: Effect) -> str:
     return f"{asked}, on {effect.asked_by.__name__}: {outcomes}"
 
 
-def _function(call: Callable[..., Any]) -> Callable[..., Any]:
+def function_of(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The function behind partial applications."""
     while isinstance(call, partial):
         call = call.func
     return call

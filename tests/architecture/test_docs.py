@@ -188,6 +188,16 @@ def test_every_promise_names_its_test() -> None:
     assert [promise for promise, test in rows if not re.fullmatch(r"`tests/\S+\.py::test_\w+`", test)] == []
 
 
+@pytest.mark.parametrize("heading", ["domain-driven design", "event-driven architecture"])
+def test_every_pattern_names_where_it_is(heading: str) -> None:
+    """Whether the files and functions exist, other tests here check for every page."""
+    rows = DOCS["patterns"].rows(f"Patterns of {heading}", "pattern", "here", "where")
+    assert len(rows) > 10
+    assert [pattern for pattern, _, where in rows if not names(where)] == []
+    places = [place for _, _, where in rows for place in names(where)]
+    assert [place for place in places if not (ROOT / place.partition("::")[0]).exists()] == []
+
+
 def test_every_function_that_is_named_exists() -> None:
     named = {name for page in PAGES for name in page.names if re.fullmatch(r"[\w/]+\.py::[\w.]+", name)}
     assert {"contexts", "shared", "tests"} == {name.split("/")[0] for name in named}

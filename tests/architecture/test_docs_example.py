@@ -14,6 +14,10 @@ import contexts
 from shared import catalog
 from shared.config.settings import Settings
 found = catalog.contexts(Settings())["vouchers"]
+from contexts.sagas import SAGAS
+from shared.flow.check import check
+from shared.flow.graph import derive
+print(*check(derive(catalog.contexts(Settings())), SAGAS), sep="", end="")
 print(found.accepts[0].__name__, *sorted(event.__name__ for event in found.publishes))
 """
 
@@ -22,7 +26,7 @@ def write_the_example(directory: Path) -> Path:
     """The context of the page beside those of the shop, as a newcomer would have them."""
     (directory / "contexts").mkdir()
     (directory / "contexts/__init__.py").write_text("")
-    for name in {*catalog.names(), "kernel.py"} - {Path(EXAMPLE).name}:
+    for name in {*catalog.names(), "kernel.py", "sagas.py"} - {Path(EXAMPLE).name}:
         (directory / "contexts" / name).symlink_to(ROOT / "contexts" / name)
     example = directory / EXAMPLE
     example.mkdir()

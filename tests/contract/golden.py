@@ -1,5 +1,6 @@
 """The golden examples: `python -m tests.contract.golden` writes those that are missing or have grown, and breaks none.
 
+It also writes docs/board.md, which `chorus flow --format markdown` makes from the code.
 The form that an event had before it grew stays beside it as `<Event>.<n>.json`, because such events are in the streams.
 """
 
@@ -11,12 +12,18 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from shared import catalog
+from shared.config.settings import Settings
 from shared.context import Context
+from shared.flow.graph import derive
+from shared.flow.markdown import page
+from shared.flow.relations import relations
 from shared.wire.engine_events import ENGINE_EVENTS
 from tests.contract.declared import contexts
 from tests.contract.examples import example
 
 GOLDEN = Path(__file__).parent / "golden"
+BOARD = Path(__file__).parents[2] / "docs/board.md"
 COMMAND = "uv run python -m tests.contract.golden"
 
 
@@ -71,6 +78,21 @@ def write(declared: tuple[Context, ...]) -> list[Path]:
     return written
 
 
+def board() -> str:
+    """The text of docs/board.md as the code gives it."""
+    flow = derive(catalog.contexts(Settings()))
+    sagas = catalog.declared_in("sagas", "SAGAS") or ()
+    return "\n".join(page(flow, sagas, tuple(relations(flow, catalog.place)))) + "\n"
+
+
+def write_board() -> list[Path]:
+    """Write docs/board.md, unless it is current."""
+    if BOARD.exists() and BOARD.read_text() == board():
+        return []
+    BOARD.write_text(board())
+    return [BOARD]
+
+
 if __name__ == "__main__":
-    for path in write(contexts()):
+    for path in (*write(contexts()), *write_board()):
         print(path.relative_to(Path.cwd()))

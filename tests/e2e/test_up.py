@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -301,6 +302,37 @@ class TestCommands:
         assert "no event has the key" in await up.chorus("timeline", "o-9", exits=1)
         assert await up.chorus("streams", "plan") == "nothing to do\n"
         assert "ordering: alive" in await up.chorus("health")
+
+    async def test_a_timeline_is_exported_compared_and_followed(self, shared_up: Up, tmp_path: Path) -> None:
+        up = shared_up
+        async with watching(up.url) as watcher:
+            await up.chorus("send", "ordering.PlaceOrder", "o-seen", *ORDER, "--wait")
+            await up.chorus("send", "ordering.PlaceOrder", "o-poor", *ORDER[:-1], "method_token=tok_poor_e2e", "--wait")
+            done = Counter({"ShipmentRecorded": 1, "StockCommitted": 1, "CustomerNotified": 3})
+            await watcher.until_said("o-seen", done)
+            await watcher.until("o-poor", "OrderCancelled")
+        assert "… shipping: a client may send ReportDelivered, then" in await up.chorus("timeline", "o-seen")
+        picture = tmp_path / "seen.svg"
+        assert await up.chorus("timeline", "o-seen", "--format", "svg", "--out", str(picture)) == ""
+        assert picture.read_text().startswith("<svg ")
+        assert (await up.chorus("timeline", "o-seen", "--format", "mermaid")).startswith("sequenceDiagram\n")
+        assert "resourceSpans" in json.loads(await up.chorus("timeline", "o-seen", "--format", "otlp"))
+        parted = await up.chorus("timeline", "--diff", "o-seen", "o-poor", exits=1)
+        assert "they part after payments.AuthorizationRequested: o-seen goes on with payments.PaymentAuth" in parted
+        assert await up.chorus("timeline", "--diff", "o-seen", "o-seen") != parted
+        words = ("--out", str(tmp_path / "no/where"), "--format", "svg")
+        assert "name another file" in await up.chorus("timeline", "o-seen", *words, exits=64)
+        followed = await anyio.open_process(
+            [sys.executable, "-m", "shared.cli", "timeline", "o-seen", "--follow"], env=up.environ, stderr=None
+        )
+        assert followed.stdout is not None
+        said = b""
+        with anyio.fail_after(WITHIN_S):
+            while b"shipping.OrderShipped" not in said:
+                said += await followed.stdout.receive()
+            followed.send_signal(signal.SIGINT)
+            assert await followed.wait() == 130
+        assert said.decode().splitlines()[0].split() == ["0.0", "ms", "ordering.OrderPlaced"]
 
     async def test_a_cancellation_that_comes_too_late_is_refused_as_often_as_it_is_sent(self, shared_up: Up) -> None:
         up = shared_up

@@ -24,7 +24,7 @@ from tests.architecture.pages import ROOT
 from tests.other_system import SCRIPT, chorus, started, write_travel
 
 MEMBERS = catalog.contexts(Settings())
-CHECKS = ("canvases", "choreography", "golden_events", "readers", "sagas")
+CHECKS = ("canvases", "choreography", "flow", "golden_events", "readers", "sagas")
 """The contract tests that ask for something of each context."""
 
 OF_THE_SHOP = ("contexts", "shared", "tests", "docs", "deploy", ".ci")
@@ -134,6 +134,8 @@ def test_it_is_entered_into_every_list_of_the_shop(shop: Path) -> None:
     assert " invoices; do\n" in (shop / "docs/operate.md").read_text()
     assert "# invoices\n" in (shop / "streams.yaml").read_text()
     assert (shop / "tests/contract/golden/invoices/InvoiceReserved.json").is_file()
+    assert '(["a client sends it"])' in (shop / "docs/board.md").read_text().split("### invoices in order\n")[1]
+    assert chorus(shop, "flow", "--check").returncode == 0
     assert complaints(shop, *LINTERS) == ""
 
 

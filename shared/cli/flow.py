@@ -1,0 +1,153 @@
+"""`chorus flow`: draws the graph of events, commands, calls and deadlines, and finds the mistakes in it."""
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from shared.cli.errors import CommandError
+from shared.cli.flags import Json
+from shared.cli.output import show, show_json, show_lines
+from shared.config.exit_codes import Exit
+
+if TYPE_CHECKING:
+    from shared.flow.graph import Flow
+    from shared.flow.selection import Selection
+    from shared.saga import Saga
+
+Format = Literal["text", "mermaid", "svg", "markdown", "json"]
+
+
+def flow(
+    *,
+    saga: Annotated[str | None, Parameter(help="only the part of this saga")] = None,
+    from_: Annotated[str | None, Parameter(name="--from", help="only what can follow from this event")] = None,
+    check: Annotated[bool, Parameter(negative="", show_default=False, help="find mistakes instead of drawing")] = False,
+    format: Annotated[Format, Parameter(help="how to print it")] = "text",
+    json: Json = False,
+) -> int:
+    """Draw who reacts to what, and find the mistakes.
+
+    Everything comes from the code of the contexts: the events, the policies that
+    hear them, the commands they give, the calls to the outside and the deadlines.
+    Without --saga or --from it shows every context by itself. --check finds
+    mistakes of the whole, such as an event that nobody hears or a wait without a
+    deadline, each with its file and line; exit 1 when there is one. --format
+    markdown writes a page with the context map and the board of every saga.
+
+    For example:
+
+        chorus flow
+        chorus flow --check
+        chorus flow --saga NAME
+        chorus flow --from CONTEXT.EVENT --format svg > flow.svg
+    """
+    from shared import catalog
+    from shared.flow.graph import UnknownNameError, derive
+
+    if saga is not None and from_ is not None:
+        raise CommandError(Exit.USAGE, "--saga and --from select different parts; give one of them")
+    if check and (saga or from_ or format != "text"):
+        raise CommandError(Exit.USAGE, "--check looks at the whole system; give it alone, or with --json")
+    settings = catalog.read_settings(os.environ)
+    graph = derive(catalog.contexts(settings))
+    sagas = catalog.declared_in("sagas", "SAGAS") or ()
+    if check:
+        return _check(graph, sagas, json=json)
+    if format == "markdown" and not json:
+        return _page(graph, sagas, saga, from_)
+    try:
+        selection = _selected(graph, sagas, saga, from_)
+    except UnknownNameError as error:
+        raise CommandError(Exit.USAGE, str(error)) from error
+    _draw(graph, selection, "json" if json else format)
+    return Exit.OK
+
+
+def _check(graph: "Flow", sagas: "tuple[Saga, ...]", *, json: bool) -> int:
+    import msgspec
+
+    from shared import catalog
+    from shared.flow.check import check
+
+    findings = check(graph, sagas, catalog.file_of("sagas"))
+    if json:
+        show_json(msgspec.to_builtins(findings))
+    else:
+        show_lines(f"{one.place}: {one.rule}: {one.text}\n    {one.remedy}" for one in findings)
+        if not findings:
+            show_lines([f"no mistakes; contexts: {len(graph.contexts)}, sagas: {len(sagas)}"])
+    return Exit.NO if findings else Exit.OK
+
+
+def _page(graph: "Flow", sagas: "tuple[Saga, ...]", saga: str | None, event: str | None) -> int:
+    from shared import catalog
+    from shared.flow.markdown import page
+    from shared.flow.relations import relations
+
+    if saga is not None or event is not None:
+        raise CommandError(
+            Exit.USAGE, "--format markdown writes a page of the whole system; leave --saga and --from away"
+        )
+    show_lines(page(graph, sagas, tuple(relations(graph, catalog.place))))
+    return Exit.OK
+
+
+def _selected(graph: "Flow", sagas: "tuple[Saga, ...]", saga: str | None, event: str | None) -> "Selection":
+    from shared.flow.graph import saga_named
+    from shared.flow.selection import after, of_saga, whole
+
+    if saga is not None:
+        return of_saga(graph, saga_named(sagas, saga))
+    return whole(graph) if event is None else after(graph, graph.event(event))
+
+
+def _draw(graph: "Flow", selection: "Selection", format_: Format) -> None:
+    match format_:
+        case "json":
+            show_json(as_json(selection))
+        case "mermaid":
+            from shared.flow.board import board
+            from shared.flow.mermaid import flowchart
+
+            show_lines(flowchart(map(board, selection.panels)))
+        case "svg":
+            from shared.flow.board import board
+            from shared.flow.svg import drawing
+
+            show_lines([drawing(map(board, selection.panels), f"chorus flow {selection.title}".strip())])
+        case "text":
+            from shared.flow.text import lists, trees
+
+            show(*(trees(graph, selection) if selection.first else lists(selection)))
+
+
+def as_json(selection: "Selection") -> dict[str, Any]:
+    """The selected reactions and the events that each command leads to."""
+    return {
+        "title": selection.title,
+        "first": list(selection.first),
+        "reactions": [
+            {
+                "context": panel.context,
+                "kind": cause.kind,
+                "name": cause.name,
+                "on": cause.on or None,
+                "command": command,
+                "asks": list(cause.asks),
+            }
+            for panel in selection.panels
+            for command, causes in panel.commands.items()
+            for cause in causes
+        ],
+        "commands": [
+            {"command": command, "events": list(events)}
+            for panel in selection.panels
+            for command, events in panel.leads_to.items()
+        ],
+        "events": [
+            {"event": event, "notes": note.split("; ") if note else []}
+            for panel in selection.panels
+            for event, note in sorted(panel.notes.items())
+        ],
+    }

@@ -1,0 +1,115 @@
+"""Selects the part of a graph that one saga, or everything after one event, consists of, as a panel per context.
+
+A panel is small enough to be drawn by itself: arrows between contexts are names that stand in two panels.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import get_args
+
+from shared.flow.graph import Flow, Kind, Name, Reaction
+from shared.saga import Saga
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A context's part: its commands, each with the reactions that give it. `notes` are about its events."""
+
+    context: str
+    commands: dict[Name, tuple[Reaction, ...]]
+    leads_to: dict[Name, tuple[Name, ...]]
+    notes: dict[Name, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The selected panels under a title. `first` are the events that it begins with; none is the whole system."""
+
+    title: str
+    panels: tuple[Panel, ...]
+    first: tuple[Name, ...] = ()
+    ends: tuple[Name, ...] = ()
+
+
+def whole(flow: Flow) -> Selection:
+    """Everything, context by context."""
+    return Selection("", _panels(flow, flow.reactions, [*flow.contexts], set(flow.aggregates), {}))
+
+
+def of_saga(flow: Flow, saga: Saga) -> Selection:
+    """The part that a saga can come to under its key. An end of one event is not followed."""
+    ends = tuple(end.events[0] for end in saga.ends if len(end.events) == 1)
+    others = {event for event, aggregate in flow.aggregates.items() if aggregate.key != saga.key}
+    reached = flow.reached(saga.first, beyond={*ends, *others}, kinds=get_args(Kind))
+    under_key = [event for event in reached if event not in others]
+    taking_part = {
+        (event.partition(".")[0], flow.aggregates[event].name) for event in under_key if event in flow.aggregates
+    }
+    followed = {*under_key} - {*ends}
+    reactions = [
+        reaction
+        for reaction in flow.reactions
+        if (
+            (reaction.context, flow.decided_by[reaction.commands[0]].name) in taking_part
+            if reaction.kind == "client"
+            else reaction.on in followed
+        )
+    ]
+    marks: dict[Name, str] = {saga.pivot: "pivot"} if saga.pivot else {}
+    for end in saga.ends:
+        for event in end.events:
+            marks[event] = "; ".join(filter(None, (marks.get(event), f"end: {end.name}")))
+    return Selection(saga.name, _panels(flow, reactions, under_key, set(under_key), marks), saga.first, ends)
+
+
+def after(flow: Flow, event: Name) -> Selection:
+    """Everything that can follow from an event."""
+    reached = flow.reached([event])
+    reactions = [reaction for reaction in flow.reactions if reaction.on in reached]
+    return Selection(f"after {event}", _panels(flow, reactions, reached, set(reached), {}), (event,))
+
+
+def _panels(
+    flow: Flow, reactions: Iterable[Reaction], nearest: Iterable[str], events: set[Name], marks: dict[Name, str]
+) -> tuple[Panel, ...]:
+    """A panel for each context that reacts, in the sequence in which `nearest` names the contexts."""
+    given: dict[str, dict[Name, list[Reaction]]] = {}
+    for reaction in reactions:
+        for command in reaction.commands:
+            given.setdefault(reaction.context, {}).setdefault(command, []).append(reaction)
+    sequence = dict.fromkeys([name.partition(".")[0] for name in nearest])
+    return tuple(
+        Panel(
+            context=context,
+            commands={command: tuple(causes) for command, causes in given[context].items()},
+            leads_to={
+                command: tuple(event for event in flow.leads_to.get(command, ()) if event in events)
+                for command in given[context]
+            },
+            notes={
+                event: _note(flow, event, marks.get(event, "")) for event in events if event.startswith(f"{context}.")
+            },
+        )
+        for context in (*sequence, *(one for one in given if one not in sequence))
+        if context in given
+    )
+
+
+def _note(flow: Flow, event: Name, mark: str) -> str:
+    readers = dict.fromkeys(reaction.context for reaction in flow.heard(event) if reaction.kind == "policy")
+    return "; ".join(filter(None, (mark, f"heard by {', '.join(readers)}" if readers else "")))
+
+
+def sentence(reaction: Reaction) -> str:
+    """The reason of a reaction as people read it."""
+    match reaction.kind:
+        case "client":
+            return "a client sends it"
+        case "policy":
+            return (
+                reaction.name.replace("_", " ") if reaction.name.startswith("whenever_") else f"policy {reaction.name}"
+            )
+        case "timer":
+            return f"{reaction.name} is due"
+        case "call":
+            return f"{' and '.join(reaction.asks) or 'the outside'} answers {reaction.name}"

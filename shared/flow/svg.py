@@ -1,0 +1,56 @@
+"""Draws boards as one SVG picture: a frame for each context, one below the other."""
+
+from collections.abc import Iterable
+from html import escape
+
+from shared.flow.board import COLUMNS, Board
+from shared.flow.layers import heights_of
+from shared.flow.palette import PALETTE
+from shared.flow.picture import arrow, box, note, picture
+
+NOTE_WIDTH = 216
+COLUMN_WIDTH = NOTE_WIDTH + 72
+MARGIN = 24
+GAP = 12
+HEAD = 40
+CHARACTERS = 28
+WIDTH = COLUMNS * COLUMN_WIDTH - (COLUMN_WIDTH - NOTE_WIDTH) + 4 * MARGIN
+
+HEADINGS = ("when this is heard", "this reaction", "gives this command", "and these events may follow")
+ROUND = ("client", "timer")
+
+
+def drawing(boards: Iterable[Board], title: str) -> str:
+    """The picture as text."""
+    parts: list[str] = []
+    top = float(MARGIN)
+    for board in boards:
+        drawn, height = _board(board)
+        parts.append(f'<g transform="translate({MARGIN},{top:.0f})">')
+        parts.append(f'<rect class="frame" width="{WIDTH - 2 * MARGIN}" height="{height:.0f}" rx="8"/>')
+        parts += [*drawn, "</g>"]
+        top += height + MARGIN
+    return picture(parts, WIDTH, top, title)
+
+
+def _board(board: Board) -> tuple[list[str], float]:
+    """The drawing of one board, and its height."""
+    boxes = [box(one.text, one.small, NOTE_WIDTH, CHARACTERS) for one in board.notes]
+    sizes = {number: float(one.height) for number, one in enumerate(boxes)}
+    columns = [[n for n, one in enumerate(board.notes) if one.column == column] for column in range(COLUMNS)]
+    tops = heights_of(columns, sizes, board.arrows, GAP)
+    head = HEAD + MARGIN
+    places = {n: (MARGIN + one.column * COLUMN_WIDTH, head + tops[n]) for n, one in enumerate(board.notes)}
+    parts = [f'<text class="head" x="{MARGIN}" y="28">{escape(board.context)}</text>']
+    for column, heading in enumerate(HEADINGS):
+        parts.append(f'<text class="columns" x="{MARGIN + column * COLUMN_WIDTH}" y="{HEAD + 10}">{heading}</text>')
+    for source, target in board.arrows:
+        x, y = places[source][0] + NOTE_WIDTH, places[source][1] + sizes[source] / 2
+        end, down = places[target][0] - 1, places[target][1] + sizes[target] / 2
+        bend = (end - x) / 2
+        parts.append(arrow(f"M{x} {y:.1f}C{x + bend:.1f} {y:.1f} {end - bend:.1f} {down:.1f} {end} {down:.1f}"))
+    for number, one in enumerate(board.notes):
+        line, radius = ("3" if one.is_marked else "1"), (18 if one.kind in ROUND else 3)
+        parts += note(boxes[number], *places[number], PALETTE[one.kind], radius=radius, line=line)
+    bottom = max((places[n][1] + sizes[n] for n in places), default=head)
+    return parts, bottom + MARGIN

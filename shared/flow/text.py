@@ -1,0 +1,92 @@
+"""Draws a selection for a terminal: lists of commands, or the tree of what follows from an event."""
+
+from collections.abc import Iterator
+
+from rich.text import Text
+from rich.tree import Tree
+
+from shared.flow.graph import Flow, Name, Reaction
+from shared.flow.selection import Panel, Selection, sentence
+
+COMMAND, EVENT, CONTEXT = "cyan", "green", "bold"
+
+
+def lists(selection: Selection) -> Iterator[Text]:
+    """Each context with its commands: who gives each one, and which events it leads to."""
+    for number, panel in enumerate(selection.panels):
+        if number:
+            yield Text("")
+        yield Text(panel.context, style=CONTEXT)
+        for command, causes in panel.commands.items():
+            yield Text("  ").append(_short(command), style=COMMAND)
+            for cause in causes:
+                on = f" on {_near(cause.on, panel)}" if cause.on else ""
+                yield Text(f"    {sentence(cause)}").append(on, style="dim")
+            for event in panel.leads_to[command]:
+                line = Text("    → ").append(_short(event), style=EVENT)
+                yield line.append(f"  {panel.notes[event]}" if panel.notes.get(event) else "", style="dim")
+
+
+def trees(flow: Flow, selection: Selection) -> Iterator[Tree]:
+    """The tree of what follows from each first event, then from the commands of clients.
+
+    An event that stands in several places is followed in the nearest one.
+    """
+    notes = {event: note for panel in selection.panels for event, note in panel.notes.items()}
+    reactions = _by_event(selection)
+    followed: set[Name] = set()
+
+    def follow(ahead: list[tuple[Name, Tree]]) -> None:
+        while ahead:
+            event, branch = ahead.pop(0)
+            branch.label = _event(event, notes)
+            if event in selection.ends or event not in reactions:
+                continue
+            if event in followed:
+                branch.label = Text(event, style=EVENT).append(" …", style="dim")
+                continue
+            followed.add(event)
+            for reaction in reactions[event]:
+                twig = branch.add(_reaction(reaction))
+                ahead += [(new, twig.add(new)) for new in flow.following(reaction) if new in notes]
+
+    for first in selection.first:
+        root = Tree(first)
+        follow([(first, root)])
+        yield root
+    for reaction in reactions.get("", ()):
+        events = [event for event in flow.following(reaction) if event in notes and event not in selection.first]
+        if events:
+            root = Tree(Text("a client sends ").append(reaction.commands[0], style=COMMAND))
+            follow([(event, root.add(event)) for event in events])
+            yield root
+
+
+def _by_event(selection: Selection) -> dict[Name, list[Reaction]]:
+    """The reactions to each event, deadlines last; those of clients are under the empty name."""
+    found: dict[Name, dict[Reaction, None]] = {}
+    for panel in selection.panels:
+        for causes in panel.commands.values():
+            for cause in causes:
+                found.setdefault(cause.on, {})[cause] = None
+    return {event: sorted(causes, key=lambda cause: cause.kind == "timer") for event, causes in found.items()}
+
+
+def _event(event: Name, notes: dict[Name, str]) -> Text:
+    line = Text(event, style=EVENT)
+    marks = [note for note in notes.get(event, "").split("; ") if note and not note.startswith("heard by")]
+    return line.append(f"  {'; '.join(marks)}" if marks else "", style="bold")
+
+
+def _reaction(reaction: Reaction) -> Text:
+    line = Text(f"{reaction.context}: {sentence(reaction)}, ")
+    return line.append(" or ".join(_short(command) for command in reaction.commands), style=COMMAND)
+
+
+def _near(event: Name, panel: Panel) -> str:
+    """The event's name; without its context in a panel of the same context."""
+    return _short(event) if event.startswith(f"{panel.context}.") else event
+
+
+def _short(name: Name) -> str:
+    return name.partition(".")[2]

@@ -1,0 +1,127 @@
+"""A timeline tells what has not happened yet: what is open, waited for, and expected next."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from contexts.sagas import SAGAS
+from shared.context import Context
+from shared.flow.graph import derive
+from shared.inspect.ahead import ahead_of
+from shared.inspect.drawing import ahead_text
+from shared.inspect.evidence import collect
+from shared.inspect.timeline import Ahead, steps, tree, with_ahead
+from shared.simulation.testing import Simulation, simulation
+from shared.wire.messages import MSG_ID
+from tests.unit.shopping import fill_shelves, order
+
+PARTITIONS = 2
+KEY = "o-1"
+
+
+@pytest.fixture
+def shop() -> Iterator[Simulation]:
+    with simulation(partitions=PARTITIONS) as running:
+        fill_shelves(running)
+        yield running
+
+
+def ahead(shop: Simulation) -> dict[str, list[str]]:
+    """All that lies ahead, by the event below which the tree has it."""
+    members = shop._world.members
+    contexts = [member for member in members.values() if isinstance(member, Context)]
+    evidence = shop.run(collect(shop._broker, contexts, KEY, PARTITIONS, shop.now))
+    found: dict[str, list[str]] = {}
+    parents: list[str] = []
+    for step in steps(with_ahead(tree(evidence.messages), ahead_of(evidence, derive(members), SAGAS))):
+        del parents[step.depth :]
+        parents.append(step.node.message.type if step.node.message else "")
+        if step.node.ahead is not None:
+            found.setdefault(parents[-2] if step.depth else "", []).append(ahead_text(step.node.ahead))
+    return found
+
+
+def place(shop: Simulation, **changes: str) -> None:
+    shop.send(order(**changes), key=KEY, message_id="m-1")  # type: ignore[arg-type]
+
+
+def test_an_open_call_is_told_with_its_attempts_and_its_outcomes(shop: Simulation) -> None:
+    shop.kill("bank")
+    place(shop)
+    shop.advance(seconds=30)
+    assert ahead(shop) == {
+        "AuthorizationRequested": [
+            "… payments: bank was asked 9 times: nats: no responders available for request, then"
+            " payments.PaymentAuthorized or payments.CaptureRequested or payments.PaymentFailed"
+        ],
+        "OrderPlaced": ["… ordering: OrderDeadline is due in 0:14:30, then ordering.OrderCancelled"],
+    }
+
+
+def test_reactions_of_a_context_that_is_down_are_told_below_each_event(shop: Simulation) -> None:
+    shop.kill("payments")
+    place(shop)
+    shop.advance(seconds=5)
+    assert ahead(shop) == {
+        "OrderPlaced": [
+            "… payments: it does not run, then payments.AuthorizationRequested",
+            "… ordering: OrderDeadline is due in 0:14:55, then ordering.OrderCancelled",
+        ],
+        "InventoryReserved": [
+            "… payments: it does not run, then payments.ReservationNoted or payments.CaptureRequested"
+        ],
+    }
+
+
+def test_a_command_that_nobody_has_decided_is_told_although_there_is_no_event(shop: Simulation) -> None:
+    shop.kill("ordering")
+    place(shop)
+    assert ahead(shop) == {"": ["… ordering: the command PlaceOrder waits: it does not run, then ordering.OrderPlaced"]}
+
+
+def test_a_parked_event_is_told_below_it(shop: Simulation) -> None:
+    shop.publish(f"evt.payments.PaymentSucceeded.{KEY}", b"x", {MSG_ID: f"payments/payment-{KEY}@1"})
+    place(shop)
+    shop.advance(seconds=5)
+    assert "… ordering: it is parked, then ordering.OrderConfirmed" in ahead(shop)["PaymentSucceeded"]
+
+
+def test_an_event_that_the_broker_refuses_is_told(shop: Simulation) -> None:
+    shop.publish(f"evt.payments.Anything.{KEY}", b"{}", {MSG_ID: f"payments/payment-{KEY}@1"})
+    place(shop)
+    shop.advance(seconds=5)
+    (refused,) = [text for text in ahead(shop)[""] if "AuthorizationRequested" in text]
+    assert refused.startswith("… payments: AuthorizationRequested is decided and not published, and the broker refuses")
+
+
+def test_a_deadline_that_would_find_nothing_to_do_is_left_out(shop: Simulation) -> None:
+    """The deadline of the order is still armed, and the order is confirmed."""
+    place(shop)
+    shop.run_until_quiet()
+    assert ahead(shop) == {
+        "OrderShipped": [
+            "… shipping: a client may send ReportDelivered, then shipping.OrderDelivered",
+            "… shipping: a client may send ReportLost, then shipping.ShipmentFailed",
+            "… shipping: a client may send ReportReturned, then shipping.ShipmentFailed",
+        ]
+    }
+
+
+def test_a_context_that_does_not_run_may_hold_something_that_nobody_else_knows(shop: Simulation) -> None:
+    shop.kill("bank")
+    place(shop)
+    shop.advance(seconds=5)
+    shop.kill("payments")
+    assert ahead(shop)[""] == ["… payments: it does not run, so what it waits for is unknown"]
+
+
+def test_nothing_lies_ahead_of_a_saga_that_has_ended(shop: Simulation) -> None:
+    place(shop, token="tok_poor")
+    shop.run_until_quiet()
+    assert ahead(shop) == {}
+
+
+def test_what_follows_no_known_message_stands_as_a_root() -> None:
+    (root,) = with_ahead((), [Ahead(kind="wait", context="here", text="it does not run", after="gone")])
+    assert root.ahead is not None
+    assert [step.depth for step in steps([root])] == [0]
