@@ -29,6 +29,8 @@ SENT = ("shipping.DispatchRequested", "shipping.OrderShipped", "ordering.Shipmen
 STOPPED = ("shipping.ShipmentCancelled",)
 MAILED = ("NotificationQueued", "CustomerNotified")
 
+WAITED = ("inventory.InventoryBackordered", "ordering.OrderDeadlineExtended")
+
 NOTED = ("payments.ReservationNoted",)
 """Published only when the goods were reserved before the money was held."""
 
@@ -115,6 +117,24 @@ OUT_OF_STOCK = cancelled(
     *VOIDED,
     perhaps=("payments.PaymentAuthorized",),
 )
+BACKORDERED = Ending(facts=(*PLACED, *WAITED, *HELD), mails=("order_received", "order_backordered"))
+"""The order waits for stock, and its money is held."""
+SERVED = Ending(
+    facts=(*PLACED, *WAITED, *SHIPPED.facts[1:]), mails=(*SHIPPED.mails, "order_backordered"), money=("capture",)
+)
+"""Shipped after it had waited for stock."""
+
+
+def given_up(reason: str, *facts: str) -> Ending:
+    """An order that waited for stock in vain, or was not wanted any more."""
+    return Ending(
+        facts=(*PLACED, *WAITED, *HELD, *facts, f"ordering.OrderCancelled {reason}", *STOPPED, *VOIDED),
+        mails=("order_received", "order_backordered", "order_cancelled"),
+    )
+
+
+BACKORDER_EXPIRED = given_up("out_of_stock", "inventory.InventoryRejected")
+BACKORDER_CANCELLED = given_up("customer", "inventory.InventoryReleased")
 UNDONE = (*RESERVED, "inventory.InventoryReleased")
 EARLY = (*NOTED, "shipping.ShipmentRequirementMet")
 """Facts that contexts may have published about a reservation before the order was cancelled."""

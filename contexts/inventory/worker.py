@@ -1,5 +1,6 @@
 """Inventory as one value."""
 
+from functools import partial
 from typing import get_args
 
 from contexts.inventory import movement, reservation, stock
@@ -12,10 +13,10 @@ from contexts.inventory.commands import (
 )
 from contexts.inventory.events import ReservationEvent, StockEvent, StockMovementRecorded
 from contexts.inventory.movement import StockMovement
-from contexts.inventory.policies import POLICIES
+from contexts.inventory.policies import POLICIES, TIMERS
 from contexts.inventory.reservation import Reservation
+from contexts.inventory.settings import InventorySettings
 from contexts.inventory.stock import StockItem
-from shared.config.settings import Settings
 from shared.context import Aggregate, Context, Decider
 
 STOCK = Aggregate(
@@ -44,8 +45,9 @@ RESERVATION = Aggregate(
 )
 
 
-def context(settings: Settings) -> Context:  # noqa: ARG001 - every context is declared by a function of the settings
+def context(settings: InventorySettings) -> Context:
     """The context; a reservation and a movement are decided together with the stock of their SKUs."""
+    judge = partial(reservation.decide, backorder_wait=settings.backorder_wait)
     return Context(
         name="inventory",
         deciders=(
@@ -60,11 +62,12 @@ def context(settings: Settings) -> Context:  # noqa: ARG001 - every context is d
             Decider(
                 aggregate=RESERVATION,
                 commands=get_args(ReservationCommand),
-                decide=reservation.decide,
+                decide=judge,
                 also_reads=STOCK,
                 keys_read=reservation.skus_of,
             ),
         ),
         accepts=(RegisterStockItem, ReplenishStock, AdjustStock),
         policies=POLICIES,
+        timers=TIMERS,
     )

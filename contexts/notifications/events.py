@@ -9,6 +9,7 @@ from shared.wire.messages import TOLD
 
 Template: TypeAlias = Literal[
     "order_received",
+    "order_backordered",
     "order_confirmed",
     "order_shipped",
     "order_delivered",

@@ -4,6 +4,7 @@ from contexts.kernel import Money, OrderId
 from contexts.notifications.commands import ConfirmReceipt, TellCustomer
 from contexts.notifications.events import Template
 from contexts.notifications.upstream import (
+    InventoryBackordered,
     OrderCancellationRejected,
     OrderCancelled,
     OrderConfirmed,
@@ -40,6 +41,12 @@ def whenever_order_placed_confirm_its_receipt(event: OrderPlaced) -> list[Confir
     subject = f"We have received your order {event.order_id}"
     text = _text(f"Thank you for your order of {_spelled(event.total)}.", "We will write again once it is confirmed.")
     return [ConfirmReceipt(order_id=event.order_id, email=event.email, subject=subject, text=text)]
+
+
+def whenever_inventory_backordered_tell_the_customer(event: InventoryBackordered) -> list[TellCustomer]:
+    """Tells until when the order waits (P40)."""
+    until = f"We reserve everything as soon as it is there, and cancel the order after {event.expires_at:%d %B %Y}."
+    return _tell(event.order_id, "order_backordered", "waits for stock", "Not everything is in stock.", until)
 
 
 def whenever_order_confirmed_tell_the_customer(event: OrderConfirmed) -> list[TellCustomer]:
@@ -88,6 +95,7 @@ def whenever_shipment_failed_tell_the_customer(event: ShipmentFailed) -> list[Te
 
 POLICIES: tuple[Policy, ...] = (
     Policy("ordering", OrderPlaced, whenever_order_placed_confirm_its_receipt),
+    Policy("inventory", InventoryBackordered, whenever_inventory_backordered_tell_the_customer),
     Policy("ordering", OrderConfirmed, whenever_order_confirmed_tell_the_customer),
     Policy("shipping", OrderShipped, whenever_order_shipped_tell_the_customer),
     Policy("shipping", OrderDelivered, whenever_order_delivered_tell_the_customer),

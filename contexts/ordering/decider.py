@@ -18,6 +18,7 @@ from contexts.ordering.commands import (
     CancelUndeliverableOrder,
     ConfirmOrder,
     ExpireOrder,
+    ExtendDeadline,
     FinishCancellation,
     OrderCommand,
     PlaceOrder,
@@ -30,6 +31,7 @@ from contexts.ordering.events import (
     OrderCancellationRequested,
     OrderCancelled,
     OrderConfirmed,
+    OrderDeadlineExtended,
     OrderEvent,
     OrderPlaced,
     ShipmentRecorded,
@@ -45,6 +47,12 @@ class Order(Struct, frozen=True, kw_only=True):
     placed: OrderPlaced | None = None
     cancellation_reason: str = ""
     cancellation_refused: bool = False
+    extended_to: datetime | None = None
+
+    @property
+    def expires_at(self) -> datetime:
+        """The deadline that counts."""
+        return self.extended_to or _placed(self).expires_at
 
 
 def decide(
@@ -61,7 +69,11 @@ def decide(
             return (OrderConfirmed(order_id=command.order_id, payment_id=command.payment_id, address=address),)
         case CancelPendingOrder() if order.status == "PENDING":
             return (_cancelled(order, command.reason),)
-        case ExpireOrder() if order.status == "PENDING":
+        case ExtendDeadline() if order.status == "PENDING" and order.extended_to is None:
+            # Stock that comes at the last moment still has to be paid for, so the usual time follows the wait.
+            expires_at = command.backorder_expires_at + order_deadline
+            return (OrderDeadlineExtended(order_id=command.order_id, expires_at=expires_at),)
+        case ExpireOrder() if order.status == "PENDING" and command.expires_at >= order.expires_at:
             return (_cancelled(order, "expired"),)
         case FinishCancellation() if order.status == "CANCELLING":
             return (_cancelled(order, "customer"),)
@@ -78,6 +90,7 @@ def decide(
         case (
             ConfirmOrder()
             | CancelPendingOrder()
+            | ExtendDeadline()
             | ExpireOrder()
             | FinishCancellation()
             | CancelUndeliverableOrder()
@@ -95,6 +108,9 @@ def evolve(order: Order, event: OrderEvent) -> Order:
         case OrderPlaced():
             assert order.placed is None
             return Order(status="PENDING", placed=event)
+        case OrderDeadlineExtended():
+            assert order.status == "PENDING", order.status
+            return replace(order, extended_to=event.expires_at)
         case OrderConfirmed():
             assert order.status == "PENDING", order.status
             return replace(order, status="CONFIRMED")
