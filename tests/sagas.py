@@ -93,6 +93,13 @@ SHIPPED = Ending(
     money=("capture",),
     perhaps=NOTED,
 )
+OVERDUE = Ending(
+    facts=(*SHIPPED.facts, "shipping.ParcelOverdue", "shipping.ParcelOverdue"),
+    mails=(*SHIPPED.mails, "parcel_overdue"),
+    money=("capture",),
+    perhaps=NOTED,
+)
+"""Shipped, and for two periods there was no news of the parcel."""
 DELIVERED = Ending(
     facts=(*SHIPPED.facts, "shipping.OrderDelivered", "ordering.DeliveryRecorded"),
     mails=(*SHIPPED.mails, "order_delivered"),

@@ -18,6 +18,7 @@ Template: TypeAlias = Literal[
     "payment_refunded",
     "refund_delayed",
     "shipment_failed",
+    "parcel_overdue",
 ]
 """The subject of a letter; an order has one letter of each template at the most."""
 

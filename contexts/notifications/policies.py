@@ -11,6 +11,7 @@ from contexts.notifications.upstream import (
     OrderDelivered,
     OrderPlaced,
     OrderShipped,
+    ParcelOverdue,
     PaymentRefunded,
     RefundFailed,
     ShipmentFailed,
@@ -93,6 +94,12 @@ def whenever_shipment_failed_tell_the_customer(event: ShipmentFailed) -> list[Te
     return _tell(event.order_id, "shipment_failed", "cannot be delivered", WHAT_BECAME_OF_THE_PARCEL[event.stage])
 
 
+def whenever_parcel_overdue_tell_the_customer(event: ParcelOverdue) -> list[TellCustomer]:
+    """Tells it once, however long there is no news (P40)."""
+    silence = f"The carrier has not reported on your parcel {event.tracking_no} for long; we ask for it."
+    return _tell(event.order_id, "parcel_overdue", "is overdue", silence)
+
+
 POLICIES: tuple[Policy, ...] = (
     Policy("ordering", OrderPlaced, whenever_order_placed_confirm_its_receipt),
     Policy("inventory", InventoryBackordered, whenever_inventory_backordered_tell_the_customer),
@@ -104,6 +111,7 @@ POLICIES: tuple[Policy, ...] = (
     Policy("payments", PaymentRefunded, whenever_payment_refunded_tell_the_customer),
     Policy("payments", RefundFailed, whenever_refund_failed_tell_the_customer),
     Policy("shipping", ShipmentFailed, whenever_shipment_failed_tell_the_customer),
+    Policy("shipping", ParcelOverdue, whenever_parcel_overdue_tell_the_customer),
 )
 
 

@@ -73,3 +73,10 @@ class RefundFailed(Struct, frozen=True, kw_only=True):
     """The money is not the customer's yet."""
 
     order_id: OrderId
+
+
+class ParcelOverdue(Struct, frozen=True, kw_only=True):
+    """There is no news of the parcel."""
+
+    order_id: OrderId
+    tracking_no: str

@@ -6,7 +6,7 @@ shipping is the judge: a cancellation then waits for what it says.
 
 from collections import Counter
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Literal, assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -41,13 +41,17 @@ from shared.context import Detail, Rejected
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """One order; `cancellation_reason` is why the customer wanted a confirmed one cancelled."""
+    """One order; `cancellation_reason` is why the customer wanted a confirmed one cancelled.
+
+    `waits_for` names the context that decides about it while it is CANCELLING.
+    """
 
     status: Status = "UNKNOWN"
     placed: OrderPlaced | None = None
     cancellation_reason: str = ""
     cancellation_refused: bool = False
     extended_to: datetime | None = None
+    waits_for: Literal["shipping"] | None = None
 
     @property
     def expires_at(self) -> datetime:
@@ -116,19 +120,19 @@ def evolve(order: Order, event: OrderEvent) -> Order:
             return replace(order, status="CONFIRMED")
         case OrderCancellationRequested():
             assert order.status == "CONFIRMED", order.status
-            return replace(order, status="CANCELLING", cancellation_reason=event.reason)
+            return replace(order, status="CANCELLING", cancellation_reason=event.reason, waits_for="shipping")
         case OrderCancellationRejected():
             assert order.status == event.state, order.status
             return replace(order, cancellation_refused=True)
         case OrderCancelled():
             assert order.status == event.from_state, order.status
-            return replace(order, status="CANCELLED")
+            return replace(order, status="CANCELLED", waits_for=None)
         case ShipmentRecorded():
             assert order.status in ("CONFIRMED", "CANCELLING"), order.status
-            return replace(order, status="SHIPPED")
+            return replace(order, status="SHIPPED", waits_for=None)
         case DeliveryRecorded():
             assert order.status in ("CONFIRMED", "CANCELLING", "SHIPPED"), order.status
-            return replace(order, status="DELIVERED")
+            return replace(order, status="DELIVERED", waits_for=None)
         case _:
             assert_never(event)
 

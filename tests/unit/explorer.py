@@ -29,6 +29,8 @@ MUG = Sku("mug")
 ON_THE_SHELF = 3
 STEPS_AT_MOST = 2_000
 DEADLINES = ("OrderDeadline", "ExtendedDeadline")
+SILENCES = ("ParcelSilence", "ParcelStillSilent")
+"""The timers that are left out: without news they come due for ever, and they decide nothing about an order."""
 
 Said: TypeAlias = Counter[tuple[str, str]]
 """How often each event was published, by (key, event); a cancellation is counted with its reason."""
@@ -238,7 +240,7 @@ class Explorer:
 
     def _armed(self, context: Context, event: Any, *, is_deadline: bool) -> Iterator[int]:
         for timer in context.timers:
-            armed = timer.armed_by is type(event) and timer.at(event) is not None
+            armed = timer.armed_by is type(event) and timer.at(event) is not None and timer.name not in SILENCES
             if armed and (timer.name in DEADLINES) is is_deadline:
                 yield self._message(context.name, timer.whenever_due(event))
 

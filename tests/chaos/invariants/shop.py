@@ -180,10 +180,15 @@ def orders_are_terminal(evidence: Evidence) -> Iterator[Finding]:
     """I14: an order that is open at rest has a timer that will end it."""
     statuses = _statuses(evidence, "ordering", "order")
     extended = {fact.key: fact for fact in evidence.first_facts if fact.type == "OrderDeadlineExtended"}
+    overdue = {fact.key for fact in evidence.first_facts if fact.type == "ParcelOverdue"}
     armed = _armed(evidence)
     for order, status in statuses.items():
-        deadline = "ExtendedDeadline" if order in extended else "OrderDeadline"
-        timer = {"PENDING": ("ordering", deadline), "CONFIRMED": ("shipping", "DispatchDue")}.get(status)
+        ends_by = {
+            "PENDING": ("ordering", "ExtendedDeadline" if order in extended else "OrderDeadline"),
+            "CONFIRMED": ("shipping", "DispatchDue"),
+            "SHIPPED": ("shipping", "ParcelStillSilent" if order in overdue else "ParcelSilence"),
+        }
+        timer = ends_by.get(status)
         if status == "CANCELLING" or (timer is not None and (*timer, order) not in armed):
             yield Finding(invariant="I14", where=order, what=f"is {status}, and no timer will end that")
     decided = {

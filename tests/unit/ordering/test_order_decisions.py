@@ -303,3 +303,9 @@ def test_each_deadline_is_armed_by_its_event() -> None:
     assert (first.armed_by, extended.armed_by) == (OrderPlaced, OrderDeadlineExtended)
     assert (first.at(PLACED), first.whenever_due(PLACED)) == (EXPIRE.expires_at, [EXPIRE])
     assert (extended.at(EXTENDED), extended.whenever_due(EXTENDED)) == (EXPIRE_AT_LAST.expires_at, [EXPIRE_AT_LAST])
+
+
+def test_order_that_is_being_cancelled_names_the_context_that_it_waits_for() -> None:
+    assert after(*HISTORIES["cancelling"]).waits_for == "shipping"
+    answered = ("shipped_and_refused", "delivered", "cancelled", "confirmed")
+    assert [after(*HISTORIES[history]).waits_for for history in answered] == [None] * 4
