@@ -2,9 +2,10 @@
 
 from typing import get_args
 
+from contexts.mail import mailer
 from contexts.notifications.commands import NotificationCommand
 from contexts.notifications.decider import Notification, decide, evolve
-from contexts.notifications.effects import MailDirectory, Mailer, MailServer, Postbox
+from contexts.notifications.effects import Postbox
 from contexts.notifications.events import NotificationEvent
 from contexts.notifications.policies import POLICIES
 from contexts.notifications.settings import NotificationsSettings
@@ -21,7 +22,8 @@ GATHER_S = 0.1
 def context(settings: NotificationsSettings) -> Context:
     """The context with a mail server behind it, or else with a directory of letters."""
     timeout_s = settings.effect_timeout.total_seconds()
-    postbox = Postbox(_mailer(settings, timeout_s), settings.mail_from)
+    assert settings.mail_dir is not None, "settings always name a directory"
+    postbox = Postbox(mailer(settings.smtp_url, settings.mail_dir, timeout_s), settings.mail_from)
     return Context(
         name="notifications",
         deciders=(Decider(aggregate=NOTIFICATION, commands=get_args(NotificationCommand), decide=decide),),
@@ -29,10 +31,3 @@ def context(settings: NotificationsSettings) -> Context:
         effects=postbox.effects(timeout_s),
         gather_s=GATHER_S,
     )
-
-
-def _mailer(settings: NotificationsSettings, timeout_s: float) -> Mailer:
-    if settings.smtp_url is not None:
-        return MailServer(settings.smtp_url, timeout_s)
-    assert settings.mail_dir is not None, "settings always name a directory"
-    return MailDirectory(settings.mail_dir)
