@@ -95,7 +95,7 @@ SHIPPED = Ending(
 )
 OVERDUE = Ending(
     facts=(*SHIPPED.facts, "shipping.ParcelOverdue", "shipping.ParcelOverdue"),
-    mails=(*SHIPPED.mails, "parcel_overdue"),
+    mails=(*SHIPPED.mails, "parcel_overdue", "ticket_opened"),
     money=("capture",),
     perhaps=NOTED,
 )
@@ -221,6 +221,7 @@ def undelivered(stage: str, *facts: str, refund: Sequence[str] = REFUNDED) -> En
     """The parcel does not reach the customer, who has the money back."""
     before = CONFIRMED if stage == "before_dispatch" else SHIPPED
     delayed: tuple[Template, ...] = ("refund_delayed",) if refund is REFUNDED_LATE else ()
+    helped: tuple[Template, ...] = ("ticket_opened", "ticket_resolved") if stage == "lost" else ()
     return Ending(
         facts=(
             *before.facts,
@@ -229,7 +230,7 @@ def undelivered(stage: str, *facts: str, refund: Sequence[str] = REFUNDED) -> En
             "ordering.OrderCancelled shipment_failed",
             *refund,
         ),
-        mails=(*before.mails, "shipment_failed", "order_cancelled", *delayed, "payment_refunded"),
+        mails=(*before.mails, "shipment_failed", "order_cancelled", *delayed, *helped, "payment_refunded"),
         money=("capture", "refund"),
         perhaps=NOTED,
     )

@@ -19,6 +19,8 @@ Template: TypeAlias = Literal[
     "refund_delayed",
     "shipment_failed",
     "parcel_overdue",
+    "ticket_opened",
+    "ticket_resolved",
 ]
 """The subject of a letter; an order has one letter of each template at the most."""
 

@@ -15,6 +15,8 @@ from contexts.notifications.upstream import (
     PaymentRefunded,
     RefundFailed,
     ShipmentFailed,
+    TicketOpened,
+    TicketResolved,
 )
 from shared.context import Policy
 
@@ -30,6 +32,9 @@ WHAT_BECAME_OF_THE_PARCEL = {
     "lost": "The carrier has lost your parcel.",
     "returned": "Your parcel came back to us.",
 }
+BETWEEN_US = frozenset({"letter"})
+"""The cases of which the customer is not told: a letter about refused letters would open and close them in turn."""
+
 MINOR_DIGITS = {
     **dict.fromkeys(("CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF", "XPF"), 0),
     **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
@@ -100,6 +105,20 @@ def whenever_parcel_overdue_tell_the_customer(event: ParcelOverdue) -> list[Tell
     return _tell(event.order_id, "parcel_overdue", "is overdue", silence)
 
 
+def whenever_ticket_opened_tell_the_customer(event: TicketOpened) -> list[TellCustomer]:
+    """Tells it once, however many cases there are (P40)."""
+    if event.case in BETWEEN_US:
+        return []
+    return _tell(event.order_id, "ticket_opened", "is in good hands", "Our support looks after it, and will write.")
+
+
+def whenever_ticket_resolved_tell_the_customer(event: TicketResolved) -> list[TellCustomer]:
+    """Tells it once, however many cases there are (P40)."""
+    if event.case in BETWEEN_US:
+        return []
+    return _tell(event.order_id, "ticket_resolved", "is looked after", "Our support has closed your case.")
+
+
 POLICIES: tuple[Policy, ...] = (
     Policy("ordering", OrderPlaced, whenever_order_placed_confirm_its_receipt),
     Policy("inventory", InventoryBackordered, whenever_inventory_backordered_tell_the_customer),
@@ -112,6 +131,8 @@ POLICIES: tuple[Policy, ...] = (
     Policy("payments", RefundFailed, whenever_refund_failed_tell_the_customer),
     Policy("shipping", ShipmentFailed, whenever_shipment_failed_tell_the_customer),
     Policy("shipping", ParcelOverdue, whenever_parcel_overdue_tell_the_customer),
+    Policy("support", TicketOpened, whenever_ticket_opened_tell_the_customer),
+    Policy("support", TicketResolved, whenever_ticket_resolved_tell_the_customer),
 )
 
 

@@ -80,3 +80,17 @@ class ParcelOverdue(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     tracking_no: str
+
+
+class TicketOpened(Struct, frozen=True, kw_only=True):
+    """A person looks at this case of the order."""
+
+    order_id: OrderId
+    case: str
+
+
+class TicketResolved(Struct, frozen=True, kw_only=True):
+    """The case is closed."""
+
+    order_id: OrderId
+    case: str

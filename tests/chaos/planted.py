@@ -19,6 +19,7 @@ PLANTED_SKU = Sku("planted")
 PLANTED_WAIT = Sku("planted-wait")
 """Of this article there is too little: one order waits for it, and one was served."""
 SHIPPED, REFUNDED, DECLINED = "o-planted-shipped", "o-planted-nowhere", "o-planted-poor"
+LOST = "o-planted-parcel"
 
 
 class Run:
@@ -278,6 +279,11 @@ def letter_is_sent_twice(run: Run) -> None:
     run.append(original, Nats_Msg_Id=f"notifications/notification-{SHIPPED}@{version}")
 
 
+def ticket_is_opened_twice(run: Run) -> None:
+    original = run.events()[run.find(LOST, "TicketOpened")]
+    run.append(original, Nats_Msg_Id=f"support/ticket-{LOST}.parcel_lost@4")
+
+
 def effect_is_left(run: Run) -> None:
     run.change(
         "payments",
@@ -379,6 +385,7 @@ PLANTED: tuple[tuple[Callable[[Run], None], Invariant], ...] = (
     (order_waits_for_units_that_are_there, "I15"),
     (order_has_lost_its_place_in_the_queue, "I15"),
     (letter_is_sent_twice, "I16"),
+    (ticket_is_opened_twice, "I16"),
     (snapshot_is_not_the_fold, "I17"),
     (version_is_missing, "I17"),
     (effect_is_left, "I18"),

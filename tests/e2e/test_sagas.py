@@ -162,6 +162,19 @@ async def test_cancelled_because_the_parcel_is_lost(shop: Shop, ended: Ended, or
     assert await shop.level(sku_of(order)) == Level(on_hand=8, reserved=0)
 
 
+async def test_lost_parcel_has_a_ticket_that_the_refund_closes(shop: Shop, ended: Ended, order: str) -> None:
+    await shop.stock(sku_of(order), 10)
+    await shop.place(order, sku_of(order))
+    await report(shop, "ReportLost", order)
+    await shop.until(order, "TicketResolved")
+    await shop.until(order, "OperatorTold")
+    await shop.send("support.RateSupport", order, {"score": 5})
+    await shop.until(order, "SupportRated")
+    await ended.check(order, LOST)
+    (mail,) = (shop.data_dir("support") / "mail").glob(f"ticket-{order}-*.eml")
+    assert mail.name == f"ticket-{order}-parcel_lost-1.eml"
+
+
 async def test_cancelled_because_the_parcel_comes_back(shop: Shop, ended: Ended, order: str) -> None:
     await shop.stock(sku_of(order), 10)
     await shop.place(order, sku_of(order))

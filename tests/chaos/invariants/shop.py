@@ -260,6 +260,24 @@ def letters_are_single(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(invariant="I16", where=order, what=f"{template} was never answered")
 
 
+def tickets_are_single(evidence: Evidence) -> Iterator[Finding]:
+    """I16: a case of an order has one open ticket at most, of which the operator was told once."""
+    is_open: dict[tuple[str, Any], bool] = {}
+    said: Counter[tuple[str, Any, str]] = Counter()
+    for fact in evidence.first_facts:
+        if fact.context != "support" or not fact.type.startswith(("Ticket", "Operator")):
+            continue
+        case = fact.key, fact.content("case")
+        said[*case, "opened" if fact.type == "TicketOpened" else "told" if "Told" in fact.type else "resolved"] += 1
+        if fact.type in ("TicketOpened", "TicketResolved"):
+            if is_open.get(case, False) is (fact.type == "TicketOpened"):
+                yield Finding(invariant="I16", where=fact.key, what=f"{fact.type} twice for {case[1]}")
+            is_open[case] = fact.type == "TicketOpened"
+    for order, case in is_open:
+        if said[order, case, "told"] != said[order, case, "opened"]:
+            yield Finding(invariant="I16", where=order, what=f"the operator was not told once of each {case}")
+
+
 def _by_key(evidence: Evidence, context: str) -> dict[str, list[Fact]]:
     found: dict[str, list[Fact]] = {}
     for fact in evidence.first_facts:
