@@ -21,8 +21,6 @@ from contexts.ordering.commands import (
     RecordDelivery,
     RecordShipment,
 )
-from contexts.ordering.decider import Order, evolve
-from contexts.ordering.decider import decide as decide_in_a_shop
 from contexts.ordering.events import (
     DeliveryRecorded,
     OrderCancellationRejected,
@@ -35,6 +33,8 @@ from contexts.ordering.events import (
     ShipmentRecorded,
     Status,
 )
+from contexts.ordering.order import Order, evolve
+from contexts.ordering.order import decide as decide_in_a_shop
 from contexts.ordering.policies import TIMERS, whenever_inventory_released_cancel_the_order
 from contexts.ordering.upstream import InventoryReleased
 from shared.context import Rejected
