@@ -53,11 +53,11 @@ class Aggregate:
     published: for events that nobody waits for, one sync of the server serves many.
 
     `part` is a second field, for an aggregate of which one key has many: with `key="thing_id", part="item_id"` each
-    item of a thing is an aggregate of its own (`here/item-k-42.p-1@1`). Subjects and partitions still go by
-    `key` alone, so all of them are decided in order and in one place.
+    item of a thing is an aggregate of its own (`here/item-k-42.p-1@1`). Subjects and partitions still go by `key`, so
+    all of them are decided in order and in one place.
 
-    `once` are the events that one aggregate says once at the most, whatever it is asked: they bound a cycle of
-    reactions (`chorus flow --check`).
+    `once` are the events that one aggregate says once at the most, whatever it is asked (`(Event, "field")`: once for
+    each value of the field). They bound a cycle of reactions (`chorus flow --check`).
     """
 
     name: str
@@ -67,7 +67,12 @@ class Aggregate:
     evolve: Callable[[Any, Any], Any]
     linger_s: float = 0.0
     part: str | None = None
-    once: tuple[type[Event], ...] = ()
+    once: tuple[type[Event] | tuple[type[Event], str], ...] = ()
+
+    @property
+    def once_by(self) -> Mapping[type[Event], str]:
+        """The events of `once`, each with its field or nothing."""
+        return dict(one if isinstance(one, tuple) else (one, "") for one in self.once)
 
     def id_of(self, message: Any) -> str:
         """The id of the aggregate that a command or an event names."""
@@ -105,8 +110,7 @@ class Decider:
 class Policy:
     """Whenever `source`, a context, publishes this event, `whenever(event)` gives commands for this context's deciders.
 
-    `event` is declared in this context's `upstream.py`, with the publisher's class name and only the fields that
-    `whenever` reads.
+    `event` is declared in this context's `upstream.py`, with the publisher's class name and the fields that are read.
     """
 
     source: str
@@ -118,8 +122,7 @@ class Policy:
 class Timer:
     """A deadline: `armed_by` this event of the context for the moment `at(event)` (None: not at all).
 
-    When due, `whenever_due(event)` gives the commands, from the same event that armed it. A later event of the same
-    type and key replaces the deadline.
+    When due, `whenever_due(event)` gives the commands. A later event of the same type and key replaces the deadline.
     """
 
     name: str

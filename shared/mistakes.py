@@ -131,12 +131,20 @@ def _marked_of(context: Context) -> Iterator[str]:
     marked += [
         (f"{aggregate.name}'s Aggregate.once", event, aggregate.events)
         for aggregate in context.aggregates
-        for event in aggregate.once
+        for event in aggregate.once_by
     ]
     for where, event, published in marked:
         if event not in published:
             meant = did_you_mean(event.__name__, [one.__name__ for one in published])
             yield f"{context.name}: {where} names {event.__name__}, which is not published there{meant}: remove it"
+    for aggregate in context.aggregates:
+        for event, field in aggregate.once_by.items():
+            if field and field not in event.__struct_fields__:
+                meant = did_you_mean(field, event.__struct_fields__)
+                yield (
+                    f"{context.name}: {aggregate.name}'s Aggregate.once names the field {field!r} of {event.__name__},"
+                    f" which does not exist{meant}: name a field of the event"
+                )
 
 
 def _answered(context: Context) -> set[type[Command]]:

@@ -29,6 +29,8 @@ SENT = ("shipping.DispatchRequested", "shipping.OrderShipped", "ordering.Shipmen
 STOPPED = ("shipping.ShipmentCancelled",)
 MAILED = ("NotificationQueued", "CustomerNotified")
 
+WAITED = ("inventory.InventoryBackordered", "ordering.OrderDeadlineExtended")
+
 NOTED = ("payments.ReservationNoted",)
 """Published only when the goods were reserved before the money was held."""
 
@@ -91,6 +93,13 @@ SHIPPED = Ending(
     money=("capture",),
     perhaps=NOTED,
 )
+OVERDUE = Ending(
+    facts=(*SHIPPED.facts, "shipping.ParcelOverdue", "shipping.ParcelOverdue"),
+    mails=(*SHIPPED.mails, "parcel_overdue", "ticket_opened"),
+    money=("capture",),
+    perhaps=NOTED,
+)
+"""Shipped, and for two periods there was no news of the parcel."""
 DELIVERED = Ending(
     facts=(*SHIPPED.facts, "shipping.OrderDelivered", "ordering.DeliveryRecorded"),
     mails=(*SHIPPED.mails, "order_delivered"),
@@ -115,6 +124,24 @@ OUT_OF_STOCK = cancelled(
     *VOIDED,
     perhaps=("payments.PaymentAuthorized",),
 )
+BACKORDERED = Ending(facts=(*PLACED, *WAITED, *HELD), mails=("order_received", "order_backordered"))
+"""The order waits for stock, and its money is held."""
+SERVED = Ending(
+    facts=(*PLACED, *WAITED, *SHIPPED.facts[1:]), mails=(*SHIPPED.mails, "order_backordered"), money=("capture",)
+)
+"""Shipped after it had waited for stock."""
+
+
+def given_up(reason: str, *facts: str) -> Ending:
+    """An order that waited for stock in vain, or was not wanted any more."""
+    return Ending(
+        facts=(*PLACED, *WAITED, *HELD, *facts, f"ordering.OrderCancelled {reason}", *STOPPED, *VOIDED),
+        mails=("order_received", "order_backordered", "order_cancelled"),
+    )
+
+
+BACKORDER_EXPIRED = given_up("out_of_stock", "inventory.InventoryRejected")
+BACKORDER_CANCELLED = given_up("customer", "inventory.InventoryReleased")
 UNDONE = (*RESERVED, "inventory.InventoryReleased")
 EARLY = (*NOTED, "shipping.ShipmentRequirementMet")
 """Facts that contexts may have published about a reservation before the order was cancelled."""
@@ -194,6 +221,7 @@ def undelivered(stage: str, *facts: str, refund: Sequence[str] = REFUNDED) -> En
     """The parcel does not reach the customer, who has the money back."""
     before = CONFIRMED if stage == "before_dispatch" else SHIPPED
     delayed: tuple[Template, ...] = ("refund_delayed",) if refund is REFUNDED_LATE else ()
+    helped: tuple[Template, ...] = ("ticket_opened", "ticket_resolved") if stage == "lost" else ()
     return Ending(
         facts=(
             *before.facts,
@@ -202,7 +230,7 @@ def undelivered(stage: str, *facts: str, refund: Sequence[str] = REFUNDED) -> En
             "ordering.OrderCancelled shipment_failed",
             *refund,
         ),
-        mails=(*before.mails, "shipment_failed", "order_cancelled", *delayed, "payment_refunded"),
+        mails=(*before.mails, "shipment_failed", "order_cancelled", *delayed, *helped, "payment_refunded"),
         money=("capture", "refund"),
         perhaps=NOTED,
     )

@@ -38,7 +38,7 @@ class Void(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Refund(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Move what was captured back, all of it."""
+    """Move what was captured back, all of it or a part."""
 
     payment_id: Payment
     amount: Money

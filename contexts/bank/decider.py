@@ -1,9 +1,9 @@
 """Decides the bank's answer to a request about one payment, and which money moves.
 
-Pure: no I/O, clock, randomness or logging. A payment is held, taken and given back whole, and one that was voided
-before it came is never held. The beginning of a method token decides how the bank behaves: `tok_poor` has no money,
-`tok_declined` is not taken, `tok_nocapture` is held and never captured, `tok_norefund` is refunded at the third
-attempt; `tok_slow` is answered late and `tok_lost` not at first (effects.py); all others pay.
+Pure: no I/O, clock, randomness or logging. A payment is held and taken whole, and given back whole or in parts; one
+that was voided before it came is never held. The beginning of a method token decides how the bank behaves: `tok_poor`
+has no money, `tok_declined` is not taken, `tok_nocapture` is held and never captured, `tok_norefund` is refunded at the
+third attempt; `tok_slow` is answered late and `tok_lost` not at first (effects.py); all others pay.
 """
 
 from typing import Literal, NamedTuple, TypeAlias, assert_never
@@ -105,14 +105,19 @@ def _void(payment: Payment) -> Decision:
 
 
 def _refund(request: Refund, payment: Payment) -> Decision:
-    if payment.state != "CAPTURED" or not _is_all_of(request, payment):
+    """Give back a part or all; `amount_minor` of a payment that was refunded in part is the rest."""
+    minor = request.amount.amount_minor
+    if payment.state != "CAPTURED" or request.amount.currency != payment.currency or minor > payment.amount_minor:
         return _refused("not_possible", payment)
     if payment.account_id.startswith("tok_norefund") and payment.refunds_refused < REFUNDS_REFUSED_AT_FIRST:
         return _refused("refund_refused", payment._replace(refunds_refused=payment.refunds_refused + 1))
-    return Decision(Done(), payment._replace(state="REFUNDED"), paid_minor=-payment.amount_minor)
+    after = payment._replace(amount_minor=payment.amount_minor - minor)
+    if minor == payment.amount_minor:
+        after = payment._replace(state="REFUNDED")
+    return Decision(Done(), after, paid_minor=-minor)
 
 
-def _is_all_of(request: Capture | Refund, payment: Payment) -> bool:
+def _is_all_of(request: Capture, payment: Payment) -> bool:
     return (request.amount.amount_minor, request.amount.currency) == (payment.amount_minor, payment.currency)
 
 

@@ -1,11 +1,12 @@
 """The commands of inventory: clients send those about articles; those about orders come from its policies."""
 
+from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
 from contexts.kernel import CancellationReason, FailureStage, Money, OrderId, Quantity, Sku, SkuQuantity, Text
-from shared.wire.messages import FROM_SUBJECT, TOLD
+from shared.wire.messages import FROM_SUBJECT, NEVER, TOLD
 
 ON_HAND_AT_MOST = 10**9
 """No shelf holds more units of one sku."""
@@ -52,10 +53,12 @@ class AdjustStock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class ReserveStock(Struct, frozen=True, kw_only=True):
-    """Promise all lines to the order, or none."""
+    """Promise all lines to the order, or none; with `allow_backorder` it waits for them from `asked_at` on."""
 
     order_id: OrderId
     lines: tuple[SkuQuantity, ...]
+    allow_backorder: bool = False
+    asked_at: datetime = NEVER
 
 
 class ReleaseStock(Struct, frozen=True, kw_only=True):
@@ -63,6 +66,12 @@ class ReleaseStock(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     reason: CancellationReason
+
+
+class ExpireBackorder(Struct, frozen=True, kw_only=True):
+    """The order has waited long enough."""
+
+    order_id: OrderId
 
 
 class CommitStock(Struct, frozen=True, kw_only=True):
@@ -79,4 +88,4 @@ class SettleFailedShipment(Struct, frozen=True, kw_only=True):
 
 
 MovementCommand: TypeAlias = ReplenishStock | AdjustStock
-ReservationCommand: TypeAlias = ReserveStock | ReleaseStock | CommitStock | SettleFailedShipment
+ReservationCommand: TypeAlias = ReserveStock | ReleaseStock | ExpireBackorder | CommitStock | SettleFailedShipment

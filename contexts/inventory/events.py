@@ -1,5 +1,6 @@
 """The events of inventory: units on the shelves, and the orders to which they are promised."""
 
+from datetime import datetime
 from typing import Annotated, TypeAlias
 
 from msgspec import Struct
@@ -50,6 +51,22 @@ class StockLevelChanged(Struct, frozen=True, kw_only=True):
     available: int
 
 
+class BackorderQueued(Struct, frozen=True, kw_only=True):
+    """An order waits for these units of the sku, behind the orders that wait already; `skus` are all that it wants."""
+
+    sku: Annotated[Sku, TOLD]
+    order_id: Annotated[OrderId, TOLD]
+    quantity: int
+    skus: tuple[Sku, ...]
+
+
+class BackorderDequeued(Struct, frozen=True, kw_only=True):
+    """The order does not wait for the sku any more: it has its units, or will not have them."""
+
+    sku: Annotated[Sku, TOLD]
+    order_id: Annotated[OrderId, TOLD]
+
+
 class Shortage(Struct, frozen=True, kw_only=True):
     """One article that is short: the quantity that the order wants, and the quantity that is available."""
 
@@ -65,8 +82,17 @@ class InventoryReserved(Struct, frozen=True, kw_only=True):
     lines: tuple[SkuQuantity, ...]
 
 
+class InventoryBackordered(Struct, frozen=True, kw_only=True):
+    """No line of the order is promised yet: the order waits for these articles until `expires_at`."""
+
+    order_id: OrderId
+    shortages: tuple[Shortage, ...]
+    expires_at: datetime
+    lines: tuple[SkuQuantity, ...]
+
+
 class InventoryRejected(Struct, frozen=True, kw_only=True):
-    """No line of the order is promised, because these articles are short."""
+    """No line of the order is promised, because these articles are short; also when a backorder has expired."""
 
     order_id: OrderId
     shortages: tuple[Shortage, ...]
@@ -94,7 +120,9 @@ class StockWrittenOff(Struct, frozen=True, kw_only=True):
     lines: tuple[SkuQuantity, ...]
 
 
-StockEvent: TypeAlias = StockItemRegistered | StockReplenished | StockAdjusted | StockLevelChanged
+StockEvent: TypeAlias = (
+    StockItemRegistered | StockReplenished | StockAdjusted | StockLevelChanged | BackorderQueued | BackorderDequeued
+)
 ReservationEvent: TypeAlias = (
-    InventoryReserved | InventoryRejected | InventoryReleased | StockCommitted | StockWrittenOff
+    InventoryReserved | InventoryBackordered | InventoryRejected | InventoryReleased | StockCommitted | StockWrittenOff
 )

@@ -2,7 +2,8 @@
 
 Pure: no I/O, clock, randomness or logging. Asking twice gives the answer once. Each movement is an aggregate of its
 own, decided in one transaction with the stock of its SKU, so the stock's state does not grow with every delivery.
-Units count whether or not their article is registered: a delivery may come first.
+Units count whether or not their article is registered: a delivery may come first. The same transaction serves the
+orders that wait for the units (P35).
 """
 
 from collections.abc import Mapping
@@ -10,8 +11,15 @@ from typing import assert_never
 
 from msgspec import Struct
 
+from contexts.inventory.backorder import served
 from contexts.inventory.commands import ON_HAND_AT_MOST, AdjustStock, MovementCommand, ReplenishStock
-from contexts.inventory.events import StockAdjusted, StockEvent, StockMovementRecorded, StockReplenished
+from contexts.inventory.events import (
+    InventoryReserved,
+    StockAdjusted,
+    StockEvent,
+    StockMovementRecorded,
+    StockReplenished,
+)
 from contexts.inventory.stock import StockItem, moved
 from shared.context import Rejected
 
@@ -24,7 +32,7 @@ class StockMovement(Struct, frozen=True, kw_only=True):
 
 def decide(
     command: MovementCommand, movement: StockMovement, stock: Mapping[str, StockItem]
-) -> tuple[StockEvent | StockMovementRecorded | Rejected, ...]:
+) -> tuple[StockEvent | StockMovementRecorded | InventoryReserved | Rejected, ...]:
     """Count the units, unless they were counted under this id before."""
     item = stock[command.sku]
     counted: StockReplenished | StockAdjusted
@@ -48,9 +56,10 @@ def decide(
         problem = f"{item.on_hand} are on hand and {item.reserved} of them reserved"
         return (Rejected.at("not_enough_stock", path, problem),)
     level = moved(command.sku, item, on_hand=delta)
+    follows = (level, *served(stock, (level,)))
     if command.movement_id is None:
-        return (counted, level)
-    return (counted, StockMovementRecorded(sku=command.sku, movement_id=command.movement_id, quantity=delta), level)
+        return (counted, *follows)
+    return (counted, StockMovementRecorded(sku=command.sku, movement_id=command.movement_id, quantity=delta), *follows)
 
 
 def evolve(movement: StockMovement, event: StockMovementRecorded) -> StockMovement:

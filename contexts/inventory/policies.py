@@ -1,13 +1,24 @@
 """Inventory's reactions: the whole table stands at the foot."""
 
-from contexts.inventory.commands import CommitStock, ReleaseStock, ReserveStock, SettleFailedShipment
+from contexts.inventory.commands import (
+    CommitStock,
+    ExpireBackorder,
+    ReleaseStock,
+    ReserveStock,
+    SettleFailedShipment,
+)
+from contexts.inventory.events import InventoryBackordered
 from contexts.inventory.upstream import OrderCancelled, OrderPlaced, OrderShipped, PaymentFailed, ShipmentFailed
-from shared.context import Policy
+from shared.context import Policy, Timer
 
 
 def whenever_order_placed_reserve_its_lines(event: OrderPlaced) -> list[ReserveStock]:
-    """Reserves all lines or none (P10)."""
-    return [ReserveStock(order_id=event.order_id, lines=event.lines)]
+    """Reserves all lines or none; the order may wait for them (P10)."""
+    return [
+        ReserveStock(
+            order_id=event.order_id, lines=event.lines, allow_backorder=event.allow_backorder, asked_at=event.at
+        )
+    ]
 
 
 def whenever_order_shipped_commit_its_stock(event: OrderShipped) -> list[CommitStock]:
@@ -30,10 +41,24 @@ def whenever_shipment_failed_put_stock_back_or_write_it_off(event: ShipmentFaile
     return [SettleFailedShipment(order_id=event.order_id, stage=event.stage)]
 
 
+def whenever_a_backorder_expires_reject_it(event: InventoryBackordered) -> list[ExpireBackorder]:
+    """Compensates whenever_order_placed_reserve_its_lines, unless the order was served by then (P37)."""
+    return [ExpireBackorder(order_id=event.order_id)]
+
+
 POLICIES: tuple[Policy, ...] = (
     Policy("ordering", OrderPlaced, whenever_order_placed_reserve_its_lines),
     Policy("shipping", OrderShipped, whenever_order_shipped_commit_its_stock),
     Policy("payments", PaymentFailed, whenever_payment_failed_release_the_reservation),
     Policy("ordering", OrderCancelled, whenever_order_cancelled_release_the_reservation),
     Policy("shipping", ShipmentFailed, whenever_shipment_failed_put_stock_back_or_write_it_off),
+)
+
+TIMERS: tuple[Timer, ...] = (
+    Timer(
+        name="BackorderExpiry",
+        armed_by=InventoryBackordered,
+        at=lambda backordered: backordered.expires_at,
+        whenever_due=whenever_a_backorder_expires_reject_it,
+    ),
 )

@@ -1,41 +1,47 @@
 """Whether the lines of one order are promised to it, all or none, and what becomes of them.
 
 Pure: no I/O, clock, randomness or logging. Asking twice gives the answer once. A release that comes first forbids the
-reservation. Units are committed, written off or back on the shelf by the last event of their reservation.
+reservation. Units are committed, written off or back on the shelf by the last event of their reservation. An order may
+wait for units that are short; units that come back serve the orders that wait, in the same decision.
 """
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Literal, TypeAlias, assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from contexts.inventory.backorder import dequeued, has_room, queued, served, shortages
 from contexts.inventory.commands import (
     CommitStock,
+    ExpireBackorder,
     ReleaseStock,
     ReservationCommand,
     ReserveStock,
     SettleFailedShipment,
 )
 from contexts.inventory.events import (
+    InventoryBackordered,
     InventoryRejected,
     InventoryReleased,
     InventoryReserved,
     ReservationEvent,
-    Shortage,
     StockCommitted,
+    StockEvent,
     StockLevelChanged,
     StockWrittenOff,
 )
 from contexts.inventory.stock import StockItem, moved
-from contexts.kernel import Sku, SkuQuantity
+from contexts.kernel import OrderId, Sku, SkuQuantity
 
-Status: TypeAlias = Literal["NEW", "RESERVED", "REJECTED", "RELEASED", "COMMITTED", "WRITTEN_OFF"]
+Status: TypeAlias = Literal["NEW", "RESERVED", "BACKORDERED", "REJECTED", "RELEASED", "COMMITTED", "WRITTEN_OFF"]
+Answer: TypeAlias = tuple[ReservationEvent | StockEvent, ...]
 
 
 class Reservation(Struct, frozen=True, kw_only=True):
-    """The units that are promised to one order: `lines` has each SKU once."""
+    """The units that are promised to one order, or that it waits for: `lines` has each SKU once."""
 
     status: Status = "NEW"
     lines: tuple[SkuQuantity, ...] = ()
@@ -47,18 +53,24 @@ def skus_of(command: ReservationCommand) -> tuple[Sku, ...]:
 
 
 def decide(
-    command: ReservationCommand, reservation: Reservation, stock: Mapping[str, StockItem]
-) -> tuple[ReservationEvent | StockLevelChanged, ...]:
+    command: ReservationCommand, reservation: Reservation, stock: Mapping[str, StockItem], *, backorder_wait: timedelta
+) -> Answer:
     """Decide on the command: no event when it was answered before, or when the goods are past it."""
     order_id, lines = command.order_id, reservation.lines
     match command, reservation.status:
         case ReserveStock(), "NEW":
-            return _reserve(command, stock)
+            return _reserve(command, stock, backorder_wait)
         case ReleaseStock(reason="shipment_failed"), _:
             return ()  # Whether the goods are lost or here is said by ShipmentFailed, which settles it.
+        case ReleaseStock(), "BACKORDERED":
+            given_up = InventoryReleased(order_id=order_id, lines=(), reason=command.reason)
+            return (given_up, *_leave(order_id, lines, stock))
         case ReleaseStock(), "NEW" | "RESERVED":
             released = InventoryReleased(order_id=order_id, lines=lines, reason=command.reason)
-            return (released, *_levels(lines, stock, reserved=-1))
+            return (released, *_free(lines, stock, reserved=-1))
+        case ExpireBackorder(), "BACKORDERED":
+            rejected = InventoryRejected(order_id=order_id, shortages=shortages(order_id, lines, stock))
+            return (rejected, *_leave(order_id, lines, stock))
         case CommitStock(), "RESERVED":
             return (StockCommitted(order_id=order_id, lines=lines), *_levels(lines, stock, on_hand=-1, reserved=-1))
         case SettleFailedShipment(stage="lost"), "RESERVED":
@@ -67,11 +79,11 @@ def decide(
             return (StockWrittenOff(order_id=order_id, lines=lines),)
         case SettleFailedShipment(stage="before_dispatch" | "returned"), "NEW" | "RESERVED":
             put_back = InventoryReleased(order_id=order_id, lines=lines, reason="shipment_failed")
-            return (put_back, *_levels(lines, stock, reserved=-1))
+            return (put_back, *_free(lines, stock, reserved=-1))
         case SettleFailedShipment(stage="before_dispatch" | "returned"), "COMMITTED":
             put_back = InventoryReleased(order_id=order_id, lines=lines, reason="shipment_failed")
-            return (put_back, *_levels(lines, stock, on_hand=+1))
-        case ((ReserveStock() | ReleaseStock() | CommitStock() | SettleFailedShipment()), _):
+            return (put_back, *_free(lines, stock, on_hand=+1))
+        case ((ReserveStock() | ReleaseStock() | ExpireBackorder() | CommitStock() | SettleFailedShipment()), _):
             return ()
         case _:
             assert_never(command)
@@ -81,13 +93,16 @@ def evolve(reservation: Reservation, event: ReservationEvent) -> Reservation:
     """The reservation after one of its events."""
     match event:
         case InventoryReserved():
-            assert reservation.status == "NEW", reservation.status
+            assert reservation.status in ("NEW", "BACKORDERED"), reservation.status
             return Reservation(status="RESERVED", lines=event.lines)
-        case InventoryRejected():
+        case InventoryBackordered():
             assert reservation.status == "NEW", reservation.status
+            return Reservation(status="BACKORDERED", lines=event.lines)
+        case InventoryRejected():
+            assert reservation.status in ("NEW", "BACKORDERED"), reservation.status
             return Reservation(status="REJECTED")
         case InventoryReleased():
-            assert reservation.status in ("NEW", "RESERVED", "COMMITTED"), reservation.status
+            assert reservation.status in ("NEW", "RESERVED", "BACKORDERED", "COMMITTED"), reservation.status
             return replace(reservation, status="RELEASED")
         case StockCommitted():
             assert reservation.status == "RESERVED", reservation.status
@@ -99,19 +114,34 @@ def evolve(reservation: Reservation, event: ReservationEvent) -> Reservation:
             assert_never(event)
 
 
-def _reserve(command: ReserveStock, stock: Mapping[str, StockItem]) -> tuple[ReservationEvent | StockLevelChanged, ...]:
+def _reserve(command: ReserveStock, stock: Mapping[str, StockItem], backorder_wait: timedelta) -> Answer:
+    order_id = command.order_id
     wanted: Counter[Sku] = Counter()
     for line in command.lines:
         wanted[line.sku] += line.quantity
-    shortages = tuple(
-        Shortage(sku=sku, requested=quantity, available=stock[sku].available)
-        for sku, quantity in wanted.items()
-        if quantity > stock[sku].available
-    )
-    if shortages:
-        return (InventoryRejected(order_id=command.order_id, shortages=shortages),)
     lines = tuple(SkuQuantity(sku=sku, quantity=quantity) for sku, quantity in wanted.items())
-    return (InventoryReserved(order_id=command.order_id, lines=lines), *_levels(lines, stock, reserved=+1))
+    short = shortages(order_id, lines, stock)
+    if not short:
+        return (InventoryReserved(order_id=order_id, lines=lines), *_levels(lines, stock, reserved=+1))
+    if command.allow_backorder and has_room(lines, stock):
+        expires_at = command.asked_at + backorder_wait
+        waits = InventoryBackordered(order_id=order_id, shortages=short, expires_at=expires_at, lines=lines)
+        return (waits, *queued(order_id, lines))
+    return (InventoryRejected(order_id=order_id, shortages=short),)
+
+
+def _leave(order_id: OrderId, lines: tuple[SkuQuantity, ...], stock: Mapping[str, StockItem]) -> Answer:
+    """The order waits no longer, so younger ones may be served."""
+    left = dequeued(order_id, lines)
+    return (*left, *served(stock, left))
+
+
+def _free(
+    lines: tuple[SkuQuantity, ...], stock: Mapping[str, StockItem], *, on_hand: int = 0, reserved: int = 0
+) -> Answer:
+    """The levels after units of each line became available, and the waiting orders that are served with them."""
+    levels = _levels(lines, stock, on_hand=on_hand, reserved=reserved)
+    return (*levels, *served(stock, levels))
 
 
 def _levels(

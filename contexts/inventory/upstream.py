@@ -1,8 +1,12 @@
-"""The events of other contexts that inventory reads, with only the fields that it needs."""
+"""The events of other contexts that inventory reads, with only the fields it needs; `at` is the time of storage."""
+
+from datetime import datetime
+from typing import Annotated
 
 from msgspec import Struct
 
 from contexts.kernel import CancellationReason, FailureStage, OrderId, SkuQuantity
+from shared.wire.messages import FROM_STREAM, NEVER
 
 
 class OrderPlaced(Struct, frozen=True, kw_only=True):
@@ -10,6 +14,8 @@ class OrderPlaced(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     lines: tuple[SkuQuantity, ...]
+    allow_backorder: bool = False
+    at: Annotated[datetime, FROM_STREAM] = NEVER
 
 
 class OrderCancelled(Struct, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """Inventory as one value."""
 
+from functools import partial
 from typing import get_args
 
 from contexts.inventory import movement, reservation, stock
@@ -11,6 +12,7 @@ from contexts.inventory.commands import (
     ReservationCommand,
 )
 from contexts.inventory.events import (
+    InventoryReserved,
     ReservationEvent,
     StockCommitted,
     StockEvent,
@@ -18,10 +20,10 @@ from contexts.inventory.events import (
     StockWrittenOff,
 )
 from contexts.inventory.movement import StockMovement
-from contexts.inventory.policies import POLICIES
+from contexts.inventory.policies import POLICIES, TIMERS
 from contexts.inventory.reservation import Reservation
+from contexts.inventory.settings import InventorySettings
 from contexts.inventory.stock import StockItem
-from shared.config.settings import Settings
 from shared.context import Aggregate, Context, Decider
 
 STOCK = Aggregate(
@@ -46,12 +48,14 @@ RESERVATION = Aggregate(
     key="order_id",
     state=Reservation,
     events=get_args(ReservationEvent),
+    once=(InventoryReserved,),
     evolve=reservation.evolve,
 )
 
 
-def context(settings: Settings) -> Context:  # noqa: ARG001 - every context is declared by a function of the settings
+def context(settings: InventorySettings) -> Context:
     """The context; a reservation and a movement are decided together with the stock of their SKUs."""
+    judge = partial(reservation.decide, backorder_wait=settings.backorder_wait)
     return Context(
         name="inventory",
         deciders=(
@@ -66,12 +70,13 @@ def context(settings: Settings) -> Context:  # noqa: ARG001 - every context is d
             Decider(
                 aggregate=RESERVATION,
                 commands=get_args(ReservationCommand),
-                decide=reservation.decide,
+                decide=judge,
                 also_reads=STOCK,
                 keys_read=reservation.skus_of,
             ),
         ),
         accepts=(RegisterStockItem, ReplenishStock, AdjustStock),
         policies=POLICIES,
+        timers=TIMERS,
         unheard=(*get_args(StockEvent), StockMovementRecorded, StockCommitted, StockWrittenOff),
     )

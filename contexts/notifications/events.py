@@ -9,6 +9,7 @@ from shared.wire.messages import TOLD
 
 Template: TypeAlias = Literal[
     "order_received",
+    "order_backordered",
     "order_confirmed",
     "order_shipped",
     "order_delivered",
@@ -17,6 +18,9 @@ Template: TypeAlias = Literal[
     "payment_refunded",
     "refund_delayed",
     "shipment_failed",
+    "parcel_overdue",
+    "ticket_opened",
+    "ticket_resolved",
 ]
 """The subject of a letter; an order has one letter of each template at the most."""
 

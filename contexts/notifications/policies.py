@@ -4,15 +4,19 @@ from contexts.kernel import Money, OrderId
 from contexts.notifications.commands import ConfirmReceipt, TellCustomer
 from contexts.notifications.events import Template
 from contexts.notifications.upstream import (
+    InventoryBackordered,
     OrderCancellationRejected,
     OrderCancelled,
     OrderConfirmed,
     OrderDelivered,
     OrderPlaced,
     OrderShipped,
+    ParcelOverdue,
     PaymentRefunded,
     RefundFailed,
     ShipmentFailed,
+    TicketOpened,
+    TicketResolved,
 )
 from shared.context import Policy
 
@@ -28,6 +32,9 @@ WHAT_BECAME_OF_THE_PARCEL = {
     "lost": "The carrier has lost your parcel.",
     "returned": "Your parcel came back to us.",
 }
+BETWEEN_US = frozenset({"letter"})
+"""The cases of which the customer is not told: a letter about refused letters would open and close them in turn."""
+
 MINOR_DIGITS = {
     **dict.fromkeys(("CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF", "XPF"), 0),
     **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
@@ -40,6 +47,12 @@ def whenever_order_placed_confirm_its_receipt(event: OrderPlaced) -> list[Confir
     subject = f"We have received your order {event.order_id}"
     text = _text(f"Thank you for your order of {_spelled(event.total)}.", "We will write again once it is confirmed.")
     return [ConfirmReceipt(order_id=event.order_id, email=event.email, subject=subject, text=text)]
+
+
+def whenever_inventory_backordered_tell_the_customer(event: InventoryBackordered) -> list[TellCustomer]:
+    """Tells until when the order waits (P40)."""
+    until = f"We reserve everything as soon as it is there, and cancel the order after {event.expires_at:%d %B %Y}."
+    return _tell(event.order_id, "order_backordered", "waits for stock", "Not everything is in stock.", until)
 
 
 def whenever_order_confirmed_tell_the_customer(event: OrderConfirmed) -> list[TellCustomer]:
@@ -86,8 +99,29 @@ def whenever_shipment_failed_tell_the_customer(event: ShipmentFailed) -> list[Te
     return _tell(event.order_id, "shipment_failed", "cannot be delivered", WHAT_BECAME_OF_THE_PARCEL[event.stage])
 
 
+def whenever_parcel_overdue_tell_the_customer(event: ParcelOverdue) -> list[TellCustomer]:
+    """Tells it once, however long there is no news (P40)."""
+    silence = f"The carrier has not reported on your parcel {event.tracking_no} for long; we ask for it."
+    return _tell(event.order_id, "parcel_overdue", "is overdue", silence)
+
+
+def whenever_ticket_opened_tell_the_customer(event: TicketOpened) -> list[TellCustomer]:
+    """Tells it once, however many cases there are (P40)."""
+    if event.case in BETWEEN_US:
+        return []
+    return _tell(event.order_id, "ticket_opened", "is in good hands", "Our support looks after it, and will write.")
+
+
+def whenever_ticket_resolved_tell_the_customer(event: TicketResolved) -> list[TellCustomer]:
+    """Tells it once, however many cases there are (P40)."""
+    if event.case in BETWEEN_US:
+        return []
+    return _tell(event.order_id, "ticket_resolved", "is looked after", "Our support has closed your case.")
+
+
 POLICIES: tuple[Policy, ...] = (
     Policy("ordering", OrderPlaced, whenever_order_placed_confirm_its_receipt),
+    Policy("inventory", InventoryBackordered, whenever_inventory_backordered_tell_the_customer),
     Policy("ordering", OrderConfirmed, whenever_order_confirmed_tell_the_customer),
     Policy("shipping", OrderShipped, whenever_order_shipped_tell_the_customer),
     Policy("shipping", OrderDelivered, whenever_order_delivered_tell_the_customer),
@@ -96,6 +130,9 @@ POLICIES: tuple[Policy, ...] = (
     Policy("payments", PaymentRefunded, whenever_payment_refunded_tell_the_customer),
     Policy("payments", RefundFailed, whenever_refund_failed_tell_the_customer),
     Policy("shipping", ShipmentFailed, whenever_shipment_failed_tell_the_customer),
+    Policy("shipping", ParcelOverdue, whenever_parcel_overdue_tell_the_customer),
+    Policy("support", TicketOpened, whenever_ticket_opened_tell_the_customer),
+    Policy("support", TicketResolved, whenever_ticket_resolved_tell_the_customer),
 )
 
 

@@ -1,5 +1,7 @@
 """The events of other contexts that notifications reads, with only the fields that a customer wants to know."""
 
+from datetime import datetime
+
 from msgspec import Struct
 
 from contexts.kernel import CancellationReason, FailureStage, Money, OrderId
@@ -11,6 +13,13 @@ class OrderPlaced(Struct, frozen=True, kw_only=True):
     order_id: OrderId
     email: str
     total: Money
+
+
+class InventoryBackordered(Struct, frozen=True, kw_only=True):
+    """The order waits for stock until then."""
+
+    order_id: OrderId
+    expires_at: datetime
 
 
 class OrderConfirmed(Struct, frozen=True, kw_only=True):
@@ -64,3 +73,24 @@ class RefundFailed(Struct, frozen=True, kw_only=True):
     """The money is not the customer's yet."""
 
     order_id: OrderId
+
+
+class ParcelOverdue(Struct, frozen=True, kw_only=True):
+    """There is no news of the parcel."""
+
+    order_id: OrderId
+    tracking_no: str
+
+
+class TicketOpened(Struct, frozen=True, kw_only=True):
+    """A person looks at this case of the order."""
+
+    order_id: OrderId
+    case: str
+
+
+class TicketResolved(Struct, frozen=True, kw_only=True):
+    """The case is closed."""
+
+    order_id: OrderId
+    case: str

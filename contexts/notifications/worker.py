@@ -2,16 +2,28 @@
 
 from typing import get_args
 
+from contexts.mail import mailer
 from contexts.notifications.commands import NotificationCommand
 from contexts.notifications.decider import Notification, decide, evolve
-from contexts.notifications.effects import MailDirectory, Mailer, MailServer, Postbox
-from contexts.notifications.events import CustomerNotified, NotificationEvent, NotificationFailed, NotificationHeld
+from contexts.notifications.effects import Postbox
+from contexts.notifications.events import (
+    CustomerNotified,
+    NotificationEvent,
+    NotificationFailed,
+    NotificationHeld,
+    NotificationQueued,
+)
 from contexts.notifications.policies import POLICIES
 from contexts.notifications.settings import NotificationsSettings
 from shared.context import Aggregate, Context, Decider
 
 NOTIFICATION = Aggregate(
-    name="notification", key="order_id", state=Notification, events=get_args(NotificationEvent), evolve=evolve
+    name="notification",
+    key="order_id",
+    state=Notification,
+    events=get_args(NotificationEvent),
+    evolve=evolve,
+    once=((NotificationQueued, "template"),),
 )
 
 GATHER_S = 0.1
@@ -21,7 +33,8 @@ GATHER_S = 0.1
 def context(settings: NotificationsSettings) -> Context:
     """The context with a mail server behind it, or else with a directory of letters."""
     timeout_s = settings.effect_timeout.total_seconds()
-    postbox = Postbox(_mailer(settings, timeout_s), settings.mail_from)
+    assert settings.mail_dir is not None, "settings always name a directory"
+    postbox = Postbox(mailer(settings.smtp_url, settings.mail_dir, timeout_s), settings.mail_from)
     return Context(
         name="notifications",
         deciders=(Decider(aggregate=NOTIFICATION, commands=get_args(NotificationCommand), decide=decide),),
@@ -30,10 +43,3 @@ def context(settings: NotificationsSettings) -> Context:
         gather_s=GATHER_S,
         unheard=(NotificationHeld, CustomerNotified, NotificationFailed),
     )
-
-
-def _mailer(settings: NotificationsSettings, timeout_s: float) -> Mailer:
-    if settings.smtp_url is not None:
-        return MailServer(settings.smtp_url, timeout_s)
-    assert settings.mail_dir is not None, "settings always name a directory"
-    return MailDirectory(settings.mail_dir)

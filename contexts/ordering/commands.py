@@ -64,10 +64,18 @@ class CancelPendingOrder(Struct, frozen=True, kw_only=True):
     reason: CancellationReason
 
 
-class ExpireOrder(Struct, frozen=True, kw_only=True):
-    """The deadline of the order has passed."""
+class ExtendDeadline(Struct, frozen=True, kw_only=True):
+    """The order waits for stock until `backorder_expires_at`."""
 
     order_id: OrderId
+    backorder_expires_at: datetime
+
+
+class ExpireOrder(Struct, frozen=True, kw_only=True):
+    """The deadline `expires_at` of the order has passed. Stale once the deadline was extended."""
+
+    order_id: OrderId
+    expires_at: datetime
 
 
 class FinishCancellation(Struct, frozen=True, kw_only=True):
@@ -102,6 +110,7 @@ OrderCommand: TypeAlias = (
     | CancelOrder
     | ConfirmOrder
     | CancelPendingOrder
+    | ExtendDeadline
     | ExpireOrder
     | FinishCancellation
     | CancelUndeliverableOrder

@@ -26,6 +26,13 @@ class OrderPlaced(Struct, frozen=True, kw_only=True):
     expires_at: datetime
 
 
+class OrderDeadlineExtended(Struct, frozen=True, kw_only=True):
+    """The order waits for stock, so it may be pending until `expires_at`: said once for an order."""
+
+    order_id: OrderId
+    expires_at: datetime
+
+
 class OrderConfirmed(Struct, frozen=True, kw_only=True):
     """The money is in, so the parcel may go to this address."""
 
@@ -75,6 +82,7 @@ class DeliveryRecorded(Struct, frozen=True, kw_only=True):
 
 OrderEvent: TypeAlias = (
     OrderPlaced
+    | OrderDeadlineExtended
     | OrderConfirmed
     | OrderCancellationRequested
     | OrderCancellationRejected

@@ -5,12 +5,14 @@ from contexts.ordering.commands import (
     CancelUndeliverableOrder,
     ConfirmOrder,
     ExpireOrder,
+    ExtendDeadline,
     FinishCancellation,
     RecordDelivery,
     RecordShipment,
 )
-from contexts.ordering.events import OrderPlaced
+from contexts.ordering.events import OrderDeadlineExtended, OrderPlaced
 from contexts.ordering.upstream import (
+    InventoryBackordered,
     InventoryRejected,
     InventoryReleased,
     OrderDelivered,
@@ -63,9 +65,19 @@ def whenever_shipment_failed_cancel_the_order(event: ShipmentFailed) -> list[Can
     return [CancelUndeliverableOrder(order_id=event.order_id)]
 
 
+def whenever_inventory_backordered_extend_the_deadline(event: InventoryBackordered) -> list[ExtendDeadline]:
+    """Gives the order the time of its backorder, and the usual time after that, once (P36). Needs no compensation."""
+    return [ExtendDeadline(order_id=event.order_id, backorder_expires_at=event.expires_at)]
+
+
 def whenever_the_deadline_of_an_order_passes_expire_it(event: OrderPlaced) -> list[ExpireOrder]:
+    """Compensates the placement, unless the order is confirmed or waits for stock by then (P29)."""
+    return [ExpireOrder(order_id=event.order_id, expires_at=event.expires_at)]
+
+
+def whenever_an_extended_deadline_passes_expire_the_order(event: OrderDeadlineExtended) -> list[ExpireOrder]:
     """Compensates the placement, unless the order is confirmed by then (P29)."""
-    return [ExpireOrder(order_id=event.order_id)]
+    return [ExpireOrder(order_id=event.order_id, expires_at=event.expires_at)]
 
 
 POLICIES: tuple[Policy, ...] = (
@@ -75,6 +87,7 @@ POLICIES: tuple[Policy, ...] = (
     Policy("payments", PaymentFailed, whenever_payment_failed_cancel_the_order),
     Policy("inventory", InventoryReleased, whenever_inventory_released_cancel_the_order),
     Policy("inventory", InventoryRejected, whenever_inventory_rejected_cancel_the_order),
+    Policy("inventory", InventoryBackordered, whenever_inventory_backordered_extend_the_deadline),
     Policy("shipping", ShipmentCancelled, whenever_shipment_cancelled_finish_the_cancellation),
     Policy("shipping", ShipmentFailed, whenever_shipment_failed_cancel_the_order),
 )
@@ -85,5 +98,11 @@ TIMERS: tuple[Timer, ...] = (
         armed_by=OrderPlaced,
         at=lambda placed: placed.expires_at,
         whenever_due=whenever_the_deadline_of_an_order_passes_expire_it,
+    ),
+    Timer(
+        name="ExtendedDeadline",
+        armed_by=OrderDeadlineExtended,
+        at=lambda extended: extended.expires_at,
+        whenever_due=whenever_an_extended_deadline_passes_expire_the_order,
     ),
 )

@@ -1,5 +1,7 @@
 """The events of other contexts that ordering reads, with only the fields that it needs."""
 
+from datetime import datetime
+
 from msgspec import Struct
 
 from contexts.kernel import CancellationReason, OrderId, PaymentId
@@ -16,6 +18,13 @@ class PaymentFailed(Struct, frozen=True, kw_only=True):
     """The money for an order was refused."""
 
     order_id: OrderId
+
+
+class InventoryBackordered(Struct, frozen=True, kw_only=True):
+    """An order waits for its goods."""
+
+    order_id: OrderId
+    expires_at: datetime
 
 
 class InventoryRejected(Struct, frozen=True, kw_only=True):

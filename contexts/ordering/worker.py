@@ -4,8 +4,8 @@ from functools import partial
 from typing import get_args
 
 from contexts.ordering.commands import CancelOrder, OrderCommand, PlaceOrder
-from contexts.ordering.decider import Order, decide, evolve
 from contexts.ordering.events import OrderCancelled, OrderEvent, ShipmentRecorded
+from contexts.ordering.order import Order, decide, evolve
 from contexts.ordering.policies import POLICIES, TIMERS
 from contexts.ordering.settings import OrderingSettings
 from shared.context import Aggregate, Context, Decider

@@ -64,6 +64,7 @@ class RecordDispatched(Struct, frozen=True, kw_only=True):
     order_id: OrderId
     tracking_no: str
     carrier: str
+    shipped_at: datetime
 
 
 class RecordDispatchRefused(Struct, frozen=True, kw_only=True):
@@ -73,7 +74,15 @@ class RecordDispatchRefused(Struct, frozen=True, kw_only=True):
     reason: CarrierRefusal
 
 
+class NoteSilence(Struct, frozen=True, kw_only=True):
+    """The carrier has said nothing for another while, for the `times`th time."""
+
+    order_id: OrderId
+    shipped_at: datetime
+    times: int
+
+
 Report: TypeAlias = ReportDelivered | ReportLost | ReportReturned
 ShipmentCommand: TypeAlias = (
-    MeetRequirement | Dispatch | CancelShipment | RecordDispatched | RecordDispatchRefused | Report
+    MeetRequirement | Dispatch | CancelShipment | RecordDispatched | RecordDispatchRefused | NoteSilence | Report
 )

@@ -15,6 +15,7 @@ from contexts.shipping.commands import (
     CancelShipment,
     Dispatch,
     MeetRequirement,
+    NoteSilence,
     RecordDispatched,
     RecordDispatchRefused,
     Refusal,
@@ -29,6 +30,7 @@ from contexts.shipping.events import (
     DispatchRequested,
     OrderDelivered,
     OrderShipped,
+    ParcelOverdue,
     Requirement,
     ShipmentCancelled,
     ShipmentEvent,
@@ -40,6 +42,9 @@ from shared.context import Rejected
 End: TypeAlias = Literal["delivered", "lost", "returned"]
 Status: TypeAlias = Literal["WAITING", "READY", "DISPATCHING", "DISPATCHED", "DELIVERED", "FAILED", "CANCELLED"]
 
+SILENCE_AT_LEAST = timedelta(seconds=1)
+"""A shorter setting counts as this, so that no deadline follows another without a pause."""
+
 REQUIREMENTS = len(get_args(Requirement))
 ALREADY: dict[End, Refusal] = {
     "delivered": "already_delivered",
@@ -49,13 +54,17 @@ ALREADY: dict[End, Refusal] = {
 
 
 class Shipment(Struct, frozen=True, kw_only=True):
-    """The parcel of one order; `end` is what became of it once it was dispatched."""
+    """The parcel of one order; `end` is what became of it once it was dispatched.
+
+    `overdue` is how often it was said that there is no news of it.
+    """
 
     status: Status = "WAITING"
     met: tuple[Requirement, ...] = ()
     address: Address | None = None
     tracking_no: str | None = None
     end: End | None = None
+    overdue: int = 0
 
 
 def decide(
@@ -71,10 +80,17 @@ def decide(
         case CancelShipment() if shipment.status in ("WAITING", "READY"):
             return (ShipmentCancelled(order_id=command.order_id, reason=command.reason),)
         case RecordDispatched() if shipment.status == "DISPATCHING":
-            shipped = OrderShipped(order_id=command.order_id, tracking_no=command.tracking_no, carrier=command.carrier)
+            shipped = OrderShipped(
+                order_id=command.order_id,
+                tracking_no=command.tracking_no,
+                carrier=command.carrier,
+                shipped_at=command.shipped_at,
+            )
             return (shipped,)
         case RecordDispatchRefused() if shipment.status == "DISPATCHING":
             return (ShipmentFailed(order_id=command.order_id, stage="before_dispatch", reason=command.reason),)
+        case NoteSilence() if shipment.status == "DISPATCHED" and command.times == shipment.overdue + 1:
+            return (_overdue(command, shipment),)
         case ReportDelivered():
             delivered = OrderDelivered(order_id=command.order_id, tracking_no=command.tracking_no)
             return _end(command, shipment, "delivered", delivered)
@@ -84,7 +100,14 @@ def decide(
         case ReportReturned():
             returned = ShipmentFailed(order_id=command.order_id, stage="returned", reason="returned_to_sender")
             return _end(command, shipment, "returned", returned)
-        case MeetRequirement() | Dispatch() | CancelShipment() | RecordDispatched() | RecordDispatchRefused():
+        case (
+            MeetRequirement()
+            | Dispatch()
+            | CancelShipment()
+            | RecordDispatched()
+            | RecordDispatchRefused()
+            | NoteSilence()
+        ):
             return ()
         case _:
             assert_never(command)
@@ -106,6 +129,9 @@ def evolve(shipment: Shipment, event: ShipmentEvent) -> Shipment:
         case OrderShipped():
             assert shipment.status == "DISPATCHING", shipment.status
             return replace(shipment, status="DISPATCHED", tracking_no=event.tracking_no)
+        case ParcelOverdue():
+            assert shipment.status == "DISPATCHED", shipment.status
+            return replace(shipment, overdue=event.times)
         case ShipmentCancelled():
             assert shipment.status in ("WAITING", "READY"), shipment.status
             return replace(shipment, status="CANCELLED")
@@ -123,6 +149,24 @@ def evolve(shipment: Shipment, event: ShipmentEvent) -> Shipment:
 def waits_until(scheduled: DeliveryScheduled, dispatch_delay: timedelta) -> datetime | None:
     """When a timer dispatches the parcel; None without a delay: the decision that schedules it dispatches it too."""
     return scheduled.dispatch_at if dispatch_delay else None
+
+
+def is_silent_until(event: OrderShipped | ParcelOverdue, parcel_silence: timedelta) -> datetime | None:
+    """When it is to be said, for the first or another time, that there is no news of a parcel."""
+    if event.shipped_at is None:
+        return None
+    already = 0 if isinstance(event, OrderShipped) else event.times
+    return event.shipped_at + (already + 1) * max(parcel_silence, SILENCE_AT_LEAST)
+
+
+def _overdue(command: NoteSilence, shipment: Shipment) -> ParcelOverdue:
+    assert shipment.tracking_no is not None, "a parcel that was dispatched has a number"
+    return ParcelOverdue(
+        order_id=command.order_id,
+        tracking_no=shipment.tracking_no,
+        shipped_at=command.shipped_at,
+        times=command.times,
+    )
 
 
 def _meet(command: MeetRequirement, shipment: Shipment, dispatch_delay: timedelta) -> tuple[ShipmentEvent, ...]:

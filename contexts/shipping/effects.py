@@ -55,7 +55,9 @@ async def hand_over(
     """Give the parcel to the carrier."""
     match await carrier.hand_over(asked.order_id, asked.address, idempotency_key=call.idempotency_key):
         case HandedOver() as taken:
-            return RecordDispatched(order_id=asked.order_id, tracking_no=taken.tracking_no, carrier=taken.carrier)
+            return RecordDispatched(
+                order_id=asked.order_id, tracking_no=taken.tracking_no, carrier=taken.carrier, shipped_at=call.now
+            )
         case Refused() as refused:
             return RecordDispatchRefused(order_id=asked.order_id, reason=refused.reason)
 

@@ -41,11 +41,21 @@ class DispatchRequested(Struct, frozen=True, kw_only=True):
 
 
 class OrderShipped(Struct, frozen=True, kw_only=True):
-    """The parcel is with the carrier."""
+    """The parcel is with the carrier, since `shipped_at`; None in events of earlier releases."""
 
     order_id: OrderId
     tracking_no: Annotated[str, TOLD]
     carrier: str
+    shipped_at: datetime | None = None
+
+
+class ParcelOverdue(Struct, frozen=True, kw_only=True):
+    """The carrier has said nothing about the parcel for too long; said again, `times` counting up, until it does."""
+
+    order_id: OrderId
+    tracking_no: Annotated[str, TOLD]
+    shipped_at: datetime
+    times: int = 1
 
 
 class ShipmentCancelled(Struct, frozen=True, kw_only=True):
@@ -75,6 +85,7 @@ ShipmentEvent: TypeAlias = (
     | DeliveryScheduled
     | DispatchRequested
     | OrderShipped
+    | ParcelOverdue
     | ShipmentCancelled
     | ShipmentFailed
     | OrderDelivered

@@ -3,9 +3,9 @@
 from datetime import timedelta
 from functools import partial
 
-from contexts.shipping.commands import CancelShipment, Dispatch, MeetRequirement
-from contexts.shipping.decider import waits_until
-from contexts.shipping.events import DeliveryScheduled
+from contexts.shipping.commands import CancelShipment, Dispatch, MeetRequirement, NoteSilence
+from contexts.shipping.decider import is_silent_until, waits_until
+from contexts.shipping.events import DeliveryScheduled, OrderShipped, ParcelOverdue
 from contexts.shipping.upstream import (
     InventoryReleased,
     InventoryReserved,
@@ -48,8 +48,18 @@ def whenever_inventory_released_cancel_the_shipment(event: InventoryReleased) ->
 
 
 def whenever_dispatch_is_due_hand_the_parcel_over(event: DeliveryScheduled) -> list[Dispatch]:
-    """Gives the parcel to the carrier, unless the shipment is cancelled (P16)."""
+    """Gives the parcel to the carrier, unless the shipment is cancelled (P16). Needs no compensation."""
     return [Dispatch(order_id=event.order_id)]
+
+
+def whenever_a_parcel_is_silent_for_too_long_say_so(event: OrderShipped) -> list[NoteSilence]:
+    """Says it unless the carrier has reported an end (P56)."""
+    return [NoteSilence(order_id=event.order_id, shipped_at=event.shipped_at, times=1)] if event.shipped_at else []
+
+
+def whenever_a_parcel_is_still_silent_say_so_again(event: ParcelOverdue) -> list[NoteSilence]:
+    """Says it again after the same time, so that no order rests for ever (P56)."""
+    return [NoteSilence(order_id=event.order_id, shipped_at=event.shipped_at, times=event.times + 1)]
 
 
 POLICIES: tuple[Policy, ...] = (
@@ -62,7 +72,7 @@ POLICIES: tuple[Policy, ...] = (
 )
 
 
-def timers(dispatch_delay: timedelta) -> tuple[Timer, ...]:
+def timers(dispatch_delay: timedelta, parcel_silence: timedelta) -> tuple[Timer, ...]:
     """The deadlines of shipping."""
     return (
         Timer(
@@ -70,5 +80,17 @@ def timers(dispatch_delay: timedelta) -> tuple[Timer, ...]:
             armed_by=DeliveryScheduled,
             at=partial(waits_until, dispatch_delay=dispatch_delay),
             whenever_due=whenever_dispatch_is_due_hand_the_parcel_over,
+        ),
+        Timer(
+            name="ParcelSilence",
+            armed_by=OrderShipped,
+            at=partial(is_silent_until, parcel_silence=parcel_silence),
+            whenever_due=whenever_a_parcel_is_silent_for_too_long_say_so,
+        ),
+        Timer(
+            name="ParcelStillSilent",
+            armed_by=ParcelOverdue,
+            at=partial(is_silent_until, parcel_silence=parcel_silence),
+            whenever_due=whenever_a_parcel_is_still_silent_say_so_again,
         ),
     )

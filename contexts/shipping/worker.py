@@ -22,7 +22,7 @@ def context(settings: ShippingSettings) -> Context:
         deciders=(Decider(aggregate=SHIPMENT, commands=get_args(ShipmentCommand), decide=judge),),
         accepts=(ReportDelivered, ReportLost, ReportReturned),
         policies=POLICIES,
-        timers=timers(settings.dispatch_delay),
+        timers=timers(settings.dispatch_delay, settings.parcel_silence),
         effects=effects(SimulatedCarrier(), settings.effect_timeout.total_seconds()),
         unheard=(ShipmentRequirementMet,),
     )

@@ -31,7 +31,7 @@ def _steps(flow: Flow) -> dict[Name, dict[Name, Reaction]]:
     once = {
         event
         for event, aggregate in flow.aggregates.items()
-        if event.partition(".")[2] in {kind.__name__ for kind in aggregate.once}
+        if event.partition(".")[2] in {kind.__name__ for kind in aggregate.once_by}
     }
     steps: dict[Name, dict[Name, Reaction]] = {}
     for reaction in flow.reactions:

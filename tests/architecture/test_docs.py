@@ -13,8 +13,8 @@ import pytest
 from cyclopts import App
 
 from contexts.ordering.commands import OrderCommand
-from contexts.ordering.decider import Order, decide, evolve
 from contexts.ordering.events import OrderPlaced, Status
+from contexts.ordering.order import Order, decide, evolve
 from contexts.ordering.settings import OrderingSettings
 from shared import catalog
 from shared.cli import COMMANDS

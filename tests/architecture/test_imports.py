@@ -64,7 +64,13 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
     root = tmp_path_factory.mktemp("planted")
     machinery = [str(path.relative_to(ROOT)) for path in ROOT.glob("shared/**/*.py")]
     packages = [f"contexts{name}/__init__.py" for name in ("", "/here", "/there")]
-    contexts = ["contexts/kernel.py", "contexts/here/events.py", "contexts/here/effects.py", "contexts/there/events.py"]
+    contexts = [
+        "contexts/kernel.py",
+        "contexts/mail.py",
+        "contexts/here/events.py",
+        "contexts/here/effects.py",
+        "contexts/there/events.py",
+    ]
     for name in [*machinery, *packages, *contexts, *(where for where, _, _ in PLANTED)]:
         module = root / name
         module.parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +79,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
     (root / "shared/adapters/sqlite/connection.py").write_text("import aiosqlite\n")
     (root / "shared/batching.py").write_text("import asyncio\n")
     (root / "contexts/here/events.py").write_text("import contexts.kernel\n")
+    (root / "contexts/here/effects.py").write_text("import contexts.mail\n")
     (root / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     (root / "tests").symlink_to(ROOT / "tests")
     kept = lint_imports(root)

@@ -45,7 +45,9 @@ SETTLED: Final[tuple[Check, ...]] = (
     messages.commands_are_answered,
     shop.orders_are_terminal,
     shop.reservations_are_settled,
+    shop.nobody_waits_for_units_that_are_there,
     shop.letters_are_single,
+    shop.tickets_are_single,
     messages.nothing_is_left,
 )
 

@@ -16,7 +16,10 @@ from tests.chaos.evidence import Evidence, Streams, assemble
 from tests.chaos.finding import Invariant
 
 PLANTED_SKU = Sku("planted")
+PLANTED_WAIT = Sku("planted-wait")
+"""Of this article there is too little: one order waits for it, and one was served."""
 SHIPPED, REFUNDED, DECLINED = "o-planted-shipped", "o-planted-nowhere", "o-planted-poor"
+LOST = "o-planted-parcel"
 
 
 class Run:
@@ -248,6 +251,22 @@ def reservation_is_never_released(run: Run) -> None:
     )
 
 
+def order_waits_for_units_that_are_there(run: Run) -> None:
+    run.change(
+        "inventory",
+        "UPDATE aggregates SET state = json_set(state, '$.on_hand', 100) WHERE id = ?",
+        f"stock-{PLANTED_WAIT}",
+    )
+
+
+def order_has_lost_its_place_in_the_queue(run: Run) -> None:
+    run.change(
+        "inventory",
+        "UPDATE aggregates SET state = json_set(state, '$.waiting', json('[]')) WHERE id = ?",
+        f"stock-{PLANTED_WAIT}",
+    )
+
+
 def letter_is_sent_twice(run: Run) -> None:
     original = next(
         stored
@@ -258,6 +277,11 @@ def letter_is_sent_twice(run: Run) -> None:
         "notifications/" in stored.headers[MSG_ID] and SHIPPED in stored.subject for stored in run.events()
     )
     run.append(original, Nats_Msg_Id=f"notifications/notification-{SHIPPED}@{version}")
+
+
+def ticket_is_opened_twice(run: Run) -> None:
+    original = run.events()[run.find(LOST, "TicketOpened")]
+    run.append(original, Nats_Msg_Id=f"support/ticket-{LOST}.parcel_lost@4")
 
 
 def effect_is_left(run: Run) -> None:
@@ -358,7 +382,10 @@ PLANTED: tuple[tuple[Callable[[Run], None], Invariant], ...] = (
     (input_had_no_effect, "I13"),
     (order_stays_open, "I14"),
     (reservation_is_never_released, "I15"),
+    (order_waits_for_units_that_are_there, "I15"),
+    (order_has_lost_its_place_in_the_queue, "I15"),
     (letter_is_sent_twice, "I16"),
+    (ticket_is_opened_twice, "I16"),
     (snapshot_is_not_the_fold, "I17"),
     (version_is_missing, "I17"),
     (effect_is_left, "I18"),

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from contexts.inventory.commands import ReplenishStock
+from contexts.shipping.commands import ReportLost
 from shared import catalog
 from shared.adapters.memory import MemoryBroker
 from shared.simulation.testing import simulation
@@ -14,9 +16,11 @@ from tests.chaos.checker import at_rest
 from tests.chaos.evidence import read_streams
 from tests.chaos.finding import Invariant
 from tests.chaos.order_mix import KINDS
-from tests.chaos.planted import FORGED, PLANTED, PLANTED_SKU, STRANGERS, Run, spoilt
+from tests.chaos.planted import FORGED, LOST, PLANTED, PLANTED_SKU, PLANTED_WAIT, STRANGERS, Run, spoilt
 from tests.chaos.stage import told
 from tests.e2e.shop import MEMBERS, token_of
+from tests.sagas import BACKORDERED, SERVED
+from tests.sagas import LOST as LOST_PARCEL
 from tests.unit.shopping import CANCEL, ending_of, fill_shelves, order
 
 
@@ -35,6 +39,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         open_shop.run_until_quiet()
         for kind in KINDS:
             ending_of(open_shop, f"o-planted-{kind.name}", *kind.endings)
+        fill_shelves(open_shop, PLANTED_WAIT, 1)
+        for key in ("o-planted-served", "o-planted-waits"):
+            open_shop.send(order(sku=PLANTED_WAIT, allow_backorder=True), key=key)
+            open_shop.run_until_quiet()
+        open_shop.send(ReplenishStock(quantity=1, delivery_id="d-2"), key=PLANTED_WAIT)
+        open_shop.run_until_quiet()
+        ending_of(open_shop, "o-planted-served", SERVED)
+        ending_of(open_shop, "o-planted-waits", BACKORDERED)
+        open_shop.send(order(sku=PLANTED_SKU), key=LOST)
+        open_shop.run_until_quiet()
+        open_shop.send(ReportLost(tracking_no=open_shop.content(LOST, "OrderShipped")["tracking_no"]), key=LOST)
+        open_shop.run_until_quiet()
+        ending_of(open_shop, LOST, LOST_PARCEL)
         streams = open_shop.run(read_streams(MemoryBroker(open_shop.server)))
         databases = {name: open_shop.directory / f"{name}.db" for name in MEMBERS}
         ended = Run(catalog.settings_with({"data_dir": open_shop.directory}), streams, databases)

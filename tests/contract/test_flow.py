@@ -1,5 +1,6 @@
 """The graph of the shop has no mistakes, and everything that happens in the shop is in it."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,14 +61,15 @@ def test_each_event_follows_from_its_cause_as_the_graph_says(messages: list[Mess
 
 def test_an_aggregate_says_once_what_it_declares_so(messages: list[Message]) -> None:
     once = {
-        event
+        event: field
         for event, aggregate in SHOP.aggregates.items()
-        if event.partition(".")[2] in {kind.__name__ for kind in aggregate.once}
+        for kind, field in aggregate.once_by.items()
+        if event.partition(".")[2] == kind.__name__
     }
     said = Counter(
-        (f"{message.context}.{message.type}", message.id.partition("@")[0])
+        (event, message.id.partition("@")[0], json.loads(message.body)[field] if field else "")
         for message in messages
-        if f"{message.context}.{message.type}" in once
+        if (field := once.get(event := f"{message.context}.{message.type}")) is not None
     )
-    assert {event for event, _ in said} == once, "no order here leads to the others"
+    assert {event for event, *_ in said} == {*once}, "no order here leads to the others"
     assert {one: times for one, times in said.items() if times > 1} == {}

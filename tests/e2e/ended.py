@@ -16,15 +16,18 @@ class Ended:
 
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
-        self._sagas: dict[str, tuple[Ending, str]] = {}
+        self._sagas: dict[str, tuple[Ending, str, bool]] = {}
 
-    async def check(self, order: str, *endings: Ending, token: str = "tok_ok") -> Ending:
-        """Wait until an order has one of these endings, and assert all of it; returns the ending it has."""
+    async def check(self, order: str, *endings: Ending, token: str = "tok_ok", holds_money: bool = False) -> Ending:
+        """Wait until an order has one of these endings, and assert all of it; returns the ending it has.
+
+        `holds_money` is for an order that waits with its money on hold.
+        """
         shop = self._shop
         with anyio.move_on_after(WITHIN_S):
             await shop.watcher.until_true(lambda: any(ending.is_reached(shop.facts(order)) for ending in endings))
         ending = min(endings, key=lambda ending: ending.missing(shop.facts(order)).total())
-        self._sagas[order] = (ending, token)
+        self._sagas[order] = (ending, token, holds_money)
         self._assert_kept(order)
         return ending
 
@@ -35,7 +38,7 @@ class Ended:
             self._assert_kept(order)
 
     def _assert_kept(self, order: str) -> None:
-        shop, (ending, token) = self._shop, self._sagas[order]
+        shop, (ending, token, holds_money) = self._shop, self._sagas[order]
         said = shop.facts(order)
         assert ending.is_kept(said), "\n".join(
             [
@@ -49,7 +52,7 @@ class Ended:
         assert_caused(shop.watcher.about(order))
         assert shop.mails(order) == sorted(ending.mails)
         assert shop.ledger(order) == list(ending.money)
-        assert shop.held_minor(order, token) == 0
+        assert (shop.held_minor(order, token) > 0) is holds_money
 
 
 def assert_caused(facts: Sequence[Fact]) -> None:

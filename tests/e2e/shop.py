@@ -176,6 +176,7 @@ class Shop:
         token: str = "tok_ok",
         quantity: int = 2,
         postal_code: str = "3000",
+        allow_backorder: bool = False,
         message_id: str | None = None,
         quickly: bool = False,
     ) -> None:
@@ -186,6 +187,7 @@ class Shop:
             "lines": [{"sku": sku, "quantity": quantity, "unit_price": PRICE}],
             "address": {**ADDRESS, "postal_code": postal_code},
             "method_token": token_of(order, token),
+            "allow_backorder": allow_backorder,
         }
         if quickly:
             await self.send_quickly("ordering.PlaceOrder", order, body)

@@ -1,6 +1,6 @@
 """One order on real processes, from the `nats` command to its end; a test is named by how the saga ends.
 
-Failures of docs/domain.md: F1, F2, F4, F5, F6, F7, F8, F9, F10, F11, F12, F13, F14, F16, F17, F24.
+Failures of docs/domain.md: F1, F2, F4, F5, F6, F7, F8, F9, F10, F11, F12, F13, F14, F16, F17, F23, F24.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.ended import Ended
 from tests.e2e.shop import NATS_CLI, Level, Shop
 from tests.sagas import (
+    BACKORDERED,
     CALLED_BACK,
     CAPTURE_REFUSED,
     CONFIRMED,
@@ -23,6 +24,7 @@ from tests.sagas import (
     REFUSED_BY_CARRIER,
     RETURNED,
     RETURNED_AND_REFUNDED_LATE,
+    SERVED,
     SHIPPED,
     TOO_LATE,
     Ending,
@@ -66,6 +68,20 @@ async def test_cancelled_because_stock_is_short(shop: Shop, ended: Ended, order:
     await shop.stock(sku_of(order), 1)
     await shop.place(order, sku_of(order), quantity=2)
     await ended.check(order, OUT_OF_STOCK)
+    assert await shop.level(sku_of(order)) == Level(on_hand=1, reserved=0)
+
+
+async def test_shipped_after_two_orders_have_waited_for_stock(shop: Shop, ended: Ended, order: str) -> None:
+    """The younger order waits for the next delivery, whichever processes own the keys of the orders and the SKU."""
+    orders = [f"{order}-{number}" for number in range(4)]
+    await shop.stock(sku_of(order), 1)
+    for order_id in orders:
+        await shop.place(order_id, sku_of(order), quantity=2, allow_backorder=True)
+        await ended.check(order_id, BACKORDERED, holds_money=True)
+    for number, order_id in enumerate(orders):
+        delivery = {"quantity": 2, "delivery_id": f"d-{number}"}
+        await shop.send("inventory.ReplenishStock", sku_of(order), delivery)
+        await ended.check(order_id, SERVED)
     assert await shop.level(sku_of(order)) == Level(on_hand=1, reserved=0)
 
 
@@ -144,6 +160,19 @@ async def test_cancelled_because_the_parcel_is_lost(shop: Shop, ended: Ended, or
     await report(shop, "ReportLost", order)
     await ended.check(order, LOST)
     assert await shop.level(sku_of(order)) == Level(on_hand=8, reserved=0)
+
+
+async def test_lost_parcel_has_a_ticket_that_the_refund_closes(shop: Shop, ended: Ended, order: str) -> None:
+    await shop.stock(sku_of(order), 10)
+    await shop.place(order, sku_of(order))
+    await report(shop, "ReportLost", order)
+    await shop.until(order, "TicketResolved")
+    await shop.until(order, "OperatorTold")
+    await shop.send("support.RateSupport", order, {"score": 5})
+    await shop.until(order, "SupportRated")
+    await ended.check(order, LOST)
+    (mail,) = (shop.data_dir("support") / "mail").glob(f"ticket-{order}-*.eml")
+    assert mail.name == f"ticket-{order}-parcel_lost-1.eml"
 
 
 async def test_cancelled_because_the_parcel_comes_back(shop: Shop, ended: Ended, order: str) -> None:

@@ -19,8 +19,8 @@ import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from contexts.kernel import OrderId
+from contexts.mail import Letter, MailDirectory, Mailer, MailServer
 from contexts.notifications.commands import RecordSent
-from contexts.notifications.effects import Letter, MailDirectory, Mailer, MailServer
 from contexts.notifications.events import Channel, NotificationQueued
 from contexts.notifications.settings import NotificationsSettings
 from contexts.notifications.worker import context

@@ -10,11 +10,11 @@ from msgspec import Meta, Struct
 from structlog.testing import capture_logs
 
 from contexts.inventory.policies import whenever_order_placed_reserve_its_lines
+from contexts.inventory.settings import InventorySettings
 from contexts.inventory.upstream import OrderPlaced
 from contexts.inventory.worker import context as inventory
 from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.adapters.sqlite.journal.store import SqliteStore
-from shared.config.settings import Settings
 from shared.context import Context
 from shared.engine.decide.commit import Batch, Progress, commit
 from shared.engine.decide.routing import Routing
@@ -208,7 +208,7 @@ async def test_operator_finds_a_parked_order_and_has_it_tried_again_or_left_out(
     bug = tmp_path / "bug"
     bug.touch()
     async with storeroom(account_url, tmp_path) as room:
-        async with running(room, with_a_bug(inventory(Settings()), bug)):
+        async with running(room, with_a_bug(inventory(InventorySettings()), bug)):
             price = b'{"name": "Mug", "unit_price": {"amount_minor": 1}}'
             await room.publish("cmd.inventory.RegisterStockItem.mug", price)
             await room.publish("cmd.inventory.ReplenishStock.mug", b'{"quantity": 9, "delivery_id": "d-1"}')

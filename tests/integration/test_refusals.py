@@ -11,10 +11,10 @@ import anyio
 import msgspec
 import pytest
 
+from contexts.inventory.settings import InventorySettings
 from contexts.inventory.worker import context as inventory
 from shared.adapters.clock import SystemClock
 from shared.adapters.sqlite.journal.store import SqliteStore
-from shared.config.settings import Settings
 from shared.ports.broker import Published, Stored
 from shared.ports.rows import StrangerRow
 from shared.repair import parked
@@ -335,7 +335,7 @@ async def test_message_under_an_id_that_no_journal_has_is_declared_while_the_wor
         }
         await room.publish("evt.inventory.StockItemRegistered.zz", body, stray, **headers)
         with pytest.raises(ExceptionGroup):
-            async with working(room, inventory(Settings())) as process:
+            async with working(room, inventory(InventorySettings())) as process:
                 await until(lambda: len(process.ownership.owned) == PARTITIONS)
 
         void_it = ("parked", "void", stray, "--why", "nobody registered zz", "--yes")
@@ -343,7 +343,7 @@ async def test_message_under_an_id_that_no_journal_has_is_declared_while_the_wor
             f"voided: {stray} at sequence 1, evt.inventory.StockItemRegistered.1.zz, is recorded as a stranger's;"
             " start the workers of inventory again\n"
         )
-        async with working(room, inventory(Settings())) as process:
+        async with working(room, inventory(InventorySettings())) as process:
             await until(lambda: len(process.ownership.owned) == PARTITIONS)
             await room.order("o-1")
             await room.watcher.until("o-1", "InventoryRejected")

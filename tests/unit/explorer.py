@@ -16,6 +16,7 @@ from msgspec import Struct
 
 import contexts.bank.decider as bank
 from contexts.inventory.commands import ReplenishStock
+from contexts.inventory.movement import StockMovement
 from contexts.inventory.stock import StockItem
 from contexts.kernel import OrderId, Sku
 from contexts.ordering.commands import PlaceOrder
@@ -27,6 +28,9 @@ from tests.unit.deciding import BankCall, aggregate_of, as_read, decided, result
 MUG = Sku("mug")
 ON_THE_SHELF = 3
 STEPS_AT_MOST = 2_000
+DEADLINES = ("OrderDeadline", "ExtendedDeadline")
+SILENCES = ("ParcelSilence", "ParcelStillSilent")
+"""The timers that are left out: without news they come due for ever, and they decide nothing about an order."""
 
 Said: TypeAlias = Counter[tuple[str, str]]
 """How often each event was published, by (key, event); a cancellation is counted with its reason."""
@@ -236,8 +240,8 @@ class Explorer:
 
     def _armed(self, context: Context, event: Any, *, is_deadline: bool) -> Iterator[int]:
         for timer in context.timers:
-            armed = timer.armed_by is type(event) and timer.at(event) is not None
-            if armed and (timer.name == "OrderDeadline") is is_deadline:
+            armed = timer.armed_by is type(event) and timer.at(event) is not None and timer.name not in SILENCES
+            if armed and (timer.name in DEADLINES) is is_deadline:
                 yield self._message(context.name, timer.whenever_due(event))
 
     def _answer(self, at: int, call: int, before: int) -> tuple[int, int]:
@@ -278,7 +282,8 @@ class Explorer:
             gone += units * (reservation.status in ("COMMITTED", "WRITTEN_OFF"))
             held += units * (reservation.status == "RESERVED")
         stock = states[f"stock-{MUG}"]
-        assert (stock.on_hand, stock.reserved) == (ON_THE_SHELF - gone, held), (stock, states)
+        came_in = sum(state.quantity or 0 for state in states.values() if isinstance(state, StockMovement))
+        assert (stock.on_hand, stock.reserved, stock.waiting) == (came_in - gone, held, ()), (stock, states)
         payments = self.banks.values[world.bank]
         return tuple(_outcome(placed.order_id, states, said, payments) for placed in self.orders)
 

@@ -19,7 +19,14 @@ ON_THE_SHELF = 100
 TOTAL = 2 * PRICE.amount_minor
 
 
-def order(*, token: str = "tok_ok", quantity: int = 2, sku: Sku = MUG, postal_code: str = "3000") -> PlaceOrder:
+def order(
+    *,
+    token: str = "tok_ok",
+    quantity: int = 2,
+    sku: Sku = MUG,
+    postal_code: str = "3000",
+    allow_backorder: bool = False,
+) -> PlaceOrder:
     """An order for mugs."""
     return PlaceOrder(
         customer_id=CustomerId("c-1"),
@@ -27,6 +34,7 @@ def order(*, token: str = "tok_ok", quantity: int = 2, sku: Sku = MUG, postal_co
         lines=(Line(sku=sku, quantity=quantity, unit_price=PRICE),),
         address=Address(street="Hauptstr. 1", city="Bern", country="CH", postal_code=postal_code),
         method_token=MethodToken(token),
+        allow_backorder=allow_backorder,
     )
 
 

@@ -1,6 +1,7 @@
 """How an order ends in every order in which its messages can arrive, with any one of them arriving twice (R9).
 
-Among them are the failures F3 and F13, and the parcel that waits for three events (P15).
+Among them are the failures F3 and F13, the order that waits for stock (F23), and the parcel that waits for three
+events (P15).
 """
 
 from collections import Counter
@@ -13,6 +14,8 @@ from types import MappingProxyType
 import pytest
 from msgspec import Struct
 
+from contexts.inventory.commands import ReplenishStock
+from contexts.inventory.events import InventoryBackordered
 from contexts.kernel import Address, CustomerId, Line, MethodToken, Money, OrderId
 from contexts.ordering.commands import CancelOrder, PlaceOrder
 from contexts.ordering.events import OrderConfirmed, OrderPlaced
@@ -73,6 +76,7 @@ def order(
     token: str = "tok_ok",
     quantity: int = ON_THE_SHELF - 1,
     postal_code: str = ADDRESS.postal_code,
+    allow_backorder: bool = False,
 ) -> PlaceOrder:
     return PlaceOrder(
         order_id=order_id,
@@ -81,6 +85,7 @@ def order(
         lines=(Line(sku=MUG, quantity=quantity, unit_price=Money(amount_minor=1250)),),
         address=Address(street=ADDRESS.street, city=ADDRESS.city, country=ADDRESS.country, postal_code=postal_code),
         method_token=MethodToken(token),
+        allow_backorder=allow_backorder,
         asked_at=NOW,
     )
 
@@ -124,6 +129,10 @@ def loses(event: OrderShipped) -> tuple[str, Struct]:
 
 def returns(event: OrderShipped) -> tuple[str, Struct]:
     return "shipping", ReportReturned(order_id=event.order_id, tracking_no=event.tracking_no)
+
+
+def replenishes(_: InventoryBackordered) -> tuple[str, Struct]:
+    return "inventory", ReplenishStock(sku=MUG, quantity=1, delivery_id="d-2")
 
 
 @pytest.mark.parametrize("dispatch", [AT_ONCE, LATER])
@@ -208,6 +217,37 @@ def test_deadline_races_the_payment() -> None:
     assert found.keys() == {SHIPPED, never_asked(reason), voided(reason), refunded(reason)}
     assert all(said["OrderConfirmed"] == 1 and said["OrderCancelled expired"] == 0 for said in found[SHIPPED])
     assert all(said["OrderConfirmed"] == 0 for said in found[refunded(reason)])
+
+
+WANTS_MORE = order(quantity=ON_THE_SHELF + 1, allow_backorder=True)
+OUT_OF_STOCK = {never_asked("out_of_stock", reservation="REJECTED"), voided("out_of_stock", reservation="REJECTED")}
+
+
+def test_backorder_that_nothing_serves_expires_and_costs_nothing() -> None:
+    found = ends(WANTS_MORE, twice=2)
+    assert found.keys() == OUT_OF_STOCK
+    assert all(said["OrderDeadlineExtended"] <= 1 for saids in found.values() for said in saids)
+
+
+def test_delivery_races_the_expiry_of_a_backorder_and_inventory_judges() -> None:
+    found = ends(WANTS_MORE, outside={InventoryBackordered: replenishes})
+    assert found.keys() == {SHIPPED, *OUT_OF_STOCK}
+    assert all(said["InventoryRejected"] == 0 for said in found[SHIPPED])
+
+
+def test_cancellation_races_a_backorder_and_the_delivery_that_serves_it() -> None:
+    found = ends(WANTS_MORE, outside={InventoryBackordered: replenishes, OrderPlaced: cancels}, twice=0)
+    reason = "customer"
+    both = {never_asked(reason), voided(reason), *(end._replace(reason=reason) for end in OUT_OF_STOCK)}
+    assert found.keys() == {SHIPPED, refunded(reason), *both, *OUT_OF_STOCK}
+
+
+def test_refused_payment_races_a_backorder_and_the_delivery_that_serves_it() -> None:
+    placed = order(token="tok_poor", quantity=ON_THE_SHELF + 1, allow_backorder=True)
+    found = ends(placed, outside={InventoryBackordered: replenishes})
+    assert {end.reservation for end in found} == {"RELEASED", "REJECTED"}
+    assert {end.order for end in found} == {"CANCELLED"}
+    assert {end.reason for end in found} == {"payment_failed", "out_of_stock"}
 
 
 def test_parcel_that_the_carrier_refuses_is_refunded_and_its_goods_are_here() -> None:

@@ -1,5 +1,6 @@
 """How sagas end, in virtual time: the whole shop in memory, on its real contexts, engine and databases."""
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -18,6 +19,7 @@ from tests.sagas import (
     JUST_TOO_LATE,
     LOST,
     OUT_OF_STOCK,
+    OVERDUE,
     PAYMENT_REFUSED,
     REFUSED_BY_CARRIER,
     REFUSED_BY_CARRIER_AND_REFUNDED_LATE,
@@ -163,6 +165,20 @@ def test_cancelled_because_the_parcel_does_not_arrive(
     running.run_until_quiet()
     ending_of(running, "o-1", ending)
     assert (books(running), level(running)) == (money(ending), (on_hand, 0))
+
+
+def test_overdue_until_the_carrier_has_news(running: Simulation) -> None:
+    running.send(order(), key="o-1")
+    running.advance(days=13)
+    ending_of(running, "o-1", SHIPPED)
+    running.advance(days=16)
+    ending_of(running, "o-1", OVERDUE)
+    first, second = (one for one in running.events("o-1") if one.type == "ParcelOverdue")
+    assert (json.loads(first.body)["times"], json.loads(second.body)["times"]) == (1, 2)
+    running.send(ReportDelivered(tracking_no=json.loads(first.body)["tracking_no"]), key="o-1")
+    running.advance(days=30)
+    assert running.facts("o-1", of="shipping")[-1] == "OrderDelivered"
+    assert ended(running, "o-1") == "delivered"
 
 
 def test_expired_while_payments_was_away(running: Simulation) -> None:

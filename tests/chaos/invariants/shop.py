@@ -1,8 +1,9 @@
 """The invariants of a shop: its orders, its stock, its money, its parcels and its letters."""
 
+import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
@@ -45,9 +46,24 @@ def cancelled_orders_keep_no_money(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(invariant="I3", where=order, what=f"is cancelled, and {minor} of its money is here")
         if status in ("CONFIRMED", "SHIPPED", "DELIVERED") and not minor:
             yield Finding(invariant="I5", where=order, what=f"is {status}, and not paid for")
-    for (account, _), (_, held_minor) in evidence.books.accounts.items():
-        if held_minor:
-            yield Finding(invariant="I5", where=account, what=f"{held_minor} is held for nobody")
+    waits = _held_for_orders_that_wait(evidence)
+    for (account, currency), (_, held_minor) in evidence.books.accounts.items():
+        if held_minor != waits[account, currency]:
+            what = f"{held_minor} is held, and {waits[account, currency]} for orders that wait for stock"
+            yield Finding(invariant="I5", where=account, what=what)
+
+
+def _held_for_orders_that_wait(evidence: Evidence) -> Counter[tuple[str, str]]:
+    """By account and currency."""
+    reservations = _statuses(evidence, "inventory", "reservation")
+    payments = _statuses(evidence, "payments", "payment")
+    held: Counter[tuple[str, str]] = Counter()
+    for fact in evidence.first_facts:
+        if fact.type == "OrderPlaced" and reservations.get(fact.key) == "BACKORDERED":
+            total: Any = fact.content("total")
+            if payments.get(fact.key) == "AUTHORIZED":
+                held[str(fact.content("method_token")), total["currency"]] += total["amount_minor"]
+    return held
 
 
 def stock_adds_up(evidence: Evidence) -> Iterator[Finding]:
@@ -163,9 +179,16 @@ def parcels_leave_once(evidence: Evidence) -> Iterator[Finding]:
 def orders_are_terminal(evidence: Evidence) -> Iterator[Finding]:
     """I14: an order that is open at rest has a timer that will end it."""
     statuses = _statuses(evidence, "ordering", "order")
+    extended = {fact.key: fact for fact in evidence.first_facts if fact.type == "OrderDeadlineExtended"}
+    overdue = {fact.key for fact in evidence.first_facts if fact.type == "ParcelOverdue"}
     armed = _armed(evidence)
     for order, status in statuses.items():
-        timer = {"PENDING": ("ordering", "OrderDeadline"), "CONFIRMED": ("shipping", "DispatchDue")}.get(status)
+        ends_by = {
+            "PENDING": ("ordering", "ExtendedDeadline" if order in extended else "OrderDeadline"),
+            "CONFIRMED": ("shipping", "DispatchDue"),
+            "SHIPPED": ("shipping", "ParcelStillSilent" if order in overdue else "ParcelSilence"),
+        }
+        timer = ends_by.get(status)
         if status == "CANCELLING" or (timer is not None and (*timer, order) not in armed):
             yield Finding(invariant="I14", where=order, what=f"is {status}, and no timer will end that")
     decided = {
@@ -173,7 +196,8 @@ def orders_are_terminal(evidence: Evidence) -> Iterator[Finding]:
     }
     for fact in evidence.first_facts:
         if fact.type == "OrderPlaced" and fact.key in decided:
-            late = _time(decided[fact.key].stored.headers[OCCURRED_AT]) - _time(str(fact.content("expires_at")))
+            deadline_at = _time(str(extended.get(fact.key, fact).content("expires_at")))
+            late = _time(decided[fact.key].stored.headers[OCCURRED_AT]) - deadline_at
             if late > GRACE:
                 yield Finding(invariant="I14", where=fact.key, what=f"was decided {late} after its deadline")
 
@@ -184,11 +208,42 @@ def reservations_are_settled(evidence: Evidence) -> Iterator[Finding]:
     for order, status in _statuses(evidence, "inventory", "reservation").items():
         if status == "RESERVED" and orders.get(order) not in ("PENDING", "CONFIRMED"):
             yield Finding(invariant="I15", where=order, what=f"is {orders.get(order)}, and its goods are reserved")
+        if status == "BACKORDERED" and orders.get(order) != "PENDING":
+            yield Finding(invariant="I15", where=order, what=f"is {orders.get(order)}, and waits for stock")
     for order, facts in _by_key(evidence, "inventory").items():
         said = Counter(fact.type for fact in facts)
         for end in ("InventoryReserved", *ENDS_OF_RESERVATIONS):
             if said[end] > 1:
                 yield Finding(invariant="I15", where=order, what=f"{end} is said {said[end]} times")
+
+
+def nobody_waits_for_units_that_are_there(evidence: Evidence) -> Iterator[Finding]:
+    """I15: a backorder stands once in the queue of each of its SKUs, lacks units, and will expire."""
+    items = _states(evidence, "inventory", "stock")
+    armed = _armed(evidence)
+    places = {
+        (sku, waiting["order_id"], waiting["quantity"]) for sku, item in items.items() for waiting in item["waiting"]
+    }
+    wanted = set()
+    for order, state in _states(evidence, "inventory", "reservation").items():
+        if state["status"] != "BACKORDERED":
+            continue
+        lines = {line["sku"]: line["quantity"] for line in state["lines"]}
+        wanted |= {(sku, order, quantity) for sku, quantity in lines.items()}
+        if all(quantity <= _available_to(order, items[sku]) for sku, quantity in lines.items()):
+            yield Finding(invariant="I15", where=order, what="waits for units that are there")
+        if ("inventory", "BackorderExpiry", order) not in armed:
+            yield Finding(invariant="I15", where=order, what="waits for stock, and no timer will end that")
+    for sku, order, quantity in places ^ wanted:
+        yield Finding(
+            invariant="I15", where=order, what=f"waits for {quantity} of {sku} in one place and not in the other"
+        )
+
+
+def _available_to(order: str, item: Mapping[str, Any]) -> int:
+    """The units that no older order wants."""
+    ahead = itertools.takewhile(lambda waiting: waiting["order_id"] != order, item["waiting"])
+    return int(item["on_hand"] - item["reserved"] - sum(waiting["quantity"] for waiting in ahead))
 
 
 def letters_are_single(evidence: Evidence) -> Iterator[Finding]:
@@ -205,6 +260,24 @@ def letters_are_single(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(invariant="I16", where=order, what=f"{template} was never answered")
 
 
+def tickets_are_single(evidence: Evidence) -> Iterator[Finding]:
+    """I16: a case of an order has one open ticket at most, of which the operator was told once."""
+    is_open: dict[tuple[str, Any], bool] = {}
+    said: Counter[tuple[str, Any, str]] = Counter()
+    for fact in evidence.first_facts:
+        if fact.context != "support" or not fact.type.startswith(("Ticket", "Operator")):
+            continue
+        case = fact.key, fact.content("case")
+        said[*case, "opened" if fact.type == "TicketOpened" else "told" if "Told" in fact.type else "resolved"] += 1
+        if fact.type in ("TicketOpened", "TicketResolved"):
+            if is_open.get(case, False) is (fact.type == "TicketOpened"):
+                yield Finding(invariant="I16", where=fact.key, what=f"{fact.type} twice for {case[1]}")
+            is_open[case] = fact.type == "TicketOpened"
+    for order, case in is_open:
+        if said[order, case, "told"] != said[order, case, "opened"]:
+            yield Finding(invariant="I16", where=order, what=f"the operator was not told once of each {case}")
+
+
 def _by_key(evidence: Evidence, context: str) -> dict[str, list[Fact]]:
     found: dict[str, list[Fact]] = {}
     for fact in evidence.first_facts:
@@ -214,9 +287,13 @@ def _by_key(evidence: Evidence, context: str) -> dict[str, list[Fact]]:
 
 
 def _statuses(evidence: Evidence, context: str, aggregate: str) -> dict[str, str]:
+    return {key: state["status"] for key, state in _states(evidence, context, aggregate).items()}
+
+
+def _states(evidence: Evidence, context: str, aggregate: str) -> dict[str, Any]:
     prefix = f"{aggregate}-"
     return {
-        name.removeprefix(prefix): json.loads(state)["status"]
+        name.removeprefix(prefix): json.loads(state)
         for name, (_, state) in evidence.databases[context].aggregates.items()
         if name.startswith(prefix)
     }

@@ -115,3 +115,12 @@ def test_token_that_refuses_refunds_gives_in_at_the_third() -> None:
         reasons.append(outcome.reason if isinstance(outcome, Refused) else None)
     assert reasons == ["refund_refused", "refund_refused", None]
     assert payment.state == "REFUNDED"
+
+
+def test_captured_payment_is_refunded_in_parts_and_never_more_than_was_captured() -> None:
+    part = Refund(payment_id=PAYMENT, amount=Money(amount_minor=4000))
+    rest = CAPTURED._replace(amount_minor=200)
+    assert decide(part, CAPTURED, 0) == Decision(Done(), rest, paid_minor=-4000)
+    assert decide(part, rest, 0) == Decision(NOT_POSSIBLE, rest)
+    last = Refund(payment_id=PAYMENT, amount=Money(amount_minor=200))
+    assert decide(last, rest, 0) == Decision(Done(), rest._replace(state="REFUNDED"), paid_minor=-200)

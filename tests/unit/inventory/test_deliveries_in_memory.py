@@ -1,6 +1,7 @@
 """A delivery counts once: through the engine, after a restart and after a rebuild of the database (R26)."""
 
 from contexts.inventory.commands import ReplenishStock
+from contexts.inventory.settings import InventorySettings
 from contexts.inventory.worker import context
 from shared.adapters.memory import MemoryBroker
 from shared.adapters.sqlite.journal.databases import SqliteDatabases
@@ -33,7 +34,9 @@ def rebuild_inventory(running: Simulation) -> None:
     for file in running.directory.glob("inventory.db*"):
         file.unlink()
     broker, partitions = MemoryBroker(running.server), read_topology(Settings().streams_file).partitions
-    running.run(rebuild(context(Settings()), broker, SqliteDatabases(running.directory), partitions=partitions))
+    running.run(
+        rebuild(context(InventorySettings()), broker, SqliteDatabases(running.directory), partitions=partitions)
+    )
     running.run_until_quiet()
 
 

@@ -1,6 +1,8 @@
 """Inventory promises an order all its lines or none; they are released, committed or lost once, in any sequence."""
 
 from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import permutations
 from typing import NamedTuple, TypeAlias
 
@@ -9,32 +11,43 @@ import pytest
 from contexts.inventory import stock
 from contexts.inventory.commands import (
     CommitStock,
+    ExpireBackorder,
     ReleaseStock,
     ReservationCommand,
     ReserveStock,
     SettleFailedShipment,
 )
 from contexts.inventory.events import (
+    BackorderDequeued,
+    BackorderQueued,
+    InventoryBackordered,
     InventoryRejected,
     InventoryReleased,
     InventoryReserved,
     ReservationEvent,
     Shortage,
     StockCommitted,
+    StockEvent,
     StockLevelChanged,
     StockWrittenOff,
 )
-from contexts.inventory.reservation import Reservation, decide, evolve, skus_of
+from contexts.inventory.reservation import Reservation, evolve, skus_of
+from contexts.inventory.reservation import decide as decide_in_a_shop
 from contexts.inventory.stock import StockItem
 from contexts.kernel import OrderId, Sku, SkuQuantity
 
-Event: TypeAlias = ReservationEvent | StockLevelChanged
+Event: TypeAlias = ReservationEvent | StockEvent
+
+decide = partial(decide_in_a_shop, backorder_wait=timedelta(hours=72))
 
 ORDER = OrderId("o-42")
 MUG, TEA = Sku("mug"), Sku("tea")
 LINES = (SkuQuantity(sku=MUG, quantity=2), SkuQuantity(sku=TEA, quantity=1))
 
+ASKED_AT = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 RESERVE = ReserveStock(order_id=ORDER, lines=LINES)
+BACKORDER = ReserveStock(order_id=ORDER, lines=LINES, allow_backorder=True, asked_at=ASKED_AT)
+EXPIRE = ExpireBackorder(order_id=ORDER)
 PAYMENT_FAILED = ReleaseStock(order_id=ORDER, reason="payment_failed")
 CANCEL = ReleaseStock(order_id=ORDER, reason="customer")
 CANCEL_UNDELIVERABLE = ReleaseStock(order_id=ORDER, reason="shipment_failed")
@@ -45,6 +58,17 @@ REFUSE = SettleFailedShipment(order_id=ORDER, stage="before_dispatch")
 
 RESERVED = InventoryReserved(order_id=ORDER, lines=LINES)
 REJECTED = InventoryRejected(order_id=ORDER, shortages=(Shortage(sku=MUG, requested=2, available=1),))
+BACKORDERED = InventoryBackordered(
+    order_id=ORDER,
+    shortages=(Shortage(sku=MUG, requested=2, available=1),),
+    expires_at=ASKED_AT + timedelta(hours=72),
+    lines=LINES,
+)
+QUEUED = (
+    BackorderQueued(sku=MUG, order_id=ORDER, quantity=2, skus=(MUG, TEA)),
+    BackorderQueued(sku=TEA, order_id=ORDER, quantity=1, skus=(MUG, TEA)),
+)
+LEFT = (BackorderDequeued(sku=MUG, order_id=ORDER), BackorderDequeued(sku=TEA, order_id=ORDER))
 RELEASED = InventoryReleased(order_id=ORDER, lines=LINES, reason="customer")
 RELEASED_UNPAID = InventoryReleased(order_id=ORDER, lines=LINES, reason="payment_failed")
 RELEASED_NOTHING = InventoryReleased(order_id=ORDER, lines=(), reason="customer")
@@ -66,6 +90,7 @@ def level(sku: Sku, on_hand: int, reserved: int) -> StockLevelChanged:
     return StockLevelChanged(sku=sku, on_hand=on_hand, reserved=reserved, available=on_hand - reserved)
 
 
+SHORT = (level(MUG, 10, 9), level(TEA, 5, 0))
 FULL = (level(MUG, 10, 0), level(TEA, 5, 0))
 HELD = (level(MUG, 10, 2), level(TEA, 5, 1))
 GONE = (level(MUG, 8, 0), level(TEA, 4, 0))
@@ -74,7 +99,7 @@ GONE = (level(MUG, 8, 0), level(TEA, 4, 0))
 def after(*events: Event) -> Warehouse:
     reservation, items = Reservation(), defaultdict[str, StockItem](StockItem)
     for event in events:
-        if isinstance(event, StockLevelChanged):
+        if isinstance(event, StockEvent):
             items[event.sku] = stock.evolve(items[event.sku], event)
         else:
             reservation = evolve(reservation, event)
@@ -84,6 +109,10 @@ def after(*events: Event) -> Warehouse:
 HISTORIES: dict[str, tuple[Event, ...]] = {
     "new": FULL,
     "reserved": (*FULL, RESERVED, *HELD),
+    "short": SHORT,
+    "backordered": (*SHORT, BACKORDERED, *QUEUED),
+    "expired": (*SHORT, BACKORDERED, *QUEUED, REJECTED, *LEFT),
+    "served": (*SHORT, BACKORDERED, *QUEUED, level(MUG, 11, 9), RESERVED, level(MUG, 11, 11), level(TEA, 5, 1), *LEFT),
     "rejected": (*FULL, REJECTED),
     "released": (*FULL, RESERVED, *HELD, RELEASED, *FULL),
     "forbidden": (*FULL, RELEASED_NOTHING),
@@ -93,6 +122,8 @@ HISTORIES: dict[str, tuple[Event, ...]] = {
 }
 COMMANDS: tuple[ReservationCommand, ...] = (
     RESERVE,
+    BACKORDER,
+    EXPIRE,
     PAYMENT_FAILED,
     CANCEL,
     CANCEL_UNDELIVERABLE,
@@ -107,6 +138,22 @@ ANSWERS: dict[tuple[str, ReservationCommand], tuple[Event, ...]] = {
     ("new", CANCEL): (RELEASED_NOTHING,),
     ("new", RETURN): (RELEASED_NOTHING_FAILED,),
     ("new", REFUSE): (RELEASED_NOTHING_FAILED,),
+    ("new", BACKORDER): (RESERVED, *HELD),
+    ("short", RESERVE): (REJECTED,),
+    ("short", BACKORDER): (BACKORDERED, *QUEUED),
+    ("short", PAYMENT_FAILED): (RELEASED_NOTHING_UNPAID,),
+    ("short", CANCEL): (RELEASED_NOTHING,),
+    ("short", RETURN): (RELEASED_NOTHING_FAILED,),
+    ("short", REFUSE): (RELEASED_NOTHING_FAILED,),
+    ("backordered", PAYMENT_FAILED): (RELEASED_NOTHING_UNPAID, *LEFT),
+    ("backordered", CANCEL): (RELEASED_NOTHING, *LEFT),
+    ("backordered", EXPIRE): (REJECTED, *LEFT),
+    ("served", PAYMENT_FAILED): (RELEASED_UNPAID, level(MUG, 11, 9), level(TEA, 5, 0)),
+    ("served", CANCEL): (RELEASED, level(MUG, 11, 9), level(TEA, 5, 0)),
+    ("served", COMMIT): (COMMITTED, level(MUG, 9, 9), level(TEA, 4, 0)),
+    ("served", LOSE): (WRITTEN_OFF, level(MUG, 9, 9), level(TEA, 4, 0)),
+    ("served", RETURN): (PUT_BACK, level(MUG, 11, 9), level(TEA, 5, 0)),
+    ("served", REFUSE): (PUT_BACK, level(MUG, 11, 9), level(TEA, 5, 0)),
     ("reserved", PAYMENT_FAILED): (RELEASED_UNPAID, *FULL),
     ("reserved", CANCEL): (RELEASED, *FULL),
     ("reserved", COMMIT): (COMMITTED, *GONE),
@@ -125,6 +172,8 @@ def named(value: object) -> str:
     match value:
         case ReleaseStock(reason=why) | SettleFailedShipment(stage=why):
             return why
+        case ReserveStock(allow_backorder=True):
+            return "BackorderStock"
         case tuple():
             return "-".join(map(named, value))
         case _:

@@ -9,9 +9,10 @@ from email.policy import default
 import pytest
 
 from contexts.kernel import Money, OrderId
+from contexts.mail import Letter
 from contexts.notifications import policies
 from contexts.notifications.commands import RecordNotSent, RecordSent
-from contexts.notifications.effects import Letter, Postbox
+from contexts.notifications.effects import Postbox
 from contexts.notifications.events import Channel, NotificationQueued, Refusal
 from contexts.notifications.upstream import OrderCancelled, OrderPlaced, OrderShipped
 

@@ -14,25 +14,27 @@ from contexts.ordering.commands import (
     CancelUndeliverableOrder,
     ConfirmOrder,
     ExpireOrder,
+    ExtendDeadline,
     FinishCancellation,
     OrderCommand,
     PlaceOrder,
     RecordDelivery,
     RecordShipment,
 )
-from contexts.ordering.decider import Order, evolve
-from contexts.ordering.decider import decide as decide_in_a_shop
 from contexts.ordering.events import (
     DeliveryRecorded,
     OrderCancellationRejected,
     OrderCancellationRequested,
     OrderCancelled,
     OrderConfirmed,
+    OrderDeadlineExtended,
     OrderEvent,
     OrderPlaced,
     ShipmentRecorded,
     Status,
 )
+from contexts.ordering.order import Order, evolve
+from contexts.ordering.order import decide as decide_in_a_shop
 from contexts.ordering.policies import TIMERS, whenever_inventory_released_cancel_the_order
 from contexts.ordering.upstream import InventoryReleased
 from shared.context import Rejected
@@ -61,7 +63,9 @@ CANCEL = CancelOrder(order_id=ORDER, reason="found it cheaper")
 CONFIRM = ConfirmOrder(order_id=ORDER, payment_id=PAYMENT)
 PAYMENT_FAILED = CancelPendingOrder(order_id=ORDER, reason="payment_failed")
 OUT_OF_STOCK = CancelPendingOrder(order_id=ORDER, reason="out_of_stock")
-EXPIRE = ExpireOrder(order_id=ORDER)
+EXPIRE = ExpireOrder(order_id=ORDER, expires_at=ASKED_AT + timedelta(minutes=15))
+EXTEND = ExtendDeadline(order_id=ORDER, backorder_expires_at=ASKED_AT + timedelta(hours=72))
+EXPIRE_AT_LAST = ExpireOrder(order_id=ORDER, expires_at=ASKED_AT + timedelta(hours=72, minutes=15))
 SHIPMENT_CANCELLED = FinishCancellation(order_id=ORDER)
 SHIPMENT_FAILED = CancelUndeliverableOrder(order_id=ORDER)
 SHIP = RecordShipment(order_id=ORDER, tracking_no="T-1", carrier="Post")
@@ -78,6 +82,7 @@ PLACED = OrderPlaced(
     allow_backorder=False,
     expires_at=datetime(2026, 11, 21, 9, 15, tzinfo=UTC),
 )
+EXTENDED = OrderDeadlineExtended(order_id=ORDER, expires_at=ASKED_AT + timedelta(hours=72, minutes=15))
 CONFIRMED = OrderConfirmed(order_id=ORDER, payment_id=PAYMENT, address=ADDRESS)
 REQUESTED = OrderCancellationRequested(order_id=ORDER, reason="found it cheaper")
 SHIPPED = ShipmentRecorded(order_id=ORDER, tracking_no="T-1", carrier="Post")
@@ -100,6 +105,7 @@ HISTORIES: dict[str, tuple[OrderEvent, ...]] = {
     "unknown_and_refused": (too_late("UNKNOWN"),),
     "pending": (PLACED,),
     "pending_after_a_refusal": (too_late("UNKNOWN"), PLACED),
+    "waiting_for_stock": (PLACED, EXTENDED),
     "confirmed": (PLACED, CONFIRMED),
     "cancelling": (PLACED, CONFIRMED, REQUESTED),
     "shipped": (PLACED, CONFIRMED, SHIPPED),
@@ -114,6 +120,8 @@ COMMANDS: tuple[OrderCommand, ...] = (
     PAYMENT_FAILED,
     OUT_OF_STOCK,
     EXPIRE,
+    EXPIRE_AT_LAST,
+    EXTEND,
     SHIPMENT_CANCELLED,
     SHIPMENT_FAILED,
     SHIP,
@@ -147,6 +155,15 @@ ANSWERS: dict[tuple[str, OrderCommand], tuple[OrderEvent | Rejected, ...]] = {
     ("pending_after_a_refusal", OUT_OF_STOCK): (cancelled("out_of_stock", "PENDING"),),
     ("pending", EXPIRE): (cancelled("expired", "PENDING"),),
     ("pending_after_a_refusal", EXPIRE): (cancelled("expired", "PENDING"),),
+    ("pending", EXPIRE_AT_LAST): (cancelled("expired", "PENDING"),),
+    ("pending_after_a_refusal", EXPIRE_AT_LAST): (cancelled("expired", "PENDING"),),
+    ("pending", EXTEND): (EXTENDED,),
+    ("pending_after_a_refusal", EXTEND): (EXTENDED,),
+    ("waiting_for_stock", CANCEL): (cancelled("customer", "PENDING"),),
+    ("waiting_for_stock", CONFIRM): (CONFIRMED,),
+    ("waiting_for_stock", PAYMENT_FAILED): (cancelled("payment_failed", "PENDING"),),
+    ("waiting_for_stock", OUT_OF_STOCK): (cancelled("out_of_stock", "PENDING"),),
+    ("waiting_for_stock", EXPIRE_AT_LAST): (cancelled("expired", "PENDING"),),
     ("cancelling", SHIPMENT_CANCELLED): (cancelled("customer", "CANCELLING"),),
     ("confirmed", SHIPMENT_FAILED): (cancelled("shipment_failed", "CONFIRMED"),),
     ("cancelling", SHIPMENT_FAILED): (cancelled("shipment_failed", "CANCELLING"),),
@@ -274,8 +291,21 @@ def test_failed_shipment_may_be_heard_of_before_the_shipment() -> None:
     assert decide(SHIP, after(PLACED, CONFIRMED, cancelled("shipment_failed", "CONFIRMED"))) == ()
 
 
-def test_deadline_is_armed_by_the_order_itself() -> None:
-    (deadline,) = TIMERS
-    assert deadline.armed_by is OrderPlaced
-    assert deadline.at(PLACED) == ASKED_AT + timedelta(minutes=15)
-    assert deadline.whenever_due(PLACED) == [EXPIRE]
+def test_deadline_is_extended_once_and_the_first_one_is_stale_then() -> None:
+    """The whole time of the backorder, and after it the time that an order usually has (P36)."""
+    later = replace(EXTEND, backorder_expires_at=EXTEND.backorder_expires_at + timedelta(hours=1))
+    assert decide(later, after(PLACED, EXTENDED)) == ()
+    assert decide(EXPIRE, after(PLACED, EXTENDED)) == ()
+
+
+def test_each_deadline_is_armed_by_its_event() -> None:
+    first, extended = TIMERS
+    assert (first.armed_by, extended.armed_by) == (OrderPlaced, OrderDeadlineExtended)
+    assert (first.at(PLACED), first.whenever_due(PLACED)) == (EXPIRE.expires_at, [EXPIRE])
+    assert (extended.at(EXTENDED), extended.whenever_due(EXTENDED)) == (EXPIRE_AT_LAST.expires_at, [EXPIRE_AT_LAST])
+
+
+def test_order_that_is_being_cancelled_names_the_context_that_it_waits_for() -> None:
+    assert after(*HISTORIES["cancelling"]).waits_for == "shipping"
+    answered = ("shipped_and_refused", "delivered", "cancelled", "confirmed")
+    assert [after(*HISTORIES[history]).waits_for for history in answered] == [None] * 4

@@ -103,6 +103,7 @@ def test_a_deadline_that_would_find_nothing_to_do_is_left_out(shop: Simulation) 
             "… shipping: a client may send ReportDelivered, then shipping.OrderDelivered",
             "… shipping: a client may send ReportLost, then shipping.ShipmentFailed",
             "… shipping: a client may send ReportReturned, then shipping.ShipmentFailed",
+            "… shipping: ParcelSilence is due in 13 days, 23:59:59, then shipping.ParcelOverdue",
         ]
     }
 

@@ -12,6 +12,7 @@ from contexts.shipping.commands import (
     CancelShipment,
     Dispatch,
     MeetRequirement,
+    NoteSilence,
     RecordDispatched,
     RecordDispatchRefused,
     Report,
@@ -27,6 +28,7 @@ from contexts.shipping.events import (
     DispatchRequested,
     OrderDelivered,
     OrderShipped,
+    ParcelOverdue,
     ShipmentCancelled,
     ShipmentEvent,
     ShipmentFailed,
@@ -36,6 +38,7 @@ from contexts.shipping.policies import timers
 from shared.context import Rejected
 
 DELAY = timedelta(hours=1)
+SILENCE = timedelta(days=14)
 decide_at_once = partial(decide_with_delay, dispatch_delay=timedelta(0))
 decide = partial(decide_with_delay, dispatch_delay=DELAY)
 
@@ -48,8 +51,9 @@ PAY = MeetRequirement(order_id=ORDER, requirement="paid", met_at=NOON)
 CONFIRM = MeetRequirement(order_id=ORDER, requirement="confirmed", met_at=NOON, address=ADDRESS)
 DISPATCH = Dispatch(order_id=ORDER)
 CANCEL = CancelShipment(order_id=ORDER, reason="customer")
-TAKEN = RecordDispatched(order_id=ORDER, tracking_no="T-1", carrier="Post")
+TAKEN = RecordDispatched(order_id=ORDER, tracking_no="T-1", carrier="Post", shipped_at=NOON)
 NOT_TAKEN = RecordDispatchRefused(order_id=ORDER, reason="not_served")
+SILENT, STILL_SILENT = (NoteSilence(order_id=ORDER, shipped_at=NOON, times=times) for times in (1, 2))
 REPORT_DELIVERED = ReportDelivered(order_id=ORDER, tracking_no="T-1")
 REPORT_LOST = ReportLost(order_id=ORDER, tracking_no="T-1")
 REPORT_RETURNED = ReportReturned(order_id=ORDER, tracking_no="T-1")
@@ -60,11 +64,14 @@ PAID = ShipmentRequirementMet(order_id=ORDER, requirement="paid")
 CONFIRMED = ShipmentRequirementMet(order_id=ORDER, requirement="confirmed", address=ADDRESS)
 SCHEDULED = DeliveryScheduled(order_id=ORDER, dispatch_at=NOON + DELAY, address=ADDRESS)
 REQUESTED = DispatchRequested(order_id=ORDER, address=ADDRESS)
-SHIPPED = OrderShipped(order_id=ORDER, tracking_no="T-1", carrier="Post")
+SHIPPED = OrderShipped(order_id=ORDER, tracking_no="T-1", carrier="Post", shipped_at=NOON)
 CANCELLED = ShipmentCancelled(order_id=ORDER, reason="customer")
 REFUSED = ShipmentFailed(order_id=ORDER, stage="before_dispatch", reason="not_served")
 LOST = ShipmentFailed(order_id=ORDER, stage="lost", reason="lost_by_carrier")
 RETURNED = ShipmentFailed(order_id=ORDER, stage="returned", reason="returned_to_sender")
+OVERDUE, STILL_OVERDUE = (
+    ParcelOverdue(order_id=ORDER, tracking_no="T-1", shipped_at=NOON, times=times) for times in (1, 2)
+)
 DELIVERED = OrderDelivered(order_id=ORDER, tracking_no="T-1")
 
 READY = (RESERVED, PAID, SCHEDULED)
@@ -76,6 +83,8 @@ HISTORIES: dict[str, tuple[ShipmentEvent, ...]] = {
     "ready": READY,
     "dispatching": (*READY, REQUESTED),
     "dispatched": ON_ITS_WAY,
+    "overdue": (*ON_ITS_WAY, OVERDUE),
+    "overdue_and_delivered": (*ON_ITS_WAY, OVERDUE, DELIVERED),
     "delivered": (*ON_ITS_WAY, DELIVERED),
     "lost": (*ON_ITS_WAY, LOST),
     "returned": (*ON_ITS_WAY, RETURNED),
@@ -91,6 +100,8 @@ COMMANDS: tuple[ShipmentCommand, ...] = (
     CANCEL,
     TAKEN,
     NOT_TAKEN,
+    SILENT,
+    STILL_SILENT,
     REPORT_DELIVERED,
     REPORT_LOST,
     REPORT_RETURNED,
@@ -109,6 +120,11 @@ ANSWERS: dict[tuple[str, ShipmentCommand], tuple[ShipmentEvent, ...]] = {
     ("ready", CANCEL): (CANCELLED,),
     ("dispatching", TAKEN): (SHIPPED,),
     ("dispatching", NOT_TAKEN): (REFUSED,),
+    ("dispatched", SILENT): (OVERDUE,),
+    ("overdue", STILL_SILENT): (STILL_OVERDUE,),
+    ("overdue", REPORT_DELIVERED): (DELIVERED,),
+    ("overdue", REPORT_LOST): (LOST,),
+    ("overdue", REPORT_RETURNED): (RETURNED,),
     ("dispatched", REPORT_DELIVERED): (DELIVERED,),
     ("dispatched", REPORT_LOST): (LOST,),
     ("dispatched", REPORT_RETURNED): (RETURNED,),
@@ -135,8 +151,9 @@ def named(value: object) -> str:
 
 
 def refusal(history: str, command: ShipmentCommand) -> str | None:
-    if not isinstance(command, Report) or history == "dispatched":
+    if not isinstance(command, Report) or history in ("dispatched", "overdue"):
         return None
+    history = history.removeprefix("overdue_and_")
     if history in ("delivered", "lost", "returned"):
         said_before = {"delivered": ReportDelivered, "lost": ReportLost, "returned": ReportReturned}[history]
         return None if isinstance(command, said_before) else f"already_{history}"
@@ -213,7 +230,22 @@ def test_parcel_that_was_delivered_cannot_come_back_as_a_failed_shipment() -> No
 
 
 def test_dispatch_is_armed_only_when_there_is_a_delay() -> None:
-    (with_delay,), (without,) = timers(DELAY), timers(timedelta(0))
+    (with_delay, *_), (without, *_) = timers(DELAY, SILENCE), timers(timedelta(0), SILENCE)
     assert with_delay.at(SCHEDULED) == NOON + DELAY
     assert without.at(SCHEDULED) is None
     assert with_delay.whenever_due(SCHEDULED) == without.whenever_due(SCHEDULED) == [DISPATCH]
+
+
+def test_silence_is_said_after_each_period_until_there_is_news() -> None:
+    """Each time counts from the dispatch, so a late timer moves none of the later ones."""
+    _, first, further = timers(DELAY, SILENCE)
+    assert (first.at(SHIPPED), further.at(OVERDUE)) == (NOON + SILENCE, NOON + 2 * SILENCE)
+    assert further.at(STILL_OVERDUE) == NOON + 3 * SILENCE
+    assert (first.whenever_due(SHIPPED), further.whenever_due(OVERDUE)) == ([SILENT], [STILL_SILENT])
+
+
+def test_parcel_of_an_earlier_release_arms_no_deadline() -> None:
+    """Such an event does not tell when the parcel left."""
+    _, silence, _ = timers(DELAY, SILENCE)
+    assert silence.at(replace(SHIPPED, shipped_at=None)) is None
+    assert silence.whenever_due(replace(SHIPPED, shipped_at=None)) == []

@@ -6,7 +6,7 @@ shipping is the judge: a cancellation then waits for what it says.
 
 from collections import Counter
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Literal, assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,6 +18,7 @@ from contexts.ordering.commands import (
     CancelUndeliverableOrder,
     ConfirmOrder,
     ExpireOrder,
+    ExtendDeadline,
     FinishCancellation,
     OrderCommand,
     PlaceOrder,
@@ -30,6 +31,7 @@ from contexts.ordering.events import (
     OrderCancellationRequested,
     OrderCancelled,
     OrderConfirmed,
+    OrderDeadlineExtended,
     OrderEvent,
     OrderPlaced,
     ShipmentRecorded,
@@ -39,12 +41,22 @@ from shared.context import Detail, Rejected
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """One order; `cancellation_reason` is why the customer wanted a confirmed one cancelled."""
+    """One order; `cancellation_reason` is why the customer wanted a confirmed one cancelled.
+
+    `waits_for` names the context that decides about it while it is CANCELLING.
+    """
 
     status: Status = "UNKNOWN"
     placed: OrderPlaced | None = None
     cancellation_reason: str = ""
     cancellation_refused: bool = False
+    extended_to: datetime | None = None
+    waits_for: Literal["shipping"] | None = None
+
+    @property
+    def expires_at(self) -> datetime:
+        """The deadline that counts."""
+        return self.extended_to or _placed(self).expires_at
 
 
 def decide(
@@ -61,7 +73,11 @@ def decide(
             return (OrderConfirmed(order_id=command.order_id, payment_id=command.payment_id, address=address),)
         case CancelPendingOrder() if order.status == "PENDING":
             return (_cancelled(order, command.reason),)
-        case ExpireOrder() if order.status == "PENDING":
+        case ExtendDeadline() if order.status == "PENDING" and order.extended_to is None:
+            # Stock that comes at the last moment still has to be paid for, so the usual time follows the wait.
+            expires_at = command.backorder_expires_at + order_deadline
+            return (OrderDeadlineExtended(order_id=command.order_id, expires_at=expires_at),)
+        case ExpireOrder() if order.status == "PENDING" and command.expires_at >= order.expires_at:
             return (_cancelled(order, "expired"),)
         case FinishCancellation() if order.status == "CANCELLING":
             return (_cancelled(order, "customer"),)
@@ -78,6 +94,7 @@ def decide(
         case (
             ConfirmOrder()
             | CancelPendingOrder()
+            | ExtendDeadline()
             | ExpireOrder()
             | FinishCancellation()
             | CancelUndeliverableOrder()
@@ -95,24 +112,27 @@ def evolve(order: Order, event: OrderEvent) -> Order:
         case OrderPlaced():
             assert order.placed is None
             return Order(status="PENDING", placed=event)
+        case OrderDeadlineExtended():
+            assert order.status == "PENDING", order.status
+            return replace(order, extended_to=event.expires_at)
         case OrderConfirmed():
             assert order.status == "PENDING", order.status
             return replace(order, status="CONFIRMED")
         case OrderCancellationRequested():
             assert order.status == "CONFIRMED", order.status
-            return replace(order, status="CANCELLING", cancellation_reason=event.reason)
+            return replace(order, status="CANCELLING", cancellation_reason=event.reason, waits_for="shipping")
         case OrderCancellationRejected():
             assert order.status == event.state, order.status
             return replace(order, cancellation_refused=True)
         case OrderCancelled():
             assert order.status == event.from_state, order.status
-            return replace(order, status="CANCELLED")
+            return replace(order, status="CANCELLED", waits_for=None)
         case ShipmentRecorded():
             assert order.status in ("CONFIRMED", "CANCELLING"), order.status
-            return replace(order, status="SHIPPED")
+            return replace(order, status="SHIPPED", waits_for=None)
         case DeliveryRecorded():
             assert order.status in ("CONFIRMED", "CANCELLING", "SHIPPED"), order.status
-            return replace(order, status="DELIVERED")
+            return replace(order, status="DELIVERED", waits_for=None)
         case _:
             assert_never(event)
 

@@ -1,0 +1,69 @@
+"""The events of support: a ticket was opened or resolved, the operator was told, a customer has a priority or rates."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Struct
+
+from contexts.kernel import OrderId
+from shared.wire.messages import TOLD
+
+Priority: TypeAlias = Literal["low", "normal", "high"]
+"""How soon a customer is to be helped; `low` is a customer of whom no trouble was heard."""
+
+Channel: TypeAlias = Literal["directory", "smtp"]
+"""The way a mail to the operator left: as a file in a directory, or to a mail server."""
+
+MailRefusal: TypeAlias = Literal["address_refused", "letter_refused"]
+"""Why the operator has no mail of a ticket."""
+
+
+class TicketOpened(Struct, frozen=True, kw_only=True):
+    """A person has to look at this case of the order: said once, until it is resolved and the trouble comes again."""
+
+    order_id: OrderId
+    case: Annotated[str, TOLD]
+    why: str
+    priority: Priority
+    occurrence: int = 1
+
+
+class TicketResolved(Struct, frozen=True, kw_only=True):
+    """The case is closed, by an operator or by good news; `note` says how."""
+
+    order_id: OrderId
+    case: Annotated[str, TOLD]
+    note: str
+
+
+class OperatorTold(Struct, frozen=True, kw_only=True):
+    """The mail about a ticket has left."""
+
+    order_id: OrderId
+    case: Annotated[str, TOLD]
+    channel: Channel
+
+
+class OperatorNotTold(Struct, frozen=True, kw_only=True):
+    """The mail about a ticket was refused for good; the ticket stays open."""
+
+    order_id: OrderId
+    case: Annotated[str, TOLD]
+    reason: Annotated[MailRefusal, TOLD]
+
+
+class PriorityRaised(Struct, frozen=True, kw_only=True):
+    """The customer behind the order has had more trouble than before."""
+
+    order_id: OrderId
+    priority: Annotated[Priority, TOLD]
+
+
+class SupportRated(Struct, frozen=True, kw_only=True):
+    """The customer says how content they are with the help, from 1 to 5; the last rating counts."""
+
+    order_id: OrderId
+    score: Annotated[int, TOLD]
+
+
+TicketEvent: TypeAlias = TicketOpened | TicketResolved | OperatorTold | OperatorNotTold
+CustomerEvent: TypeAlias = PriorityRaised | SupportRated

@@ -1,0 +1,69 @@
+"""Support's reactions, the whole table at the foot: trouble opens the ticket of its case, and good news closes it."""
+
+from contexts.support.commands import CloseTicket, OpenTicket
+from contexts.support.upstream import (
+    CustomerNotified,
+    NotificationFailed,
+    OrderDelivered,
+    ParcelOverdue,
+    PaymentRefunded,
+    RefundFailed,
+    ShipmentFailed,
+)
+from shared.context import Policy
+
+REFUND, LOST, OVERDUE, LETTER = "refund", "parcel_lost", "parcel_overdue", "letter"
+"""The cases."""
+
+
+def whenever_refund_failed_open_a_ticket(event: RefundFailed) -> list[OpenTicket]:
+    """Counts the refusals, and opens a ticket at the third (P57)."""
+    why = f"the bank refused the refund {event.attempt} times, the last time as {event.reason}"
+    return [OpenTicket(order_id=event.order_id, case=REFUND, why=why, occurrence=event.attempt)]
+
+
+def whenever_payment_refunded_close_its_tickets(event: PaymentRefunded) -> list[CloseTicket]:
+    """The customer has the money, so a refused refund and a lost parcel are settled (P57)."""
+    note = "the customer has the money back"
+    return [CloseTicket(order_id=event.order_id, case=case, note=note) for case in (REFUND, LOST)]
+
+
+def whenever_shipment_failed_open_a_ticket_for_a_lost_parcel(event: ShipmentFailed) -> list[OpenTicket | CloseTicket]:
+    """Any end of a parcel is news of it; a lost one needs a person (P57)."""
+    news = CloseTicket(order_id=event.order_id, case=OVERDUE, note=f"the shipment failed: {event.stage}")
+    if event.stage != "lost":
+        return [news]
+    return [news, OpenTicket(order_id=event.order_id, case=LOST, why="the carrier has lost the parcel")]
+
+
+def whenever_parcel_overdue_open_a_ticket(event: ParcelOverdue) -> list[OpenTicket]:
+    """Somebody has to ask the carrier (P57)."""
+    why = f"the carrier has not reported on parcel {event.tracking_no} for long"
+    return [OpenTicket(order_id=event.order_id, case=OVERDUE, why=why, occurrence=event.times)]
+
+
+def whenever_order_delivered_close_the_ticket_of_its_parcel(event: OrderDelivered) -> list[CloseTicket]:
+    """The parcel is there after all (P57)."""
+    return [CloseTicket(order_id=event.order_id, case=OVERDUE, note="the parcel has arrived")]
+
+
+def whenever_notification_failed_open_a_ticket(event: NotificationFailed) -> list[OpenTicket]:
+    """The customer does not read what the shop writes (P57)."""
+    why = f"the letter {event.template} was refused: {event.reason}"
+    return [OpenTicket(order_id=event.order_id, case=LETTER, why=why)]
+
+
+def whenever_customer_notified_close_the_ticket_of_letters(event: CustomerNotified) -> list[CloseTicket]:
+    """The customer can be written to after all (P57)."""
+    return [CloseTicket(order_id=event.order_id, case=LETTER, note=f"the letter {event.template} has left")]
+
+
+POLICIES: tuple[Policy, ...] = (
+    Policy("payments", RefundFailed, whenever_refund_failed_open_a_ticket),
+    Policy("payments", PaymentRefunded, whenever_payment_refunded_close_its_tickets),
+    Policy("shipping", ShipmentFailed, whenever_shipment_failed_open_a_ticket_for_a_lost_parcel),
+    Policy("shipping", ParcelOverdue, whenever_parcel_overdue_open_a_ticket),
+    Policy("shipping", OrderDelivered, whenever_order_delivered_close_the_ticket_of_its_parcel),
+    Policy("notifications", NotificationFailed, whenever_notification_failed_open_a_ticket),
+    Policy("notifications", CustomerNotified, whenever_customer_notified_close_the_ticket_of_letters),
+)

@@ -1,0 +1,55 @@
+"""The events of other contexts that support reads, with only the fields that an operator wants to know."""
+
+from msgspec import Struct
+
+from contexts.kernel import FailureStage, OrderId
+
+
+class RefundFailed(Struct, frozen=True, kw_only=True):
+    """The bank has refused to give money back, for the `attempt`th time."""
+
+    order_id: OrderId
+    attempt: int
+    reason: str
+
+
+class PaymentRefunded(Struct, frozen=True, kw_only=True):
+    """The money is the customer's again."""
+
+    order_id: OrderId
+
+
+class ShipmentFailed(Struct, frozen=True, kw_only=True):
+    """The parcel does not reach the customer."""
+
+    order_id: OrderId
+    stage: FailureStage
+
+
+class ParcelOverdue(Struct, frozen=True, kw_only=True):
+    """There is no news of a parcel."""
+
+    order_id: OrderId
+    tracking_no: str
+    times: int = 1
+
+
+class OrderDelivered(Struct, frozen=True, kw_only=True):
+    """The parcel is with the customer."""
+
+    order_id: OrderId
+
+
+class NotificationFailed(Struct, frozen=True, kw_only=True):
+    """A letter to the customer was refused for good."""
+
+    order_id: OrderId
+    template: str
+    reason: str
+
+
+class CustomerNotified(Struct, frozen=True, kw_only=True):
+    """A letter to the customer has left."""
+
+    order_id: OrderId
+    template: str
