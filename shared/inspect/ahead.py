@@ -3,7 +3,7 @@
 The contexts say what is open (evidence.py). The graph from their code says what may follow (shared/flow).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -21,11 +21,12 @@ from shared.wire.messages import parse_subject
 
 def ahead_of(evidence: Evidence, flow: Flow, sagas: Sequence[Saga]) -> tuple[Ahead, ...]:
     """All that is ahead of one key, by the contexts' names; a client's command only when nothing else is under way."""
+    stored = {message.id for message in evidence.messages}
     found: list[Ahead] = []
     for name, answer in sorted(evidence.answers.items()):
         if isinstance(answer, About):
             found += _calls(answer, flow)
-            found += _unpublished(answer)
+            found += _unpublished(answer, stored)
         found += _unread(evidence, name, answer, flow)
         found += _undecided(evidence, name, answer, flow)
     said = {f"{message.context}.{message.type}" for message in evidence.messages if message.kind == "evt"}
@@ -57,10 +58,13 @@ def _calls(answer: About, flow: Flow) -> Iterator[Ahead]:
         yield Ahead(kind="open", context=answer.context, text=text, after=call.id, then=then)
 
 
-def _unpublished(answer: About) -> Iterator[Ahead]:
+def _unpublished(answer: About, stored: Collection[str]) -> Iterator[Ahead]:
+    """The decided events that the stream lacks. An idle context records a moment later that one was published."""
     for event in answer.unpublished:
-        refused = f", and the broker refuses it: {event.refused}" if event.refused else ""
-        yield Ahead(kind="wait", context=answer.context, text=f"{event.type} is decided and not published{refused}")
+        if event.id not in stored or event.refused:
+            refused = f", and the broker refuses it: {event.refused}" if event.refused else ""
+            text = f"{event.type} is decided and not published{refused}"
+            yield Ahead(kind="wait", context=answer.context, text=text)
 
 
 def _unread(evidence: Evidence, name: str, answer: About | Silence, flow: Flow) -> Iterator[Ahead]:
