@@ -64,9 +64,12 @@ def why(
 
 def paragraph(verdict: "Verdict") -> list[str]:
     """The causes as sentences, each with its remedy, and the standing of each saga."""
+    from shared.inspect.causes import Kind
+
     lines = []
-    for cause in verdict.causes:
-        lines.append(f"{cause.text[:1].upper()}{cause.text[1:]}.")
+    for number, cause in enumerate(verdict.causes):
+        waits = number == 0 and cause.kind <= Kind.DEADLINE_ARMED
+        lines.append(f"{verdict.key} waits: {cause.text}." if waits else f"{cause.text[:1].upper()}{cause.text[1:]}.")
         if cause.remedy:
             lines.append(f"    {cause.remedy}")
     return [*lines, *verdict.standings]
@@ -83,7 +86,7 @@ def facts(evidence: "Evidence") -> list[str]:
             continue
         found = [f"{one.id} is at version {one.version}, {one.last_event}" for one in answer.aggregates]
         found += [f"{one.event} is open after {one.attempts} attempts" for one in answer.calls]
-        found += [f"{one.timer} is due at {one.due_at}" for one in answer.deadlines]
+        found += [f"{one.timer} is due at {one.due_at}" for one in answer.deadlines if not one.is_idle]
         found += [f"{one.subject} is parked" for one in answer.parked]
         found += [f"{one.type} is not published" for one in answer.unpublished]
         behind = [f"{one.behind} behind in {one.stream}" for one in answer.positions if one.behind]

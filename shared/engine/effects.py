@@ -6,19 +6,20 @@ comes back as a command of the context, and the loop decides it like any other m
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from shared.context import Command, Effect, Event, UnknownOutcomeError
+from shared.context import Command, Effect, Event
+from shared.engine.call import Attempts, OpenCall, described
 from shared.engine.decide.incoming import Incoming
 from shared.engine.decide.routing import Routing
 from shared.engine.failpoints import reach
+from shared.engine.monitor.timings import Timings
 from shared.engine.retry import Backoff, Delays
-from shared.ports.broker import Broker, BrokerError
+from shared.ports.broker import Broker
 from shared.ports.clock import Clock
 from shared.ports.rows import EffectRow
 from shared.wire.messages import NEVER
@@ -53,9 +54,11 @@ class EffectRunner:
             for kind, effect in routing.effects.items()
         }
         self._by_name: Mapping[str, Effect] = {kind.__name__: effect for kind, effect in routing.effects.items()}
-        self._calls: dict[str, _Call] = {}
+        self._calls: dict[str, OpenCall] = {}
         """The calls that have begun, by event id."""
         self._tasks: TaskGroup | None = None
+        self.call_times = {kind: Timings() for kind in self._by_name}
+        """From the first attempt of a call to its outcome, by the event that asked for it."""
 
     @property
     def room(self) -> int:
@@ -119,7 +122,7 @@ class EffectRunner:
         """Take attempts back whose commit failed; newer ones win."""
         self._attempts = {**attempts, **self._attempts}
 
-    def open_calls(self, key: str) -> list[tuple[EffectRow, "Attempts"]]:
+    def open_calls(self, key: str) -> list[tuple[EffectRow, Attempts]]:
         """The effects of a key without an outcome, in their order, each with its attempts so far."""
         return [
             (row, Attempts(row.attempts, "", "", None) if call is None else call.attempts)
@@ -163,19 +166,22 @@ class EffectRunner:
     async def _run(self, row: EffectRow) -> Incoming:
         effect = self._by_name[row.type]
         event = self._routing.asking_event(row.type, row.body, row.key, NEVER)
-        call = self._calls[row.event_id] = _Call(self._broker, self._clock, row, effect.timeout_s)
+        call = self._calls[row.event_id] = OpenCall(self._broker, self._clock, row, effect.timeout_s)
         backoff = Backoff(UNKNOWN_OUTCOME_DELAYS)
+        began = self._clock.monotonic()
         try:
             while True:
                 try:
-                    return self._routing.outcome(row, await self._call(effect, event, call))
+                    outcome = await self._call(effect, event, call)
+                    self.call_times[row.type].add(self._clock.monotonic() - began)
+                    return self._routing.outcome(row, outcome)
                 except Exception as error:  # `_call` has logged it.
                     await call.wait_after(error, backoff.next_s())
         finally:
             if self._calls.get(row.event_id) is call:
                 del self._calls[row.event_id]
 
-    async def _call(self, effect: Effect, event: Event, call: "_Call") -> Command:
+    async def _call(self, effect: Effect, event: Event, call: OpenCall) -> Command:
         call.attempt += 1
         name = effect.asked_by.__name__
         try:
@@ -190,57 +196,3 @@ class EffectRunner:
             log = _log.debug if call.attempt & (call.attempt - 1) else _log.warning  # Warns at 1, 2, 4, 8, …
             log("outcome unknown", effect=name, id=call.idempotency_key, attempt=call.attempt, error=repr(error))
             raise
-
-
-class Attempts(NamedTuple):
-    """The attempts at one call so far. `next_at` is None while an attempt is under way or waits for its turn."""
-
-    made: int
-    asks: str
-    """The subject of the last NATS request; empty when there was none."""
-    last_error: str
-    next_at: datetime | None
-
-
-class _Call:
-    """The tools of an effect while it calls the outside."""
-
-    def __init__(self, broker: Broker, clock: Clock, row: EffectRow, timeout_s: float) -> None:
-        self.idempotency_key = row.event_id
-        self.attempt = row.attempts
-        self._broker = broker
-        self._clock = clock
-        self._timeout_s = timeout_s
-        self._asks = ""
-        self._last_error = ""
-        self._next_at: datetime | None = None
-
-    @property
-    def now(self) -> datetime:
-        """The time, aware and UTC; virtual in simulations."""
-        return self._clock.now()
-
-    @property
-    def attempts(self) -> Attempts:
-        """The attempts so far."""
-        return Attempts(self.attempt, self._asks, self._last_error, self._next_at)
-
-    async def request(self, subject: str, body: bytes, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
-        """Send a NATS request; raises UnknownOutcomeError when no answer comes in time."""
-        self._asks = subject
-        try:
-            return await self._broker.request(subject, body, headers, self._timeout_s)
-        except BrokerError as error:
-            raise UnknownOutcomeError(str(error)) from error
-
-    async def wait_after(self, error: Exception, delay_s: float) -> None:
-        """Wait before the next attempt; this one failed."""
-        self._last_error = described(error)
-        self._next_at = self._clock.now() + timedelta(seconds=delay_s)
-        await self._clock.sleep(delay_s)
-        self._next_at = None
-
-
-def described(error: Exception) -> str:
-    """The kind and the text of an error, cut to 500 characters."""
-    return f"{type(error).__name__}: {error}"[:500]

@@ -11,18 +11,20 @@ from functools import partial
 import structlog
 
 from shared.engine.decide.commit import Batch, Committed, Progress, commit, moves_of, record
-from shared.engine.decide.incoming import Incoming
+from shared.engine.decide.incoming import Incoming, replies_to
 from shared.engine.decide.routing import Routing
 from shared.engine.effects import EffectRunner
 from shared.engine.failpoints import reach
 from shared.engine.intake.partition import BEGINNING
+from shared.engine.monitor.reactions import ReactionTimes
 from shared.engine.monitor.stall import Stall
+from shared.engine.monitor.timings import Timings
 from shared.engine.monitor.troubles import Troubles
 from shared.engine.ownership import PartitionOwnership
 from shared.engine.publish.relay import Relay
 from shared.engine.verdicts import Verdicts
 from shared.engine.wakeup import Wakeup
-from shared.ports.broker import Broker, BrokerError, BrokerUnavailableError, Delivery
+from shared.ports.broker import Broker, BrokerError, BrokerUnavailableError
 from shared.ports.clock import Clock
 from shared.ports.rows import EffectRow, Position
 from shared.ports.store import DatabaseBusyError, FencedError, Store
@@ -60,6 +62,9 @@ class Loop:
         self.duplicates = 0
         self.parked = 0
         self.batches = 0
+        self.fenced = 0
+        self.commit_times = Timings()
+        self.reaction_times = ReactionTimes()
         self.stall = Stall(clock, store)
         self._routing = routing
         self._store = store
@@ -152,6 +157,7 @@ class Loop:
         progress, moves, ownership = self._drain_progress(), moves_of(messages, self._position), self._ownership
         batch = Batch(messages, moves, progress, ownership.owned, ownership.last_number, self._clock.now())
         while True:
+            began = self._clock.monotonic()
             try:
                 committed = await self._store.transact(partial(commit, routing=self._routing, batch=batch))
                 break
@@ -163,6 +169,7 @@ class Loop:
             except FencedError as error:
                 await self._yield_to_new_owner(messages, progress, error)
                 return
+        self.commit_times.add(self._clock.monotonic() - began)
         self._troubles.committed()
         reach("after-commit")
         for stream, number, _, seq, message_id in moves:
@@ -173,9 +180,11 @@ class Loop:
         self.decided += len(messages)
         self.duplicates += committed.duplicates
         self.parked = committed.parked
+        self.reaction_times.add(messages, self._clock.now())
 
     async def _yield_to_new_owner(self, messages: Sequence[Incoming], progress: Progress, error: FencedError) -> None:
         """Another process has decided these messages: keep nothing of the batch and release its partitions."""
+        self.fenced += 1
         _log.warning("fenced: another process decided these", messages=len(messages), reason=str(error))
         self._restore_progress(progress)
         self._effects.restore_outcomes(m for m in messages if isinstance(m.source, EffectRow))
@@ -192,12 +201,7 @@ class Loop:
 
     async def _acknowledge(self, messages: Sequence[Incoming]) -> None:
         """Acknowledge commands and timers. A lost ack only means another delivery, which dedup absorbs."""
-        replies = [
-            message.source.reply
-            for message in messages
-            if isinstance(message.source, Delivery) and message.source.reply and message.stream != streams.EVENTS
-        ]
-        if replies:
+        if replies := replies_to(messages):
             with suppress(BrokerUnavailableError):
                 await self._broker.acknowledge(replies)
 

@@ -67,6 +67,11 @@ class PartitionOwnership:
         """The numbers of the partitions that this process owns."""
         return [number for number, partition in self.partitions.items() if partition.is_owned]
 
+    def owns(self, number: int) -> bool:
+        """Whether this process owns the partition with this number."""
+        partition = self.partitions.get(number)
+        return partition is not None and partition.is_owned
+
     @property
     def is_shared(self) -> bool:
         """Whether other processes own the rest of the context's partitions, and may write rows for ours."""

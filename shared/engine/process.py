@@ -13,7 +13,6 @@ import structlog
 from anyio.abc import TaskGroup
 
 from shared.context import Context
-from shared.engine.about import Knowledge
 from shared.engine.api import api_of
 from shared.engine.decide.routing import Routing
 from shared.engine.effects import EffectRunner
@@ -23,6 +22,7 @@ from shared.engine.monitor.alarms import Alarms
 from shared.engine.monitor.troubles import Troubles
 from shared.engine.ownership import PartitionOwnership
 from shared.engine.publish.relay import Relay
+from shared.engine.questions.endpoints import Questions
 from shared.engine.recover.backfill import backfill_parked
 from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.reconcile import Reconciler
@@ -90,7 +90,6 @@ class ContextProcess:
             wake=self._wake,
             troubles=self.troubles,
         )
-        self.knowledge = Knowledge(context, store, broker, clock, self.ownership, self.effects, partitions=partitions)
         self.loop = Loop(
             routing,
             store,
@@ -101,6 +100,18 @@ class ContextProcess:
             self.effects,
             troubles=self.troubles,
             batch_at_most=batch_at_most,
+        )
+        self.questions = Questions(
+            context,
+            store,
+            broker,
+            clock,
+            self.ownership,
+            self.relay,
+            self.effects,
+            self.loop,
+            self.alarms,
+            partitions=partitions,
         )
 
     @asynccontextmanager
@@ -120,8 +131,8 @@ class ContextProcess:
                     name,
                     metadata.version("chorus"),
                     f"Chorus: {name}",
-                    api_of(self.context, self._broker),
-                    asked_of_all={f"api.{name}.about": self.knowledge.answer},
+                    {**api_of(self.context, self._broker), **self.questions.asked_of_one},
+                    asked_of_all=self.questions.asked_of_all,
                 )
                 _log.info("at work", partitions=list(self._numbers))
                 yield tasks

@@ -1,31 +1,28 @@
 """Collects the evidence about one key: its events, its waiting commands, and the answer of every context.
 
-All contexts are asked at once, and none is waited for longer than ANSWERED_WITHIN_S: silence is evidence too. For a
-context that does not answer, the broker tells whether its consumers exist. How far it has read is not known: the server
-counts a message as delivered when it is on its way to a process that is frozen or dead.
+All contexts are asked at once, and none is waited for longer than `asking.ANSWERED_WITHIN_S`: silence is evidence too.
+For a context that does not answer, the broker tells whether its consumers exist. How far it has read is not known: the
+server counts a message as delivered when it is on its way to a process that is frozen or dead.
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import anyio
-import msgspec
 from msgspec import Struct
 
 from shared.context import Context
+from shared.inspect.asking import NoAnswerError, ask
 from shared.inspect.timeline import Message, message_of, read_saga
 from shared.ports.broker import Broker, BrokerError, BrokerRefusedError
 from shared.topology import consumer_name
-from shared.wire.about import About
+from shared.wire.about import About, AskAbout
 from shared.wire.messages import partition_of
 from shared.wire.streams import COMMANDS, EVENTS
 
-ANSWERED_WITHIN_S: Final = 0.7
-"""A context answers within milliseconds; `chorus why` answers within a second, also when one is frozen."""
-
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(About)
+UNANSWERED_AT_MOST: Final = timedelta(seconds=3)
+"""A first call may take so long before it counts as trouble."""
 
 
 class Silence(Struct, frozen=True, kw_only=True):
@@ -52,28 +49,22 @@ async def collect(broker: Broker, contexts: Iterable[Context], key: str, partiti
     """Read the streams and ask all contexts; raises BrokerError when the broker itself does not answer."""
     answers: dict[str, About | Silence] = {}
 
-    async def ask(context: Context) -> None:
+    async def question(context: Context) -> None:
         answers[context.name] = await _ask(broker, context, key, partitions)
 
     found = await read_saga(broker, key)
     commands = [message_of(COMMANDS, stored) async for stored in broker.read(COMMANDS, f"cmd.*.*.*.{key}")]
     async with anyio.create_task_group() as tasks:
         for context in contexts:
-            tasks.start_soon(ask, context)
+            tasks.start_soon(question, context)
     return Evidence(key=key, at=at, messages=tuple(found), commands=tuple(commands), answers=answers)
 
 
 async def _ask(broker: Broker, context: Context, key: str, partitions: int) -> About | Silence:
-    runs = True
     try:
-        _, body = await broker.request(
-            f"api.{context.name}.about", _encoder.encode({"key": key}), {}, ANSWERED_WITHIN_S
-        )
-        return _decoder.decode(body)
-    except BrokerError as error:
-        runs = "no responders" not in str(error)
-    except msgspec.DecodeError:
-        pass  # A worker of another release.
+        return await ask(broker, context.name, "about", AskAbout(key=key), About)
+    except NoAnswerError as error:
+        runs = error.runs
     number = partition_of(key, partitions)
     missing: list[str] = []
     for stream, is_read in ((EVENTS, context.policies), (COMMANDS, context.accepts)):

@@ -1,64 +1,15 @@
-"""Explains what a saga waits for: one sentence and a remedy per cause, the most likely cause first.
+"""Explains what a saga waits for: its causes, the most likely one first, and how each saga of the key stands."""
 
-Pure: it reads the evidence (evidence.py) and what the contexts declare, and asks nobody.
-"""
-
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from enum import IntEnum
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
 from shared.context import Context, Service
-from shared.inspect.drawing import span
+from shared.inspect.causes import TROUBLES, Cause, Kind, causes_of, deadlines, silences
 from shared.inspect.evidence import Evidence, Silence
 from shared.inspect.next_commands import next_commands
-from shared.inspect.timeline import Message
 from shared.saga import Saga
-from shared.wire.about import About, OpenCall
-
-_SERVICE: Final = re.compile(r"svc\.([A-Za-z0-9_-]+)\.")
-
-
-class Kind(IntEnum):
-    """The kinds of cause. A smaller one hides the cause of a larger one: who is down cannot be slow."""
-
-    CONSUMER_MISSING = 1
-    CONTEXT_DOWN = 2
-    PARKED = 3
-    PUBLICATION_REFUSED = 4
-    CALL_OPEN = 5
-    CONTEXT_SLOW = 6
-    COMMAND_WAITING = 7
-    UNDER_WAY = 8
-    WAITS_FOR_COMMAND = 9
-    DEADLINE_ARMED = 10
-    ENDED = 11
-    UNKNOWN_KEY = 12
-
-
-TROUBLES: Final = frozenset(
-    {
-        Kind.CONSUMER_MISSING,
-        Kind.CONTEXT_DOWN,
-        Kind.PARKED,
-        Kind.PUBLICATION_REFUSED,
-        Kind.CALL_OPEN,
-        Kind.UNKNOWN_KEY,
-    }
-)
-"""The kinds that do not pass by themselves, or not for sure."""
-
-
-class Cause(Struct, frozen=True, kw_only=True):
-    """Why a saga does not go on. `remedy` is what to do, or empty when there is nothing to do."""
-
-    kind: Kind
-    context: str
-    text: str
-    remedy: str = ""
+from shared.wire.about import About
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -79,12 +30,12 @@ def explain(
 ) -> Verdict:
     """The causes in the order in which an operator should look at them."""
     contexts = {name: member for name, member in members.items() if isinstance(member, Context)}
-    causes = list(_causes(evidence, contexts, members))
+    causes = list(causes_of(evidence, contexts, members))
     said = {f"{message.context}.{message.type}" for message in evidence.messages if message.kind == "evt"}
     begun = [saga for saga in sagas if saga.has_begun(said)]
     goes_on = [saga for saga in begun if saga.end(said) is None]
     if goes_on:
-        causes += _silences(evidence, named={cause.context for cause in causes})
+        causes += silences(evidence, named={cause.context for cause in causes})
     causes.sort(key=lambda cause: cause.kind)
     if not said and not evidence.commands and not any(_knows(answer) for answer in evidence.answers.values()):
         text = f"nobody knows {evidence.key}: no stream has a message under it, and no context a state"
@@ -104,139 +55,18 @@ def explain(
                 )
             )
     if not (begun and not goes_on):
-        causes += _deadlines(evidence)
+        causes += deadlines(evidence)
+    if not causes:
+        causes.append(_nothing_open(evidence.key, has_begun=bool(begun)))
     return Verdict(key=evidence.key, causes=tuple(causes), standings=tuple(standings))
 
 
-def _causes(
-    evidence: Evidence, contexts: Mapping[str, Context], members: Mapping[str, Context | Service]
-) -> Iterator[Cause]:
-    for name, answer in sorted(evidence.answers.items()):
-        heard = _heard(evidence.messages, contexts[name])
-        commands = [message for message in evidence.commands if message.context == name]
-        if isinstance(answer, Silence):
-            reacted = {message.caused_by for message in evidence.messages if message.context == name}
-            yield from _of_silence(answer, [message for message in heard if message.id not in reacted], commands)
-        else:
-            yield from _of_answer(evidence, answer, heard, commands, members)
-
-
-def _of_silence(silence: Silence, unanswered: Sequence[Message], commands: Sequence[Message]) -> Iterator[Cause]:
-    name = silence.context
-    for consumer in silence.missing:
-        yield Cause(
-            kind=Kind.CONSUMER_MISSING,
-            context=name,
-            text=f"{name} reads nothing: its consumer {consumer} is missing",
-            remedy="chorus streams apply",
-        )
-    if silence.missing or not (unanswered or commands):
-        return
-    yield _down(silence, f"and has not reacted to {_named([*unanswered, *commands])}")
-
-
-def _silences(evidence: Evidence, *, named: set[str]) -> Iterator[Cause]:
-    """The other contexts that do not answer: each may have a call open, or something parked."""
-    for name, answer in sorted(evidence.answers.items()):
-        if isinstance(answer, Silence) and name not in named:
-            yield _down(answer, f"so what it does about {evidence.key} is unknown")
-
-
-def _down(silence: Silence, consequence: str) -> Cause:
-    name = silence.context
-    state = "is connected but does not answer" if silence.runs else "does not run"
-    remedy = f"look at its log, and restart it: chorus worker {name}" if silence.runs else f"chorus worker {name}"
-    return Cause(kind=Kind.CONTEXT_DOWN, context=name, text=f"{name} {state}, {consequence}", remedy=remedy)
-
-
-def _of_answer(
-    evidence: Evidence,
-    about: About,
-    heard: Sequence[Message],
-    commands: Sequence[Message],
-    members: Mapping[str, Context | Service],
-) -> Iterator[Cause]:
-    name = about.context
-    for parked in about.parked:
-        if parked.reason:
-            reason = parked.reason.strip().splitlines()[-1]
-            yield Cause(
-                kind=Kind.PARKED,
-                context=name,
-                text=f"{name} parked {_type_of(parked.subject)} at {_clock(parked.stored_at)}: {reason}",
-                remedy=f"fix the cause, then chorus parked retry {evidence.key}",
-            )
-    for event in about.unpublished:
-        if event.refused:
-            yield Cause(
-                kind=Kind.PUBLICATION_REFUSED,
-                context=name,
-                text=f"{name} decided {event.type}, which the broker refuses: {event.refused}",
-                remedy=f"chorus parked show {event.number}",
-            )
-    if about.unpublished and not any(event.refused for event in about.unpublished):
-        first = about.unpublished[0]
-        text = f"{name} has decided {first.type} and not published it yet"
-        yield Cause(kind=Kind.UNDER_WAY, context=name, text=text, remedy=f"chorus health {name}")
-    for call in about.calls:
-        if not call.behind:
-            yield _call(evidence, name, call, members)
-    position = next((position for position in about.positions if position.stream == "EVENTS"), None)
-    unread = [message for message in heard if position is not None and message.sequence > position.sequence]
-    if unread:
-        behind = "" if position is None or position.behind is None else f", {position.behind} messages behind"
-        text = f"{name} has not come to {_named(unread)} yet{behind}"
-        yield Cause(kind=Kind.CONTEXT_SLOW, context=name, text=text, remedy=f"chorus health {name}")
-    if commands and not about.parked:
-        text = f"{name} has not come to the command {_named(commands)} yet"
-        yield Cause(kind=Kind.COMMAND_WAITING, context=name, text=text, remedy=f"chorus health {name}")
-
-
-def _call(evidence: Evidence, name: str, call: OpenCall, members: Mapping[str, Context | Service]) -> Cause:
-    found = _SERVICE.match(call.asks)
-    service = found[1] if found else ""
-    whom = service or "the outside"
-    if not call.attempts or not call.last_error:
-        text = f"{name} asks {whom} because of {call.event}, for the first time, since {_clock(call.since)}"
-        return Cause(kind=Kind.UNDER_WAY, context=name, text=text)
-    times = "once" if call.attempts == 1 else f"{call.attempts} times"
-    error = call.last_error.partition(": ")[2] or call.last_error
-    text = f"{name} has asked {whom} {times} because of {call.event}, since {_clock(call.since)}: {error}"
-    if call.next_try_at:
-        wait = max(datetime.fromisoformat(call.next_try_at) - evidence.at, evidence.at - evidence.at)
-        text += f"; it asks again in {span(wait)}"
-    remedy = f"is {service} running? chorus worker {service}" if service in members else f"is {whom} running?"
-    return Cause(kind=Kind.CALL_OPEN, context=name, text=text, remedy=remedy)
-
-
-def _deadlines(evidence: Evidence) -> Iterator[Cause]:
-    for name, answer in sorted(evidence.answers.items()):
-        if isinstance(answer, About):
-            for deadline in answer.deadlines:
-                left = datetime.fromisoformat(deadline.due_at) - evidence.at
-                due = f"in {span(left)}" if left.total_seconds() > 0 else f"since {_clock(deadline.due_at)}"
-                text = f"{name} has set {deadline.timer}, which is due {due}"
-                yield Cause(kind=Kind.DEADLINE_ARMED, context=name, text=text)
-
-
-def _heard(messages: Iterable[Message], context: Context) -> list[Message]:
-    heard = {(policy.source, policy.event.__name__) for policy in context.policies}
-    return [message for message in messages if message.kind == "evt" and (message.context, message.type) in heard]
+def _nothing_open(key: str, *, has_begun: bool) -> Cause:
+    if not has_begun:
+        return Cause(kind=Kind.NOTHING_BEGUN, context="", text=f"nothing of {key} is open, and no saga has begun")
+    text = f"{key} has not ended, but nothing of it is open, and no command is known that brings it on"
+    return Cause(kind=Kind.STRANDED, context="", text=text, remedy=f"chorus timeline {key}; chorus reconcile --dry-run")
 
 
 def _knows(answer: About | Silence) -> bool:
     return isinstance(answer, About) and bool(answer.aggregates or answer.parked or answer.calls)
-
-
-def _named(messages: Sequence[Message]) -> str:
-    names = list(dict.fromkeys(f"{message.context}.{message.type}" for message in messages))
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def _type_of(subject: str) -> str:
-    return subject.split(".")[2]
-
-
-def _clock(at: str) -> str:
-    """The time of day of an RFC 3339 time, in UTC."""
-    return f"{at[11:19]} UTC"

@@ -4,14 +4,16 @@ A reader works beside running workers, without a lock that they could wait for. 
 to know at once, so that an adapter with a network in between needs one round trip per answer.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
 from shared.ports.broker import Stored
 from shared.ports.rows import JournalRow, ParkedRow, RefusedRow
+from shared.wire.waiting import Kind as WaitingKind
 
 
 class KeptMessage(NamedTuple):
@@ -78,6 +80,51 @@ class KeyRows(NamedTuple):
     unpublished: Sequence[UnpublishedRow]
 
 
+class AggregateQuery(NamedTuple):
+    """Chooses aggregates of one kind: `status` and `fields` by the state, `fields` at any depth of it.
+
+    `unless` leaves out those that have an event of one of these types. `before` is a time, RFC 3339, for the first
+    event. `after` is the number `n` of the last aggregate of the page before, or 0.
+    """
+
+    name: str
+    limit: int
+    status: str = ""
+    fields: Mapping[str, str] = MappingProxyType({})
+    keys: Sequence[str] = ()
+    unless: Sequence[str] = ()
+    before: str = ""
+    oldest_first: bool = False
+    after: int = 0
+
+
+class ListedRow(NamedTuple):
+    """An aggregate: `n` is the journal number of its first event; `status` is empty where its state has none."""
+
+    n: int
+    id: str
+    version: int
+    status: str
+    began_at: str
+    last_event: str
+    last_at: str
+
+
+class WaitingRow(NamedTuple):
+    """Something that waits, in the order of `number`. `since` is RFC 3339, or nanoseconds for a parked message.
+
+    `text` is the last error or the reason.
+    """
+
+    number: int
+    key: str
+    id: str
+    type: str
+    since: str | int
+    attempts: int
+    text: str
+
+
 class StoreReader(Protocol):
     """Answers from the database of one context. `numbers` are those of KeptMessage, or of journal rows."""
 
@@ -123,4 +170,20 @@ class StoreReader(Protocol):
 
     def missing(self, subjects: str, there: Iterable[str], *, timers: bool) -> list[str]:
         """The event ids, in journal order, of rows that their stream should hold and that are not `there`."""
+        ...
+
+    def list_aggregates(self, query: AggregateQuery) -> list[ListedRow]:
+        """A page of the aggregates of a kind, in the order of their first events."""
+        ...
+
+    def statuses(self, name: str) -> dict[str, int]:
+        """How many aggregates of a kind have each status."""
+        ...
+
+    def list_waiting(self, kind: WaitingKind, *, after: int, limit: int) -> list[WaitingRow]:
+        """The things of one kind that wait, after a number."""
+        ...
+
+    def count_waiting(self) -> dict[WaitingKind, int]:
+        """How many things of each kind wait."""
         ...

@@ -51,11 +51,15 @@ class OpenCall(Struct, frozen=True, kw_only=True):
 
 
 class ArmedDeadline(Struct, frozen=True, kw_only=True):
-    """A timer that has not been decided. `due_at` may be in the past: the context has not come to it yet."""
+    """A timer that has not been decided. `due_at` may be in the past: the context has not come to it yet.
+
+    `is_idle` says that nothing would happen if it were due now: the aggregate is past it.
+    """
 
     timer: str
     id: str
     due_at: str
+    is_idle: bool = False
 
 
 class ParkedMessage(Struct, frozen=True, kw_only=True):
@@ -90,6 +94,16 @@ class ReadingPosition(Struct, frozen=True, kw_only=True):
     behind: int | None
 
 
+class RaisedAlarm(Struct, frozen=True, kw_only=True):
+    """A condition that keeps the process from its work, with its remedy."""
+
+    kind: str
+    subject: str
+    reason: str
+    remedy: str
+    since: str
+
+
 class About(Struct, frozen=True, kw_only=True):
     """The answer. `unreadable` says why the database could not be read: then only calls and positions are known."""
 
@@ -104,5 +118,6 @@ class About(Struct, frozen=True, kw_only=True):
     parked: tuple[ParkedMessage, ...] = ()
     unpublished: tuple[UnpublishedEvent, ...] = ()
     positions: tuple[ReadingPosition, ...] = ()
+    alarms: tuple[RaisedAlarm, ...] = ()
     more: tuple[str, ...] = ()
     unreadable: str = ""

@@ -84,6 +84,11 @@ async def test_order_whose_id_was_taken_is_listed_and_ships_once_the_operator_vo
     assert code == Exit.OK
     assert "evt.payments.Whatever." in shown
 
+    code, told = await chorus(stage, "why", order)
+    assert code == Exit.NO
+    assert told.startswith(f"{order} waits: payments decided AuthorizationRequested, which the broker refuses: ")
+    assert f"chorus parked show {row['number']}" in told
+
     code, told = await chorus(stage, "parked", "retry", order)
     assert (code, "refused again: EVENTS has another message" in told) == (Exit.NO, True)
     code, told = await chorus(stage, "parked", "void", row["number"], "--why", WHY)

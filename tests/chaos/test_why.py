@@ -1,13 +1,20 @@
 """`chorus why` beside a shop in trouble: the command names the cause and the remedy, and does not wait for the dead."""
 
+import json
 import signal
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import anyio
 import pytest
 
 from shared.config.exit_codes import Exit
+from shared.ports.broker import Outgoing
+from shared.wire.messages import MSG_ID
 from tests.chaos.stage import Stage
 from tests.e2e.ended import Ended
+from tests.e2e.shop import opened
 from tests.forking import run_chorus
 from tests.sagas import SHIPPED
 from tests.waiting import WITHIN_S
@@ -41,7 +48,7 @@ async def test_bank_that_is_down_is_named_and_is_over_when_it_is_back(stage: Sta
     await until_why(
         stage,
         "why1",
-        "Payments has asked bank",
+        "why1 waits: payments has asked bank",
         "no responders",
         "; it asks again in ",
         "is bank running? chorus worker bank",
@@ -58,11 +65,17 @@ async def test_payments_that_are_killed_or_frozen_are_named(stage: Stage, ended:
     stage.signal("payments", signal.SIGSTOP)
     await stage.place("why2", "s-why2")
     await until_why(
-        stage, "why2", "Payments is connected but does not answer, and has not reacted to", "ordering.OrderPlaced"
+        stage,
+        "why2",
+        "why2 waits: payments is connected but does not answer, and has not reacted to",
+        "ordering.OrderPlaced",
     )
     await stage.kill("payments")
     await until_why(
-        stage, "why2", "Payments does not run, and has not reacted to ordering.OrderPlaced", "chorus worker payments"
+        stage,
+        "why2",
+        "why2 waits: payments does not run, and has not reacted to ordering.OrderPlaced",
+        "chorus worker payments",
     )
     await stage.start("payments")
     await ended.check("why2", SHIPPED)
@@ -74,10 +87,75 @@ async def test_removed_consumer_is_named(stage: Stage, ended: Ended) -> None:
         await stage.api(f"CONSUMER.DELETE.EVENTS.shipping-{partition}")
     await stage.place("why3", "s-why3")
     await until_why(
-        stage, "why3", "Shipping reads nothing: its consumer EVENTS/shipping-", "is missing", "chorus streams apply"
+        stage,
+        "why3",
+        "why3 waits: shipping reads nothing: its consumer EVENTS/shipping-",
+        "is missing",
+        "chorus streams apply",
     )
     await stage.apply_streams()
     await ended.check("why3", SHIPPED)
+
+
+async def test_frozen_bank_is_named(stage: Stage, ended: Ended) -> None:
+    await stage.stock("s-why4", 10)
+    stage.signal("bank", signal.SIGSTOP)
+    await stage.place("why4", "s-why4")
+    await until_why(stage, "why4", "why4 waits: payments has asked bank", "is bank running? chorus worker bank")
+    stage.signal("bank", signal.SIGCONT)
+    await ended.check("why4", SHIPPED)
+
+
+async def test_poison_is_named_with_its_reason(tmp_path: Path) -> None:
+    """On a stage of its own, since a message that nobody has caused stays in EVENTS."""
+    async with opened(Stage, tmp_path) as stage:
+        poison = Outgoing("evt.payments.PaymentSucceeded.why5", {MSG_ID: "payments/payment-why5@9"}, b"no JSON")
+        await stage._broker.publish(poison)
+        await until_why(
+            stage,
+            "why5",
+            "why5 waits: ordering parked PaymentSucceeded at ",
+            "fix the cause, then chorus parked retry why5",
+        )
+        for context in ("ordering", "shipping"):
+            environ = {**stage.environ, "CHORUS_DATA_DIR": str(stage.data_dir(context))}
+            skipped = await run_chorus("parked", "skip", "why5", "--why", "no JSON", "--yes", environ=environ)
+            assert skipped.code == Exit.OK, skipped
+        await until_why(stage, "why5", "Nothing of why5 is open, and no saga has begun.", code=Exit.OK)
+
+
+async def test_full_stream_is_named_with_its_remedy(stage: Stage, ended: Ended) -> None:
+    await stage.stock("s-why6", 10)
+    found = json.loads(await stage.api("STREAM.INFO.EVENTS"))
+    full = {**found["config"], "discard": "new", "max_msgs": found["state"]["messages"]}
+    await stage.api("STREAM.UPDATE.EVENTS", json.dumps(full).encode())
+    await stage.place("why6", "s-why6")
+    await until_why(
+        stage,
+        "why6",
+        "ordering is kept from its work since",
+        "EVENTS: ",
+        "maximum messages exceeded",
+        "raise its max_msgs or max_bytes in streams.yaml",
+    )
+    await stage.api("STREAM.UPDATE.EVENTS", json.dumps(found["config"]).encode())
+    await ended.check("why6", SHIPPED)
+
+
+async def test_context_that_cannot_write_its_database_is_named(stage: Stage, ended: Ended) -> None:
+    await stage.stock("s-why7", 10)
+    with closing(sqlite3.connect(stage.databases["inventory"], isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await stage.place("why7", "s-why7")
+        await until_why(
+            stage,
+            "why7",
+            "why7 waits: inventory is kept from its work since",
+            "inventory.db: ",
+            "Inventory has not come to ordering.OrderPlaced yet",
+        )
+        other.execute("ROLLBACK")
+    await ended.check("why7", SHIPPED)
 
 
 async def test_key_that_nobody_knows_is_told(stage: Stage) -> None:

@@ -34,7 +34,7 @@ async def test_of_two_processes_the_one_that_owns_the_partition_answers(counter:
         await until_idle(counter)
         for key in KEYS:
             request = Request({}, json.dumps({"key": key}).encode())
-            answers = [await process.knowledge.answer(request) for process in (one, other)]
+            answers = [await process.questions.about.answer(request) for process in (one, other)]
             assert [answer is None for answer in answers].count(False) == 1
             assert ids(await about(counter, key)) == [f"till-{key}"]
 

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, TypeAlias
 from shared.context import Command, Detail
 from shared.ports.broker import Delivery
 from shared.ports.rows import EffectRow, ParkedVerdict
+from shared.wire.streams import EVENTS
 
 
 class Decide(NamedTuple):
@@ -56,3 +57,12 @@ class Incoming(NamedTuple):
     depth: int
     source: Source
     handling: Handling
+
+
+def replies_to(messages: Sequence[Incoming]) -> list[str]:
+    """The reply subjects that acknowledge these messages; EVENTS needs none."""
+    return [
+        message.source.reply
+        for message in messages
+        if isinstance(message.source, Delivery) and message.source.reply and message.stream != EVENTS
+    ]

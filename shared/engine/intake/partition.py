@@ -51,6 +51,8 @@ class Partition:
         self.number = number
         self.is_owned = False
         self.positions: dict[str, Position] = {}
+        self.taken = 0
+        """Messages that the loop has taken since this process began to own the partition."""
         self.lock = anyio.Lock(fast_acquire=True)
         self.readers = {
             stream: Reader(
@@ -139,6 +141,7 @@ class Partition:
     async def release(self) -> None:
         """Stop reading, and hand the pins over."""
         self.is_owned = False
+        self.taken = 0
         self._barrier = None
         for reader in self.readers.values():
             try:
@@ -160,6 +163,7 @@ class Partition:
                 at_most = min(at_most, await self._ready_timers(reader, self.readers[EVENTS]))
                 self._troubles.succeeded(f"timers of partition {self.number}")
             taken = reader.take(at_most)
+            self.taken += len(taken)
             await reader.ask_for_more()
         except BrokerError as error:
             self._troubles.failed(f"timers of partition {self.number}", error)

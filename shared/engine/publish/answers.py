@@ -4,6 +4,7 @@ Two messages under one id must never stand in a stream: a consumer's inbox takes
 of ours would have no effect. The server prevents that within its duplicate window only.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -46,6 +47,22 @@ class Unanswered(NamedTuple):
 
 Answer: TypeAlias = int | Refused | Full | Unanswered
 """The row's sequence in its stream, or why it has none."""
+
+
+def by_stream(rows: Sequence[NumberedRow]) -> dict[str, list[NumberedRow]]:
+    """Group rows by their stream; each group keeps their order."""
+    found: dict[str, list[NumberedRow]] = {}
+    for numbered in rows:
+        found.setdefault(numbered.row.stream, []).append(numbered)
+    return found
+
+
+def by_key(rows: Sequence[NumberedRow]) -> dict[str, deque[NumberedRow]]:
+    """Group rows by their key; each group keeps their order."""
+    found: dict[str, deque[NumberedRow]] = {}
+    for numbered in rows:
+        found.setdefault(numbered.row.key, deque()).append(numbered)
+    return found
 
 
 def outgoing(numbered: NumberedRow) -> Outgoing:

@@ -14,8 +14,9 @@ import anyio
 import structlog
 
 from shared.engine.failpoints import reach
+from shared.engine.monitor.timings import Timings
 from shared.engine.monitor.troubles import Troubles
-from shared.engine.publish.answers import Full, Refused, is_answering, outgoing, publish_each
+from shared.engine.publish.answers import Full, Refused, by_key, by_stream, is_answering, outgoing, publish_each
 from shared.engine.publish.blocked import UNANSWERED_DELAYS, BlockedKeys
 from shared.engine.publish.queue import PublishQueue
 from shared.engine.retry import Backoff
@@ -42,6 +43,7 @@ class Relay:
         self, broker: Broker, clock: Clock, *, linger_s: Mapping[str, float], wake: Wake, troubles: Troubles
     ) -> None:
         self.published = 0
+        self.publish_times = Timings()
         self._broker = broker
         self._clock = clock
         self._wake = wake
@@ -143,17 +145,19 @@ class Relay:
             self._revoked_in_round.clear()
             rows = self._in_flight = self.blocked.keep_back(self._queue.take(BATCH_AT_MOST))
             reach("before-publish")
-            by_stream: dict[str, list[NumberedRow]] = {}
-            for numbered in rows:
-                by_stream.setdefault(numbered.row.stream, []).append(numbered)
-            if len(by_stream) == 1:
-                await self._publish(*by_stream.popitem())
-            else:
-                async with anyio.create_task_group() as streams:
-                    for stream, of_stream in by_stream.items():
-                        streams.start_soon(self._publish, stream, of_stream)
+            with self.publish_times.measured(self._clock):
+                await self._publish_all(rows)
             self._in_flight = ()
             self._wake()
+
+    async def _publish_all(self, rows: Sequence[NumberedRow]) -> None:
+        rows_by_stream = by_stream(rows)
+        if len(rows_by_stream) == 1:
+            await self._publish(*rows_by_stream.popitem())
+            return
+        async with anyio.create_task_group() as streams:
+            for stream, of_stream in rows_by_stream.items():
+                streams.start_soon(self._publish, stream, of_stream)
 
     async def _publish(self, stream: str, rows: Sequence[NumberedRow]) -> None:
         """Publish the rows of one stream: as a batch where that pays and works, else singly."""
@@ -182,18 +186,15 @@ class Relay:
 
     async def _publish_singly(self, stream: str, rows: Sequence[NumberedRow]) -> None:
         """Publish the first row of each key side by side, then the second ones, until none is left."""
-        by_key: dict[str, deque[NumberedRow]] = {}
-        for numbered in rows:
-            by_key.setdefault(numbered.row.key, deque()).append(numbered)
-        backoff = Backoff(UNANSWERED_DELAYS)
-        while heads := self._heads(by_key):
+        rows_by_key, backoff = by_key(rows), Backoff(UNANSWERED_DELAYS)
+        while heads := self._heads(rows_by_key):
             trouble: BrokerError | None = None
             unanswered = []
             for numbered, answer in zip(heads, await publish_each(self._broker, heads), strict=True):
                 if isinstance(answer, int):
                     reach("after-ack")
                     self._acknowledge([(numbered, answer)])
-                    by_key[numbered.row.key].popleft()
+                    rows_by_key[numbered.row.key].popleft()
                 elif isinstance(answer, Refused):
                     if self._is_ours(numbered):
                         self.blocked.block(numbered, answer)
@@ -214,17 +215,17 @@ class Relay:
                 self._troubles.unpublished(stream, trouble)
                 await backoff.wait(self._clock, sooner=self._verified_again)
 
-    def _heads(self, by_key: dict[str, deque[NumberedRow]]) -> list[NumberedRow]:
+    def _heads(self, rows_by_key: dict[str, deque[NumberedRow]]) -> list[NumberedRow]:
         """The first row of each key to publish now. The rows of a key that was blocked meanwhile go to `blocked`."""
-        for key, rows in list(by_key.items()):
+        for key, rows in list(rows_by_key.items()):
             while rows and not self._is_ours(rows[0]):
                 rows.popleft()
             if key in self.blocked:
                 self.blocked.hold(rows)
                 rows.clear()
             if not rows:
-                del by_key[key]
-        return [rows[0] for rows in by_key.values()]
+                del rows_by_key[key]
+        return [rows[0] for rows in rows_by_key.values()]
 
     def _is_verified(self) -> bool:
         return self._verified == self._broker.reconnects

@@ -1,6 +1,7 @@
 """`api.CONTEXT.about`: a context says what it knows of a key, and waits for nothing while it says so."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -69,11 +70,13 @@ def test_open_call_tells_whom_it_asks_how_often_and_when_again(shop: Simulation)
 
 
 def test_deadline_that_was_decided_is_not_armed_any_more() -> None:
-    with simulation(partitions=2, order_deadline="10s") as shop:
+    with simulation(partitions=2, order_deadline=timedelta(seconds=10)) as shop:
         fill_shelves(shop)
         shop.kill("bank")
         place(shop)
-        shop.advance(seconds=20)
+        shop.advance(seconds=5)
+        assert [deadline.timer for deadline in about(shop, "ordering").deadlines] == ["OrderDeadline"]
+        shop.advance(seconds=15)
         assert about(shop, "ordering").deadlines == ()
 
 

@@ -1,15 +1,19 @@
 """`chorus why` names the cause and the remedy, whatever a saga waits for."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from contexts.sagas import SAGAS
 from shared.context import Context
-from shared.inspect.evidence import collect
+from shared.inspect.causes import Cause, Kind
+from shared.inspect.evidence import Evidence, collect
 from shared.inspect.sagas import standings
-from shared.inspect.why import Cause, Kind, Verdict, explain
+from shared.inspect.why import Verdict, explain
 from shared.simulation.testing import Simulation, simulation
+from shared.wire.about import About
 from shared.wire.messages import MSG_ID
 from tests.unit.shopping import fill_shelves, order
 
@@ -24,11 +28,14 @@ def shop() -> Iterator[Simulation]:
         yield running
 
 
+def gathered(shop: Simulation, key: str) -> Evidence:
+    contexts = [member for member in shop._world.members.values() if isinstance(member, Context)]
+    return shop.run(collect(shop._broker, contexts, key, PARTITIONS, shop.now))
+
+
 def why(shop: Simulation, key: str = KEY) -> Verdict:
-    members = shop._world.members
-    contexts = [member for member in members.values() if isinstance(member, Context)]
-    evidence = shop.run(collect(shop._broker, contexts, key, PARTITIONS, shop.now))
-    return explain(evidence, members, SAGAS, standings(SAGAS, evidence.messages, evidence.at))
+    evidence = gathered(shop, key)
+    return explain(evidence, shop._world.members, SAGAS, standings(SAGAS, evidence.messages, evidence.at))
 
 
 def first(shop: Simulation) -> Cause:
@@ -37,8 +44,8 @@ def first(shop: Simulation) -> Cause:
     return verdict.causes[0]
 
 
-def place(shop: Simulation) -> None:
-    shop.send(order(), key=KEY, message_id="m-1")
+def place(shop: Simulation, token: str = "tok_ok") -> None:
+    shop.send(order(token=token), key=KEY, message_id="m-1")
 
 
 def test_service_that_is_down_is_named_with_the_attempts_and_the_next_one(shop: Simulation) -> None:
@@ -135,6 +142,48 @@ def test_deadline_is_told_last(shop: Simulation) -> None:
     cause = why(shop).causes[-1]
     assert (cause.kind, cause.context) == (Kind.DEADLINE_ARMED, "ordering")
     assert cause.text == "ordering has set OrderDeadline, which is due in 0:14:30"
+
+
+def test_stray_event_begins_no_saga_and_leaves_nothing_open(shop: Simulation) -> None:
+    shop.publish(f"evt.payments.PaymentVoided.{KEY}", b"{}", {MSG_ID: f"payments/payment-{KEY}@1"})
+    shop.run_until_quiet()
+    verdict = why(shop)
+    assert [cause.kind for cause in verdict.causes] == [Kind.NOTHING_BEGUN]
+    assert not verdict.is_trouble
+
+
+def test_saga_that_goes_on_though_nobody_has_anything_of_it_is_trouble(shop: Simulation) -> None:
+    """It cannot happen while the databases are those of the stream."""
+    place(shop)
+    shop.run_until_quiet()
+    evidence = gathered(shop, KEY)
+    forgotten = {
+        name: replace(answer, aggregates=()) for name, answer in evidence.answers.items() if isinstance(answer, About)
+    }
+    verdict = explain(replace(evidence, answers=forgotten), shop._world.members, SAGAS, ())
+    (cause,) = verdict.causes
+    assert cause.kind is Kind.STRANDED
+    assert cause.remedy == f"chorus timeline {KEY}; chorus reconcile --dry-run"
+
+
+def test_deadline_that_would_do_nothing_is_not_told(shop: Simulation) -> None:
+    """The order is confirmed, so its deadline has nothing to expire."""
+    place(shop)
+    shop.run_until_quiet()
+    assert Kind.DEADLINE_ARMED not in [cause.kind for cause in why(shop).causes]
+
+
+def test_first_call_that_is_not_answered_for_long_is_trouble() -> None:
+    with simulation(partitions=PARTITIONS, bank_slow=timedelta(seconds=8)) as shop:
+        fill_shelves(shop)
+        place(shop, token="tok_slow")
+        shop.advance(seconds=1)
+        assert why(shop).causes[0].kind is Kind.UNDER_WAY
+        shop.advance(seconds=3)
+        cause = first(shop)
+        assert cause.kind is Kind.CALL_OPEN
+        assert cause.text.startswith("payments has asked bank because of AuthorizationRequested and has had no answer")
+        assert cause.remedy == "does bank run, and is it well? chorus health bank"
 
 
 def test_ended_saga_waits_for_nothing(shop: Simulation) -> None:

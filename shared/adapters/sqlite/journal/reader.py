@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from shared.adapters.sqlite.journal.listing import SqliteListing
 from shared.adapters.sqlite.journal.parked import COLUMNS as PARKED_COLUMNS
 from shared.adapters.sqlite.journal.parked import parked_row
 from shared.adapters.sqlite.journal.published import SqlitePublishedRows
@@ -25,11 +26,11 @@ _BEHIND = (
 OCCURRED_AT_OF: Final = "json_extract({}.headers, '$.\"Occurred-At\"')"
 
 
-class SqliteReader:
+class SqliteReader(SqliteListing):
     """The questions to one database on one connection that only reads."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self._transaction = SqliteTransaction(connection)
         self._published = SqlitePublishedRows(connection)
 

@@ -4,8 +4,7 @@ Every process of the context gets the request, and the owner of the key's partit
 neither waits for a transaction nor makes one wait. When the database cannot be read, the answer has what memory has.
 """
 
-import os
-import socket
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
@@ -14,8 +13,12 @@ import msgspec
 from shared.context import Answer, Context, Request
 from shared.engine.effects import EffectRunner
 from shared.engine.intake.partition import BEGINNING, Partition
+from shared.engine.monitor.alarms import Alarm, Alarms
 from shared.engine.ownership import PartitionOwnership
-from shared.ports.broker import Broker, BrokerError
+from shared.engine.questions.asking import process_name, refusal
+from shared.engine.questions.deadlines import would_act
+from shared.engine.questions.lag import messages_behind
+from shared.ports.broker import Broker
 from shared.ports.clock import Clock, moment
 from shared.ports.rows import JournalRow
 from shared.ports.store import DatabaseBusyError, DatabaseError, Store
@@ -29,17 +32,20 @@ from shared.wire.about import (
     AskAbout,
     OpenCall,
     ParkedMessage,
+    RaisedAlarm,
     ReadingPosition,
     UnpublishedEvent,
 )
 from shared.wire.messages import OCCURRED_AT, SCHEDULE, MalformedKeyError, check_key, partition_of, rfc3339
 
+EXAMPLE = '{"key": "k-42"}'
+
 _decoder = msgspec.json.Decoder(AskAbout)
 _encoder = msgspec.json.Encoder()
 
 
-class Knowledge:
-    """Collects the knowledge of this process."""
+class AboutQuestion:
+    """Every process of the context gets the request, and the owner of the key's partition answers."""
 
     def __init__(
         self,
@@ -49,19 +55,20 @@ class Knowledge:
         clock: Clock,
         ownership: PartitionOwnership,
         effects: EffectRunner,
+        alarms: Alarms,
         *,
         partitions: int,
     ) -> None:
         self._context = context
-        self._process = f"{socket.gethostname()}-{os.getpid()}"
         self._store = store
         self._broker = broker
         self._clock = clock
         self._ownership = ownership
         self._effects = effects
+        self._alarms = alarms
         self._partitions = partitions
         self._names = [aggregate.name for aggregate in context.aggregates]
-        self._timers = [timer.name for timer in context.timers]
+        self._timers = {timer.name: timer for timer in context.timers}
 
     async def answer(self, request: Request) -> Answer | None:
         """Answer a request, or leave it to the owner of the key's partition."""
@@ -69,9 +76,9 @@ class Knowledge:
             key = check_key(_decoder.decode(request.body).key)
         except (msgspec.DecodeError, MalformedKeyError) as error:
             # Every process gets the request, so the one that owns the first partition refuses it.
-            return _refused(str(error)) if self._owns(0) else None
+            return refusal(EXAMPLE, str(error)) if self._ownership.owns(0) else None
         number = partition_of(key, self._partitions)
-        if not self._owns(number):
+        if not self._ownership.owns(number):
             return None
         return Answer(_encoder.encode(await self.about(key, self._ownership.partitions[number])))
 
@@ -79,13 +86,14 @@ class Knowledge:
         """Collect the state, calls, deadlines and troubles of a key of our partition."""
         calls = self._calls(key)
         rows, unreadable = KeyRows((), (), (), ()), ""
-        read = partial(_read, key=key, partition=partition.number, names=self._names, timers=self._timers)
+        read = partial(_read, key=key, partition=partition.number, names=self._names, timers=[*self._timers])
         try:
             rows = await self._store.look(read)
         except (DatabaseBusyError, DatabaseError) as error:
             unreadable = str(error)
         aggregates = [_aggregate(row) for row in rows.aggregates]
-        deadlines = [_deadline(row) for row in rows.timers]
+        deadlines = [self._deadline(row, rows.aggregates) for row in rows.timers]
+        alarms = [_alarm(alarm) for alarm in self._alarms.raised]
         parked = [self._parked(message) for message in rows.parked]
         unpublished = [self._unpublished(row) for row in rows.unpublished]
         counts = {
@@ -94,11 +102,12 @@ class Knowledge:
             "deadlines": len(deadlines),
             "parked": len(parked),
             "unpublished": len(unpublished),
+            "alarms": len(alarms),
         }
         return About(
             context=self._context.name,
             key=key,
-            process=self._process,
+            process=process_name(),
             partition=partition.number,
             at=rfc3339(self._clock.now()),
             aggregates=tuple(aggregates[:ITEMS_AT_MOST]),
@@ -107,13 +116,10 @@ class Knowledge:
             parked=tuple(parked[:ITEMS_AT_MOST]),
             unpublished=tuple(unpublished[:ITEMS_AT_MOST]),
             positions=await self._positions(partition),
+            alarms=tuple(alarms[:ITEMS_AT_MOST]),
             more=tuple(kind for kind, count in counts.items() if count > ITEMS_AT_MOST),
             unreadable=unreadable,
         )
-
-    def _owns(self, number: int) -> bool:
-        partition = self._ownership.partitions.get(number)
-        return partition is not None and partition.is_owned
 
     def _calls(self, key: str) -> list[OpenCall]:
         calls: list[OpenCall] = []
@@ -131,6 +137,13 @@ class Knowledge:
                 )
             )
         return calls
+
+    def _deadline(self, row: JournalRow, aggregates: Sequence[AggregateRow]) -> ArmedDeadline:
+        timer = self._timers[row.type]
+        states = {aggregate.id: aggregate.state for aggregate in aggregates}
+        due_at = row.headers[SCHEDULE].removeprefix("@at ")
+        is_idle = not would_act(self._context, timer, row.body, row.key, states, due_at)
+        return ArmedDeadline(timer=row.type, id=row.event_id, due_at=due_at, is_idle=is_idle)
 
     def _parked(self, message: KeptMessage) -> ParkedMessage:
         return ParkedMessage(
@@ -154,12 +167,7 @@ class Knowledge:
     async def _positions(self, partition: Partition) -> tuple[ReadingPosition, ...]:
         positions = []
         for stream, reader in partition.readers.items():
-            behind: int | None = None
-            try:
-                info = await self._broker.consumer_info(stream, reader.consumer)
-                behind = info.pending + reader.buffered
-            except BrokerError:
-                pass  # The tool that asks sees by itself that the broker does not answer.
+            behind = await messages_behind(self._broker, reader)
             sequence = partition.positions.get(stream, BEGINNING).seq
             positions.append(ReadingPosition(stream=stream, sequence=sequence, behind=behind))
         return tuple(positions)
@@ -180,13 +188,10 @@ def _aggregate(row: AggregateRow) -> AggregateNow:
     )
 
 
-def _deadline(row: JournalRow) -> ArmedDeadline:
-    return ArmedDeadline(timer=row.type, id=row.event_id, due_at=row.headers[SCHEDULE].removeprefix("@at "))
+def _alarm(alarm: Alarm) -> RaisedAlarm:
+    since = rfc3339(alarm.since)
+    return RaisedAlarm(kind=alarm.kind, subject=alarm.subject, reason=alarm.reason, remedy=alarm.remedy, since=since)
 
 
 def _text(at: datetime | None) -> str:
     return "" if at is None else rfc3339(at)
-
-
-def _refused(problem: str) -> Answer:
-    return Answer(error=("400", f'ask like {{"key": "k-42"}}: {problem}'[:200].replace("\n", " ")))

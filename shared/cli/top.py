@@ -1,0 +1,156 @@
+"""`chorus top`: rates, latencies, open sagas and what is stuck, on one screen."""
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from shared.cli.adapters import clock
+from shared.cli.errors import CommandError
+from shared.cli.flags import HERE, Connection, Json
+from shared.cli.output import console, show, show_json
+from shared.config.exit_codes import Exit
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from shared.inspect.lag import Report
+    from shared.inspect.saga_rates import SagaRates
+    from shared.inspect.sagas_now import Listing
+
+STUCK_SHOWN = 8
+
+
+def top(
+    *,
+    once: Annotated[bool, Parameter(negative="", show_default=False, help="show it once, and exit")] = False,
+    every: Annotated[str, Parameter(help="how often to look")] = "2s",
+    json: Json = False,
+    connection: Connection = HERE,
+) -> None:
+    """Show rates, latencies, lag and what is stuck, on one screen.
+
+    Goes on until Ctrl-C. Rates and latencies are those of the last minute, as far as
+    this command has been watching.
+
+    For example:
+
+        chorus top
+        chorus top --once --json
+    """
+    import anyio
+
+    from shared import catalog
+    from shared.config.units import parse_duration
+    from shared.context import Context
+    from shared.inspect.asking import NoAnswerError
+    from shared.inspect.lag import compare, sample
+    from shared.inspect.saga_rates import SagaTail
+    from shared.inspect.sagas_now import Selection, list_sagas
+    from shared.streams.file import read_topology
+    from shared.wire.streams import EVENTS
+
+    try:
+        every_s = parse_duration(every).total_seconds()
+    except ValueError as error:
+        raise CommandError(Exit.USAGE, f"--every: {error}") from error
+    settings = catalog.read_settings(os.environ)
+    contexts = [one for one in catalog.load_all(settings).members.values() if isinstance(one, Context)]
+    sagas = catalog.declared_in("sagas", "SAGAS") or ()
+    partitions = read_topology(settings.streams_file).partitions
+    stuck = Selection(stuck=True, oldest_first=True, limit=STUCK_SHOWN)
+
+    async def look() -> None:
+        async with connection.connected("top") as broker:
+            began = clock().now()
+            tail = SagaTail(broker, sagas, first=(await broker.stream_info(EVENTS)).last_sequence + 1)
+            before = await sample(broker, contexts, partitions)
+            while True:
+                await anyio.sleep(every_s)
+                await tail.advance()
+                after = await sample(broker, contexts, partitions)
+                report = await compare(broker, contexts, before, after)
+                now = clock().now()
+                listing: Listing | None = None
+                if sagas:
+                    with suppress(NoAnswerError):  # The lag of that context says so.
+                        listing = await list_sagas(broker, sagas[0], contexts, stuck, now)
+                seconds = (now - began).total_seconds()
+                _show(tail.rates(now, now - began), tail.events / seconds, report, listing, json=json, once=once)
+                if once:
+                    return
+                before = after
+
+    anyio.run(look)
+
+
+def _show(
+    rates: "list[SagaRates]",
+    events_per_s: float,
+    report: "Report",
+    listing: "Listing | None",
+    *,
+    json: bool,
+    once: bool,
+) -> None:
+    import msgspec
+
+    if json:
+        show_json(
+            {
+                "events_per_s": round(events_per_s, 1),
+                "sagas": msgspec.to_builtins(rates),
+                "lag": msgspec.to_builtins(report),
+                "stuck": msgspec.to_builtins(listing),
+            }
+        )
+        return
+    if not once and console().is_terminal:
+        console().clear()
+    show(*_screen(rates, events_per_s, report, listing))
+
+
+def _screen(
+    rates: "list[SagaRates]", events_per_s: float, report: "Report", listing: "Listing | None"
+) -> "list[RenderableType]":
+    from rich.table import Table
+
+    sagas = Table("saga", "begun/s", "ended", "per s", "p50", "p99", box=None, pad_edge=False)
+    for rate in rates:
+        sagas.add_row(rate.saga, f"{rate.begun_per_s:.1f}", "", "", "", "")
+        for end, per_s in rate.ended_per_s.items():
+            sagas.add_row("", "", end, f"{per_s:.1f}", _seconds(rate.p50_s.get(end)), _seconds(rate.p99_s.get(end)))
+    contexts = Table("context", "behind", "oldest", "per s", "commit p99", "calls", "parked", "owners", box=None)
+    contexts.pad_edge = False
+    for name in report.skew:
+        lags = [lag for lag in report.lags if lag.context == name]
+        by_process = {lag.process: lag for lag in lags if lag.process}
+        owned = sum(1 for lag in lags if lag.process)
+        contexts.add_row(
+            name,
+            str(sum(lag.messages for lag in lags)),
+            f"{max(lag.oldest_s for lag in lags):.1f} s",
+            f"{sum(lag.per_s for lag in lags):.0f}",
+            _seconds(max((lag.commit_p99_s or 0.0 for lag in lags), default=0.0)),
+            str(sum(lag.calls for lag in by_process.values())),
+            str(max((lag.parked for lag in by_process.values()), default=0)),
+            f"{owned} of {len(lags)} partitions",
+            style=None if owned == len(lags) else "red",
+        )
+    shown: list[RenderableType] = [f"{events_per_s:.0f} events/s", "", sagas, "", contexts, ""]
+    if listing is None:
+        return [*shown, "The status of the sagas is not known."]
+    shown.append(", ".join(f"{count} {status}" for status, count in listing.counts.items()) or "There is no saga yet.")
+    if not listing.sagas:
+        return [*shown, "Nothing is stuck."]
+    stuck = Table("stuck", "status", "held up by", box=None, pad_edge=False)
+    for one in listing.sagas:
+        stuck.add_row(one.key, one.status, "\n".join(one.held_up_by) or "nothing: it is slow")
+    return [*shown, "", stuck]
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{1000 * value:.0f} ms" if value < 1 else f"{value:.1f} s"

@@ -1,0 +1,30 @@
+"""Tells whether a deadline still matters: whether its commands would lead to any event if it were due now."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+from shared.context import Context, Timer
+from shared.wire.bodies import BodyDecoder
+
+
+def would_act(context: Context, timer: Timer, body: bytes, key: str, states: Mapping[str, str], due_at: str) -> bool:
+    """Put the commands of a timer to their deciders. `states` are the aggregates of the key as JSON, by id.
+
+    True also where that cannot be told: a decision that reads other aggregates, or one that raises.
+    """
+    try:
+        event = BodyDecoder(timer.armed_by, strict=False).decode(body, key=key, at=datetime.fromisoformat(due_at))
+        for command in timer.whenever_due(event):
+            decider = next(one for one in context.deciders if type(command) in one.commands)
+            if decider.also_reads is not None:
+                return True
+            aggregate = decider.aggregate
+            stored = states.get(aggregate.id_of(command))
+            state = aggregate.state() if stored is None else msgspec.json.decode(stored, type=aggregate.state)
+            if decider.decide(command, state):
+                return True
+    except Exception:
+        return True
+    return False

@@ -1,0 +1,120 @@
+"""Follows the sagas in EVENTS: how many begin and end per second, and how long they take, over the last minute."""
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from msgspec import Struct
+
+from shared.ports.broker import Broker, Stored
+from shared.saga import Saga
+from shared.wire.messages import MalformedKeyError, MalformedSubjectError, parse_subject
+from shared.wire.streams import EVENTS
+
+WINDOW: Final = timedelta(minutes=1)
+KEYS_AT_MOST: Final = 200_000
+"""The first events of so many sagas are remembered; an older saga that ends has no duration here."""
+
+
+class _Ended(NamedTuple):
+    at: datetime
+    end: str
+    took_s: float | None
+
+
+class SagaRates(Struct, frozen=True, kw_only=True):
+    """One kind of saga over the window. `ended_per_s` is by the name of the end, as are the durations in seconds."""
+
+    saga: str
+    begun_per_s: float
+    ended_per_s: Mapping[str, float]
+    p50_s: Mapping[str, float]
+    p99_s: Mapping[str, float]
+
+
+class SagaRate:
+    """Watches one kind of saga."""
+
+    def __init__(self, saga: Saga) -> None:
+        self._saga = saga
+        self._said: OrderedDict[str, set[str]] = OrderedDict()
+        """The events of the saga that were seen, by key, until it ends."""
+        self._began: dict[str, datetime] = {}
+        self._begun: deque[datetime] = deque()
+        self._ended: deque[_Ended] = deque()
+
+    @property
+    def events(self) -> set[str]:
+        """The events, `context.Event`, that begin or end the saga."""
+        return {*self._saga.first, *(event for end in self._saga.ends for event in end.events)}
+
+    def add(self, event: str, key: str, at: datetime) -> None:
+        """Count one event; the events of a key come in stream order."""
+        if event not in self.events:
+            return
+        if event in self._saga.first and key not in self._began:
+            self._began[key] = at
+            self._begun.append(at)
+        said = self._said.setdefault(key, set())
+        before = self._saga.end(said)
+        said.add(event)
+        end = self._saga.end(said)
+        if end is not None and before is None:
+            began = self._began.get(key)
+            self._ended.append(_Ended(at, end.name, None if began is None else (at - began).total_seconds()))
+        while len(self._said) > KEYS_AT_MOST:
+            forgotten, _ = self._said.popitem(last=False)
+            self._began.pop(forgotten, None)
+
+    def rates(self, now: datetime, watched: timedelta) -> SagaRates:
+        """The rates over the window, or over the shorter time that was watched."""
+        since = now - WINDOW
+        while self._begun and self._begun[0] < since:
+            self._begun.popleft()
+        while self._ended and self._ended[0].at < since:
+            self._ended.popleft()
+        seconds = max(1.0, min(WINDOW, watched).total_seconds())
+        counts = Counter(ended.end for ended in self._ended)
+        took = {end: sorted(e.took_s for e in self._ended if e.end == end and e.took_s is not None) for end in counts}
+        return SagaRates(
+            saga=self._saga.name,
+            begun_per_s=len(self._begun) / seconds,
+            ended_per_s={end: count / seconds for end, count in counts.items()},
+            p50_s={end: found[len(found) // 2] for end, found in took.items() if found},
+            p99_s={end: found[len(found) * 99 // 100] for end, found in took.items() if found},
+        )
+
+
+class SagaTail:
+    """Reads what EVENTS got since the last look."""
+
+    def __init__(self, broker: Broker, sagas: Iterable[Saga], *, first: int) -> None:
+        self._broker = broker
+        self._rates = [SagaRate(saga) for saga in sagas]
+        self._next = first
+        self.events = 0
+        """The messages of EVENTS since the beginning, of any kind."""
+
+    async def advance(self) -> None:
+        """Read to the present end of the stream; raises BrokerError."""
+        last = (await self._broker.stream_info(EVENTS)).last_sequence
+        if last < self._next:
+            return
+        found: list[Stored] = []
+        for event in sorted({event for rate in self._rates for event in rate.events}):
+            context, _, kind = event.partition(".")
+            pattern = f"evt.{context}.{kind}.*.*"
+            found += [stored async for stored in self._broker.read(EVENTS, pattern, first=self._next, up_to=last)]
+        for stored in sorted(found, key=lambda one: one.sequence):
+            with suppress(MalformedKeyError, MalformedSubjectError):  # A stranger's message.
+                subject = parse_subject(stored.subject)
+                for rate in self._rates:
+                    rate.add(f"{subject.context}.{subject.type}", subject.key, stored.at)
+        self.events += last - self._next + 1
+        self._next = last + 1
+
+    def rates(self, now: datetime, watched: timedelta) -> list[SagaRates]:
+        """The rates of each kind of saga."""
+        return [rate.rates(now, watched) for rate in self._rates]

@@ -1,0 +1,78 @@
+"""How far a context is behind in one partition: the answer to `nats req api.CONTEXT.lag '{"partition": 0}'`.
+
+The process that owns the partition answers, and no other.
+"""
+
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""The upper bounds of the buckets in which timings are counted; one more bucket counts what took longer."""
+
+
+class AskLag(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The request."""
+
+    partition: Annotated[int, Meta(ge=0, le=1023)]
+
+
+class Timing(Struct, frozen=True, kw_only=True):
+    """How often a step took how long since the process started; `counts` has one entry per bucket of BUCKETS_S."""
+
+    counts: tuple[int, ...]
+    sum_s: float
+
+    @property
+    def count(self) -> int:
+        """The number of measurements."""
+        return sum(self.counts)
+
+    def since(self, before: "Timing") -> "Timing":
+        """The measurements after an earlier answer of the same process."""
+        counts = tuple(now - then for now, then in zip(self.counts, before.counts, strict=True))
+        return Timing(counts=counts, sum_s=self.sum_s - before.sum_s)
+
+    def quantile_s(self, part: float) -> float | None:
+        """An estimate of a quantile in seconds, between the bounds of its bucket; None without a measurement."""
+        wanted, below = part * self.count, 0
+        for number, count in enumerate(self.counts):
+            if count and below + count >= wanted:
+                if number == len(BUCKETS_S):
+                    return BUCKETS_S[-1]
+                low = BUCKETS_S[number - 1] if number else 0.0
+                return low + (BUCKETS_S[number] - low) * (wanted - below) / count
+            below += count
+        return None
+
+
+class StreamLag(Struct, frozen=True, kw_only=True):
+    """How far one stream is decided. `behind` counts the messages that are not, and is null when the broker is away.
+
+    `oldest_at` is when the server stored the oldest of them that has arrived here, or empty.
+    """
+
+    stream: str
+    sequence: int
+    behind: int | None
+    oldest_at: str
+
+
+class PartitionLag(Struct, frozen=True, kw_only=True):
+    """The answer. `taken` counts the messages of this partition since the process began to own it.
+
+    `unpublished`, `calls`, `parked` and the timings are those of the whole process.
+    """
+
+    context: str
+    partition: int
+    process: str
+    at: str
+    streams: tuple[StreamLag, ...]
+    taken: int
+    unpublished: int
+    calls: int
+    parked: int
+    batches: int
+    commit: Timing
+    publish: Timing
