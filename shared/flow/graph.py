@@ -102,11 +102,17 @@ class Flow:
         ]
 
     def event(self, name: str) -> Name:
-        """The event of this name, with or without its context; raises UnknownNameError."""
-        found = [event for event in self.aggregates if name in (event, event.partition(".")[2])]
+        """The event of this name, with or without its context; raises UnknownNameError.
+
+        The engine's own events, such as `CommandRejected`, are known where somebody hears them.
+        """
+        events = dict.fromkeys((*self.aggregates, *(reaction.on for reaction in self.reactions if reaction.on)))
+        found = [event for event in events if name in (event, event.partition(".")[2])]
         if len(found) == 1:
             return found[0]
-        known = [*self.aggregates] if "." in name else [event.partition(".")[2] for event in self.aggregates]
+        if found:
+            raise UnknownNameError(f"several contexts publish {name!r}; name one: {', '.join(found)}")
+        known = [*events] if "." in name else [event.partition(".")[2] for event in events]
         meant = did_you_mean(name, known) or "; chorus flow lists the events"
         raise UnknownNameError(f"no context publishes an event {name!r}{meant}")
 

@@ -3,12 +3,9 @@
 The contexts say what is open (evidence.py). The graph from their code says what may follow (shared/flow).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
-import msgspec
-
-from shared.context import Context, Timer
 from shared.flow.graph import Flow, Reaction
 from shared.inspect.drawing import span
 from shared.inspect.evidence import Evidence, Silence
@@ -21,11 +18,12 @@ from shared.wire.messages import parse_subject
 
 def ahead_of(evidence: Evidence, flow: Flow, sagas: Sequence[Saga]) -> tuple[Ahead, ...]:
     """All that is ahead of one key, by the contexts' names; a client's command only when nothing else is under way."""
+    stored = {message.id for message in evidence.messages}
     found: list[Ahead] = []
     for name, answer in sorted(evidence.answers.items()):
         if isinstance(answer, About):
             found += _calls(answer, flow)
-            found += _unpublished(answer)
+            found += _unpublished(answer, stored)
         found += _unread(evidence, name, answer, flow)
         found += _undecided(evidence, name, answer, flow)
     said = {f"{message.context}.{message.type}" for message in evidence.messages if message.kind == "evt"}
@@ -57,10 +55,13 @@ def _calls(answer: About, flow: Flow) -> Iterator[Ahead]:
         yield Ahead(kind="open", context=answer.context, text=text, after=call.id, then=then)
 
 
-def _unpublished(answer: About) -> Iterator[Ahead]:
+def _unpublished(answer: About, stored: Collection[str]) -> Iterator[Ahead]:
+    """The decided events that the stream lacks. An idle context records a moment later that one was published."""
     for event in answer.unpublished:
-        refused = f", and the broker refuses it: {event.refused}" if event.refused else ""
-        yield Ahead(kind="wait", context=answer.context, text=f"{event.type} is decided and not published{refused}")
+        if event.id not in stored or event.refused:
+            refused = f", and the broker refuses it: {event.refused}" if event.refused else ""
+            text = f"{event.type} is decided and not published{refused}"
+            yield Ahead(kind="wait", context=answer.context, text=text)
 
 
 def _unread(evidence: Evidence, name: str, answer: About | Silence, flow: Flow) -> Iterator[Ahead]:
@@ -110,33 +111,20 @@ def _clients(evidence: Evidence, flow: Flow, commands: Sequence[str]) -> Iterato
 
 def _deadlines(evidence: Evidence, flow: Flow) -> Iterator[Ahead]:
     for name, answer in sorted(_abouts(evidence).items()):
-        timers = {timer.name: timer for timer in flow.contexts[name].timers}
+        timers = {timer.name: timer for timer in flow.reactions if (timer.kind, timer.context) == ("timer", name)}
         for deadline in answer.deadlines:
-            timer = timers.get(deadline.timer)
-            armed = _latest(evidence, name, timer.armed_by.__name__) if timer is not None else None
-            then = None if timer is None or armed is None else left_to_do(flow.contexts[name], timer, armed, answer)
-            if then == ():
+            if deadline.is_idle:
                 continue
-            if then is None:
-                due = (one for one in flow.reactions if (one.kind, one.context) == ("timer", name))
-                then = next((flow.following(one) for one in due if one.name == deadline.timer), ())
+            timer = timers.get(deadline.timer)
+            armed = _latest(evidence, timer.on) if timer is not None else None
             left = datetime.fromisoformat(deadline.due_at) - evidence.at
-            text = f"{deadline.timer} is due {f'in {span(left)}' if left.total_seconds() > 0 else 'now'}"
-            yield Ahead(kind="deadline", context=name, text=text, after=armed.id if armed else "", then=then)
-
-
-def left_to_do(context: Context, timer: Timer, armed: Message, about: About) -> tuple[str, ...] | None:
-    """The events of a deadline if it came due now, decided on the present states; None where they cannot be known."""
-    states = {aggregate.id: aggregate.state for aggregate in about.aggregates}
-    events: list[str] = []
-    try:
-        for command in timer.whenever_due(msgspec.json.decode(armed.body, type=timer.armed_by)):
-            decider = next(one for one in context.deciders if type(command) in one.commands)
-            state = msgspec.json.decode(states[decider.aggregate.id_of(command)], type=decider.aggregate.state)
-            events += [f"{context.name}.{type(event).__name__}" for event in decider.decide(command, state)]
-    except Exception:  # A decision that also reads other aggregates, or a state that is not in the answer.
-        return None
-    return tuple(dict.fromkeys(events))
+            yield Ahead(
+                kind="deadline",
+                context=name,
+                text=f"{deadline.timer} is due {f'in {span(left)}' if left.total_seconds() > 0 else 'now'}",
+                after=armed.id if armed is not None else "",
+                then=flow.following(timer) if timer is not None else (),
+            )
 
 
 def _abouts(evidence: Evidence) -> Mapping[str, About]:
@@ -150,8 +138,8 @@ def _position(answer: About | Silence) -> int | None:
     return next((position.sequence for position in answer.positions if position.stream == "EVENTS"), None)
 
 
-def _latest(evidence: Evidence, context: str, event: str) -> Message | None:
-    found = [one for one in evidence.messages if (one.kind, one.context, one.type) == ("evt", context, event)]
+def _latest(evidence: Evidence, event: str) -> Message | None:
+    found = [one for one in evidence.messages if one.kind == "evt" and f"{one.context}.{one.type}" == event]
     return found[-1] if found else None
 
 

@@ -9,10 +9,11 @@ from shared.context import Context
 from shared.flow.graph import derive
 from shared.inspect.ahead import ahead_of
 from shared.inspect.drawing import ahead_text
-from shared.inspect.evidence import collect
+from shared.inspect.evidence import Evidence, collect
 from shared.inspect.timeline import Ahead, steps, tree, with_ahead
 from shared.simulation.testing import Simulation, simulation
-from shared.wire.messages import MSG_ID
+from shared.wire.about import About, UnpublishedEvent
+from shared.wire.messages import MSG_ID, rfc3339
 from tests.unit.shopping import fill_shelves, order
 
 PARTITIONS = 2
@@ -92,6 +93,20 @@ def test_an_event_that_the_broker_refuses_is_told(shop: Simulation) -> None:
     shop.advance(seconds=5)
     (refused,) = [text for text in ahead(shop)[""] if "AuthorizationRequested" in text]
     assert refused.startswith("… payments: AuthorizationRequested is decided and not published, and the broker refuses")
+
+
+def test_an_event_that_the_stream_has_is_no_more_unpublished(shop: Simulation) -> None:
+    """An idle context says for a moment that its last event is unpublished."""
+    place(shop)
+    shop.run_until(KEY, "OrderPlaced")
+    row = UnpublishedEvent(number="ordering/r1", id=f"ordering/order-{KEY}@1", type="OrderPlaced", since="", refused="")
+    later = UnpublishedEvent(number="ordering/r2", id=f"ordering/order-{KEY}@2", type="Later", since="", refused="")
+    about = About(context="ordering", key=KEY, process="p", partition=0, at=rfc3339(shop.now), unpublished=(row, later))
+    messages = tuple(shop.events(KEY))
+    evidence = Evidence(key=KEY, at=shop.now, messages=messages, commands=(), answers={"ordering": about})
+    told = [one.text for one in ahead_of(evidence, derive(shop._world.members), SAGAS)]
+    assert "Later is decided and not published" in told
+    assert "OrderPlaced is decided and not published" not in told
 
 
 def test_a_deadline_that_would_find_nothing_to_do_is_left_out(shop: Simulation) -> None:

@@ -2,15 +2,18 @@
 
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 from rich.console import Console
 
 from contexts.sagas import ORDER, PURCHASE
 from shared import catalog
 from shared.config.settings import Settings
+from shared.context import Policy
 from shared.flow.board import board
 from shared.flow.graph import Reaction, UnknownNameError, derive, saga_named
 from shared.flow.layers import heights_of
@@ -19,6 +22,7 @@ from shared.flow.selection import Selection, after, of_saga, sentence, whole
 from shared.flow.svg import drawing
 from shared.flow.text import lists, trees
 from shared.inspect.outcomes import outcomes
+from shared.wire.engine_events import CommandRejected
 from tests.other_system import chorus, write_travel
 
 NAMES = ("ordering", "inventory", "notifications", "payments", "shipping")
@@ -141,6 +145,19 @@ def test_an_event_that_nobody_publishes_is_told_with_one_that_is(name: str, told
 
 def test_an_event_may_be_named_without_its_context() -> None:
     assert SHOP.event("OrderPlaced") == SHOP.event("ordering.OrderPlaced") == "ordering.OrderPlaced"
+
+
+def whenever_refused_forget_it(_event: CommandRejected) -> list[Struct]:
+    return []
+
+
+def test_an_event_of_the_engine_is_known_where_it_is_heard() -> None:
+    hears = [Policy(source, CommandRejected, whenever_refused_forget_it) for source in ("ordering", "shipping")]
+    flow = derive({**SHOP.contexts, "ordering": replace(SHOP.contexts["ordering"], policies=(*hears,))})
+    assert flow.event("shipping.CommandRejected") == "shipping.CommandRejected"
+    assert "shipping.CommandRejected" in flow.leads_to["shipping.ReportLost"]
+    with pytest.raises(UnknownNameError, match="several contexts publish 'CommandRejected'; name one"):
+        flow.event("CommandRejected")
 
 
 def test_a_saga_that_is_not_declared_is_told_with_those_that_are() -> None:
