@@ -123,7 +123,10 @@ def _of_answer(
                 text=f"{name} parked {_type_of(parked.subject)} at {_clock(parked.stored_at)}: {reason}",
                 remedy=f"fix the cause, then chorus parked retry {evidence.key}",
             )
-    for event in about.unpublished:
+    # A worker that is idle records only after a moment that the broker has an event.
+    stored = {message.id for message in evidence.messages}
+    unpublished = [event for event in about.unpublished if event.refused or event.id not in stored]
+    for event in unpublished:
         if event.refused:
             yield Cause(
                 kind=Kind.PUBLICATION_REFUSED,
@@ -131,8 +134,8 @@ def _of_answer(
                 text=f"{name} decided {event.type}, which the broker refuses: {event.refused}",
                 remedy=f"chorus parked show {event.number}",
             )
-    if about.unpublished and not any(event.refused for event in about.unpublished):
-        first = about.unpublished[0]
+    if unpublished and not any(event.refused for event in unpublished):
+        first = unpublished[0]
         text = f"{name} has decided {first.type} and not published it yet"
         yield Cause(kind=Kind.UNDER_WAY, context=name, text=text, remedy=f"chorus health {name}")
     for call in about.calls:
@@ -144,7 +147,7 @@ def _of_answer(
         behind = "" if position is None or position.behind is None else f", {position.behind} messages behind"
         text = f"{name} has not come to {_named(unread)} yet{behind}"
         yield Cause(kind=Kind.CONTEXT_SLOW, context=name, text=text, remedy=f"chorus health {name}")
-    if unread or commands or any(not event.refused for event in about.unpublished):
+    if unread or commands or any(not event.refused for event in unpublished):
         yield from _hindrances(about)
     if commands and not about.parked:
         text = f"{name} has not come to the command {_named(commands)} yet"

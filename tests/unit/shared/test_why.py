@@ -111,6 +111,20 @@ def test_event_that_the_broker_refuses_is_named_with_the_reason(shop: Simulation
     assert cause.remedy.startswith("chorus parked show payments/r")
 
 
+def test_event_that_is_in_its_stream_is_not_told_as_unpublished(shop: Simulation) -> None:
+    """The worker records only after a moment that the broker has it."""
+    place(shop)
+    shop.run_until(KEY, "OrderShipped")
+    evidence = gathered(shop, KEY)
+    said = [message.id for message in evidence.messages]
+    unpublished = [
+        event.id for answer in evidence.answers.values() if isinstance(answer, About) for event in answer.unpublished
+    ]
+    assert {*unpublished} & {*said}, "the test asks too late"
+    texts = [cause.text for cause in explain(evidence, shop._world.members, SAGAS, ()).causes]
+    assert not [text for text in texts if "shipping has decided OrderShipped" in text]
+
+
 def test_missing_consumer_is_named_with_its_remedy(shop: Simulation) -> None:
     for partition in range(PARTITIONS):
         shop.server.delete_consumer("EVENTS", f"payments-{partition}")
