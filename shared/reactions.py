@@ -26,6 +26,15 @@ def commands_of(whenever: Callable[..., Any]) -> tuple[type[Command], ...] | Non
     return named if all(isinstance(one, type) and issubclass(one, Struct) for one in named) else None
 
 
+def command_of(asks: Callable[..., Any]) -> type[Command] | None:
+    """The command that a function returns by its annotation; None where it names no class."""
+    try:
+        returned = get_type_hints(asks).get("return")
+    except (NameError, TypeError):  # As above.
+        return None
+    return returned if isinstance(returned, type) and issubclass(returned, Struct) else None
+
+
 def events_of(context: Context, commands: Iterable[type[Command]]) -> set[str]:
     """Every event, as `context.Event`, of the aggregates that decide these commands."""
     asked = {*commands}

@@ -30,7 +30,7 @@ COMMANDS = (
     Command("send", "send:send", "Send a command, and wait for its outcome if asked."),
     Command("timeline", "timeline:timeline", "Show what caused what for one key, with times."),
     Command("why", "why:why", "Explain what a saga waits for."),
-    Command("show", "show:show_aggregate", "Show an aggregate as of any version of it."),
+    Command("show", "show:show_aggregate", "Show an aggregate as of any version of it, or any time."),
     Command("streams plan", "streams:plan", "Show what `streams apply` and `streams write` would change."),
     Command("streams write", "streams:write", "Write the choreography of the contexts into streams.yaml."),
     Command("streams apply", "streams:apply", "Create and update the streams and consumers."),

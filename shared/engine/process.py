@@ -27,6 +27,7 @@ from shared.engine.recover.backfill import backfill_parked
 from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.reconcile import Reconciler
 from shared.engine.recover.snapshots import ensure_snapshots
+from shared.engine.requests import Requests
 from shared.ports.broker import Broker, BrokerRefusedError
 from shared.ports.clock import Clock
 from shared.ports.store import DatabaseBusyError, Store
@@ -66,6 +67,7 @@ class ContextProcess:
         linger_s = {aggregate.name: aggregate.linger_s for aggregate in context.aggregates if aggregate.linger_s}
         self.relay = Relay(broker, clock, linger_s=linger_s, wake=self._wake, troubles=self.troubles)
         self.effects = EffectRunner(routing, broker, clock, wake=self._wake)
+        self.requests = Requests(routing, store, clock, wake=self._wake)
         self.ownership = PartitionOwnership(
             [
                 Partition(
@@ -99,6 +101,7 @@ class ContextProcess:
             self.ownership,
             self.relay,
             self.effects,
+            self.requests,
             troubles=self.troubles,
             batch_at_most=batch_at_most,
         )
@@ -120,13 +123,14 @@ class ContextProcess:
                     name,
                     metadata.version("chorus"),
                     f"Chorus: {name}",
-                    api_of(self.context, self._broker),
+                    {**api_of(self.context, self._broker), **self.requests.endpoints},
                     asked_of_all={f"api.{name}.about": self.knowledge.answer},
                 )
                 _log.info("at work", partitions=list(self._numbers))
                 yield tasks
                 tasks.cancel_scope.cancel()
         finally:
+            self.requests.close()
             with anyio.CancelScope(shield=True):
                 await self.store.close()
                 if self.context.close is not None:
@@ -136,6 +140,7 @@ class ContextProcess:
     async def drain(self, timeout_s: float) -> None:
         """After `loop.run()`: publish what was committed and hand the partitions over, within this time."""
         _log.info("draining", unpublished=self.relay.backlog, effects=self.effects.backlog)
+        self.requests.close()
         with anyio.move_on_after(timeout_s):
             await self._stop_answering()
             await self.loop.finish()

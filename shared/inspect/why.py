@@ -84,7 +84,7 @@ def explain(
     begun = [saga for saga in sagas if saga.has_begun(said)]
     goes_on = [saga for saga in begun if saga.end(said) is None]
     if goes_on:
-        causes += _silences(evidence, named={cause.context for cause in causes})
+        causes += _silences(evidence, contexts, named={cause.context for cause in causes})
     causes.sort(key=lambda cause: cause.kind)
     if not said and not evidence.commands and not any(_knows(answer) for answer in evidence.answers.values()):
         text = f"nobody knows {evidence.key}: no stream has a message under it, and no context a state"
@@ -135,10 +135,13 @@ def _of_silence(silence: Silence, unanswered: Sequence[Message], commands: Seque
     yield _down(silence, f"and has not reacted to {_named([*unanswered, *commands])}")
 
 
-def _silences(evidence: Evidence, *, named: set[str]) -> Iterator[Cause]:
-    """The other contexts that do not answer: each may have a call open, or something parked."""
+def _silences(evidence: Evidence, contexts: Mapping[str, Context], *, named: set[str]) -> Iterator[Cause]:
+    """The other contexts that do not answer: each may have a call open, or something parked.
+
+    A context that hears no event knows of a saga by requests only, and the context that asks tells of those.
+    """
     for name, answer in sorted(evidence.answers.items()):
-        if isinstance(answer, Silence) and name not in named:
+        if isinstance(answer, Silence) and name not in named and contexts[name].policies:
             yield _down(answer, f"so what it does about {evidence.key} is unknown")
 
 
