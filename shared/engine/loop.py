@@ -128,7 +128,7 @@ class Loop:
         messages = self._effects.drain_outcomes(self._ownership.owned)
         if self._relay.is_full:
             return messages
-        messages += self._requests.drain(self._batch_at_most - len(messages))
+        messages += self._requests.drain(self._batch_at_most - len(messages) if self._ownership.may_answer else 0)
         messages += await self._unparked()
         self._turn += 1  # So that no partition always comes first.
         numbers = sorted(self._partitions, key=lambda number: (number + self._turn) % len(self._partitions))

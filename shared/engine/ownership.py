@@ -72,6 +72,11 @@ class PartitionOwnership:
         """Whether other processes own the rest of the context's partitions, and may write rows for ours."""
         return 0 < len(self.owned) < self._partitions_in_all
 
+    @property
+    def may_answer(self) -> bool:
+        """Whether the database has been compared with EVENTS: by us, or by the process that owns the partitions."""
+        return bool(self.owned) or all(partition.is_settled for partition in self.partitions.values())
+
     async def wait_until_settled(self, within_s: float) -> None:
         """Wait, at most this long, until each partition is read here or known to be owned by another process."""
         until = self._clock.monotonic() + within_s
