@@ -92,6 +92,7 @@ class ContextProcess:
             wake=self._wake,
             troubles=self.troubles,
         )
+        self.troubles.stream_is_missing = self.ownership.compare_again
         self.knowledge = Knowledge(context, store, broker, clock, self.ownership, self.effects, partitions=partitions)
         self.loop = Loop(
             routing,
