@@ -20,6 +20,7 @@ from shared.ports.broker import BrokerUnavailableError
 from shared.ports.store import DatabaseError
 from shared.repair.rebuild import rebuild
 from shared.simulation.testing import Simulation, simulation
+from shared.topology import declare
 from shared.wire.messages import CAUSATION_ID
 from tests.ledger import Ledger, problems_of, read_ledger
 
@@ -189,6 +190,25 @@ def test_bank_whose_database_is_an_older_copy_says_so_and_decides_nothing(bank: 
             bank.advance(seconds=0.001)
     assert [answer for answer in answers if answer != "503"] == [], "it says that it stops, or nothing"
     assert bank.rows("bank", "SELECT * FROM answers") == []
+
+
+@pytest.mark.parametrize("missing_s", [0.0, 0.2, 0.3, 0.4, 2.0])
+def test_events_that_were_lost_with_their_stream_are_published_again_in_order(
+    bank: Simulation, missing_s: float
+) -> None:
+    """The bank hears no event, so no consumer on EVENTS tells it that the stream is another one."""
+    for n in range(5):
+        withdraw(bank, 10, f"before-{n}")
+    bank.run_until_quiet()
+    before = bank.facts(ANN)
+    bank.server.delete_stream("EVENTS")
+    if missing_s:
+        withdraw(bank, 10, "meanwhile")
+        bank.run(bank._world.clock.sleep(missing_s))
+    bank.server.apply(declare(bank._world.topology, bank._world.members.values()))
+    bank.run(bank._world.clock.sleep(5))
+    more = ["Withdrawn", "BookingRecorded"] if missing_s else []
+    assert bank.facts(ANN) == [*before, *more]
 
 
 def test_transfer_is_in_both_accounts_or_in_none(bank: Simulation) -> None:
