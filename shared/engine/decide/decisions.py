@@ -68,7 +68,8 @@ class Decisions:
             self.parked_keys.load(m.message_id for m in messages if isinstance(m.source, ParkedVerdict))
         self.answers.load(messages)
         self.aggregates.prefetch(self._read_by(messages))
-        self.aggregates.prefetch(self._named_in_states(messages))
+        if self._routing.states_name_others:
+            self.aggregates.prefetch(self._named_in_states(messages))
         return messages
 
     def decide(self, messages: Sequence[Incoming]) -> None:

@@ -64,6 +64,7 @@ class Routing:
         for decider in context.deciders:
             for command in decider.commands:
                 self.deciders[command] = (decider, decider.aggregate.id_of)
+        self.states_name_others = any(decider.keys_in_state is not None for decider in context.deciders)
         self.aggregate_of = {event: aggregate for aggregate in context.aggregates for event in aggregate.events}
         self.key_of = {event: _field(aggregate.key) for event, aggregate in self.aggregate_of.items()}
         self.effects: dict[type[Struct], Effect] = {effect.asked_by: effect for effect in context.effects}
