@@ -9,11 +9,15 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final, Protocol, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 from msgspec import Struct
 
+from shared.endpoint import NO_ENDPOINTS as NO_ENDPOINTS
+from shared.endpoint import Answer as Answer
+from shared.endpoint import Endpoint as Endpoint
+from shared.endpoint import Endpoints as Endpoints
+from shared.endpoint import Request as Request
 from shared.wire.engine_events import Detail as Detail
 from shared.wire.messages import aggregate_id
 
@@ -96,7 +100,8 @@ class Decider:
     With `also_reads`, a decision also reads other aggregates of the context in the same transaction:
     `decide(command, state, others)`, where `others[key]` is the state of that one (loaded when asked for), or
     `others[key, part]` where that aggregate has parts; its events may then belong to both. `keys_read(command)` says
-    beforehand which ones it will read, so that a batch loads them in one query.
+    beforehand which ones it will read, so that a batch loads them in one query; `keys_in_state(state)` says those that
+    only the command's own aggregate knows, which a second query loads.
     """
 
     aggregate: Aggregate
@@ -104,6 +109,7 @@ class Decider:
     decide: Callable[..., Events]
     also_reads: Aggregate | None = None
     keys_read: Callable[[Any], Iterable[Asked]] | None = None
+    keys_in_state: Callable[[Any], Iterable[Asked]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +192,10 @@ class Context:
 
     `unheard` are the events that no context needs to hear: they are for clients and read models, or only the memory of
     their aggregate. `chorus flow --check` reports every other event that nobody hears.
+
+    `endpoints` are the requests that it answers; on the subject `lookup`, if there is one, clients ask for the answer
+    that an `Idempotency-Key` had. `before_open(directory, partitions)` runs in a worker before it opens the database
+    there, for example to take over what an older release kept in another form.
     """
 
     name: str
@@ -194,10 +204,13 @@ class Context:
     policies: tuple[Policy, ...] = ()
     timers: tuple[Timer, ...] = ()
     effects: tuple[Effect, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+    lookup: str = ""
     schema_version: int = 1
     gather_s: float = 0.0
     unheard: tuple[type[Event], ...] = ()
     close: Callable[[], Awaitable[None]] | None = None
+    before_open: Callable[[Path, int], Awaitable[None]] | None = None
 
     @property
     def aggregates(self) -> tuple[Aggregate, ...]:
@@ -213,28 +226,6 @@ class Context:
     def publishes(self) -> tuple[type[Event], ...]:
         """Every event type of the context's aggregates."""
         return tuple(event for aggregate in self.aggregates for event in aggregate.events)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request to a service endpoint."""
-
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The answer of a service endpoint; `error` is (code, text) for the ADR-32 error headers."""
-
-    body: bytes = b""
-    error: tuple[str, str] | None = None
-
-
-Endpoints: TypeAlias = Mapping[str, Callable[[Request], Awaitable[Answer | None]]]
-"""Handlers by subject; None is an answer that never comes."""
-
-NO_ENDPOINTS: Final[Endpoints] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

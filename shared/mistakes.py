@@ -4,6 +4,7 @@ A policy or timer whose function has no return annotation, or one that names no 
 commands it gives is then only known when it runs.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from msgspec import Struct
 
 from shared.config.spelling import did_you_mean
 from shared.context import Aggregate, Command, Context, Service
-from shared.reactions import commands_of
+from shared.reactions import command_of, commands_of
 from shared.readable import unreadable
 from shared.wire.engine_events import ENGINE_EVENTS
 from shared.wire.messages import MESSAGE_ID_LENGTH_AT_MOST, check_name, longest_id
@@ -30,8 +31,14 @@ def within(member: Context | Service) -> tuple[Mistake, ...]:
     """Find the mistakes within one context, whatever the other contexts are."""
     texts = list(_names_of(member))
     if isinstance(member, Context):
-        texts += [*_ids_of(member), *_keys_of(member), *_commands_of(member), *_askers_of(member)]
-        texts += _marked_of(member)
+        texts += [
+            *_ids_of(member),
+            *_keys_of(member),
+            *_commands_of(member),
+            *_endpoints_of(member),
+            *_askers_of(member),
+            *_marked_of(member),
+        ]
     return tuple(Mistake(member.name, text) for text in texts)
 
 
@@ -109,6 +116,20 @@ def _commands_of(context: Context) -> Iterator[str]:
             if command not in _answered(context):
                 outcome = f"{command.__name__} is an outcome of {effect.asked_by.__name__}"
                 yield f"{_place(effect.call)}: {outcome}, {_unanswered(context, command)}"
+
+
+def _endpoints_of(context: Context) -> Iterator[str]:
+    """Endpoints on a subject that is not this context's, or that another one has, and commands without a decider."""
+    subjects = [endpoint.subject for endpoint in context.endpoints] + [context.lookup] * bool(context.lookup)
+    for subject in dict.fromkeys(subjects):
+        if subjects.count(subject) > 1:
+            yield f"{context.name} answers {subject} twice"
+        if re.fullmatch(rf"svc\.{context.name}\.[A-Za-z0-9_-]+", subject) is None:
+            yield f"{context.name} answers {subject!r}: write svc.{context.name}.OPERATION"
+    for endpoint in context.endpoints:
+        command = command_of(endpoint.asks)
+        if command is not None and command not in _answered(context):
+            yield f"{_place(endpoint.asks)} asks {command.__name__}, {_unanswered(context, command)}"
 
 
 def _askers_of(context: Context) -> Iterator[str]:

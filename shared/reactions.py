@@ -14,16 +14,27 @@ from shared.context import Command, Context
 
 
 def commands_of(whenever: Callable[..., Any]) -> tuple[type[Command], ...] | None:
-    """The commands in `list[DoThing]` or `list[DoThing | UndoThing]`; None where the annotation names none."""
+    """The commands in `DoThing`, `list[DoThing]` or `list[DoThing | UndoThing]`; None where none is named."""
     try:
         returned = get_type_hints(whenever).get("return")
     except (NameError, TypeError):  # A name that only a type checker sees, or no function.
         return None
+    if isinstance(returned, type) and issubclass(returned, Struct):
+        return (returned,)
     said = get_args(returned)
     if len(said) != 1 and not (len(said) == 2 and said[1] is ...):
         return None
     named = tuple(one for one in get_args(said[0]) or (said[0],) if one is not NoneType)
     return named if all(isinstance(one, type) and issubclass(one, Struct) for one in named) else None
+
+
+def command_of(asks: Callable[..., Any]) -> type[Command] | None:
+    """The command that a function returns by its annotation; None where it names no class."""
+    try:
+        returned = get_type_hints(asks).get("return")
+    except (NameError, TypeError):  # As above.
+        return None
+    return returned if isinstance(returned, type) and issubclass(returned, Struct) else None
 
 
 def events_of(context: Context, commands: Iterable[type[Command]]) -> set[str]:

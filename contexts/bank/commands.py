@@ -1,10 +1,61 @@
-"""The requests that the bank takes, and its answers."""
+"""The questions to the bank: commands that clients publish, requests on `svc.bank.*`, and what requests become."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, NewType, TypeAlias
 
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Struct
 
-from contexts.kernel import MethodToken, Money, PaymentId
+from contexts.kernel import MINOR_UNITS_AT_MOST, MethodToken, Money, PaymentId, Text
+from shared.wire.messages import FROM_SUBJECT, TOLD
+
+AccountId = NewType("AccountId", str)
+
+Reference: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200)]
+"""Names one deposit, withdrawal or transfer of an account: it is booked once, for ever."""
+
+Refusal: TypeAlias = Literal["opened_otherwise", "account_unknown", "reference_known_otherwise", "same_account"]
+"""Why a command of a client is rejected; a withdrawal that the account cannot pay is an event of its own."""
+
+
+class Some(Struct, frozen=True, kw_only=True):
+    """An amount that moves: more than nothing."""
+
+    amount_minor: Annotated[int, Meta(gt=0, le=MINOR_UNITS_AT_MOST)]
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")] = "EUR"
+
+
+class OpenAccount(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Open an account with nothing on it."""
+
+    account_id: Annotated[AccountId, FROM_SUBJECT] = AccountId("")
+    owner: Annotated[Text, TOLD]
+
+
+class Deposit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Pay money in from outside, once per `reference`."""
+
+    account_id: Annotated[AccountId, FROM_SUBJECT] = AccountId("")
+    amount: Some
+    reference: Annotated[Reference, TOLD]
+
+
+class Withdraw(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Pay money out, once per `reference`."""
+
+    account_id: Annotated[AccountId, FROM_SUBJECT] = AccountId("")
+    amount: Some
+    reference: Annotated[Reference, TOLD]
+
+
+class Transfer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Move money to another account of the bank, once per `reference`."""
+
+    account_id: Annotated[AccountId, FROM_SUBJECT] = AccountId("")
+    to: Annotated[AccountId, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+    amount: Some
+    reference: Annotated[Reference, TOLD]
+
+
+BookingCommand: TypeAlias = Deposit | Withdraw | Transfer
 
 Token = Annotated[MethodToken, Meta(min_length=1, max_length=500)]
 Payment = Annotated[PaymentId, Meta(min_length=1, max_length=200)]
@@ -38,7 +89,7 @@ class Void(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Refund(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Move what was captured back, all of it or a part."""
+    """Move what was captured back: all of it, or a part; the parts never exceed what was captured."""
 
     payment_id: Payment
     amount: Money
@@ -46,17 +97,10 @@ class Refund(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 BankRequest: TypeAlias = Verify | Authorize | Capture | Void | Refund
 
-OPERATIONS: dict[str, type[BankRequest]] = {
-    "verify": Verify,
-    "authorize": Authorize,
-    "capture": Capture,
-    "void": Void,
-    "refund": Refund,
-}
-"""The request of each `svc.bank.<operation>`; `svc.bank.lookup` takes only the header `Idempotency-Key`."""
+Operation: TypeAlias = Literal["authorize", "capture", "void", "refund"]
 
-Refusal: TypeAlias = Literal["insufficient_funds", "declined", "capture_refused", "refund_refused", "not_possible"]
-"""Why the bank says no; `not_possible` is a payment that is not in a state for what was asked."""
+Reason: TypeAlias = Literal["insufficient_funds", "declined", "capture_refused", "refund_refused", "not_possible"]
+"""Why the bank refuses a request; `not_possible` is a payment that is not in a state for what was asked."""
 
 
 class Done(Struct, frozen=True, kw_only=True, tag_field="outcome", tag="done"):
@@ -66,15 +110,45 @@ class Done(Struct, frozen=True, kw_only=True, tag_field="outcome", tag="done"):
 class Refused(Struct, frozen=True, kw_only=True, tag_field="outcome", tag="refused"):
     """It is not done, and will not be under this key."""
 
-    reason: Refusal
+    reason: Reason
 
 
 Outcome: TypeAlias = Done | Refused
 
 
-class Found(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The answer that the bank gave under a key, if it gave one."""
+class VerifyAccount(Struct, frozen=True, kw_only=True):
+    """Say whether the account may pay at all."""
 
-    found: bool
-    operation: str = ""
-    answer: Raw = Raw()
+    account_id: AccountId
+
+
+class PlaceHold(Struct, frozen=True, kw_only=True):
+    """Hold an amount of an account for a payment."""
+
+    payment_id: PaymentId
+    account_id: AccountId
+    amount: Money
+
+
+class CaptureHold(Struct, frozen=True, kw_only=True):
+    """Move what is held to the merchant."""
+
+    payment_id: PaymentId
+    amount: Money
+
+
+class VoidHold(Struct, frozen=True, kw_only=True):
+    """Let go what is held, or forbid to hold anything."""
+
+    payment_id: PaymentId
+
+
+class RefundCapture(Struct, frozen=True, kw_only=True):
+    """Move all or a part of what was captured back."""
+
+    payment_id: PaymentId
+    amount: Money
+
+
+HoldCommand: TypeAlias = PlaceHold | CaptureHold | VoidHold | RefundCapture
+AccountCommand: TypeAlias = OpenAccount | VerifyAccount

@@ -1,218 +1,173 @@
-"""The bank's counter and its books, one SQLite file: same key, same answer, and no amount comes from nowhere.
+"""Takes over the books that the bank kept in tables of its own before it had a journal.
 
-Requests that arrive together share one transaction, and are answered after it is on disk.
+Each account is opened with its balance, each payment gets the events that lead to its state, and every answer is kept
+under its key. The old file is set aside, not deleted. A rebuild from EVENTS has the accounts and the payments again,
+but not the answers of before, whose requests no event names.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
-from typing import NamedTuple
+from pathlib import Path
 
-import anyio
-import msgspec
+import structlog
+from msgspec import Struct
 
-from contexts.bank.commands import Authorize, BankRequest, Found, Verify
-from contexts.bank.decider import MERCHANT, MINT, Decision, Payment, decide
-from contexts.kernel import MINOR_UNITS_AT_MOST
-from shared.adapters.sqlite.database import Database
-from shared.batching import Batcher
-from shared.context import Answer, Request
-from shared.ports.store import DatabaseBusyError, DatabaseError
-from shared.wire.bodies import BodyDecoder, MalformedBodyError
-from shared.wire.messages import NEVER, check_message_id, content_hash
+from contexts.bank.commands import AccountId
+from contexts.bank.endpoints import account_of, payment_of
+from contexts.bank.events import (
+    AccountOpened,
+    AmountHeld,
+    BankRequestRefused,
+    CaptureRefunded,
+    Deposited,
+    HoldCaptured,
+    HoldPlaced,
+    HoldVoided,
+)
+from contexts.kernel import MINOR_UNITS_AT_MOST, Money
+from shared.adapters.clock import SystemClock
+from shared.adapters.sqlite.journal.store import SqliteStore
+from shared.adapters.sqlite.reading import open_read_only
+from shared.adapters.sqlite.replace import Replacement, replacing
+from shared.engine.decide.incoming import IGNORE, Incoming
+from shared.engine.decide.outgoing import OutgoingRows
+from shared.ports.rows import AnswerRow, EffectRow, JournalRow
+from shared.ports.store import DatabaseBusyError, DatabaseError, Transaction
+from shared.wire.messages import aggregate_id
 
-WAITING_AT_MOST = 10_000
-BATCH_AT_MOST = 1_000
+SOURCE = "books-of-an-older-release"
+"""The Causation-Id of the events that were made of the older books."""
 
-OPENING_MINOR = MINOR_UNITS_AT_MOST
-"""The balance of an account whose token is seen for the first time: enough for any one order."""
+NO_EFFECT = EffectRow(0, SOURCE, "", 0, 0, "", {}, b"")
+OLDER_TABLES = {"accounts", "payments", "ledger", "answers"}
 
-SCHEMA_VERSION = 1
-
-SCHEMA = """
-CREATE TABLE accounts (
-  account_id TEXT NOT NULL,
-  currency TEXT NOT NULL,
-  balance_minor INTEGER NOT NULL DEFAULT 0,
-  held_minor INTEGER NOT NULL DEFAULT 0 CHECK (held_minor >= 0),
-  PRIMARY KEY (account_id, currency),
-  CHECK (account_id = 'mint' OR balance_minor >= held_minor)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE payments (
-  payment_id TEXT PRIMARY KEY,
-  state TEXT NOT NULL CHECK (state IN ('REFUSED', 'HELD', 'VOIDED', 'CAPTURED', 'REFUNDED')),
-  account_id TEXT NOT NULL,
-  currency TEXT NOT NULL,
-  amount_minor INTEGER NOT NULL CHECK (amount_minor >= 0),
-  refunds_refused INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE ledger (
-  entry INTEGER PRIMARY KEY,
-  payment_id TEXT NOT NULL,
-  reason TEXT NOT NULL CHECK (reason IN ('opening', 'capture', 'refund')),
-  from_account TEXT NOT NULL,
-  to_account TEXT NOT NULL,
-  currency TEXT NOT NULL,
-  amount_minor INTEGER NOT NULL CHECK (amount_minor >= 0)
-) STRICT;
-CREATE TABLE answers (
-  idempotency_key TEXT PRIMARY KEY,
-  operation TEXT NOT NULL,
-  request_hash BLOB NOT NULL,
-  answer BLOB NOT NULL
-) STRICT, WITHOUT ROWID;
-"""
+_log = structlog.get_logger("chorus.bank")
 
 
-class Asked(NamedTuple):
-    """A request as it came over the counter."""
+async def take_over_older_books(directory: Path, partitions: int) -> None:
+    """Replace an older `bank.db` by one with a journal of the same accounts, payments and answers.
 
-    idempotency_key: str
-    operation: str
-    request: BankRequest
-
-
-class Answered(NamedTuple):
-    """The answer in the books; `first` when it is given for the first time. `method_token` pays the payment."""
-
-    answer: bytes
-    first: bool
-    method_token: str
-
-
-class OtherContent(NamedTuple):
-    """The key was used for another request before."""
-
-
-class Counter:
-    """Collects the requests that arrive during a transaction, and answers them together in the next one."""
-
-    def __init__(self, books: Database, slow_s: float) -> None:
-        self._books = books
-        self._slow_s = slow_s
-        self._requests = Batcher(self._answer_together, batch_at_most=BATCH_AT_MOST, waiting_at_most=WAITING_AT_MOST)
-
-    async def answer(self, operation: str, decoder: BodyDecoder[BankRequest], request: Request) -> Answer | None:
-        """Answer one request; None when the answer is lost on the way. An answer names what is wrong with its request.
-
-        Raises:
-            DatabaseBusyError, DatabaseError: the books cannot be used, which concerns every request.
-        """
-        try:
-            key = check_message_id(request.headers.get("Idempotency-Key", ""))
-            asked = Asked(key, operation, decoder.decode(request.body, key="", at=NEVER))
-            answered = await self._requests.put(asked)
-        except MalformedBodyError as malformed:
-            return Answer(error=("400", str(malformed)))
-        except ValueError as no_key:
-            return Answer(error=("400", f"Idempotency-Key: {no_key}"))
-        except (DatabaseBusyError, DatabaseError):
-            raise
-        except Exception as trouble:
-            return Answer(error=("503", f"ask again with the same key: {trouble}"))
-        if isinstance(answered, OtherContent):
-            return Answer(error=("409", f"{key} was used for another request; use a new key"))
-        if answered.first and answered.method_token.startswith("tok_lost"):
-            return None
-        if answered.first and answered.method_token.startswith("tok_slow"):
-            await anyio.sleep(self._slow_s)
-        return Answer(body=answered.answer)
-
-    async def look_up(self, request: Request) -> Answer | None:
-        """Return the answer that the key had before, without any effect; raises as `answer` does."""
-        key = request.headers.get("Idempotency-Key", "")
-        try:
-            return Answer(body=_encode(await self._books.read(partial(_look_up, idempotency_key=key))))
-        except (DatabaseBusyError, DatabaseError):
-            raise
-        except Exception as trouble:
-            return Answer(error=("503", f"the books cannot be read: {trouble}"))
-
-    async def close(self) -> None:
-        """Answer the requests that still wait."""
-        await self._requests.close()
-
-    async def _answer_together(self, batch: Sequence[Asked]) -> list[Answered | OtherContent]:
-        return await self._books.transact(lambda books: [_answer(books, asked) for asked in batch])
+    Raises:
+        DatabaseBusyError: a process has the older books open; try again when it has stopped.
+    """
+    path = directory / "bank.db"
+    if not _is_older(path):
+        return
+    try:
+        with replacing(path) as replacement:
+            if replacement.old is None or not _tables(replacement.old) >= OLDER_TABLES:
+                return  # Another process has just taken them over.
+            aside = await _take_over(replacement, replacement.old, partitions)
+    except DatabaseError as error:
+        raise DatabaseBusyError(str(error)) from error
+    _log.warning("took over the books of an older release", set_aside=str(aside))
 
 
-def _answer(books: sqlite3.Connection, asked: Asked) -> Answered | OtherContent:
-    content = content_hash(asked.operation.encode() + _encode(asked.request))
-    known = books.execute(
-        "SELECT request_hash, answer FROM answers WHERE idempotency_key = ?", (asked.idempotency_key,)
-    ).fetchone()
-    if known is not None:
-        if known[0] != content:
-            return OtherContent()
-        return Answered(known[1], False, "")
-    decision = _obey(books, asked.request)
-    answer = _encode(decision.outcome)
-    books.execute("INSERT INTO answers VALUES (?, ?, ?, ?)", (asked.idempotency_key, asked.operation, content, answer))
-    return Answered(answer, True, decision.payment.account_id)
+async def _take_over(replacement: Replacement, old: sqlite3.Connection, partitions: int) -> Path | None:
+    rows = list(_rows(old, partitions))
+    answers = [
+        AnswerRow(*row) for row in old.execute("SELECT idempotency_key, operation, request_hash, answer FROM answers")
+    ]
+
+    def write(transaction: Transaction) -> None:
+        transaction.append(rows)
+        transaction.add_answers(answers)
+
+    store = await SqliteStore.open(replacement.new, context="bank")
+    try:
+        await store.transact(write)
+    finally:
+        await store.close()
+    return replacement.put_in_place()
 
 
-def _look_up(books: sqlite3.Connection, idempotency_key: str) -> Found:
-    row = books.execute(
-        "SELECT operation, answer FROM answers WHERE idempotency_key = ?", (idempotency_key,)
-    ).fetchone()
-    return Found(found=False) if row is None else Found(found=True, operation=row[0], answer=msgspec.Raw(row[1]))
+def _is_older(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        with closing(open_read_only(path)) as database:
+            return _tables(database) >= OLDER_TABLES
+    except sqlite3.Error:  # Opening it for good tells the fault.
+        return False
 
 
-def _obey(books: sqlite3.Connection, request: BankRequest) -> Decision:
-    if isinstance(request, Verify):
-        return decide(request, Payment(account_id=request.method_token), 0)
-    row = books.execute(
-        "SELECT state, account_id, currency, amount_minor, refunds_refused FROM payments WHERE payment_id = ?",
-        (request.payment_id,),
-    ).fetchone()
-    payment = Payment() if row is None else Payment(*row)
-    available_minor = 0
-    if isinstance(request, Authorize):
-        available_minor = _available(books, request.method_token, request.amount.currency)
-    decision = decide(request, payment, available_minor)
-    if decision.payment != payment:
-        books.execute("REPLACE INTO payments VALUES (?, ?, ?, ?, ?, ?)", (request.payment_id, *decision.payment))
-    _, account, currency, *_ = decision.payment
-    if decision.held_more_minor:
-        books.execute(
-            "UPDATE accounts SET held_minor = held_minor + ? WHERE account_id = ? AND currency = ?",
-            (decision.held_more_minor, account, currency),
+def _tables(database: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+
+
+def _rows(old: sqlite3.Connection, partitions: int) -> Iterator[JournalRow]:
+    outgoing = OutgoingRows("bank", schema_version=1, partitions=partitions, now=SystemClock().now())
+    versions: dict[str, int] = defaultdict(int)
+
+    def row(aggregate: str, key: str, event: Struct) -> JournalRow:
+        identity = aggregate_id(aggregate, key)
+        versions[identity] += 1
+        cause = Incoming("", 0, key, SOURCE, "", b"", key, 0, NO_EFFECT, IGNORE)
+        return outgoing.event(cause, event, identity, key, versions[identity])
+
+    for account_id, event in _account_events(old):
+        yield row("account", account_id, event)
+    for payment_id, event in _payment_events(old):
+        yield row("hold", payment_id, event)
+
+
+def _account_events(old: sqlite3.Connection) -> Iterator[tuple[str, Struct]]:
+    opened: set[str] = set()
+    balances = "SELECT account_id, currency, balance_minor FROM accounts WHERE account_id <> 'mint' ORDER BY 1, 2"
+    for token, currency, balance_minor in old.execute(balances):
+        account_id, booked_minor = account_of(token), 0
+        if account_id not in opened:
+            opened.add(account_id)
+            booked_minor = min(balance_minor, MINOR_UNITS_AT_MOST)
+            amount = _amount(booked_minor, currency)
+            yield account_id, AccountOpened(account_id=account_id, owner="", amount=amount)
+        while booked_minor < balance_minor:  # No single amount may be larger than MINOR_UNITS_AT_MOST.
+            amount = _amount(min(balance_minor - booked_minor, MINOR_UNITS_AT_MOST), currency)
+            booked_minor += amount.amount_minor
+            deposited = Deposited(account_id=account_id, amount=amount, reference=SOURCE, balance_minor=booked_minor)
+            yield account_id, deposited
+    held: dict[tuple[str, str], int] = defaultdict(int)
+    payments = "SELECT payment_id, account_id, currency, amount_minor FROM payments WHERE state = 'HELD' ORDER BY 1"
+    for payment, token, currency, minor in old.execute(payments):
+        account_id = account_of(token)
+        held[account_id, currency] += minor
+        yield (
+            account_id,
+            AmountHeld(
+                account_id=account_id,
+                payment_id=payment_of(payment),
+                amount=_amount(minor, currency),
+                held_minor=held[account_id, currency],
+            ),
         )
-    if decision.paid_minor > 0:
-        _move(books, request.payment_id, "capture", account, MERCHANT, currency, decision.paid_minor)
-    elif decision.paid_minor < 0:
-        _move(books, request.payment_id, "refund", MERCHANT, account, currency, -decision.paid_minor)
-    return decision
 
 
-def _available(books: sqlite3.Connection, account: str, currency: str) -> int:
-    """The amount that the account can still pay; a new account is opened with money from the mint."""
-    row = books.execute(
-        "SELECT balance_minor - held_minor FROM accounts WHERE account_id = ? AND currency = ?", (account, currency)
-    ).fetchone()
-    if row is not None:
-        return int(row[0])
-    opening_minor = 0 if account.startswith("tok_poor") or account in (MINT, MERCHANT) else OPENING_MINOR
-    books.executemany(
-        "INSERT INTO accounts (account_id, currency) VALUES (?, ?) ON CONFLICT DO NOTHING",
-        ((account, currency), (MERCHANT, currency), (MINT, currency)),
-    )
-    _move(books, "", "opening", MINT, account, currency, opening_minor)
-    return opening_minor
+def _payment_events(old: sqlite3.Connection) -> Iterator[tuple[str, Struct]]:
+    payments = "SELECT payment_id, state, account_id, currency, amount_minor, refunds_refused FROM payments ORDER BY 1"
+    for payment, state, token, currency, minor, refunds_refused in old.execute(payments):
+        payment_id = payment_of(payment)
+        account_id = account_of(token) if token else AccountId("")
+        refused = partial(BankRequestRefused, payment_id=payment_id, account_id=account_id)
+        events: list[Struct] = []
+        if state == "REFUSED":
+            events.append(refused(operation="authorize", reason="not_possible"))
+        elif token:
+            amount = _amount(minor, currency)
+            events.append(HoldPlaced(payment_id=payment_id, account_id=account_id, amount=amount))
+            if state in ("CAPTURED", "REFUNDED"):
+                events.append(HoldCaptured(payment_id=payment_id, account_id=account_id, amount=amount))
+            events += [refused(operation="refund", reason="refund_refused") for _ in range(refunds_refused)]
+            if state == "REFUNDED":
+                events.append(
+                    CaptureRefunded(payment_id=payment_id, account_id=account_id, amount=amount, refunded_minor=minor)
+                )
+        if state == "VOIDED":
+            events.append(HoldVoided(payment_id=payment_id, account_id=account_id))
+        yield from ((payment_id, event) for event in events)
 
 
-def _move(
-    books: sqlite3.Connection, payment_id: str, reason: str, source: str, target: str, currency: str, minor: int
-) -> None:
-    books.executemany(
-        "UPDATE accounts SET balance_minor = balance_minor + ? WHERE account_id = ? AND currency = ?",
-        ((-minor, source, currency), (minor, target, currency)),
-    )
-    books.execute(
-        "INSERT INTO ledger (payment_id, reason, from_account, to_account, currency, amount_minor)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        (payment_id, reason, source, target, currency, minor),
-    )
-
-
-_encode = msgspec.json.Encoder().encode
+def _amount(minor: int, currency: str) -> Money:
+    return Money(amount_minor=minor, currency=currency)

@@ -1,39 +1,73 @@
 """The bank as one value."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from functools import partial
-from pathlib import Path
+from typing import get_args
 
-from contexts.bank.commands import OPERATIONS
-from contexts.bank.effects import SCHEMA, SCHEMA_VERSION, Counter
+from contexts.bank import account, booking, hold
+from contexts.bank.account import Account
+from contexts.bank.booking import Booking
+from contexts.bank.commands import AccountCommand, BookingCommand, Deposit, HoldCommand, OpenAccount, Transfer, Withdraw
+from contexts.bank.effects import take_over_older_books
+from contexts.bank.endpoints import LOOKUP, endpoints
+from contexts.bank.events import AccountEvent, BookingRecorded, HoldEvent
+from contexts.bank.hold import Hold
 from contexts.bank.settings import BankSettings
-from shared.adapters.sqlite.database import Database
-from shared.context import Answer, Endpoints, Request, Service
-from shared.wire.bodies import BodyDecoder
+from shared.context import Aggregate, Context, Decider
+
+LINGER_S = 0.1
+"""Nobody waits to hear of the bank's entries: a client has its answer after the commit."""
+
+ACCOUNT = Aggregate(
+    name="account",
+    key="account_id",
+    state=Account,
+    events=get_args(AccountEvent),
+    evolve=account.evolve,
+    linger_s=LINGER_S,
+)
+BOOKING = Aggregate(
+    name="booking",
+    key="account_id",
+    part="reference",
+    state=Booking,
+    events=(BookingRecorded,),
+    evolve=booking.evolve,
+    linger_s=LINGER_S,
+)
+HOLD = Aggregate(
+    name="hold",
+    key="payment_id",
+    state=Hold,
+    events=get_args(HoldEvent),
+    evolve=hold.evolve,
+    linger_s=LINGER_S,
+)
 
 
-@asynccontextmanager
-async def open_bank(directory: Path, *, slow_s: float) -> AsyncIterator[Endpoints]:
-    """The bank's endpoints over the books in `directory`."""
-    books = await Database.open(directory / "bank.db", schema=SCHEMA, version=SCHEMA_VERSION)
-    counter = Counter(books, slow_s)
-    endpoints: dict[str, Callable[[Request], Awaitable[Answer | None]]] = {"svc.bank.lookup": counter.look_up}
-    for operation, request_type in OPERATIONS.items():
-        decoder = BodyDecoder(request_type, strict=True)
-        endpoints[f"svc.bank.{operation}"] = partial(counter.answer, operation, decoder)
-    try:
-        yield endpoints
-    finally:
-        await counter.close()
-        await books.close()
-
-
-def service(settings: BankSettings) -> Service:
-    """The bank, as slow as the settings say where a token asks for it."""
-    return Service(
+def context(settings: BankSettings) -> Context:
+    """The bank, as slow as the settings say where a token asks for it; bookings and holds are decided with accounts."""
+    return Context(
         name="bank",
-        version="1.0.0",
-        description="A bank, simulated: holds, takes, lets go and gives back, once per Idempotency-Key.",
-        open=partial(open_bank, slow_s=settings.bank_slow.total_seconds()),
+        deciders=(
+            Decider(aggregate=ACCOUNT, commands=get_args(AccountCommand), decide=account.decide),
+            Decider(
+                aggregate=BOOKING,
+                commands=get_args(BookingCommand),
+                decide=booking.decide,
+                also_reads=ACCOUNT,
+                keys_read=booking.accounts_of,
+            ),
+            Decider(
+                aggregate=HOLD,
+                commands=get_args(HoldCommand),
+                decide=hold.decide,
+                also_reads=ACCOUNT,
+                keys_read=hold.accounts_of,
+                keys_in_state=hold.account_in,
+            ),
+        ),
+        accepts=(OpenAccount, Deposit, Withdraw, Transfer),
+        endpoints=endpoints(settings.bank_slow.total_seconds()),
+        lookup=LOOKUP,
+        before_open=take_over_older_books,
+        unheard=(*get_args(AccountEvent), BookingRecorded, *get_args(HoldEvent)),
     )

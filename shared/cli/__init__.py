@@ -34,7 +34,7 @@ COMMANDS = (
     Command("lag", "lag:lag", "Show how far each context is behind, partition by partition."),
     Command("top", "top:top", "Show rates, latencies, lag and what is stuck, on one screen."),
     Command("flow", "flow:flow", "Draw who reacts to what, and find the mistakes."),
-    Command("show", "show:show_aggregate", "Show an aggregate as of any version of it."),
+    Command("show", "show:show_aggregate", "Show an aggregate as of any version of it, or any time."),
     Command("streams plan", "streams:plan", "Show what `streams apply` and `streams write` would change."),
     Command("streams write", "streams:write", "Write the choreography of the contexts into streams.yaml."),
     Command("streams apply", "streams:apply", "Create and update the streams and consumers."),

@@ -1,9 +1,11 @@
-"""`chorus show`: shows an aggregate as of any version."""
+"""`chorus show`: shows an aggregate as of any version or moment."""
 
 import os
-from typing import Annotated
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from shared.cli.adapters import databases
 from shared.cli.errors import CommandError
@@ -12,15 +14,37 @@ from shared.cli.output import show, show_json, show_lines
 from shared.config.exit_codes import Exit
 
 
+def _version_or_time(_: Any, tokens: Sequence[Token]) -> int | datetime:
+    """A number is a version. Raises ValueError for anything else that is no time with its zone."""
+    (given,) = (token.value for token in tokens)
+    if given.isdecimal():
+        return int(given)
+    try:
+        at = datetime.fromisoformat(given)
+    except ValueError:
+        at = datetime.min
+    if at.tzinfo is None:
+        raise ValueError(f"{given!r} is neither a version nor a time such as 2026-11-21T09:00:00Z")
+    return at
+
+
 def show_aggregate(
     name: Annotated[str, Parameter(name="CONTEXT", help="its context")],
     aggregate: Annotated[str, Parameter(name="AGGREGATE", help="as in event ids, such as thing-k-42, or its key")],
     /,
     *,
-    version: Annotated[int | None, Parameter(help="as of this version; else as it is now")] = None,
+    at: Annotated[
+        int | datetime | None,
+        Parameter(
+            name="--at",
+            help="as of this version, or of this time in RFC 3339; else as it is now",
+            converter=_version_or_time,
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Show an aggregate as of any version of it.
+    """Show an aggregate as of any version of it, or any time.
 
     Reads its state, and the event that led there, from the journal of its context
     in CHORUS_DATA_DIR; workers may run meanwhile.
@@ -28,7 +52,8 @@ def show_aggregate(
     For example:
 
         chorus show CONTEXT k-42
-        chorus show CONTEXT thing-k-42 --version 1 --json | jq .state
+        chorus show CONTEXT thing-k-42 --at 1 --json | jq .state
+        chorus show CONTEXT k-42 --at 2026-11-21T09:00:00Z
     """
     import msgspec
 
@@ -41,7 +66,7 @@ def show_aggregate(
     if not isinstance(context, Context):
         raise CommandError(Exit.USAGE, f"{name} is a service and has no journal; name a context")
     try:
-        past = as_of(databases(settings), context, aggregate, version)
+        past = as_of(databases(settings), context, aggregate, at)
     except NoSuchVersionError as error:
         raise CommandError(Exit.NO, str(error)) from error
     said = msgspec.to_builtins(past)

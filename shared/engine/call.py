@@ -8,6 +8,7 @@ from shared.context import UnknownOutcomeError
 from shared.ports.broker import Broker, BrokerError
 from shared.ports.clock import Clock
 from shared.ports.rows import EffectRow
+from shared.wire.messages import CAUSATION_DEPTH, CORRELATION_ID
 
 
 class Attempts(NamedTuple):
@@ -29,6 +30,7 @@ class OpenCall:
         self._broker = broker
         self._clock = clock
         self._timeout_s = timeout_s
+        self._of_the_saga = {name: row.headers[name] for name in (CORRELATION_ID, CAUSATION_DEPTH)}
         self._asks = ""
         self._last_error = ""
         self._next_at: datetime | None = None
@@ -47,7 +49,7 @@ class OpenCall:
         """Send a NATS request; raises UnknownOutcomeError when no answer comes in time."""
         self._asks = subject
         try:
-            return await self._broker.request(subject, body, headers, self._timeout_s)
+            return await self._broker.request(subject, body, {**self._of_the_saga, **headers}, self._timeout_s)
         except BrokerError as error:
             raise UnknownOutcomeError(str(error)) from error
 

@@ -11,17 +11,17 @@ from functools import partial
 import structlog
 
 from shared.engine.decide.commit import Batch, Committed, Progress, commit, moves_of, record
-from shared.engine.decide.incoming import Incoming, replies_to
+from shared.engine.decide.incoming import Asked, Incoming, replies_to
 from shared.engine.decide.routing import Routing
 from shared.engine.effects import EffectRunner
 from shared.engine.failpoints import reach
 from shared.engine.intake.partition import BEGINNING
-from shared.engine.monitor.reactions import ReactionTimes
+from shared.engine.monitor.counters import Counters
 from shared.engine.monitor.stall import Stall
-from shared.engine.monitor.timings import Timings
 from shared.engine.monitor.troubles import Troubles
 from shared.engine.ownership import PartitionOwnership
 from shared.engine.publish.relay import Relay
+from shared.engine.requests import Requests
 from shared.engine.verdicts import Verdicts
 from shared.engine.wakeup import Wakeup
 from shared.ports.broker import Broker, BrokerError, BrokerUnavailableError
@@ -54,17 +54,12 @@ class Loop:
         ownership: PartitionOwnership,
         relay: Relay,
         effects: EffectRunner,
+        requests: Requests,
         *,
         troubles: Troubles,
         batch_at_most: int,
     ) -> None:
-        self.decided = 0
-        self.duplicates = 0
-        self.parked = 0
-        self.batches = 0
-        self.fenced = 0
-        self.commit_times = Timings()
-        self.reaction_times = ReactionTimes()
+        self.counters = Counters()
         self.stall = Stall(clock, store)
         self._routing = routing
         self._store = store
@@ -74,6 +69,8 @@ class Loop:
         self._partitions = ownership.partitions
         self._relay = relay
         self._effects = effects
+        self._requests = requests
+        self._was_quiet = False
         self._troubles = troubles
         self._batch_at_most = batch_at_most
         self._verdicts = Verdicts(store, relay.blocked, clock)
@@ -125,17 +122,15 @@ class Loop:
         await self._ownership.release(self._partitions)
 
     async def _take(self) -> list[Incoming]:
-        """The next batch: outcomes of effects, parked messages to retry, then deliveries in stream order."""
-        is_full = self._relay.is_full
+        """The next batch: outcomes of effects, requests, parked messages to retry, then deliveries in stream order."""
         messages = self._effects.drain_outcomes(self._ownership.owned)
-        if is_full:
+        if self._relay.is_full:
             return messages
+        messages += self._requests.drain(self._batch_at_most - len(messages) if self._ownership.may_answer else 0)
         messages += await self._unparked()
         self._turn += 1  # So that no partition always comes first.
         numbers = sorted(self._partitions, key=lambda number: (number + self._turn) % len(self._partitions))
-        for partition in (self._partitions[number] for number in numbers):
-            if not partition.is_owned:
-                continue
+        for partition in (self._partitions[number] for number in numbers if self._partitions[number].is_owned):
             for stream in streams.READ:
                 for delivery in await partition.take(stream, self._batch_at_most - len(messages)):
                     messages.append(self._routing.delivered(stream, partition.number, delivery))
@@ -154,7 +149,8 @@ class Loop:
 
     async def _decide(self, messages: Sequence[Incoming]) -> None:
         """Commit a batch, then publish and acknowledge it. The messages of a batch that is not committed come again."""
-        progress, moves, ownership = self._drain_progress(), moves_of(messages, self._position), self._ownership
+        progress, ownership = self._drain_progress(), self._ownership
+        moves = moves_of(messages, lambda stream, number: self._partitions[number].positions.get(stream, BEGINNING))
         batch = Batch(messages, moves, progress, ownership.owned, ownership.last_number, self._clock.now())
         while True:
             began = self._clock.monotonic()
@@ -163,32 +159,32 @@ class Loop:
                 break
             except DatabaseBusyError as error:
                 await self._wait_for_database(error)
-                if self._stopped.is_set:
+                messages = self._requests.put_off(messages, error)
+                batch = batch._replace(messages=messages)
+                if self._stopped.is_set or not messages:
                     self._restore_progress(progress)
                     return
             except FencedError as error:
                 await self._yield_to_new_owner(messages, progress, error)
                 return
-        self.commit_times.add(self._clock.monotonic() - began)
+        self.counters.commit_times.add(self._clock.monotonic() - began)
         self._troubles.committed()
         reach("after-commit")
         for stream, number, _, seq, message_id in moves:
             self._partitions[number].positions[stream] = Position(seq, message_id)
         self._publish(committed)
+        self._requests.answer(committed.answers)
         await self._acknowledge(messages)
-        self.batches += 1
-        self.decided += len(messages)
-        self.duplicates += committed.duplicates
-        self.parked = committed.parked
-        self.reaction_times.add(messages, self._clock.now())
+        self.counters.count(messages, self._clock.now(), duplicates=committed.duplicates, parked=committed.parked)
 
     async def _yield_to_new_owner(self, messages: Sequence[Incoming], progress: Progress, error: FencedError) -> None:
         """Another process has decided these messages: keep nothing of the batch and release its partitions."""
-        self.fenced += 1
+        self.counters.fenced += 1
         _log.warning("fenced: another process decided these", messages=len(messages), reason=str(error))
         self._restore_progress(progress)
         self._effects.restore_outcomes(m for m in messages if isinstance(m.source, EffectRow))
-        await self._ownership.release({m.partition for m in messages if not isinstance(m.source, EffectRow)})
+        self._requests.restore(messages)
+        await self._ownership.release({m.partition for m in messages if not isinstance(m.source, EffectRow | Asked)})
 
     def _publish(self, committed: Committed) -> None:
         """Hand new rows to the relay and new effects to the runner, without waiting for either."""
@@ -205,13 +201,11 @@ class Loop:
             with suppress(BrokerUnavailableError):
                 await self._broker.acknowledge(replies)
 
-    def _position(self, stream: str, partition: int) -> Position:
-        return self._partitions[partition].positions.get(stream, BEGINNING)
-
     async def _idle(self) -> None:
         """Wait for work. Meanwhile record PubAcks, and look for rows that other processes wrote for us."""
         is_shared = self._ownership.is_shared
-        if is_shared or self._effects.overflowed:
+        may_be_answered_elsewhere = self._was_quiet and self._requests.endpoints  # By one that owns no partition.
+        if is_shared or self._effects.overflowed or may_be_answered_elsewhere:
             try:
                 await self._ownership.load_rows_of_others()
             except DatabaseBusyError as error:
@@ -220,6 +214,7 @@ class Loop:
         self._is_idle = True
         is_woken = await self._wakeup.wait(wait_s)
         self._is_idle = False
+        self._was_quiet = not is_woken
         if not is_woken and (self._relay.has_news or self._effects.has_attempts or self._troubles.database_busy):
             await self._record_progress()
 

@@ -1,57 +1,118 @@
-"""Serves the metrics of a worker to Prometheus. Each request reads the engine's counters, so counting is free."""
+"""Serves the metrics of a worker to Prometheus. A scrape reads the engine's counters; docs/metrics.md lists them."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from shared.engine.monitor.alarms import KINDS
+from shared.ports.clock import moment
+from shared.wire.lag import BUCKETS_S, Timing
 
 if TYPE_CHECKING:
     from shared.engine.process import ContextProcess
 
 
-class _Engine(Collector):
+class EngineCollector(Collector):
+    """The figures of one process, as of the moment of a scrape."""
+
     def __init__(self, process: "ContextProcess") -> None:
         self._process = process
 
     def collect(self) -> Iterator[Metric]:
-        """The figures as of now."""
-        process, name = self._process, [self._process.context.name]
-        counters = {
-            "chorus_messages_decided": ("messages decided", process.loop.decided),
-            "chorus_messages_duplicate": ("messages that came again and had no effect", process.loop.duplicates),
-            "chorus_batches": ("transactions committed", process.loop.batches),
-            "chorus_messages_published": ("journal rows the broker has", process.relay.published),
-        }
-        gauges = {
-            "chorus_partitions_held": ("partitions this process decides", len(process.ownership.owned)),
-            "chorus_relay_backlog": ("journal rows not published yet", process.relay.backlog),
-            "chorus_relay_stuck_keys": ("keys whose next row the broker refuses", len(process.relay.blocked.reasons)),
-            "chorus_effects_open": ("outside calls without an outcome", process.effects.backlog),
-            "chorus_parked_messages": ("messages that wait because their key is parked", process.loop.parked),
-        }
-        for metric, (meaning, value) in counters.items():
-            counter = CounterMetricFamily(metric, meaning, labels=["context"])
-            counter.add_metric(name, value)
-            yield counter
-        for metric, (meaning, value) in gauges.items():
-            gauge = GaugeMetricFamily(metric, meaning, labels=["context"])
-            gauge.add_metric(name, value)
-            yield gauge
+        """Every metric, with `context` as its first label."""
+        yield from self._counts()
+        yield from self._gauges()
+        yield self._alarms()
+        yield from self._behind()
+        yield from self._times()
+
+    def _counts(self) -> Iterator[Metric]:
+        counters = self._process.loop.counters
+        yield self._counter("chorus_messages_decided", "messages decided", counters.decided)
+        yield self._counter("chorus_messages_duplicate", "messages that dedup found again", counters.duplicates)
+        yield self._counter("chorus_batches", "transactions committed", counters.batches)
+        yield self._counter("chorus_batches_fenced", "transactions that lost to another process", counters.fenced)
+        yield self._counter("chorus_messages_published", "journal rows published", self._process.relay.published)
+
+    def _gauges(self) -> Iterator[Metric]:
+        process = self._process
+        blocked = process.relay.blocked.reasons
+        yield self._gauge("chorus_partitions_owned", "partitions this process decides", len(process.ownership.owned))
+        yield self._gauge("chorus_relay_backlog", "journal rows not published yet", process.relay.backlog)
+        yield self._gauge("chorus_relay_stuck_keys", "keys whose next row the broker refuses", len(blocked))
+        yield self._gauge("chorus_calls_open", "calls to the outside without an outcome", process.effects.backlog)
+        parked = process.loop.counters.parked
+        yield self._gauge("chorus_parked_messages", "messages that wait because their key is parked", parked)
+
+    def _alarms(self) -> Metric:
         alarms = GaugeMetricFamily("chorus_alarms", "alarms raised now", labels=["context", "kind"])
-        raised = Counter(alarm.kind for alarm in process.alarms.raised)
+        raised = Counter(alarm.kind for alarm in self._process.alarms.raised)
         for kind in KINDS:
-            alarms.add_metric([*name, kind], raised[kind])
-        yield alarms
+            alarms.add_metric([self._name, kind], raised[kind])
+        return alarms
+
+    def _behind(self) -> Iterator[Metric]:
+        labels = ["context", "partition", "stream"]
+        messages = GaugeMetricFamily(
+            "chorus_behind_messages", "messages delivered or waiting, not decided", labels=labels
+        )
+        seconds = GaugeMetricFamily("chorus_behind_seconds", "age of the oldest of these messages", labels=labels)
+        for partition in tuple(self._process.ownership.partitions.values()):
+            if not partition.is_owned:
+                continue
+            for reader in partition.readers.values():
+                place = [self._name, str(partition.number), reader.stream]
+                oldest, newest = reader.oldest, reader.newest
+                waiting = 0 if newest is None else reader.buffered + newest.pending
+                messages.add_metric(place, waiting)
+                age = 0.0 if oldest is None else (datetime.now().astimezone() - moment(oldest.at_ns)).total_seconds()
+                seconds.add_metric(place, max(0.0, age))
+        yield messages
+        yield seconds
+
+    def _times(self) -> Iterator[Metric]:
+        process, counters = self._process, self._process.loop.counters
+        yield self._histogram("chorus_commit_seconds", "duration of a transaction", {"": counters.commit_times.so_far})
+        yield self._histogram(
+            "chorus_publish_seconds", "duration of a publish", {"": process.relay.publish_times.so_far}
+        )
+        reactions = {kind: times.so_far for kind, times in tuple(counters.reaction_times.by_type.items())}
+        yield self._histogram("chorus_reaction_seconds", "from a message's storage to its decision", reactions, "type")
+        calls = {event: times.so_far for event, times in process.effects.call_times.items()}
+        yield self._histogram("chorus_call_seconds", "from a call's first attempt to its outcome", calls, "event")
+
+    @property
+    def _name(self) -> str:
+        return self._process.context.name
+
+    def _counter(self, metric: str, meaning: str, value: int) -> Metric:
+        family = CounterMetricFamily(metric, meaning, labels=["context"])
+        family.add_metric([self._name], value)
+        return family
+
+    def _gauge(self, metric: str, meaning: str, value: int) -> Metric:
+        family = GaugeMetricFamily(metric, meaning, labels=["context"])
+        family.add_metric([self._name], value)
+        return family
+
+    def _histogram(self, metric: str, meaning: str, timings: Mapping[str, Timing], label: str = "") -> Metric:
+        family = HistogramMetricFamily(metric, meaning, labels=["context", *filter(None, [label])], unit="seconds")
+        for value, timing in timings.items():
+            bounds = [*(str(bound) for bound in BUCKETS_S), "+Inf"]
+            buckets = list(zip(bounds, accumulate(timing.counts), strict=True))
+            family.add_metric([self._name, *filter(None, [value])], buckets, timing.sum_s)
+        return family
 
 
 def serve_metrics(process: "ContextProcess", host: str, port: int) -> int:
     """Answer `/metrics` from a thread of its own; the port (0 takes a free one). Raises OSError when it is taken."""
     registry = CollectorRegistry()
-    registry.register(_Engine(process))
+    registry.register(EngineCollector(process))
     server, _ = start_http_server(port, addr=host, registry=registry)
     return server.server_port

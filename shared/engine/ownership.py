@@ -5,6 +5,7 @@ compare-and-set of the positions in the commit then lets only one of them decide
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import structlog
@@ -18,8 +19,11 @@ from shared.ports.broker import BrokerDeniedError, BrokerError, BrokerRefusedErr
 from shared.ports.clock import Clock
 from shared.ports.rows import EffectRow, NumberedRow, Position, RefusedRow
 from shared.ports.store import Store, Transaction
+from shared.wire.streams import EVENTS
 
 KEEP_ALIVE_S = 0.1
+WATCH_EVENTS_S = 0.5
+"""How often a context that hears no event looks whether EVENTS is still the same stream."""
 SETTLED_POLL_S = 0.01
 
 _log = structlog.get_logger("chorus.ownership")
@@ -61,6 +65,7 @@ class PartitionOwnership:
         self._partitions_in_all = partitions_in_all
         self._wake = wake
         self._troubles = troubles
+        self._looked_at = float("-inf")
 
     @property
     def owned(self) -> list[int]:
@@ -76,6 +81,11 @@ class PartitionOwnership:
     def is_shared(self) -> bool:
         """Whether other processes own the rest of the context's partitions, and may write rows for ours."""
         return 0 < len(self.owned) < self._partitions_in_all
+
+    @property
+    def may_answer(self) -> bool:
+        """Whether the database has been compared with EVENTS: by us, or by the process that owns the partitions."""
+        return bool(self.owned) or all(partition.is_settled for partition in self.partitions.values())
 
     async def wait_until_settled(self, within_s: float) -> None:
         """Wait, at most this long, until each partition is read here or known to be owned by another process."""
@@ -93,7 +103,19 @@ class PartitionOwnership:
                 if partition.wants_rebalance:
                     self._wake()
             self._troubles.check_permissions()
+            await self._watch_events()
             await self._clock.sleep(KEEP_ALIVE_S)
+
+    async def _watch_events(self) -> None:
+        """Compare again when EVENTS is another stream, where no reader of EVENTS notices it."""
+        now = self._clock.monotonic()
+        has_reader = any(EVENTS in partition.readers for partition in self.partitions.values())
+        if has_reader or not self.owned or now - self._looked_at < WATCH_EVENTS_S:
+            return
+        self._looked_at = now
+        with suppress(BrokerError):  # Publishing raises the alarm.
+            if await self._reconciler.has_changed():
+                self.compare_again()
 
     async def rebalance(self) -> None:
         """Release lost partitions and take over new ones. The loop calls it between batches.
@@ -112,6 +134,16 @@ class PartitionOwnership:
             async with partition.lock:
                 if partition.is_leading and not partition.is_owned:
                     await self._acquire(partition)
+
+    def compare_again(self) -> None:
+        """Publish nothing before the streams are compared with the journal: one of them is missing.
+
+        A context that hears no event has no consumer on EVENTS, whose end would tell it.
+        """
+        for number in self.owned:
+            self.partitions[number].must_be_compared = True
+            self._relay.revoke(number)
+        self._wake()
 
     async def release(self, numbers: Iterable[int]) -> None:
         """Release these partitions. Any process may take them over, this one as well."""

@@ -27,6 +27,7 @@ from shared.engine.recover.backfill import backfill_parked
 from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.reconcile import Reconciler
 from shared.engine.recover.snapshots import ensure_snapshots
+from shared.engine.requests import Requests
 from shared.ports.broker import Broker, BrokerRefusedError
 from shared.ports.clock import Clock
 from shared.ports.store import DatabaseBusyError, Store
@@ -66,6 +67,7 @@ class ContextProcess:
         linger_s = {aggregate.name: aggregate.linger_s for aggregate in context.aggregates if aggregate.linger_s}
         self.relay = Relay(broker, clock, linger_s=linger_s, wake=self._wake, troubles=self.troubles)
         self.effects = EffectRunner(routing, broker, clock, wake=self._wake)
+        self.requests = Requests(routing, store, clock, wake=self._wake)
         self.ownership = PartitionOwnership(
             [
                 Partition(
@@ -90,6 +92,7 @@ class ContextProcess:
             wake=self._wake,
             troubles=self.troubles,
         )
+        self.troubles.stream_is_missing = self.ownership.compare_again
         self.loop = Loop(
             routing,
             store,
@@ -98,6 +101,7 @@ class ContextProcess:
             self.ownership,
             self.relay,
             self.effects,
+            self.requests,
             troubles=self.troubles,
             batch_at_most=batch_at_most,
         )
@@ -131,22 +135,24 @@ class ContextProcess:
                     name,
                     metadata.version("chorus"),
                     f"Chorus: {name}",
-                    {**api_of(self.context, self._broker), **self.questions.asked_of_one},
+                    {**api_of(self.context, self._broker), **self.requests.endpoints, **self.questions.asked_of_one},
                     asked_of_all=self.questions.asked_of_all,
                 )
                 _log.info("at work", partitions=list(self._numbers))
                 yield tasks
                 tasks.cancel_scope.cancel()
         finally:
+            self.requests.close()
             with anyio.CancelScope(shield=True):
                 await self.store.close()
                 if self.context.close is not None:
                     await self.context.close()
-        _log.info("stopped", decided=self.loop.decided, batches=self.loop.batches)
+        _log.info("stopped", decided=self.loop.counters.decided, batches=self.loop.counters.batches)
 
     async def drain(self, timeout_s: float) -> None:
         """After `loop.run()`: publish what was committed and hand the partitions over, within this time."""
         _log.info("draining", unpublished=self.relay.backlog, effects=self.effects.backlog)
+        self.requests.close()
         with anyio.move_on_after(timeout_s):
             await self._stop_answering()
             await self.loop.finish()
@@ -169,8 +175,8 @@ class ContextProcess:
 
     async def _count_and_backfill_parked(self) -> int:
         """Count the parked messages, and append the parking events that are missing; returns how many were."""
-        self.loop.parked = await self.store.read(lambda transaction: sum(transaction.parked.counts().values()))
-        if not self.loop.parked:
+        self.loop.counters.parked = await self.store.read(lambda transaction: sum(transaction.parked.counts().values()))
+        if not self.loop.counters.parked:
             return 0
         return await self.store.transact(partial(backfill_parked, routing=self._routing, now=self._clock.now()))
 

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from shared.flow.selection import Panel, sentence
 
-NoteKind: TypeAlias = Literal["event", "command", "policy", "timer", "call", "client"]
+NoteKind: TypeAlias = Literal["event", "command", "policy", "timer", "call", "client", "request"]
 
 COLUMNS = 4
 

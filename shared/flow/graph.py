@@ -19,7 +19,7 @@ from shared.wire.engine_events import ENGINE_EVENTS
 Name: TypeAlias = str
 """A command or an event, as `context.Name`."""
 
-Kind: TypeAlias = Literal["client", "policy", "timer", "call"]
+Kind: TypeAlias = Literal["client", "request", "policy", "timer", "call"]
 
 
 class UnknownNameError(Exception):
@@ -28,10 +28,11 @@ class UnknownNameError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
-    """A context gives one of `commands` because of the event `on`; a client's has none.
+    """A context gives one of `commands` because of the event `on`; that of a client or a request has none.
 
-    `name` is the name of the policy's function, of the timer, of the call's function, or of the command that a client
-    sends. `code` is the function or class behind it. `asks` are the services that a call asks.
+    `name` is the name of the policy's function, of the timer, of the call's function, of the command that a client
+    sends, or of the operation that is requested. `code` is the function or class behind it. `asks` are the services
+    that a call asks.
     """
 
     kind: Kind
@@ -181,6 +182,8 @@ def _reactions(context: Context) -> Iterable[Reaction]:
 
     for command in context.accepts:
         yield Reaction("client", name, command.__name__, "", (f"{name}.{command.__name__}",), command)
+    for endpoint in context.endpoints:
+        yield Reaction("request", name, endpoint.operation, "", given(endpoint.asks), function_of(endpoint.asks))
     for policy in context.policies:
         on = f"{policy.source}.{policy.event.__name__}"
         yield Reaction("policy", name, _name_of(policy.whenever), on, given(policy.whenever), policy.whenever)

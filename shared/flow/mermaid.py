@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from shared.flow.board import Board, Note
 from shared.flow.palette import INK, PALETTE
 
-SHAPES = {"client": ("([", "])"), "timer": ("{{", "}}"), "call": ("[/", "/]")}
+SHAPES = {"client": ("([", "])"), "request": ("([", "])"), "timer": ("{{", "}}"), "call": ("[/", "/]")}
 """The shapes of notes that are no rectangle."""
 
 

@@ -17,6 +17,7 @@ PALETTE: Final = {
     "timer": Colour("#d1c4e9", "#4527a0"),
     "call": Colour("#f8bbd0", "#ad1457"),
     "client": Colour("#fff59d", "#f9a825"),
+    "request": Colour("#fff59d", "#f9a825"),
 }
 INK: Final = "#222"
 """The colour of all text on a note."""

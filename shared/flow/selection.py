@@ -51,7 +51,7 @@ def of_saga(flow: Flow, saga: Saga) -> Selection:
         for reaction in flow.reactions
         if (
             (reaction.context, flow.decided_by[reaction.commands[0]].name) in taking_part
-            if reaction.kind == "client"
+            if not reaction.on
             else reaction.on in followed
         )
     ]
@@ -105,6 +105,8 @@ def sentence(reaction: Reaction) -> str:
     match reaction.kind:
         case "client":
             return "a client sends it"
+        case "request":
+            return f"{reaction.name} is requested"
         case "policy":
             return (
                 reaction.name.replace("_", " ") if reaction.name.startswith("whenever_") else f"policy {reaction.name}"

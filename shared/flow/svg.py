@@ -17,7 +17,7 @@ CHARACTERS = 28
 WIDTH = COLUMNS * COLUMN_WIDTH - (COLUMN_WIDTH - NOTE_WIDTH) + 4 * MARGIN
 
 HEADINGS = ("when this is heard", "this reaction", "gives this command", "and these events may follow")
-ROUND = ("client", "timer")
+ROUND = ("client", "request", "timer")
 
 
 def drawing(boards: Iterable[Board], title: str) -> str:

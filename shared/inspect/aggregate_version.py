@@ -1,6 +1,7 @@
-"""Reads an aggregate as of any version: the fold of its events up to there, and the last of them."""
+"""Reads an aggregate as of any version or moment: the fold of its events up to there, and the last of them."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from msgspec import Struct
 
@@ -25,13 +26,14 @@ class AggregateVersion(Struct, frozen=True, kw_only=True):
 
 
 class NoSuchVersionError(Exception):
-    """The aggregate or version does not exist; the text names what exists."""
+    """The aggregate, or this version of it, does not exist; the text names what exists."""
 
 
-def as_of(databases: Databases, context: Context, aggregate: str, version: int | None = None) -> AggregateVersion:
-    """Read an aggregate such as `thing-k-42` as of a version, or as it is now; workers may run meanwhile.
+def as_of(databases: Databases, context: Context, aggregate: str, at: int | datetime | None = None) -> AggregateVersion:
+    """Read an aggregate such as `thing-k-42` as of a version or an aware time, or as it is now; workers may run.
 
-    A bare key such as `k-42` is enough when only one aggregate of the context has it.
+    A bare key such as `k-42` is enough when only one aggregate of the context has it. As of a time, the first event
+    that occurred after it ends the fold.
 
     Raises:
         NoSuchVersionError: the journal has no such aggregate or version, or several aggregates have this key.
@@ -44,12 +46,18 @@ def as_of(databases: Databases, context: Context, aggregate: str, version: int |
         if not latest:
             kinds = " and ".join(aggregate_id(kind.name, "KEY", kind.part and "PART") for kind in known.values())
             raise NoSuchVersionError(f"{context.name} has no {aggregate!r}; what it has is named {kinds}")
-        if version is not None and not 1 <= version <= latest:
+        if isinstance(at, int) and not 1 <= at <= latest:
             has = "version 1 only" if latest == 1 else f"versions 1 to {latest}"
-            raise NoSuchVersionError(f"{aggregate} has {has}, not {version}")
+            raise NoSuchVersionError(f"{aggregate} has {has}, not {at}")
         fold = Fold(context)
         row: JournalRow | None = None
-        for row in reader.events_of(aggregate, up_to=version or latest):
+        for following in reader.events_of(aggregate, up_to=at if isinstance(at, int) else latest):
+            occurred_at = following.headers[OCCURRED_AT]
+            if isinstance(at, datetime) and datetime.fromisoformat(occurred_at) > at:
+                if row is None:
+                    raise NoSuchVersionError(f"{aggregate} was not there yet: its first event is of {occurred_at}")
+                break
+            row = following
             fold.add(row)
     assert row is not None
     return AggregateVersion(

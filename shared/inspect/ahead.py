@@ -35,7 +35,7 @@ def ahead_of(evidence: Evidence, flow: Flow, sagas: Sequence[Saga]) -> tuple[Ahe
         found += [
             Ahead(kind="wait", context=name, text=f"{_silence(answer)}, so what it waits for is unknown")
             for name, answer in sorted(evidence.answers.items())
-            if isinstance(answer, Silence) and name not in waiting
+            if isinstance(answer, Silence) and flow.contexts[name].policies and name not in waiting
         ]
     return (*found, *_deadlines(evidence, flow))
 

@@ -92,10 +92,13 @@ def _of_silence(silence: Silence, unanswered: Sequence[Message], commands: Seque
     yield _down(silence, f"and has not reacted to {_named([*unanswered, *commands])}")
 
 
-def silences(evidence: Evidence, *, named: set[str]) -> Iterator[Cause]:
-    """The other contexts that do not answer: each may have a call open, or something parked."""
+def silences(evidence: Evidence, contexts: Mapping[str, Context], *, named: set[str]) -> Iterator[Cause]:
+    """The other contexts that do not answer: each may have a call open, or something parked.
+
+    A context that hears no event knows of a saga by requests only, and the context that asks tells of those.
+    """
     for name, answer in sorted(evidence.answers.items()):
-        if isinstance(answer, Silence) and name not in named:
+        if isinstance(answer, Silence) and name not in named and contexts[name].policies:
             yield _down(answer, f"so what it does about {evidence.key} is unknown")
 
 

@@ -35,7 +35,7 @@ def explain(
     begun = [saga for saga in sagas if saga.has_begun(said)]
     goes_on = [saga for saga in begun if saga.end(said) is None]
     if goes_on:
-        causes += silences(evidence, named={cause.context for cause in causes})
+        causes += silences(evidence, contexts, named={cause.context for cause in causes})
     causes.sort(key=lambda cause: cause.kind)
     if not said and not evidence.commands and not any(_knows(answer) for answer in evidence.answers.values()):
         text = f"nobody knows {evidence.key}: no stream has a message under it, and no context a state"

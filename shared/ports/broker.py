@@ -21,6 +21,10 @@ class BrokerUnavailableError(BrokerError):
     """The broker did not answer: the request may or may not have been carried out."""
 
 
+class NoRespondersError(BrokerUnavailableError):
+    """Nobody listens on the subject: the stream or the service is not there now."""
+
+
 class BrokerDeniedError(BrokerUnavailableError):
     """This user lacks a permission; the request succeeds once an operator grants it."""
 

@@ -66,6 +66,15 @@ class EffectRow(NamedTuple):
     body: bytes
 
 
+class AnswerRow(NamedTuple):
+    """The answer to a request under its idempotency key; `request_hash` tells another request under the same key."""
+
+    idempotency_key: str
+    operation: str
+    request_hash: bytes
+    answer: bytes
+
+
 class ParkedRow(NamedTuple):
     """A parked message; `reason` is empty when it did not fail itself and only waits behind an earlier one."""
 

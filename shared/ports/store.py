@@ -8,7 +8,7 @@ run it: SQLite runs it in a thread of its own.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
-from shared.ports.rows import EffectRow, JournalRow, Move, NumberedRow, Position
+from shared.ports.rows import AnswerRow, EffectRow, JournalRow, Move, NumberedRow, Position
 from shared.ports.store_parts import ParkedMessages, PublishedRows, RefusedRows
 from shared.ports.store_reader import StoreReader
 
@@ -59,6 +59,14 @@ class Transaction(Protocol):
 
     def add_to_inbox(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Add (message id, content hash) to the inbox."""
+        ...
+
+    def answers(self, idempotency_keys: Sequence[str]) -> dict[str, AnswerRow]:
+        """The answers under those of these keys that have one."""
+        ...
+
+    def add_answers(self, rows: Sequence[AnswerRow]) -> None:
+        """Add answers to requests."""
         ...
 
     def append(self, rows: Sequence[JournalRow]) -> list[NumberedRow]:

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from shared.ports.broker import Stored
-from shared.ports.rows import JournalRow, ParkedRow, RefusedRow
+from shared.ports.rows import AnswerRow, JournalRow, ParkedRow, RefusedRow
 from shared.wire.waiting import Kind as WaitingKind
 
 
@@ -158,6 +158,10 @@ class StoreReader(Protocol):
 
     def events_of(self, aggregate: str, *, up_to: int) -> Iterator[JournalRow]:
         """The events of one aggregate up to a version."""
+        ...
+
+    def answer(self, idempotency_key: str) -> AnswerRow | None:
+        """The answer that a request under this key had, if it had one."""
         ...
 
     def bodies(self, event_ids: Sequence[str]) -> dict[str, bytes]:

@@ -108,8 +108,14 @@ class Simulation:
 
     def request(self, subject: str, body: bytes, *, within: timedelta = timedelta(seconds=1)) -> bytes:
         """Ask a service as `nats req` would, and return the first answer; raises BrokerUnavailableError without one."""
-        _, answer = self.run(self._broker.request(subject, body, {}, within.total_seconds()))
+        _, answer = self.run(self.asking(subject, body, {}, within=within))
         return answer
+
+    def asking(
+        self, subject: str, body: bytes, headers: Mapping[str, str], *, within: timedelta = timedelta(seconds=1)
+    ) -> Awaitable[tuple[Mapping[str, str], bytes]]:
+        """A request for `run`, which returns the headers and the body of the answer; several may run at once."""
+        return self._broker.request(subject, body, headers, within.total_seconds())
 
     def run_until_quiet(self, within: timedelta = QUIET_WITHIN) -> None:
         """Run until no work is left; deadlines that lie ahead stay ahead.

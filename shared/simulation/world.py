@@ -166,6 +166,8 @@ class _AtWork:
     async def _decide(self, context: Context) -> None:
         settings, topology = self._world.settings, self._world.topology
         await check_streams(context, self.broker, topology.partitions, self.numbers)
+        if context.before_open is not None:
+            await context.before_open(settings.data_dir, topology.partitions)
         self.process = ContextProcess(
             context,
             await SqliteDatabases(settings.data_dir).open(context.name),

@@ -73,14 +73,17 @@ def choreography(members: Members) -> list[str]:
         lines += _entry("says", _said_by(context, contexts))
         lines += _entry("asks", [_asked(effect) for effect in context.effects])
         lines += _entry("deadlines", [f"{timer.name}, armed by {timer.armed_by.__name__}" for timer in context.timers])
+        lines += _entry("answers", [", ".join(endpoint.operation for endpoint in context.endpoints)])
+        if context.endpoints:
+            lines += _entry("asked by", [_askers(name, contexts)])
     for name in services:
-        askers = [
-            asker
-            for asker, context in contexts.items()
-            if any(name in services_of(effect) for effect in context.effects)
-        ]
-        lines += ["#", f"# {name}, a service", *_entry("asked by", [", ".join(askers)])]
+        lines += ["#", f"# {name}, a service", *_entry("asked by", [_askers(name, contexts)])]
     return lines
+
+
+def _askers(name: str, contexts: Mapping[str, Context]) -> str:
+    asking = {asker for asker, one in contexts.items() for effect in one.effects if name in services_of(effect)}
+    return ", ".join(sorted(asking))
 
 
 def services_of(effect: Effect) -> list[str]:

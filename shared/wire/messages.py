@@ -23,6 +23,7 @@ MSG_ID = "Nats-Msg-Id"
 CORRELATION_ID = "Correlation-Id"
 CAUSATION_ID = "Causation-Id"
 CAUSATION_HASH = "Causation-Hash"
+CAUSATION_SUBJECT = "Causation-Subject"
 CAUSATION_DEPTH = "Causation-Depth"
 OCCURRED_AT = "Occurred-At"
 SCHEMA_VERSION = "Schema-Version"
@@ -30,6 +31,7 @@ SCHEDULE = "Nats-Schedule"
 SCHEDULE_TARGET = "Nats-Schedule-Target"
 SCHEDULE_TTL = "Nats-Schedule-TTL"
 TIMER_ID = "Timer-Id"
+IDEMPOTENCY_KEY = "Idempotency-Key"
 
 Kind = Literal["cmd", "evt", "due"]
 

@@ -158,6 +158,8 @@ async def _run_context(
     topology = read_topology(settings.streams_file)
     numbers = partitions if partitions is not None else tuple(range(topology.partitions))
     await check_streams(context, broker, topology.partitions, numbers)
+    if context.before_open is not None:
+        await _once_free(partial(context.before_open, settings.data_dir, topology.partitions))
     process = pulse.process = ContextProcess(
         context,
         await _once_free(partial(SqliteDatabases(settings.data_dir).open, context.name)),

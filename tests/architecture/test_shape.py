@@ -18,6 +18,7 @@ FILE_NAMES = {
     "commands.py",
     "decider.py",
     "effects.py",
+    "endpoints.py",
     "events.py",
     "policies.py",
     "projections.py",

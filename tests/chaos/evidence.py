@@ -33,6 +33,7 @@ from shared.wire.messages import (
     split_edition,
 )
 from shared.wire.streams import COMMANDS, EVENTS, TIMERS
+from tests.ledger import Ledger, read_ledger
 
 DEAD_LETTERS = "DEAD_LETTERS"
 STREAMS = (COMMANDS, EVENTS, TIMERS, DEAD_LETTERS)
@@ -74,25 +75,17 @@ class Database(NamedTuple):
     effects: Sequence[str]
     parked: Sequence[str]
     skipped: Sequence[str] = ()
+    answers: Mapping[str, bytes] = {}
+    """The hash of each request that the context has answered, by its idempotency key."""
     strangers: Sequence[str] = ()
     """The ids of the messages that the context has on record as a stranger's."""
-
-
-class Entry(NamedTuple):
-    """A line of the bank's ledger."""
-
-    payment_id: str
-    reason: str
-    from_account: str
-    to_account: str
-    currency: str
-    amount_minor: int
 
 
 class Given(NamedTuple):
     """The answer of the bank under one idempotency key."""
 
     operation: str
+    request_hash: bytes
     answer: bytes
 
     @property
@@ -102,10 +95,9 @@ class Given(NamedTuple):
 
 
 class Books(NamedTuple):
-    """The bank's books: balances and what is held by (account, currency), the ledger, and every answer by its key."""
+    """The bank's books: its ledger, and every answer by its key."""
 
-    accounts: Mapping[tuple[str, str], tuple[int, int]]
-    ledger: Sequence[Entry]
+    ledger: Ledger
     answers: Mapping[str, Given]
 
 
@@ -309,6 +301,7 @@ def read_database(path: Path) -> Database:
             effects=[event_id for (event_id,) in database.execute("SELECT event_id FROM effects ORDER BY n")],
             parked=[message_id for (message_id,) in database.execute("SELECT message_id FROM parked ORDER BY id")],
             skipped=[message_id for (message_id,) in database.execute("SELECT message_id FROM skipped ORDER BY id")],
+            answers=dict(database.execute("SELECT idempotency_key, request_hash FROM answers").fetchall()),
             strangers=[message_id for (message_id,) in database.execute("SELECT message_id FROM strangers")],
         )
 
@@ -317,25 +310,8 @@ def read_books(path: Path) -> Books:
     """The bank's books, in one read transaction."""
     with closing(open_read_only(path)) as database:
         database.execute("BEGIN")
-        return Books(
-            accounts={
-                (account, currency): (balance_minor, held_minor)
-                for account, currency, balance_minor, held_minor in database.execute(
-                    "SELECT account_id, currency, balance_minor, held_minor FROM accounts"
-                )
-            },
-            ledger=[
-                Entry(*row)
-                for row in database.execute(
-                    "SELECT payment_id, reason, from_account, to_account, currency, amount_minor FROM ledger"
-                    " ORDER BY entry"
-                )
-            ],
-            answers={
-                key: Given(operation, answer)
-                for key, operation, answer in database.execute("SELECT idempotency_key, operation, answer FROM answers")
-            },
-        )
+        query = "SELECT idempotency_key, operation, request_hash, answer FROM answers"
+        return Books(read_ledger(database), {key: Given(*given) for key, *given in database.execute(query)})
 
 
 class Replay:

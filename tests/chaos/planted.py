@@ -105,7 +105,7 @@ def order_is_cancelled_twice(run: Run) -> None:
 
 
 def order_is_cancelled_and_keeps_its_money(run: Run) -> None:
-    run.change("bank", "DELETE FROM ledger WHERE reason = 'refund' AND payment_id = ?", f"pay-{REFUNDED}")
+    run.change("bank", "DELETE FROM journal WHERE type = 'CaptureRefunded' AND subject LIKE ?", f"%.pay-{REFUNDED}")
 
 
 def unit_is_promised_twice(run: Run) -> None:
@@ -135,11 +135,19 @@ def delivery_is_counted_twice(run: Run) -> None:
 
 
 def order_is_charged_twice(run: Run) -> None:
-    columns = "payment_id, reason, from_account, to_account, currency, amount_minor"
     run.change(
         "bank",
-        f"INSERT INTO ledger ({columns}) SELECT {columns} FROM ledger WHERE payment_id = ? AND reason = 'capture'",
-        f"pay-{SHIPPED}",
+        "INSERT INTO journal (event_id, aggregate, version, subject, type, headers, body, partition, published_seq)"
+        " SELECT 'bank/hold-planted@99', aggregate, 99, subject, type, headers, body, partition, published_seq"
+        " FROM journal WHERE type = 'HoldCaptured' AND subject LIKE ?",
+        f"%.pay-{SHIPPED}",
+    )
+
+
+def money_comes_from_nowhere(run: Run) -> None:
+    run.change(
+        "bank",
+        "DELETE FROM journal WHERE n = (SELECT max(n) FROM journal WHERE type = 'MoneyTransferred')",
     )
 
 
@@ -364,6 +372,7 @@ PLANTED: tuple[tuple[Callable[[Run], None], Invariant], ...] = (
     (stock_level_is_below_what_is_reserved, "I4"),
     (delivery_is_counted_twice, "I4"),
     (order_is_charged_twice, "I5"),
+    (money_comes_from_nowhere, "I5"),
     (charge_has_a_second_key, "I5"),
     (parcel_leaves_twice, "I6"),
     (parcel_leaves_before_it_is_paid, "I6"),

@@ -66,3 +66,20 @@ async def test_order_is_refunded_once_though_the_bank_refuses_and_payments_dies(
     await stage.start("payments")
     await ended.check(order, RETURNED_AND_REFUNDED_LATE, token="tok_norefund")
     await stage.check_at_rest()
+
+
+@pytest.mark.parametrize("place", ["after-take", "inside-transaction", "after-commit", "before-publish"])
+async def test_order_is_charged_once_though_the_bank_dies_before_it_has_answered(
+    stage: Stage, ended: Ended, place: str
+) -> None:
+    """A request is in no stream: payments asks again under the same key, and the bank has decided it or has not."""
+    order = f"o-unknown-bank-{place}"
+    await stage.stock(f"bank-{place}", 10)
+    await stage.kill("bank")
+    await stage.start("bank", failpoint=f"{place}:1")
+    await stage.place(order, f"bank-{place}")
+    await stage.dies("bank")
+    await stage.start("bank")
+    await ended.check(order, SHIPPED)
+    assert stage.ledger(order) == ["capture"]
+    await stage.check_at_rest()

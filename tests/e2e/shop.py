@@ -23,6 +23,7 @@ from shared.run.server import LocalServer, local_server
 from shared.run.system import apply_streams, own_environment
 from shared.wire.messages import MSG_ID
 from shared.wire.streams import EVENTS
+from tests.ledger import Ledger, read_ledger
 from tests.processes import Worker, spawn_ready
 from tests.sagas import fact_line
 from tests.waiting import WITHIN_S
@@ -209,13 +210,18 @@ class Shop:
 
     def ledger(self, order: str) -> list[str]:
         """The money that moved for an order: `capture`, `refund`."""
-        query = "SELECT reason FROM ledger WHERE payment_id = ? ORDER BY entry"
-        return [reason for (reason,) in self.rows("bank", query, f"pay-{order}")]
+        return [one.reason for one in self.books().moved if one.payment_id == f"pay-{order}"]
 
     def held_minor(self, order: str, token: str = "tok_ok") -> int:
         """The amount on hold on the account that pays for an order."""
-        query = "SELECT COALESCE(SUM(held_minor), 0) FROM accounts WHERE account_id = ?"
-        return int(self.rows("bank", query, token_of(order, token))[0][0])
+        account = token_of(order, token)
+        return sum(balance.held_minor for (of, _), balance in self.books().balances.items() if of == account)
+
+    def books(self) -> Ledger:
+        """The bank's books."""
+        with closing(open_read_only(self.data_dir("bank") / "bank.db")) as database:
+            database.execute("BEGIN")
+            return read_ledger(database)
 
     def mails(self, order: str) -> list[str]:
         """The templates of the mails to the customer about an order."""

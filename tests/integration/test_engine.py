@@ -195,7 +195,7 @@ class TestLinger:
         async with running(counter, replace(till(), gather_s=0.5)) as loop:
             await asyncio.gather(*(counter.ring(TILL, amount) for amount in range(1, 12)))
             await counter.watcher.until(TILL, "Rung", times=11)
-            assert loop.batches < 5
+            assert loop.counters.batches < 5
         assert len(counter.totals(TILL)) == 11
 
     async def test_nobody_lingers_who_is_told_to_stop(self, counter: Counter) -> None:

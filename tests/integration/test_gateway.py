@@ -7,7 +7,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from contexts.bank.worker import open_bank
 from contexts.kernel import MethodToken, Money, OrderId, PaymentId
 from contexts.payments.commands import (
     RecordAuthorizationRefused,
@@ -29,6 +28,7 @@ from contexts.payments.events import (
 from contexts.payments.settings import PaymentsSettings
 from contexts.payments.worker import context
 from shared.context import Endpoints, Request, UnknownOutcomeError
+from tests.integration.bank import open_bank
 
 ORDER = OrderId("o-42")
 PAYMENT = PaymentId("pay-o-42")

@@ -33,7 +33,7 @@ class TestInbox:
             await counter.ring(TILL, 2, "m-2")
             await counter.watcher.until(TILL, "Rung", times=2)
             assert counter.totals(TILL) == [5, 7]
-            assert loop.duplicates == 1
+            assert loop.counters.duplicates == 1
 
     async def test_event_that_comes_twice_has_one_effect(self, forgetful_counter: Counter) -> None:
         """After the dedup window (R8, F18)."""

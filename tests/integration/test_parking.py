@@ -65,15 +65,15 @@ class TestParking:
             async with running(counter, stuck_till(stuck)) as loop:
                 for amount in (JAMS_AT, 6, 7):
                     await counter.ring(TILL, amount, f"m-{amount}")
-                await until(lambda: loop.parked == 3)
+                await until(lambda: loop.counters.parked == 3)
             async with running(counter, stuck_till(stuck)) as loop:
-                assert (loop.parked, loop.batches) == (3, 0)
+                assert (loop.counters.parked, loop.counters.batches) == (3, 0)
                 await counter.ring(NEIGHBOUR, 1)
                 await counter.watcher.until(NEIGHBOUR, "Rung")
-                assert loop.parked == 3
+                assert loop.counters.parked == 3
                 stuck.unlink()
                 await parked.retry(SqliteDatabases(tmp_path), waiting_in(tmp_path), who="ann")
-                await until(lambda: loop.parked == 0)
+                await until(lambda: loop.counters.parked == 0)
         (alarm,) = [line for line in lines if line["event"] == "parked"]
         assert (alarm["log_level"], alarm["key"], alarm["message"]) == ("error", TILL, f"m-{JAMS_AT}")
         assert "the drawer is stuck at 13" in alarm["reason"]

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import anyio
 import pytest
 
-from contexts.bank import effects as bank
 from shared.adapters.sqlite.database import Database
 from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.adapters.sqlite.journal.store import SqliteStore
@@ -98,9 +97,11 @@ def overwrite(path: Path, first: int, content: bytes) -> None:
         file.write(content)
 
 
-def of_the_bank(path: Path) -> None:
+def of_another_schema(path: Path) -> None:
     async def make() -> None:
-        await (await Database.open(path, schema=bank.SCHEMA, version=bank.SCHEMA_VERSION)).close()
+        await (
+            await Database.open(path, schema="CREATE TABLE things (id INTEGER PRIMARY KEY) STRICT", version=1)
+        ).close()
 
     without_threads(make())
 
@@ -108,10 +109,14 @@ def of_the_bank(path: Path) -> None:
 FOREIGN_FILES: dict[str, tuple[bool, Callable[[Path], object], str]] = {
     "text": (False, lambda path: path.write_text("Dear diary, today" * 99), "not a database; move it away"),
     "another program's": (False, foreign, "not a Chorus database; move it away"),
-    "the bank's": (False, of_the_bank, "another context's database, without a table aggregates; move it away"),
+    "of other tables": (
+        False,
+        of_another_schema,
+        "another context's database, without a table aggregates; move it away",
+    ),
     "a directory": (False, lambda path: path.mkdir(), "a directory; move it away"),
-    "of a newer Chorus": (True, of_version(99), r"written by a newer Chorus \(schema 99, this one knows 2\); upgrade"),
-    "of an older Chorus": (True, of_version(0), "schema 0 is older than 2; move it away and run chorus rebuild"),
+    "of a newer Chorus": (True, of_version(99), r"written by a newer Chorus \(schema 99, this one knows 3\); upgrade"),
+    "of an older Chorus": (True, of_version(0), "schema 0 is older than 3; move it away and run chorus rebuild"),
     "its name gone": (True, lambda path: overwrite(path, 0, b"?" * 16), "not a database; move it away"),
     "its head gone": (True, lambda path: overwrite(path, 0, b"\xff" * 100), "not a database; move it away"),
     "its first page gone": (True, lambda path: overwrite(path, 100, b"\xff" * (PAGE - 100)), "malformed; move it away"),
@@ -149,7 +154,7 @@ class TestForeignFile:
             without_threads(use(path))
         assert len(os.listdir("/dev/fd")) == before, refused
 
-    @pytest.mark.parametrize("what", ["text", "another program's", "the bank's", "of a newer Chorus"])
+    @pytest.mark.parametrize("what", ["text", "another program's", "of other tables", "of a newer Chorus"])
     def test_it_is_not_read_beside_a_worker(self, tmp_path: Path, what: str) -> None:
         """`chorus parked` refuses the file, too."""
         ours, make, problem = FOREIGN_FILES[what]
@@ -165,8 +170,8 @@ class TestForeignFile:
         without_threads(fill(path))
         with closing(sqlite3.connect(path)) as old:
             kept = set(old.execute("SELECT * FROM inbox"))
-            old.executescript("DROP TABLE refused; DROP TABLE strangers; PRAGMA user_version = 1")
-        with pytest.raises(DatabaseError, match="schema 1 is older than 2; start its worker, which migrates it"):
+            old.executescript("DROP TABLE refused; DROP TABLE strangers; DROP TABLE answers; PRAGMA user_version = 1")
+        with pytest.raises(DatabaseError, match="schema 1 is older than 3; start its worker, which migrates it"):
             parked_in(SqliteDatabases(tmp_path), ["till"])
         without_threads(use(path))
         assert parked_in(SqliteDatabases(tmp_path), ["till"]) == []
@@ -185,10 +190,10 @@ class TestForeignFile:
         assert report(DatabaseBusyError("till.db: database is locked")) is Exit.NO
         assert capsys.readouterr().err == "chorus: till.db: database is locked\n"
 
-    def test_bank_refuses_a_database_of_a_context(self, tmp_path: Path) -> None:
-        without_threads(fill(tmp_path / "bank.db"))
-        with pytest.raises(DatabaseError, match="another context's database, without a table accounts; move it away"):
-            of_the_bank(tmp_path / "bank.db")
+    def test_database_of_a_context_is_refused_for_other_tables(self, tmp_path: Path) -> None:
+        without_threads(fill(tmp_path / "till.db"))
+        with pytest.raises(DatabaseError, match="another context's database, without a table things; move it away"):
+            of_another_schema(tmp_path / "till.db")
 
     def test_data_directory_that_is_a_file_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "taken").touch()
@@ -258,7 +263,7 @@ class TestOlderCopy:
                     pass
             async with running(counter) as loop:
                 with anyio.fail_after(WITHIN_S):
-                    while not loop.duplicates:
+                    while not loop.counters.duplicates:
                         await counter.broker.stream_info(EVENTS)
             assert tables(tmp_path / "till.db") == tables(tmp_path / "copy")
             assert (tmp_path / "till.db").read_bytes() != (tmp_path / "copy").read_bytes()

@@ -7,11 +7,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-import contexts.bank.decider as bank
-from contexts.bank.commands import OPERATIONS, Authorize
+from contexts.bank.settings import BankSettings
+from contexts.bank.worker import context as bank_context
 from shared.context import Aggregate, Asked, Context, Decider, Rejected
 from shared.wire.bodies import BodyDecoder
 
+BANK = bank_context(BankSettings())
+ENDPOINTS = {endpoint.subject: endpoint for endpoint in BANK.endpoints}
 NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 
 
@@ -22,17 +24,21 @@ class BankCall:
     attempt = 1
     now = NOW
 
-    def __init__(self, payments: Mapping[str, bank.Payment]) -> None:
-        self.payments = dict(payments)
+    def __init__(self, states: Mapping[str, Any]) -> None:
+        self.states = dict(states)
+        """The bank's aggregates by id."""
 
     async def request(self, subject: str, body: bytes, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
         del headers
-        request: Any = msgspec.json.decode(body, type=OPERATIONS[subject.removeprefix("svc.bank.")])
-        poor = isinstance(request, Authorize) and request.method_token.startswith("tok_poor")
-        payment = self.payments.get(request.payment_id, bank.Payment())
-        decided = bank.decide(request, payment, 0 if poor else 10**12)
-        self.payments[request.payment_id] = decided.payment
-        return {}, msgspec.json.encode(decided.outcome)
+        endpoint = ENDPOINTS[subject]
+        command = endpoint.asks(msgspec.json.decode(body, type=endpoint.request))
+        (decider,) = [one for one in BANK.deciders if type(command) in one.commands]
+        events = decided(decider, command, self.states)
+        for event in events:
+            aggregate = aggregate_of(BANK, event)
+            identity = aggregate.id_of(event)
+            self.states[identity] = aggregate.evolve(state_of(self.states, aggregate, identity), event)
+        return {}, msgspec.json.encode(endpoint.answer(tuple(events)))
 
 
 class AlsoRead(dict[Asked, Any]):

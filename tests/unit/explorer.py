@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 from msgspec import Struct
 
-import contexts.bank.decider as bank
+from contexts.bank.hold import Hold
 from contexts.inventory.commands import ReplenishStock
 from contexts.inventory.movement import StockMovement
 from contexts.inventory.stock import StockItem
@@ -252,7 +252,9 @@ class Explorer:
             (effect,) = [effect for effect in self.contexts[at].effects if effect.asked_by is type(event)]
             asked = BankCall(self.banks.values[before])
             outcome = result_of(effect.call(event, asked))
-            after = self.banks.number(tuple(sorted(asked.payments.items(), key=repr)), asked.payments)
+            after = self.banks.number(
+                tuple(sorted((name, repr(state)) for name, state in asked.states.items())), asked.states
+            )
             known = self._answers_known[call, before] = (after, self._message(self.contexts[at].name, (outcome,)))
         return known
 
@@ -284,8 +286,8 @@ class Explorer:
         stock = states[f"stock-{MUG}"]
         came_in = sum(state.quantity or 0 for state in states.values() if isinstance(state, StockMovement))
         assert (stock.on_hand, stock.reserved, stock.waiting) == (came_in - gone, held, ()), (stock, states)
-        payments = self.banks.values[world.bank]
-        return tuple(_outcome(placed.order_id, states, said, payments) for placed in self.orders)
+        bank = self.banks.values[world.bank]
+        return tuple(_outcome(placed.order_id, states, said, bank) for placed in self.orders)
 
     def _said(self, world: World) -> Said:
         return sum((self.locals.values[local].said for local in world.locals), Counter())
@@ -299,7 +301,7 @@ ONCE = (
 """The events that are published at most once for an order."""
 
 
-def _outcome(order: OrderId, states: Mapping[str, Any], said: Said, payments: Mapping[str, bank.Payment]) -> Outcome:
+def _outcome(order: OrderId, states: Mapping[str, Any], said: Said, bank: Mapping[str, Any]) -> Outcome:
     for event in ONCE:
         assert said[order, event] <= 1, f"{event} was published {said[order, event]} times"
     reasons = [fact.partition(" ")[2] for key, fact in said if key == order and fact.startswith("OrderCancelled ")]
@@ -309,7 +311,7 @@ def _outcome(order: OrderId, states: Mapping[str, Any], said: Said, payments: Ma
         states[f"reservation-{order}"].status,
         states[f"payment-{order}"].status,
         states[f"shipment-{order}"].status,
-        payments.get(f"pay-{order}", bank.Payment()).state,
+        bank.get(f"hold-pay-{order}", Hold()).status,
         reasons[0] if reasons else None,
     )
 

@@ -1,6 +1,7 @@
 """The customers and staff of the shop in memory, and the checks of how its orders end."""
 
 from collections import Counter
+from contextlib import closing
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 
@@ -10,7 +11,9 @@ from contexts.inventory.commands import RegisterStockItem, ReplenishStock
 from contexts.kernel import Address, CustomerId, Line, MethodToken, Money, Sku
 from contexts.ordering.commands import CancelOrder, PlaceOrder
 from contexts.sagas import ORDER
+from shared.adapters.sqlite.reading import open_read_only
 from shared.simulation.testing import Simulation
+from tests.ledger import problems_of, read_ledger
 from tests.sagas import Ending, fact_line
 
 PRICE = Money(amount_minor=250)
@@ -86,8 +89,11 @@ def mails(shop: Simulation, key: str) -> dict[str, EmailMessage]:
 def books(shop: Simulation) -> dict[str, int]:
     """How much money moved, in minor units, by `capture` and `refund`."""
     moved: Counter[str] = Counter()
-    for reason, minor in shop.rows("bank", "SELECT reason, amount_minor FROM ledger WHERE reason <> 'opening'"):
-        moved[reason] += minor
+    with closing(open_read_only(shop.directory / "bank.db")) as database:
+        ledger = read_ledger(database)
+    assert list(problems_of(ledger)) == []
+    for one in ledger.moved:
+        moved[one.reason] += one.amount_minor
     return dict(moved)
 
 

@@ -55,7 +55,7 @@ def cancelled(
 
 
 def never_asked(reason: str, *, reservation: str = "RELEASED") -> Outcome:
-    return cancelled(reason, "VOIDED", "UNKNOWN", reservation=reservation)
+    return cancelled(reason, "VOIDED", "NEW", reservation=reservation)
 
 
 def voided(reason: str, *, reservation: str = "RELEASED") -> Outcome:

@@ -286,3 +286,12 @@ def test_weeks_pass_in_seconds() -> None:
             running.advance(days=1)
         ending_of(running, "o-20", SHIPPED)
         assert level(running) == (ON_THE_SHELF - 21, 0)
+
+
+def test_events_of_the_bank_belong_to_the_saga_that_asked(running: Simulation) -> None:
+    running.send(order(), key="o-asks")
+    running.run_until_quiet()
+    headers = [json.loads(text) for (text,) in running.rows("bank", "SELECT headers FROM journal")]
+    assert {of_event["Correlation-Id"] for of_event in headers} == {"o-asks"}
+    causes = {of_event["Causation-Id"].partition("@")[0] for of_event in headers}
+    assert causes == {"payments/payment-o-asks"}

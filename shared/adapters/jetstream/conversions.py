@@ -17,6 +17,7 @@ from shared.ports.broker import (
     BrokerRefusedError,
     BrokerUnavailableError,
     Delivery,
+    NoRespondersError,
     Outgoing,
     Published,
     Stored,
@@ -104,4 +105,6 @@ def to_port_error(error: nats.errors.Error | OSError) -> BrokerError:
         return BrokerRefusedError(TOO_LARGE, "the message is larger than the server's max_payload")
     if isinstance(error, DeniedError):
         return BrokerDeniedError(str(error))
+    if isinstance(error, nats.errors.NoRespondersError):
+        return NoRespondersError(str(error))
     return BrokerUnavailableError(str(error) or type(error).__name__)

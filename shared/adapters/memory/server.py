@@ -15,8 +15,8 @@ from shared.ports.broker import (
     CONSUMER_NOT_FOUND,
     STREAM_NOT_FOUND,
     BrokerRefusedError,
-    BrokerUnavailableError,
     ConsumerInfo,
+    NoRespondersError,
     Outgoing,
     Published,
     Status,
@@ -25,7 +25,7 @@ from shared.ports.broker import (
 from shared.topology import Declared
 from shared.wire.messages import rfc3339
 
-NO_RESPONDERS = BrokerUnavailableError("nats: no responders available for request")
+NO_RESPONDERS = NoRespondersError("nats: no responders available for request")
 """The answer to a request on a subject without a stream or service."""
 
 

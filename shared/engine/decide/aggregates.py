@@ -34,7 +34,7 @@ class LoadedAggregates:
         missing = {identity: aggregate for identity, aggregate in kinds.items() if identity not in self._by_id}
         for identity, aggregate in missing.items():
             self._by_id[identity] = Loaded(0, aggregate.state())
-        for identity, version, state in self._transaction.snapshots(missing):
+        for identity, version, state in self._transaction.snapshots(missing) if missing else ():
             self._by_id[identity] = Loaded(version, self._decoders[missing[identity].name].decode(state))
 
     def get(self, aggregate: Aggregate, identity: str) -> Loaded:

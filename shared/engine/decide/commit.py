@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from shared.engine.decide.answers import Given
 from shared.engine.decide.decisions import Decisions
 from shared.engine.decide.incoming import Incoming
 from shared.engine.decide.routing import Routing
@@ -50,6 +51,8 @@ class Committed(NamedTuple):
     duplicates: int
     parked: int
     last_number: int
+    answers: Sequence[Given]
+    """The answers to the requests of the batch."""
 
 
 def commit(transaction: Transaction, routing: Routing, batch: Batch) -> Committed:
@@ -77,6 +80,7 @@ def commit(transaction: Transaction, routing: Routing, batch: Batch) -> Committe
         decisions.inbox.duplicates,
         len(decisions.parked_keys),
         numbered[-1].n if numbered else batch.last_number,
+        decisions.answers.given,
     )
 
 
@@ -105,6 +109,7 @@ def record(transaction: Transaction, progress: Progress) -> None:
 def _write(transaction: Transaction, decisions: Decisions, now: datetime) -> list[NumberedRow]:
     """Write the decisions; returns the new journal rows with their numbers."""
     transaction.add_to_inbox(decisions.inbox.new)
+    transaction.add_answers(decisions.answers.new)
     numbered = transaction.append(decisions.rows)
     transaction.save_snapshots(decisions.aggregates.changed())
     asking = [numbered[index] for index in decisions.asking]

@@ -2,16 +2,17 @@
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import structlog
 
 from shared.context import Aggregate, Command, Detail, Event, Rejected, State
 from shared.engine.decide.aggregates import AlsoRead, Loaded, LoadedAggregates
+from shared.engine.decide.answers import Answers
 from shared.engine.decide.consequences import consequences
 from shared.engine.decide.inbox import Inbox, Seen
-from shared.engine.decide.incoming import Decide, Ignore, Incoming, Poison, Refuse
+from shared.engine.decide.incoming import Asked, Decide, Ignore, Incoming, Poison, Refuse
 from shared.engine.decide.outgoing import MESSAGE_ID_REUSED, OutgoingRows
 from shared.engine.decide.parking import ParkedKeys
 from shared.engine.decide.routing import Routing, current_traceback
@@ -39,6 +40,7 @@ class Decisions:
             context.name, schema_version=context.schema_version, partitions=routing.partitions, now=now
         )
         self.inbox = Inbox(transaction)
+        self.answers = Answers(transaction)
         self.parked_keys = ParkedKeys(transaction, self._outgoing)
         self.rows: list[JournalRow] = []
         self.asking: list[int] = []
@@ -64,7 +66,10 @@ class Decisions:
             there = self._transaction.parked.still_parked(retried)
             messages = [m for m in messages if not isinstance(m.source, ParkedVerdict) or m.source.id in there]
             self.parked_keys.load(m.message_id for m in messages if isinstance(m.source, ParkedVerdict))
+        self.answers.load(messages)
         self.aggregates.prefetch(self._read_by(messages))
+        if self._routing.states_name_others:
+            self.aggregates.prefetch(self._named_in_states(messages))
         return messages
 
     def decide(self, messages: Sequence[Incoming]) -> None:
@@ -75,6 +80,8 @@ class Decisions:
                 self._decide_delivered(message, source)
             elif isinstance(source, ParkedVerdict):
                 self._decide_parked(message, source)
+            elif isinstance(source, Asked):
+                self._decide_request(message, source)
             else:
                 self._decide_outcome(message, source)
 
@@ -117,17 +124,29 @@ class Decisions:
         else:
             self.undecided.append((effect, failure))
 
-    def _try(self, message: Incoming) -> str | None:
-        """Put the commands to their deciders. When one raises, undo all of them and return the reason."""
+    def _decide_request(self, message: Incoming, asked: Asked) -> None:
+        if self.answers.repeat(message, asked):
+            self.inbox.duplicates += 1
+        elif message.key in self.parked_keys:
+            self.answers.refuse(asked, "503", f"{message.key} waits for an operator; ask again with the same key")
+        elif (failure := self._try(message, lambda events: self.answers.give(message, asked, events))) is not None:
+            _log.error("request failed", request=message.type, id=message.message_id, reason=failure)
+            self.answers.refuse(asked, "500", failure.strip().splitlines()[-1][:500])
+
+    def _try(self, message: Incoming, then: Callable[[Sequence[Event]], None] | None = None) -> str | None:
+        """Put the commands to their deciders, then call `then`. When one raises, undo all and return the reason."""
         handling = message.handling
         if isinstance(handling, Poison):
             return handling.reason
         commands = handling.commands if isinstance(handling, Decide) else ()
         rows, asking = len(self.rows), len(self.asking)
         undo: list[_Before] = []
+        decided: list[Event] = []
         try:
             for command in commands:
-                self._decide_command(message, command, undo)
+                decided += self._decide_command(message, command, undo)
+            if then is not None:
+                then(decided)
         except Exception:
             for loaded, version, state, changed in reversed(undo):
                 loaded.version, loaded.state, loaded.changed = version, state, changed
@@ -143,7 +162,7 @@ class Decisions:
             )
         return None
 
-    def _decide_command(self, message: Incoming, command: Command, undo: list[_Before]) -> None:
+    def _decide_command(self, message: Incoming, command: Command, undo: list[_Before]) -> Sequence[Event]:
         decider, id_of = self._routing.deciders[type(command)]
         state = self.aggregates.get(decider.aggregate, id_of(command)).state
         if decider.also_reads is None:
@@ -155,6 +174,7 @@ class Decisions:
                 self._reject(message, event.reason, event.details)
             else:
                 self._record(message, event, undo)
+        return events
 
     def _record(self, message: Incoming, event: Event, undo: list[_Before]) -> None:
         kind = type(event)
@@ -199,4 +219,17 @@ class Decisions:
                     if decider.also_reads is not None and decider.keys_read is not None:
                         kind = decider.also_reads
                         found |= {kind.id_from(asked): kind for asked in decider.keys_read(command)}
+        return found
+
+    def _named_in_states(self, messages: Sequence[Incoming]) -> dict[str, Aggregate]:
+        """The aggregates that are named by the states which `_read_by` has loaded, by id."""
+        found: dict[str, Aggregate] = {}
+        for message in messages:
+            for command in message.handling.commands if isinstance(message.handling, Decide) else ():
+                with contextlib.suppress(Exception):  # As above.
+                    decider, id_of = self._routing.deciders[type(command)]
+                    if decider.also_reads is not None and decider.keys_in_state is not None:
+                        state = self.aggregates.get(decider.aggregate, id_of(command)).state
+                        kind = decider.also_reads
+                        found |= {kind.id_from(asked): kind for asked in decider.keys_in_state(state)}
         return found

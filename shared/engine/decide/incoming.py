@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from shared.context import Command, Detail
+from shared.endpoint import Endpoint
 from shared.ports.broker import Delivery
 from shared.ports.rows import EffectRow, ParkedVerdict
 from shared.wire.streams import EVENTS
@@ -39,15 +40,24 @@ Handling: TypeAlias = Decide | Refuse | Poison | Ignore
 
 IGNORE: Final = Ignore()
 
-Source: TypeAlias = Delivery | ParkedVerdict | EffectRow
-"""Where a message comes from: a stream, the parked messages, or an effect whose outcome is known now."""
+
+class Asked(NamedTuple):
+    """A client that waits for the answer to its request, number `n` of this process."""
+
+    n: int
+    endpoint: Endpoint
+    command: Command
+
+
+Source: TypeAlias = Delivery | ParkedVerdict | EffectRow | Asked
+"""Where a message comes from: a stream, the parked messages, an effect whose outcome is known now, or a client."""
 
 
 class Incoming(NamedTuple):
     """One message. `depth` counts its causes; `content` is the hash of its body, by which dedup compares messages."""
 
     stream: str
-    """Empty for the outcome of an effect."""
+    """Empty for the outcome of an effect and for a request."""
     partition: int
     key: str
     message_id: str

@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
+import msgspec
 from msgspec import Struct
 
 from shared.context import Command, Context, Decider, Detail, Effect, Event, Timer
+from shared.endpoint import Endpoint
 from shared.engine.decide.headers import MalformedHeaderError, checked, correlation_in, depth_in
-from shared.engine.decide.incoming import IGNORE, Decide, Handling, Incoming, Poison, Refuse, Source
+from shared.engine.decide.incoming import IGNORE, Asked, Decide, Handling, Incoming, Poison, Refuse, Source
 from shared.ports.broker import Delivery
 from shared.ports.rows import EffectRow, ParkedVerdict
 from shared.wire.bodies import BodyDecoder, MalformedBodyError
@@ -32,6 +34,7 @@ from shared.wire.messages import (
     check_message_id,
     content_hash,
     parse_subject,
+    partition_of,
     place_id,
 )
 from shared.wire.streams import COMMANDS, TIMERS
@@ -42,6 +45,8 @@ TRACEBACK_LENGTH_AT_MOST: Final = 8_000
 
 UNKEYED: Final = "unkeyed"
 """The key under which the engine answers a command that has no proper key."""
+
+_encoder = msgspec.json.Encoder()
 
 Route: TypeAlias = tuple[BodyDecoder[Any], Callable[[Any], Sequence[Command]]]
 
@@ -59,6 +64,7 @@ class Routing:
         for decider in context.deciders:
             for command in decider.commands:
                 self.deciders[command] = (decider, decider.aggregate.id_of)
+        self.states_name_others = any(decider.keys_in_state is not None for decider in context.deciders)
         self.aggregate_of = {event: aggregate for aggregate in context.aggregates for event in aggregate.events}
         self.key_of = {event: _field(aggregate.key) for event, aggregate in self.aggregate_of.items()}
         self.effects: dict[type[Struct], Effect] = {effect.asked_by: effect for effect in context.effects}
@@ -77,6 +83,7 @@ class Routing:
         for (source, event), of_event in policies.items():
             decoder = BodyDecoder(event, strict=False)
             self._routes["evt", source, event.__name__] = (decoder, _all_of(of_event))
+        self.endpoints = {endpoint.subject: endpoint for endpoint in context.endpoints}
         self._asking = {event.__name__: BodyDecoder(event, strict=False) for event in self.effects}
 
     def delivered(self, stream: str, partition: int, delivery: Delivery) -> Incoming:
@@ -110,6 +117,23 @@ class Routing:
             correlation_id=row.headers[CORRELATION_ID],
             depth=int(row.headers[CAUSATION_DEPTH]),
             source=row,
+            handling=Decide((command,)),
+        )
+
+    def asked(self, endpoint: Endpoint, n: int, key: str, said: Struct, headers: Mapping[str, str]) -> Incoming:
+        """A request under an idempotency key; `said` is its body. Raises MalformedHeaderError."""
+        command = endpoint.asks(said)
+        of_command = getattr(command, self.deciders[type(command)][0].aggregate.key)
+        return Incoming(
+            stream="",
+            partition=partition_of(of_command, self.partitions),
+            key=of_command,
+            message_id=key,
+            type=type(command).__name__,
+            content=content_hash(endpoint.operation.encode() + _encoder.encode(said)),
+            correlation_id=correlation_in(headers) or of_command,
+            depth=depth_in(headers, CAUSATION_DEPTH_AT_MOST),
+            source=Asked(n, endpoint, command),
             handling=Decide((command,)),
         )
 

@@ -50,6 +50,8 @@ class Partition:
     ) -> None:
         self.number = number
         self.is_owned = False
+        self.must_be_compared = False
+        """Whether a stream may have been created anew, so that the database has to be compared with it."""
         self.positions: dict[str, Position] = {}
         self.taken = 0
         """Messages that the loop has taken since this process began to own the partition."""
@@ -83,7 +85,8 @@ class Partition:
     @property
     def is_broken(self) -> bool:
         """Whether we own the partition but do not read one of its streams: its position must be checked again."""
-        return self.is_owned and any(reader.phase is not Phase.READING for reader in self.readers.values())
+        is_reading = all(reader.phase is Phase.READING for reader in self.readers.values())
+        return self.is_owned and (self.must_be_compared or not is_reading)
 
     @property
     def wants_rebalance(self) -> bool:
@@ -140,7 +143,7 @@ class Partition:
 
     async def release(self) -> None:
         """Stop reading, and hand the pins over."""
-        self.is_owned = False
+        self.is_owned = self.must_be_compared = False
         self.taken = 0
         self._barrier = None
         for reader in self.readers.values():

@@ -4,11 +4,11 @@ A source of trouble is a part of the engine that tries again, such as a partitio
 reports every failure and the first success. An alarm lasts while any source has it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from shared.engine.monitor.alarms import Alarms, Kind
-from shared.ports.broker import Broker, BrokerDeniedError, BrokerError, BrokerRefusedError, Denial
+from shared.ports.broker import Broker, BrokerDeniedError, BrokerError, BrokerRefusedError, Denial, NoRespondersError
 from shared.ports.rows import NumberedRow
 from shared.ports.store import DatabaseBusyError
 from shared.wire.streams import STREAM_OF
@@ -29,6 +29,8 @@ class Troubles:
         self._places_by_source: dict[str, set[_Place]] = {}
         self._denied: dict[str, int] = {}
         self.database_busy = False
+        self.stream_is_missing: Callable[[], None] = _nothing
+        """Called when nobody answers a publication: the stream may be another one when it is there again."""
 
     def failed(self, source: str, error: BrokerError) -> None:
         """A source has failed. A denied permission raises no alarm here, because `check_permissions` raises it."""
@@ -46,6 +48,8 @@ class Troubles:
     def unpublished(self, stream: str, error: BrokerError) -> None:
         """The relay could not publish to a stream; it retries."""
         source = _publishing(stream)
+        if isinstance(error, NoRespondersError):
+            self.stream_is_missing()
         if not isinstance(error, BrokerRefusedError) or error.code != STREAM_FULL:
             self.failed(source, error)
             return
@@ -121,6 +125,10 @@ class Troubles:
                 self.alarms.clear(*place)
         if not self._places_by_source.get(source):
             self._places_by_source.pop(source, None)
+
+
+def _nothing() -> None:
+    """Nobody has to be told yet."""
 
 
 def _publishing(stream: str) -> str:

@@ -96,11 +96,13 @@ async def publish_again(broker: Broker, rows: Sequence[tuple[NumberedRow, Refuse
 
 
 async def is_answering(broker: Broker, stream: str) -> bool:
-    """Whether the broker answers at all: tells a silent broker from one that does not answer certain rows."""
+    """Whether the broker answers for this stream at all: tells a silent broker from one that is silent on some rows."""
     try:
         await broker.stream_info(stream)
     except BrokerUnavailableError:
         return False
+    except BrokerRefusedError as error:
+        return not error.missing
     except BrokerError:
         return True
     return True

@@ -63,9 +63,9 @@ class LagQuestion:
             taken=partition.taken,
             unpublished=self._relay.backlog,
             calls=self._effects.backlog,
-            parked=self._loop.parked,
-            batches=self._loop.batches,
-            commit=self._loop.commit_times.so_far,
+            parked=self._loop.counters.parked,
+            batches=self._loop.counters.batches,
+            commit=self._loop.counters.commit_times.so_far,
             publish=self._relay.publish_times.so_far,
         )
 

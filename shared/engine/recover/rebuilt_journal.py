@@ -17,6 +17,7 @@ from shared.engine.decide.outgoing import MESSAGE_ID_REUSED
 from shared.engine.decide.routing import Routing
 from shared.engine.recover.editions import timer_in_edition
 from shared.engine.recover.provenance import Provenance
+from shared.engine.recover.rebuilt_answers import AnsweredRequests
 from shared.engine.recover.rebuilt_parked import ParkedHistory
 from shared.engine.recover.snapshots import Fold, shape_of
 from shared.ports.broker import Stored
@@ -26,6 +27,7 @@ from shared.wire.engine_events import CommandRejected
 from shared.wire.messages import (
     CAUSATION_HASH,
     CAUSATION_ID,
+    CAUSATION_SUBJECT,
     MSG_ID,
     Subject,
     content_hash,
@@ -88,6 +90,7 @@ class History:
         self._put_together = False
         """Whether an event comes before its cause: then the stream was lost, and journals restored its events."""
         self._positions: dict[int, tuple[int, str]] = {}
+        self._requests = AnsweredRequests(self._routing)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -178,6 +181,7 @@ class History:
         self._remember_cause(subject.type, stored)
         self._parked.add(stored, subject)
         event = self._fold.add(row)
+        self._requests.add(row, event)
         if event is not None:
             self._follow(identity, subject, row, event)
 
@@ -195,6 +199,8 @@ class History:
     def _remember_cause(self, kind: str, stored: Stored) -> None:
         cause = stored.headers.get(CAUSATION_ID, "")
         self._open_effects.pop(cause, None)
+        if CAUSATION_SUBJECT in stored.headers:
+            return  # Requests have an inbox of their own: `AnsweredRequests`.
         if (of_command := stored.headers.get(CAUSATION_HASH)) is not None:
             content = bytes.fromhex(of_command)
             reused = kind == CommandRejected.__name__ and _rejection.decode(stored.body).reason == MESSAGE_ID_REUSED
@@ -236,6 +242,7 @@ class History:
         transaction.parked.record_skipped(self._parked.skipped())
         transaction.refused.record_strangers((self._strangers | self._declared).values())
         transaction.add_to_inbox(list(self._inbox.items()))
+        transaction.add_answers(self._requests.rows())
         transaction.advance_positions(
             [Move(EVENTS, partition, 0, seq, identity) for partition, (seq, identity) in self._positions.items()]
         )

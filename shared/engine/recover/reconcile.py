@@ -38,6 +38,8 @@ class Reconciler:
         self._broker = broker
         self._provenance = provenance
         self._context = provenance.context
+        self._seen: tuple[str, int] | None = None
+        """When EVENTS was created, and its last sequence, as `has_changed` saw them last."""
 
     async def check(self, partition: int, streams: Sequence[str]) -> bool:
         """Return whether the streams are as the database knows them; reconcile each one that is not.
@@ -60,6 +62,15 @@ class Reconciler:
             _log.error("the broker lost or replaced data; reconciling", stream=stream, trouble=trouble)
             await self._begin_anew(stream, born[stream])
         return not troubled
+
+    async def has_changed(self) -> bool:
+        """Whether EVENTS was created anew or has lost its end since the last call.
+
+        For a context without a consumer on EVENTS, which would notice it.
+        """
+        info = await self._broker.stream_info(EVENTS)
+        before, self._seen = self._seen, (info.created, info.last_sequence)
+        return before is not None and (before[0] != info.created or before[1] > info.last_sequence)
 
     async def correct(self, stream: str) -> int:
         """Correct the journal's sequences by the stream; returns how many rows the stream lacks.

@@ -120,7 +120,7 @@ def events_have_causes(evidence: Evidence) -> Iterator[Finding]:
         of_command = fact.stored.headers.get(CAUSATION_HASH)
         if of_command is not None:
             database = evidence.databases.get(fact.context)
-            inbox = {} if database is None else database.inbox
+            inbox = {} if database is None else {**database.answers, **database.inbox}
             known = {inbox.get(cause), inbox.get(f"{cause} {of_command}")}
             if bytes.fromhex(of_command) not in known:
                 yield Finding(invariant="I11", where=fact.id, what=f"{fact.context} does not know the command {cause}")

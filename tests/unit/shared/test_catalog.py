@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from shared.catalog import CatalogError, load, names
 from shared.config.settings import Settings
-from shared.context import Aggregate, Context, Decider, Effect, Policy, Timer
+from shared.context import Aggregate, Context, Decider, Effect, Endpoint, Policy, Timer
 from shared.mistakes import between, within
 from shared.wire.engine_events import CommandRejected
 from shared.wire.messages import check_message_id, longest_id
@@ -159,6 +159,20 @@ def test_an_outcome_of_an_effect_is_answered() -> None:
     assert problems_of(replace(HERE, effects=(effect,))) == (
         f"{PLACE}.keeps: Kept is an outcome of Asked, which no decider of here answers: add it to the commands of a"
         " Decider",
+    )
+
+
+def asks_kept(_: Any) -> Kept:
+    return Kept(thing_id="k-1")
+
+
+def test_an_endpoint_has_a_subject_of_its_context_and_a_command_that_is_answered() -> None:
+    endpoint = Endpoint(subject="svc.there.ask", request=Ask, asks=asks_kept, answer=nothing)
+    assert problems_of(replace(HERE, endpoints=(endpoint, endpoint), lookup="svc.here.look.up")) == (
+        "here answers svc.there.ask twice",
+        "here answers 'svc.there.ask': write svc.here.OPERATION",
+        "here answers 'svc.here.look.up': write svc.here.OPERATION",
+        *2 * (f"{PLACE}.asks_kept asks Kept, which no decider of here answers: add it to the commands of a Decider",),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from shared.context import Aggregate, Call, Context, Decider, Effect, Event, Policy, Service, Timer
+from shared.context import Aggregate, Call, Context, Decider, Effect, Endpoint, Event, Policy, Service, Timer
 from shared.streams.choreography import BEGIN, END, choreography, is_current, services_of, write
 from shared.streams.file import StreamsFileError, read_topology
 from shared.wire.engine_events import CommandRejected
@@ -87,6 +87,17 @@ def test_each_context_lists_what_it_accepts_hears_says_and_asks_and_its_deadline
         "#   deadlines  CloseDue, armed by DoorOpened",
         "#",
         "# weather, a service",
+        "#   asked by   doors",
+    ]
+
+
+def test_a_context_that_answers_requests_lists_them_with_those_who_ask() -> None:
+    endpoint = Endpoint(subject="svc.weather.forecast", request=OpenDoor, asks=len, answer=len)  # type: ignore[arg-type]
+    members = {"weather": context("weather", endpoints=(endpoint,)), "doors": DOORS}
+    assert choreography(members)[-4:] == [
+        "#",
+        "# weather",
+        "#   answers    forecast",
         "#   asked by   doors",
     ]
 

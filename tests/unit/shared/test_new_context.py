@@ -267,7 +267,6 @@ def test_a_name_whose_classes_are_taken_is_told(name: str, told: str) -> None:
         ("shiping.OrderDelivered", "(did you mean 'shipping.OrderDelivered'?)"),
         ("notifications.Nothing", "it publishes NotificationHeld, NotificationQueued"),
         ("shipping", "write CONTEXT.EVENT, an event that a context here publishes"),
-        ("bank.Paid", "bank is a service, which answers requests and publishes no event"),
     ],
 )
 def test_an_event_that_is_not_published_is_told_with_one_that_is(event: str, told: str) -> None:

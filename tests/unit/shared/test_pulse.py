@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from shared.engine.decide.outgoing import timer_row
+from shared.engine.monitor.counters import Counters
 from shared.ports.rows import JournalRow, NumberedRow
 from shared.wire.messages import CORRELATION_ID, OCCURRED_AT, rfc3339
 from shared.worker.health_file import HealthFile, Report
@@ -35,7 +36,7 @@ def reported(directory: Path, oldest: list[NumberedRow | None]) -> list[Report]:
     process: Any = SimpleNamespace(
         relay=SimpleNamespace(oldest=None, blocked=SimpleNamespace(reasons={}), backlog=1),
         ownership=SimpleNamespace(partitions={}, owned=[]),
-        loop=SimpleNamespace(stall=SimpleNamespace(seconds=0.0), decided=0, parked=0),
+        loop=SimpleNamespace(stall=SimpleNamespace(seconds=0.0), counters=Counters()),
         alarms=SimpleNamespace(raised=[]),
         partitions=1,
     )

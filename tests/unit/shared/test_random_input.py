@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from contexts.bank.commands import OPERATIONS
+from contexts.bank.endpoints import endpoints
 from shared import catalog
 from shared.config.connection import ConnectionOptionsError, find_connection
 from shared.config.settings import SettingsError, default_streams_file
@@ -55,6 +55,7 @@ ROUTES: list[Route] = [
     *((c.name, TIMERS, f"due.{c.name}.{timer.name}", timer.armed_by) for c in MEMBERS.values() for timer in c.timers),
 ]
 EXAMPLES = {message_type: examples(message_type) for *_, message_type in ROUTES}
+REQUESTS = {endpoint.operation: endpoint.request for endpoint in endpoints(0)}
 KEY = st.one_of(st.just("o-42"), st.sampled_from(KEYS), TEXT)
 SLOW_IS_FINE = settings(
     deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -94,12 +95,12 @@ class TestAnything:
         error = caught((MalformedSubjectError, MalformedKeyError), parse_subject, subject)
         assert error is None or len(str(error)) < 1_000
 
-    @pytest.mark.parametrize("operation", OPERATIONS)
+    @pytest.mark.parametrize("operation", REQUESTS)
     @SLOW_IS_FINE
     @given(data=st.data())
     def test_the_bank_reads_a_request_or_says_where_it_is_wrong(self, operation: str, data: st.DataObject) -> None:
-        decoder: BodyDecoder[Any] = BodyDecoder(OPERATIONS[operation], strict=True)
-        body = data.draw(mutated(examples(OPERATIONS[operation])))
+        decoder: BodyDecoder[Any] = BodyDecoder(REQUESTS[operation], strict=True)
+        body = data.draw(mutated(examples(REQUESTS[operation])))
         error = caught(MalformedBodyError, lambda: decoder.decode(body, key="", at=NEVER))
         assert error is None or (error.path.startswith("$") and 0 < len(error.problem) <= PROBLEM_LENGTH_AT_MOST)
 

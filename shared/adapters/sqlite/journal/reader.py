@@ -12,7 +12,7 @@ from shared.adapters.sqlite.journal.published import SqlitePublishedRows
 from shared.adapters.sqlite.journal.statements import JOURNAL_COLUMNS, journal_row, json_text
 from shared.adapters.sqlite.journal.transaction import SqliteTransaction
 from shared.ports.broker import Stored
-from shared.ports.rows import JournalRow, RefusedRow
+from shared.ports.rows import AnswerRow, JournalRow, RefusedRow
 from shared.ports.store_reader import AggregateRow, KeptMessage, KeptRow, KeyRows, Place, UnpublishedRow, Waiting
 from shared.wire.messages import aggregate_id
 
@@ -74,6 +74,9 @@ class SqliteReader(SqliteListing):
 
     def events_of(self, aggregate: str, *, up_to: int) -> Iterator[JournalRow]:
         return self._transaction.events_of(aggregate, up_to=up_to)
+
+    def answer(self, idempotency_key: str) -> AnswerRow | None:
+        return self._transaction.answers([idempotency_key]).get(idempotency_key)
 
     def bodies(self, event_ids: Sequence[str]) -> dict[str, bytes]:
         return self._published.bodies(event_ids)

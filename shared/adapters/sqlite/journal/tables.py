@@ -6,7 +6,7 @@ from typing import Final
 
 from shared.ports.store import DatabaseError
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 _SINCE_1: Final = """
 CREATE TABLE meta (
@@ -105,9 +105,16 @@ CREATE TABLE strangers (
 `strangers`: messages in EVENTS under an id of this context that are not in its journal. An operator (`who`) declared
 them, or their form shows that this context did not publish them."""
 
-SCHEMA: Final = f"{_SINCE_1}; {_SINCE_2}"
+_SINCE_3: Final = """
+CREATE TABLE answers (
+  idempotency_key TEXT PRIMARY KEY, operation TEXT NOT NULL, request_hash BLOB NOT NULL, answer BLOB NOT NULL
+) STRICT, WITHOUT ROWID
+"""
+"""`answers`: the answers to requests, for ever. It is the inbox of requests, so their keys are no message ids."""
 
-MIGRATIONS: Final[Mapping[int, str]] = {1: _SINCE_2}
+SCHEMA: Final = f"{_SINCE_1}; {_SINCE_2}; {_SINCE_3}"
+
+MIGRATIONS: Final[Mapping[int, str]] = {1: _SINCE_2, 2: _SINCE_3}
 """The SQL from each older schema version to the next."""
 
 

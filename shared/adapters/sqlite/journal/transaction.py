@@ -19,7 +19,7 @@ from shared.adapters.sqlite.journal.statements import (
     journal_row,
     json_text,
 )
-from shared.ports.rows import EffectRow, JournalRow, Move, NumberedRow, Position
+from shared.ports.rows import AnswerRow, EffectRow, JournalRow, Move, NumberedRow, Position
 from shared.ports.store import FencedError
 
 _EVENTS: Final = f"SELECT {JOURNAL_COLUMNS} FROM journal WHERE subject GLOB 'evt.*'"  # noqa: S608  No input.
@@ -61,6 +61,13 @@ class SqliteTransaction:
 
     def add_to_inbox(self, messages: Sequence[tuple[str, bytes]]) -> None:
         insert(self._connection, "INSERT INTO inbox VALUES", 2, messages)
+
+    def answers(self, idempotency_keys: Sequence[str]) -> dict[str, AnswerRow]:
+        query = "SELECT * FROM answers WHERE idempotency_key IN (SELECT value FROM json_each(?))"
+        return {row[0]: AnswerRow(*row) for row in self._connection.execute(query, (json_text(idempotency_keys),))}
+
+    def add_answers(self, rows: Sequence[AnswerRow]) -> None:
+        insert(self._connection, "INSERT INTO answers VALUES", 4, rows)
 
     def append(self, rows: Sequence[JournalRow]) -> list[NumberedRow]:
         if not rows:

@@ -1,0 +1,138 @@
+"""Requests to a context: they wait for the loop, are decided in its next transaction, and answered after the commit.
+
+Any process of the context takes a request, whoever owns the partition of its key: the transaction has the write lock,
+so requests and commands about one aggregate follow each other, and the owner of the partition publishes the events. A
+request that is not answered, because a process died or the database is locked, is asked again under the same key. The
+futures are asyncio's because each request is a task of the broker's adapter.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from shared.endpoint import Answer, Endpoint, Endpoints, Request
+from shared.engine.decide.answers import Given
+from shared.engine.decide.headers import MalformedHeaderError, checked
+from shared.engine.decide.incoming import Asked, Incoming
+from shared.engine.decide.routing import Routing
+from shared.ports.clock import Clock
+from shared.ports.store import DatabaseBusyError, DatabaseError, Store
+from shared.wire.bodies import BodyDecoder, MalformedBodyError
+from shared.wire.messages import IDEMPOTENCY_KEY, NEVER, check_message_id
+
+WAITING_AT_MOST: Final = 10_000
+
+_encoder = msgspec.json.Encoder()
+
+
+class Found(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer that was given under a key, if there was one."""
+
+    found: bool
+    operation: str = ""
+    answer: msgspec.Raw = msgspec.Raw()
+
+
+class Requests:
+    """One per process. The broker's adapter calls `endpoints`, and the loop drains, decides and answers."""
+
+    def __init__(self, routing: Routing, store: Store, clock: Clock, *, wake: Callable[[], None]) -> None:
+        self._routing = routing
+        self._store = store
+        self._clock = clock
+        self._wake = wake
+        self._waiting: deque[Incoming] = deque()
+        self._askers: dict[int, asyncio.Future[Given]] = {}
+        self._last = 0
+        self._is_closed = False
+        context = routing.context
+        self.endpoints: Endpoints = {
+            endpoint.subject: partial(self._ask, endpoint, BodyDecoder(endpoint.request, strict=True))
+            for endpoint in context.endpoints
+        } | ({context.lookup: self._look_up} if context.lookup else {})
+
+    def drain(self, at_most: int) -> list[Incoming]:
+        """Remove and return the requests that have waited longest."""
+        return [self._waiting.popleft() for _ in range(min(at_most, len(self._waiting)))]
+
+    def restore(self, messages: Iterable[Incoming]) -> None:
+        """Take requests back whose batch was not committed."""
+        self._waiting.extendleft(reversed([message for message in messages if isinstance(message.source, Asked)]))
+
+    def answer(self, given: Sequence[Given]) -> None:
+        """Answer requests whose transaction is committed."""
+        for one in given:
+            self._finish(one.asked, one)
+
+    def put_off(self, messages: Sequence[Incoming], error: Exception) -> list[Incoming]:
+        """Ask the clients of a batch that cannot be committed now to ask again; returns the other messages."""
+        others = []
+        for message in messages:
+            if isinstance(message.source, Asked):
+                self._finish(message.source, Given(message.source, ask_again(str(error))))
+            else:
+                others.append(message)
+        return others
+
+    def close(self) -> None:
+        """Ask all clients that wait, and all that come, to ask again: another process decides."""
+        self._is_closed = True
+        self._waiting.clear()
+        for asker in self._askers.values():
+            if not asker.done():
+                asker.set_exception(DatabaseBusyError("this process stops"))
+
+    def _finish(self, asked: Asked, given: Given) -> None:
+        asker = self._askers.get(asked.n)
+        if asker is not None and not asker.done():
+            asker.set_result(given)
+
+    async def _ask(self, endpoint: Endpoint, decoder: BodyDecoder[Any], request: Request) -> Answer | None:
+        if self._is_closed or len(self._waiting) >= WAITING_AT_MOST:
+            return ask_again("this process stops" if self._is_closed else f"{WAITING_AT_MOST} requests are waiting")
+        n = self._last = self._last + 1
+        try:
+            key = checked(IDEMPOTENCY_KEY, check_message_id, request.headers.get(IDEMPOTENCY_KEY, ""))
+            said = decoder.decode(request.body, key="", at=NEVER)
+            message = self._routing.asked(endpoint, n, key, said, request.headers)
+        except (MalformedBodyError, MalformedHeaderError) as malformed:
+            return Answer(error=("400", str(malformed)))
+        asker: asyncio.Future[Given] = asyncio.get_running_loop().create_future()
+        self._askers[n] = asker
+        self._waiting.append(message)
+        self._wake()
+        try:
+            given = await asker
+        except DatabaseBusyError as error:
+            return ask_again(str(error))
+        finally:
+            del self._askers[n]
+        if given.held_back_s == math.inf:
+            return None
+        if given.held_back_s:
+            await self._clock.sleep(given.held_back_s)
+        return given.answer
+
+    async def _look_up(self, request: Request) -> Answer:
+        key = request.headers.get(IDEMPOTENCY_KEY, "")
+        try:
+            row = await self._store.look(lambda reader: reader.answer(key))
+        except (DatabaseBusyError, DatabaseError) as error:
+            return ask_again(str(error))
+        found = (
+            Found(found=False)
+            if row is None
+            else Found(found=True, operation=row.operation, answer=msgspec.Raw(row.answer))
+        )
+        return Answer(body=_encoder.encode(found))
+
+
+def ask_again(reason: str) -> Answer:
+    """The answer to a request that was not decided."""
+    return Answer(error=("503", f"ask again with the same {IDEMPOTENCY_KEY}: {reason}"[:500].replace("\n", " ")))

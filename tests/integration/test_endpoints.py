@@ -1,0 +1,180 @@
+"""Requests to a context over a real server: decided like commands, answered after the commit, once per key."""
+
+import asyncio
+import dataclasses
+import json
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from msgspec import Struct
+
+from shared.adapters.clock import SystemClock
+from shared.context import Context, Endpoint, Rejected, Request
+from shared.engine.decide.routing import Routing
+from shared.engine.requests import WAITING_AT_MOST, Requests
+from shared.repair.parked import parked_in, retry
+from shared.repair.rebuild import rebuild
+from tests.integration.engine import PARTITIONS, Counter, at_work, rejection, until_idle
+from tests.integration.till import JAMS_AT, Ring, Rung, stuck_till, till
+from tests.waiting import WITHIN_S
+
+RING = "svc.till.ring"
+
+
+class Amount(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Ring this amount at that till."""
+
+    till: str
+    amount: int
+
+
+class Total(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The total after it, or why there is none."""
+
+    total: int = 0
+    refused: str = ""
+
+
+def ring(asked: Amount) -> Ring:
+    return Ring(till_id=asked.till, amount=asked.amount)
+
+
+def total(events: tuple[Struct, ...]) -> Total:
+    (event,) = events
+    if isinstance(event, Rejected):
+        return Total(refused=event.reason)
+    assert isinstance(event, Rung)
+    return Total(total=event.total)
+
+
+def asked_till(context: Context | None = None) -> Context:
+    """A till that also takes requests."""
+    endpoint = Endpoint(subject=RING, request=Amount, asks=ring, answer=total)
+    return dataclasses.replace(context or till(), endpoints=(endpoint,), lookup="svc.till.lookup")
+
+
+async def ask(counter: Counter, key: str, amount: int, till_id: str = "t-1") -> Mapping[str, object] | str:
+    """The answer's JSON, or the code of an error."""
+    body = json.dumps({"till": till_id, "amount": amount}).encode()
+    headers, answer = await counter.broker.request(RING, body, {"Idempotency-Key": key}, WITHIN_S)
+    found: Mapping[str, object] | str = headers.get("Nats-Service-Error-Code") or json.loads(answer)
+    return found
+
+
+async def test_requests_and_commands_about_one_aggregate_are_decided_in_one_order(counter: Counter) -> None:
+    async with at_work(counter, asked_till()):
+        await counter.ring("t-1", 1)
+        await until_idle(counter)
+        assert await ask(counter, "k-1", 2) == {"total": 3}
+        await counter.ring("t-1", 4)
+        await counter.watcher.until("t-1", "Rung", times=3)
+        assert counter.totals("t-1") == [1, 3, 7]
+
+
+async def test_many_requests_at_once_share_transactions_and_each_has_its_own_answer(counter: Counter) -> None:
+    async with at_work(counter, asked_till()) as process:
+        before = process.loop.counters.batches
+        answers = await asyncio.gather(*(ask(counter, f"k-{n}", 1) for n in range(200)))
+        assert sorted(answer["total"] for answer in answers if isinstance(answer, dict)) == [*range(1, 201)]
+        assert process.loop.counters.batches - before < 100
+
+
+async def test_answer_under_a_key_is_kept_over_a_restart_and_a_rebuild(counter: Counter) -> None:
+    async with at_work(counter, asked_till()):
+        assert await ask(counter, "k-1", 2) == {"total": 2}
+        assert await ask(counter, "k-2", 3) == {"total": 5}
+        assert await ask(counter, "k-1", 2) == {"total": 2}
+        assert await ask(counter, "k-1", 3) == "409"
+        await counter.watcher.until("t-1", "Rung", times=2)
+    async with at_work(counter, asked_till()):
+        assert await ask(counter, "k-1", 2) == {"total": 2}
+    await rebuild(asked_till(), counter.broker, counter.databases, partitions=PARTITIONS, force=True)
+    async with at_work(counter, asked_till()):
+        assert await ask(counter, "k-1", 2) == {"total": 2}
+        assert await ask(counter, "k-2", 2) == "409"
+    assert counter.totals("t-1") == [2, 5]
+
+
+async def test_rejected_request_is_told_and_rejected_for_good(counter: Counter) -> None:
+    async with at_work(counter, asked_till()):
+        await counter.publish("cmd.till.CloseAt.t-1", b'{"closes_at": "2026-01-01T00:00:00Z"}')
+        await counter.watcher.until("t-1", "TillClosed")
+        assert await ask(counter, "k-1", 2) == {"refused": "closed"}
+        assert rejection(await counter.watcher.until("t-1", "CommandRejected")) == ("closed", [])
+    await rebuild(asked_till(), counter.broker, counter.databases, partitions=PARTITIONS, force=True)
+    assert counter.rows("SELECT idempotency_key, operation, answer FROM answers") == [
+        ("k-1", "ring", b'{"refused":"closed"}')
+    ]
+
+
+async def test_request_on_which_our_code_fails_has_an_error_and_is_decided_when_it_is_asked_again(
+    counter: Counter, tmp_path: Path
+) -> None:
+    stuck = tmp_path / "stuck"
+    stuck.write_text(str(JAMS_AT))
+    async with at_work(counter, asked_till(stuck_till(stuck))):
+        assert await ask(counter, "k-1", JAMS_AT) == "500"
+        assert await ask(counter, "k-2", 1) == {"total": 1}
+        assert counter.rows("SELECT idempotency_key FROM answers") == [("k-2",)]
+        stuck.write_text("")
+        assert await ask(counter, "k-1", JAMS_AT) == {"total": 14}
+
+
+async def test_request_about_a_parked_key_is_put_off_and_others_are_answered(counter: Counter, tmp_path: Path) -> None:
+    stuck = tmp_path / "stuck"
+    stuck.write_text(str(JAMS_AT))
+    async with at_work(counter, asked_till(stuck_till(stuck))):
+        await counter.ring("t-1", JAMS_AT)
+        await counter.watcher.until("t-1", "MessageParked")
+        assert await ask(counter, "k-1", 1) == "503"
+        assert await ask(counter, "k-2", 1, "t-2") == {"total": 1}
+        stuck.write_text("")
+        await retry(counter.databases, parked_in(counter.databases, ["till"]), who="me")
+        await counter.watcher.until("t-1", "Rung")
+        assert await ask(counter, "k-1", 1) == {"total": JAMS_AT + 1}
+
+
+async def test_requests_to_a_locked_database_are_put_off_and_decided_when_asked_again(counter: Counter) -> None:
+    async with at_work(counter, asked_till()):
+        with closing(sqlite3.connect(counter.directory / "till.db", isolation_level=None)) as another:
+            another.execute("BEGIN IMMEDIATE")
+            assert await ask(counter, "k-1", 2) == "503"
+            another.execute("ROLLBACK")
+        assert await ask(counter, "k-1", 2) == {"total": 2}
+
+
+async def test_queue_of_requests_is_bounded(counter: Counter) -> None:
+    routing = Routing(asked_till(), partitions=PARTITIONS)
+    store = await counter.databases.open("till")
+    requests = Requests(routing, store, SystemClock(), wake=lambda: None)
+    body = b'{"till": "t-1", "amount": 1}'
+
+    def asking(n: int) -> "asyncio.Task[object]":
+        return asyncio.ensure_future(requests.endpoints[RING](Request({"Idempotency-Key": f"k-{n}"}, body)))
+
+    waiting = [asking(n) for n in range(WAITING_AT_MOST)]
+    await asyncio.sleep(0)  # Each of them begins.
+    refused = await requests.endpoints[RING](Request({"Idempotency-Key": "k-more"}, body))
+    assert refused is not None
+    assert refused.error is not None
+    assert refused.error[0] == "503"
+    taken = requests.drain(2)
+    assert [message.message_id for message in taken] == ["k-0", "k-1"]
+    requests.restore(taken)
+    assert [message.message_id for message in requests.drain(3)] == ["k-0", "k-1", "k-2"]
+    requests.close()
+    answers = await asyncio.gather(*waiting)
+    assert {getattr(answer, "error", ("", ""))[0] for answer in answers} == {"503"}
+    await store.close()
+
+
+@pytest.mark.parametrize("key", ["", "k k", 256 * "k"])
+async def test_key_that_is_none_is_a_bad_request(counter: Counter, key: str) -> None:
+    async with at_work(counter, asked_till()):
+        body = b'{"till": "t-1", "amount": 1}'
+        headers, _ = await counter.broker.request(RING, body, {"Idempotency-Key": key} if key else {}, WITHIN_S)
+        assert headers["Nats-Service-Error-Code"] == "400"
+        assert "Idempotency-Key" in headers["Nats-Service-Error"]
