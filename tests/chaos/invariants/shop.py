@@ -38,14 +38,12 @@ def orders_end_once(evidence: Evidence) -> Iterator[Finding]:
 
 
 def cancelled_orders_keep_no_money(evidence: Evidence) -> Iterator[Finding]:
-    """I3 and I5 at rest: a cancelled order has its money back, and a standing order has paid."""
+    """I3 and I5 at rest: a cancelled order has its money back, and nothing is held but for orders that wait."""
     kept = _kept_minor(evidence)
     for order, status in _statuses(evidence, "ordering", "order").items():
         minor = kept.get(f"pay-{order}", 0)
         if status == "CANCELLED" and minor:
             yield Finding(invariant="I3", where=order, what=f"is cancelled, and {minor} of its money is here")
-        if status in ("CONFIRMED", "SHIPPED", "DELIVERED") and not minor:
-            yield Finding(invariant="I5", where=order, what=f"is {status}, and not paid for")
     waits = _held_for_orders_that_wait(evidence)
     for (account, currency), (_, held_minor) in evidence.books.accounts.items():
         if held_minor != waits[account, currency]:
@@ -85,6 +83,10 @@ def stock_adds_up(evidence: Evidence) -> Iterator[Finding]:
                 came_in[row.key] += content["delta"]
                 if content["adjustment_id"] is not None:
                     counted[row.key, f"adjustment:{content['adjustment_id']}", content["delta"]] += 1
+            case "StockReturned":
+                came_in[row.key] += content["quantity"]
+                returned = f"return:{content['order_id']}/{content['return_id']}"
+                counted[row.key, returned, content["quantity"]] += 1
             case "StockMovementRecorded":
                 recorded[row.key, content["movement_id"], content["quantity"]] += 1
             case "StockLevelChanged":
@@ -120,26 +122,33 @@ def _movements_are_single(counted: Counter[Movement], recorded: Counter[Movement
 
 
 def money_adds_up(evidence: Evidence) -> Iterator[Finding]:
-    """I5: a payment moves its total at most once, and at most once back; the balances agree with the ledger."""
+    """I5: a payment takes its total once, and gives no more back; the balances agree with the ledger."""
     books = evidence.books
     totals: dict[str, Any] = {
         f"pay-{fact.key}": fact.content("total") for fact in evidence.facts() if fact.type == "OrderPlaced"
     }
     moved: Counter[tuple[str, str]] = Counter()
+    times: Counter[tuple[str, str]] = Counter()
     balances: Counter[tuple[str, str]] = Counter()
     for entry in books.ledger:
         balances[entry.from_account, entry.currency] -= entry.amount_minor
         balances[entry.to_account, entry.currency] += entry.amount_minor
         if entry.reason == "opening":
             continue
-        moved[entry.payment_id, entry.reason] += 1
+        moved[entry.payment_id, entry.reason] += entry.amount_minor
+        times[entry.payment_id, entry.reason] += 1
         total = totals.get(entry.payment_id)
-        if total is None or (entry.amount_minor, entry.currency) != (total["amount_minor"], total["currency"]):
+        if total is None or entry.currency != total["currency"]:
             what = f"{entry.reason} of {entry.amount_minor} {entry.currency}, where the total is {total}"
             yield Finding(invariant="I5", where=entry.payment_id, what=what)
-    for (payment, reason), times in moved.items():
-        if times > 1 or moved[payment, "refund"] > moved[payment, "capture"]:
-            yield Finding(invariant="I5", where=payment, what=f"{reason} {times} times")
+    for (payment, reason), minor in moved.items():
+        total_minor = totals.get(payment, {"amount_minor": 0})["amount_minor"]
+        if reason == "capture" and (minor != total_minor or times[payment, reason] > 1):
+            what = f"{minor} was taken in {times[payment, reason]} captures, where the total is {total_minor}"
+            yield Finding(invariant="I5", where=payment, what=what)
+        if reason == "refund" and minor > moved[payment, "capture"]:
+            what = f"{minor} was given back of {moved[payment, 'capture']}"
+            yield Finding(invariant="I5", where=payment, what=what)
     for account, (balance_minor, held_minor) in books.accounts.items():
         if balance_minor != balances[account]:
             what = f"its balance is {balance_minor}, and what was moved comes to {balances[account]}"
@@ -151,12 +160,62 @@ def money_adds_up(evidence: Evidence) -> Iterator[Finding]:
         for key, given in books.answers.items()
         if given.operation in ("capture", "refund") and given.is_done
     )
-    for (order, operation), times in answered.items():
-        if times != moved[f"pay-{order}", operation]:
-            what = (
-                f"{times} keys were answered that {operation} is done, {moved[f'pay-{order}', operation]} moved money"
-            )
+    for (order, operation), said in answered.items():
+        if said != times[f"pay-{order}", operation]:
+            what = f"{said} keys were answered that {operation} is done, {times[f'pay-{order}', operation]} moved money"
             yield Finding(invariant="I5", where=order, what=what)
+
+
+def returns_add_up(evidence: Evidence) -> Iterator[Finding]:
+    """I3 and I5 at rest: the money that is here is the totals of the standing orders less that of their returns.
+
+    No more units come back than were bought, each return has one end, and one that waits holds a live timer.
+    """
+    kept = _kept_minor(evidence)
+    given_back: Counter[str] = Counter()
+    totals: dict[str, int] = {}
+    bought: Counter[tuple[str, str]] = Counter()
+    back: Counter[tuple[str, str]] = Counter()
+    ends: Counter[tuple[str, Any, str]] = Counter()
+    for fact in evidence.first_facts:
+        if fact.type == "OrderPlaced":
+            totals[fact.key] = _minor(fact, "total")
+            _count(bought, fact)
+        elif fact.type == "ReturnReceived":
+            _count(back, fact)
+        elif fact.type == "PaymentRefunded" and fact.content("return_id") is not None:
+            given_back[fact.key] += _minor(fact, "amount")
+        if fact.type in ("ReturnRequested", "ReturnReceived", "ReturnRefunded", "ReturnLapsed"):
+            ends[fact.key, fact.content("return_id"), fact.type] += 1
+    for (order, return_id, kind), times in ends.items():
+        if times > 1:
+            yield Finding(invariant="I3", where=order, what=f"{kind} is said {times} times of return {return_id}")
+        received, refunded = ends[order, return_id, "ReturnReceived"], ends[order, return_id, "ReturnRefunded"]
+        if kind == "ReturnReceived" and not refunded:
+            yield Finding(invariant="I5", where=order, what=f"return {return_id} came, and is not refunded")
+        waits = kind == "ReturnRequested" and not received and not ends[order, return_id, "ReturnLapsed"]
+        if waits and ("ordering", "ReturnDeadline", order) not in _armed(evidence):
+            yield Finding(invariant="I14", where=order, what=f"return {return_id} waits, and no timer will end that")
+    for (order, sku), quantity in back.items():
+        if quantity > bought[order, sku]:
+            what = f"{quantity} of {sku} came back, and {bought[order, sku]} were bought"
+            yield Finding(invariant="I4", where=order, what=what)
+    for order, status in _statuses(evidence, "ordering", "order").items():
+        left = totals.get(order, 0) - given_back[order]
+        if status in ("CONFIRMED", "SHIPPED", "DELIVERED") and kept[f"pay-{order}"] != left:
+            what = f"{kept[f'pay-{order}']} of its money is here, and {left} should be"
+            yield Finding(invariant="I5", where=order, what=what)
+
+
+def _minor(fact: Fact, field: str) -> int:
+    money: Any = fact.content(field)
+    return int(money["amount_minor"])
+
+
+def _count(units: Counter[tuple[str, str]], fact: Fact) -> None:
+    lines: Any = fact.content("lines")
+    for line in lines:
+        units[fact.key, line["sku"]] += line["quantity"]
 
 
 def parcels_leave_once(evidence: Evidence) -> Iterator[Finding]:
