@@ -115,7 +115,7 @@ class Timer:
     """A deadline: `armed_by` this event of the context for the moment `at(event)` (None: not at all).
 
     When due, `whenever_due(event)` gives the commands, from the same event that armed it. A later event of the same
-    type and key replaces the deadline.
+    type and key replaces the deadline, so no event of an aggregate with parts can arm one.
     """
 
     name: str

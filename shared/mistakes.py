@@ -30,7 +30,13 @@ def within(member: Context | Service) -> tuple[Mistake, ...]:
     """Find the mistakes within one context, whatever the other contexts are."""
     texts = list(_names_of(member))
     if isinstance(member, Context):
-        texts += [*_ids_of(member), *_keys_of(member), *_commands_of(member), *_askers_of(member)]
+        texts += [
+            *_ids_of(member),
+            *_keys_of(member),
+            *_commands_of(member),
+            *_askers_of(member),
+            *_deadlines_of(member),
+        ]
     return tuple(Mistake(member.name, text) for text in texts)
 
 
@@ -122,6 +128,18 @@ def _askers_of(context: Context) -> Iterator[str]:
                 f"{context.name}: {asker} waits for {event.__name__}, which none of its aggregates publishes{meant}:"
                 " add the event to an Aggregate, or name one of this context's own"
             )
+
+
+def _deadlines_of(context: Context) -> Iterator[str]:
+    """Timers that the parts of one key would take from each other."""
+    for aggregate in context.aggregates:
+        for timer in context.timers:
+            if aggregate.part is not None and timer.armed_by in aggregate.events:
+                yield (
+                    f"{context.name}: the timer {timer.name} is armed by {timer.armed_by.__name__} of the aggregate"
+                    f" {aggregate.name}, which has parts: a key has one deadline of each name, so each part would"
+                    " replace that of another; arm it by an event of an aggregate without parts"
+                )
 
 
 def _answered(context: Context) -> set[type[Command]]:

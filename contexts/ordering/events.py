@@ -94,7 +94,10 @@ class DeliveryRecorded(Struct, frozen=True, kw_only=True):
 
 
 class ReturnCounted(Struct, frozen=True, kw_only=True):
-    """These units of the order are on their way back, or will be; they count as returned for ever."""
+    """These units of the order are on their way back, or will be; they count as returned for ever.
+
+    It arms the deadline of all returns of the order, which have one key and so one timer.
+    """
 
     order_id: OrderId
     return_id: Annotated[ReturnId, TOLD]

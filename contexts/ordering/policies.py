@@ -13,7 +13,7 @@ from contexts.ordering.commands import (
     RecordReturnRefund,
     RecordShipment,
 )
-from contexts.ordering.events import OrderDeadlineExtended, OrderPlaced, ReturnRequested
+from contexts.ordering.events import OrderDeadlineExtended, OrderPlaced, ReturnCounted
 from contexts.ordering.upstream import (
     InventoryBackordered,
     InventoryRejected,
@@ -97,7 +97,7 @@ def whenever_payment_refunded_record_the_end_of_its_return(event: PaymentRefunde
     return [RecordReturnRefund(order_id=event.order_id, return_id=event.return_id, amount=event.amount)]
 
 
-def whenever_the_parcel_of_a_return_has_not_come_let_it_lapse(event: ReturnRequested) -> list[LapseReturns]:
+def whenever_the_parcel_of_a_return_has_not_come_let_it_lapse(event: ReturnCounted) -> list[LapseReturns]:
     """Comes due with the last return of the order, whose parcel may have the others in it (P52)."""
     return [LapseReturns(order_id=event.order_id, due_at=event.expires_at)]
 
@@ -131,8 +131,8 @@ TIMERS: tuple[Timer, ...] = (
     ),
     Timer(
         name="ReturnDeadline",
-        armed_by=ReturnRequested,
-        at=lambda requested: requested.expires_at,
+        armed_by=ReturnCounted,
+        at=lambda counted: counted.expires_at,
         whenever_due=whenever_the_parcel_of_a_return_has_not_come_let_it_lapse,
     ),
 )

@@ -299,7 +299,8 @@ def returned_units_are_counted_twice(run: Run) -> None:
 def return_waits_without_a_timer(run: Run) -> None:
     timers = run.streams.messages[TIMERS]
     assert isinstance(timers, list)
-    del timers[run.at(TIMERS, f"ordering/return-{WAITED_FOR}.r-1@1/ReturnDeadline")]
+    (armed,) = (n for n, one in enumerate(timers) if one.subject == f"timer.ordering.ReturnDeadline.{WAITED_FOR}")
+    del timers[armed]
 
 
 def ticket_is_opened_twice(run: Run) -> None:
