@@ -11,6 +11,7 @@ OrderId = NewType("OrderId", str)
 CustomerId = NewType("CustomerId", str)
 Sku = NewType("Sku", str)
 PaymentId = NewType("PaymentId", str)
+ReturnId = NewType("ReturnId", str)
 MethodToken = NewType("MethodToken", str)
 
 MINOR_UNITS_AT_MOST = 10**12
@@ -26,6 +27,7 @@ FailureStage: TypeAlias = Literal["before_dispatch", "lost", "returned"]
 
 Text = Annotated[str, Meta(min_length=1, max_length=500)]
 Quantity = Annotated[int, Meta(gt=0, le=QUANTITY_AT_MOST)]
+ReturnIdText = Annotated[ReturnId, Meta(pattern=r"^[A-Za-z0-9_-]{1,48}\Z")]
 SkuText = Annotated[Sku, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 Email = Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+\Z", max_length=254)]
 

@@ -1,7 +1,8 @@
 """Declares how an order may end, for watchers. It steers nothing: each context decides for itself.
 
 An order has two sagas. The purchase ends with the last word about whether the order stands; the order itself ends when
-the parcel has arrived, or when the order is cancelled and its money is settled.
+the parcel has arrived, or when the order is cancelled and its money is settled. After the delivery the same key may
+have a third: a return ends when it is refunded, or when its parcel does not come.
 """
 
 from datetime import timedelta
@@ -36,4 +37,17 @@ ORDER = Saga(
 )
 """A parcel travels for days, and shipping waits for what the carrier reports. After the capture, money is refunded."""
 
-SAGAS: tuple[Saga, ...] = (PURCHASE, ORDER)
+RETURN = Saga(
+    name="return",
+    key="order_id",
+    first=("ordering.ReturnRequested",),
+    ends=(
+        End(name="refunded", events=("ordering.ReturnRefunded",)),
+        End(name="lapsed", events=("ordering.ReturnLapsed",)),
+    ),
+    slow_after=timedelta(days=15),
+    waits_for=("shipping.ReportReturnReceived",),
+)
+"""Ordering ends it after CHORUS_RETURN_WAIT, 14 days unless it says otherwise; a parcel may come later still."""
+
+SAGAS: tuple[Saga, ...] = (PURCHASE, ORDER, RETURN)

@@ -60,8 +60,8 @@ class Aggregate:
     item of a thing is an aggregate of its own (`here/item-k-42.p-1@1`). Subjects and partitions still go by `key`, so
     all of them are decided in order and in one place.
 
-    `once` are the events that one aggregate says once at the most, whatever it is asked (`(Event, "field")`: once for
-    each value of the field). They bound a cycle of reactions (`chorus flow --check`).
+    `once` are the events that one aggregate says once at the most, whatever it is asked (`(Event, "field", …)`: once
+    for all values of these fields). They bound a cycle of reactions (`chorus flow --check`).
     """
 
     name: str
@@ -71,12 +71,12 @@ class Aggregate:
     evolve: Callable[[Any, Any], Any]
     linger_s: float = 0.0
     part: str | None = None
-    once: tuple[type[Event] | tuple[type[Event], str], ...] = ()
+    once: tuple[type[Event] | tuple[Any, ...], ...] = ()
 
     @property
-    def once_by(self) -> Mapping[type[Event], str]:
-        """The events of `once`, each with its field or nothing."""
-        return dict(one if isinstance(one, tuple) else (one, "") for one in self.once)
+    def once_by(self) -> Mapping[type[Event], tuple[str, ...]]:
+        """The events of `once`, each with its fields."""
+        return {named[0]: named[1:] for named in (one if isinstance(one, tuple) else (one,) for one in self.once)}
 
     def id_of(self, message: Any) -> str:
         """The id of the aggregate that a command or an event names."""
@@ -128,7 +128,8 @@ class Policy:
 class Timer:
     """A deadline: `armed_by` this event of the context for the moment `at(event)` (None: not at all).
 
-    When due, `whenever_due(event)` gives the commands. A later event of the same type and key replaces the deadline.
+    When due, `whenever_due(event)` gives the commands. A later event of the same type and key replaces the deadline, so
+    no event of an aggregate with parts can arm one.
     """
 
     name: str

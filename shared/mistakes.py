@@ -38,6 +38,7 @@ def within(member: Context | Service) -> tuple[Mistake, ...]:
             *_endpoints_of(member),
             *_askers_of(member),
             *_marked_of(member),
+            *_deadlines_of(member),
         ]
     return tuple(Mistake(member.name, text) for text in texts)
 
@@ -159,12 +160,25 @@ def _marked_of(context: Context) -> Iterator[str]:
             meant = did_you_mean(event.__name__, [one.__name__ for one in published])
             yield f"{context.name}: {where} names {event.__name__}, which is not published there{meant}: remove it"
     for aggregate in context.aggregates:
-        for event, field in aggregate.once_by.items():
-            if field and field not in event.__struct_fields__:
+        named = [(event, field) for event, fields in aggregate.once_by.items() for field in fields]
+        for event, field in named:
+            if field not in event.__struct_fields__:
                 meant = did_you_mean(field, event.__struct_fields__)
                 yield (
                     f"{context.name}: {aggregate.name}'s Aggregate.once names the field {field!r} of {event.__name__},"
                     f" which does not exist{meant}: name a field of the event"
+                )
+
+
+def _deadlines_of(context: Context) -> Iterator[str]:
+    """Timers that the parts of one key would take from each other."""
+    for aggregate in context.aggregates:
+        for timer in context.timers:
+            if aggregate.part is not None and timer.armed_by in aggregate.events:
+                yield (
+                    f"{context.name}: the timer {timer.name} is armed by {timer.armed_by.__name__} of the aggregate"
+                    f" {aggregate.name}, which has parts: a key has one deadline of each name, so each part would"
+                    " replace that of another; arm it by an event of an aggregate without parts"
                 )
 
 

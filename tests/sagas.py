@@ -108,6 +108,26 @@ DELIVERED = Ending(
 )
 
 
+TAKEN_BACK = (
+    "ordering.ReturnRequested",
+    "ordering.ReturnCounted",
+    "shipping.ReturnExpected",
+    "shipping.ReturnReceived",
+    "payments.ReturnPriced",
+    *REFUNDED,
+    "ordering.ReturnReceiptRecorded",
+    "ordering.ReturnRefunded",
+)
+"""One return of some lines, from the request to its money."""
+
+SENT_BACK = Ending(
+    facts=(*DELIVERED.facts, *TAKEN_BACK),
+    mails=(*DELIVERED.mails, "return_requested", "return_refunded"),
+    money=("capture", "refund"),
+    perhaps=NOTED,
+)
+
+
 def cancelled(reason: str, *facts: str, perhaps: Sequence[str] = ()) -> Ending:
     """An order that ended before any money was taken."""
     return Ending(

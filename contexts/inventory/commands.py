@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from contexts.kernel import CancellationReason, FailureStage, Money, OrderId, Quantity, Sku, SkuQuantity, Text
+from contexts.kernel import CancellationReason, FailureStage, Money, OrderId, Quantity, ReturnId, Sku, SkuQuantity, Text
 from shared.wire.messages import FROM_SUBJECT, NEVER, TOLD
 
 ON_HAND_AT_MOST = 10**9
@@ -52,6 +52,20 @@ class AdjustStock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return None if self.adjustment_id is None else f"adjustment:{self.adjustment_id}"
 
 
+class RestockReturn(Struct, frozen=True, kw_only=True):
+    """Units of a return are here: count them in, once per return."""
+
+    sku: Sku
+    quantity: int
+    order_id: OrderId
+    return_id: ReturnId
+
+    @property
+    def movement_id(self) -> str:
+        """The id under which they count once, for ever."""
+        return f"return:{self.order_id}/{self.return_id}"
+
+
 class ReserveStock(Struct, frozen=True, kw_only=True):
     """Promise all lines to the order, or none; with `allow_backorder` it waits for them from `asked_at` on."""
 
@@ -87,5 +101,5 @@ class SettleFailedShipment(Struct, frozen=True, kw_only=True):
     stage: FailureStage
 
 
-MovementCommand: TypeAlias = ReplenishStock | AdjustStock
+MovementCommand: TypeAlias = ReplenishStock | AdjustStock | RestockReturn
 ReservationCommand: TypeAlias = ReserveStock | ReleaseStock | ExpireBackorder | CommitStock | SettleFailedShipment

@@ -5,7 +5,7 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Struct
 
-from contexts.kernel import CancellationReason, Money, OrderId, Sku, SkuQuantity
+from contexts.kernel import CancellationReason, Money, OrderId, ReturnId, Sku, SkuQuantity
 from shared.wire.messages import TOLD
 
 
@@ -34,8 +34,17 @@ class StockAdjusted(Struct, frozen=True, kw_only=True):
     adjustment_id: str | None = None
 
 
+class StockReturned(Struct, frozen=True, kw_only=True):
+    """Units of a delivered order came back, and are on the shelf: said once for each return and sku."""
+
+    sku: Annotated[Sku, TOLD]
+    quantity: int
+    return_id: ReturnId
+    order_id: OrderId
+
+
 class StockMovementRecorded(Struct, frozen=True, kw_only=True):
-    """Units were counted under this id (`delivery:d-1`, `adjustment:a-1`): said once for each id, for ever."""
+    """Units were counted under this id (`delivery:d-1`, `adjustment:a-1`, `return:o-1/r-1`): once each, for ever."""
 
     sku: Annotated[Sku, TOLD]
     movement_id: str
@@ -121,7 +130,13 @@ class StockWrittenOff(Struct, frozen=True, kw_only=True):
 
 
 StockEvent: TypeAlias = (
-    StockItemRegistered | StockReplenished | StockAdjusted | StockLevelChanged | BackorderQueued | BackorderDequeued
+    StockItemRegistered
+    | StockReplenished
+    | StockAdjusted
+    | StockReturned
+    | StockLevelChanged
+    | BackorderQueued
+    | BackorderDequeued
 )
 ReservationEvent: TypeAlias = (
     InventoryReserved | InventoryBackordered | InventoryRejected | InventoryReleased | StockCommitted | StockWrittenOff

@@ -1,4 +1,4 @@
-"""Whether a delivery or a correction counts: once per id, for ever.
+"""Whether a delivery, a correction or a return counts: once per id, for ever.
 
 Pure: no I/O, clock, randomness or logging. Asking twice gives the answer once. Each movement is an aggregate of its
 own, decided in one transaction with the stock of its SKU, so the stock's state does not grow with every delivery.
@@ -12,13 +12,14 @@ from typing import assert_never
 from msgspec import Struct
 
 from contexts.inventory.backorder import served
-from contexts.inventory.commands import ON_HAND_AT_MOST, AdjustStock, MovementCommand, ReplenishStock
+from contexts.inventory.commands import ON_HAND_AT_MOST, AdjustStock, MovementCommand, ReplenishStock, RestockReturn
 from contexts.inventory.events import (
     InventoryReserved,
     StockAdjusted,
     StockEvent,
     StockMovementRecorded,
     StockReplenished,
+    StockReturned,
 )
 from contexts.inventory.stock import StockItem, moved
 from shared.context import Rejected
@@ -35,7 +36,7 @@ def decide(
 ) -> tuple[StockEvent | StockMovementRecorded | InventoryReserved | Rejected, ...]:
     """Count the units, unless they were counted under this id before."""
     item = stock[command.sku]
-    counted: StockReplenished | StockAdjusted
+    counted: StockReplenished | StockAdjusted | StockReturned
     match command:
         case ReplenishStock():
             delta, path, id_path = command.quantity, "$.quantity", "$.delivery_id"
@@ -44,6 +45,11 @@ def decide(
             delta, path, id_path = command.delta, "$.delta", "$.adjustment_id"
             identity, reason = command.adjustment_id, command.reason
             counted = StockAdjusted(sku=command.sku, delta=delta, reason=reason, adjustment_id=identity)
+        case RestockReturn():
+            delta, path, id_path = command.quantity, "$.quantity", "$.return_id"
+            counted = StockReturned(
+                sku=command.sku, quantity=delta, return_id=command.return_id, order_id=command.order_id
+            )
         case _:
             assert_never(command)
     if movement.quantity == delta:

@@ -5,10 +5,18 @@ from contexts.inventory.commands import (
     ExpireBackorder,
     ReleaseStock,
     ReserveStock,
+    RestockReturn,
     SettleFailedShipment,
 )
 from contexts.inventory.events import InventoryBackordered
-from contexts.inventory.upstream import OrderCancelled, OrderPlaced, OrderShipped, PaymentFailed, ShipmentFailed
+from contexts.inventory.upstream import (
+    OrderCancelled,
+    OrderPlaced,
+    OrderShipped,
+    PaymentFailed,
+    ReturnReceived,
+    ShipmentFailed,
+)
 from shared.context import Policy, Timer
 
 
@@ -41,6 +49,14 @@ def whenever_shipment_failed_put_stock_back_or_write_it_off(event: ShipmentFaile
     return [SettleFailedShipment(order_id=event.order_id, stage=event.stage)]
 
 
+def whenever_return_received_put_its_stock_back(event: ReturnReceived) -> list[RestockReturn]:
+    """Counts the lines in, each sku once (P53)."""
+    return [
+        RestockReturn(sku=line.sku, quantity=line.quantity, order_id=event.order_id, return_id=event.return_id)
+        for line in event.lines
+    ]
+
+
 def whenever_a_backorder_expires_reject_it(event: InventoryBackordered) -> list[ExpireBackorder]:
     """Compensates whenever_order_placed_reserve_its_lines, unless the order was served by then (P37)."""
     return [ExpireBackorder(order_id=event.order_id)]
@@ -52,6 +68,7 @@ POLICIES: tuple[Policy, ...] = (
     Policy("payments", PaymentFailed, whenever_payment_failed_release_the_reservation),
     Policy("ordering", OrderCancelled, whenever_order_cancelled_release_the_reservation),
     Policy("shipping", ShipmentFailed, whenever_shipment_failed_put_stock_back_or_write_it_off),
+    Policy("shipping", ReturnReceived, whenever_return_received_put_its_stock_back),
 )
 
 TIMERS: tuple[Timer, ...] = (

@@ -18,6 +18,7 @@ from contexts.inventory.events import (
     StockItemRegistered,
     StockLevelChanged,
     StockReplenished,
+    StockReturned,
 )
 from contexts.kernel import OrderId, Sku
 from shared.context import Rejected
@@ -70,7 +71,7 @@ def evolve(item: StockItem, event: StockEvent) -> StockItem:
         case StockItemRegistered():
             assert item.registered is None
             return replace(item, registered=event)
-        case StockReplenished() | StockAdjusted():
+        case StockReplenished() | StockAdjusted() | StockReturned():
             return item  # Its level follows, in StockLevelChanged.
         case StockLevelChanged():
             assert 0 <= event.reserved <= event.on_hand, event

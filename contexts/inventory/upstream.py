@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from contexts.kernel import CancellationReason, FailureStage, OrderId, SkuQuantity
+from contexts.kernel import CancellationReason, FailureStage, OrderId, ReturnId, SkuQuantity
 from shared.wire.messages import FROM_STREAM, NEVER
 
 
@@ -42,3 +42,11 @@ class ShipmentFailed(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     stage: FailureStage
+
+
+class ReturnReceived(Struct, frozen=True, kw_only=True):
+    """These lines of a delivered order are here again, each sku once."""
+
+    order_id: OrderId
+    return_id: ReturnId
+    lines: tuple[SkuQuantity, ...]

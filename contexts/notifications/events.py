@@ -19,6 +19,8 @@ Template: TypeAlias = Literal[
     "refund_delayed",
     "shipment_failed",
     "parcel_overdue",
+    "return_requested",
+    "return_refunded",
     "ticket_opened",
     "ticket_resolved",
 ]

@@ -14,6 +14,8 @@ from contexts.notifications.upstream import (
     ParcelOverdue,
     PaymentRefunded,
     RefundFailed,
+    ReturnRefunded,
+    ReturnRequested,
     ShipmentFailed,
     TicketOpened,
     TicketResolved,
@@ -83,7 +85,9 @@ def whenever_cancellation_rejected_tell_the_customer(event: OrderCancellationRej
 
 
 def whenever_payment_refunded_tell_the_customer(event: PaymentRefunded) -> list[TellCustomer]:
-    """Tells the amount (P40)."""
+    """Tells the amount; the money of a return is told with its end (P40)."""
+    if event.return_id is not None:
+        return []
     return _tell(event.order_id, "payment_refunded", "is refunded", f"You have {_spelled(event.amount)} back.")
 
 
@@ -103,6 +107,18 @@ def whenever_parcel_overdue_tell_the_customer(event: ParcelOverdue) -> list[Tell
     """Tells it once, however long there is no news (P40)."""
     silence = f"The carrier has not reported on your parcel {event.tracking_no} for long; we ask for it."
     return _tell(event.order_id, "parcel_overdue", "is overdue", silence)
+
+
+def whenever_return_requested_tell_the_customer(event: ReturnRequested) -> list[TellCustomer]:
+    """Tells of the first return of an order until when its parcel is expected (P40)."""
+    label = f"Write {event.return_id} on the parcel, and send it by {event.expires_at:%d %B %Y}."
+    return _tell(event.order_id, "return_requested", "may come back", label)
+
+
+def whenever_return_refunded_tell_the_customer(event: ReturnRefunded) -> list[TellCustomer]:
+    """Tells the amount of the first return of an order (P40)."""
+    back = f"Your return {event.return_id} is here, and you have {_spelled(event.amount)} back."
+    return _tell(event.order_id, "return_refunded", "has come back", back)
 
 
 def whenever_ticket_opened_tell_the_customer(event: TicketOpened) -> list[TellCustomer]:
@@ -131,6 +147,8 @@ POLICIES: tuple[Policy, ...] = (
     Policy("payments", RefundFailed, whenever_refund_failed_tell_the_customer),
     Policy("shipping", ShipmentFailed, whenever_shipment_failed_tell_the_customer),
     Policy("shipping", ParcelOverdue, whenever_parcel_overdue_tell_the_customer),
+    Policy("ordering", ReturnRequested, whenever_return_requested_tell_the_customer),
+    Policy("ordering", ReturnRefunded, whenever_return_refunded_tell_the_customer),
     Policy("support", TicketOpened, whenever_ticket_opened_tell_the_customer),
     Policy("support", TicketResolved, whenever_ticket_resolved_tell_the_customer),
 )

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from contexts.kernel import CancellationReason, FailureStage, Money, OrderId
+from contexts.kernel import CancellationReason, FailureStage, Money, OrderId, ReturnId
 
 
 class OrderPlaced(Struct, frozen=True, kw_only=True):
@@ -63,10 +63,11 @@ class ShipmentFailed(Struct, frozen=True, kw_only=True):
 
 
 class PaymentRefunded(Struct, frozen=True, kw_only=True):
-    """The money is the customer's again."""
+    """The money is the customer's again: that of a return, or of the whole order."""
 
     order_id: OrderId
     amount: Money
+    return_id: ReturnId | None = None
 
 
 class RefundFailed(Struct, frozen=True, kw_only=True):
@@ -94,3 +95,19 @@ class TicketResolved(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     case: str
+
+
+class ReturnRequested(Struct, frozen=True, kw_only=True):
+    """The customer sends lines back, whose parcel is expected by `expires_at`."""
+
+    order_id: OrderId
+    return_id: ReturnId
+    expires_at: datetime
+
+
+class ReturnRefunded(Struct, frozen=True, kw_only=True):
+    """The customer has the money of a return."""
+
+    order_id: OrderId
+    return_id: ReturnId
+    amount: Money

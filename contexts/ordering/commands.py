@@ -1,4 +1,4 @@
-"""The commands of ordering: clients send PlaceOrder and CancelOrder; the others come from its policies and timer."""
+"""The commands of ordering: clients send PlaceOrder, CancelOrder and RequestReturn; policies and timers the others."""
 
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
@@ -12,8 +12,12 @@ from contexts.kernel import (
     Email,
     Line,
     MethodToken,
+    Money,
     OrderId,
     PaymentId,
+    ReturnId,
+    ReturnIdText,
+    SkuQuantity,
     Text,
     refuse_card_number,
 )
@@ -22,9 +26,18 @@ from shared.wire.messages import FROM_STREAM, FROM_SUBJECT, NEVER, TOLD
 LINES_AT_MOST = 100
 
 Refusal: TypeAlias = Literal[
-    "order_already_placed", "wrong_currency", "too_many_units", "total_too_large", "too_late_to_cancel", "order_unknown"
+    "order_already_placed",
+    "wrong_currency",
+    "too_many_units",
+    "total_too_large",
+    "too_late_to_cancel",
+    "order_unknown",
+    "not_delivered",
+    "window_closed",
+    "too_many",
+    "id_known_otherwise",
 ]
-"""Why an order is not taken at all, or not cancelled when that was refused before."""
+"""Why an order is not taken at all, not cancelled when that was refused before, or not taken back."""
 
 
 class PlaceOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,6 +61,39 @@ class CancelOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
     reason: Annotated[Text, TOLD]
+
+
+class RequestReturn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Send these lines of a delivered order back; the window counts to when this was asked."""
+
+    order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
+    return_id: Annotated[ReturnIdText, TOLD]
+    lines: Annotated[tuple[SkuQuantity, ...], Meta(min_length=1, max_length=LINES_AT_MOST)]
+    reason: Annotated[Text, TOLD]
+    asked_at: Annotated[datetime, FROM_STREAM] = NEVER
+
+
+class RecordReturnReceipt(Struct, frozen=True, kw_only=True):
+    """The parcel of a return has come."""
+
+    order_id: OrderId
+    return_id: ReturnId
+    lines: tuple[SkuQuantity, ...]
+
+
+class RecordReturnRefund(Struct, frozen=True, kw_only=True):
+    """The customer has the money of a return; may come before the news of its parcel."""
+
+    order_id: OrderId
+    return_id: ReturnId
+    amount: Money
+
+
+class LapseReturns(Struct, frozen=True, kw_only=True):
+    """The parcels that were expected by `due_at` have not come."""
+
+    order_id: OrderId
+    due_at: datetime
 
 
 class ConfirmOrder(Struct, frozen=True, kw_only=True):
@@ -103,6 +149,7 @@ class RecordDelivery(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     tracking_no: str
+    delivered_at: datetime | None = None
 
 
 OrderCommand: TypeAlias = (
@@ -117,3 +164,4 @@ OrderCommand: TypeAlias = (
     | RecordShipment
     | RecordDelivery
 )
+ReturnCommand: TypeAlias = RequestReturn | RecordReturnReceipt | RecordReturnRefund

@@ -3,9 +3,20 @@
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from contexts.kernel import Address, CancellationReason, CustomerId, Line, MethodToken, Money, OrderId, PaymentId
+from contexts.kernel import (
+    Address,
+    CancellationReason,
+    CustomerId,
+    Line,
+    MethodToken,
+    Money,
+    OrderId,
+    PaymentId,
+    ReturnId,
+    SkuQuantity,
+)
 from shared.wire.messages import TOLD
 
 Status: TypeAlias = Literal["UNKNOWN", "PENDING", "CONFIRMED", "CANCELLING", "SHIPPED", "DELIVERED", "CANCELLED"]
@@ -24,6 +35,7 @@ class OrderPlaced(Struct, frozen=True, kw_only=True):
     method_token: MethodToken
     allow_backorder: bool
     expires_at: datetime
+    discount: Annotated[int, Meta(ge=0)] = 0
 
 
 class OrderDeadlineExtended(Struct, frozen=True, kw_only=True):
@@ -74,10 +86,58 @@ class ShipmentRecorded(Struct, frozen=True, kw_only=True):
 
 
 class DeliveryRecorded(Struct, frozen=True, kw_only=True):
-    """The order has reached its customer, and its end."""
+    """The order has reached its customer, and its end; an event of an earlier release does not tell when."""
 
     order_id: OrderId
     tracking_no: Annotated[str, TOLD]
+    delivered_at: datetime | None = None
+
+
+class ReturnCounted(Struct, frozen=True, kw_only=True):
+    """These units of the order are on their way back, or will be; they count as returned for ever.
+
+    It arms the deadline of all returns of the order, which have one key and so one timer.
+    """
+
+    order_id: OrderId
+    return_id: Annotated[ReturnId, TOLD]
+    lines: tuple[SkuQuantity, ...]
+    expires_at: datetime
+
+
+class ReturnRequested(Struct, frozen=True, kw_only=True):
+    """The customer sends these lines back; the parcel is expected by `expires_at`."""
+
+    order_id: OrderId
+    return_id: Annotated[ReturnId, TOLD]
+    lines: tuple[SkuQuantity, ...]
+    reason: Annotated[str, TOLD]
+    expires_at: datetime
+
+
+class ReturnReceiptRecorded(Struct, frozen=True, kw_only=True):
+    """The parcel of the return has come, perhaps after the return lapsed; these lines were in it."""
+
+    order_id: OrderId
+    return_id: Annotated[ReturnId, TOLD]
+    lines: tuple[SkuQuantity, ...]
+
+
+class ReturnRefunded(Struct, frozen=True, kw_only=True):
+    """The customer has the money for these lines: the end of the return, said once."""
+
+    order_id: OrderId
+    return_id: Annotated[ReturnId, TOLD]
+    lines: tuple[SkuQuantity, ...]
+    amount: Money
+
+
+class ReturnLapsed(Struct, frozen=True, kw_only=True):
+    """The parcel has not come in time. When it comes later, the lines are refunded all the same."""
+
+    order_id: OrderId
+    return_id: Annotated[ReturnId, TOLD]
+    lines: tuple[SkuQuantity, ...]
 
 
 OrderEvent: TypeAlias = (
@@ -89,4 +149,6 @@ OrderEvent: TypeAlias = (
     | OrderCancelled
     | ShipmentRecorded
     | DeliveryRecorded
+    | ReturnCounted
 )
+ReturnEvent: TypeAlias = ReturnRequested | ReturnReceiptRecorded | ReturnRefunded | ReturnLapsed

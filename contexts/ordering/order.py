@@ -11,7 +11,7 @@ from typing import Literal, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contexts.kernel import MINOR_UNITS_AT_MOST, QUANTITY_AT_MOST, CancellationReason, Money
+from contexts.kernel import MINOR_UNITS_AT_MOST, QUANTITY_AT_MOST, CancellationReason, Money, ReturnId, Sku
 from contexts.ordering.commands import (
     CancelOrder,
     CancelPendingOrder,
@@ -34,6 +34,7 @@ from contexts.ordering.events import (
     OrderDeadlineExtended,
     OrderEvent,
     OrderPlaced,
+    ReturnCounted,
     ShipmentRecorded,
     Status,
 )
@@ -43,7 +44,8 @@ from shared.context import Detail, Rejected
 class Order(Struct, frozen=True, kw_only=True):
     """One order; `cancellation_reason` is why the customer wanted a confirmed one cancelled.
 
-    `waits_for` names the context that decides about it while it is CANCELLING.
+    `waits_for` names the context that decides about it while it is CANCELLING. `returned` are the units per SKU of all
+    its returns, whose parcels are expected by `returns_until` at the latest.
     """
 
     status: Status = "UNKNOWN"
@@ -52,6 +54,10 @@ class Order(Struct, frozen=True, kw_only=True):
     cancellation_refused: bool = False
     extended_to: datetime | None = None
     waits_for: Literal["shipping"] | None = None
+    delivered_at: datetime | None = None
+    returns: tuple[ReturnId, ...] = ()
+    returned: dict[Sku, int] = {}
+    returns_until: datetime | None = None
 
     @property
     def expires_at(self) -> datetime:
@@ -89,7 +95,9 @@ def decide(
             )
             return (shipped, *_too_late_to_cancel(order, "SHIPPED"))
         case RecordDelivery() if order.status in ("CONFIRMED", "CANCELLING", "SHIPPED"):
-            delivered = DeliveryRecorded(order_id=command.order_id, tracking_no=command.tracking_no)
+            delivered = DeliveryRecorded(
+                order_id=command.order_id, tracking_no=command.tracking_no, delivered_at=command.delivered_at
+            )
             return (delivered, *_too_late_to_cancel(order, "DELIVERED"))
         case (
             ConfirmOrder()
@@ -132,7 +140,14 @@ def evolve(order: Order, event: OrderEvent) -> Order:
             return replace(order, status="SHIPPED", waits_for=None)
         case DeliveryRecorded():
             assert order.status in ("CONFIRMED", "CANCELLING", "SHIPPED"), order.status
-            return replace(order, status="DELIVERED", waits_for=None)
+            return replace(order, status="DELIVERED", waits_for=None, delivered_at=event.delivered_at)
+        case ReturnCounted():
+            assert order.status == "DELIVERED", order.status
+            returned = Counter(order.returned)
+            for line in event.lines:
+                returned[line.sku] += line.quantity
+            returns = (*order.returns, event.return_id)
+            return replace(order, returns=returns, returned=dict(returned), returns_until=event.expires_at)
         case _:
             assert_never(event)
 

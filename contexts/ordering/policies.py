@@ -7,10 +7,13 @@ from contexts.ordering.commands import (
     ExpireOrder,
     ExtendDeadline,
     FinishCancellation,
+    LapseReturns,
     RecordDelivery,
+    RecordReturnReceipt,
+    RecordReturnRefund,
     RecordShipment,
 )
-from contexts.ordering.events import OrderDeadlineExtended, OrderPlaced
+from contexts.ordering.events import OrderDeadlineExtended, OrderPlaced, ReturnCounted
 from contexts.ordering.upstream import (
     InventoryBackordered,
     InventoryRejected,
@@ -18,7 +21,9 @@ from contexts.ordering.upstream import (
     OrderDelivered,
     OrderShipped,
     PaymentFailed,
+    PaymentRefunded,
     PaymentSucceeded,
+    ReturnReceived,
     ShipmentCancelled,
     ShipmentFailed,
 )
@@ -37,7 +42,7 @@ def whenever_order_shipped_record_it(event: OrderShipped) -> list[RecordShipment
 
 def whenever_order_delivered_record_it(event: OrderDelivered) -> list[RecordDelivery]:
     """May come before the news of the shipment (P18)."""
-    return [RecordDelivery(order_id=event.order_id, tracking_no=event.tracking_no)]
+    return [RecordDelivery(order_id=event.order_id, tracking_no=event.tracking_no, delivered_at=event.at)]
 
 
 def whenever_payment_failed_cancel_the_order(event: PaymentFailed) -> list[CancelPendingOrder]:
@@ -80,6 +85,23 @@ def whenever_an_extended_deadline_passes_expire_the_order(event: OrderDeadlineEx
     return [ExpireOrder(order_id=event.order_id, expires_at=event.expires_at)]
 
 
+def whenever_return_received_record_it(event: ReturnReceived) -> list[RecordReturnReceipt]:
+    """Also records a parcel that comes after its return lapsed (P55)."""
+    return [RecordReturnReceipt(order_id=event.order_id, return_id=event.return_id, lines=event.lines)]
+
+
+def whenever_payment_refunded_record_the_end_of_its_return(event: PaymentRefunded) -> list[RecordReturnRefund]:
+    """Ends the return that the refund is for; the refund of a whole order is for none (P55)."""
+    if event.return_id is None:
+        return []
+    return [RecordReturnRefund(order_id=event.order_id, return_id=event.return_id, amount=event.amount)]
+
+
+def whenever_the_parcel_of_a_return_has_not_come_let_it_lapse(event: ReturnCounted) -> list[LapseReturns]:
+    """Comes due with the last return of the order, whose parcel may have the others in it (P52)."""
+    return [LapseReturns(order_id=event.order_id, due_at=event.expires_at)]
+
+
 POLICIES: tuple[Policy, ...] = (
     Policy("payments", PaymentSucceeded, whenever_payment_succeeded_confirm_the_order),
     Policy("shipping", OrderShipped, whenever_order_shipped_record_it),
@@ -90,6 +112,8 @@ POLICIES: tuple[Policy, ...] = (
     Policy("inventory", InventoryBackordered, whenever_inventory_backordered_extend_the_deadline),
     Policy("shipping", ShipmentCancelled, whenever_shipment_cancelled_finish_the_cancellation),
     Policy("shipping", ShipmentFailed, whenever_shipment_failed_cancel_the_order),
+    Policy("shipping", ReturnReceived, whenever_return_received_record_it),
+    Policy("payments", PaymentRefunded, whenever_payment_refunded_record_the_end_of_its_return),
 )
 
 TIMERS: tuple[Timer, ...] = (
@@ -104,5 +128,11 @@ TIMERS: tuple[Timer, ...] = (
         armed_by=OrderDeadlineExtended,
         at=lambda extended: extended.expires_at,
         whenever_due=whenever_an_extended_deadline_passes_expire_the_order,
+    ),
+    Timer(
+        name="ReturnDeadline",
+        armed_by=ReturnCounted,
+        at=lambda counted: counted.expires_at,
+        whenever_due=whenever_the_parcel_of_a_return_has_not_come_let_it_lapse,
     ),
 )

@@ -9,9 +9,15 @@ from shared.config.settings import Settings
 
 
 class OrderingSettings(Settings, frozen=True, kw_only=True):
-    """The time for which an order may stay pending, and the currency of its prices."""
+    """The times that an order may stay pending, and be returned in; the currency of its prices."""
 
     order_deadline: Annotated[timedelta, Meta(description="an order not confirmed by then expires")] = timedelta(
         minutes=15
     )
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z", description="the currency of the shop")] = "EUR"
+    return_window: Annotated[timedelta, Meta(description="how long after its delivery an order may be returned")] = (
+        timedelta(days=30)
+    )
+    return_wait: Annotated[timedelta, Meta(description="how long the shop waits for the parcel of a return")] = (
+        timedelta(days=14)
+    )

@@ -1,10 +1,12 @@
-"""The events of other contexts that ordering reads, with only the fields that it needs."""
+"""The events of other contexts that ordering reads, with only the fields it needs; `at` is the time of storage."""
 
 from datetime import datetime
+from typing import Annotated
 
 from msgspec import Struct
 
-from contexts.kernel import CancellationReason, OrderId, PaymentId
+from contexts.kernel import CancellationReason, Money, OrderId, PaymentId, ReturnId, SkuQuantity
+from shared.wire.messages import FROM_STREAM, NEVER
 
 
 class PaymentSucceeded(Struct, frozen=True, kw_only=True):
@@ -53,6 +55,7 @@ class OrderDelivered(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     tracking_no: str
+    at: Annotated[datetime, FROM_STREAM] = NEVER
 
 
 class ShipmentCancelled(Struct, frozen=True, kw_only=True):
@@ -65,3 +68,19 @@ class ShipmentFailed(Struct, frozen=True, kw_only=True):
     """The parcel does not reach the customer."""
 
     order_id: OrderId
+
+
+class PaymentRefunded(Struct, frozen=True, kw_only=True):
+    """The customer has money back: for a return, or for the whole order."""
+
+    order_id: OrderId
+    amount: Money
+    return_id: ReturnId | None = None
+
+
+class ReturnReceived(Struct, frozen=True, kw_only=True):
+    """The parcel of a return is here, with these lines."""
+
+    order_id: OrderId
+    return_id: ReturnId
+    lines: tuple[SkuQuantity, ...]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Struct
 
-from contexts.kernel import CancellationReason, MethodToken, Money, OrderId
+from contexts.kernel import CancellationReason, Line, MethodToken, Money, OrderId, ReturnId, SkuQuantity
 from contexts.payments.events import BankRefusal
 from shared.wire.messages import FROM_SUBJECT
 
@@ -20,11 +20,13 @@ class RetryRefund(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class AuthorizePayment(Struct, frozen=True, kw_only=True):
-    """Have the amount held."""
+    """Have the amount held; the lines and the discount tell what a return is worth."""
 
     order_id: OrderId
     amount: Money
     method_token: MethodToken
+    lines: tuple[Line, ...] = ()
+    discount: int = 0
 
 
 class CapturePayment(Struct, frozen=True, kw_only=True):
@@ -38,6 +40,14 @@ class UndoPayment(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     reason: CancellationReason
+
+
+class RefundReturn(Struct, frozen=True, kw_only=True):
+    """These lines of a delivered order came back: give their price back."""
+
+    order_id: OrderId
+    return_id: ReturnId
+    lines: tuple[SkuQuantity, ...]
 
 
 class RecordAuthorized(Struct, frozen=True, kw_only=True):
@@ -76,6 +86,7 @@ class RecordRefunded(Struct, frozen=True, kw_only=True):
     """The bank has given the money back."""
 
     order_id: OrderId
+    return_id: ReturnId | None = None
 
 
 class RecordRefundRefused(Struct, frozen=True, kw_only=True):
@@ -85,6 +96,7 @@ class RecordRefundRefused(Struct, frozen=True, kw_only=True):
     attempt: int
     reason: BankRefusal
     retry_at: datetime
+    return_id: ReturnId | None = None
 
 
 class RetryDueRefund(Struct, frozen=True, kw_only=True):
@@ -92,12 +104,14 @@ class RetryDueRefund(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     attempt: int
+    return_id: ReturnId | None = None
 
 
 PaymentCommand: TypeAlias = (
     AuthorizePayment
     | CapturePayment
     | UndoPayment
+    | RefundReturn
     | RecordAuthorized
     | RecordAuthorizationRefused
     | RecordCaptured

@@ -1,7 +1,8 @@
 """Whether the money of one order is held, taken, let go or given back.
 
 Pure: no I/O, clock, randomness or logging. Asking twice gives the answer once. The capture is the pivot: before it a
-payment is voided, after it it is refunded, and a cancellation that meets it half way waits for its outcome.
+payment is voided, after it it is refunded, and a cancellation that meets it half way waits for its outcome. One refund
+of a payment is under way at a time: those of further returns wait, and a refund of the whole order takes what is left.
 """
 
 from typing import Literal, TypeAlias, assert_never
@@ -9,7 +10,7 @@ from typing import Literal, TypeAlias, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contexts.kernel import CancellationReason, Money, OrderId, PaymentId
+from contexts.kernel import CancellationReason, Line, Money, OrderId, PaymentId, ReturnId, SkuQuantity
 from contexts.payments.commands import (
     AuthorizePayment,
     CapturePayment,
@@ -21,6 +22,7 @@ from contexts.payments.commands import (
     RecordRefunded,
     RecordRefundRefused,
     RecordVoided,
+    RefundReturn,
     RetryDueRefund,
     RetryRefund,
     UndoPayment,
@@ -36,11 +38,14 @@ from contexts.payments.events import (
     PaymentSucceeded,
     PaymentVoided,
     RefundFailed,
+    RefundReason,
     RefundRequested,
     ReservationNoted,
+    ReturnPriced,
     VoidReason,
     VoidRequested,
 )
+from contexts.payments.worth import still_returnable, worth_minor
 from shared.context import Rejected
 
 Status: TypeAlias = Literal[
@@ -58,8 +63,20 @@ Status: TypeAlias = Literal[
 ]
 
 
+class ReturnRefund(Struct, frozen=True, kw_only=True):
+    """The amount that a return gives back, in minor units."""
+
+    return_id: ReturnId
+    amount_minor: int
+
+
 class Payment(Struct, frozen=True, kw_only=True):
-    """The money of one order; `undone_for` is why it goes back, once it does."""
+    """The money of one order; `undone_for` is why all of it goes back, once it does.
+
+    `returned` are the units that came back, `returns` the returns with them. `waiting` are the refunds that the bank
+    was not asked for yet, and `claimed_minor` is the sum of all refunds, done or not. `refunding` is the return whose
+    refund is under way, None for that of the whole order, and `refund_minor` its amount.
+    """
 
     status: Status = "NEW"
     payment_id: PaymentId = PaymentId("")
@@ -68,6 +85,20 @@ class Payment(Struct, frozen=True, kw_only=True):
     authorized: bool = False
     undone_for: CancellationReason | None = None
     refund_attempt: int = 0
+    lines: tuple[Line, ...] = ()
+    discount: int = 0
+    returns: tuple[ReturnId, ...] = ()
+    returned: tuple[SkuQuantity, ...] = ()
+    waiting: tuple[ReturnRefund, ...] = ()
+    claimed_minor: int = 0
+    refunded_minor: int = 0
+    refunding: ReturnId | None = None
+    refund_minor: int = 0
+
+    @property
+    def left_minor(self) -> int:
+        """The part of the amount that no refund has claimed."""
+        return self.amount.amount_minor - self.claimed_minor
 
     @property
     def awaits_authorization(self) -> bool:
@@ -93,16 +124,19 @@ def decide(command: PaymentCommand, payment: Payment) -> tuple[PaymentEvent | Re
             return (PaymentFailed(order_id=order_id, stage="authorize", reason=command.reason),)
         case RecordCaptured() if payment.status == "CAPTURING":
             taken = PaymentSucceeded(order_id=order_id, payment_id=payment.payment_id, amount=payment.amount)
-            return (taken, _refund(order_id, payment, payment.undone_for)) if payment.undone_for else (taken,)
+            return (taken, _refund_all(order_id, payment, payment.undone_for)) if payment.undone_for else (taken,)
         case RecordCaptureRefused() if payment.status == "CAPTURING":
             failed = PaymentFailed(order_id=order_id, stage="capture", reason=command.reason)
             return (failed, _void(order_id, payment, "capture_refused"))
         case RecordVoided() if payment.status == "VOIDING":
             return (PaymentVoided(order_id=order_id, payment_id=payment.payment_id),)
+        case RefundReturn() if command.return_id not in payment.returns:
+            return _price(command, payment)
         case RecordRefunded() | RecordRefundRefused() | RetryDueRefund() | RetryRefund():
             return _refunding(command, payment)
         case (
             AuthorizePayment()
+            | RefundReturn()
             | RecordAuthorized()
             | RecordAuthorizationRefused()
             | RecordCaptured()
@@ -119,7 +153,14 @@ def evolve(payment: Payment, event: PaymentEvent) -> Payment:
     match event:
         case AuthorizationRequested():
             assert payment.status == "NEW", payment.status
-            return replace(payment, status="AUTHORIZING", payment_id=event.payment_id, amount=event.amount)
+            return replace(
+                payment,
+                status="AUTHORIZING",
+                payment_id=event.payment_id,
+                amount=event.amount,
+                lines=event.lines,
+                discount=event.discount,
+            )
         case ReservationNoted():
             return replace(payment, reserved=True)
         case PaymentAuthorized():
@@ -140,12 +181,17 @@ def evolve(payment: Payment, event: PaymentEvent) -> Payment:
             return replace(payment, status="VOIDING")
         case PaymentVoided():
             return replace(payment, status="VOIDED", payment_id=event.payment_id)
+        case ReturnPriced():
+            return _evolve_priced(payment, event)
         case RefundRequested():
             assert payment.status in ("CAPTURED", "REFUND_REFUSED"), payment.status
-            return replace(payment, status="REFUNDING", undone_for=event.reason, refund_attempt=event.attempt)
+            return _evolve_requested(payment, event)
         case PaymentRefunded():
-            return replace(payment, status="REFUNDED")
+            return _evolve_refunded(payment, event)
         case RefundFailed():
+            if payment.status != "REFUNDING" or event.return_id != payment.refunding:
+                assert event.return_id is not None, event
+                return replace(payment, returns=(*payment.returns, event.return_id))  # It has no known price.
             return replace(payment, status="REFUND_REFUSED")
         case _:
             assert_never(event)
@@ -162,6 +208,8 @@ def _authorization(command: AuthorizePayment) -> AuthorizationRequested:
         payment_id=payment_id_of(command.order_id),
         amount=command.amount,
         method_token=command.method_token,
+        lines=command.lines,
+        discount=command.discount,
     )
 
 
@@ -182,35 +230,128 @@ def _undo(command: UndoPayment, payment: Payment) -> tuple[PaymentEvent, ...]:
         case "CAPTURING" if payment.undone_for is None:
             return (CancellationNoted(order_id=command.order_id, reason=command.reason),)
         case "CAPTURED":
-            return (_refund(command.order_id, payment, command.reason),)
+            return (_refund_all(command.order_id, payment, command.reason),)
+        case "REFUNDING" | "REFUND_REFUSED" if payment.refunding is not None and payment.undone_for is None:
+            return (CancellationNoted(order_id=command.order_id, reason=command.reason),)
         case _:
             return ()
+
+
+def _price(command: RefundReturn, payment: Payment) -> tuple[PaymentEvent, ...]:
+    """Say what a return is worth, and have it refunded as soon as no other refund is under way."""
+    order_id, return_id = command.order_id, command.return_id
+    if payment.status not in ("CAPTURED", "REFUNDING", "REFUND_REFUSED", "REFUNDED"):
+        return ()
+    if not payment.lines:  # The order was placed before payments kept prices.
+        return (RefundFailed(order_id=order_id, attempt=1, reason="not_possible", return_id=return_id),)
+    lines = still_returnable(command.lines, payment.lines, payment.returned)
+    minor = min(worth_minor(lines, payment.lines, payment.discount, payment.returned), payment.left_minor)
+    amount = replace(payment.amount, amount_minor=minor)
+    priced = ReturnPriced(order_id=order_id, return_id=return_id, lines=lines, amount=amount)
+    if minor == 0:
+        return (priced, _refunded(order_id, payment, amount, "returned", return_id))
+    if payment.status != "CAPTURED":
+        return (priced,)
+    return (priced, _refund_return(order_id, payment, ReturnRefund(return_id=return_id, amount_minor=minor)))
 
 
 def _refunding(
     command: RecordRefunded | RecordRefundRefused | RetryDueRefund | RetryRefund, payment: Payment
 ) -> tuple[PaymentEvent | Rejected, ...]:
     refused = payment.status == "REFUND_REFUSED"
-    asked = payment.undone_for
     match command:
-        case RecordRefunded() if payment.status == "REFUNDING" and asked:
-            done = PaymentRefunded(
-                order_id=command.order_id, payment_id=payment.payment_id, amount=payment.amount, reason=asked
-            )
-            return (done,)
-        case RecordRefundRefused() if payment.status == "REFUNDING" and command.attempt == payment.refund_attempt:
+        case RecordRefunded() if payment.status == "REFUNDING" and command.return_id == payment.refunding:
+            amount = replace(payment.amount, amount_minor=payment.refund_minor)
+            done = _refunded(command.order_id, payment, amount, _reason(payment), payment.refunding)
+            return (done, *_next_refund(command.order_id, _evolve_refunded(payment, done)))
+        case RecordRefundRefused() if payment.status == "REFUNDING" and _is_this_attempt(command, payment):
             failed = RefundFailed(
-                order_id=command.order_id, attempt=command.attempt, reason=command.reason, retry_at=command.retry_at
+                order_id=command.order_id,
+                attempt=command.attempt,
+                reason=command.reason,
+                retry_at=command.retry_at,
+                return_id=command.return_id,
             )
             return (failed,)
-        case RetryDueRefund() if refused and asked and command.attempt == payment.refund_attempt:
-            return (_refund(command.order_id, payment, asked),)
-        case RetryRefund() if refused and asked:
-            return (_refund(command.order_id, payment, asked),)
+        case RetryDueRefund() if refused and _is_this_attempt(command, payment):
+            return (_refund_again(command.order_id, payment),)
+        case RetryRefund() if refused:
+            return (_refund_again(command.order_id, payment),)
         case RetryRefund() if payment.status not in ("REFUNDING", "REFUNDED"):
             return (Rejected(reason="nothing_to_refund"),)
         case _:
             return ()
+
+
+def _is_this_attempt(command: RecordRefundRefused | RetryDueRefund, payment: Payment) -> bool:
+    return (command.attempt, command.return_id) == (payment.refund_attempt, payment.refunding)
+
+
+def _reason(payment: Payment) -> RefundReason:
+    """Why the refund that is under way was asked."""
+    if payment.refunding is not None:
+        return "returned"
+    assert payment.undone_for is not None, payment
+    return payment.undone_for
+
+
+def _next_refund(order_id: OrderId, payment: Payment) -> tuple[RefundRequested, ...]:
+    """The refund that waited for the last one: of a return, and at last of the whole order."""
+    if payment.waiting:
+        return (_refund_return(order_id, payment, payment.waiting[0]),)
+    if payment.status == "CAPTURED" and payment.undone_for is not None and payment.left_minor > 0:
+        return (_refund_all(order_id, payment, payment.undone_for),)
+    return ()
+
+
+def _evolve_priced(payment: Payment, event: ReturnPriced) -> Payment:
+    minor = event.amount.amount_minor
+    refund = ReturnRefund(return_id=event.return_id, amount_minor=minor)
+    return replace(
+        payment,
+        returns=(*payment.returns, event.return_id),
+        returned=(*payment.returned, *event.lines),
+        waiting=(*payment.waiting, refund) if minor else payment.waiting,
+        claimed_minor=payment.claimed_minor + minor,
+    )
+
+
+def _evolve_requested(payment: Payment, event: RefundRequested) -> Payment:
+    minor = event.amount.amount_minor
+    payment = replace(
+        payment,
+        status="REFUNDING",
+        refunding=event.return_id,
+        refund_attempt=event.attempt,
+        refund_minor=minor,
+        waiting=tuple(refund for refund in payment.waiting if refund.return_id != event.return_id),
+    )
+    if event.return_id is not None or event.reason == "returned":
+        return payment
+    claimed_minor = payment.claimed_minor + (minor if event.attempt == 1 else 0)
+    return replace(payment, undone_for=event.reason, claimed_minor=claimed_minor)
+
+
+def _evolve_refunded(payment: Payment, event: PaymentRefunded) -> Payment:
+    if event.return_id != payment.refunding or payment.status != "REFUNDING":
+        return payment  # A return that was worth nothing, of which the bank was not asked.
+    refunded_minor = payment.refunded_minor + event.amount.amount_minor
+    is_all = event.return_id is None or refunded_minor == payment.amount.amount_minor
+    return replace(
+        payment,
+        status="REFUNDED" if is_all else "CAPTURED",
+        refunded_minor=refunded_minor,
+        refunding=None,
+        refund_minor=0,
+    )
+
+
+def _refunded(
+    order_id: OrderId, payment: Payment, amount: Money, reason: RefundReason, return_id: ReturnId | None
+) -> PaymentRefunded:
+    return PaymentRefunded(
+        order_id=order_id, payment_id=payment.payment_id, amount=amount, reason=reason, return_id=return_id
+    )
 
 
 def _capture(order_id: OrderId, payment: Payment) -> CaptureRequested:
@@ -221,11 +362,34 @@ def _void(order_id: OrderId, payment: Payment, reason: VoidReason) -> VoidReques
     return VoidRequested(order_id=order_id, payment_id=payment.payment_id, reason=reason)
 
 
-def _refund(order_id: OrderId, payment: Payment, reason: CancellationReason) -> RefundRequested:
+def _refund_all(order_id: OrderId, payment: Payment, reason: CancellationReason) -> RefundRequested:
+    """All that no return has claimed."""
     return RefundRequested(
         order_id=order_id,
         payment_id=payment.payment_id,
-        amount=payment.amount,
-        attempt=payment.refund_attempt + 1,
+        amount=replace(payment.amount, amount_minor=payment.left_minor),
+        attempt=1,
         reason=reason,
+    )
+
+
+def _refund_return(order_id: OrderId, payment: Payment, refund: ReturnRefund) -> RefundRequested:
+    return RefundRequested(
+        order_id=order_id,
+        payment_id=payment.payment_id,
+        amount=replace(payment.amount, amount_minor=refund.amount_minor),
+        attempt=1,
+        reason="returned",
+        return_id=refund.return_id,
+    )
+
+
+def _refund_again(order_id: OrderId, payment: Payment) -> RefundRequested:
+    return RefundRequested(
+        order_id=order_id,
+        payment_id=payment.payment_id,
+        amount=replace(payment.amount, amount_minor=payment.refund_minor),
+        attempt=payment.refund_attempt + 1,
+        reason=_reason(payment),
+        return_id=payment.refunding,
     )

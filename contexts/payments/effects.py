@@ -65,7 +65,7 @@ class Gateway(Protocol):
         ...
 
     async def refund(self, payment_id: PaymentId, amount: Money) -> Outcome:
-        """Give back what was taken."""
+        """Give back what was taken, or a part of it."""
         ...
 
 
@@ -149,13 +149,14 @@ class Cashier:
         """Give the amount back."""
         match await self._gateway(call).refund(asked.payment_id, asked.amount):
             case Done():
-                return RecordRefunded(order_id=asked.order_id)
+                return RecordRefunded(order_id=asked.order_id, return_id=asked.return_id)
             case Refused(reason=reason):
                 return RecordRefundRefused(
                     order_id=asked.order_id,
                     attempt=asked.attempt,
                     reason=reason,
                     retry_at=call.now + refund_retry_delay(self._refund_retry_delay, asked.attempt),
+                    return_id=asked.return_id,
                 )
 
     def effects(self, timeout_s: float) -> tuple[Effect, ...]:

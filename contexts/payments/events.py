@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Struct
 
-from contexts.kernel import CancellationReason, MethodToken, Money, OrderId, PaymentId
+from contexts.kernel import CancellationReason, Line, MethodToken, Money, OrderId, PaymentId, ReturnId, SkuQuantity
 from shared.wire.messages import TOLD
 
 BankRefusal: TypeAlias = Literal["insufficient_funds", "declined", "capture_refused", "refund_refused", "not_possible"]
@@ -13,14 +13,19 @@ BankRefusal: TypeAlias = Literal["insufficient_funds", "declined", "capture_refu
 
 VoidReason: TypeAlias = CancellationReason | Literal["capture_refused"]
 
+RefundReason: TypeAlias = CancellationReason | Literal["returned"]
+"""Why money goes back: the order does not happen, or lines of it came back."""
+
 
 class AuthorizationRequested(Struct, frozen=True, kw_only=True):
-    """The bank is to be asked to hold the amount."""
+    """The bank is to be asked to hold the amount: the lines less the discount, which is in minor units."""
 
     order_id: OrderId
     payment_id: PaymentId
     amount: Money
     method_token: MethodToken
+    lines: tuple[Line, ...] = ()
+    discount: int = 0
 
 
 class ReservationNoted(Struct, frozen=True, kw_only=True):
@@ -83,32 +88,47 @@ class PaymentVoided(Struct, frozen=True, kw_only=True):
     payment_id: PaymentId
 
 
+class ReturnPriced(Struct, frozen=True, kw_only=True):
+    """These lines came back and are worth this amount, their share of the discount considered."""
+
+    order_id: OrderId
+    return_id: Annotated[ReturnId, TOLD]
+    lines: tuple[SkuQuantity, ...]
+    amount: Money
+
+
 class RefundRequested(Struct, frozen=True, kw_only=True):
-    """The bank is to be asked to give the money back; `attempt` counts from 1."""
+    """The bank is to be asked to give money back, for a return or for the whole order; `attempt` counts from 1."""
 
     order_id: OrderId
     payment_id: PaymentId
     amount: Money
     attempt: int
-    reason: Annotated[CancellationReason, TOLD]
+    reason: Annotated[RefundReason, TOLD]
+    return_id: ReturnId | None = None
 
 
 class PaymentRefunded(Struct, frozen=True, kw_only=True):
-    """The money is the customer's again, all of it."""
+    """The amount is the customer's again: that of a return, or all that was left of the payment."""
 
     order_id: OrderId
     payment_id: PaymentId
     amount: Money
-    reason: Annotated[CancellationReason, TOLD]
+    reason: Annotated[RefundReason, TOLD]
+    return_id: ReturnId | None = None
 
 
 class RefundFailed(Struct, frozen=True, kw_only=True):
-    """The bank refused to give the money back; it is asked again at `retry_at`, or when an operator retries."""
+    """The bank refused to give the money back; it is asked again at `retry_at`, or when an operator retries.
+
+    Without `retry_at` it cannot be asked: no price is known for the lines of a return.
+    """
 
     order_id: OrderId
     attempt: int
     reason: Annotated[BankRefusal, TOLD]
     retry_at: datetime | None = None
+    return_id: ReturnId | None = None
 
 
 PaymentEvent: TypeAlias = (
@@ -121,6 +141,7 @@ PaymentEvent: TypeAlias = (
     | PaymentFailed
     | VoidRequested
     | PaymentVoided
+    | ReturnPriced
     | RefundRequested
     | PaymentRefunded
     | RefundFailed

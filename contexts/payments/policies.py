@@ -1,12 +1,13 @@
 """Payments' reactions: the whole table stands at the foot."""
 
-from contexts.payments.commands import AuthorizePayment, CapturePayment, RetryDueRefund, UndoPayment
+from contexts.payments.commands import AuthorizePayment, CapturePayment, RefundReturn, RetryDueRefund, UndoPayment
 from contexts.payments.events import RefundFailed
 from contexts.payments.upstream import (
     InventoryRejected,
     InventoryReserved,
     OrderCancelled,
     OrderPlaced,
+    ReturnReceived,
     ShipmentFailed,
 )
 from shared.context import Policy, Timer
@@ -14,7 +15,15 @@ from shared.context import Policy, Timer
 
 def whenever_order_placed_authorize_its_total(event: OrderPlaced) -> list[AuthorizePayment]:
     """Has the bank hold the total until the goods are reserved (P11)."""
-    return [AuthorizePayment(order_id=event.order_id, amount=event.total, method_token=event.method_token)]
+    return [
+        AuthorizePayment(
+            order_id=event.order_id,
+            amount=event.total,
+            method_token=event.method_token,
+            lines=event.lines,
+            discount=event.discount,
+        )
+    ]
 
 
 def whenever_inventory_reserved_capture_the_payment(event: InventoryReserved) -> list[CapturePayment]:
@@ -40,9 +49,14 @@ def whenever_shipment_failed_refund_the_payment(event: ShipmentFailed) -> list[U
     return [UndoPayment(order_id=event.order_id, reason="shipment_failed")]
 
 
+def whenever_return_received_refund_its_lines(event: ReturnReceived) -> list[RefundReturn]:
+    """Gives back the price of the lines, their share of the discount considered (P54)."""
+    return [RefundReturn(order_id=event.order_id, return_id=event.return_id, lines=event.lines)]
+
+
 def whenever_a_refund_retry_is_due_ask_again(event: RefundFailed) -> list[RetryDueRefund]:
     """Asks again for ever, with growing waits (P33)."""
-    return [RetryDueRefund(order_id=event.order_id, attempt=event.attempt)]
+    return [RetryDueRefund(order_id=event.order_id, attempt=event.attempt, return_id=event.return_id)]
 
 
 POLICIES: tuple[Policy, ...] = (
@@ -51,6 +65,7 @@ POLICIES: tuple[Policy, ...] = (
     Policy("inventory", InventoryRejected, whenever_inventory_rejected_undo_the_payment),
     Policy("ordering", OrderCancelled, whenever_order_cancelled_undo_the_payment),
     Policy("shipping", ShipmentFailed, whenever_shipment_failed_refund_the_payment),
+    Policy("shipping", ReturnReceived, whenever_return_received_refund_its_lines),
 )
 
 TIMERS: tuple[Timer, ...] = (

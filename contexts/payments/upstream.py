@@ -2,15 +2,17 @@
 
 from msgspec import Struct
 
-from contexts.kernel import CancellationReason, MethodToken, Money, OrderId
+from contexts.kernel import CancellationReason, Line, MethodToken, Money, OrderId, ReturnId, SkuQuantity
 
 
 class OrderPlaced(Struct, frozen=True, kw_only=True):
-    """The total of an order, and the token that pays it."""
+    """The total of an order, which is the sum of the lines less the discount, and the token that pays it."""
 
     order_id: OrderId
     total: Money
     method_token: MethodToken
+    lines: tuple[Line, ...] = ()
+    discount: int = 0
 
 
 class OrderCancelled(Struct, frozen=True, kw_only=True):
@@ -36,3 +38,11 @@ class ShipmentFailed(Struct, frozen=True, kw_only=True):
     """The goods of an order do not reach the customer."""
 
     order_id: OrderId
+
+
+class ReturnReceived(Struct, frozen=True, kw_only=True):
+    """These lines of a delivered order are here again, each sku once."""
+
+    order_id: OrderId
+    return_id: ReturnId
+    lines: tuple[SkuQuantity, ...]

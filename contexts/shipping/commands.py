@@ -3,14 +3,23 @@
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from contexts.kernel import Address, CancellationReason, OrderId, Text
+from contexts.kernel import Address, CancellationReason, OrderId, ReturnId, ReturnIdText, SkuQuantity, Text
 from contexts.shipping.events import CarrierRefusal, Requirement
 from shared.wire.messages import FROM_SUBJECT, TOLD
 
+LINES_AT_MOST = 100
+
 Refusal: TypeAlias = Literal[
-    "not_dispatched", "other_tracking_no", "already_delivered", "already_lost", "already_returned"
+    "not_dispatched",
+    "other_tracking_no",
+    "already_delivered",
+    "already_lost",
+    "already_returned",
+    "not_expected",
+    "too_many",
+    "received_otherwise",
 ]
 """Why a report is not believed."""
 
@@ -82,6 +91,23 @@ class NoteSilence(Struct, frozen=True, kw_only=True):
     times: int
 
 
+class ReportReturnReceived(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The parcel of a return has come, with these lines in it."""
+
+    order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
+    return_id: Annotated[ReturnIdText, TOLD]
+    lines: Annotated[tuple[SkuQuantity, ...], Meta(min_length=1, max_length=LINES_AT_MOST)]
+
+
+class ExpectReturn(Struct, frozen=True, kw_only=True):
+    """The customer sends these lines back."""
+
+    order_id: OrderId
+    return_id: ReturnId
+    lines: tuple[SkuQuantity, ...]
+
+
+ReturnParcelCommand: TypeAlias = ExpectReturn | ReportReturnReceived
 Report: TypeAlias = ReportDelivered | ReportLost | ReportReturned
 ShipmentCommand: TypeAlias = (
     MeetRequirement | Dispatch | CancelShipment | RecordDispatched | RecordDispatchRefused | NoteSilence | Report

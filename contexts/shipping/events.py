@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Struct
 
-from contexts.kernel import Address, CancellationReason, FailureStage, OrderId
+from contexts.kernel import Address, CancellationReason, FailureStage, OrderId, ReturnId, SkuQuantity
 from shared.wire.messages import TOLD
 
 Requirement: TypeAlias = Literal["reserved", "paid", "confirmed"]
@@ -80,6 +80,23 @@ class OrderDelivered(Struct, frozen=True, kw_only=True):
     tracking_no: Annotated[str, TOLD]
 
 
+class ReturnExpected(Struct, frozen=True, kw_only=True):
+    """A parcel with these lines is expected back."""
+
+    order_id: OrderId
+    return_id: Annotated[ReturnId, TOLD]
+    lines: tuple[SkuQuantity, ...]
+
+
+class ReturnReceived(Struct, frozen=True, kw_only=True):
+    """The parcel of a return is here, with these lines, which may be fewer than were expected: said once."""
+
+    order_id: OrderId
+    return_id: Annotated[ReturnId, TOLD]
+    lines: tuple[SkuQuantity, ...]
+
+
+ReturnParcelEvent: TypeAlias = ReturnExpected | ReturnReceived
 ShipmentEvent: TypeAlias = (
     ShipmentRequirementMet
     | DeliveryScheduled

@@ -3,9 +3,9 @@
 from datetime import timedelta
 from functools import partial
 
-from contexts.shipping.commands import CancelShipment, Dispatch, MeetRequirement, NoteSilence
-from contexts.shipping.decider import is_silent_until, waits_until
+from contexts.shipping.commands import CancelShipment, Dispatch, ExpectReturn, MeetRequirement, NoteSilence
 from contexts.shipping.events import DeliveryScheduled, OrderShipped, ParcelOverdue
+from contexts.shipping.shipment import is_silent_until, waits_until
 from contexts.shipping.upstream import (
     InventoryReleased,
     InventoryReserved,
@@ -13,6 +13,7 @@ from contexts.shipping.upstream import (
     OrderCancelled,
     OrderConfirmed,
     PaymentSucceeded,
+    ReturnRequested,
 )
 from shared.context import Policy, Timer
 
@@ -52,6 +53,11 @@ def whenever_dispatch_is_due_hand_the_parcel_over(event: DeliveryScheduled) -> l
     return [Dispatch(order_id=event.order_id)]
 
 
+def whenever_return_requested_expect_its_parcel(event: ReturnRequested) -> list[ExpectReturn]:
+    """Lets the parcel be reported once it comes (P51)."""
+    return [ExpectReturn(order_id=event.order_id, return_id=event.return_id, lines=event.lines)]
+
+
 def whenever_a_parcel_is_silent_for_too_long_say_so(event: OrderShipped) -> list[NoteSilence]:
     """Says it unless the carrier has reported an end (P56)."""
     return [NoteSilence(order_id=event.order_id, shipped_at=event.shipped_at, times=1)] if event.shipped_at else []
@@ -69,6 +75,7 @@ POLICIES: tuple[Policy, ...] = (
     Policy("ordering", OrderCancelled, whenever_order_cancelled_cancel_the_shipment),
     Policy("ordering", OrderCancellationRequested, whenever_cancellation_requested_cancel_the_shipment),
     Policy("inventory", InventoryReleased, whenever_inventory_released_cancel_the_shipment),
+    Policy("ordering", ReturnRequested, whenever_return_requested_expect_its_parcel),
 )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from contexts.kernel import Address, CancellationReason, OrderId
+from contexts.kernel import Address, CancellationReason, OrderId, ReturnId, SkuQuantity
 from shared.wire.messages import FROM_STREAM, NEVER
 
 
@@ -49,3 +49,11 @@ class InventoryReleased(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     reason: CancellationReason
+
+
+class ReturnRequested(Struct, frozen=True, kw_only=True):
+    """The customer sends these lines back."""
+
+    order_id: OrderId
+    return_id: ReturnId
+    lines: tuple[SkuQuantity, ...]

@@ -3,26 +3,48 @@
 from functools import partial
 from typing import get_args
 
-from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturned, ShipmentCommand
-from contexts.shipping.decider import Shipment, decide, evolve
+from contexts.shipping import return_parcel, shipment
+from contexts.shipping.commands import (
+    ReportDelivered,
+    ReportLost,
+    ReportReturned,
+    ReportReturnReceived,
+    ReturnParcelCommand,
+    ShipmentCommand,
+)
 from contexts.shipping.effects import SimulatedCarrier, effects
-from contexts.shipping.events import ShipmentEvent, ShipmentRequirementMet
+from contexts.shipping.events import ReturnExpected, ReturnParcelEvent, ShipmentEvent, ShipmentRequirementMet
 from contexts.shipping.policies import POLICIES, timers
+from contexts.shipping.return_parcel import ReturnParcel
 from contexts.shipping.settings import ShippingSettings
+from contexts.shipping.shipment import Shipment
 from shared.context import Aggregate, Context, Decider
 
-SHIPMENT = Aggregate(name="shipment", key="order_id", state=Shipment, events=get_args(ShipmentEvent), evolve=evolve)
+SHIPMENT = Aggregate(
+    name="shipment", key="order_id", state=Shipment, events=get_args(ShipmentEvent), evolve=shipment.evolve
+)
+RETURN = Aggregate(
+    name="return",
+    key="order_id",
+    part="return_id",
+    state=ReturnParcel,
+    events=get_args(ReturnParcelEvent),
+    evolve=return_parcel.evolve,
+)
 
 
 def context(settings: ShippingSettings) -> Context:
     """The context with a simulated carrier behind it."""
-    judge = partial(decide, dispatch_delay=settings.dispatch_delay)
+    judge = partial(shipment.decide, dispatch_delay=settings.dispatch_delay)
     return Context(
         name="shipping",
-        deciders=(Decider(aggregate=SHIPMENT, commands=get_args(ShipmentCommand), decide=judge),),
-        accepts=(ReportDelivered, ReportLost, ReportReturned),
+        deciders=(
+            Decider(aggregate=SHIPMENT, commands=get_args(ShipmentCommand), decide=judge),
+            Decider(aggregate=RETURN, commands=get_args(ReturnParcelCommand), decide=return_parcel.decide),
+        ),
+        accepts=(ReportDelivered, ReportLost, ReportReturned, ReportReturnReceived),
         policies=POLICIES,
         timers=timers(settings.dispatch_delay, settings.parcel_silence),
         effects=effects(SimulatedCarrier(), settings.effect_timeout.total_seconds()),
-        unheard=(ShipmentRequirementMet,),
+        unheard=(ShipmentRequirementMet, ReturnExpected),
     )

@@ -1,5 +1,6 @@
 """Support's reactions, the whole table at the foot: trouble opens the ticket of its case, and good news closes it."""
 
+from contexts.kernel import ReturnId
 from contexts.support.commands import CloseTicket, OpenTicket
 from contexts.support.upstream import (
     CustomerNotified,
@@ -8,24 +9,31 @@ from contexts.support.upstream import (
     ParcelOverdue,
     PaymentRefunded,
     RefundFailed,
+    ReturnLapsed,
+    ReturnRefunded,
     ShipmentFailed,
 )
 from shared.context import Policy
 
-REFUND, LOST, OVERDUE, LETTER = "refund", "parcel_lost", "parcel_overdue", "letter"
-"""The cases."""
+REFUND, LOST, OVERDUE, LETTER, RETURN = "refund", "parcel_lost", "parcel_overdue", "letter", "return"
+"""The cases; those of a return end in its id."""
+
+NEVER_RETRIED = 1_000
+"""Counts as so many refusals: the bank cannot be asked again."""
 
 
 def whenever_refund_failed_open_a_ticket(event: RefundFailed) -> list[OpenTicket]:
     """Counts the refusals, and opens a ticket at the third (P57)."""
     why = f"the bank refused the refund {event.attempt} times, the last time as {event.reason}"
-    return [OpenTicket(order_id=event.order_id, case=REFUND, why=why, occurrence=event.attempt)]
+    case, occurrence = _case(REFUND, event.return_id), event.attempt if event.retry_at else NEVER_RETRIED
+    return [OpenTicket(order_id=event.order_id, case=case, why=why, occurrence=occurrence)]
 
 
 def whenever_payment_refunded_close_its_tickets(event: PaymentRefunded) -> list[CloseTicket]:
     """The customer has the money, so a refused refund and a lost parcel are settled (P57)."""
     note = "the customer has the money back"
-    return [CloseTicket(order_id=event.order_id, case=case, note=note) for case in (REFUND, LOST)]
+    cases = (REFUND, LOST) if event.return_id is None else (_case(REFUND, event.return_id),)
+    return [CloseTicket(order_id=event.order_id, case=case, note=note) for case in cases]
 
 
 def whenever_shipment_failed_open_a_ticket_for_a_lost_parcel(event: ShipmentFailed) -> list[OpenTicket | CloseTicket]:
@@ -58,12 +66,30 @@ def whenever_customer_notified_close_the_ticket_of_letters(event: CustomerNotifi
     return [CloseTicket(order_id=event.order_id, case=LETTER, note=f"the letter {event.template} has left")]
 
 
+def whenever_return_lapsed_open_a_ticket(event: ReturnLapsed) -> list[OpenTicket]:
+    """Somebody may ask the customer for the parcel (P57)."""
+    why = f"the parcel of return {event.return_id} has not come in time"
+    return [OpenTicket(order_id=event.order_id, case=_case(RETURN, event.return_id), why=why)]
+
+
+def whenever_return_refunded_close_its_ticket(event: ReturnRefunded) -> list[CloseTicket]:
+    """The parcel has come after all, and the customer has the money (P57)."""
+    note = "the return has come and is refunded"
+    return [CloseTicket(order_id=event.order_id, case=_case(RETURN, event.return_id), note=note)]
+
+
 POLICIES: tuple[Policy, ...] = (
     Policy("payments", RefundFailed, whenever_refund_failed_open_a_ticket),
     Policy("payments", PaymentRefunded, whenever_payment_refunded_close_its_tickets),
     Policy("shipping", ShipmentFailed, whenever_shipment_failed_open_a_ticket_for_a_lost_parcel),
     Policy("shipping", ParcelOverdue, whenever_parcel_overdue_open_a_ticket),
     Policy("shipping", OrderDelivered, whenever_order_delivered_close_the_ticket_of_its_parcel),
+    Policy("ordering", ReturnLapsed, whenever_return_lapsed_open_a_ticket),
+    Policy("ordering", ReturnRefunded, whenever_return_refunded_close_its_ticket),
     Policy("notifications", NotificationFailed, whenever_notification_failed_open_a_ticket),
     Policy("notifications", CustomerNotified, whenever_customer_notified_close_the_ticket_of_letters),
 )
+
+
+def _case(name: str, return_id: ReturnId | None) -> str:
+    return name if return_id is None else f"{name}-{return_id}"

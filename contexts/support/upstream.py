@@ -1,22 +1,27 @@
 """The events of other contexts that support reads, with only the fields that an operator wants to know."""
 
+from datetime import datetime
+
 from msgspec import Struct
 
-from contexts.kernel import FailureStage, OrderId
+from contexts.kernel import FailureStage, OrderId, ReturnId
 
 
 class RefundFailed(Struct, frozen=True, kw_only=True):
-    """The bank has refused to give money back, for the `attempt`th time."""
+    """The bank has refused to give money back, for the `attempt`th time; without `retry_at` it cannot be asked."""
 
     order_id: OrderId
     attempt: int
     reason: str
+    retry_at: datetime | None = None
+    return_id: ReturnId | None = None
 
 
 class PaymentRefunded(Struct, frozen=True, kw_only=True):
-    """The money is the customer's again."""
+    """The money is the customer's again: that of a return, or of the whole order."""
 
     order_id: OrderId
+    return_id: ReturnId | None = None
 
 
 class ShipmentFailed(Struct, frozen=True, kw_only=True):
@@ -53,3 +58,17 @@ class CustomerNotified(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     template: str
+
+
+class ReturnLapsed(Struct, frozen=True, kw_only=True):
+    """The parcel of a return has not come in time."""
+
+    order_id: OrderId
+    return_id: ReturnId
+
+
+class ReturnRefunded(Struct, frozen=True, kw_only=True):
+    """The customer has the money of a return."""
+
+    order_id: OrderId
+    return_id: ReturnId

@@ -26,7 +26,7 @@ FILE_NAMES = {
     "upstream.py",
     "worker.py",
 }
-DOMAIN_SERVICES = {"inventory/backorder.py"}
+DOMAIN_SERVICES = {"inventory/backorder.py", "payments/worth.py"}
 """Pure rules that several aggregates of a context share."""
 
 SHARED_LINES_AT_MOST = 250

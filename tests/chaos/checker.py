@@ -39,6 +39,7 @@ ALWAYS: Final[tuple[Check, ...]] = (
 )
 SETTLED: Final[tuple[Check, ...]] = (
     shop.cancelled_orders_keep_no_money,
+    shop.returns_add_up,
     messages.journals_are_published,
     messages.events_are_explained,
     messages.events_have_causes,

@@ -20,6 +20,7 @@ PLANTED_WAIT = Sku("planted-wait")
 """Of this article there is too little: one order waits for it, and one was served."""
 SHIPPED, REFUNDED, DECLINED = "o-planted-shipped", "o-planted-nowhere", "o-planted-poor"
 LOST = "o-planted-parcel"
+SENT, WAITED_FOR = "o-planted-returned", "o-planted-returning"
 
 
 class Run:
@@ -287,6 +288,29 @@ def letter_is_sent_twice(run: Run) -> None:
     run.append(original, Nats_Msg_Id=f"notifications/notification-{SHIPPED}@{version}")
 
 
+def return_is_not_refunded(run: Run) -> None:
+    run.change("bank", "DELETE FROM ledger WHERE reason = 'refund' AND payment_id = ?", f"pay-{SENT}")
+
+
+def more_comes_back_than_was_bought(run: Run) -> None:
+    events, place = run.events(), run.find(SENT, "ReturnReceived")
+    events[place] = events[place]._replace(body=events[place].body.replace(b'"quantity":1', b'"quantity":3'))
+
+
+def returned_units_are_counted_twice(run: Run) -> None:
+    run.change(
+        "inventory",
+        "UPDATE journal SET body = replace(body, '\"quantity\":1', '\"quantity\":2') WHERE type = 'StockReturned'",
+    )
+
+
+def return_waits_without_a_timer(run: Run) -> None:
+    timers = run.streams.messages[TIMERS]
+    assert isinstance(timers, list)
+    (armed,) = (n for n, one in enumerate(timers) if one.subject == f"timer.ordering.ReturnDeadline.{WAITED_FOR}")
+    del timers[armed]
+
+
 def ticket_is_opened_twice(run: Run) -> None:
     original = run.events()[run.find(LOST, "TicketOpened")]
     run.append(original, Nats_Msg_Id=f"support/ticket-{LOST}.parcel_lost@4")
@@ -394,6 +418,10 @@ PLANTED: tuple[tuple[Callable[[Run], None], Invariant], ...] = (
     (order_waits_for_units_that_are_there, "I15"),
     (order_has_lost_its_place_in_the_queue, "I15"),
     (letter_is_sent_twice, "I16"),
+    (return_is_not_refunded, "I5"),
+    (more_comes_back_than_was_bought, "I4"),
+    (returned_units_are_counted_twice, "I4"),
+    (return_waits_without_a_timer, "I14"),
     (ticket_is_opened_twice, "I16"),
     (snapshot_is_not_the_fold, "I17"),
     (version_is_missing, "I17"),

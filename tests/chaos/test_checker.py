@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from contexts.inventory.commands import ReplenishStock
-from contexts.shipping.commands import ReportLost
+from contexts.kernel import ReturnId, SkuQuantity
+from contexts.ordering.commands import RequestReturn
+from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturnReceived
 from shared import catalog
 from shared.adapters.memory import MemoryBroker
 from shared.simulation.testing import simulation
@@ -16,7 +18,18 @@ from tests.chaos.checker import at_rest
 from tests.chaos.evidence import read_streams
 from tests.chaos.finding import Invariant
 from tests.chaos.order_mix import KINDS
-from tests.chaos.planted import FORGED, LOST, PLANTED, PLANTED_SKU, PLANTED_WAIT, STRANGERS, Run, spoilt
+from tests.chaos.planted import (
+    FORGED,
+    LOST,
+    PLANTED,
+    PLANTED_SKU,
+    PLANTED_WAIT,
+    SENT,
+    STRANGERS,
+    WAITED_FOR,
+    Run,
+    spoilt,
+)
 from tests.chaos.stage import told
 from tests.e2e.shop import MEMBERS, token_of
 from tests.sagas import BACKORDERED, SERVED
@@ -47,6 +60,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         open_shop.run_until_quiet()
         ending_of(open_shop, "o-planted-served", SERVED)
         ending_of(open_shop, "o-planted-waits", BACKORDERED)
+        for key in (SENT, WAITED_FOR):
+            open_shop.send(order(sku=PLANTED_SKU), key=key)
+            open_shop.run_until_quiet()
+            tracking_no = open_shop.content(key, "OrderShipped")["tracking_no"]
+            open_shop.send(ReportDelivered(tracking_no=tracking_no), key=key)
+            open_shop.run_until_quiet()
+            lines = (SkuQuantity(sku=PLANTED_SKU, quantity=1),)
+            open_shop.send(RequestReturn(return_id=ReturnId("r-1"), lines=lines, reason="too blue"), key=key)
+            open_shop.run_until_quiet()
+        open_shop.send(ReportReturnReceived(return_id=ReturnId("r-1"), lines=lines), key=SENT)
         open_shop.send(order(sku=PLANTED_SKU), key=LOST)
         open_shop.run_until_quiet()
         open_shop.send(ReportLost(tracking_no=open_shop.content(LOST, "OrderShipped")["tracking_no"]), key=LOST)

@@ -61,15 +61,15 @@ def test_each_event_follows_from_its_cause_as_the_graph_says(messages: list[Mess
 
 def test_an_aggregate_says_once_what_it_declares_so(messages: list[Message]) -> None:
     once = {
-        event: field
+        event: fields
         for event, aggregate in SHOP.aggregates.items()
-        for kind, field in aggregate.once_by.items()
+        for kind, fields in aggregate.once_by.items()
         if event.partition(".")[2] == kind.__name__
     }
     said = Counter(
-        (event, message.id.partition("@")[0], json.loads(message.body)[field] if field else "")
+        (event, message.id.partition("@")[0], *(json.loads(message.body)[field] for field in fields))
         for message in messages
-        if (field := once.get(event := f"{message.context}.{message.type}")) is not None
+        if (fields := once.get(event := f"{message.context}.{message.type}")) is not None
     )
     assert {event for event, *_ in said} == {*once}, "no order here leads to the others"
     assert {one: times for one, times in said.items() if times > 1} == {}

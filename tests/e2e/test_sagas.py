@@ -25,6 +25,7 @@ from tests.sagas import (
     REFUSED_BY_CARRIER,
     RETURNED,
     RETURNED_AND_REFUNDED_LATE,
+    SENT_BACK,
     SERVED,
     SHIPPED,
     TOO_LATE,
@@ -63,6 +64,19 @@ async def test_delivered(shop: Shop, ended: Ended, order: str) -> None:
     await shop.place(order, sku_of(order))
     await report(shop, "ReportDelivered", order)
     await ended.check(order, DELIVERED)
+
+
+async def test_sent_back_after_its_delivery(shop: Shop, ended: Ended, order: str) -> None:
+    await shop.stock(sku_of(order), 10)
+    await shop.place(order, sku_of(order))
+    await report(shop, "ReportDelivered", order)
+    await shop.until(order, "DeliveryRecorded")
+    lines = [{"sku": sku_of(order), "quantity": 2}]
+    await shop.send("ordering.RequestReturn", order, {"return_id": "r-1", "lines": lines, "reason": "too blue"})
+    await shop.until(order, "ReturnExpected")
+    await shop.send("shipping.ReportReturnReceived", order, {"return_id": "r-1", "lines": lines})
+    await ended.check(order, SENT_BACK)
+    assert await shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
 
 
 async def test_cancelled_because_stock_is_short(shop: Shop, ended: Ended, order: str) -> None:

@@ -38,14 +38,12 @@ def orders_end_once(evidence: Evidence) -> Iterator[Finding]:
 
 
 def cancelled_orders_keep_no_money(evidence: Evidence) -> Iterator[Finding]:
-    """I3 and I5 at rest: a cancelled order has its money back, and a standing order has paid."""
+    """I3 and I5 at rest: a cancelled order has its money back, and nothing is held but for orders that wait."""
     kept = _kept_minor(evidence)
     for order, status in _statuses(evidence, "ordering", "order").items():
         minor = kept.get(f"pay-{order}", 0)
         if status == "CANCELLED" and minor:
             yield Finding(invariant="I3", where=order, what=f"is cancelled, and {minor} of its money is here")
-        if status in ("CONFIRMED", "SHIPPED", "DELIVERED") and not minor:
-            yield Finding(invariant="I5", where=order, what=f"is {status}, and not paid for")
     waits = _held_for_orders_that_wait(evidence)
     for (account, currency), balance in evidence.books.ledger.balances.items():
         held_minor = balance.held_minor
@@ -86,6 +84,10 @@ def stock_adds_up(evidence: Evidence) -> Iterator[Finding]:
                 came_in[row.key] += content["delta"]
                 if content["adjustment_id"] is not None:
                     counted[row.key, f"adjustment:{content['adjustment_id']}", content["delta"]] += 1
+            case "StockReturned":
+                came_in[row.key] += content["quantity"]
+                returned = f"return:{content['order_id']}/{content['return_id']}"
+                counted[row.key, returned, content["quantity"]] += 1
             case "StockMovementRecorded":
                 recorded[row.key, content["movement_id"], content["quantity"]] += 1
             case "StockLevelChanged":
@@ -121,22 +123,27 @@ def _movements_are_single(counted: Counter[Movement], recorded: Counter[Movement
 
 
 def money_adds_up(evidence: Evidence) -> Iterator[Finding]:
-    """I5: a payment moves its total at most once, and never more back; the ledger's two sides and sums agree."""
+    """I5: a payment takes its total once, and gives no more back; the balances agree with the ledger."""
     books = evidence.books
     totals: dict[str, Any] = {
         f"pay-{fact.key}": fact.content("total") for fact in evidence.facts() if fact.type == "OrderPlaced"
     }
     moved: Counter[tuple[str, str]] = Counter()
+    times: Counter[tuple[str, str]] = Counter()
     for payment, reason, currency, minor in books.ledger.moved:
-        moved[payment, reason] += 1
-        total = totals.get(payment, {"amount_minor": -1, "currency": ""})
-        is_part = reason == "refund" and minor <= total["amount_minor"]
-        if currency != total["currency"] or not (is_part or minor == total["amount_minor"]):
+        moved[payment, reason] += minor
+        times[payment, reason] += 1
+        total = totals.get(payment)
+        if total is None or currency != total["currency"]:
             what = f"{reason} of {minor} {currency}, where the total is {total}"
             yield Finding(invariant="I5", where=payment, what=what)
-    for payment, kept_minor in _kept_minor(evidence).items():
-        if moved[payment, "capture"] > 1 or kept_minor < 0:
-            what = f"captured {moved[payment, 'capture']} times, and {kept_minor} of it is here"
+    for (payment, reason), minor in moved.items():
+        total_minor = totals.get(payment, {"amount_minor": 0})["amount_minor"]
+        if reason == "capture" and (minor != total_minor or times[payment, reason] > 1):
+            what = f"{minor} was taken in {times[payment, reason]} captures, where the total is {total_minor}"
+            yield Finding(invariant="I5", where=payment, what=what)
+        if reason == "refund" and minor > moved[payment, "capture"]:
+            what = f"{minor} was given back of {moved[payment, 'capture']}"
             yield Finding(invariant="I5", where=payment, what=what)
     for where, problem in problems_of(books.ledger):
         yield Finding(invariant="I5", where=where, what=problem)
@@ -145,12 +152,62 @@ def money_adds_up(evidence: Evidence) -> Iterator[Finding]:
         for key, given in books.answers.items()
         if given.operation in ("capture", "refund") and given.is_done
     )
-    for (order, operation), times in answered.items():
-        if times != moved[f"pay-{order}", operation]:
-            what = (
-                f"{times} keys were answered that {operation} is done, {moved[f'pay-{order}', operation]} moved money"
-            )
+    for (order, operation), said in answered.items():
+        if said != times[f"pay-{order}", operation]:
+            what = f"{said} keys were answered that {operation} is done, {times[f'pay-{order}', operation]} moved money"
             yield Finding(invariant="I5", where=order, what=what)
+
+
+def returns_add_up(evidence: Evidence) -> Iterator[Finding]:
+    """I3 and I5 at rest: the money that is here is the totals of the standing orders less that of their returns.
+
+    No more units come back than were bought, each return has one end, and one that waits holds a live timer.
+    """
+    kept = _kept_minor(evidence)
+    given_back: Counter[str] = Counter()
+    totals: dict[str, int] = {}
+    bought: Counter[tuple[str, str]] = Counter()
+    back: Counter[tuple[str, str]] = Counter()
+    ends: Counter[tuple[str, Any, str]] = Counter()
+    for fact in evidence.first_facts:
+        if fact.type == "OrderPlaced":
+            totals[fact.key] = _minor(fact, "total")
+            _count(bought, fact)
+        elif fact.type == "ReturnReceived":
+            _count(back, fact)
+        elif fact.type == "PaymentRefunded" and fact.content("return_id") is not None:
+            given_back[fact.key] += _minor(fact, "amount")
+        if fact.type in ("ReturnRequested", "ReturnReceived", "ReturnRefunded", "ReturnLapsed"):
+            ends[fact.key, fact.content("return_id"), fact.type] += 1
+    for (order, return_id, kind), times in ends.items():
+        if times > 1:
+            yield Finding(invariant="I3", where=order, what=f"{kind} is said {times} times of return {return_id}")
+        received, refunded = ends[order, return_id, "ReturnReceived"], ends[order, return_id, "ReturnRefunded"]
+        if kind == "ReturnReceived" and not refunded:
+            yield Finding(invariant="I5", where=order, what=f"return {return_id} came, and is not refunded")
+        waits = kind == "ReturnRequested" and not received and not ends[order, return_id, "ReturnLapsed"]
+        if waits and ("ordering", "ReturnDeadline", order) not in _armed(evidence):
+            yield Finding(invariant="I14", where=order, what=f"return {return_id} waits, and no timer will end that")
+    for (order, sku), quantity in back.items():
+        if quantity > bought[order, sku]:
+            what = f"{quantity} of {sku} came back, and {bought[order, sku]} were bought"
+            yield Finding(invariant="I4", where=order, what=what)
+    for order, status in _statuses(evidence, "ordering", "order").items():
+        left = totals.get(order, 0) - given_back[order]
+        if status in ("CONFIRMED", "SHIPPED", "DELIVERED") and kept[f"pay-{order}"] != left:
+            what = f"{kept[f'pay-{order}']} of its money is here, and {left} should be"
+            yield Finding(invariant="I5", where=order, what=what)
+
+
+def _minor(fact: Fact, field: str) -> int:
+    money: Any = fact.content(field)
+    return int(money["amount_minor"])
+
+
+def _count(units: Counter[tuple[str, str]], fact: Fact) -> None:
+    lines: Any = fact.content("lines")
+    for line in lines:
+        units[fact.key, line["sku"]] += line["quantity"]
 
 
 def parcels_leave_once(evidence: Evidence) -> Iterator[Finding]:

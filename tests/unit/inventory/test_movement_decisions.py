@@ -5,18 +5,19 @@ from collections.abc import Mapping
 import pytest
 from msgspec.structs import replace
 
-from contexts.inventory.commands import ON_HAND_AT_MOST, AdjustStock, MovementCommand, ReplenishStock
+from contexts.inventory.commands import ON_HAND_AT_MOST, AdjustStock, MovementCommand, ReplenishStock, RestockReturn
 from contexts.inventory.events import (
     StockAdjusted,
     StockEvent,
     StockLevelChanged,
     StockMovementRecorded,
     StockReplenished,
+    StockReturned,
 )
 from contexts.inventory.movement import StockMovement, decide, evolve
 from contexts.inventory.stock import StockItem
 from contexts.inventory.stock import evolve as evolve_stock
-from contexts.kernel import Sku
+from contexts.kernel import OrderId, ReturnId, Sku
 from shared.context import Rejected
 
 MUG = Sku("mug")
@@ -28,6 +29,10 @@ REPLENISHED = StockReplenished(sku=MUG, quantity=10, delivery_id="d-1")
 DELIVERY_RECORDED = StockMovementRecorded(sku=MUG, movement_id="delivery:d-1", quantity=10)
 ONE_BROKEN = StockAdjusted(sku=MUG, delta=-1, reason="broken", adjustment_id="a-1")
 BROKEN_RECORDED = StockMovementRecorded(sku=MUG, movement_id="adjustment:a-1", quantity=-1)
+
+RESTOCK = RestockReturn(sku=MUG, quantity=2, order_id=OrderId("o-1"), return_id=ReturnId("r-1"))
+RETURNED = StockReturned(sku=MUG, quantity=2, order_id=OrderId("o-1"), return_id=ReturnId("r-1"))
+RETURN_RECORDED = StockMovementRecorded(sku=MUG, movement_id="return:o-1/r-1", quantity=2)
 
 NEW = StockMovement()
 
@@ -49,7 +54,7 @@ def refusal(command: MovementCommand, movement: StockMovement, *events: StockEve
     return refused
 
 
-@pytest.mark.parametrize("command", [REPLENISH, BREAK_ONE], ids=lambda command: type(command).__name__)
+@pytest.mark.parametrize("command", [REPLENISH, BREAK_ONE, RESTOCK], ids=lambda command: type(command).__name__)
 def test_asking_twice_gives_the_answer_once(command: MovementCommand) -> None:
     movement, known = NEW, stock(level(10))
     for event in decide(command, movement, known):
@@ -112,3 +117,10 @@ def test_count_never_falls_below_what_is_reserved() -> None:
 def test_count_never_falls_below_zero() -> None:
     assert refusal(BREAK_ONE, NEW).reason == "not_enough_stock"
     assert refusal(replace(BREAK_ONE, delta=-11), NEW, level(10)).reason == "not_enough_stock"
+
+
+def test_return_is_counted_in_once_for_each_order_and_return() -> None:
+    """The ids of returns are those of their order, so two orders may have the same one (R26)."""
+    assert decide(RESTOCK, NEW, stock(level(3, 1))) == (RETURNED, RETURN_RECORDED, level(5, 1))
+    assert decide(RESTOCK, evolve(NEW, RETURN_RECORDED), stock(level(5, 1))) == ()
+    assert replace(RESTOCK, order_id=OrderId("o-2")).movement_id != RESTOCK.movement_id

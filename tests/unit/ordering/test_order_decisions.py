@@ -299,7 +299,7 @@ def test_deadline_is_extended_once_and_the_first_one_is_stale_then() -> None:
 
 
 def test_each_deadline_is_armed_by_its_event() -> None:
-    first, extended = TIMERS
+    first, extended, _ = TIMERS
     assert (first.armed_by, extended.armed_by) == (OrderPlaced, OrderDeadlineExtended)
     assert (first.at(PLACED), first.whenever_due(PLACED)) == (EXPIRE.expires_at, [EXPIRE])
     assert (extended.at(EXTENDED), extended.whenever_due(EXTENDED)) == (EXPIRE_AT_LAST.expires_at, [EXPIRE_AT_LAST])

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from contexts.kernel import MethodToken, Money, OrderId
+from contexts.kernel import Line, MethodToken, Money, OrderId, ReturnId, Sku, SkuQuantity
 from contexts.payments.commands import (
     AuthorizePayment,
     CapturePayment,
@@ -17,6 +17,7 @@ from contexts.payments.commands import (
     RecordRefunded,
     RecordRefundRefused,
     RecordVoided,
+    RefundReturn,
     RetryDueRefund,
     UndoPayment,
 )
@@ -37,7 +38,23 @@ from shared.context import Rejected
 ORDER = OrderId("o-42")
 LATER = datetime(2026, 11, 21, 9, 0, 30, tzinfo=UTC)
 
-PLACED = AuthorizePayment(order_id=ORDER, amount=Money(amount_minor=4200), method_token=MethodToken("tok"))
+TOTAL_MINOR = 4200
+MUG = Sku("mug")
+PLACED = AuthorizePayment(
+    order_id=ORDER,
+    amount=Money(amount_minor=TOTAL_MINOR),
+    method_token=MethodToken("tok"),
+    lines=(Line(sku=MUG, quantity=3, unit_price=Money(amount_minor=1500)),),
+    discount=300,
+)
+ONE_BACK, TWO_BACK, ALL_BACK = (
+    RefundReturn(
+        order_id=ORDER,
+        return_id=ReturnId(f"r-{quantity}"),
+        lines=(SkuQuantity(sku=MUG, quantity=quantity),),
+    )
+    for quantity in (1, 2, 3)
+)
 RESERVED = CapturePayment(order_id=ORDER)
 REJECTED = UndoPayment(order_id=ORDER, reason="out_of_stock")
 CANCELLED = UndoPayment(order_id=ORDER, reason="customer")
@@ -53,7 +70,7 @@ class World(NamedTuple):
     bank: str
     captured: bool
     voided: bool
-    refunded: bool
+    refunded_minor: int
     refusals: int
 
 
@@ -66,7 +83,11 @@ class Ending(NamedTuple):
 
 def endings(*messages: PaymentCommand) -> set[Ending]:
     """Walk through every world that can be reached, checking each, and return how they end."""
-    start = World(Payment(), in_order(messages + messages), (), "nothing", False, False, False, 0)
+    return walked(World(Payment(), in_order(messages + messages), (), "nothing", False, False, 0, 0))
+
+
+def walked(start: World) -> set[Ending]:
+    """The endings of every world that can be reached from this one."""
     seen = {start}
     ahead = [start]
     found = set()
@@ -112,11 +133,11 @@ def outcomes(asked: PaymentEvent, bank: str, refusals: int) -> list[tuple[str, P
         case VoidRequested():
             assert bank in ("nothing", "held"), "voided what was captured"
             return [("nothing", RecordVoided(order_id=ORDER))]
-        case RefundRequested(attempt=attempt):
+        case RefundRequested(attempt=attempt, return_id=return_id):
             assert bank == "taken", "refunded what was not captured"
-            done: tuple[str, PaymentCommand] = ("nothing", RecordRefunded(order_id=ORDER))
+            done: tuple[str, PaymentCommand] = ("taken", RecordRefunded(order_id=ORDER, return_id=return_id))
             refused_refund = RecordRefundRefused(
-                order_id=ORDER, attempt=attempt, reason="refund_refused", retry_at=LATER
+                order_id=ORDER, attempt=attempt, reason="refund_refused", retry_at=LATER, return_id=return_id
             )
             return [done] if refusals == 2 else [done, ("taken", refused_refund)]
         case _:
@@ -127,15 +148,15 @@ def deliver(command: PaymentCommand, world: World) -> World:
     """Decide, check that asking again is quiet, and hand what the events ask for to the bank and the timer."""
     payment, arriving, asked = world.payment, list(world.arriving), list(world.asked)
     events = decide(command, payment)
-    captured, voided, refunded = world.captured, world.voided, world.refunded
+    captured, voided, refunded_minor = world.captured, world.voided, world.refunded_minor
     for event in events:
         assert not isinstance(event, Rejected)
         payment = evolve(payment, event)
         match event:
             case AuthorizationRequested() | CaptureRequested() | VoidRequested() | RefundRequested():
                 asked.append(event)
-            case RefundFailed(attempt=attempt):
-                arriving += 2 * [RetryDueRefund(order_id=ORDER, attempt=attempt)]
+            case RefundFailed(attempt=attempt, return_id=return_id):
+                arriving += 2 * [RetryDueRefund(order_id=ORDER, attempt=attempt, return_id=return_id)]
             case PaymentSucceeded():
                 assert not captured, "captured twice"
                 captured = True
@@ -144,11 +165,12 @@ def deliver(command: PaymentCommand, world: World) -> World:
                 voided = True
             case PaymentRefunded():
                 assert captured, "refunded what was not captured"
-                assert not refunded, "refunded twice"
-                refunded = True
+                refunded_minor += event.amount.amount_minor
+                assert refunded_minor <= TOTAL_MINOR, "refunded more than was captured"
     assert decide(command, payment) == (), "asking twice gave a second answer"
     assert not (captured and voided), "captured and voided"
-    return World(payment, in_order(arriving), tuple(asked), world.bank, captured, voided, refunded, world.refusals)
+    bank = "nothing" if refunded_minor == TOTAL_MINOR else world.bank
+    return World(payment, in_order(arriving), tuple(asked), bank, captured, voided, refunded_minor, world.refusals)
 
 
 def in_order(commands: list[PaymentCommand] | tuple[PaymentCommand, ...]) -> tuple[PaymentCommand, ...]:
@@ -183,3 +205,28 @@ def test_order_without_stock_is_never_captured(undo: tuple[UndoPayment, ...]) ->
 
 def test_cancelled_order_that_was_never_placed_here_asks_the_bank_nothing() -> None:
     assert endings(RESERVED, CANCELLED) == {Ending("VOIDED", "nothing")}
+
+
+@pytest.mark.parametrize("returns", [(ONE_BACK, TWO_BACK), (ALL_BACK,), (ALL_BACK, ONE_BACK)])
+def test_returns_race_a_refund_of_the_whole_order_and_no_more_is_given_back_than_was_taken(
+    returns: tuple[RefundReturn, ...],
+) -> None:
+    """Whichever comes first, and whatever the bank refuses at first (F31)."""
+    found = paid_endings(*returns, SHIPMENT_FAILED)
+    assert found == {Ending("REFUNDED", "nothing")}
+
+
+def test_returns_leave_the_rest_of_the_money_here() -> None:
+    assert paid_endings(ONE_BACK) == {Ending("CAPTURED", "taken")}
+    assert paid_endings(ONE_BACK, TWO_BACK) == {Ending("REFUNDED", "nothing")}
+
+
+def paid_endings(*messages: PaymentCommand) -> set[Ending]:
+    """The endings of a payment that was captured before these messages."""
+    payment = Payment()
+    for command in (PLACED, RESERVED, RecordAuthorized(order_id=ORDER), RecordCaptured(order_id=ORDER)):
+        for event in decide(command, payment):
+            assert not isinstance(event, Rejected)
+            payment = evolve(payment, event)
+    assert payment.status == "CAPTURED"
+    return walked(World(payment, in_order(messages + messages), (), "taken", True, False, 0, 0))

@@ -106,6 +106,16 @@ def test_the_longest_id_that_names_lead_to_is_one_that_a_message_may_have() -> N
         check_message_id(longest_id(name, "b" * 64, has_parts=True))
 
 
+def test_parts_of_one_key_do_not_share_a_deadline() -> None:
+    decider = Decider(aggregate=replace(THING, part="key"), commands=(Ask,), decide=nothing)
+    timer = Timer(name="TooLate", armed_by=Asked, at=nothing, whenever_due=nothing)
+    (problem,) = problems_of(replace(HERE, deciders=(decider,), timers=(timer,)))
+    assert problem == (
+        "here: the timer TooLate is armed by Asked of the aggregate thing, which has parts: a key has one deadline of"
+        " each name, so each part would replace that of another; arm it by an event of an aggregate without parts"
+    )
+
+
 def test_names_of_aggregates_can_be_read_from_their_ids() -> None:
     decider = Decider(aggregate=replace(THING, name="no-name"), commands=(Ask,), decide=nothing)
     assert problems_of(replace(HERE, deciders=(decider,))) == (

@@ -56,7 +56,7 @@ def test_policies_deadlines_and_calls_are_the_reactions_to_an_event() -> None:
 def test_a_helper_that_is_handed_the_command_is_read_for_this_command_only() -> None:
     """Of the four commands that `_refunding` answers, each leads to its own event."""
     payments = outcomes(SHOP.contexts["payments"])
-    assert payments["RecordRefunded"] == {"PaymentRefunded"}
+    assert payments["RecordRefunded"] == {"PaymentRefunded", "RefundRequested"}
     assert payments["RecordRefundRefused"] == {"RefundFailed"}
     assert payments["RetryRefund"] == payments["RetryDueRefund"] == {"RefundRequested"}
 

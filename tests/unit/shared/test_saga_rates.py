@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from contexts.sagas import SAGAS
+from contexts.sagas import ORDER, PURCHASE
 from shared.inspect.saga_rates import SagaTail
 from shared.simulation.testing import simulation
 from shared.wire.messages import MSG_ID
@@ -14,7 +14,7 @@ MINUTE = timedelta(minutes=1)
 def test_sagas_are_counted_by_their_ends_with_their_durations() -> None:
     with simulation(partitions=2) as shop:
         fill_shelves(shop)
-        tail = SagaTail(shop._broker, SAGAS, first=1)
+        tail = SagaTail(shop._broker, (PURCHASE, ORDER), first=1)
         for number, token in enumerate(("tok_ok", "tok_ok", "tok_poor")):
             shop.send(order(token=token), key=f"o-{number}", message_id=f"m-{number}")
         shop.run_until_quiet()
@@ -33,7 +33,9 @@ def test_older_sagas_leave_the_window_and_one_that_began_before_has_no_duration(
         fill_shelves(shop)
         shop.send(order(), key="o-1", message_id="m-1")
         shop.run_until("o-1", "OrderPlaced")
-        tail = SagaTail(shop._broker, SAGAS, first=shop.run(shop._broker.stream_info("EVENTS")).last_sequence + 1)
+        tail = SagaTail(
+            shop._broker, (PURCHASE, ORDER), first=shop.run(shop._broker.stream_info("EVENTS")).last_sequence + 1
+        )
         shop.run_until_quiet()
         shop.run(tail.advance())
         purchase, _ = tail.rates(shop.now, MINUTE)
@@ -47,7 +49,7 @@ def test_message_of_a_stranger_is_passed_over() -> None:
     with simulation(partitions=2) as shop:
         shop.publish("evt.ordering.OrderPlaced.o-1", b"{}", {MSG_ID: "x"})
         shop.publish("evt.ordering.OrderPlaced.*", b"{}", {MSG_ID: "y"})
-        tail = SagaTail(shop._broker, SAGAS, first=1)
+        tail = SagaTail(shop._broker, (PURCHASE, ORDER), first=1)
         shop.run(tail.advance())
         assert tail.events >= 2
         assert [rates.begun_per_s * 60 for rates in tail.rates(shop.now, MINUTE)] == [1, 1]

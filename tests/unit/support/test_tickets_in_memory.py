@@ -62,13 +62,17 @@ def test_refund_that_is_refused_three_times_has_a_ticket_until_it_is_given() -> 
     """The simulated bank refuses twice, so the test speaks for payments (F16)."""
     with simulation(seed=1, partitions=2, at_work=["support"]) as support:
         for attempt in (1, 2):
-            say(support, "RefundFailed", {"attempt": attempt, "reason": "refund_refused"}, version=attempt)
+            say(support, "RefundFailed", refused(attempt), version=attempt)
         assert support.facts("o-1", of="support") == []
-        say(support, "RefundFailed", {"attempt": 3, "reason": "refund_refused"}, version=3)
+        say(support, "RefundFailed", refused(3), version=3)
         opened = support.content("o-1", "TicketOpened")
         assert (opened["case"], opened["priority"], opened["occurrence"]) == ("refund", "high", 3)
         say(support, "PaymentRefunded", {"amount": {"amount_minor": 500}, "reason": "customer"}, version=4)
         assert support.content("o-1", "TicketResolved")["case"] == "refund"
+
+
+def refused(attempt: int) -> Mapping[str, Any]:
+    return {"attempt": attempt, "reason": "refund_refused", "retry_at": "2026-11-21T10:00:00Z"}
 
 
 def say(support: Simulation, event: str, content: Mapping[str, Any], *, version: int) -> None:

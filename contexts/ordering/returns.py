@@ -1,0 +1,161 @@
+"""Whether lines of a delivered order may come back, and what becomes of each return.
+
+Pure: no I/O, clock, randomness or logging. Asking twice gives the answer once. A return is decided together with its
+order, which counts the returned units over all returns for ever: the units of a lapsed return too, because its parcel
+may still come and is then refunded. A further return gives the parcels of earlier ones the same time.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Literal, TypeAlias, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from contexts.kernel import OrderId, Sku, SkuQuantity
+from contexts.ordering.commands import (
+    LapseReturns,
+    RecordReturnReceipt,
+    RecordReturnRefund,
+    RequestReturn,
+    ReturnCommand,
+)
+from contexts.ordering.events import (
+    ReturnCounted,
+    ReturnEvent,
+    ReturnLapsed,
+    ReturnReceiptRecorded,
+    ReturnRefunded,
+    ReturnRequested,
+)
+from contexts.ordering.order import Order
+from shared.context import Rejected
+
+RETURNS_AT_MOST = 20
+"""An order has no more returns, so that its state stays small."""
+
+ReturnStatus: TypeAlias = Literal["UNKNOWN", "REQUESTED", "LAPSED", "RECEIVED", "REFUNDED"]
+
+
+class Return(Struct, frozen=True, kw_only=True):
+    """One return of an order; `lines` are those that came, once the parcel is here."""
+
+    status: ReturnStatus = "UNKNOWN"
+    lines: tuple[SkuQuantity, ...] = ()
+    requested: ReturnRequested | None = None
+
+
+def orders_of(command: ReturnCommand) -> tuple[OrderId, ...]:
+    """The orders that the decision reads."""
+    return (command.order_id,) if isinstance(command, RequestReturn) else ()
+
+
+def decide(
+    command: ReturnCommand,
+    state: Return,
+    orders: Mapping[str, Order],
+    *,
+    return_window: timedelta,
+    return_wait: timedelta,
+) -> tuple[ReturnEvent | ReturnCounted | Rejected, ...]:
+    """Decide on the command: no event when it was answered before, or when the return is past it."""
+    order_id, return_id = command.order_id, command.return_id
+    match command:
+        case RequestReturn():
+            return _request(command, state, orders[order_id], return_window, return_wait)
+        case RecordReturnReceipt() if state.status in ("REQUESTED", "LAPSED"):
+            return (ReturnReceiptRecorded(order_id=order_id, return_id=return_id, lines=command.lines),)
+        case RecordReturnRefund() if state.status in ("REQUESTED", "LAPSED", "RECEIVED"):
+            refunded = ReturnRefunded(order_id=order_id, return_id=return_id, lines=state.lines, amount=command.amount)
+            return (refunded,)
+        case RecordReturnReceipt() | RecordReturnRefund():
+            return ()
+        case _:
+            assert_never(command)
+
+
+def lapse(command: LapseReturns, order: Order, returns: Mapping[tuple[str, str], Return]) -> tuple[ReturnLapsed, ...]:
+    """Let every return of the order lapse whose parcel was expected by now and is not here."""
+    states = {return_id: returns[command.order_id, return_id] for return_id in order.returns}
+    return tuple(
+        ReturnLapsed(order_id=command.order_id, return_id=return_id, lines=state.lines)
+        for return_id, state in states.items()
+        if state.status == "REQUESTED" and state.requested and state.requested.expires_at <= command.due_at
+    )
+
+
+def evolve(state: Return, event: ReturnEvent) -> Return:
+    """The return after one of its events."""
+    match event:
+        case ReturnRequested():
+            assert state.status == "UNKNOWN", state.status
+            return Return(status="REQUESTED", lines=event.lines, requested=event)
+        case ReturnReceiptRecorded():
+            assert state.status in ("REQUESTED", "LAPSED"), state.status
+            return replace(state, status="RECEIVED", lines=event.lines)
+        case ReturnRefunded():
+            assert state.status in ("REQUESTED", "LAPSED", "RECEIVED"), state.status
+            return replace(state, status="REFUNDED")
+        case ReturnLapsed():
+            assert state.status == "REQUESTED", state.status
+            return replace(state, status="LAPSED")
+        case _:
+            assert_never(event)
+
+
+def _request(
+    command: RequestReturn, state: Return, order: Order, return_window: timedelta, return_wait: timedelta
+) -> tuple[ReturnRequested | ReturnCounted | Rejected, ...]:
+    lines = _merged(command.lines)
+    if state.requested is not None:
+        if (state.requested.lines, state.requested.reason) == (lines, command.reason):
+            return ()
+        return (Rejected.at("id_known_otherwise", "$.return_id", "it is another return; use a new id"),)
+    refused = _refused(command, lines, order, return_window)
+    if refused is not None:
+        return (refused,)
+    expires_at = max(command.asked_at + return_wait, order.returns_until or command.asked_at)
+    requested = ReturnRequested(
+        order_id=command.order_id,
+        return_id=command.return_id,
+        lines=lines,
+        reason=command.reason,
+        expires_at=expires_at,
+    )
+    counted = ReturnCounted(order_id=command.order_id, return_id=command.return_id, lines=lines, expires_at=expires_at)
+    return (requested, counted)
+
+
+def _refused(
+    command: RequestReturn, lines: tuple[SkuQuantity, ...], order: Order, return_window: timedelta
+) -> Rejected | None:
+    if order.status != "DELIVERED" or order.placed is None:
+        return Rejected.at("not_delivered", "$", f"the order is {order.status}")
+    closes_at = window_closes_at(order, return_window)
+    if command.asked_at > closes_at:
+        return Rejected.at("window_closed", "$", f"it could be returned until {closes_at.isoformat()}")
+    if len(order.returns) >= RETURNS_AT_MOST:
+        return Rejected.at("too_many", "$", f"the order has {RETURNS_AT_MOST} returns, which is the most")
+    bought: Counter[Sku] = Counter()
+    for line in order.placed.lines:
+        bought[line.sku] += line.quantity
+    for number, asked in enumerate(lines):
+        left = bought[asked.sku] - order.returned.get(asked.sku, 0)
+        if asked.quantity > left:
+            path = f"$.lines[{number}].quantity"
+            return Rejected.at("too_many", path, f"{left} of {asked.sku} can still be returned")
+    return None
+
+
+def window_closes_at(order: Order, return_window: timedelta) -> datetime:
+    """The end of the window. It counts from the delivery, or from the deadline where no time of delivery is known."""
+    return (order.delivered_at or order.expires_at) + return_window
+
+
+def _merged(lines: tuple[SkuQuantity, ...]) -> tuple[SkuQuantity, ...]:
+    """Each SKU once."""
+    wanted: Counter[Sku] = Counter()
+    for line in lines:
+        wanted[line.sku] += line.quantity
+    return tuple(SkuQuantity(sku=sku, quantity=quantity) for sku, quantity in wanted.items())
