@@ -220,8 +220,7 @@ class Loop:
         wait_s = OTHERS_ROWS_POLL_S if is_shared else RECORD_AFTER_S if self._relay.has_news else IDLE_S
         self._is_idle = True
         is_woken = await self._wakeup.wait(wait_s)
-        self._is_idle = False
-        self._was_quiet = not is_woken
+        self._is_idle, self._was_quiet = False, not is_woken
         if not is_woken and (self._relay.has_news or self._effects.has_attempts or self._troubles.database_busy):
             await self._record_progress()
 
@@ -236,6 +235,7 @@ class Loop:
 
     async def _wait_for_database(self, error: DatabaseBusyError) -> None:
         self._troubles.busy(error)
+        self._requests.put_off((), error)
         self.stall.end()
         await self._clock.sleep(BUSY_RETRY_S)
 

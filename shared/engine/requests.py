@@ -71,9 +71,9 @@ class Requests:
             self._finish(one.asked, one)
 
     def put_off(self, messages: Sequence[Incoming], error: Exception) -> list[Incoming]:
-        """Ask the clients of a batch that cannot be committed now to ask again; returns the other messages."""
+        """Ask the clients that wait, in a batch or for one, to ask again later; returns the batch's other messages."""
         others = []
-        for message in messages:
+        for message in (*messages, *self.drain(WAITING_AT_MOST)):
             if isinstance(message.source, Asked):
                 self._finish(message.source, Given(message.source, ask_again(str(error))))
             else:
