@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 
 from shared.engine.decide.commit import Batch, Committed, Progress, commit, moves_of, record
-from shared.engine.decide.incoming import Asked, Incoming
+from shared.engine.decide.incoming import Asker, Incoming
 from shared.engine.decide.routing import Routing
 from shared.engine.effects import EffectRunner
 from shared.engine.failpoints import reach
@@ -186,7 +186,7 @@ class Loop:
         self._restore_progress(progress)
         self._effects.restore_outcomes(m for m in messages if isinstance(m.source, EffectRow))
         self._requests.restore(messages)
-        await self._ownership.release({m.partition for m in messages if not isinstance(m.source, EffectRow | Asked)})
+        await self._ownership.release({m.partition for m in messages if not isinstance(m.source, EffectRow | Asker)})
 
     def _publish(self, committed: Committed) -> None:
         """Hand new rows to the relay and new effects to the runner, without waiting for either."""
