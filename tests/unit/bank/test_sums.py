@@ -1,4 +1,4 @@
-"""Whatever is asked of the bank in whatever order: no money comes from nowhere, and nothing held is spent."""
+"""No order of questions makes money from nowhere, and nothing that is held is spent."""
 
 from typing import Any
 
