@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 
 from shared.engine.decide.commit import Batch, Committed, Progress, commit, moves_of, record
-from shared.engine.decide.incoming import Asked, Incoming, replies_to
+from shared.engine.decide.incoming import Asker, Incoming, replies_to
 from shared.engine.decide.routing import Routing
 from shared.engine.effects import EffectRunner
 from shared.engine.failpoints import reach
@@ -184,7 +184,7 @@ class Loop:
         self._restore_progress(progress)
         self._effects.restore_outcomes(m for m in messages if isinstance(m.source, EffectRow))
         self._requests.restore(messages)
-        await self._ownership.release({m.partition for m in messages if not isinstance(m.source, EffectRow | Asked)})
+        await self._ownership.release({m.partition for m in messages if not isinstance(m.source, EffectRow | Asker)})
 
     def _publish(self, committed: Committed) -> None:
         """Hand new rows to the relay and new effects to the runner, without waiting for either."""
@@ -213,8 +213,7 @@ class Loop:
         wait_s = OTHERS_ROWS_POLL_S if is_shared else RECORD_AFTER_S if self._relay.has_news else IDLE_S
         self._is_idle = True
         is_woken = await self._wakeup.wait(wait_s)
-        self._is_idle = False
-        self._was_quiet = not is_woken
+        self._is_idle, self._was_quiet = False, not is_woken
         if not is_woken and (self._relay.has_news or self._effects.has_attempts or self._troubles.database_busy):
             await self._record_progress()
 
@@ -229,6 +228,7 @@ class Loop:
 
     async def _wait_for_database(self, error: DatabaseBusyError) -> None:
         self._troubles.busy(error)
+        self._requests.put_off((), error)
         self.stall.end()
         await self._clock.sleep(BUSY_RETRY_S)
 

@@ -14,12 +14,13 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
+import structlog
 from msgspec import Struct
 
 from shared.endpoint import Answer, Endpoint, Endpoints, Request
 from shared.engine.decide.answers import Given
 from shared.engine.decide.headers import MalformedHeaderError, checked
-from shared.engine.decide.incoming import Asked, Incoming
+from shared.engine.decide.incoming import Asker, Incoming
 from shared.engine.decide.routing import Routing
 from shared.ports.clock import Clock
 from shared.ports.store import DatabaseBusyError, DatabaseError, Store
@@ -29,6 +30,7 @@ from shared.wire.messages import IDEMPOTENCY_KEY, NEVER, check_message_id
 WAITING_AT_MOST: Final = 10_000
 
 _encoder = msgspec.json.Encoder()
+_log = structlog.get_logger("chorus.requests")
 
 
 class Found(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -63,18 +65,18 @@ class Requests:
 
     def restore(self, messages: Iterable[Incoming]) -> None:
         """Take requests back whose batch was not committed."""
-        self._waiting.extendleft(reversed([message for message in messages if isinstance(message.source, Asked)]))
+        self._waiting.extendleft(reversed([message for message in messages if isinstance(message.source, Asker)]))
 
     def answer(self, given: Sequence[Given]) -> None:
         """Answer requests whose transaction is committed."""
         for one in given:
-            self._finish(one.asked, one)
+            self._finish(one.asker, one)
 
     def put_off(self, messages: Sequence[Incoming], error: Exception) -> list[Incoming]:
-        """Ask the clients of a batch that cannot be committed now to ask again; returns the other messages."""
+        """Ask the clients that wait, in a batch or for one, to ask again later; returns the batch's other messages."""
         others = []
-        for message in messages:
-            if isinstance(message.source, Asked):
+        for message in (*messages, *self.drain(WAITING_AT_MOST)):
+            if isinstance(message.source, Asker):
                 self._finish(message.source, Given(message.source, ask_again(str(error))))
             else:
                 others.append(message)
@@ -84,14 +86,14 @@ class Requests:
         """Ask all clients that wait, and all that come, to ask again: another process decides."""
         self._is_closed = True
         self._waiting.clear()
-        for asker in self._askers.values():
-            if not asker.done():
-                asker.set_exception(DatabaseBusyError("this process stops"))
+        for waiting in self._askers.values():
+            if not waiting.done():
+                waiting.set_exception(DatabaseBusyError("this process stops"))
 
-    def _finish(self, asked: Asked, given: Given) -> None:
-        asker = self._askers.get(asked.n)
-        if asker is not None and not asker.done():
-            asker.set_result(given)
+    def _finish(self, asker: Asker, given: Given) -> None:
+        waiting = self._askers.get(asker.n)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(given)
 
     async def _ask(self, endpoint: Endpoint, decoder: BodyDecoder[Any], request: Request) -> Answer | None:
         if self._is_closed or len(self._waiting) >= WAITING_AT_MOST:
@@ -103,12 +105,15 @@ class Requests:
             message = self._routing.asked(endpoint, n, key, said, request.headers)
         except (MalformedBodyError, MalformedHeaderError) as malformed:
             return Answer(error=("400", str(malformed)))
-        asker: asyncio.Future[Given] = asyncio.get_running_loop().create_future()
-        self._askers[n] = asker
+        except Exception as error:
+            _log.exception("request failed", subject=endpoint.subject, id=request.headers.get(IDEMPOTENCY_KEY))
+            return Answer(error=("500", f"{type(error).__name__} in the code of {endpoint.subject}"))
+        waiting: asyncio.Future[Given] = asyncio.get_running_loop().create_future()
+        self._askers[n] = waiting
         self._waiting.append(message)
         self._wake()
         try:
-            given = await asker
+            given = await waiting
         except DatabaseBusyError as error:
             return ask_again(str(error))
         finally:

@@ -13,7 +13,8 @@ from shared.engine.failpoints import Place
 from tests.chaos.order_mix import check_endings, place_one_of_each
 from tests.chaos.stage import Stage
 from tests.e2e.ended import Ended
-from tests.sagas import CONTEXTS, SHIPPED
+from tests.e2e.shop import MEMBERS
+from tests.sagas import SHIPPED
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -23,7 +24,7 @@ CALLING = ("payments", "shipping", "notifications")
 """The contexts that call the outside."""
 OF_CALLS: tuple[Place, ...] = ("before-call", "after-call")
 EVERYWHERE: Places = {
-    context: [place for place in get_args(Place) if context in CALLING or place not in OF_CALLS] for context in CONTEXTS
+    context: [place for place in get_args(Place) if context in CALLING or place not in OF_CALLS] for context in MEMBERS
 }
 ALONE: Places = {
     "ordering": ("inside-transaction", "after-ack"),
@@ -31,6 +32,7 @@ ALONE: Places = {
     "payments": ("after-call", "before-publish"),
     "shipping": ("after-take", "before-call"),
     "notifications": ("after-call",),
+    "bank": ("after-commit", "after-ack"),
 }
 SHARED: Places = {
     "ordering": ("after-commit",),
@@ -38,6 +40,7 @@ SHARED: Places = {
     "payments": ("after-call", "after-ack"),
     "shipping": ("before-publish",),
     "notifications": ("inside-transaction",),
+    "bank": ("inside-transaction",),
 }
 """Where to die in every run: every place once, and every context."""
 
@@ -72,7 +75,7 @@ async def die_everywhere(
 ) -> None:
     """Place waves of orders while every context dies at all its places, and assert that every order ends well."""
     await stage.stock(name, 10_000)
-    await stage.kill(*CONTEXTS)
+    await stage.kill(*MEMBERS)
     armed: list[str] = []
     slots: list[Slot] = []
     async with asyncio.TaskGroup() as keeping:
@@ -119,8 +122,8 @@ class TestKilled:
     ) -> None:
         """The other process takes the partitions over, and gives them back when it dies itself."""
         await stage.stock("pairs", 1_000)
-        await stage.start_all(*(f"{context}.2" for context in CONTEXTS))
-        pairs = {context: chance.sample((context, f"{context}.2"), 2) for context in CONTEXTS}
+        await stage.start_all(*(f"{context}.2" for context in MEMBERS))
+        pairs = {context: chance.sample((context, f"{context}.2"), 2) for context in MEMBERS}
 
         async def die(wave: int, name: str) -> None:
             await stage.until(f"o-pairs{wave}-shipped", chance.choice(MOMENTS))
@@ -195,7 +198,7 @@ class TestStopped:
 
         async with asyncio.TaskGroup() as tasks:
             waves = [tasks.create_task(place_one_of_each(stage, f"told{wave}", "told")) for wave in range(WAVES)]
-            for context in CONTEXTS:
+            for context in MEMBERS:
                 tasks.create_task(end(context))
         for wave in waves:
             await check_endings(ended, wave.result())
@@ -204,8 +207,8 @@ class TestStopped:
     @pytest.mark.long  # tests/e2e/test_workers.py does so in every run.
     async def test_process_told_to_end_while_the_server_is_away_ends_well(self, stage: Stage) -> None:
         await stage.crash_the_server()
-        codes = await asyncio.gather(*(stage.stop(context) for context in CONTEXTS))
+        codes = await asyncio.gather(*(stage.stop(context) for context in MEMBERS))
         await stage.start_the_server()
-        assert codes == [0] * len(CONTEXTS)
+        assert codes == [0] * len(MEMBERS)
         await stage.be_whole()
         await stage.check_at_rest()

@@ -45,6 +45,7 @@ def tables(path: Path) -> dict[str, Any]:
             ).fetchall(),
             "effects": database.execute("SELECT event_id FROM effects ORDER BY event_id").fetchall(),
             "inbox": dict(database.execute("SELECT message_id, hash FROM inbox").fetchall()),
+            "answers": {key: tuple(row) for key, *row in database.execute("SELECT * FROM answers")},
             "causes": {
                 cause
                 for (cause,) in database.execute("SELECT json_extract(headers, '$.\"Causation-Id\"') FROM journal")

@@ -123,6 +123,15 @@ async def test_request_on_which_our_code_fails_has_an_error_and_is_decided_when_
         assert await ask(counter, "k-1", JAMS_AT) == {"total": 14}
 
 
+async def test_request_that_our_code_cannot_make_a_command_of_has_an_error(counter: Counter) -> None:
+    def jam(asked: Amount) -> Ring:
+        raise RuntimeError(f"no such till: {asked.till}")
+
+    endpoint = Endpoint(subject=RING, request=Amount, asks=jam, answer=total)
+    async with at_work(counter, dataclasses.replace(till(), endpoints=(endpoint,))):
+        assert await ask(counter, "k-1", 1) == "500"
+
+
 async def test_request_about_a_parked_key_is_put_off_and_others_are_answered(counter: Counter, tmp_path: Path) -> None:
     stuck = tmp_path / "stuck"
     stuck.write_text(str(JAMS_AT))

@@ -11,7 +11,7 @@ import msgspec
 
 from shared.context import Event
 from shared.endpoint import Answer
-from shared.engine.decide.incoming import Asked, Incoming
+from shared.engine.decide.incoming import Asker, Incoming
 from shared.ports.rows import AnswerRow
 from shared.ports.store import Transaction
 
@@ -19,9 +19,9 @@ _encoder = msgspec.json.Encoder()
 
 
 class Given(NamedTuple):
-    """The answer to one asker, `asked.n`; the first answer under a key may be held back."""
+    """The answer to one asker, `asker.n`; the first answer under a key may be held back."""
 
-    asked: Asked
+    asker: Asker
     answer: Answer
     held_back_s: float = 0.0
 
@@ -37,32 +37,32 @@ class Answers:
 
     def load(self, messages: Sequence[Incoming]) -> None:
         """Look up the keys of the requests in one query."""
-        if keys := [message.message_id for message in messages if isinstance(message.source, Asked)]:
+        if keys := [message.message_id for message in messages if isinstance(message.source, Asker)]:
             self._known = self._transaction.answers(keys)
 
-    def repeat(self, request: Incoming, asked: Asked) -> bool:
+    def repeat(self, request: Incoming, asker: Asker) -> bool:
         """Give the answer of an earlier request under the same key; False when there was none."""
         known = self._known.get(request.message_id)
         if known is None:
             return False
         if known.request_hash == request.content:
-            self.given.append(Given(asked, Answer(body=known.answer)))
+            self.given.append(Given(asker, Answer(body=known.answer)))
         else:
-            self.refuse(asked, "409", f"{request.message_id} was used for another request; use a new key")
+            self.refuse(asker, "409", f"{request.message_id} was used for another request; use a new key")
         return True
 
-    def give(self, request: Incoming, asked: Asked, events: Sequence[Event]) -> None:
+    def give(self, request: Incoming, asker: Asker, events: Sequence[Event]) -> None:
         """Answer a request that was decided just now; raises whatever the functions of its endpoint raise."""
         decided = tuple(events)
-        held_back_s = asked.endpoint.held_back_s(asked.command, decided)
-        row = answer_row(asked.endpoint.operation, request.message_id, request.content, asked.endpoint.answer(decided))
+        held_back_s = asker.endpoint.held_back_s(asker.command, decided)
+        row = answer_row(asker.endpoint.operation, request.message_id, request.content, asker.endpoint.answer(decided))
         self._known[request.message_id] = row
         self.new.append(row)
-        self.given.append(Given(asked, Answer(body=row.answer), held_back_s))
+        self.given.append(Given(asker, Answer(body=row.answer), held_back_s))
 
-    def refuse(self, asked: Asked, code: str, text: str) -> None:
+    def refuse(self, asker: Asker, code: str, text: str) -> None:
         """Answer with an error and keep nothing: the client may ask again."""
-        self.given.append(Given(asked, Answer(error=(code, text))))
+        self.given.append(Given(asker, Answer(error=(code, text))))
 
 
 def answer_row(operation: str, idempotency_key: str, request_hash: bytes, reply: msgspec.Struct) -> AnswerRow:

@@ -12,7 +12,7 @@ from shared.engine.decide.aggregates import AlsoRead, Loaded, LoadedAggregates
 from shared.engine.decide.answers import Answers
 from shared.engine.decide.consequences import consequences
 from shared.engine.decide.inbox import Inbox, Seen
-from shared.engine.decide.incoming import Asked, Decide, Ignore, Incoming, Poison, Refuse
+from shared.engine.decide.incoming import Asker, Decide, Ignore, Incoming, Poison, Refuse
 from shared.engine.decide.outgoing import MESSAGE_ID_REUSED, OutgoingRows
 from shared.engine.decide.parking import ParkedKeys
 from shared.engine.decide.routing import Routing, current_traceback
@@ -80,7 +80,7 @@ class Decisions:
                 self._decide_delivered(message, source)
             elif isinstance(source, ParkedVerdict):
                 self._decide_parked(message, source)
-            elif isinstance(source, Asked):
+            elif isinstance(source, Asker):
                 self._decide_request(message, source)
             else:
                 self._decide_outcome(message, source)
@@ -124,14 +124,14 @@ class Decisions:
         else:
             self.undecided.append((effect, failure))
 
-    def _decide_request(self, message: Incoming, asked: Asked) -> None:
-        if self.answers.repeat(message, asked):
+    def _decide_request(self, message: Incoming, asker: Asker) -> None:
+        if self.answers.repeat(message, asker):
             self.inbox.duplicates += 1
         elif message.key in self.parked_keys:
-            self.answers.refuse(asked, "503", f"{message.key} waits for an operator; ask again with the same key")
-        elif (failure := self._try(message, lambda events: self.answers.give(message, asked, events))) is not None:
+            self.answers.refuse(asker, "503", f"{message.key} waits for an operator; ask again with the same key")
+        elif (failure := self._try(message, lambda events: self.answers.give(message, asker, events))) is not None:
             _log.error("request failed", request=message.type, id=message.message_id, reason=failure)
-            self.answers.refuse(asked, "500", failure.strip().splitlines()[-1][:500])
+            self.answers.refuse(asker, "500", failure.strip().splitlines()[-1][:500])
 
     def _try(self, message: Incoming, then: Callable[[Sequence[Event]], None] | None = None) -> str | None:
         """Put the commands to their deciders, then call `then`. When one raises, undo all and return the reason."""

@@ -41,7 +41,7 @@ Handling: TypeAlias = Decide | Refuse | Poison | Ignore
 IGNORE: Final = Ignore()
 
 
-class Asked(NamedTuple):
+class Asker(NamedTuple):
     """A client that waits for the answer to its request, number `n` of this process."""
 
     n: int
@@ -49,7 +49,7 @@ class Asked(NamedTuple):
     command: Command
 
 
-Source: TypeAlias = Delivery | ParkedVerdict | EffectRow | Asked
+Source: TypeAlias = Delivery | ParkedVerdict | EffectRow | Asker
 """Where a message comes from: a stream, the parked messages, an effect whose outcome is known now, or a client."""
 
 

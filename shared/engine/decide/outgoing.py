@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from shared.context import Detail, Event
-from shared.engine.decide.incoming import Asked, Incoming
+from shared.engine.decide.incoming import Asker, Incoming
 from shared.ports.broker import Delivery
 from shared.ports.rows import JournalRow, ParkedRow, ParkedVerdict
 from shared.wire.bodies import BODY_BYTES_AT_MOST
@@ -141,7 +141,7 @@ class OutgoingRows:
         }
         if cause.stream == COMMANDS:  # A command leaves its stream, so a rebuild needs its content hash here.
             headers[CAUSATION_HASH] = cause.content.hex()
-        elif isinstance(cause.source, Asked):  # A request is in no stream, and a rebuild answers it again.
+        elif isinstance(cause.source, Asker):  # A request is in no stream, and a rebuild answers it again.
             headers[CAUSATION_HASH] = cause.content.hex()
             headers[CAUSATION_SUBJECT] = cause.source.endpoint.subject
         partition = partition_of(key, self._partitions)

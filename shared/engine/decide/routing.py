@@ -15,7 +15,7 @@ from msgspec import Struct
 from shared.context import Command, Context, Decider, Detail, Effect, Event, Timer
 from shared.endpoint import Endpoint
 from shared.engine.decide.headers import MalformedHeaderError, checked, correlation_in, depth_in
-from shared.engine.decide.incoming import IGNORE, Asked, Decide, Handling, Incoming, Poison, Refuse, Source
+from shared.engine.decide.incoming import IGNORE, Asker, Decide, Handling, Incoming, Poison, Refuse, Source
 from shared.ports.broker import Delivery
 from shared.ports.rows import EffectRow, ParkedVerdict
 from shared.wire.bodies import BodyDecoder, MalformedBodyError
@@ -133,7 +133,7 @@ class Routing:
             content=content_hash(endpoint.operation.encode() + _encoder.encode(said)),
             correlation_id=correlation_in(headers) or of_command,
             depth=depth_in(headers, CAUSATION_DEPTH_AT_MOST),
-            source=Asked(n, endpoint, command),
+            source=Asker(n, endpoint, command),
             handling=Decide((command,)),
         )
 

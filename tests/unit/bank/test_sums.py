@@ -1,4 +1,4 @@
-"""Any requests to the bank, in any order: no money comes from nowhere, and nothing held is spent."""
+"""No order of questions makes money from nowhere, and nothing that is held is spent."""
 
 from typing import Any
 
