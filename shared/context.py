@@ -5,15 +5,17 @@ and everything else (consumers, the loop, the canvas tests, the flow graph) is d
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final, Protocol, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 from msgspec import Struct
 
+from shared.service import NO_ENDPOINTS as NO_ENDPOINTS
+from shared.service import Answer as Answer
+from shared.service import Endpoints as Endpoints
+from shared.service import Request as Request
+from shared.service import Service as Service
 from shared.wire.engine_events import Detail as Detail
 from shared.wire.messages import aggregate_id
 
@@ -80,21 +82,39 @@ class Aggregate:
         return aggregate_id(self.name, key, part)
 
 
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """Other aggregates of the context that a decision reads; its events may belong to them too.
+
+    `keys(command)` names those that a command will surely read: a batch loads them in one query together with the
+    aggregates of its commands. `keys_in(state)` names those that the state of its aggregate leads to: a batch loads
+    them in a second query. A decision may ask for more, which cost a query each.
+    """
+
+    aggregate: Aggregate
+    keys: Callable[[Any], Iterable[Asked]] | None = None
+    keys_in: Callable[[Any], Iterable[Asked]] | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decider:
     """Answers commands of one aggregate with `decide(command, state) -> events`, a pure function.
 
-    With `also_reads`, a decision also reads other aggregates of the context in the same transaction:
-    `decide(command, state, others)`, where `others[key]` is the state of that one (loaded when asked for), or
-    `others[key, part]` where that aggregate has parts; its events may then belong to both. `keys_read(command)` says
-    beforehand which ones it will read, so that a batch loads them in one query.
+    With `also_reads`, a decision also reads other aggregates of the context, whatever their keys and partitions:
+    `decide(command, state, things, others)` has a mapping for each kind, in the order of `also_reads`; `things[key]` is
+    the state of one, or `things[key, part]` where that kind has parts. A context has one writing transaction at a time,
+    which reads, decides and commits, so no other process changes these meanwhile.
     """
 
     aggregate: Aggregate
     commands: tuple[type[Command], ...]
     decide: Callable[..., Events]
-    also_reads: Aggregate | None = None
-    keys_read: Callable[[Any], Iterable[Asked]] | None = None
+    also_reads: tuple[Reads, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[Aggregate, ...]:
+        """Every kind of aggregate that a decision reads or changes, its own first."""
+        return (self.aggregate, *(reads.aggregate for reads in self.also_reads))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +123,15 @@ class Policy:
 
     `event` is declared in this context's `upstream.py`, with the publisher's class name and only the fields that
     `whenever` reads.
+
+    A context whose database is older than a policy of it hears the event from its position on. With
+    `from_beginning=True` it first hears all such events that EVENTS has: for state that others' events carry.
     """
 
     source: str
     event: type[Event]
     whenever: Callable[[Any], Sequence[Command]]
+    from_beginning: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,48 +216,11 @@ class Context:
     def aggregates(self) -> tuple[Aggregate, ...]:
         """Every aggregate once, in the order of the deciders."""
         found: dict[str, Aggregate] = {}
-        for decider in self.deciders:
-            found.setdefault(decider.aggregate.name, decider.aggregate)
-            if decider.also_reads is not None:
-                found.setdefault(decider.also_reads.name, decider.also_reads)
+        for aggregate in (aggregate for decider in self.deciders for aggregate in decider.kinds):
+            found.setdefault(aggregate.name, aggregate)
         return tuple(found.values())
 
     @property
     def publishes(self) -> tuple[type[Event], ...]:
         """Every event type of the context's aggregates."""
         return tuple(event for aggregate in self.aggregates for event in aggregate.events)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request to a service endpoint."""
-
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The answer of a service endpoint; `error` is (code, text) for the ADR-32 error headers."""
-
-    body: bytes = b""
-    error: tuple[str, str] | None = None
-
-
-Endpoints: TypeAlias = Mapping[str, Callable[[Request], Awaitable[Answer | None]]]
-"""Handlers by subject; None is an answer that never comes."""
-
-NO_ENDPOINTS: Final[Endpoints] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
-    """A process that only answers requests (ADR-32). `open(directory)` gives its endpoints while it is entered.
-
-    `directory` is where its database lives.
-    """
-
-    name: str
-    version: str
-    description: str
-    open: Callable[[Path], AbstractAsyncContextManager[Endpoints]]

@@ -16,7 +16,7 @@ from contexts.inventory.policies import POLICIES
 from contexts.inventory.reservation import Reservation
 from contexts.inventory.stock import StockItem
 from shared.config.settings import Settings
-from shared.context import Aggregate, Context, Decider
+from shared.context import Aggregate, Context, Decider, Reads
 
 STOCK = Aggregate(
     name="stock",
@@ -54,15 +54,13 @@ def context(settings: Settings) -> Context:  # noqa: ARG001 - every context is d
                 aggregate=MOVEMENT,
                 commands=get_args(MovementCommand),
                 decide=movement.decide,
-                also_reads=STOCK,
-                keys_read=movement.skus_of,
+                also_reads=(Reads(STOCK, movement.skus_of),),
             ),
             Decider(
                 aggregate=RESERVATION,
                 commands=get_args(ReservationCommand),
                 decide=reservation.decide,
-                also_reads=STOCK,
-                keys_read=reservation.skus_of,
+                also_reads=(Reads(STOCK, reservation.skus_of, reservation.skus_in),),
             ),
         ),
         accepts=(RegisterStockItem, ReplenishStock, AdjustStock),

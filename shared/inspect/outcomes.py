@@ -25,9 +25,7 @@ def outcomes(context: Context) -> Mapping[str, frozenset[str]]:
 
 
 def _of_decider(decider: Decider) -> dict[str, frozenset[str]]:
-    events = {event.__name__ for event in decider.aggregate.events}
-    if decider.also_reads is not None:
-        events |= {event.__name__ for event in decider.also_reads.events}
+    events = {event.__name__ for aggregate in decider.kinds for event in aggregate.events}
     decide = _unwrapped(decider.decide)
     names = [command.__name__ for command in decider.commands]
     found: dict[str, set[str]] = {name: set() for name in names}

@@ -2,12 +2,12 @@
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import structlog
 
-from shared.context import Aggregate, Command, Detail, Event, Rejected, State
+from shared.context import Aggregate, Command, Decider, Detail, Event, Rejected, State
 from shared.engine.decide.aggregates import AlsoRead, Loaded, LoadedAggregates
 from shared.engine.decide.consequences import consequences
 from shared.engine.decide.inbox import Inbox, Seen
@@ -64,7 +64,7 @@ class Decisions:
             there = self._transaction.parked.still_parked(retried)
             messages = [m for m in messages if not isinstance(m.source, ParkedVerdict) or m.source.id in there]
             self.parked_keys.load(m.message_id for m in messages if isinstance(m.source, ParkedVerdict))
-        self.aggregates.prefetch(self._read_by(messages))
+        self._prefetch(messages)
         return messages
 
     def decide(self, messages: Sequence[Incoming]) -> None:
@@ -146,11 +146,8 @@ class Decisions:
     def _decide_command(self, message: Incoming, command: Command, undo: list[_Before]) -> None:
         decider, id_of = self._routing.deciders[type(command)]
         state = self.aggregates.get(decider.aggregate, id_of(command)).state
-        if decider.also_reads is None:
-            events = decider.decide(command, state)
-        else:
-            events = decider.decide(command, state, AlsoRead(self.aggregates, decider.also_reads))
-        for event in events:
+        others = [AlsoRead(self.aggregates, reads.aggregate) for reads in decider.also_reads]
+        for event in decider.decide(command, state, *others):
             if type(event) is Rejected:
                 self._reject(message, event.reason, event.details)
             else:
@@ -185,9 +182,10 @@ class Decisions:
         else:
             self.rows.append(self._outgoing.dead_letter(message, delivery, f"{message.message_id} came before"))
 
-    def _read_by(self, messages: Sequence[Incoming]) -> dict[str, Aggregate]:
-        """The aggregates that the commands of the batch name, by id."""
-        found: dict[str, Aggregate] = {}
+    def _prefetch(self, messages: Sequence[Incoming]) -> None:
+        """Load the aggregates that the commands of the batch name in one query, those that their states name in one."""
+        named: dict[str, Aggregate] = {}
+        by_state: list[tuple[str, Decider]] = []
         deciders = self._routing.deciders
         for message in messages:
             if not isinstance(message.handling, Decide):
@@ -195,8 +193,21 @@ class Decisions:
             for command in message.handling.commands:
                 with contextlib.suppress(Exception):  # Prefetch only; `_try` meets the same error and handles it.
                     decider, id_of = deciders[type(command)]
-                    found[id_of(command)] = decider.aggregate
-                    if decider.also_reads is not None and decider.keys_read is not None:
-                        kind = decider.also_reads
-                        found |= {kind.id_from(asked): kind for asked in decider.keys_read(command)}
-        return found
+                    named[id_of(command)] = decider.aggregate
+                    for reads in decider.also_reads:
+                        if reads.keys is not None:
+                            named |= {reads.aggregate.id_from(asked): reads.aggregate for asked in reads.keys(command)}
+                        if reads.keys_in is not None:
+                            by_state.append((id_of(command), decider))
+        self.aggregates.prefetch(named)
+        if by_state:
+            self.aggregates.prefetch(self._named_by_states(dict(by_state)))
+
+    def _named_by_states(self, deciders: Mapping[str, Decider]) -> dict[str, Aggregate]:
+        named: dict[str, Aggregate] = {}
+        for identity, decider in deciders.items():
+            state = self.aggregates.get(decider.aggregate, identity).state
+            for reads in decider.also_reads:
+                if reads.keys_in is not None:
+                    named |= {reads.aggregate.id_from(asked): reads.aggregate for asked in reads.keys_in(state)}
+        return named

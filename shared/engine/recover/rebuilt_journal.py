@@ -15,6 +15,7 @@ from shared.engine.decide.consequences import consequences
 from shared.engine.decide.inbox import reused_id
 from shared.engine.decide.outgoing import MESSAGE_ID_REUSED
 from shared.engine.decide.routing import Routing
+from shared.engine.recover.beginning import from_beginning
 from shared.engine.recover.editions import timer_in_edition
 from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.rebuilt_parked import ParkedHistory
@@ -46,6 +47,8 @@ class _Heard(NamedTuple):
     hash: bytes
     sequence: int
     partition: int
+    is_read_again: bool
+    """Whether the worker reads it again when it starts (`beginning.py`)."""
 
 
 class History:
@@ -66,6 +69,7 @@ class History:
         self._timer_editions = timers
         self._routing = Routing(context, partitions=partitions)
         self._provenance = Provenance(self._routing)
+        self._from_beginning = from_beginning(self._routing)
         self._fold = Fold(context)
         self._ids: set[str] = set()
         self._rows: list[JournalRow] = []
@@ -147,7 +151,8 @@ class History:
         return error
 
     def _hear(self, message_id: str, subject: Subject, stored: Stored) -> None:
-        heard = _Heard(content_hash(stored.body), stored.sequence, subject.partition)
+        is_read_again = f"{subject.context}.{subject.type}" in self._from_beginning
+        heard = _Heard(content_hash(stored.body), stored.sequence, subject.partition, is_read_again)
         self._heard.setdefault(message_id, heard)
         if message_id in self._unheard:
             self._put_together = True
@@ -221,7 +226,7 @@ class History:
         if self._put_together:
             self._positions.clear()
         for message_id, heard in self._heard.items():
-            if heard.sequence <= self._positions.get(heard.partition, (0, ""))[0]:
+            if not heard.is_read_again and heard.sequence <= self._positions.get(heard.partition, (0, ""))[0]:
                 self._inbox.setdefault(message_id, heard.hash)
         for message_id, content in self._parked.hashes.items():
             self._inbox.setdefault(message_id, content)
