@@ -21,6 +21,7 @@ async def fill_shelves(stage: Stage) -> None:
         await stage.send("inventory", "ReplenishStock", sku, quantity=quantity, delivery_id=f"first-{sku}")
     for sku in STOCK:
         await stage.watched.until(sku, "StockReplenished")
+        await stage.watched.until(sku, "PriceListed")
 
 
 async def place(stage: Stage, order: Scene, *, token: str, sku: str = "apple", quantity: int = 2) -> None:
@@ -140,6 +141,6 @@ DEMO = Demo(
     prepare=fill_shelves,
     acts=(TOGETHER, (LAST,)),
     own_key="o-mine",
-    first_command="chorus send inventory.ReplenishStock apple quantity=10 delivery_id=d-1 --wait",
+    first_command="chorus send inventory.RegisterStockItem apple name=Apple unit_price.amount_minor=250 --wait",
 )
 """The settings are short enough to watch; every other setting is the default one."""

@@ -1,30 +1,59 @@
-"""The commands of ordering: clients send PlaceOrder and CancelOrder; the others come from its policies and timer."""
+"""The commands of ordering: clients send those about orders, prices and promotions; policies and a timer the others."""
 
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from contexts.kernel import (
     Address,
     CancellationReason,
     CustomerId,
     Email,
-    Line,
     MethodToken,
+    Money,
     OrderId,
     PaymentId,
+    Quantity,
+    Sku,
+    SkuText,
     Text,
     refuse_card_number,
+    refuse_no_price,
 )
+from contexts.ordering.events import PromotionCode
 from shared.wire.messages import FROM_STREAM, FROM_SUBJECT, NEVER, TOLD
 
 LINES_AT_MOST = 100
+SKUS_AT_MOST = 500
+"""No promotion names more articles; one that names none is for all."""
 
 Refusal: TypeAlias = Literal[
-    "order_already_placed", "wrong_currency", "too_many_units", "total_too_large", "too_late_to_cancel", "order_unknown"
+    "order_already_placed",
+    "unknown_sku",
+    "price_changed",
+    "unknown_promotion",
+    "wrong_currency",
+    "too_many_units",
+    "total_too_large",
+    "too_late_to_cancel",
+    "order_unknown",
+    "announced_otherwise",
+    "promotion_ended",
+    "ends_before_it_begins",
 ]
-"""Why an order is not taken at all, or not cancelled when that was refused before."""
+"""Why an order is not taken, or not cancelled again, and why a price or a promotion stays as it is."""
+
+Code: TypeAlias = Annotated[PromotionCode, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
+
+
+class OrderLine(Struct, frozen=True, kw_only=True):
+    """A quantity of one article, at the price the customer saw, if that is told."""
+
+    sku: SkuText
+    quantity: Quantity
+    unit_price: Money | None = None
 
 
 class PlaceOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,10 +62,11 @@ class PlaceOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
     customer_id: Annotated[CustomerId, Meta(min_length=1, max_length=200)]
     email: Email
-    lines: Annotated[tuple[Line, ...], Meta(min_length=1, max_length=LINES_AT_MOST)]
+    lines: Annotated[tuple[OrderLine, ...], Meta(min_length=1, max_length=LINES_AT_MOST)]
     address: Address
     method_token: Annotated[MethodToken, Meta(min_length=1, max_length=500)]
     allow_backorder: bool = False
+    promotion_code: Code | None = None
     asked_at: Annotated[datetime, FROM_STREAM] = NEVER
 
     def __post_init__(self) -> None:
@@ -108,3 +138,44 @@ OrderCommand: TypeAlias = (
     | RecordShipment
     | RecordDelivery
 )
+
+
+class ListPrice(Struct, frozen=True, kw_only=True):
+    """Inventory has registered the article at this price."""
+
+    sku: Sku
+    unit_price: Money
+
+
+class ChangePrice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sell an article at another price from now on."""
+
+    sku: Annotated[Sku, FROM_SUBJECT] = Sku("")
+    unit_price: Money
+    asked_at: Annotated[datetime, FROM_STREAM] = NEVER
+
+    def __post_init__(self) -> None:
+        refuse_no_price(self.unit_price, "$.unit_price.amount_minor")
+
+
+PriceCommand: TypeAlias = ListPrice | ChangePrice
+
+
+class AnnouncePromotion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Take a percentage off these articles, or off all, for orders from `from` until `until` of at least a total."""
+
+    code: Annotated[PromotionCode, FROM_SUBJECT] = PromotionCode("")
+    percent_off: Annotated[int, Meta(ge=1, le=90)]
+    skus: Annotated[tuple[SkuText, ...], Meta(max_length=SKUS_AT_MOST)] = ()
+    begins: Moment = field(name="from")
+    until: Moment
+    minimum_total: Money | None = None
+
+
+class EndPromotion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Take no more orders with the promotion, for ever."""
+
+    code: Annotated[PromotionCode, FROM_SUBJECT] = PromotionCode("")
+
+
+PromotionCommand: TypeAlias = AnnouncePromotion | EndPromotion

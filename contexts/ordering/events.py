@@ -1,19 +1,24 @@
-"""The events of ordering: an order was placed, confirmed, sent on its way, or cancelled."""
+"""The events of ordering: orders and how they go on, the price list, and promotions."""
 
 from datetime import datetime
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, NewType, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct, field
 
-from contexts.kernel import Address, CancellationReason, CustomerId, Line, MethodToken, Money, OrderId, PaymentId
+from contexts.kernel import Address, CancellationReason, CustomerId, Line, MethodToken, Money, OrderId, PaymentId, Sku
 from shared.wire.messages import TOLD
+
+PromotionCode = NewType("PromotionCode", str)
 
 Status: TypeAlias = Literal["UNKNOWN", "PENDING", "CONFIRMED", "CANCELLING", "SHIPPED", "DELIVERED", "CANCELLED"]
 """The state of an order; an UNKNOWN order has not been placed yet."""
 
 
 class OrderPlaced(Struct, frozen=True, kw_only=True):
-    """The order stands: it is confirmed or cancelled by `expires_at`. The total is the sum of its lines."""
+    """The order stands: it is confirmed or cancelled by `expires_at`.
+
+    Its lines have the prices that were decided. The total is their sum less the discount, which is in minor units.
+    """
 
     order_id: OrderId
     customer_id: CustomerId
@@ -24,6 +29,8 @@ class OrderPlaced(Struct, frozen=True, kw_only=True):
     method_token: MethodToken
     allow_backorder: bool
     expires_at: datetime
+    discount: Annotated[int, Meta(ge=0)] = 0
+    promotion_code: PromotionCode | None = None
 
 
 class OrderConfirmed(Struct, frozen=True, kw_only=True):
@@ -73,6 +80,39 @@ class DeliveryRecorded(Struct, frozen=True, kw_only=True):
     tracking_no: Annotated[str, TOLD]
 
 
+class PriceListed(Struct, frozen=True, kw_only=True):
+    """The shop sells the article at this price: said once for each article."""
+
+    sku: Annotated[Sku, TOLD]
+    unit_price: Money
+
+
+class PriceChanged(Struct, frozen=True, kw_only=True):
+    """The article has another price from `changed_at` on; orders are taken at the previous one for a while."""
+
+    sku: Annotated[Sku, TOLD]
+    unit_price: Money
+    previous: Money
+    changed_at: datetime
+
+
+class PromotionAnnounced(Struct, frozen=True, kw_only=True):
+    """Orders that name this code have this percentage off these articles, or off all, within its time."""
+
+    code: Annotated[PromotionCode, TOLD]
+    percent_off: int
+    skus: tuple[Sku, ...]
+    begins: datetime = field(name="from")
+    until: datetime
+    minimum_total: Money | None
+
+
+class PromotionEnded(Struct, frozen=True, kw_only=True):
+    """No more orders have the promotion."""
+
+    code: Annotated[PromotionCode, TOLD]
+
+
 OrderEvent: TypeAlias = (
     OrderPlaced
     | OrderConfirmed
@@ -82,3 +122,5 @@ OrderEvent: TypeAlias = (
     | ShipmentRecorded
     | DeliveryRecorded
 )
+PriceEvent: TypeAlias = PriceListed | PriceChanged
+PromotionEvent: TypeAlias = PromotionAnnounced | PromotionEnded

@@ -6,6 +6,7 @@ from contexts.ordering.commands import (
     ConfirmOrder,
     ExpireOrder,
     FinishCancellation,
+    ListPrice,
     RecordDelivery,
     RecordShipment,
 )
@@ -19,6 +20,7 @@ from contexts.ordering.upstream import (
     PaymentSucceeded,
     ShipmentCancelled,
     ShipmentFailed,
+    StockItemRegistered,
 )
 from shared.context import Policy, Timer
 
@@ -68,6 +70,11 @@ def whenever_the_deadline_of_an_order_passes_expire_it(event: OrderPlaced) -> li
     return [ExpireOrder(order_id=event.order_id)]
 
 
+def whenever_stock_item_registered_list_its_price(event: StockItemRegistered) -> list[ListPrice]:
+    """Makes the article known to ordering: no order for it is taken before (P50)."""
+    return [ListPrice(sku=event.sku, unit_price=event.unit_price)]
+
+
 POLICIES: tuple[Policy, ...] = (
     Policy("payments", PaymentSucceeded, whenever_payment_succeeded_confirm_the_order),
     Policy("shipping", OrderShipped, whenever_order_shipped_record_it),
@@ -77,6 +84,7 @@ POLICIES: tuple[Policy, ...] = (
     Policy("inventory", InventoryRejected, whenever_inventory_rejected_cancel_the_order),
     Policy("shipping", ShipmentCancelled, whenever_shipment_cancelled_finish_the_cancellation),
     Policy("shipping", ShipmentFailed, whenever_shipment_failed_cancel_the_order),
+    Policy("inventory", StockItemRegistered, whenever_stock_item_registered_list_its_price, from_beginning=True),
 )
 
 TIMERS: tuple[Timer, ...] = (

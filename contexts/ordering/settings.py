@@ -9,9 +9,12 @@ from shared.config.settings import Settings
 
 
 class OrderingSettings(Settings, frozen=True, kw_only=True):
-    """The time for which an order may stay pending, and the currency of its prices."""
+    """How long an order may stay pending and a former price be ordered at, and the currency of the prices."""
 
     order_deadline: Annotated[timedelta, Meta(description="an order not confirmed by then expires")] = timedelta(
         minutes=15
     )
+    price_honoured: Annotated[
+        timedelta, Meta(description="how long after a change of price an order may still name the former one")
+    ] = timedelta(minutes=15)
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z", description="the currency of the shop")] = "EUR"

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from contexts.kernel import CancellationReason, OrderId, PaymentId
+from contexts.kernel import CancellationReason, Money, OrderId, PaymentId, Sku
 
 
 class PaymentSucceeded(Struct, frozen=True, kw_only=True):
@@ -16,6 +16,13 @@ class PaymentFailed(Struct, frozen=True, kw_only=True):
     """The money for an order was refused."""
 
     order_id: OrderId
+
+
+class StockItemRegistered(Struct, frozen=True, kw_only=True):
+    """There is such an article, at this price."""
+
+    sku: Sku
+    unit_price: Money
 
 
 class InventoryRejected(Struct, frozen=True, kw_only=True):

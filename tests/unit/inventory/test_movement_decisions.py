@@ -9,6 +9,7 @@ from contexts.inventory.commands import ON_HAND_AT_MOST, AdjustStock, MovementCo
 from contexts.inventory.events import (
     StockAdjusted,
     StockEvent,
+    StockItemRegistered,
     StockLevelChanged,
     StockMovementRecorded,
     StockReplenished,
@@ -16,7 +17,7 @@ from contexts.inventory.events import (
 from contexts.inventory.movement import StockMovement, decide, evolve
 from contexts.inventory.stock import StockItem
 from contexts.inventory.stock import evolve as evolve_stock
-from contexts.kernel import Sku
+from contexts.kernel import Money, Sku
 from shared.context import Rejected
 
 MUG = Sku("mug")
@@ -37,7 +38,8 @@ def level(on_hand: int, reserved: int = 0) -> StockLevelChanged:
 
 
 def stock(*events: StockEvent) -> Mapping[str, StockItem]:
-    item = StockItem()
+    """The stock of a registered article after these events."""
+    item = evolve_stock(StockItem(), StockItemRegistered(sku=MUG, name="Mug", unit_price=Money(amount_minor=1)))
     for event in events:
         item = evolve_stock(item, event)
     return {MUG: item}
@@ -64,7 +66,14 @@ def test_delivery_is_counted_in() -> None:
     assert decide(REPLENISH, NEW, stock(level(10, 4))) == (REPLENISHED, DELIVERY_RECORDED, level(20, 4))
 
 
-def test_delivery_may_come_before_its_article_is_registered() -> None:
+@pytest.mark.parametrize("command", [REPLENISH, BREAK_ONE], ids=lambda command: type(command).__name__)
+def test_article_that_is_not_registered_has_no_stock(command: MovementCommand) -> None:
+    refused = Rejected.at("not_registered", "$", "there is no mug; send RegisterStockItem first")
+    assert decide(command, NEW, {MUG: StockItem()}) == (refused,)
+    assert decide(command, NEW, {MUG: evolve_stock(StockItem(), level(10))}) == (refused,)  # Of an older release.
+
+
+def test_first_delivery_of_an_article_is_counted_in() -> None:
     assert decide(REPLENISH, NEW, stock()) == (REPLENISHED, DELIVERY_RECORDED, level(10))
 
 

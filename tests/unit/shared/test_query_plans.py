@@ -11,6 +11,7 @@ from itertools import chain
 
 import pytest
 
+from contexts.kernel import Sku
 from shared.adapters.sqlite.journal.tables import SCHEMA
 from shared.adapters.sqlite.journal.transaction import SqliteTransaction
 from shared.simulation.testing import simulation
@@ -77,10 +78,13 @@ def test_running_worker_reads_no_table_from_end_to_end(transactions: list[list[s
 
 def test_no_query_runs_once_per_message(transactions: list[list[str]]) -> None:
     with simulation(partitions=2) as running:
-        fill_shelves(running)
-        for content in (order(), order(quantity=3)):  # The second time, every id is reused for other content.
+        for number in range(MANY):
+            fill_shelves(running, Sku(f"s-{number}"))
+        for quantity in (2, 3):  # The second time, every id is reused for other content.
             running.stop("ordering")  # So that it finds all of them at once.
             for number in range(MANY):
+                token = "tok_poor" if number % 2 else "tok_ok"  # Half of them are released, by what their state names.
+                content = order(quantity=quantity, sku=Sku(f"s-{number}"), token=token)
                 running.send(content, key=f"o-{number}", message_id=f"m-{number}")
             running.start("ordering")
             running.run_until_quiet()

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from contexts.ordering.decider import Order, evolve
 from contexts.ordering.events import DeliveryRecorded, OrderConfirmed, OrderEvent, OrderPlaced, ShipmentRecorded
+from contexts.ordering.order import Order, evolve
 from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.adapters.virtual_time import VirtualLoop
 from shared.ports.rows import JournalRow
