@@ -1,12 +1,25 @@
 """Declares how an order may end, for watchers. It steers nothing: each context decides for itself.
 
-An order has two sagas. The purchase ends with the last word about whether the order stands; the order itself ends when
-the parcel has arrived, or when the order is cancelled and its money is settled.
+The checkout ends when the basket becomes an order, or is abandoned. An order has two sagas more. The purchase ends with
+the last word about whether the order stands; the order itself ends when the parcel has arrived, or when the order is
+cancelled and its money is settled.
 """
 
 from datetime import timedelta
 
 from shared.saga import End, Saga
+
+CHECKOUT = Saga(
+    name="checkout",
+    key="order_id",
+    first=("ordering.ItemsAddedToBasket",),
+    ends=(
+        End(name="checked out", events=("ordering.BasketCheckedOut",)),
+        End(name="abandoned", events=("ordering.BasketAbandoned",)),
+    ),
+    slow_after=timedelta(days=7),
+)
+"""A customer may take days; ordering ends it CHORUS_BASKET_IDLE after its last change."""
 
 PURCHASE = Saga(
     name="purchase",
@@ -34,4 +47,4 @@ ORDER = Saga(
 )
 """A parcel travels for days, and shipping waits for what the carrier reports."""
 
-SAGAS: tuple[Saga, ...] = (PURCHASE, ORDER)
+SAGAS: tuple[Saga, ...] = (CHECKOUT, PURCHASE, ORDER)

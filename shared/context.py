@@ -7,7 +7,7 @@ and everything else (consumers, the loop, the canvas tests, the flow graph) is d
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, Literal, Protocol, Self, TypeAlias
 
 from msgspec import Struct
 
@@ -87,13 +87,13 @@ class Reads:
     """Other aggregates of the context that a decision reads; its events may belong to them too.
 
     `keys(command)` names those that a command will surely read: a batch loads them in one query together with the
-    aggregates of its commands. `keys_in(state)` names those that the state of its aggregate leads to: a batch loads
-    them in a second query. A decision may ask for more, which cost a query each.
+    aggregates of its commands. `keys_in(command, state)` names those that the state of its aggregate leads to: a batch
+    loads them in a second query. A decision may ask for more, which cost a query each.
     """
 
     aggregate: Aggregate
     keys: Callable[[Any], Iterable[Asked]] | None = None
-    keys_in: Callable[[Any], Iterable[Asked]] | None = None
+    keys_in: Callable[[Any, Any], Iterable[Asked]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +112,22 @@ class Decider:
     also_reads: tuple[Reads, ...] = ()
 
     @property
+    def keys_known(self) -> tuple[tuple[Aggregate, Callable[[Any], Iterable[Asked]]], ...]:
+        """The kinds whose keys a command names, with the function that does."""
+        return tuple((reads.aggregate, reads.keys) for reads in self.also_reads if reads.keys is not None)
+
+    @property
+    def keys_in_state(self) -> tuple[tuple[Aggregate, Callable[[Any, Any], Iterable[Asked]]], ...]:
+        """The kinds whose keys the state names, with the function that does."""
+        return tuple((reads.aggregate, reads.keys_in) for reads in self.also_reads if reads.keys_in is not None)
+
+    @property
     def kinds(self) -> tuple[Aggregate, ...]:
         """Every kind of aggregate that a decision reads or changes, its own first."""
         return (self.aggregate, *(reads.aggregate for reads in self.also_reads))
+
+
+Past: TypeAlias = Literal["none", "all", "last"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +137,14 @@ class Policy:
     `event` is declared in this context's `upstream.py`, with the publisher's class name and only the fields that
     `whenever` reads.
 
-    A context whose database is older than a policy of it hears the event from its position on. With
-    `from_beginning=True` it first hears all such events that EVENTS has: for state that others' events carry.
+    A context whose database is older than a policy of it hears the event from its position on. `past` says which of
+    the earlier ones it hears too, when it starts: none, all, or the last of each key, for state that events carry.
     """
 
     source: str
     event: type[Event]
     whenever: Callable[[Any], Sequence[Command]]
-    from_beginning: bool = False
+    past: Past = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

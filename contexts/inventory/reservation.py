@@ -46,9 +46,9 @@ def skus_of(command: ReservationCommand) -> tuple[Sku, ...]:
     return tuple(line.sku for line in command.lines) if isinstance(command, ReserveStock) else ()
 
 
-def skus_in(reservation: Reservation) -> tuple[Sku, ...]:
+def skus_in(command: ReservationCommand, reservation: Reservation) -> tuple[Sku, ...]:
     """The SKUs whose stock a release, a commitment or a settlement will read."""
-    return tuple(line.sku for line in reservation.lines)
+    return () if isinstance(command, ReserveStock) else tuple(line.sku for line in reservation.lines)
 
 
 def decide(

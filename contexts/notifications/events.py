@@ -17,6 +17,7 @@ Template: TypeAlias = Literal[
     "payment_refunded",
     "refund_delayed",
     "shipment_failed",
+    "stock_short",
 ]
 """The subject of a letter; an order has one letter of each template at the most."""
 
@@ -45,6 +46,13 @@ class NotificationQueued(Struct, frozen=True, kw_only=True):
     text: str
 
 
+class NotificationWithdrawn(Struct, frozen=True, kw_only=True):
+    """The letter that waited is not sent: its news is over."""
+
+    order_id: OrderId
+    template: Annotated[Template, TOLD]
+
+
 class CustomerNotified(Struct, frozen=True, kw_only=True):
     """The letter has left."""
 
@@ -61,4 +69,6 @@ class NotificationFailed(Struct, frozen=True, kw_only=True):
     reason: Annotated[Refusal, TOLD]
 
 
-NotificationEvent: TypeAlias = NotificationHeld | NotificationQueued | CustomerNotified | NotificationFailed
+NotificationEvent: TypeAlias = (
+    NotificationHeld | NotificationQueued | NotificationWithdrawn | CustomerNotified | NotificationFailed
+)

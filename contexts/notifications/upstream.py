@@ -2,7 +2,23 @@
 
 from msgspec import Struct
 
-from contexts.kernel import CancellationReason, FailureStage, Money, OrderId
+from contexts.kernel import CancellationReason, FailureStage, Money, OrderId, Sku
+
+
+class AlertSet(Struct, frozen=True, kw_only=True):
+    """The shelf has too few units of an article for a basket; `email` is empty while it is not known."""
+
+    order_id: OrderId
+    sku: Sku
+    requested: int
+    available: int
+    email: str = ""
+
+
+class AlertCleared(Struct, frozen=True, kw_only=True):
+    """The shelf has enough for the basket again, or the basket wants less."""
+
+    order_id: OrderId
 
 
 class OrderPlaced(Struct, frozen=True, kw_only=True):

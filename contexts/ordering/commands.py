@@ -1,4 +1,4 @@
-"""The commands of ordering: clients send those about orders, prices and promotions; policies and a timer the others."""
+"""The commands of ordering: clients send those about baskets, orders and prices; policies and timers the others."""
 
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
@@ -16,6 +16,7 @@ from contexts.kernel import (
     PaymentId,
     Quantity,
     Sku,
+    SkuQuantity,
     SkuText,
     Text,
     refuse_card_number,
@@ -25,6 +26,7 @@ from contexts.ordering.events import PromotionCode
 from shared.wire.messages import FROM_STREAM, FROM_SUBJECT, NEVER, TOLD
 
 LINES_AT_MOST = 100
+"""No order and no basket has more lines."""
 SKUS_AT_MOST = 500
 """No promotion names more articles; one that names none is for all."""
 
@@ -41,8 +43,14 @@ Refusal: TypeAlias = Literal[
     "announced_otherwise",
     "promotion_ended",
     "ends_before_it_begins",
+    "basket_unknown",
+    "basket_closed",
+    "basket_not_ready",
+    "other_customer",
+    "not_in_basket",
+    "too_many_lines",
 ]
-"""Why an order is not taken, or not cancelled again, and why a price or a promotion stays as it is."""
+"""Why an order is not taken, or not cancelled again, and why a basket, a price or a promotion stays as it is."""
 
 Code: TypeAlias = Annotated[PromotionCode, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
@@ -179,3 +187,110 @@ class EndPromotion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 PromotionCommand: TypeAlias = AnnouncePromotion | EndPromotion
+
+
+SkuQuantities: TypeAlias = Annotated[tuple[SkuQuantity, ...], Meta(min_length=1, max_length=LINES_AT_MOST)]
+
+
+class AddItemsToBasket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Put lines into a basket; the first ones open it."""
+
+    order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
+    customer_id: Annotated[CustomerId, Meta(min_length=1, max_length=200)]
+    lines: SkuQuantities
+    asked_at: Annotated[datetime, FROM_STREAM] = NEVER
+
+
+class RemoveItemsFromBasket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Take lines out of a basket."""
+
+    order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
+    lines: SkuQuantities
+    asked_at: Annotated[datetime, FROM_STREAM] = NEVER
+
+
+class SubmitAddress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Have the parcel sent to this address."""
+
+    order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
+    address: Address
+    asked_at: Annotated[datetime, FROM_STREAM] = NEVER
+
+
+class SubmitPaymentDetails(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Pay by this method; never a card number."""
+
+    order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
+    email: Email
+    method_token: Annotated[MethodToken, Meta(min_length=1, max_length=500)]
+    asked_at: Annotated[datetime, FROM_STREAM] = NEVER
+
+    def __post_init__(self) -> None:
+        refuse_card_number(self.method_token, "$.method_token")
+
+
+class CheckOutBasket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Place the order that the basket holds."""
+
+    order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
+    allow_backorder: bool = False
+    promotion_code: Code | None = None
+    asked_at: Annotated[datetime, FROM_STREAM] = NEVER
+
+
+class CheckBasket(Struct, frozen=True, kw_only=True):
+    """Price the lines after this change, and compare them with the known stock."""
+
+    order_id: OrderId
+    change: int
+
+
+class RecordAddressAnswer(Struct, frozen=True, kw_only=True):
+    """Shipping has answered an address; `reason` is empty when it is valid."""
+
+    order_id: OrderId
+    attempt: int
+    reason: str = ""
+
+
+class RecordPaymentAnswer(Struct, frozen=True, kw_only=True):
+    """The bank has answered payment details; `reason` is empty when it approves them."""
+
+    order_id: OrderId
+    attempt: int
+    reason: str = ""
+
+
+class AbandonBasket(Struct, frozen=True, kw_only=True):
+    """The basket was to change by then, and may have changed since."""
+
+    order_id: OrderId
+    idle_at: datetime
+
+
+BasketCommand: TypeAlias = (
+    AddItemsToBasket
+    | RemoveItemsFromBasket
+    | SubmitAddress
+    | SubmitPaymentDetails
+    | RecordAddressAnswer
+    | RecordPaymentAnswer
+    | AbandonBasket
+)
+
+
+class NoteStock(Struct, frozen=True, kw_only=True):
+    """Inventory has this many units of the article that are promised to nobody."""
+
+    sku: Sku
+    available: int
+    noted_at: datetime
+
+
+class ShowPrice(Struct, frozen=True, kw_only=True):
+    """The price of the article has changed: show it in the baskets that want it."""
+
+    sku: Sku
+
+
+ShelfCommand: TypeAlias = NoteStock | ShowPrice

@@ -162,12 +162,7 @@ def _place(
         if _is_asked_again(command, order.placed):
             return ()
         return (Rejected.at("order_already_placed", "$", f"{command.order_id} is another order; use a new id"),)
-    promotion = None
-    if command.promotion_code is not None:
-        promotion = promotions[command.promotion_code].valid_at(command.asked_at)
-        if promotion is None:
-            problem = f"there is no promotion {command.promotion_code} now"
-            return (Rejected.at("unknown_promotion", "$.promotion_code", problem),)
+    promotion = None if command.promotion_code is None else promotions[command.promotion_code]
     quoted = quote(command.lines, prices, promotion, at=command.asked_at, honoured=price_honoured, currency=currency)
     if isinstance(quoted, Rejected):
         return (quoted,)

@@ -13,6 +13,7 @@ from contexts.kernel import MINOR_UNITS_AT_MOST, QUANTITY_AT_MOST, Line, Money, 
 from contexts.ordering.commands import OrderLine
 from contexts.ordering.events import PromotionAnnounced
 from contexts.ordering.price import ListedPrice
+from contexts.ordering.promotion import Promotion
 from shared.context import Detail, Rejected
 
 
@@ -27,7 +28,7 @@ class Quote(Struct, frozen=True, kw_only=True):
 def quote(
     wanted: Sequence[OrderLine],
     prices: Mapping[Sku, ListedPrice],
-    promotion: PromotionAnnounced | None,
+    promotion: Promotion | None,
     *,
     at: datetime,
     honoured: timedelta,
@@ -38,6 +39,9 @@ def quote(
     A line that names a price gets it when it is the current price, or was valid at most `honoured` before `at`. A
     promotion below its minimum total gives no discount. The discount is rounded down to whole minor units.
     """
+    terms = None if promotion is None else promotion.valid_at(at)
+    if promotion is not None and terms is None:
+        return Rejected.at("unknown_promotion", "$.promotion_code", "there is no such promotion now")
     if refused := _refused(wanted, prices, at, honoured, currency):
         return refused
     lines = tuple(
@@ -48,7 +52,7 @@ def quote(
     if total_minor > MINOR_UNITS_AT_MOST:
         problem = f"they come to more than {MINOR_UNITS_AT_MOST} minor units"
         return Rejected.at("total_too_large", "$.lines", problem)
-    discount = 0 if promotion is None else _discount_minor(lines, total_minor, promotion)
+    discount = 0 if terms is None else _discount_minor(lines, total_minor, terms)
     return Quote(lines=lines, discount=discount, total=Money(amount_minor=total_minor - discount, currency=currency))
 
 

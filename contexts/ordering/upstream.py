@@ -1,8 +1,12 @@
 """The events of other contexts that ordering reads, with only the fields that it needs."""
 
+from datetime import datetime
+from typing import Annotated
+
 from msgspec import Struct
 
 from contexts.kernel import CancellationReason, Money, OrderId, PaymentId, Sku
+from shared.wire.messages import FROM_STREAM, NEVER
 
 
 class PaymentSucceeded(Struct, frozen=True, kw_only=True):
@@ -23,6 +27,44 @@ class StockItemRegistered(Struct, frozen=True, kw_only=True):
 
     sku: Sku
     unit_price: Money
+
+
+class StockLevelChanged(Struct, frozen=True, kw_only=True):
+    """This many units of an article are promised to nobody, as of `at`, when the event was stored."""
+
+    sku: Sku
+    available: int
+    at: Annotated[datetime, FROM_STREAM] = NEVER
+
+
+class AddressValidated(Struct, frozen=True, kw_only=True):
+    """A parcel can go to the address of this attempt."""
+
+    order_id: OrderId
+    attempt: int
+
+
+class AddressRejected(Struct, frozen=True, kw_only=True):
+    """No parcel can go to the address of this attempt."""
+
+    order_id: OrderId
+    attempt: int
+    reason: str
+
+
+class PaymentApproved(Struct, frozen=True, kw_only=True):
+    """The bank would take the payment details of this attempt."""
+
+    order_id: OrderId
+    attempt: int
+
+
+class PaymentDeclined(Struct, frozen=True, kw_only=True):
+    """The bank does not take the payment details of this attempt."""
+
+    order_id: OrderId
+    attempt: int
+    reason: str
 
 
 class InventoryRejected(Struct, frozen=True, kw_only=True):

@@ -3,23 +3,33 @@
 from functools import partial
 from typing import get_args
 
-from contexts.ordering import order, price, promotion
+from contexts.ordering import basket, check, checkout, order, price, promotion, shelf
+from contexts.ordering.basket import Basket
 from contexts.ordering.commands import (
+    AddItemsToBasket,
     AnnouncePromotion,
+    BasketCommand,
     CancelOrder,
     ChangePrice,
+    CheckBasket,
+    CheckOutBasket,
     EndPromotion,
     OrderCommand,
     PlaceOrder,
     PriceCommand,
     PromotionCommand,
+    RemoveItemsFromBasket,
+    ShelfCommand,
+    SubmitAddress,
+    SubmitPaymentDetails,
 )
-from contexts.ordering.events import OrderEvent, PriceEvent, PromotionEvent
+from contexts.ordering.events import BasketEvent, OrderEvent, PriceEvent, PromotionEvent, ShelfEvent
 from contexts.ordering.order import Order
 from contexts.ordering.policies import POLICIES, TIMERS
 from contexts.ordering.price import ListedPrice
 from contexts.ordering.promotion import Promotion
 from contexts.ordering.settings import OrderingSettings
+from contexts.ordering.shelf import Shelf
 from shared.context import Aggregate, Context, Decider, Reads
 
 ORDER = Aggregate(name="order", key="order_id", state=Order, events=get_args(OrderEvent), evolve=order.evolve)
@@ -28,9 +38,12 @@ PROMOTION = Aggregate(
     name="promotion", key="code", state=Promotion, events=get_args(PromotionEvent), evolve=promotion.evolve
 )
 
+BASKET = Aggregate(name="basket", key="order_id", state=Basket, events=get_args(BasketEvent), evolve=basket.evolve)
+SHELF = Aggregate(name="shelf", key="sku", state=Shelf, events=get_args(ShelfEvent), evolve=shelf.evolve, linger_s=0.1)
+
 
 def context(settings: OrderingSettings) -> Context:
-    """The context of this shop; an order is decided together with the prices of its lines and its promotion."""
+    """The context of this shop; baskets and orders are decided with the prices of their lines and their promotion."""
     currency = settings.currency
     judge = partial(
         order.decide,
@@ -47,6 +60,39 @@ def context(settings: OrderingSettings) -> Context:
                 decide=judge,
                 also_reads=(Reads(PRICE, order.skus_of), Reads(PROMOTION, order.codes_of)),
             ),
+            Decider(
+                aggregate=BASKET,
+                commands=get_args(BasketCommand),
+                decide=partial(basket.decide, basket_idle=settings.basket_idle, currency=currency),
+                also_reads=(
+                    Reads(ORDER, basket.order_of),
+                    Reads(PRICE, basket.skus_of, basket.skus_in),
+                    Reads(SHELF, keys_in=basket.skus_in),
+                ),
+            ),
+            Decider(
+                aggregate=BASKET,
+                commands=(CheckBasket,),
+                decide=partial(check.decide, currency=currency),
+                also_reads=(Reads(PRICE, keys_in=basket.skus_in), Reads(SHELF, keys_in=basket.skus_in)),
+            ),
+            Decider(
+                aggregate=BASKET,
+                commands=(CheckOutBasket,),
+                decide=partial(checkout.decide, order_deadline=settings.order_deadline, currency=currency),
+                also_reads=(
+                    Reads(ORDER, checkout.order_of),
+                    Reads(PRICE, keys_in=basket.skus_in),
+                    Reads(SHELF, keys_in=basket.skus_in),
+                    Reads(PROMOTION, checkout.codes_of),
+                ),
+            ),
+            Decider(
+                aggregate=SHELF,
+                commands=get_args(ShelfCommand),
+                decide=shelf.decide,
+                also_reads=(Reads(BASKET, keys_in=shelf.baskets_in), Reads(PRICE, shelf.sku_of)),
+            ),
             Decider(aggregate=PRICE, commands=get_args(PriceCommand), decide=partial(price.decide, currency=currency)),
             Decider(
                 aggregate=PROMOTION,
@@ -54,7 +100,18 @@ def context(settings: OrderingSettings) -> Context:
                 decide=partial(promotion.decide, currency=currency),
             ),
         ),
-        accepts=(PlaceOrder, CancelOrder, ChangePrice, AnnouncePromotion, EndPromotion),
+        accepts=(
+            PlaceOrder,
+            CancelOrder,
+            AddItemsToBasket,
+            RemoveItemsFromBasket,
+            SubmitAddress,
+            SubmitPaymentDetails,
+            CheckOutBasket,
+            ChangePrice,
+            AnnouncePromotion,
+            EndPromotion,
+        ),
         policies=POLICIES,
         timers=TIMERS,
     )

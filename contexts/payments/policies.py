@@ -1,12 +1,13 @@
 """Payments' reactions: the whole table stands at the foot."""
 
-from contexts.payments.commands import AuthorizePayment, CapturePayment, RetryDueRefund, UndoPayment
+from contexts.payments.commands import AuthorizePayment, CapturePayment, RetryDueRefund, UndoPayment, VerifyMethod
 from contexts.payments.events import RefundFailed
 from contexts.payments.upstream import (
     InventoryRejected,
     InventoryReserved,
     OrderCancelled,
     OrderPlaced,
+    PaymentDetailsSubmitted,
     ShipmentFailed,
 )
 from shared.context import Policy, Timer
@@ -45,12 +46,18 @@ def whenever_a_refund_retry_is_due_ask_again(event: RefundFailed) -> list[RetryD
     return [RetryDueRefund(order_id=event.order_id, attempt=event.attempt)]
 
 
+def whenever_payment_details_are_submitted_verify_the_method(event: PaymentDetailsSubmitted) -> list[VerifyMethod]:
+    """Has the bank answer each attempt; nothing is held or charged (P3)."""
+    return [VerifyMethod(order_id=event.order_id, attempt=event.attempt, method_token=event.method_token)]
+
+
 POLICIES: tuple[Policy, ...] = (
     Policy("ordering", OrderPlaced, whenever_order_placed_authorize_its_total),
     Policy("inventory", InventoryReserved, whenever_inventory_reserved_capture_the_payment),
     Policy("inventory", InventoryRejected, whenever_inventory_rejected_undo_the_payment),
     Policy("ordering", OrderCancelled, whenever_order_cancelled_undo_the_payment),
     Policy("shipping", ShipmentFailed, whenever_shipment_failed_refund_the_payment),
+    Policy("ordering", PaymentDetailsSubmitted, whenever_payment_details_are_submitted_verify_the_method),
 )
 
 TIMERS: tuple[Timer, ...] = (

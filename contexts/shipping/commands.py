@@ -73,6 +73,14 @@ class RecordDispatchRefused(Struct, frozen=True, kw_only=True):
     reason: CarrierRefusal
 
 
+class ValidateAddress(Struct, frozen=True, kw_only=True):
+    """A customer wants the parcel at this address; `attempt` counts the customer's submissions."""
+
+    order_id: OrderId
+    attempt: int
+    address: Address
+
+
 Report: TypeAlias = ReportDelivered | ReportLost | ReportReturned
 ShipmentCommand: TypeAlias = (
     MeetRequirement | Dispatch | CancelShipment | RecordDispatched | RecordDispatchRefused | Report

@@ -1,4 +1,4 @@
-"""The events of shipping: a parcel may go, went, arrived, or did not."""
+"""The events of shipping: an address is valid or not; a parcel may go, went, arrived, or did not."""
 
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
@@ -13,6 +13,9 @@ Requirement: TypeAlias = Literal["reserved", "paid", "confirmed"]
 
 CarrierRefusal: TypeAlias = Literal["not_served"]
 """Why a carrier does not take a parcel: it does not go to that address."""
+
+AddressProblem: TypeAlias = Literal["unknown_street"]
+"""Why no parcel can go to an address."""
 
 FailureReason: TypeAlias = CarrierRefusal | Literal["lost_by_carrier", "returned_to_sender"]
 
@@ -70,6 +73,23 @@ class OrderDelivered(Struct, frozen=True, kw_only=True):
     tracking_no: Annotated[str, TOLD]
 
 
+class AddressValidated(Struct, frozen=True, kw_only=True):
+    """A parcel can go to the address of this attempt."""
+
+    order_id: OrderId
+    attempt: int
+    address: Address
+
+
+class AddressRejected(Struct, frozen=True, kw_only=True):
+    """No parcel can go to the address of this attempt."""
+
+    order_id: OrderId
+    attempt: int
+    reason: Annotated[AddressProblem, TOLD]
+
+
+AddressEvent: TypeAlias = AddressValidated | AddressRejected
 ShipmentEvent: TypeAlias = (
     ShipmentRequirementMet
     | DeliveryScheduled

@@ -3,10 +3,11 @@
 from datetime import timedelta
 from functools import partial
 
-from contexts.shipping.commands import CancelShipment, Dispatch, MeetRequirement
-from contexts.shipping.decider import waits_until
+from contexts.shipping.commands import CancelShipment, Dispatch, MeetRequirement, ValidateAddress
 from contexts.shipping.events import DeliveryScheduled
+from contexts.shipping.shipment import waits_until
 from contexts.shipping.upstream import (
+    AddressSubmitted,
     InventoryReleased,
     InventoryReserved,
     OrderCancellationRequested,
@@ -52,6 +53,11 @@ def whenever_dispatch_is_due_hand_the_parcel_over(event: DeliveryScheduled) -> l
     return [Dispatch(order_id=event.order_id)]
 
 
+def whenever_an_address_is_submitted_validate_it(event: AddressSubmitted) -> list[ValidateAddress]:
+    """Answers each attempt (P2)."""
+    return [ValidateAddress(order_id=event.order_id, attempt=event.attempt, address=event.address)]
+
+
 POLICIES: tuple[Policy, ...] = (
     Policy("inventory", InventoryReserved, whenever_inventory_reserved_count_it_towards_the_delivery),
     Policy("payments", PaymentSucceeded, whenever_payment_succeeded_count_it_towards_the_delivery),
@@ -59,6 +65,7 @@ POLICIES: tuple[Policy, ...] = (
     Policy("ordering", OrderCancelled, whenever_order_cancelled_cancel_the_shipment),
     Policy("ordering", OrderCancellationRequested, whenever_cancellation_requested_cancel_the_shipment),
     Policy("inventory", InventoryReleased, whenever_inventory_released_cancel_the_shipment),
+    Policy("ordering", AddressSubmitted, whenever_an_address_is_submitted_validate_it),
 )
 
 

@@ -3,23 +3,44 @@
 from functools import partial
 from typing import get_args
 
-from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturned, ShipmentCommand
-from contexts.shipping.decider import Shipment, decide, evolve
+from contexts.shipping import address_check, shipment
+from contexts.shipping.address_check import AddressCheck
+from contexts.shipping.commands import (
+    ReportDelivered,
+    ReportLost,
+    ReportReturned,
+    ShipmentCommand,
+    ValidateAddress,
+)
 from contexts.shipping.effects import SimulatedCarrier, effects
-from contexts.shipping.events import ShipmentEvent
+from contexts.shipping.events import AddressEvent, ShipmentEvent
 from contexts.shipping.policies import POLICIES, timers
 from contexts.shipping.settings import ShippingSettings
+from contexts.shipping.shipment import Shipment
 from shared.context import Aggregate, Context, Decider
 
-SHIPMENT = Aggregate(name="shipment", key="order_id", state=Shipment, events=get_args(ShipmentEvent), evolve=evolve)
+SHIPMENT = Aggregate(
+    name="shipment", key="order_id", state=Shipment, events=get_args(ShipmentEvent), evolve=shipment.evolve
+)
+ADDRESS = Aggregate(
+    name="address",
+    key="order_id",
+    part="attempt",
+    state=AddressCheck,
+    events=get_args(AddressEvent),
+    evolve=address_check.evolve,
+)
 
 
 def context(settings: ShippingSettings) -> Context:
     """The context with a simulated carrier behind it."""
-    judge = partial(decide, dispatch_delay=settings.dispatch_delay)
+    judge = partial(shipment.decide, dispatch_delay=settings.dispatch_delay)
     return Context(
         name="shipping",
-        deciders=(Decider(aggregate=SHIPMENT, commands=get_args(ShipmentCommand), decide=judge),),
+        deciders=(
+            Decider(aggregate=SHIPMENT, commands=get_args(ShipmentCommand), decide=judge),
+            Decider(aggregate=ADDRESS, commands=(ValidateAddress,), decide=address_check.decide),
+        ),
         accepts=(ReportDelivered, ReportLost, ReportReturned),
         policies=POLICIES,
         timers=timers(settings.dispatch_delay),

@@ -24,8 +24,8 @@ from contexts.shipping.commands import (
     ReportReturned,
     ShipmentCommand,
 )
-from contexts.shipping.decider import Shipment, decide, evolve
 from contexts.shipping.events import DeliveryScheduled, OrderShipped
+from contexts.shipping.shipment import Shipment, decide, evolve
 from shared import catalog
 from shared.context import Rejected
 from tests.unit.deciding import NOW

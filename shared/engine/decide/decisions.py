@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import structlog
@@ -185,7 +185,7 @@ class Decisions:
     def _prefetch(self, messages: Sequence[Incoming]) -> None:
         """Load the aggregates that the commands of the batch name in one query, those that their states name in one."""
         named: dict[str, Aggregate] = {}
-        by_state: list[tuple[str, Decider]] = []
+        by_state: list[tuple[Command, str, Decider]] = []
         deciders = self._routing.deciders
         for message in messages:
             if not isinstance(message.handling, Decide):
@@ -194,20 +194,19 @@ class Decisions:
                 with contextlib.suppress(Exception):  # Prefetch only; `_try` meets the same error and handles it.
                     decider, id_of = deciders[type(command)]
                     named[id_of(command)] = decider.aggregate
-                    for reads in decider.also_reads:
-                        if reads.keys is not None:
-                            named |= {reads.aggregate.id_from(asked): reads.aggregate for asked in reads.keys(command)}
-                        if reads.keys_in is not None:
-                            by_state.append((id_of(command), decider))
+                    for kind, keys in decider.keys_known:
+                        named |= {kind.id_from(asked): kind for asked in keys(command)}
+                    if decider.keys_in_state:
+                        by_state.append((command, id_of(command), decider))
         self.aggregates.prefetch(named)
         if by_state:
-            self.aggregates.prefetch(self._named_by_states(dict(by_state)))
+            self.aggregates.prefetch(self._named_by_states(by_state))
 
-    def _named_by_states(self, deciders: Mapping[str, Decider]) -> dict[str, Aggregate]:
+    def _named_by_states(self, decisions: Sequence[tuple[Command, str, Decider]]) -> dict[str, Aggregate]:
         named: dict[str, Aggregate] = {}
-        for identity, decider in deciders.items():
+        for command, identity, decider in decisions:
             state = self.aggregates.get(decider.aggregate, identity).state
-            for reads in decider.also_reads:
-                if reads.keys_in is not None:
-                    named |= {reads.aggregate.id_from(asked): reads.aggregate for asked in reads.keys_in(state)}
+            with contextlib.suppress(Exception):
+                for kind, keys_in in decider.keys_in_state:
+                    named |= {kind.id_from(asked): kind for asked in keys_in(command, state)}
         return named

@@ -1,4 +1,4 @@
-"""Hears from the beginning of EVENTS the events of new policies that ask for it.
+"""Hears from the beginning of EVENTS the earlier events that new policies ask for.
 
 A reader goes on from its position, so it never sees what was published before the context had the policy. The database
 remembers which events it has heard from the beginning. Those that it has not are read from EVENTS and decided, type by
@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from shared.context import Past
 from shared.engine.decide.commit import Batch, Progress, commit
 from shared.engine.decide.incoming import Incoming
 from shared.engine.decide.routing import Routing
@@ -23,9 +24,9 @@ BATCH = 1_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def from_beginning(routing: Routing) -> set[str]:
-    """The events that the context wants from the beginning, as `context.Event`."""
-    return {f"{one.source}.{one.event.__name__}" for one in routing.context.policies if one.from_beginning}
+def past_of(routing: Routing) -> dict[str, Past]:
+    """The events of which the context also wants earlier ones, as `context.Event`, and which of them."""
+    return {f"{one.source}.{one.event.__name__}": one.past for one in routing.context.policies if one.past != "none"}
 
 
 async def hear_from_beginning(store: Store, broker: Broker, clock: Clock, routing: Routing) -> int:
@@ -35,16 +36,17 @@ async def hear_from_beginning(store: Store, broker: Broker, clock: Clock, routin
         BrokerError: EVENTS cannot be read now; call it again later.
         DatabaseBusyError: call it again later.
     """
-    wanted = from_beginning(routing)
+    wanted = past_of(routing)
     known, is_new = await store.read(_heard)
+    missed = sorted(wanted.keys() - known)
     heard = 0
     if not is_new:  # A new database has no position, so its readers begin at the beginning.
-        for name in sorted(wanted - known):
-            async for batch in _batches(broker, routing, name):
+        for name in missed:
+            async for batch in _batches(broker, routing, name, wanted[name]):
                 await store.transact(partial(_decide, routing=routing, messages=batch, now=clock.now()))
                 heard += len(batch)
-    if wanted - known:
-        text = " ".join(sorted(wanted | known))
+    if missed:
+        text = " ".join(sorted(wanted.keys() | known))
         await store.transact(lambda transaction: transaction.set_meta(HEARD_FROM_BEGINNING, text))
     return heard
 
@@ -54,17 +56,18 @@ def _heard(transaction: Transaction) -> tuple[set[str], bool]:
     return {*(known or "").split()}, known is None and not transaction.positions()
 
 
-async def _batches(broker: Broker, routing: Routing, name: str) -> AsyncIterator[Sequence[Incoming]]:
+async def _batches(broker: Broker, routing: Routing, name: str, past: Past) -> AsyncIterator[Sequence[Incoming]]:
     source, _, event = name.partition(".")
-    batch: list[Incoming] = []
+    batch: dict[str, Incoming] = {}
     for partition in range(routing.partitions):
         async for stored in broker.read(EVENTS, filter_subject("evt", source, event, partition)):
-            batch.append(_incoming(routing, stored))
-            if len(batch) == BATCH:
-                yield batch
-                batch = []
-    if batch:
-        yield batch
+            batch[stored.subject if past == "last" else stored.event_id] = _incoming(routing, stored)
+            if past == "all" and len(batch) == BATCH:
+                yield [*batch.values()]
+                batch.clear()
+    messages = [*batch.values()]
+    for first in range(0, len(messages), BATCH):
+        yield messages[first : first + BATCH]
 
 
 def _incoming(routing: Routing, stored: Stored) -> Incoming:

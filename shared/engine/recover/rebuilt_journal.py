@@ -15,7 +15,7 @@ from shared.engine.decide.consequences import consequences
 from shared.engine.decide.inbox import reused_id
 from shared.engine.decide.outgoing import MESSAGE_ID_REUSED
 from shared.engine.decide.routing import Routing
-from shared.engine.recover.beginning import from_beginning
+from shared.engine.recover.beginning import past_of
 from shared.engine.recover.editions import timer_in_edition
 from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.rebuilt_parked import ParkedHistory
@@ -69,7 +69,7 @@ class History:
         self._timer_editions = timers
         self._routing = Routing(context, partitions=partitions)
         self._provenance = Provenance(self._routing)
-        self._from_beginning = from_beginning(self._routing)
+        self._read_again = past_of(self._routing)
         self._fold = Fold(context)
         self._ids: set[str] = set()
         self._rows: list[JournalRow] = []
@@ -151,7 +151,7 @@ class History:
         return error
 
     def _hear(self, message_id: str, subject: Subject, stored: Stored) -> None:
-        is_read_again = f"{subject.context}.{subject.type}" in self._from_beginning
+        is_read_again = f"{subject.context}.{subject.type}" in self._read_again
         heard = _Heard(content_hash(stored.body), stored.sequence, subject.partition, is_read_again)
         self._heard.setdefault(message_id, heard)
         if message_id in self._unheard:

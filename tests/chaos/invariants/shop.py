@@ -12,7 +12,7 @@ from tests.chaos.evidence import Evidence, Fact
 from tests.chaos.finding import Finding
 
 MINT, MERCHANT = "mint", "merchant"
-OF_ARTICLES: Final = ("stock", "movement", "price")
+OF_ARTICLES: Final = ("stock", "movement", "price", "shelf")
 """The aggregates whose key is a SKU; the key of every other is an order."""
 GRACE = timedelta(seconds=30)
 """How long after its deadline an order may take."""

@@ -285,7 +285,7 @@ def test_failed_shipment_may_be_heard_of_before_the_shipment() -> None:
 
 
 def test_deadline_is_armed_by_the_order_itself() -> None:
-    (deadline,) = TIMERS
+    deadline = next(timer for timer in TIMERS if timer.name == "OrderDeadline")
     assert deadline.armed_by is OrderPlaced
     assert deadline.at(PLACED) == ASKED_AT + timedelta(minutes=15)
     assert deadline.whenever_due(PLACED) == [EXPIRE]

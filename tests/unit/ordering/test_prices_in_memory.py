@@ -10,7 +10,7 @@ from contexts.kernel import Money, Sku
 from contexts.ordering.commands import AnnouncePromotion, ChangePrice, OrderLine
 from contexts.ordering.events import PromotionCode
 from contexts.ordering.settings import OrderingSettings
-from contexts.ordering.upstream import StockItemRegistered
+from contexts.ordering.upstream import StockItemRegistered, StockLevelChanged
 from contexts.ordering.worker import context
 from shared.adapters.memory import MemoryBroker
 from shared.adapters.sqlite.journal.databases import SqliteDatabases
@@ -26,14 +26,27 @@ NOW_LISTED = '{"unit_price":{"amount_minor":250,"currency":"EUR"},"former":[]}'
 
 
 def older() -> Context:
-    """Ordering before it had a price list."""
+    """Ordering before it had a price list, or knew the stock."""
     declared = context(OrderingSettings())
-    policies = tuple(policy for policy in declared.policies if policy.event is not StockItemRegistered)
+    policies = tuple(
+        policy for policy in declared.policies if policy.event not in (StockItemRegistered, StockLevelChanged)
+    )
     return replace(declared, policies=policies)
 
 
 def prices(shop: Simulation) -> dict[str, str]:
     return dict(shop.rows("ordering", "SELECT id, state FROM aggregates WHERE id LIKE 'price-%'"))
+
+
+def available(shop: Simulation, sku: str) -> int:
+    """The units that ordering knows of."""
+    query = "SELECT json_extract(state, '$.available') FROM aggregates WHERE id = ?"
+    return int(shop.rows("ordering", query, f"shelf-{sku}")[0][0])
+
+
+def times_noted(shop: Simulation, sku: str) -> int:
+    """How many levels ordering has noted."""
+    return shop.facts(sku, of="ordering").count("StockNoted")
 
 
 def asked(shop: Simulation, key: str, *lines: OrderLine, **others: object) -> None:
@@ -99,7 +112,8 @@ def test_articles_that_were_registered_before_ordering_had_a_price_list_are_list
         asked(shop, "o-early", OrderLine(sku=MUG, quantity=2))  # It gives ordering a position past the registration.
         assert shop.content("o-early", "CommandRejected")["reason"] == "unknown_sku"
         shop.send(RegisterStockItem(name="Tea", unit_price=DEARER), key="tea")
-        shop.send(ReplenishStock(quantity=1, delivery_id="d-1"), key="tea")
+        for delivery in ("d-1", "d-2"):
+            shop.send(ReplenishStock(quantity=1, delivery_id=delivery), key="tea")
         shop.run_until_quiet()
         assert prices(shop) == {}
         shop.stop("ordering")
@@ -107,6 +121,7 @@ def test_articles_that_were_registered_before_ordering_had_a_price_list_are_list
             shop.start("ordering")
             shop.run_until_quiet()
             assert prices(shop)["price-mug"] == NOW_LISTED
+            assert (available(shop, "tea"), times_noted(shop, "tea")) == (2, 1)
             assert [shop.facts(sku).count("PriceListed") for sku in ("mug", "tea")] == [1, 1]
             shop.kill("ordering")
         shop.start("ordering")

@@ -237,5 +237,5 @@ def test_promotion_counts_from_its_minimum_total() -> None:
 def test_promotion_that_is_not_valid_now_is_refused(
     at: datetime, promotions: Mapping[PromotionCode, Promotion]
 ) -> None:
-    refused = Rejected.at("unknown_promotion", "$.promotion_code", "there is no promotion SPRING now")
+    refused = Rejected.at("unknown_promotion", "$.promotion_code", "there is no such promotion now")
     assert rejected(place(line(MUG), at=at, code=SPRING), promotions=promotions) == refused

@@ -20,7 +20,6 @@ from contexts.payments.commands import (
     RetryDueRefund,
     UndoPayment,
 )
-from contexts.payments.decider import Payment, decide, evolve
 from contexts.payments.events import (
     AuthorizationRequested,
     CaptureRequested,
@@ -32,6 +31,7 @@ from contexts.payments.events import (
     RefundRequested,
     VoidRequested,
 )
+from contexts.payments.payment import Payment, decide, evolve
 from shared.context import Rejected
 
 ORDER = OrderId("o-42")

@@ -11,7 +11,14 @@ from itertools import chain
 
 import pytest
 
-from contexts.kernel import Sku
+from contexts.kernel import CustomerId, MethodToken, Money, Sku, SkuQuantity
+from contexts.ordering.commands import (
+    AddItemsToBasket,
+    ChangePrice,
+    CheckOutBasket,
+    SubmitAddress,
+    SubmitPaymentDetails,
+)
 from shared.adapters.sqlite.journal.tables import SCHEMA
 from shared.adapters.sqlite.journal.transaction import SqliteTransaction
 from shared.simulation.testing import simulation
@@ -89,6 +96,29 @@ def test_no_query_runs_once_per_message(transactions: list[list[str]]) -> None:
             running.start("ordering")
             running.run_until_quiet()
             running.advance(minutes=11)  # Past the duplicate window.
+    assert repeated_queries(transactions) == {}
+
+
+def test_no_query_runs_once_per_basket(transactions: list[list[str]]) -> None:
+    lines = tuple(SkuQuantity(sku=Sku(f"s-{number}"), quantity=1) for number in range(SEVERAL))
+    pays = SubmitPaymentDetails(email="ann@example.com", method_token=MethodToken("tok_ok"))
+    with simulation(partitions=2) as running:
+        for line in lines:
+            fill_shelves(running, line.sku)
+        for command in (
+            AddItemsToBasket(customer_id=CustomerId("c-1"), lines=lines),
+            SubmitAddress(address=order().address),
+            pays,
+            CheckOutBasket(),
+        ):
+            running.stop("ordering")
+            for number in range(MANY):
+                running.send(command, key=f"b-{number}")
+            running.start("ordering")
+            running.run_until_quiet()
+        running.send(ChangePrice(unit_price=Money(amount_minor=1)), key=lines[0].sku)
+        running.run_until_quiet()
+        assert running.facts("b-0", of="ordering").count("OrderPlaced") == 1
     assert repeated_queries(transactions) == {}
 
 

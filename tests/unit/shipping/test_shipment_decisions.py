@@ -20,8 +20,6 @@ from contexts.shipping.commands import (
     ReportReturned,
     ShipmentCommand,
 )
-from contexts.shipping.decider import Shipment, evolve
-from contexts.shipping.decider import decide as decide_with_delay
 from contexts.shipping.events import (
     DeliveryScheduled,
     DispatchRequested,
@@ -33,6 +31,8 @@ from contexts.shipping.events import (
     ShipmentRequirementMet,
 )
 from contexts.shipping.policies import timers
+from contexts.shipping.shipment import Shipment, evolve
+from contexts.shipping.shipment import decide as decide_with_delay
 from shared.context import Rejected
 
 DELAY = timedelta(hours=1)
