@@ -280,11 +280,11 @@ BasketCommand: TypeAlias = (
 
 
 class NoteStock(Struct, frozen=True, kw_only=True):
-    """Inventory has this many units of the article that are promised to nobody."""
+    """Inventory has this many units of the article that are promised to nobody; `number` counts its levels."""
 
     sku: Sku
     available: int
-    noted_at: datetime
+    number: int
 
 
 class ShowPrice(Struct, frozen=True, kw_only=True):

@@ -224,11 +224,11 @@ class BasketAbandoned(Struct, frozen=True, kw_only=True):
 
 
 class StockNoted(Struct, frozen=True, kw_only=True):
-    """Ordering knows that this many units are available, as of `noted_at`."""
+    """Ordering knows that this many units are available; `number` is that of inventory's level."""
 
     sku: Annotated[Sku, TOLD]
     available: int
-    noted_at: datetime
+    number: int
 
 
 class BasketFollowed(Struct, frozen=True, kw_only=True):

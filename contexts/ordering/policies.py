@@ -104,7 +104,7 @@ def whenever_items_are_removed_from_a_basket_check_the_others(event: ItemsRemove
 
 def whenever_a_stock_level_changes_clear_the_alerts_it_satisfies(event: StockLevelChanged) -> list[NoteStock]:
     """Also keeps the level for the baskets to come (P1, P6)."""
-    return [NoteStock(sku=event.sku, available=event.available, noted_at=event.at)]
+    return [NoteStock(sku=event.sku, available=event.available, number=event.number)]
 
 
 def whenever_a_price_changes_show_it_in_the_baskets(event: PriceChanged) -> list[ShowPrice]:

@@ -5,7 +5,6 @@ unless the shelf was and is PLENTY, so that busy articles do not cost an event f
 """
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import assert_never
 
 from msgspec import Struct
@@ -24,7 +23,6 @@ from contexts.ordering.events import (
     StockNoted,
 )
 from contexts.ordering.price import ListedPrice
-from shared.wire.messages import NEVER
 
 PLENTY = 1_000
 """A shelf with this many available units lacks nothing, whatever a basket wants."""
@@ -33,10 +31,10 @@ BASKETS_AT_MOST = 1_000
 
 
 class Shelf(Struct, frozen=True, kw_only=True):
-    """One article. `baskets` says of each open basket that wants it whether an alert is set."""
+    """One article, as of inventory's level `number`. `baskets` says of each open basket whether an alert is set."""
 
     available: int = 0
-    noted_at: datetime = NEVER
+    number: int = 0
     baskets: dict[OrderId, bool] = {}
 
     def lacks(self, quantity: int) -> bool:
@@ -73,7 +71,7 @@ def evolve(shelf: Shelf, event: ShelfEvent) -> Shelf:
     """The shelf after one of its events."""
     match event:
         case StockNoted():
-            return replace(shelf, available=event.available, noted_at=event.noted_at)
+            return replace(shelf, available=event.available, number=event.number)
         case BasketFollowed():
             return replace(shelf, baskets={**shelf.baskets, event.order_id: event.is_short})
         case BasketLeft():
@@ -98,9 +96,9 @@ def baskets_in(command: ShelfCommand, shelf: Shelf) -> tuple[OrderId, ...]:
 def _note(command: NoteStock, shelf: Shelf, baskets: Mapping[OrderId, Basket]) -> tuple[BasketEvent | ShelfEvent, ...]:
     """Note a level, and clear each alert that it satisfies by itself."""
     is_plenty = min(command.available, shelf.available) >= PLENTY
-    if command.noted_at < shelf.noted_at or command.available == shelf.available or is_plenty:
+    if command.number < shelf.number or command.available == shelf.available or is_plenty:
         return ()
-    noted = StockNoted(sku=command.sku, available=command.available, noted_at=command.noted_at)
+    noted = StockNoted(sku=command.sku, available=command.available, number=command.number)
     now = evolve(shelf, noted)
     decided: list[BasketEvent | ShelfEvent] = [noted]
     for order_id in baskets_in(command, shelf):

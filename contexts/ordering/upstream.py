@@ -1,12 +1,8 @@
 """The events of other contexts that ordering reads, with only the fields that it needs."""
 
-from datetime import datetime
-from typing import Annotated
-
 from msgspec import Struct
 
 from contexts.kernel import CancellationReason, Money, OrderId, PaymentId, Sku
-from shared.wire.messages import FROM_STREAM, NEVER
 
 
 class PaymentSucceeded(Struct, frozen=True, kw_only=True):
@@ -30,11 +26,11 @@ class StockItemRegistered(Struct, frozen=True, kw_only=True):
 
 
 class StockLevelChanged(Struct, frozen=True, kw_only=True):
-    """This many units of an article are promised to nobody, as of `at`, when the event was stored."""
+    """This many units of an article are promised to nobody; `number` counts the levels of the article."""
 
     sku: Sku
     available: int
-    at: Annotated[datetime, FROM_STREAM] = NEVER
+    number: int = 0
 
 
 class AddressValidated(Struct, frozen=True, kw_only=True):

@@ -64,5 +64,5 @@ def test_state_of_the_stock_does_not_grow_with_its_deliveries() -> None:
         _, one_delivery = states(running)[f"stock-{MUG}"]
         send_all(running, "all")
         _, many_deliveries = states(running)[f"stock-{MUG}"]
-        assert many_deliveries == one_delivery.replace(":2,", ":300,")
+        assert len(many_deliveries) <= len(one_delivery) + len("300") + len("151")
         assert len(states(running)) == 1 + len(DELIVERIES)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pytest
 from msgspec.structs import replace
 
+from contexts.inventory import movement
 from contexts.inventory.commands import ON_HAND_AT_MOST, AdjustStock, MovementCommand, ReplenishStock
 from contexts.inventory.events import (
     StockAdjusted,
@@ -14,11 +15,14 @@ from contexts.inventory.events import (
     StockMovementRecorded,
     StockReplenished,
 )
-from contexts.inventory.movement import StockMovement, decide, evolve
+from contexts.inventory.movement import StockMovement, evolve
 from contexts.inventory.stock import StockItem
 from contexts.inventory.stock import evolve as evolve_stock
 from contexts.kernel import Money, Sku
 from shared.context import Rejected
+from tests.unit.inventory.levels import unnumbered
+
+decide = unnumbered(movement.decide)
 
 MUG = Sku("mug")
 
@@ -45,21 +49,21 @@ def stock(*events: StockEvent) -> Mapping[str, StockItem]:
     return {MUG: item}
 
 
-def refusal(command: MovementCommand, movement: StockMovement, *events: StockEvent) -> Rejected:
-    (refused,) = decide(command, movement, stock(*events))
+def refusal(command: MovementCommand, counted: StockMovement, *events: StockEvent) -> Rejected:
+    (refused,) = decide(command, counted, stock(*events))
     assert isinstance(refused, Rejected)
     return refused
 
 
 @pytest.mark.parametrize("command", [REPLENISH, BREAK_ONE], ids=lambda command: type(command).__name__)
 def test_asking_twice_gives_the_answer_once(command: MovementCommand) -> None:
-    movement, known = NEW, stock(level(10))
-    for event in decide(command, movement, known):
+    counted, known = NEW, stock(level(10))
+    for event in decide(command, counted, known):
         if isinstance(event, StockMovementRecorded):
-            movement = evolve(movement, event)
+            counted = evolve(counted, event)
         elif not isinstance(event, Rejected):
             known = {MUG: evolve_stock(known[MUG], event)}
-    assert decide(command, movement, known) == ()
+    assert decide(command, counted, known) == ()
 
 
 def test_delivery_is_counted_in() -> None:
@@ -121,3 +125,10 @@ def test_count_never_falls_below_what_is_reserved() -> None:
 def test_count_never_falls_below_zero() -> None:
     assert refusal(BREAK_ONE, NEW).reason == "not_enough_stock"
     assert refusal(replace(BREAK_ONE, delta=-11), NEW, level(10)).reason == "not_enough_stock"
+
+
+def test_levels_are_numbered_from_1() -> None:
+    first = movement.decide(REPLENISH, NEW, stock())[-1]
+    assert first == replace(level(10), number=1)
+    second = movement.decide(BREAK_ONE, NEW, stock(level(10)))[-1]
+    assert second == replace(level(9), number=2)

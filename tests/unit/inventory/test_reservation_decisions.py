@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 import pytest
 
+from contexts.inventory import reservation as reserving
 from contexts.inventory import stock
 from contexts.inventory.commands import (
     CommitStock,
@@ -24,9 +25,10 @@ from contexts.inventory.events import (
     StockLevelChanged,
     StockWrittenOff,
 )
-from contexts.inventory.reservation import Reservation, decide, evolve, skus_of
+from contexts.inventory.reservation import Reservation, evolve, skus_of
 from contexts.inventory.stock import StockItem
 from contexts.kernel import OrderId, Sku, SkuQuantity
+from tests.unit.inventory.levels import unnumbered
 
 Event: TypeAlias = ReservationEvent | StockLevelChanged
 
@@ -42,6 +44,8 @@ COMMIT = CommitStock(order_id=ORDER)
 LOSE = SettleFailedShipment(order_id=ORDER, stage="lost")
 RETURN = SettleFailedShipment(order_id=ORDER, stage="returned")
 REFUSE = SettleFailedShipment(order_id=ORDER, stage="before_dispatch")
+
+decide = unnumbered(reserving.decide)
 
 RESERVED = InventoryReserved(order_id=ORDER, lines=LINES)
 REJECTED = InventoryRejected(order_id=ORDER, shortages=(Shortage(sku=MUG, requested=2, available=1),))

@@ -244,24 +244,24 @@ def shelf_after(*events: ShelfEvent) -> Shelf:
     return state
 
 
-def noted(available: int, at: datetime = NINE) -> StockNoted:
-    return StockNoted(sku=MUG, available=available, noted_at=at)
+def noted(available: int, number: int = 5) -> StockNoted:
+    return StockNoted(sku=MUG, available=available, number=number)
 
 
 @pytest.mark.parametrize(
     ("known", "heard", "is_noted"),
     [
-        (noted(3), NoteStock(sku=MUG, available=4, noted_at=TEN), True),
-        (noted(3), NoteStock(sku=MUG, available=3, noted_at=TEN), False),
-        (noted(3, TEN), NoteStock(sku=MUG, available=4, noted_at=NINE), False),
-        (noted(PLENTY), NoteStock(sku=MUG, available=PLENTY + 5, noted_at=TEN), False),
-        (noted(PLENTY), NoteStock(sku=MUG, available=PLENTY - 1, noted_at=TEN), True),
+        (noted(3), NoteStock(sku=MUG, available=4, number=6), True),
+        (noted(3), NoteStock(sku=MUG, available=3, number=6), False),
+        (noted(3), NoteStock(sku=MUG, available=4, number=4), False),
+        (noted(PLENTY), NoteStock(sku=MUG, available=PLENTY + 5, number=6), False),
+        (noted(PLENTY), NoteStock(sku=MUG, available=PLENTY - 1, number=6), True),
     ],
     ids=["new", "the same", "older", "plenty before and after", "plenty no more"],
 )
 def test_level_is_noted_when_it_says_something_new(known: StockNoted, heard: NoteStock, is_noted: bool) -> None:
     decided = shelf.decide(heard, shelf_after(known), {}, PRICES)
-    assert decided == ((noted(heard.available, heard.noted_at),) if is_noted else ())
+    assert decided == ((noted(heard.available, heard.number),) if is_noted else ())
 
 
 def test_plenty_is_enough_for_any_basket() -> None:
