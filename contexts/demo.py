@@ -1,4 +1,4 @@
-"""Seven orders, each with the end it must have: the demo of the shop, which `chorus demo` plays.
+"""Eight orders, each with the end it must have: the demo of the shop, which `chorus demo` plays.
 
 The demo sends commands as a `nats` user would type them: bare JSON without a header. It stops payments for the order
 that has to expire, and interferes in no other way.
@@ -11,6 +11,7 @@ from typing import Any
 from shared.simulation.demo import Demo, Play, Scene, Stage
 
 STOCK = {"apple": 100, "pear": 1}
+ADDRESS: Mapping[str, Any] = {"street": "Hauptstr. 1", "city": "Bern", "country": "CH", "postal_code": "3000"}
 PRICE: Mapping[str, Any] = {"amount_minor": 250, "currency": "EUR"}
 
 
@@ -22,6 +23,7 @@ async def fill_shelves(stage: Stage) -> None:
     for sku in STOCK:
         await stage.watched.until(sku, "StockReplenished")
         await stage.watched.until(sku, "PriceListed")
+        await stage.watched.until(sku, "StockNoted")
 
 
 async def place(stage: Stage, order: Scene, *, token: str, sku: str = "apple", quantity: int = 2) -> None:
@@ -33,9 +35,20 @@ async def place(stage: Stage, order: Scene, *, token: str, sku: str = "apple", q
         customer_id="c-1",
         email="ann@example.com",
         lines=[{"sku": sku, "quantity": quantity, "unit_price": PRICE}],
-        address={"street": "Hauptstr. 1", "city": "Bern", "country": "CH", "postal_code": "3000"},
+        address=ADDRESS,
         method_token=token,
     )
+
+
+async def check_out(stage: Stage, order: Scene) -> None:
+    """The customer fills a basket and checks it out once the address and the payment details are accepted."""
+    lines = [{"sku": "apple", "quantity": 2}]
+    await stage.send("ordering", "AddItemsToBasket", order.key, customer_id="c-1", lines=lines)
+    await stage.send("ordering", "SubmitAddress", order.key, address=ADDRESS)
+    await stage.send("ordering", "SubmitPaymentDetails", order.key, email="ann@example.com", method_token="tok_ok")
+    for answered in ("BasketUpdated", "AddressAnswerRecorded", "PaymentAnswerRecorded"):
+        await stage.watched.until(order.key, answered)
+    await stage.send("ordering", "CheckOutBasket", order.key)
 
 
 async def ship_and_deliver(stage: Stage, order: Scene) -> None:
@@ -83,6 +96,16 @@ TOGETHER = (
             "DeliveryScheduled", "OrderShipped", "StockCommitted", "OrderDelivered",
         ),
         never=("OrderCancelled", "PaymentFailed", "PaymentVoided", "PaymentRefunded", "InventoryReleased"),
+    ),
+    Scene(
+        key="o-basket",
+        title="checked out from a basket",
+        play=check_out,
+        must=(
+            "ItemsAddedToBasket", "BasketUpdated", "AddressSubmitted", "AddressValidated", "PaymentDetailsSubmitted",
+            "PaymentApproved", "BasketCheckedOut", "OrderPlaced", "PaymentSucceeded", "OrderConfirmed", "OrderShipped",
+        ),
+        never=("AlertSet", "AddressRejected", "PaymentDeclined", "CommandRejected", "OrderCancelled"),
     ),
     Scene(
         key="o-stock-short",

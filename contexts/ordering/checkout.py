@@ -76,17 +76,14 @@ def _missing(basket: Basket, shelves: Mapping[Sku, Shelf], *, is_priced: bool) -
     for sku, requested in basket.alerts.items():
         problem = f"{requested} are wanted and {shelves[sku].available} are there"
         missing.append(Detail(path=f"$.alerts.{sku}", message=problem))
-    for path, what, check in (
-        ("$.address", "address", basket.address_check),
-        ("$.payment", "payment details", basket.payment_check),
-    ):
+    for path, check in (("$.address", basket.address_check), ("$.payment", basket.payment_check)):
         match check.answer:
             case "NONE":
-                missing.append(Detail(path=path, message=f"{what}: none submitted"))
+                missing.append(Detail(path=path, message="none submitted"))
             case "SUBMITTED":
-                missing.append(Detail(path=path, message=f"{what}: attempt {check.attempt} waits for its answer"))
+                missing.append(Detail(path=path, message=f"attempt {check.attempt} waits for its answer"))
             case "REFUSED":
-                missing.append(Detail(path=path, message=f"{what}: refused, {check.reason}"))
+                missing.append(Detail(path=path, message=f"refused, {check.reason}"))
             case "ACCEPTED":
                 pass
             case _:

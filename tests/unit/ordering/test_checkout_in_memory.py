@@ -109,8 +109,8 @@ def test_checkout_names_an_open_alert_a_rejected_address_and_declined_details(sh
     details = [detail["message"] for detail in shop.content(KEY, "CommandRejected")["details"]]
     assert details == [
         "6 are wanted and 5 are there",
-        "address: refused, unknown_street",
-        "payment details: refused, declined",
+        "refused, unknown_street",
+        "refused, declined",
     ]
 
 
