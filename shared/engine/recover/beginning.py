@@ -17,7 +17,7 @@ from shared.ports.broker import Broker, Delivery, Stored
 from shared.ports.clock import Clock
 from shared.ports.rows import HEARD_FROM_BEGINNING
 from shared.ports.store import Store, Transaction
-from shared.wire.messages import filter_subject, parse_subject
+from shared.wire.messages import filter_subject
 from shared.wire.streams import EVENTS
 
 BATCH = 1_000
@@ -61,7 +61,7 @@ async def _batches(broker: Broker, routing: Routing, name: str, past: Past) -> A
     batch: dict[str, Incoming] = {}
     for partition in range(routing.partitions):
         async for stored in broker.read(EVENTS, filter_subject("evt", source, event, partition)):
-            batch[stored.subject if past == "last" else stored.event_id] = _incoming(routing, stored)
+            batch[stored.subject if past == "last" else stored.event_id] = _incoming(routing, partition, stored)
             if past == "all" and len(batch) == BATCH:
                 yield [*batch.values()]
                 batch.clear()
@@ -70,7 +70,7 @@ async def _batches(broker: Broker, routing: Routing, name: str, past: Past) -> A
         yield messages[first : first + BATCH]
 
 
-def _incoming(routing: Routing, stored: Stored) -> Incoming:
+def _incoming(routing: Routing, partition: int, stored: Stored) -> Incoming:
     delivery = Delivery(
         sequence=stored.sequence,
         consumer_sequence=0,
@@ -81,7 +81,7 @@ def _incoming(routing: Routing, stored: Stored) -> Incoming:
         body=stored.body,
         reply="",
     )
-    return routing.delivered(EVENTS, parse_subject(stored.subject).partition, delivery)
+    return routing.delivered(EVENTS, partition, delivery)
 
 
 def _decide(transaction: Transaction, routing: Routing, messages: Sequence[Incoming], now: datetime) -> None:

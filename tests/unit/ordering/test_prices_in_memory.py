@@ -129,6 +129,18 @@ def test_articles_that_were_registered_before_ordering_had_a_price_list_are_list
         ending_of(shop, "o-1", SHIPPED)
 
 
+def test_stranger_with_a_key_that_is_none_stops_no_worker_that_hears_the_past() -> None:
+    with simulation(seed=1, partitions=PARTITIONS, at_work=["inventory"]) as shop:
+        shop.start("ordering", member=older())
+        fill_shelves(shop)
+        shop.publish("evt.inventory.StockItemRegistered.caf\u00e9", b"{}")
+        shop.run_until_quiet()
+        shop.stop("ordering")
+        shop.start("ordering")
+        shop.run_until_quiet()
+        assert list(prices(shop)) == ["price-mug"]
+
+
 def test_rebuilt_database_hears_what_the_older_release_has_not() -> None:
     """Its position is past the registration, because an older event is no cause of an own event."""
     with simulation(seed=1, partitions=1) as shop:
