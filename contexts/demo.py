@@ -1,4 +1,4 @@
-"""Seven orders, each with the end it must have: the demo of the shop, which `chorus demo` plays.
+"""Eight orders, each with the end it must have: the demo of the shop, which `chorus demo` plays.
 
 The demo sends commands as a `nats` user would type them: bare JSON without a header. It stops payments for the order
 that has to expire, and interferes in no other way.
@@ -11,6 +11,7 @@ from typing import Any
 from shared.simulation.demo import Demo, Play, Scene, Stage
 
 STOCK = {"apple": 100, "pear": 1}
+ADDRESS: Mapping[str, Any] = {"street": "Hauptstr. 1", "city": "Bern", "country": "CH", "postal_code": "3000"}
 PRICE: Mapping[str, Any] = {"amount_minor": 250, "currency": "EUR"}
 
 
@@ -21,6 +22,8 @@ async def fill_shelves(stage: Stage) -> None:
         await stage.send("inventory", "ReplenishStock", sku, quantity=quantity, delivery_id=f"first-{sku}")
     for sku in STOCK:
         await stage.watched.until(sku, "StockReplenished")
+        await stage.watched.until(sku, "PriceListed")
+        await stage.watched.until(sku, "StockNoted")
 
 
 async def place(stage: Stage, order: Scene, *, token: str, sku: str = "apple", quantity: int = 2) -> None:
@@ -32,9 +35,20 @@ async def place(stage: Stage, order: Scene, *, token: str, sku: str = "apple", q
         customer_id="c-1",
         email="ann@example.com",
         lines=[{"sku": sku, "quantity": quantity, "unit_price": PRICE}],
-        address={"street": "Hauptstr. 1", "city": "Bern", "country": "CH", "postal_code": "3000"},
+        address=ADDRESS,
         method_token=token,
     )
+
+
+async def check_out(stage: Stage, order: Scene) -> None:
+    """The customer fills a basket and checks it out once the address and the payment details are accepted."""
+    lines = [{"sku": "apple", "quantity": 2}]
+    await stage.send("ordering", "AddItemsToBasket", order.key, customer_id="c-1", lines=lines)
+    await stage.send("ordering", "SubmitAddress", order.key, address=ADDRESS)
+    await stage.send("ordering", "SubmitPaymentDetails", order.key, email="ann@example.com", method_token="tok_ok")
+    for answered in ("BasketUpdated", "AddressAnswerRecorded", "PaymentAnswerRecorded"):
+        await stage.watched.until(order.key, answered)
+    await stage.send("ordering", "CheckOutBasket", order.key)
 
 
 async def ship_and_deliver(stage: Stage, order: Scene) -> None:
@@ -82,6 +96,16 @@ TOGETHER = (
             "DeliveryScheduled", "OrderShipped", "StockCommitted", "OrderDelivered",
         ),
         never=("OrderCancelled", "PaymentFailed", "PaymentVoided", "PaymentRefunded", "InventoryReleased"),
+    ),
+    Scene(
+        key="o-basket",
+        title="checked out from a basket",
+        play=check_out,
+        must=(
+            "ItemsAddedToBasket", "BasketUpdated", "AddressSubmitted", "AddressValidated", "PaymentDetailsSubmitted",
+            "PaymentApproved", "BasketCheckedOut", "OrderPlaced", "PaymentSucceeded", "OrderConfirmed", "OrderShipped",
+        ),
+        never=("AlertSet", "AddressRejected", "PaymentDeclined", "CommandRejected", "OrderCancelled"),
     ),
     Scene(
         key="o-stock-short",
@@ -140,6 +164,6 @@ DEMO = Demo(
     prepare=fill_shelves,
     acts=(TOGETHER, (LAST,)),
     own_key="o-mine",
-    first_command="chorus send inventory.ReplenishStock apple quantity=10 delivery_id=d-1 --wait",
+    first_command="chorus send inventory.RegisterStockItem apple name=Apple unit_price.amount_minor=250 --wait",
 )
 """The settings are short enough to watch; every other setting is the default one."""

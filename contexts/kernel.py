@@ -52,7 +52,7 @@ class Address(Struct, frozen=True, kw_only=True):
 
 
 class Line(Struct, frozen=True, kw_only=True):
-    """A quantity of one article at the price the customer saw."""
+    """A quantity of one article at the price that ordering decided."""
 
     sku: SkuText
     quantity: Quantity
@@ -64,6 +64,12 @@ class SkuQuantity(Struct, frozen=True, kw_only=True):
 
     sku: SkuText
     quantity: Quantity
+
+
+def refuse_no_price(price: Money, path: str) -> None:
+    """Raise MalformedBodyError, naming `path`, when a price is nothing at all."""
+    if price.amount_minor == 0:
+        raise MalformedBodyError(path, "a price is more than 0")
 
 
 def refuse_card_number(token: str, path: str) -> None:

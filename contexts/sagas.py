@@ -1,13 +1,27 @@
 """Declares how an order may end, for watchers. It steers nothing: each context decides for itself.
 
-An order has two sagas. The purchase ends with the last word about whether the order stands; the order itself ends when
-the parcel has arrived, or when the order is cancelled and its money is settled. After the delivery the same key may
-have a third: a return ends when it is refunded, or when its parcel does not come.
+The checkout ends when the basket becomes an order, or is abandoned. An order has two sagas more. The purchase ends with
+the last word about whether the order stands; the order itself ends when the parcel has arrived, or when the order is
+cancelled and its money is settled. After the delivery the same key may have another: a return ends when it is refunded,
+or when its parcel does not come.
 """
 
 from datetime import timedelta
 
 from shared.saga import End, Saga
+
+CHECKOUT = Saga(
+    name="checkout",
+    key="order_id",
+    first=("ordering.ItemsAddedToBasket",),
+    ends=(
+        End(name="checked out", events=("ordering.BasketCheckedOut",)),
+        End(name="abandoned", events=("ordering.BasketAbandoned",)),
+    ),
+    slow_after=timedelta(days=7),
+    waits_for=("ordering.CheckOutBasket",),
+)
+"""A customer may take days; ordering ends it CHORUS_BASKET_IDLE after its last change."""
 
 PURCHASE = Saga(
     name="purchase",
@@ -50,4 +64,4 @@ RETURN = Saga(
 )
 """Ordering ends it after CHORUS_RETURN_WAIT, 14 days unless it says otherwise; a parcel may come later still."""
 
-SAGAS: tuple[Saga, ...] = (PURCHASE, ORDER, RETURN)
+SAGAS: tuple[Saga, ...] = (PURCHASE, ORDER, RETURN, CHECKOUT)

@@ -5,19 +5,22 @@ and everything else (consumers, the loop, the canvas tests, the flow graph) is d
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from msgspec import Struct
 
+from shared.effect import Call as Call
+from shared.effect import Effect as Effect
+from shared.effect import UnknownOutcomeError as UnknownOutcomeError
 from shared.endpoint import NO_ENDPOINTS as NO_ENDPOINTS
 from shared.endpoint import Answer as Answer
 from shared.endpoint import Endpoint as Endpoint
 from shared.endpoint import Endpoints as Endpoints
 from shared.endpoint import Request as Request
+from shared.service import Service as Service
 from shared.wire.engine_events import Detail as Detail
 from shared.wire.messages import aggregate_id
 
@@ -93,23 +96,52 @@ class Aggregate:
         return aggregate_id(self.name, key, part)
 
 
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """Other aggregates of the context that a decision reads; its events may belong to them too.
+
+    `keys(command)` names those that a command will surely read: a batch loads them in one query together with the
+    aggregates of its commands. `keys_in(command, state)` names those that the state of its aggregate leads to: a batch
+    loads them in a second query. A decision may ask for more, which cost a query each.
+    """
+
+    aggregate: Aggregate
+    keys: Callable[[Any], Iterable[Asked]] | None = None
+    keys_in: Callable[[Any, Any], Iterable[Asked]] | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decider:
     """Answers commands of one aggregate with `decide(command, state) -> events`, a pure function.
 
-    With `also_reads`, a decision also reads other aggregates of the context in the same transaction:
-    `decide(command, state, others)`, where `others[key]` is the state of that one (loaded when asked for), or
-    `others[key, part]` where that aggregate has parts; its events may then belong to both. `keys_read(command)` says
-    beforehand which ones it will read, so that a batch loads them in one query; `keys_in_state(state)` says those that
-    only the command's own aggregate knows, which a second query loads.
+    With `also_reads`, a decision also reads other aggregates of the context, whatever their keys and partitions:
+    `decide(command, state, things, others)` has a mapping for each kind, in the order of `also_reads`; `things[key]` is
+    the state of one, or `things[key, part]` where that kind has parts. A context has one writing transaction at a time,
+    which reads, decides and commits, so no other process changes these meanwhile.
     """
 
     aggregate: Aggregate
     commands: tuple[type[Command], ...]
     decide: Callable[..., Events]
-    also_reads: Aggregate | None = None
-    keys_read: Callable[[Any], Iterable[Asked]] | None = None
-    keys_in_state: Callable[[Any], Iterable[Asked]] | None = None
+    also_reads: tuple[Reads, ...] = ()
+
+    @property
+    def keys_known(self) -> tuple[tuple[Aggregate, Callable[[Any], Iterable[Asked]]], ...]:
+        """The kinds whose keys a command names, with the function that does."""
+        return tuple((reads.aggregate, reads.keys) for reads in self.also_reads if reads.keys is not None)
+
+    @property
+    def keys_in_state(self) -> tuple[tuple[Aggregate, Callable[[Any, Any], Iterable[Asked]]], ...]:
+        """The kinds whose keys the state names, with the function that does."""
+        return tuple((reads.aggregate, reads.keys_in) for reads in self.also_reads if reads.keys_in is not None)
+
+    @property
+    def kinds(self) -> tuple[Aggregate, ...]:
+        """Every kind of aggregate that a decision reads or changes, its own first."""
+        return (self.aggregate, *(reads.aggregate for reads in self.also_reads))
+
+
+Past: TypeAlias = Literal["none", "all", "last"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +149,15 @@ class Policy:
     """Whenever `source`, a context, publishes this event, `whenever(event)` gives commands for this context's deciders.
 
     `event` is declared in this context's `upstream.py`, with the publisher's class name and the fields that are read.
+
+    A context whose database is older than a policy of it hears the event from its position on. `past` says which of
+    the earlier ones it hears too, when it starts: none, all, or the last of each key, for state that events carry.
     """
 
     source: str
     event: type[Event]
     whenever: Callable[[Any], Sequence[Command]]
+    past: Past = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,49 +172,6 @@ class Timer:
     armed_by: type[Event]
     at: Callable[[Any], datetime | None]
     whenever_due: Callable[[Any], Sequence[Command]]
-
-
-class UnknownOutcomeError(Exception):
-    """The outcome of an outside call is unknown: repeat it with the same key, and never guess."""
-
-
-class Call(Protocol):
-    """The tools of an effect while it calls the outside."""
-
-    @property
-    def idempotency_key(self) -> str:
-        """The id of the event that asked: the same on every attempt."""
-        ...
-
-    @property
-    def attempt(self) -> int:
-        """1 on the first call, counting up over restarts."""
-        ...
-
-    @property
-    def now(self) -> datetime:
-        """The time, aware and UTC; virtual in simulations."""
-        ...
-
-    async def request(self, subject: str, body: bytes, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
-        """A NATS request: the answer's headers and body. Raises UnknownOutcomeError when none came in time."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
-    """A call to the outside that `asked_by` this event of the context wants.
-
-    `call(event, call)` returns the outcome, done or refused, as a command of the context; any exception means that the
-    outcome is unknown and the same call is made again, later, with the same key. `outcomes` lists the commands it may
-    return. Effects of one key run one after the other, in the order of their events.
-    """
-
-    asked_by: type[Event]
-    call: Callable[[Any, Call], Awaitable[Command]]
-    outcomes: tuple[type[Command], ...]
-    timeout_s: float = 10.0
-    at_once: int = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,26 +210,11 @@ class Context:
     def aggregates(self) -> tuple[Aggregate, ...]:
         """Every aggregate once, in the order of the deciders."""
         found: dict[str, Aggregate] = {}
-        for decider in self.deciders:
-            found.setdefault(decider.aggregate.name, decider.aggregate)
-            if decider.also_reads is not None:
-                found.setdefault(decider.also_reads.name, decider.also_reads)
+        for aggregate in (aggregate for decider in self.deciders for aggregate in decider.kinds):
+            found.setdefault(aggregate.name, aggregate)
         return tuple(found.values())
 
     @property
     def publishes(self) -> tuple[type[Event], ...]:
         """Every event type of the context's aggregates."""
         return tuple(event for aggregate in self.aggregates for event in aggregate.events)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
-    """A process that only answers requests (ADR-32). `open(directory)` gives its endpoints while it is entered.
-
-    `directory` is where its database lives.
-    """
-
-    name: str
-    version: str
-    description: str
-    open: Callable[[Path], AbstractAsyncContextManager[Endpoints]]

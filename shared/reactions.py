@@ -41,11 +41,7 @@ def events_of(context: Context, commands: Iterable[type[Command]]) -> set[str]:
     """Every event, as `context.Event`, of the aggregates that decide these commands."""
     asked = {*commands}
     aggregates = [
-        aggregate
-        for decider in context.deciders
-        if asked & {*decider.commands}
-        for aggregate in (decider.aggregate, decider.also_reads)
-        if aggregate is not None
+        aggregate for decider in context.deciders if asked & {*decider.commands} for aggregate in decider.kinds
     ]
     return {f"{context.name}.{event.__name__}" for aggregate in aggregates for event in aggregate.events}
 

@@ -109,7 +109,7 @@ def accounts_of(command: HoldCommand) -> tuple[str, ...]:
     return (command.account_id,) if isinstance(command, PlaceHold) else (MERCHANT,)
 
 
-def account_in(hold: Hold) -> tuple[str, ...]:
+def account_in(_: HoldCommand, hold: Hold) -> tuple[str, ...]:
     """The account that the payment knows."""
     return (hold.account_id,) if hold.account_id else ()
 

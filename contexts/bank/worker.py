@@ -11,7 +11,7 @@ from contexts.bank.endpoints import LOOKUP, endpoints
 from contexts.bank.events import AccountEvent, BookingRecorded, HoldEvent
 from contexts.bank.hold import Hold
 from contexts.bank.settings import BankSettings
-from shared.context import Aggregate, Context, Decider
+from shared.context import Aggregate, Context, Decider, Reads
 
 LINGER_S = 0.1
 """Nobody waits to hear of the bank's entries: a client has its answer after the commit."""
@@ -53,16 +53,13 @@ def context(settings: BankSettings) -> Context:
                 aggregate=BOOKING,
                 commands=get_args(BookingCommand),
                 decide=booking.decide,
-                also_reads=ACCOUNT,
-                keys_read=booking.accounts_of,
+                also_reads=(Reads(ACCOUNT, booking.accounts_of),),
             ),
             Decider(
                 aggregate=HOLD,
                 commands=get_args(HoldCommand),
                 decide=hold.decide,
-                also_reads=ACCOUNT,
-                keys_read=hold.accounts_of,
-                keys_in_state=hold.account_in,
+                also_reads=(Reads(ACCOUNT, hold.accounts_of, hold.account_in),),
             ),
         ),
         accepts=(OpenAccount, Deposit, Withdraw, Transfer),

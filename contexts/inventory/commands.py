@@ -5,7 +5,18 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from contexts.kernel import CancellationReason, FailureStage, Money, OrderId, Quantity, ReturnId, Sku, SkuQuantity, Text
+from contexts.kernel import (
+    CancellationReason,
+    FailureStage,
+    Money,
+    OrderId,
+    Quantity,
+    ReturnId,
+    Sku,
+    SkuQuantity,
+    Text,
+    refuse_no_price,
+)
 from shared.wire.messages import FROM_SUBJECT, NEVER, TOLD
 
 ON_HAND_AT_MOST = 10**9
@@ -13,7 +24,9 @@ ON_HAND_AT_MOST = 10**9
 
 Identity: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200)]
 
-Refusal: TypeAlias = Literal["registered_otherwise", "id_known_otherwise", "too_many_units", "not_enough_stock"]
+Refusal: TypeAlias = Literal[
+    "registered_otherwise", "not_registered", "id_known_otherwise", "too_many_units", "not_enough_stock"
+]
 """Why the stock stays as it is."""
 
 
@@ -23,6 +36,9 @@ class RegisterStockItem(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     sku: Annotated[Sku, FROM_SUBJECT] = Sku("")
     name: Text
     unit_price: Money
+
+    def __post_init__(self) -> None:
+        refuse_no_price(self.unit_price, "$.unit_price.amount_minor")
 
 
 class ReplenishStock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -52,12 +52,16 @@ class StockMovementRecorded(Struct, frozen=True, kw_only=True):
 
 
 class StockLevelChanged(Struct, frozen=True, kw_only=True):
-    """This much is on hand, and so much of it is promised: 0 <= reserved <= on_hand, the rest is available."""
+    """This much is on hand, and so much of it is promised: 0 <= reserved <= on_hand, the rest is available.
+
+    `number` counts the levels of the article from 1; a release that did not count them has left 0.
+    """
 
     sku: Annotated[Sku, TOLD]
     on_hand: int
     reserved: int
     available: int
+    number: int = 0
 
 
 class BackorderQueued(Struct, frozen=True, kw_only=True):

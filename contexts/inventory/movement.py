@@ -2,8 +2,8 @@
 
 Pure: no I/O, clock, randomness or logging. Asking twice gives the answer once. Each movement is an aggregate of its
 own, decided in one transaction with the stock of its SKU, so the stock's state does not grow with every delivery.
-Units count whether or not their article is registered: a delivery may come first. The same transaction serves the
-orders that wait for the units (P35).
+Only a registered article has units, so a delivery that comes before the registration is refused. The same transaction
+serves the orders that wait for the units (P35).
 """
 
 from collections.abc import Mapping
@@ -56,6 +56,8 @@ def decide(
         return ()
     if movement.quantity is not None:
         return (Rejected.at("id_known_otherwise", id_path, f"it was counted before, as {movement.quantity}"),)
+    if item.registered is None:
+        return (Rejected.at("not_registered", "$", f"there is no {command.sku}; send RegisterStockItem first"),)
     if item.on_hand + delta > ON_HAND_AT_MOST:
         return (Rejected.at("too_many_units", path, f"{item.on_hand} are on hand, and {ON_HAND_AT_MOST} is the most"),)
     if item.available + delta < 0:

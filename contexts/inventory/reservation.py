@@ -48,8 +48,13 @@ class Reservation(Struct, frozen=True, kw_only=True):
 
 
 def skus_of(command: ReservationCommand) -> tuple[Sku, ...]:
-    """The SKUs whose stock a decision will surely read. The reservation names the others."""
+    """The SKUs whose stock a reservation will read."""
     return tuple(line.sku for line in command.lines) if isinstance(command, ReserveStock) else ()
+
+
+def skus_in(command: ReservationCommand, reservation: Reservation) -> tuple[Sku, ...]:
+    """The SKUs whose stock a release, a commitment or a settlement will read."""
+    return () if isinstance(command, ReserveStock) else tuple(line.sku for line in reservation.lines)
 
 
 def decide(

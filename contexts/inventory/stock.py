@@ -38,6 +38,7 @@ class StockItem(Struct, frozen=True, kw_only=True):
     registered: StockItemRegistered | None = None
     on_hand: int = 0
     reserved: int = 0
+    levels: int = 0
     waiting: tuple[Waiting, ...] = ()
 
     @property
@@ -76,7 +77,7 @@ def evolve(item: StockItem, event: StockEvent) -> StockItem:
         case StockLevelChanged():
             assert 0 <= event.reserved <= event.on_hand, event
             assert event.available == event.on_hand - event.reserved, event
-            return replace(item, on_hand=event.on_hand, reserved=event.reserved)
+            return replace(item, on_hand=event.on_hand, reserved=event.reserved, levels=item.levels + 1)
         case BackorderQueued():
             waiting = Waiting(order_id=event.order_id, quantity=event.quantity, skus=event.skus)
             return replace(item, waiting=(*item.waiting, waiting))
@@ -92,4 +93,5 @@ def moved(sku: Sku, item: StockItem, *, on_hand: int = 0, reserved: int = 0) -> 
     """The level after a change of the units on hand and of the reserved ones."""
     on_hand += item.on_hand
     reserved += item.reserved
-    return StockLevelChanged(sku=sku, on_hand=on_hand, reserved=reserved, available=on_hand - reserved)
+    available, number = on_hand - reserved, item.levels + 1
+    return StockLevelChanged(sku=sku, on_hand=on_hand, reserved=reserved, available=available, number=number)

@@ -24,7 +24,7 @@ from contexts.inventory.policies import POLICIES, TIMERS
 from contexts.inventory.reservation import Reservation
 from contexts.inventory.settings import InventorySettings
 from contexts.inventory.stock import StockItem
-from shared.context import Aggregate, Context, Decider
+from shared.context import Aggregate, Context, Decider, Reads
 
 STOCK = Aggregate(
     name="stock",
@@ -64,15 +64,13 @@ def context(settings: InventorySettings) -> Context:
                 aggregate=MOVEMENT,
                 commands=get_args(MovementCommand),
                 decide=movement.decide,
-                also_reads=STOCK,
-                keys_read=movement.skus_of,
+                also_reads=(Reads(STOCK, movement.skus_of),),
             ),
             Decider(
                 aggregate=RESERVATION,
                 commands=get_args(ReservationCommand),
                 decide=judge,
-                also_reads=STOCK,
-                keys_read=reservation.skus_of,
+                also_reads=(Reads(STOCK, reservation.skus_of, reservation.skus_in),),
             ),
         ),
         accepts=(RegisterStockItem, ReplenishStock, AdjustStock),

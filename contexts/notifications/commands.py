@@ -18,12 +18,20 @@ class ConfirmReceipt(Struct, frozen=True, kw_only=True):
 
 
 class TellCustomer(Struct, frozen=True, kw_only=True):
-    """Send one more letter about an order."""
+    """Send one more letter about an order, to this address when it is told, or to the one of the order."""
 
     order_id: OrderId
     template: Template
     subject: str
     text: str
+    email: str = ""
+
+
+class WithdrawLetter(Struct, frozen=True, kw_only=True):
+    """The news of a letter is over: do not send it if it still waits."""
+
+    order_id: OrderId
+    template: Template
 
 
 class RecordSent(Struct, frozen=True, kw_only=True):
@@ -42,4 +50,4 @@ class RecordNotSent(Struct, frozen=True, kw_only=True):
     reason: Refusal
 
 
-NotificationCommand: TypeAlias = ConfirmReceipt | TellCustomer | RecordSent | RecordNotSent
+NotificationCommand: TypeAlias = ConfirmReceipt | TellCustomer | WithdrawLetter | RecordSent | RecordNotSent

@@ -8,13 +8,21 @@ from typing import Literal, TypeAlias, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contexts.notifications.commands import ConfirmReceipt, NotificationCommand, RecordNotSent, RecordSent, TellCustomer
+from contexts.notifications.commands import (
+    ConfirmReceipt,
+    NotificationCommand,
+    RecordNotSent,
+    RecordSent,
+    TellCustomer,
+    WithdrawLetter,
+)
 from contexts.notifications.events import (
     CustomerNotified,
     NotificationEvent,
     NotificationFailed,
     NotificationHeld,
     NotificationQueued,
+    NotificationWithdrawn,
     Template,
 )
 
@@ -36,6 +44,10 @@ def decide(command: NotificationCommand, notification: Notification) -> tuple[No
             return () if "order_received" in notification.letters else _confirm(command, notification.held)
         case TellCustomer():
             return () if command.template in notification.letters else (_tell(command, notification.email),)
+        case WithdrawLetter():
+            if notification.letters.get(command.template) != "HELD":
+                return ()
+            return (NotificationWithdrawn(order_id=command.order_id, template=command.template),)
         case RecordSent():
             if notification.letters.get(command.template) != "QUEUED":
                 return ()
@@ -60,6 +72,11 @@ def evolve(notification: Notification, event: NotificationEvent) -> Notification
             stage = "QUEUED"
             waiting = tuple(letter for letter in notification.held if letter.template != event.template)
             notification = replace(notification, email=event.email, held=waiting)
+        case NotificationWithdrawn():
+            assert notification.letters[event.template] == "HELD", notification.letters
+            waiting = tuple(letter for letter in notification.held if letter.template != event.template)
+            others = {name: stage for name, stage in notification.letters.items() if name != event.template}
+            return replace(notification, held=waiting, letters=others)
         case CustomerNotified():
             assert notification.letters[event.template] == "QUEUED", notification.letters
             stage = "SENT"
@@ -83,8 +100,8 @@ def _confirm(command: ConfirmReceipt, held: tuple[NotificationHeld, ...]) -> tup
 
 
 def _tell(command: TellCustomer, email: str) -> NotificationEvent:
-    if email:
-        return _queued(command, email)
+    if command.email or email:
+        return _queued(command, command.email or email)
     return NotificationHeld(
         order_id=command.order_id, template=command.template, subject=command.subject, text=command.text
     )

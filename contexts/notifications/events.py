@@ -23,6 +23,7 @@ Template: TypeAlias = Literal[
     "return_refunded",
     "ticket_opened",
     "ticket_resolved",
+    "stock_short",
 ]
 """The subject of a letter; an order has one letter of each template at the most."""
 
@@ -51,6 +52,13 @@ class NotificationQueued(Struct, frozen=True, kw_only=True):
     text: str
 
 
+class NotificationWithdrawn(Struct, frozen=True, kw_only=True):
+    """The letter that waited is not sent: its news is over."""
+
+    order_id: OrderId
+    template: Annotated[Template, TOLD]
+
+
 class CustomerNotified(Struct, frozen=True, kw_only=True):
     """The letter has left."""
 
@@ -67,4 +75,6 @@ class NotificationFailed(Struct, frozen=True, kw_only=True):
     reason: Annotated[Refusal, TOLD]
 
 
-NotificationEvent: TypeAlias = NotificationHeld | NotificationQueued | CustomerNotified | NotificationFailed
+NotificationEvent: TypeAlias = (
+    NotificationHeld | NotificationQueued | NotificationWithdrawn | CustomerNotified | NotificationFailed
+)

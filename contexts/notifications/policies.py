@@ -1,9 +1,11 @@
 """Notifications' reactions, which are also the words of its letters: the whole table stands at the foot."""
 
 from contexts.kernel import Money, OrderId
-from contexts.notifications.commands import ConfirmReceipt, TellCustomer
+from contexts.notifications.commands import ConfirmReceipt, TellCustomer, WithdrawLetter
 from contexts.notifications.events import Template
 from contexts.notifications.upstream import (
+    AlertCleared,
+    AlertSet,
     InventoryBackordered,
     OrderCancellationRejected,
     OrderCancelled,
@@ -135,6 +137,21 @@ def whenever_ticket_resolved_tell_the_customer(event: TicketResolved) -> list[Te
     return _tell(event.order_id, "ticket_resolved", "is looked after", "Our support has closed your case.")
 
 
+def whenever_an_alert_is_set_tell_the_customer(event: AlertSet) -> list[TellCustomer]:
+    """Tells it once for a basket; without an address yet, the letter waits (P40)."""
+    subject = f"Your basket {event.order_id} waits for stock"
+    wanted = f"You want {event.requested} of {event.sku}, and {event.available} are there."
+    text = _text(f"{subject}.", wanted, "Take less, or wait until there is more.")
+    return [
+        TellCustomer(order_id=event.order_id, template="stock_short", subject=subject, text=text, email=event.email)
+    ]
+
+
+def whenever_an_alert_is_cleared_withdraw_its_letter(event: AlertCleared) -> list[WithdrawLetter]:
+    """Compensates whenever_an_alert_is_set_tell_the_customer, unless the letter has left (P40)."""
+    return [WithdrawLetter(order_id=event.order_id, template="stock_short")]
+
+
 POLICIES: tuple[Policy, ...] = (
     Policy("ordering", OrderPlaced, whenever_order_placed_confirm_its_receipt),
     Policy("inventory", InventoryBackordered, whenever_inventory_backordered_tell_the_customer),
@@ -151,6 +168,8 @@ POLICIES: tuple[Policy, ...] = (
     Policy("ordering", ReturnRefunded, whenever_return_refunded_tell_the_customer),
     Policy("support", TicketOpened, whenever_ticket_opened_tell_the_customer),
     Policy("support", TicketResolved, whenever_ticket_resolved_tell_the_customer),
+    Policy("ordering", AlertSet, whenever_an_alert_is_set_tell_the_customer),
+    Policy("ordering", AlertCleared, whenever_an_alert_is_cleared_withdraw_its_letter),
 )
 
 

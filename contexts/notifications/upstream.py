@@ -4,7 +4,23 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from contexts.kernel import CancellationReason, FailureStage, Money, OrderId, ReturnId
+from contexts.kernel import CancellationReason, FailureStage, Money, OrderId, ReturnId, Sku
+
+
+class AlertSet(Struct, frozen=True, kw_only=True):
+    """The shelf has too few units of an article for a basket; `email` is empty while it is not known."""
+
+    order_id: OrderId
+    sku: Sku
+    requested: int
+    available: int
+    email: str = ""
+
+
+class AlertCleared(Struct, frozen=True, kw_only=True):
+    """The shelf has enough for the basket again, or the basket wants less."""
+
+    order_id: OrderId
 
 
 class OrderPlaced(Struct, frozen=True, kw_only=True):

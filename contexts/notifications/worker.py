@@ -12,6 +12,7 @@ from contexts.notifications.events import (
     NotificationFailed,
     NotificationHeld,
     NotificationQueued,
+    NotificationWithdrawn,
 )
 from contexts.notifications.policies import POLICIES
 from contexts.notifications.settings import NotificationsSettings
@@ -41,5 +42,5 @@ def context(settings: NotificationsSettings) -> Context:
         policies=POLICIES,
         effects=postbox.effects(timeout_s),
         gather_s=GATHER_S,
-        unheard=(NotificationHeld, CustomerNotified, NotificationFailed),
+        unheard=(NotificationHeld, NotificationWithdrawn, CustomerNotified, NotificationFailed),
     )

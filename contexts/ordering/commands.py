@@ -1,32 +1,42 @@
-"""The commands of ordering: clients send PlaceOrder, CancelOrder and RequestReturn; policies and timers the others."""
+"""The commands of ordering: clients send those about baskets, orders and prices; policies and timers the others."""
 
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from contexts.kernel import (
     Address,
     CancellationReason,
     CustomerId,
     Email,
-    Line,
     MethodToken,
     Money,
     OrderId,
     PaymentId,
+    Quantity,
     ReturnId,
     ReturnIdText,
+    Sku,
     SkuQuantity,
+    SkuText,
     Text,
     refuse_card_number,
+    refuse_no_price,
 )
+from contexts.ordering.events import PromotionCode
 from shared.wire.messages import FROM_STREAM, FROM_SUBJECT, NEVER, TOLD
 
 LINES_AT_MOST = 100
+"""No order and no basket has more lines."""
+SKUS_AT_MOST = 500
+"""No promotion names more articles; one that names none is for all."""
 
 Refusal: TypeAlias = Literal[
     "order_already_placed",
+    "unknown_sku",
+    "price_changed",
+    "unknown_promotion",
     "wrong_currency",
     "too_many_units",
     "total_too_large",
@@ -36,8 +46,28 @@ Refusal: TypeAlias = Literal[
     "window_closed",
     "too_many",
     "id_known_otherwise",
+    "announced_otherwise",
+    "promotion_ended",
+    "ends_before_it_begins",
+    "basket_unknown",
+    "basket_closed",
+    "basket_not_ready",
+    "other_customer",
+    "not_in_basket",
+    "too_many_lines",
 ]
-"""Why an order is not taken at all, not cancelled when that was refused before, or not taken back."""
+"""Why an order is not taken, cancelled again or taken back, and why a basket, a price or a promotion stays as it is."""
+
+Code: TypeAlias = Annotated[PromotionCode, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
+
+
+class OrderLine(Struct, frozen=True, kw_only=True):
+    """A quantity of one article, at the price the customer saw, if that is told."""
+
+    sku: SkuText
+    quantity: Quantity
+    unit_price: Money | None = None
 
 
 class PlaceOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,10 +76,11 @@ class PlaceOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
     customer_id: Annotated[CustomerId, Meta(min_length=1, max_length=200)]
     email: Email
-    lines: Annotated[tuple[Line, ...], Meta(min_length=1, max_length=LINES_AT_MOST)]
+    lines: Annotated[tuple[OrderLine, ...], Meta(min_length=1, max_length=LINES_AT_MOST)]
     address: Address
     method_token: Annotated[MethodToken, Meta(min_length=1, max_length=500)]
     allow_backorder: bool = False
+    promotion_code: Code | None = None
     asked_at: Annotated[datetime, FROM_STREAM] = NEVER
 
     def __post_init__(self) -> None:
@@ -165,3 +196,151 @@ OrderCommand: TypeAlias = (
     | RecordDelivery
 )
 ReturnCommand: TypeAlias = RequestReturn | RecordReturnReceipt | RecordReturnRefund
+
+
+class ListPrice(Struct, frozen=True, kw_only=True):
+    """Inventory has registered the article at this price."""
+
+    sku: Sku
+    unit_price: Money
+
+
+class ChangePrice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sell an article at another price from now on."""
+
+    sku: Annotated[Sku, FROM_SUBJECT] = Sku("")
+    unit_price: Money
+    asked_at: Annotated[datetime, FROM_STREAM] = NEVER
+
+    def __post_init__(self) -> None:
+        refuse_no_price(self.unit_price, "$.unit_price.amount_minor")
+
+
+PriceCommand: TypeAlias = ListPrice | ChangePrice
+
+
+class AnnouncePromotion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Take a percentage off these articles, or off all, for orders from `from` until `until` of at least a total."""
+
+    code: Annotated[PromotionCode, FROM_SUBJECT] = PromotionCode("")
+    percent_off: Annotated[int, Meta(ge=1, le=90)]
+    skus: Annotated[tuple[SkuText, ...], Meta(max_length=SKUS_AT_MOST)] = ()
+    begins: Moment = field(name="from")
+    until: Moment
+    minimum_total: Money | None = None
+
+
+class EndPromotion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Take no more orders with the promotion, for ever."""
+
+    code: Annotated[PromotionCode, FROM_SUBJECT] = PromotionCode("")
+
+
+PromotionCommand: TypeAlias = AnnouncePromotion | EndPromotion
+
+
+SkuQuantities: TypeAlias = Annotated[tuple[SkuQuantity, ...], Meta(min_length=1, max_length=LINES_AT_MOST)]
+
+
+class AddItemsToBasket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Put lines into a basket; the first ones open it."""
+
+    order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
+    customer_id: Annotated[CustomerId, Meta(min_length=1, max_length=200)]
+    lines: SkuQuantities
+    asked_at: Annotated[datetime, FROM_STREAM] = NEVER
+
+
+class RemoveItemsFromBasket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Take lines out of a basket."""
+
+    order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
+    lines: SkuQuantities
+    asked_at: Annotated[datetime, FROM_STREAM] = NEVER
+
+
+class SubmitAddress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Have the parcel sent to this address."""
+
+    order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
+    address: Address
+    asked_at: Annotated[datetime, FROM_STREAM] = NEVER
+
+
+class SubmitPaymentDetails(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Pay by this method; never a card number."""
+
+    order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
+    email: Email
+    method_token: Annotated[MethodToken, Meta(min_length=1, max_length=500)]
+    asked_at: Annotated[datetime, FROM_STREAM] = NEVER
+
+    def __post_init__(self) -> None:
+        refuse_card_number(self.method_token, "$.method_token")
+
+
+class CheckOutBasket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Place the order that the basket holds."""
+
+    order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
+    allow_backorder: bool = False
+    promotion_code: Code | None = None
+    asked_at: Annotated[datetime, FROM_STREAM] = NEVER
+
+
+class CheckBasket(Struct, frozen=True, kw_only=True):
+    """Price the lines after this change, and compare them with the known stock."""
+
+    order_id: OrderId
+    change: int
+
+
+class RecordAddressAnswer(Struct, frozen=True, kw_only=True):
+    """Shipping has answered an address; `reason` is empty when it is valid."""
+
+    order_id: OrderId
+    attempt: int
+    reason: str = ""
+
+
+class RecordPaymentAnswer(Struct, frozen=True, kw_only=True):
+    """The bank has answered payment details; `reason` is empty when it approves them."""
+
+    order_id: OrderId
+    attempt: int
+    reason: str = ""
+
+
+class AbandonBasket(Struct, frozen=True, kw_only=True):
+    """The basket was to change by then, and may have changed since."""
+
+    order_id: OrderId
+    idle_at: datetime
+
+
+BasketCommand: TypeAlias = (
+    AddItemsToBasket
+    | RemoveItemsFromBasket
+    | SubmitAddress
+    | SubmitPaymentDetails
+    | RecordAddressAnswer
+    | RecordPaymentAnswer
+    | AbandonBasket
+)
+
+
+class NoteStock(Struct, frozen=True, kw_only=True):
+    """Inventory has this many units of the article that are promised to nobody; `number` counts its levels."""
+
+    sku: Sku
+    available: int
+    number: int
+
+
+class ShowPrice(Struct, frozen=True, kw_only=True):
+    """The price of the article has changed: show it in the baskets that want it."""
+
+    sku: Sku
+
+
+ShelfCommand: TypeAlias = NoteStock | ShowPrice

@@ -1,9 +1,9 @@
-"""The events of ordering: an order was placed, confirmed, sent on its way, or cancelled."""
+"""The events of ordering: baskets, orders and how they go on, the price list, promotions, and the known stock."""
 
 from datetime import datetime
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, NewType, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from contexts.kernel import (
     Address,
@@ -15,16 +15,22 @@ from contexts.kernel import (
     OrderId,
     PaymentId,
     ReturnId,
+    Sku,
     SkuQuantity,
 )
 from shared.wire.messages import TOLD
+
+PromotionCode = NewType("PromotionCode", str)
 
 Status: TypeAlias = Literal["UNKNOWN", "PENDING", "CONFIRMED", "CANCELLING", "SHIPPED", "DELIVERED", "CANCELLED"]
 """The state of an order; an UNKNOWN order has not been placed yet."""
 
 
 class OrderPlaced(Struct, frozen=True, kw_only=True):
-    """The order stands: it is confirmed or cancelled by `expires_at`. The total is the sum of its lines."""
+    """The order stands: it is confirmed or cancelled by `expires_at`.
+
+    Its lines have the prices that were decided. The total is their sum less the discount, which is in minor units.
+    """
 
     order_id: OrderId
     customer_id: CustomerId
@@ -36,6 +42,7 @@ class OrderPlaced(Struct, frozen=True, kw_only=True):
     allow_backorder: bool
     expires_at: datetime
     discount: Annotated[int, Meta(ge=0)] = 0
+    promotion_code: PromotionCode | None = None
 
 
 class OrderDeadlineExtended(Struct, frozen=True, kw_only=True):
@@ -140,6 +147,176 @@ class ReturnLapsed(Struct, frozen=True, kw_only=True):
     lines: tuple[SkuQuantity, ...]
 
 
+class PriceListed(Struct, frozen=True, kw_only=True):
+    """The shop sells the article at this price: said once for each article."""
+
+    sku: Annotated[Sku, TOLD]
+    unit_price: Money
+
+
+class PriceChanged(Struct, frozen=True, kw_only=True):
+    """The article has another price from `changed_at` on; orders are taken at the previous one for a while."""
+
+    sku: Annotated[Sku, TOLD]
+    unit_price: Money
+    previous: Money
+    changed_at: datetime
+
+
+class PromotionAnnounced(Struct, frozen=True, kw_only=True):
+    """Orders that name this code have this percentage off these articles, or off all, within its time."""
+
+    code: Annotated[PromotionCode, TOLD]
+    percent_off: int
+    skus: tuple[Sku, ...]
+    begins: datetime = field(name="from")
+    until: datetime
+    minimum_total: Money | None
+
+
+class PromotionEnded(Struct, frozen=True, kw_only=True):
+    """No more orders have the promotion."""
+
+    code: Annotated[PromotionCode, TOLD]
+
+
+class ItemsAddedToBasket(Struct, frozen=True, kw_only=True):
+    """The customer wants these lines too; `change` counts the changes of the basket's lines from 1."""
+
+    order_id: OrderId
+    customer_id: CustomerId
+    lines: tuple[SkuQuantity, ...]
+    change: int = 0
+
+
+class ItemsRemovedFromBasket(Struct, frozen=True, kw_only=True):
+    """The customer does not want these lines any more; `change` counts the changes of the basket's lines."""
+
+    order_id: OrderId
+    customer_id: CustomerId
+    lines: tuple[SkuQuantity, ...]
+    change: int = 0
+
+
+class BasketUpdated(Struct, frozen=True, kw_only=True):
+    """The basket as the customer sees it, at the current prices, after this change of its lines."""
+
+    order_id: OrderId
+    lines: tuple[Line, ...]
+    total: Money
+    change: int = 0
+
+
+class AlertSet(Struct, frozen=True, kw_only=True):
+    """The shelf has fewer units of an article than the basket; `email` is empty while it is not known."""
+
+    order_id: OrderId
+    sku: Annotated[Sku, TOLD]
+    requested: int
+    available: int
+    email: str = ""
+
+
+class AlertCleared(Struct, frozen=True, kw_only=True):
+    """The shelf has enough for the basket again, or the basket wants less."""
+
+    order_id: OrderId
+    sku: Annotated[Sku, TOLD]
+    requested: int
+    available: int
+
+
+class AddressSubmitted(Struct, frozen=True, kw_only=True):
+    """The parcel is to go to this address, if shipping finds it valid; `attempt` counts from 1."""
+
+    order_id: OrderId
+    attempt: int
+    address: Address
+
+
+class PaymentDetailsSubmitted(Struct, frozen=True, kw_only=True):
+    """The order is to be paid by this method, if the bank approves it; `attempt` counts from 1."""
+
+    order_id: OrderId
+    attempt: int
+    customer_id: CustomerId
+    method_token: MethodToken
+    email: str = ""
+
+
+class AddressAnswerRecorded(Struct, frozen=True, kw_only=True):
+    """Shipping has answered the latest address; `reason` is empty when it is valid."""
+
+    order_id: OrderId
+    attempt: int
+    reason: Annotated[str, TOLD]
+
+
+class PaymentAnswerRecorded(Struct, frozen=True, kw_only=True):
+    """The bank has answered the latest payment details; `reason` is empty when it approves them."""
+
+    order_id: OrderId
+    attempt: int
+    reason: Annotated[str, TOLD]
+
+
+class BasketTouched(Struct, frozen=True, kw_only=True):
+    """The customer has changed the basket; it is abandoned at `idle_at` unless it changes again."""
+
+    order_id: OrderId
+    idle_at: datetime
+
+
+class BasketCheckedOut(Struct, frozen=True, kw_only=True):
+    """The basket has become the order of the same id."""
+
+    order_id: OrderId
+
+
+class BasketAbandoned(Struct, frozen=True, kw_only=True):
+    """The customer has not come back in time; the basket is closed."""
+
+    order_id: OrderId
+
+
+class StockNoted(Struct, frozen=True, kw_only=True):
+    """Ordering knows that this many units are available; `number` is that of inventory's level."""
+
+    sku: Annotated[Sku, TOLD]
+    available: int
+    number: int
+
+
+class BasketFollowed(Struct, frozen=True, kw_only=True):
+    """An open basket wants the article, and hears of its price and its stock; `is_short` when an alert is set."""
+
+    sku: Annotated[Sku, TOLD]
+    order_id: OrderId
+    is_short: bool
+
+
+class BasketLeft(Struct, frozen=True, kw_only=True):
+    """The basket does not want the article any more, or is closed."""
+
+    sku: Annotated[Sku, TOLD]
+    order_id: OrderId
+
+
+BasketEvent: TypeAlias = (
+    ItemsAddedToBasket
+    | ItemsRemovedFromBasket
+    | BasketUpdated
+    | AlertSet
+    | AlertCleared
+    | AddressSubmitted
+    | PaymentDetailsSubmitted
+    | AddressAnswerRecorded
+    | PaymentAnswerRecorded
+    | BasketTouched
+    | BasketCheckedOut
+    | BasketAbandoned
+)
+ShelfEvent: TypeAlias = StockNoted | BasketFollowed | BasketLeft
 OrderEvent: TypeAlias = (
     OrderPlaced
     | OrderDeadlineExtended
@@ -152,3 +329,5 @@ OrderEvent: TypeAlias = (
     | ReturnCounted
 )
 ReturnEvent: TypeAlias = ReturnRequested | ReturnReceiptRecorded | ReturnRefunded | ReturnLapsed
+PriceEvent: TypeAlias = PriceListed | PriceChanged
+PromotionEvent: TypeAlias = PromotionAnnounced | PromotionEnded

@@ -5,13 +5,14 @@ shipping is the judge: a cancellation then waits for what it says.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Literal, assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contexts.kernel import MINOR_UNITS_AT_MOST, QUANTITY_AT_MOST, CancellationReason, Money, ReturnId, Sku
+from contexts.kernel import CancellationReason, ReturnId, Sku
 from contexts.ordering.commands import (
     CancelOrder,
     CancelPendingOrder,
@@ -34,11 +35,15 @@ from contexts.ordering.events import (
     OrderDeadlineExtended,
     OrderEvent,
     OrderPlaced,
+    PromotionCode,
     ReturnCounted,
     ShipmentRecorded,
     Status,
 )
-from shared.context import Detail, Rejected
+from contexts.ordering.price import ListedPrice
+from contexts.ordering.pricing import quote
+from contexts.ordering.promotion import Promotion
+from shared.context import Rejected
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -66,12 +71,27 @@ class Order(Struct, frozen=True, kw_only=True):
 
 
 def decide(
-    command: OrderCommand, order: Order, *, order_deadline: timedelta, currency: str
+    command: OrderCommand,
+    order: Order,
+    prices: Mapping[Sku, ListedPrice],
+    promotions: Mapping[PromotionCode, Promotion],
+    *,
+    order_deadline: timedelta,
+    price_honoured: timedelta,
+    currency: str,
 ) -> tuple[OrderEvent | Rejected, ...]:
     """Decide on the command: no event when it was answered before, or when the order is past it."""
     match command:
         case PlaceOrder():
-            return _place(command, order, order_deadline, currency)
+            return _place(
+                command,
+                order,
+                prices,
+                promotions,
+                order_deadline=order_deadline,
+                price_honoured=price_honoured,
+                currency=currency,
+            )
         case CancelOrder():
             return _cancel(command, order)
         case ConfirmOrder() if order.status == "PENDING":
@@ -152,52 +172,64 @@ def evolve(order: Order, event: OrderEvent) -> Order:
             assert_never(event)
 
 
-def _place(
-    command: PlaceOrder, order: Order, order_deadline: timedelta, currency: str
-) -> tuple[OrderPlaced | Rejected, ...]:
-    if order.placed is None:
-        return (_refused(command, currency) or _placement(command, command.asked_at + order_deadline),)
-    if _placement(command, order.placed.expires_at) == order.placed:
+def skus_of(command: OrderCommand) -> tuple[Sku, ...]:
+    """The articles whose prices a placement reads."""
+    return tuple(line.sku for line in command.lines) if isinstance(command, PlaceOrder) else ()
+
+
+def codes_of(command: OrderCommand) -> tuple[PromotionCode, ...]:
+    """The promotion that a placement reads."""
+    if not isinstance(command, PlaceOrder) or command.promotion_code is None:
         return ()
-    return (Rejected.at("order_already_placed", "$", f"{command.order_id} is another order; use a new id"),)
+    return (command.promotion_code,)
 
 
-def _placement(command: PlaceOrder, expires_at: datetime) -> OrderPlaced:
-    return OrderPlaced(
+def _place(
+    command: PlaceOrder,
+    order: Order,
+    prices: Mapping[Sku, ListedPrice],
+    promotions: Mapping[PromotionCode, Promotion],
+    *,
+    order_deadline: timedelta,
+    price_honoured: timedelta,
+    currency: str,
+) -> tuple[OrderPlaced | Rejected, ...]:
+    if order.placed is not None:
+        if _is_asked_again(command, order.placed):
+            return ()
+        return (Rejected.at("order_already_placed", "$", f"{command.order_id} is another order; use a new id"),)
+    promotion = None if command.promotion_code is None else promotions[command.promotion_code]
+    quoted = quote(command.lines, prices, promotion, at=command.asked_at, honoured=price_honoured, currency=currency)
+    if isinstance(quoted, Rejected):
+        return (quoted,)
+    placed = OrderPlaced(
         order_id=command.order_id,
         customer_id=command.customer_id,
         email=command.email,
-        lines=command.lines,
-        total=Money(amount_minor=_total_minor(command), currency=command.lines[0].unit_price.currency),
+        lines=quoted.lines,
+        discount=quoted.discount,
+        total=quoted.total,
         address=command.address,
         method_token=command.method_token,
         allow_backorder=command.allow_backorder,
-        expires_at=expires_at,
+        expires_at=command.asked_at + order_deadline,
+        promotion_code=command.promotion_code,
     )
+    return (placed,)
 
 
-def _total_minor(command: PlaceOrder) -> int:
-    return sum(line.quantity * line.unit_price.amount_minor for line in command.lines)
-
-
-def _refused(command: PlaceOrder, currency: str) -> Rejected | None:
-    foreign = tuple(
-        Detail(path=f"$.lines[{number}].unit_price.currency", message=f"the shop charges in {currency}")
-        for number, line in enumerate(command.lines)
-        if line.unit_price.currency != currency
+def _is_asked_again(command: PlaceOrder, placed: OrderPlaced) -> bool:
+    """Whether a command asks for the order that was placed, whatever the prices are now."""
+    told = ("customer_id", "email", "address", "method_token", "allow_backorder", "promotion_code")
+    return (
+        all(getattr(command, name) == getattr(placed, name) for name in told)
+        and len(command.lines) == len(placed.lines)
+        and all(
+            (line.sku, line.quantity, line.unit_price or bought.unit_price)
+            == (bought.sku, bought.quantity, bought.unit_price)
+            for line, bought in zip(command.lines, placed.lines, strict=True)
+        )
     )
-    if foreign:
-        return Rejected(reason="wrong_currency", details=foreign)
-    units: Counter[str] = Counter()
-    for number, line in enumerate(command.lines):
-        units[line.sku] += line.quantity
-        if units[line.sku] > QUANTITY_AT_MOST:
-            problem = f"an order has at most {QUANTITY_AT_MOST} units of one sku"
-            return Rejected.at("too_many_units", f"$.lines[{number}].quantity", problem)
-    if _total_minor(command) > MINOR_UNITS_AT_MOST:
-        problem = f"they come to more than {MINOR_UNITS_AT_MOST} minor units"
-        return Rejected.at("total_too_large", "$.lines", problem)
-    return None
 
 
 def _cancel(command: CancelOrder, order: Order) -> tuple[OrderEvent | Rejected, ...]:

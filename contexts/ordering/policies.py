@@ -1,31 +1,52 @@
 """Ordering's reactions: the whole table stands at the foot."""
 
 from contexts.ordering.commands import (
+    AbandonBasket,
     CancelPendingOrder,
     CancelUndeliverableOrder,
+    CheckBasket,
     ConfirmOrder,
     ExpireOrder,
     ExtendDeadline,
     FinishCancellation,
     LapseReturns,
+    ListPrice,
+    NoteStock,
+    RecordAddressAnswer,
     RecordDelivery,
+    RecordPaymentAnswer,
     RecordReturnReceipt,
     RecordReturnRefund,
     RecordShipment,
+    ShowPrice,
 )
-from contexts.ordering.events import OrderDeadlineExtended, OrderPlaced, ReturnCounted
+from contexts.ordering.events import (
+    BasketTouched,
+    ItemsAddedToBasket,
+    ItemsRemovedFromBasket,
+    OrderDeadlineExtended,
+    OrderPlaced,
+    PriceChanged,
+    ReturnCounted,
+)
 from contexts.ordering.upstream import (
+    AddressRejected,
+    AddressValidated,
     InventoryBackordered,
     InventoryRejected,
     InventoryReleased,
     OrderDelivered,
     OrderShipped,
+    PaymentApproved,
+    PaymentDeclined,
     PaymentFailed,
     PaymentRefunded,
     PaymentSucceeded,
     ReturnReceived,
     ShipmentCancelled,
     ShipmentFailed,
+    StockItemRegistered,
+    StockLevelChanged,
 )
 from shared.context import Policy, Timer
 
@@ -102,6 +123,56 @@ def whenever_the_parcel_of_a_return_has_not_come_let_it_lapse(event: ReturnCount
     return [LapseReturns(order_id=event.order_id, due_at=event.expires_at)]
 
 
+def whenever_stock_item_registered_list_its_price(event: StockItemRegistered) -> list[ListPrice]:
+    """Makes the article known to ordering: no order for it is taken before (P50)."""
+    return [ListPrice(sku=event.sku, unit_price=event.unit_price)]
+
+
+def whenever_items_are_added_to_a_basket_check_them_against_stock(event: ItemsAddedToBasket) -> list[CheckBasket]:
+    """Shows the basket at its prices, and sets an alert for each article that is short (P1)."""
+    return [CheckBasket(order_id=event.order_id, change=event.change)]
+
+
+def whenever_items_are_removed_from_a_basket_check_the_others(event: ItemsRemovedFromBasket) -> list[CheckBasket]:
+    """Shows the basket without them; an alert may be satisfied now (P1)."""
+    return [CheckBasket(order_id=event.order_id, change=event.change)]
+
+
+def whenever_a_stock_level_changes_clear_the_alerts_it_satisfies(event: StockLevelChanged) -> list[NoteStock]:
+    """Also keeps the level for the baskets to come (P1, P6)."""
+    return [NoteStock(sku=event.sku, available=event.available, number=event.number)]
+
+
+def whenever_a_price_changes_show_it_in_the_baskets(event: PriceChanged) -> list[ShowPrice]:
+    """Shows the current price, whichever change is heard of (F28)."""
+    return [ShowPrice(sku=event.sku)]
+
+
+def whenever_an_address_is_validated_record_it(event: AddressValidated) -> list[RecordAddressAnswer]:
+    """Counts only for the latest attempt (P4)."""
+    return [RecordAddressAnswer(order_id=event.order_id, attempt=event.attempt)]
+
+
+def whenever_an_address_is_rejected_record_it(event: AddressRejected) -> list[RecordAddressAnswer]:
+    """Counts only for the latest attempt (P4)."""
+    return [RecordAddressAnswer(order_id=event.order_id, attempt=event.attempt, reason=event.reason)]
+
+
+def whenever_a_payment_is_approved_record_it(event: PaymentApproved) -> list[RecordPaymentAnswer]:
+    """Counts only for the latest attempt (P5)."""
+    return [RecordPaymentAnswer(order_id=event.order_id, attempt=event.attempt)]
+
+
+def whenever_a_payment_is_declined_record_it(event: PaymentDeclined) -> list[RecordPaymentAnswer]:
+    """Counts only for the latest attempt (P5)."""
+    return [RecordPaymentAnswer(order_id=event.order_id, attempt=event.attempt, reason=event.reason)]
+
+
+def whenever_a_basket_has_been_idle_too_long_abandon_it(event: BasketTouched) -> list[AbandonBasket]:
+    """Leaves a basket alone that has changed since (P7)."""
+    return [AbandonBasket(order_id=event.order_id, idle_at=event.idle_at)]
+
+
 POLICIES: tuple[Policy, ...] = (
     Policy("payments", PaymentSucceeded, whenever_payment_succeeded_confirm_the_order),
     Policy("shipping", OrderShipped, whenever_order_shipped_record_it),
@@ -114,6 +185,20 @@ POLICIES: tuple[Policy, ...] = (
     Policy("shipping", ShipmentFailed, whenever_shipment_failed_cancel_the_order),
     Policy("shipping", ReturnReceived, whenever_return_received_record_it),
     Policy("payments", PaymentRefunded, whenever_payment_refunded_record_the_end_of_its_return),
+    Policy("inventory", StockItemRegistered, whenever_stock_item_registered_list_its_price, past="all"),
+    Policy(
+        "inventory",
+        StockLevelChanged,
+        whenever_a_stock_level_changes_clear_the_alerts_it_satisfies,
+        past="last",
+    ),
+    Policy("ordering", ItemsAddedToBasket, whenever_items_are_added_to_a_basket_check_them_against_stock),
+    Policy("ordering", ItemsRemovedFromBasket, whenever_items_are_removed_from_a_basket_check_the_others),
+    Policy("ordering", PriceChanged, whenever_a_price_changes_show_it_in_the_baskets),
+    Policy("shipping", AddressValidated, whenever_an_address_is_validated_record_it),
+    Policy("shipping", AddressRejected, whenever_an_address_is_rejected_record_it),
+    Policy("payments", PaymentApproved, whenever_a_payment_is_approved_record_it),
+    Policy("payments", PaymentDeclined, whenever_a_payment_is_declined_record_it),
 )
 
 TIMERS: tuple[Timer, ...] = (
@@ -134,5 +219,11 @@ TIMERS: tuple[Timer, ...] = (
         armed_by=ReturnCounted,
         at=lambda counted: counted.expires_at,
         whenever_due=whenever_the_parcel_of_a_return_has_not_come_let_it_lapse,
+    ),
+    Timer(
+        name="BasketIdle",
+        armed_by=BasketTouched,
+        at=lambda touched: touched.idle_at,
+        whenever_due=whenever_a_basket_has_been_idle_too_long_abandon_it,
     ),
 )

@@ -9,10 +9,16 @@ from shared.config.settings import Settings
 
 
 class OrderingSettings(Settings, frozen=True, kw_only=True):
-    """The times that an order may stay pending, and be returned in; the currency of its prices."""
+    """How long orders, baskets and returns may wait and former prices count, and the currency of the prices."""
 
     order_deadline: Annotated[timedelta, Meta(description="an order not confirmed by then expires")] = timedelta(
         minutes=15
+    )
+    price_honoured: Annotated[
+        timedelta, Meta(description="how long after a change of price an order may still name the former one")
+    ] = timedelta(minutes=15)
+    basket_idle: Annotated[timedelta, Meta(description="a basket that has not changed for so long is abandoned")] = (
+        timedelta(hours=24)
     )
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z", description="the currency of the shop")] = "EUR"
     return_window: Annotated[timedelta, Meta(description="how long after its delivery an order may be returned")] = (

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from contexts.kernel import CancellationReason, Money, OrderId, PaymentId, ReturnId, SkuQuantity
+from contexts.kernel import CancellationReason, Money, OrderId, PaymentId, ReturnId, Sku, SkuQuantity
 from shared.wire.messages import FROM_STREAM, NEVER
 
 
@@ -27,6 +27,51 @@ class InventoryBackordered(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     expires_at: datetime
+
+
+class StockItemRegistered(Struct, frozen=True, kw_only=True):
+    """There is such an article, at this price."""
+
+    sku: Sku
+    unit_price: Money
+
+
+class StockLevelChanged(Struct, frozen=True, kw_only=True):
+    """This many units of an article are promised to nobody; `number` counts the levels of the article."""
+
+    sku: Sku
+    available: int
+    number: int = 0
+
+
+class AddressValidated(Struct, frozen=True, kw_only=True):
+    """A parcel can go to the address of this attempt."""
+
+    order_id: OrderId
+    attempt: int
+
+
+class AddressRejected(Struct, frozen=True, kw_only=True):
+    """No parcel can go to the address of this attempt."""
+
+    order_id: OrderId
+    attempt: int
+    reason: str
+
+
+class PaymentApproved(Struct, frozen=True, kw_only=True):
+    """The bank would take the payment details of this attempt."""
+
+    order_id: OrderId
+    attempt: int
+
+
+class PaymentDeclined(Struct, frozen=True, kw_only=True):
+    """The bank does not take the payment details of this attempt."""
+
+    order_id: OrderId
+    attempt: int
+    reason: str
 
 
 class InventoryRejected(Struct, frozen=True, kw_only=True):

@@ -107,6 +107,30 @@ class RetryDueRefund(Struct, frozen=True, kw_only=True):
     return_id: ReturnId | None = None
 
 
+class VerifyMethod(Struct, frozen=True, kw_only=True):
+    """A customer wants to pay by this method; `attempt` counts the customer's submissions."""
+
+    order_id: OrderId
+    attempt: int
+    method_token: MethodToken
+
+
+class RecordMethodApproved(Struct, frozen=True, kw_only=True):
+    """The bank would take the method."""
+
+    order_id: OrderId
+    attempt: int
+
+
+class RecordMethodDeclined(Struct, frozen=True, kw_only=True):
+    """The bank does not take the method."""
+
+    order_id: OrderId
+    attempt: int
+    reason: BankRefusal
+
+
+MethodCommand: TypeAlias = VerifyMethod | RecordMethodApproved | RecordMethodDeclined
 PaymentCommand: TypeAlias = (
     AuthorizePayment
     | CapturePayment

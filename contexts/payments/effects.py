@@ -14,6 +14,8 @@ from contexts.payments.commands import (
     RecordAuthorized,
     RecordCaptured,
     RecordCaptureRefused,
+    RecordMethodApproved,
+    RecordMethodDeclined,
     RecordRefunded,
     RecordRefundRefused,
     RecordVoided,
@@ -22,6 +24,7 @@ from contexts.payments.events import (
     AuthorizationRequested,
     BankRefusal,
     CaptureRequested,
+    MethodVerificationRequested,
     RefundRequested,
     VoidRequested,
 )
@@ -52,6 +55,10 @@ class Gateway(Protocol):
     Every method raises UnknownOutcomeError when it is not known whether the money moved.
     """
 
+    async def verify(self, method_token: MethodToken) -> Outcome:
+        """Say whether a payment by this method would be taken; no money moves."""
+        ...
+
     async def authorize(self, payment_id: PaymentId, amount: Money, method_token: MethodToken) -> Outcome:
         """Hold the amount."""
         ...
@@ -72,7 +79,7 @@ class Gateway(Protocol):
 class BankRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The body of every request to the bank."""
 
-    payment_id: PaymentId
+    payment_id: PaymentId | None = None
     amount: Money | None = None
     method_token: MethodToken | None = None
 
@@ -82,6 +89,10 @@ class BankOverNats:
 
     def __init__(self, call: Call) -> None:
         self._call = call
+
+    async def verify(self, method_token: MethodToken) -> Outcome:
+        """Say whether a payment by this method would be taken."""
+        return await self._ask("verify", BankRequest(method_token=method_token))
 
     async def authorize(self, payment_id: PaymentId, amount: Money, method_token: MethodToken) -> Outcome:
         """Hold the amount."""
@@ -116,6 +127,16 @@ class Cashier:
     def __init__(self, gateway: Callable[[Call], Gateway], refund_retry_delay: timedelta) -> None:
         self._gateway = gateway
         self._refund_retry_delay = refund_retry_delay
+
+    async def verify(
+        self, asked: MethodVerificationRequested, call: Call
+    ) -> RecordMethodApproved | RecordMethodDeclined:
+        """Have the bank say whether it would take the method."""
+        match await self._gateway(call).verify(asked.method_token):
+            case Done():
+                return RecordMethodApproved(order_id=asked.order_id, attempt=asked.attempt)
+            case Refused(reason=reason):
+                return RecordMethodDeclined(order_id=asked.order_id, attempt=asked.attempt, reason=reason)
 
     async def authorize(
         self, asked: AuthorizationRequested, call: Call
@@ -163,6 +184,11 @@ class Cashier:
         """The whole table of calls; after `timeout_s` the outcome of one is unknown."""
         effect = partial(Effect, timeout_s=timeout_s, at_once=CALLS_AT_ONCE)
         return (
+            effect(
+                asked_by=MethodVerificationRequested,
+                call=self.verify,
+                outcomes=(RecordMethodApproved, RecordMethodDeclined),
+            ),
             effect(
                 asked_by=AuthorizationRequested,
                 call=self.authorize,

@@ -1,4 +1,4 @@
-"""The events of payments: the money of an order was held, taken, let go or given back."""
+"""The events of payments: a method is approved; the money of an order was held, taken, let go or given back."""
 
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
@@ -131,6 +131,30 @@ class RefundFailed(Struct, frozen=True, kw_only=True):
     return_id: ReturnId | None = None
 
 
+class MethodVerificationRequested(Struct, frozen=True, kw_only=True):
+    """The bank is to be asked whether it would take this method, for the payment details of this attempt."""
+
+    order_id: OrderId
+    attempt: int
+    method_token: MethodToken
+
+
+class PaymentApproved(Struct, frozen=True, kw_only=True):
+    """The bank would take the payment details of this attempt; nothing is charged."""
+
+    order_id: OrderId
+    attempt: int
+
+
+class PaymentDeclined(Struct, frozen=True, kw_only=True):
+    """The bank does not take the payment details of this attempt."""
+
+    order_id: OrderId
+    attempt: int
+    reason: Annotated[BankRefusal, TOLD]
+
+
+MethodEvent: TypeAlias = MethodVerificationRequested | PaymentApproved | PaymentDeclined
 PaymentEvent: TypeAlias = (
     AuthorizationRequested
     | ReservationNoted

@@ -1,12 +1,20 @@
 """Payments' reactions: the whole table stands at the foot."""
 
-from contexts.payments.commands import AuthorizePayment, CapturePayment, RefundReturn, RetryDueRefund, UndoPayment
+from contexts.payments.commands import (
+    AuthorizePayment,
+    CapturePayment,
+    RefundReturn,
+    RetryDueRefund,
+    UndoPayment,
+    VerifyMethod,
+)
 from contexts.payments.events import RefundFailed
 from contexts.payments.upstream import (
     InventoryRejected,
     InventoryReserved,
     OrderCancelled,
     OrderPlaced,
+    PaymentDetailsSubmitted,
     ReturnReceived,
     ShipmentFailed,
 )
@@ -59,6 +67,11 @@ def whenever_a_refund_retry_is_due_ask_again(event: RefundFailed) -> list[RetryD
     return [RetryDueRefund(order_id=event.order_id, attempt=event.attempt, return_id=event.return_id)]
 
 
+def whenever_payment_details_are_submitted_verify_the_method(event: PaymentDetailsSubmitted) -> list[VerifyMethod]:
+    """Has the bank answer each attempt; nothing is held or charged (P3)."""
+    return [VerifyMethod(order_id=event.order_id, attempt=event.attempt, method_token=event.method_token)]
+
+
 POLICIES: tuple[Policy, ...] = (
     Policy("ordering", OrderPlaced, whenever_order_placed_authorize_its_total),
     Policy("inventory", InventoryReserved, whenever_inventory_reserved_capture_the_payment),
@@ -66,6 +79,7 @@ POLICIES: tuple[Policy, ...] = (
     Policy("ordering", OrderCancelled, whenever_order_cancelled_undo_the_payment),
     Policy("shipping", ShipmentFailed, whenever_shipment_failed_refund_the_payment),
     Policy("shipping", ReturnReceived, whenever_return_received_refund_its_lines),
+    Policy("ordering", PaymentDetailsSubmitted, whenever_payment_details_are_submitted_verify_the_method),
 )
 
 TIMERS: tuple[Timer, ...] = (

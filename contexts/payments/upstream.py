@@ -15,6 +15,14 @@ class OrderPlaced(Struct, frozen=True, kw_only=True):
     discount: int = 0
 
 
+class PaymentDetailsSubmitted(Struct, frozen=True, kw_only=True):
+    """A customer wants to pay by this method."""
+
+    order_id: OrderId
+    attempt: int
+    method_token: MethodToken
+
+
 class OrderCancelled(Struct, frozen=True, kw_only=True):
     """An order does not happen."""
 

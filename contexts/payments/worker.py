@@ -2,17 +2,20 @@
 
 from typing import get_args
 
-from contexts.payments.commands import PaymentCommand, RetryRefund
-from contexts.payments.decider import Payment, decide, evolve
+from contexts.payments import method_check, payment
+from contexts.payments.commands import MethodCommand, PaymentCommand, RetryRefund
 from contexts.payments.effects import BankOverNats, Cashier
 from contexts.payments.events import (
     CancellationNoted,
+    MethodEvent,
     PaymentAuthorized,
     PaymentEvent,
     RefundRequested,
     ReservationNoted,
     ReturnPriced,
 )
+from contexts.payments.method_check import MethodCheck
+from contexts.payments.payment import Payment
 from contexts.payments.policies import POLICIES, TIMERS
 from contexts.payments.settings import PaymentsSettings
 from shared.context import Aggregate, Context, Decider
@@ -22,8 +25,16 @@ PAYMENT = Aggregate(
     key="order_id",
     state=Payment,
     events=get_args(PaymentEvent),
-    evolve=evolve,
+    evolve=payment.evolve,
     once=((RefundRequested, "return_id", "attempt"),),
+)
+METHOD = Aggregate(
+    name="method",
+    key="order_id",
+    part="attempt",
+    state=MethodCheck,
+    events=get_args(MethodEvent),
+    evolve=method_check.evolve,
 )
 
 
@@ -32,7 +43,10 @@ def context(settings: PaymentsSettings) -> Context:
     cashier = Cashier(BankOverNats, settings.refund_retry_delay)
     return Context(
         name="payments",
-        deciders=(Decider(aggregate=PAYMENT, commands=get_args(PaymentCommand), decide=decide),),
+        deciders=(
+            Decider(aggregate=PAYMENT, commands=get_args(PaymentCommand), decide=payment.decide),
+            Decider(aggregate=METHOD, commands=get_args(MethodCommand), decide=method_check.decide),
+        ),
         accepts=(RetryRefund,),
         policies=POLICIES,
         timers=TIMERS,

@@ -107,6 +107,14 @@ class ExpectReturn(Struct, frozen=True, kw_only=True):
     lines: tuple[SkuQuantity, ...]
 
 
+class ValidateAddress(Struct, frozen=True, kw_only=True):
+    """A customer wants the parcel at this address; `attempt` counts the customer's submissions."""
+
+    order_id: OrderId
+    attempt: int
+    address: Address
+
+
 ReturnParcelCommand: TypeAlias = ExpectReturn | ReportReturnReceived
 Report: TypeAlias = ReportDelivered | ReportLost | ReportReturned
 ShipmentCommand: TypeAlias = (

@@ -1,4 +1,4 @@
-"""The events of shipping: a parcel may go, went, arrived, or did not."""
+"""The events of shipping: an address is valid or not; a parcel may go, went, arrived, or did not."""
 
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
@@ -13,6 +13,9 @@ Requirement: TypeAlias = Literal["reserved", "paid", "confirmed"]
 
 CarrierRefusal: TypeAlias = Literal["not_served"]
 """Why a carrier does not take a parcel: it does not go to that address."""
+
+AddressProblem: TypeAlias = Literal["unknown_street"]
+"""Why no parcel can go to an address."""
 
 FailureReason: TypeAlias = CarrierRefusal | Literal["lost_by_carrier", "returned_to_sender"]
 
@@ -96,7 +99,24 @@ class ReturnReceived(Struct, frozen=True, kw_only=True):
     lines: tuple[SkuQuantity, ...]
 
 
+class AddressValidated(Struct, frozen=True, kw_only=True):
+    """A parcel can go to the address of this attempt."""
+
+    order_id: OrderId
+    attempt: int
+    address: Address
+
+
+class AddressRejected(Struct, frozen=True, kw_only=True):
+    """No parcel can go to the address of this attempt."""
+
+    order_id: OrderId
+    attempt: int
+    reason: Annotated[AddressProblem, TOLD]
+
+
 ReturnParcelEvent: TypeAlias = ReturnExpected | ReturnReceived
+AddressEvent: TypeAlias = AddressValidated | AddressRejected
 ShipmentEvent: TypeAlias = (
     ShipmentRequirementMet
     | DeliveryScheduled

@@ -3,10 +3,18 @@
 from datetime import timedelta
 from functools import partial
 
-from contexts.shipping.commands import CancelShipment, Dispatch, ExpectReturn, MeetRequirement, NoteSilence
+from contexts.shipping.commands import (
+    CancelShipment,
+    Dispatch,
+    ExpectReturn,
+    MeetRequirement,
+    NoteSilence,
+    ValidateAddress,
+)
 from contexts.shipping.events import DeliveryScheduled, OrderShipped, ParcelOverdue
 from contexts.shipping.shipment import is_silent_until, waits_until
 from contexts.shipping.upstream import (
+    AddressSubmitted,
     InventoryReleased,
     InventoryReserved,
     OrderCancellationRequested,
@@ -68,6 +76,11 @@ def whenever_a_parcel_is_still_silent_say_so_again(event: ParcelOverdue) -> list
     return [NoteSilence(order_id=event.order_id, shipped_at=event.shipped_at, times=event.times + 1)]
 
 
+def whenever_an_address_is_submitted_validate_it(event: AddressSubmitted) -> list[ValidateAddress]:
+    """Answers each attempt (P2)."""
+    return [ValidateAddress(order_id=event.order_id, attempt=event.attempt, address=event.address)]
+
+
 POLICIES: tuple[Policy, ...] = (
     Policy("inventory", InventoryReserved, whenever_inventory_reserved_count_it_towards_the_delivery),
     Policy("payments", PaymentSucceeded, whenever_payment_succeeded_count_it_towards_the_delivery),
@@ -76,6 +89,7 @@ POLICIES: tuple[Policy, ...] = (
     Policy("ordering", OrderCancellationRequested, whenever_cancellation_requested_cancel_the_shipment),
     Policy("inventory", InventoryReleased, whenever_inventory_released_cancel_the_shipment),
     Policy("ordering", ReturnRequested, whenever_return_requested_expect_its_parcel),
+    Policy("ordering", AddressSubmitted, whenever_an_address_is_submitted_validate_it),
 )
 
 

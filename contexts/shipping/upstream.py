@@ -9,6 +9,14 @@ from contexts.kernel import Address, CancellationReason, OrderId, ReturnId, SkuQ
 from shared.wire.messages import FROM_STREAM, NEVER
 
 
+class AddressSubmitted(Struct, frozen=True, kw_only=True):
+    """A customer wants the parcel at this address."""
+
+    order_id: OrderId
+    attempt: int
+    address: Address
+
+
 class InventoryReserved(Struct, frozen=True, kw_only=True):
     """The goods of an order are there."""
 

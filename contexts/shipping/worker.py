@@ -3,7 +3,8 @@
 from functools import partial
 from typing import get_args
 
-from contexts.shipping import return_parcel, shipment
+from contexts.shipping import address_check, return_parcel, shipment
+from contexts.shipping.address_check import AddressCheck
 from contexts.shipping.commands import (
     ReportDelivered,
     ReportLost,
@@ -11,9 +12,16 @@ from contexts.shipping.commands import (
     ReportReturnReceived,
     ReturnParcelCommand,
     ShipmentCommand,
+    ValidateAddress,
 )
 from contexts.shipping.effects import SimulatedCarrier, effects
-from contexts.shipping.events import ReturnExpected, ReturnParcelEvent, ShipmentEvent, ShipmentRequirementMet
+from contexts.shipping.events import (
+    AddressEvent,
+    ReturnExpected,
+    ReturnParcelEvent,
+    ShipmentEvent,
+    ShipmentRequirementMet,
+)
 from contexts.shipping.policies import POLICIES, timers
 from contexts.shipping.return_parcel import ReturnParcel
 from contexts.shipping.settings import ShippingSettings
@@ -31,6 +39,14 @@ RETURN = Aggregate(
     events=get_args(ReturnParcelEvent),
     evolve=return_parcel.evolve,
 )
+ADDRESS = Aggregate(
+    name="address",
+    key="order_id",
+    part="attempt",
+    state=AddressCheck,
+    events=get_args(AddressEvent),
+    evolve=address_check.evolve,
+)
 
 
 def context(settings: ShippingSettings) -> Context:
@@ -41,6 +57,7 @@ def context(settings: ShippingSettings) -> Context:
         deciders=(
             Decider(aggregate=SHIPMENT, commands=get_args(ShipmentCommand), decide=judge),
             Decider(aggregate=RETURN, commands=get_args(ReturnParcelCommand), decide=return_parcel.decide),
+            Decider(aggregate=ADDRESS, commands=(ValidateAddress,), decide=address_check.decide),
         ),
         accepts=(ReportDelivered, ReportLost, ReportReturned, ReportReturnReceived),
         policies=POLICIES,

@@ -11,7 +11,7 @@ from contexts.support.events import CustomerEvent, OperatorNotTold, OperatorTold
 from contexts.support.policies import POLICIES
 from contexts.support.settings import SupportSettings
 from contexts.support.ticket import Ticket
-from shared.context import Aggregate, Context, Decider
+from shared.context import Aggregate, Context, Decider, Reads
 
 TICKET = Aggregate(
     name="ticket", key="order_id", part="case", state=Ticket, events=get_args(TicketEvent), evolve=ticket.evolve
@@ -36,8 +36,7 @@ def context(settings: SupportSettings) -> Context:
                 aggregate=TICKET,
                 commands=get_args(TicketCommand),
                 decide=ticket.decide,
-                also_reads=CUSTOMER,
-                keys_read=ticket.customers_of,
+                also_reads=(Reads(CUSTOMER, ticket.customers_of),),
             ),
             Decider(aggregate=CUSTOMER, commands=(RateSupport,), decide=customer.decide),
         ),

@@ -24,14 +24,18 @@ from shared.engine.ownership import PartitionOwnership
 from shared.engine.publish.relay import Relay
 from shared.engine.questions.endpoints import Questions
 from shared.engine.recover.backfill import backfill_parked
+from shared.engine.recover.beginning import hear_from_beginning
 from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.reconcile import Reconciler
 from shared.engine.recover.snapshots import ensure_snapshots
 from shared.engine.requests import Requests
-from shared.ports.broker import Broker, BrokerRefusedError
+from shared.ports.broker import Broker, BrokerError, BrokerRefusedError
 from shared.ports.clock import Clock
 from shared.ports.store import DatabaseBusyError, Store
 from shared.topology import consumer_name, streams_of
+
+BEGINNING = "reading EVENTS from the beginning"
+"""The name of this trouble in alarms."""
 
 _log = structlog.get_logger("chorus.process")
 
@@ -158,20 +162,26 @@ class ContextProcess:
             await self.loop.finish()
 
     async def _be_ready_to_decide(self) -> None:
-        """Renew missing snapshots and backfill parking events before the first decision."""
+        """Renew snapshots, backfill parking events, and hear what new policies have missed, before all else."""
         while True:
             try:
                 folded = await ensure_snapshots(self.store, self.context)
                 backfilled = await self._count_and_backfill_parked()
+                heard = await hear_from_beginning(self.store, self._broker, self._clock, self._routing)
                 self.troubles.committed()
+                self.troubles.succeeded(BEGINNING)
                 break
             except DatabaseBusyError as error:
                 self.troubles.busy(error)
-                await self._clock.sleep(BUSY_RETRY_S)
+            except BrokerError as error:
+                self.troubles.failed(BEGINNING, error)
+            await self._clock.sleep(BUSY_RETRY_S)
         if folded:
             _log.warning("snapshots folded anew from the journal", aggregates=folded)
         if backfilled:
             _log.warning("publishing the parking events that an older release did not publish", messages=backfilled)
+        if heard:
+            _log.warning("heard events from the beginning for policies that are new", events=heard)
 
     async def _count_and_backfill_parked(self) -> int:
         """Count the parked messages, and append the parking events that are missing; returns how many were."""

@@ -34,8 +34,9 @@ def without_deadline(flow: Flow, saga: Saga) -> Iterator[Finding]:
 
 def for_clients(flow: Flow, saga: Saga, file: Path | None) -> Iterator[Finding]:
     """Ends that only a command of a client leads to, unless the saga declares that it waits for it."""
-    reached = {*flow.reached(saga.first)}
     begin = {command for command, events in flow.leads_to.items() if {*events} & {*saga.first}}
+    beside = [event for command in sorted(begin) for event in flow.leads_to[command]]
+    reached = {*flow.reached((*saga.first, *beside))}
     clients = [
         reaction
         for reaction in flow.reactions

@@ -58,7 +58,7 @@ def _may_lead(context: Context, command: type[Command], kind: str, about: About)
         if identity not in states:
             return False
         state = msgspec.json.decode(states[identity], type=decider.aggregate.state)
-        events = decider.decide(example, state)
+        events = decider.decide(example, state, *({} for _ in decider.also_reads))
     except Exception:  # A decision that also reads other aggregates, or one that the example does not fit.
         return True
     return any(

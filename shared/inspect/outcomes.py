@@ -32,9 +32,7 @@ def outcomes(context: Context) -> Mapping[str, frozenset[str]]:
 
 
 def _of_command(decider: Decider, command: type[Command]) -> frozenset[str]:
-    events = {event.__name__ for event in decider.aggregate.events}
-    if decider.also_reads is not None:
-        events |= {event.__name__ for event in decider.also_reads.events}
+    events = {event.__name__ for aggregate in decider.kinds for event in aggregate.events}
     decide = _unwrapped(decider.decide)
     source = None if decide is None else _functions(decide.__module__).get(decide.__name__)
     if decide is None or source is None or not source.args.args:

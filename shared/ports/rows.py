@@ -12,6 +12,9 @@ SNAPSHOTS: Final = "snapshots"
 The database itself deletes the entry when a snapshot is deleted or changed by hand.
 """
 
+HEARD_FROM_BEGINNING: Final = "heard from the beginning"
+"""The `meta` key under which the events stand that were heard from the beginning, as `context.Event`."""
+
 
 class JournalRow(NamedTuple):
     """One outgoing message; `aggregate` and `version` say which event of which aggregate it is."""

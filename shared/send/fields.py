@@ -9,6 +9,7 @@ from msgspec import NODEFAULT, Struct, inspect
 
 LISTS = (inspect.ListType, inspect.VarTupleType)
 END_OF_TEXT = r"\Z"
+A_MOMENT = "2026-12-01T09:00:00Z"
 EXAMPLES = ("someone@example.com", "ABC", "1")
 """Example values for fields whose pattern does not match the field's own name."""
 
@@ -125,5 +126,7 @@ def _example(name: str, kind: inspect.Type) -> str:
             return str(kind.values[0])
         case inspect.StrType(pattern=str() as pattern):
             return next((text for text in (name, *EXAMPLES) if re.search(pattern, text)), name)
+        case inspect.DateTimeType():
+            return A_MOMENT
         case _:
             return "[]" if isinstance(kind, LISTS) else name

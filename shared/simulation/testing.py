@@ -163,9 +163,12 @@ class Simulation:
         with closing(open_read_only(self._world.settings.data_dir / f"{name}.db")) as database:
             return database.execute(query, parameters).fetchall()
 
-    def start(self, name: str, *, partitions: Sequence[int] | None = None) -> None:
-        """Start a process of a context or a service; two processes of a context share its partitions."""
-        self._world.start(name, partitions=partitions)
+    def start(self, name: str, *, partitions: Sequence[int] | None = None, member: Context | None = None) -> None:
+        """Start a process of a context or a service; two processes of a context share its partitions.
+
+        `member` replaces the context as the catalog has it, for example by that of an older release.
+        """
+        self._world.start(name, partitions=partitions, member=member)
 
     def stop(self, name: str) -> None:
         """Stop a context or a service once it has finished the work that it has begun."""

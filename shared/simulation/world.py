@@ -45,11 +45,14 @@ class World:
         self.server.apply(declare(self.topology, self.members.values()))
         self._at_work: list[_AtWork] = []
 
-    def start(self, name: str, *, partitions: Sequence[int] | None = None) -> None:
-        """Start one more process of a context or service; `partitions` limits a context's process to some of them."""
-        member = catalog.load(name, self.settings)
+    def start(self, name: str, *, partitions: Sequence[int] | None = None, member: Context | None = None) -> None:
+        """Start one more process of a context or service; `partitions` limits a context's process to some of them.
+
+        `member` replaces the context as the catalog has it, for example by that of an older release.
+        """
+        running = member or catalog.load(name, self.settings)
         numbers = range(self.topology.partitions) if partitions is None else partitions
-        self._at_work.append(_AtWork(self, member, numbers))
+        self._at_work.append(_AtWork(self, running, numbers))
 
     async def stop(self, name: str) -> None:
         """Stop every process of a name once it has finished the work that it has begun."""

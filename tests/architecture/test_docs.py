@@ -3,6 +3,7 @@
 import re
 import shlex
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
@@ -12,9 +13,11 @@ import msgspec
 import pytest
 from cyclopts import App
 
-from contexts.ordering.commands import OrderCommand
+from contexts.kernel import Money, Sku
+from contexts.ordering.commands import OrderCommand, PlaceOrder
 from contexts.ordering.events import OrderPlaced, Status
 from contexts.ordering.order import Order, decide, evolve
+from contexts.ordering.price import ListedPrice
 from contexts.ordering.settings import OrderingSettings
 from shared import catalog
 from shared.cli import COMMANDS
@@ -108,11 +111,20 @@ def steps_of_an_order() -> Iterator[tuple[str, str, str]]:
     """Every change of its state that any command can lead to, from any state."""
     placed = msgspec.convert(examples(OrderPlaced)[0], OrderPlaced)
     settings = OrderingSettings()
-    judge = partial(decide, order_deadline=settings.order_deadline, currency=settings.currency)
+    judge = partial(
+        decide,
+        order_deadline=settings.order_deadline,
+        price_honoured=settings.price_honoured,
+        currency=settings.currency,
+    )
+    prices: defaultdict[Sku, ListedPrice] = defaultdict(lambda: ListedPrice(unit_price=Money(amount_minor=1999)))
     for status in get_args(Status):
         for kind in get_args(OrderCommand):
             order = Order(status=status, placed=None if status == "UNKNOWN" else placed)
-            for event in judge(msgspec.convert(examples(kind)[0], kind), order):
+            command = msgspec.convert(examples(kind)[0], kind)
+            if isinstance(command, PlaceOrder):
+                command = msgspec.structs.replace(command, promotion_code=None)
+            for event in judge(command, order, prices, {}):
                 if not isinstance(event, Rejected):
                     before, order = order, evolve(order, event)
                     if order.status != before.status:

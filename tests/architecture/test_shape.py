@@ -21,6 +21,7 @@ FILE_NAMES = {
     "endpoints.py",
     "events.py",
     "policies.py",
+    "pricing.py",  # A domain service: aggregates of one context decide by the same rules.
     "projections.py",
     "settings.py",
     "upstream.py",

@@ -153,6 +153,7 @@ async def _shop(profiled: str | None = None) -> AsyncIterator[tuple[Stage, Super
 
 async def _fill_shelves(place: Stage) -> None:
     replenished = await place.count("evt.inventory.StockReplenished.*.*")
+    listed = await place.count("evt.ordering.PriceListed.*.*")
     for sku in SKUS:
         for command, body in (
             ("RegisterStockItem", {"name": sku, "unit_price": PRICE}),
@@ -160,6 +161,7 @@ async def _fill_shelves(place: Stage) -> None:
         ):
             await place.broker.publish(Outgoing(f"cmd.inventory.{command}.{sku}", {}, msgspec.json.encode(body)))
     await replenished.reaches(len(SKUS), within_s=STOCK_WITHIN_S)
+    await listed.reaches(len(SKUS), within_s=STOCK_WITHIN_S)
 
 
 async def _check(place: Stage, orders: int) -> None:

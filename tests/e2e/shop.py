@@ -163,11 +163,12 @@ class Shop:
         return [fact_line(fact.context, fact.type, fact.content) for fact in self.watcher.about(key)]
 
     async def stock(self, sku: str, quantity: int) -> None:
-        """Register an article and replenish it."""
+        """Register an article and replenish it; ordering knows its price when this returns."""
         await self.send_quickly("inventory.RegisterStockItem", sku, {"name": sku.title(), "unit_price": PRICE})
         delivery = {"quantity": quantity, "delivery_id": f"first-{sku}"}
         await self.send_quickly("inventory.ReplenishStock", sku, delivery)
         await self.until(sku, "StockLevelChanged")
+        await self.until(sku, "PriceListed")
 
     async def place(
         self,

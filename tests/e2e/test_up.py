@@ -290,7 +290,7 @@ class TestCommands:
             stderr=subprocess.STDOUT,
         )
         assert done.returncode == 0, done.stdout.decode()
-        assert "inventory.StockReplenished" in done.stdout.decode()
+        assert "stored in COMMANDS" in done.stdout.decode()
 
     async def test_a_command_is_sent_followed_and_told(self, shared_up: Up) -> None:
         up = shared_up

@@ -13,6 +13,8 @@ from contexts.payments.commands import (
     RecordAuthorized,
     RecordCaptured,
     RecordCaptureRefused,
+    RecordMethodApproved,
+    RecordMethodDeclined,
     RecordRefunded,
     RecordRefundRefused,
     RecordVoided,
@@ -22,6 +24,7 @@ from contexts.payments.events import (
     AuthorizationRequested,
     BankRefusal,
     CaptureRequested,
+    MethodVerificationRequested,
     RefundRequested,
     VoidRequested,
 )
@@ -74,6 +77,17 @@ async def bank(tmp_path: Path) -> AsyncIterator[Endpoints]:
 
 
 CASHIER = Cashier(BankOverNats, HALF_A_MINUTE)
+
+
+async def test_method_is_verified_without_moving_money(bank: Endpoints) -> None:
+    def verify(token: str) -> MethodVerificationRequested:
+        return MethodVerificationRequested(order_id=ORDER, attempt=2, method_token=MethodToken(token))
+
+    approved = RecordMethodApproved(order_id=ORDER, attempt=2)
+    declined = RecordMethodDeclined(order_id=ORDER, attempt=2, reason="declined")
+    assert await CASHIER.verify(verify("tok_ok_1"), DirectCall(bank, 1)) == approved
+    assert await CASHIER.verify(verify("tok_poor_1"), DirectCall(bank, 2)) == approved
+    assert await CASHIER.verify(verify("tok_declined_1"), DirectCall(bank, 3)) == declined
 
 
 async def test_money_is_held_then_taken_then_given_back(bank: Endpoints) -> None:
@@ -164,6 +178,7 @@ def test_every_call_waits_as_long_as_the_settings_say() -> None:
     effects = context(PaymentsSettings(effect_timeout=timedelta(seconds=3))).effects
     assert {effect.timeout_s for effect in effects} == {3.0}
     assert [effect.asked_by for effect in effects] == [
+        MethodVerificationRequested,
         AuthorizationRequested,
         CaptureRequested,
         VoidRequested,

@@ -55,7 +55,7 @@ class AlsoRead(dict[Asked, Any]):
 def decided(decider: Decider, command: Struct, states: Mapping[str, Any]) -> list[Any]:
     """The events of a command, refusals left out."""
     state = state_of(states, decider.aggregate, decider.aggregate.id_of(command))
-    also_read = () if decider.also_reads is None else (AlsoRead(states, decider.also_reads),)
+    also_read = [AlsoRead(states, reads.aggregate) for reads in decider.also_reads]
     return [event for event in decider.decide(command, state, *also_read) if not isinstance(event, Rejected)]
 
 

@@ -15,11 +15,11 @@ import msgspec
 from msgspec import Struct
 
 from contexts.bank.hold import Hold
-from contexts.inventory.commands import ReplenishStock
+from contexts.inventory.commands import RegisterStockItem, ReplenishStock
 from contexts.inventory.movement import StockMovement
 from contexts.inventory.stock import StockItem
-from contexts.kernel import OrderId, Sku
-from contexts.ordering.commands import PlaceOrder
+from contexts.kernel import Money, OrderId, Sku
+from contexts.ordering.commands import ListPrice, PlaceOrder
 from shared.config.settings import Settings
 from shared.context import Context
 from tests.contract.declared import declared
@@ -27,6 +27,15 @@ from tests.unit.deciding import BankCall, aggregate_of, as_read, decided, result
 
 MUG = Sku("mug")
 ON_THE_SHELF = 3
+PRICE = Money(amount_minor=1250)
+OPENING: Mapping[str, Sequence[Struct]] = {
+    "inventory": (
+        RegisterStockItem(sku=MUG, name="Mug", unit_price=PRICE),
+        ReplenishStock(sku=MUG, quantity=ON_THE_SHELF, delivery_id="d-1"),
+    ),
+    "ordering": (ListPrice(sku=MUG, unit_price=PRICE),),
+}
+"""The commands that each context has decided before the orders come."""
 STEPS_AT_MOST = 2_000
 DEADLINES = ("OrderDeadline", "ExtendedDeadline")
 SILENCES = ("ParcelSilence", "ParcelStillSilent")
@@ -263,11 +272,12 @@ class Explorer:
         return self.messages.number((at, tuple(commands)), (at, tuple(commands)))
 
     def _begin(self, context: Context) -> int:
+        """The context when the shop opens: the mugs are on the shelf, and have their price."""
         local = self._local({}, Counter())
-        if context.name != "inventory":
+        if context.name not in OPENING:
             return local
-        stocked = self._message("inventory", (ReplenishStock(sku=MUG, quantity=ON_THE_SHELF, delivery_id="d-1"),))
-        came = self._decide(self.contexts.index(context), local, stocked)
+        opening = self._message(context.name, OPENING[context.name])
+        came = self._decide(self.contexts.index(context), local, opening)
         return self._local(self.locals.values[came.local].states, Counter())
 
     def _local(self, states: Mapping[str, Any], said: Said) -> int:

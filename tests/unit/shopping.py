@@ -8,8 +8,8 @@ from email.message import EmailMessage
 import msgspec
 
 from contexts.inventory.commands import RegisterStockItem, ReplenishStock
-from contexts.kernel import Address, CustomerId, Line, MethodToken, Money, Sku
-from contexts.ordering.commands import CancelOrder, PlaceOrder
+from contexts.kernel import Address, CustomerId, MethodToken, Money, Sku
+from contexts.ordering.commands import CancelOrder, OrderLine, PlaceOrder
 from contexts.sagas import ORDER
 from shared.adapters.sqlite.reading import open_read_only
 from shared.simulation.testing import Simulation
@@ -34,7 +34,7 @@ def order(
     return PlaceOrder(
         customer_id=CustomerId("c-1"),
         email="ann@example.com",
-        lines=(Line(sku=sku, quantity=quantity, unit_price=PRICE),),
+        lines=(OrderLine(sku=sku, quantity=quantity, unit_price=PRICE),),
         address=Address(street="Hauptstr. 1", city="Bern", country="CH", postal_code=postal_code),
         method_token=MethodToken(token),
         allow_backorder=allow_backorder,

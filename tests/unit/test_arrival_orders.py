@@ -16,8 +16,8 @@ from msgspec import Struct
 
 from contexts.inventory.commands import ReplenishStock
 from contexts.inventory.events import InventoryBackordered
-from contexts.kernel import Address, CustomerId, Line, MethodToken, Money, OrderId
-from contexts.ordering.commands import CancelOrder, PlaceOrder
+from contexts.kernel import Address, CustomerId, MethodToken, OrderId
+from contexts.ordering.commands import CancelOrder, OrderLine, PlaceOrder
 from contexts.ordering.events import OrderConfirmed, OrderPlaced
 from contexts.shipping.commands import (
     CancelShipment,
@@ -82,7 +82,7 @@ def order(
         order_id=order_id,
         customer_id=CustomerId("c-7"),
         email="ada@shop.example",
-        lines=(Line(sku=MUG, quantity=quantity, unit_price=Money(amount_minor=1250)),),
+        lines=(OrderLine(sku=MUG, quantity=quantity),),
         address=Address(street=ADDRESS.street, city=ADDRESS.city, country=ADDRESS.country, postal_code=postal_code),
         method_token=MethodToken(token),
         allow_backorder=allow_backorder,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
-from contexts.inventory.commands import AdjustStock, ReplenishStock
+from contexts.inventory.commands import AdjustStock, RegisterStockItem, ReplenishStock
 from contexts.kernel import Line, Sku
 from contexts.ordering.commands import PlaceOrder
 from shared.simulation.testing import Simulation, simulation
@@ -151,6 +151,8 @@ def test_two_orders_for_two_skus_are_served_whichever_comes_first(running: Simul
 @pytest.mark.parametrize("seed", range(6))
 def test_delivery_races_the_expiry_and_every_unit_has_one_owner(seed: int) -> None:
     with simulation(seed=seed, partitions=2) as running:
+        running.send(RegisterStockItem(name="A mug", unit_price=PRICE), key=MUG)
+        running.run_until_quiet()
         keys = [f"o-{number}" for number in range(6)]
         for key in keys:
             running.send(backorder(quantity=1), key=key)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from contexts.kernel import Line, Money, ReturnId, Sku, SkuQuantity
+from contexts.kernel import Line, ReturnId, Sku, SkuQuantity
 from contexts.ordering.commands import PlaceOrder, RequestReturn
 from contexts.payments.commands import RetryRefund
 from contexts.sagas import RETURN
@@ -231,16 +231,6 @@ def test_returned_units_serve_an_order_that_waits(running: Simulation) -> None:
     request(running, "o-1", "r-1", rare=1)
     receive(running, "o-1", "r-1", rare=1)
     ending_of(running, "o-2", SERVED)
-
-
-def test_free_article_comes_back_and_the_bank_is_not_asked(running: Simulation) -> None:
-    gift = Line(sku=TEA, quantity=1, unit_price=Money(amount_minor=0))
-    bought = Line(sku=MUG, quantity=1, unit_price=PRICE)
-    deliver(running, "o-1", replace(order(), lines=(bought, gift)))
-    request(running, "o-1", "r-1", tea=1)
-    receive(running, "o-1", "r-1", tea=1)
-    assert running.content("o-1", "ReturnRefunded")["amount"]["amount_minor"] == 0
-    assert books(running) == {"capture": PRICE.amount_minor}
 
 
 def test_window_and_wait_are_settings() -> None:

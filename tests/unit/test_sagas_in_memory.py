@@ -265,6 +265,7 @@ def test_two_orders_race_for_the_last_unit_and_one_has_it(running: Simulation) -
 
 def test_flood_is_refused_at_the_door_and_what_was_taken_is_decided() -> None:
     with simulation(seed=1, partitions=2) as running:
+        fill_shelves(running, quantity=1)
         running.stop("ordering")
         running.server.stream("COMMANDS").configure({**running.server.stream("COMMANDS").config, "max_msgs": 3})
         for number in range(3):

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import structlog
 
-from shared.context import Aggregate, Command, Detail, Event, Rejected, State
+from shared.context import Aggregate, Command, Decider, Detail, Event, Rejected, State
 from shared.engine.decide.aggregates import AlsoRead, Loaded, LoadedAggregates
 from shared.engine.decide.answers import Answers
 from shared.engine.decide.consequences import consequences
@@ -67,9 +67,7 @@ class Decisions:
             messages = [m for m in messages if not isinstance(m.source, ParkedVerdict) or m.source.id in there]
             self.parked_keys.load(m.message_id for m in messages if isinstance(m.source, ParkedVerdict))
         self.answers.load(messages)
-        self.aggregates.prefetch(self._read_by(messages))
-        if self._routing.states_name_others:
-            self.aggregates.prefetch(self._named_in_states(messages))
+        self._prefetch(messages)
         return messages
 
     def decide(self, messages: Sequence[Incoming]) -> None:
@@ -165,10 +163,8 @@ class Decisions:
     def _decide_command(self, message: Incoming, command: Command, undo: list[_Before]) -> Sequence[Event]:
         decider, id_of = self._routing.deciders[type(command)]
         state = self.aggregates.get(decider.aggregate, id_of(command)).state
-        if decider.also_reads is None:
-            events = decider.decide(command, state)
-        else:
-            events = decider.decide(command, state, AlsoRead(self.aggregates, decider.also_reads))
+        others = [AlsoRead(self.aggregates, reads.aggregate) for reads in decider.also_reads]
+        events: Sequence[Event] = decider.decide(command, state, *others)
         for event in events:
             if type(event) is Rejected:
                 self._reject(message, event.reason, event.details)
@@ -205,9 +201,10 @@ class Decisions:
         else:
             self.rows.append(self._outgoing.dead_letter(message, delivery, f"{message.message_id} came before"))
 
-    def _read_by(self, messages: Sequence[Incoming]) -> dict[str, Aggregate]:
-        """The aggregates that the commands of the batch name, by id."""
-        found: dict[str, Aggregate] = {}
+    def _prefetch(self, messages: Sequence[Incoming]) -> None:
+        """Load the aggregates that the commands of the batch name in one query, those that their states name in one."""
+        named: dict[str, Aggregate] = {}
+        by_state: list[tuple[Command, str, Decider]] = []
         deciders = self._routing.deciders
         for message in messages:
             if not isinstance(message.handling, Decide):
@@ -215,21 +212,20 @@ class Decisions:
             for command in message.handling.commands:
                 with contextlib.suppress(Exception):  # Prefetch only; `_try` meets the same error and handles it.
                     decider, id_of = deciders[type(command)]
-                    found[id_of(command)] = decider.aggregate
-                    if decider.also_reads is not None and decider.keys_read is not None:
-                        kind = decider.also_reads
-                        found |= {kind.id_from(asked): kind for asked in decider.keys_read(command)}
-        return found
+                    named[id_of(command)] = decider.aggregate
+                    for kind, keys in decider.keys_known:
+                        named |= {kind.id_from(asked): kind for asked in keys(command)}
+                    if decider.keys_in_state:
+                        by_state.append((command, id_of(command), decider))
+        self.aggregates.prefetch(named)
+        if by_state:
+            self.aggregates.prefetch(self._named_by_states(by_state))
 
-    def _named_in_states(self, messages: Sequence[Incoming]) -> dict[str, Aggregate]:
-        """The aggregates that are named by the states which `_read_by` has loaded, by id."""
-        found: dict[str, Aggregate] = {}
-        for message in messages:
-            for command in message.handling.commands if isinstance(message.handling, Decide) else ():
-                with contextlib.suppress(Exception):  # As above.
-                    decider, id_of = self._routing.deciders[type(command)]
-                    if decider.also_reads is not None and decider.keys_in_state is not None:
-                        state = self.aggregates.get(decider.aggregate, id_of(command)).state
-                        kind = decider.also_reads
-                        found |= {kind.id_from(asked): kind for asked in decider.keys_in_state(state)}
-        return found
+    def _named_by_states(self, decisions: Sequence[tuple[Command, str, Decider]]) -> dict[str, Aggregate]:
+        named: dict[str, Aggregate] = {}
+        for command, identity, decider in decisions:
+            state = self.aggregates.get(decider.aggregate, identity).state
+            with contextlib.suppress(Exception):
+                for kind, keys_in in decider.keys_in_state:
+                    named |= {kind.id_from(asked): kind for asked in keys_in(command, state)}
+        return named

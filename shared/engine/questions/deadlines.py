@@ -12,18 +12,16 @@ from shared.wire.bodies import BodyDecoder
 def would_act(context: Context, timer: Timer, body: bytes, key: str, states: Mapping[str, str], due_at: str) -> bool:
     """Put the commands of a timer to their deciders. `states` are the aggregates of the key as JSON, by id.
 
-    True also where that cannot be told: a decision that reads other aggregates, or one that raises.
+    True also where that cannot be told: a decision that needs other aggregates, or one that raises.
     """
     try:
         event = BodyDecoder(timer.armed_by, strict=False).decode(body, key=key, at=datetime.fromisoformat(due_at))
         for command in timer.whenever_due(event):
             decider = next(one for one in context.deciders if type(command) in one.commands)
-            if decider.also_reads is not None:
-                return True
             aggregate = decider.aggregate
             stored = states.get(aggregate.id_of(command))
             state = aggregate.state() if stored is None else msgspec.json.decode(stored, type=aggregate.state)
-            if decider.decide(command, state):
+            if decider.decide(command, state, *({} for _ in decider.also_reads)):
                 return True
     except Exception:
         return True

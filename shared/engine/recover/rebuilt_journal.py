@@ -1,8 +1,7 @@
 """Rebuilds the content of a context's database from EVENTS, in stream order.
 
 Own events give the journal, states, effects and parked messages. The messages that led to them give the inbox. The
-position of a partition becomes the last message that led to an own event. The worker reads on from there: messages that
-led to no event lead to none again.
+position of a partition is the last message that led to an own event: later ones are read, and lead to none again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from shared.engine.decide.consequences import consequences
 from shared.engine.decide.inbox import reused_id
 from shared.engine.decide.outgoing import MESSAGE_ID_REUSED
 from shared.engine.decide.routing import Routing
+from shared.engine.recover.beginning import past_of
 from shared.engine.recover.editions import timer_in_edition
 from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.rebuilt_answers import AnsweredRequests
@@ -48,6 +48,8 @@ class _Heard(NamedTuple):
     hash: bytes
     sequence: int
     partition: int
+    is_read_again: bool
+    """Whether the worker reads it again when it starts (`beginning.py`)."""
 
 
 class History:
@@ -68,6 +70,7 @@ class History:
         self._timer_editions = timers
         self._routing = Routing(context, partitions=partitions)
         self._provenance = Provenance(self._routing)
+        self._read_again = past_of(self._routing)
         self._fold = Fold(context)
         self._ids: set[str] = set()
         self._rows: list[JournalRow] = []
@@ -150,7 +153,8 @@ class History:
         return error
 
     def _hear(self, message_id: str, subject: Subject, stored: Stored) -> None:
-        heard = _Heard(content_hash(stored.body), stored.sequence, subject.partition)
+        is_read_again = f"{subject.context}.{subject.type}" in self._read_again
+        heard = _Heard(content_hash(stored.body), stored.sequence, subject.partition, is_read_again)
         self._heard.setdefault(message_id, heard)
         if message_id in self._unheard:
             self._put_together = True
@@ -227,10 +231,9 @@ class History:
         if self._put_together:
             self._positions.clear()
         for message_id, heard in self._heard.items():
-            if heard.sequence <= self._positions.get(heard.partition, (0, ""))[0]:
+            if not heard.is_read_again and heard.sequence <= self._positions.get(heard.partition, (0, ""))[0]:
                 self._inbox.setdefault(message_id, heard.hash)
-        for message_id, content in self._parked.hashes.items():
-            self._inbox.setdefault(message_id, content)
+        self._inbox = {**self._parked.hashes, **self._inbox}
         for first in range(0, len(self._rows), BATCH):
             transaction.append(self._rows[first : first + BATCH])
         transaction.mark_published(self._marks)
@@ -243,6 +246,5 @@ class History:
         transaction.refused.record_strangers((self._strangers | self._declared).values())
         transaction.add_to_inbox(list(self._inbox.items()))
         transaction.add_answers(self._requests.rows())
-        transaction.advance_positions(
-            [Move(EVENTS, partition, 0, seq, identity) for partition, (seq, identity) in self._positions.items()]
-        )
+        moves = [Move(EVENTS, partition, 0, *position) for partition, position in self._positions.items()]
+        transaction.advance_positions(moves)

@@ -156,7 +156,7 @@ class Recomputation:
         for command in commands:
             decider, id_of = self._reactions.deciders[type(command)]
             state = _state(self._states, decider.aggregate, id_of(command))
-            others = () if decider.also_reads is None else (_Beside(self._states, decider.also_reads),)
+            others = [_Beside(self._states, reads.aggregate) for reads in decider.also_reads]
             for event in decider.decide(command, state, *others):
                 decided.append(event)
                 if not isinstance(event, Rejected):

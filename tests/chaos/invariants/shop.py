@@ -13,7 +13,7 @@ from tests.chaos.evidence import Evidence, Fact
 from tests.chaos.finding import Finding
 from tests.ledger import problems_of
 
-OF_ARTICLES: Final = ("stock", "movement")
+OF_ARTICLES: Final = ("stock", "movement", "price", "shelf")
 """The aggregates whose key is a SKU; the key of every other is an order."""
 GRACE = timedelta(seconds=30)
 """How long after its deadline an order may take."""

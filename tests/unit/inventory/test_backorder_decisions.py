@@ -26,12 +26,13 @@ from contexts.inventory.events import (
     InventoryRejected,
     InventoryReserved,
     StockEvent,
+    StockItemRegistered,
     StockMovementRecorded,
 )
 from contexts.inventory.movement import StockMovement
 from contexts.inventory.reservation import Reservation
 from contexts.inventory.stock import StockItem
-from contexts.kernel import OrderId, Sku, SkuQuantity
+from contexts.kernel import Money, OrderId, Sku, SkuQuantity
 from shared.context import Rejected
 
 ASKED_AT = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
@@ -39,11 +40,14 @@ WAIT = timedelta(hours=72)
 SEEDS = range(200)
 
 
+REGISTERED = StockItemRegistered(sku=Sku("any"), name="Any", unit_price=Money(amount_minor=1250))
+
+
 class Warehouse:
     """Decides commands one after the other, and tells which orders they served."""
 
     def __init__(self, **on_hand: int) -> None:
-        self.stock: dict[str, StockItem] = defaultdict(StockItem)
+        self.stock: dict[str, StockItem] = defaultdict(lambda: StockItem(registered=REGISTERED))
         self.orders: dict[str, Reservation] = defaultdict(Reservation)
         self._deliveries = 0
         for sku, quantity in on_hand.items():

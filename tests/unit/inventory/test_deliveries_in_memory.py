@@ -1,6 +1,6 @@
 """A delivery counts once: through the engine, after a restart and after a rebuild of the database (R26)."""
 
-from contexts.inventory.commands import ReplenishStock
+from contexts.inventory.commands import RegisterStockItem, ReplenishStock
 from contexts.inventory.settings import InventorySettings
 from contexts.inventory.worker import context
 from shared.adapters.memory import MemoryBroker
@@ -9,8 +9,9 @@ from shared.config.settings import Settings
 from shared.repair.rebuild import rebuild
 from shared.simulation.testing import Simulation, simulation
 from shared.streams.file import read_topology
-from tests.unit.shopping import MUG, level
+from tests.unit.shopping import MUG, PRICE, level
 
+REGISTER = RegisterStockItem(name="A mug", unit_price=PRICE)
 DELIVERIES = [ReplenishStock(quantity=2, delivery_id=f"2026/delivery no. {number}") for number in range(150)]
 COUNTED = (300, 0)
 
@@ -42,6 +43,7 @@ def rebuild_inventory(running: Simulation) -> None:
 
 def test_no_delivery_counts_again_however_many_came_since() -> None:
     with simulation(seed=4, at_work=["inventory"]) as running:
+        running.send(REGISTER, key=MUG)
         send_all(running, "first")
         assert level(running) == COUNTED
         send_all(running, "again")
@@ -59,10 +61,11 @@ def test_no_delivery_counts_again_however_many_came_since() -> None:
 
 def test_state_of_the_stock_does_not_grow_with_its_deliveries() -> None:
     with simulation(seed=5, at_work=["inventory"]) as running:
+        running.send(REGISTER, key=MUG)
         running.send(DELIVERIES[0], key=MUG)
         running.run_until_quiet()
         _, one_delivery = states(running)[f"stock-{MUG}"]
         send_all(running, "all")
         _, many_deliveries = states(running)[f"stock-{MUG}"]
-        assert many_deliveries == one_delivery.replace(":2,", ":300,")
+        assert len(many_deliveries) <= len(one_delivery) + len("300") + len("151")
         assert len(states(running)) == 1 + len(DELIVERIES)

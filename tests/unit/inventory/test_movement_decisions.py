@@ -5,20 +5,25 @@ from collections.abc import Mapping
 import pytest
 from msgspec.structs import replace
 
+from contexts.inventory import movement
 from contexts.inventory.commands import ON_HAND_AT_MOST, AdjustStock, MovementCommand, ReplenishStock, RestockReturn
 from contexts.inventory.events import (
     StockAdjusted,
     StockEvent,
+    StockItemRegistered,
     StockLevelChanged,
     StockMovementRecorded,
     StockReplenished,
     StockReturned,
 )
-from contexts.inventory.movement import StockMovement, decide, evolve
+from contexts.inventory.movement import StockMovement, evolve
 from contexts.inventory.stock import StockItem
 from contexts.inventory.stock import evolve as evolve_stock
-from contexts.kernel import OrderId, ReturnId, Sku
+from contexts.kernel import Money, OrderId, ReturnId, Sku
 from shared.context import Rejected
+from tests.unit.inventory.levels import unnumbered
+
+decide = unnumbered(movement.decide)
 
 MUG = Sku("mug")
 
@@ -42,34 +47,42 @@ def level(on_hand: int, reserved: int = 0) -> StockLevelChanged:
 
 
 def stock(*events: StockEvent) -> Mapping[str, StockItem]:
-    item = StockItem()
+    """The stock of a registered article after these events."""
+    item = evolve_stock(StockItem(), StockItemRegistered(sku=MUG, name="Mug", unit_price=Money(amount_minor=1)))
     for event in events:
         item = evolve_stock(item, event)
     return {MUG: item}
 
 
-def refusal(command: MovementCommand, movement: StockMovement, *events: StockEvent) -> Rejected:
-    (refused,) = decide(command, movement, stock(*events))
+def refusal(command: MovementCommand, counted: StockMovement, *events: StockEvent) -> Rejected:
+    (refused,) = decide(command, counted, stock(*events))
     assert isinstance(refused, Rejected)
     return refused
 
 
 @pytest.mark.parametrize("command", [REPLENISH, BREAK_ONE, RESTOCK], ids=lambda command: type(command).__name__)
 def test_asking_twice_gives_the_answer_once(command: MovementCommand) -> None:
-    movement, known = NEW, stock(level(10))
-    for event in decide(command, movement, known):
+    counted, known = NEW, stock(level(10))
+    for event in decide(command, counted, known):
         if isinstance(event, StockMovementRecorded):
-            movement = evolve(movement, event)
-        elif isinstance(event, StockEvent):
+            counted = evolve(counted, event)
+        elif not isinstance(event, Rejected):
             known = {MUG: evolve_stock(known[MUG], event)}
-    assert decide(command, movement, known) == ()
+    assert decide(command, counted, known) == ()
 
 
 def test_delivery_is_counted_in() -> None:
     assert decide(REPLENISH, NEW, stock(level(10, 4))) == (REPLENISHED, DELIVERY_RECORDED, level(20, 4))
 
 
-def test_delivery_may_come_before_its_article_is_registered() -> None:
+@pytest.mark.parametrize("command", [REPLENISH, BREAK_ONE], ids=lambda command: type(command).__name__)
+def test_article_that_is_not_registered_has_no_stock(command: MovementCommand) -> None:
+    refused = Rejected.at("not_registered", "$", "there is no mug; send RegisterStockItem first")
+    assert decide(command, NEW, {MUG: StockItem()}) == (refused,)
+    assert decide(command, NEW, {MUG: evolve_stock(StockItem(), level(10))}) == (refused,)  # Of an older release.
+
+
+def test_first_delivery_of_an_article_is_counted_in() -> None:
     assert decide(REPLENISH, NEW, stock()) == (REPLENISHED, DELIVERY_RECORDED, level(10))
 
 
@@ -124,3 +137,10 @@ def test_return_is_counted_in_once_for_each_order_and_return() -> None:
     assert decide(RESTOCK, NEW, stock(level(3, 1))) == (RETURNED, RETURN_RECORDED, level(5, 1))
     assert decide(RESTOCK, evolve(NEW, RETURN_RECORDED), stock(level(5, 1))) == ()
     assert replace(RESTOCK, order_id=OrderId("o-2")).movement_id != RESTOCK.movement_id
+
+
+def test_levels_are_numbered_from_1() -> None:
+    first = movement.decide(REPLENISH, NEW, stock())[-1]
+    assert first == replace(level(10), number=1)
+    second = movement.decide(BREAK_ONE, NEW, stock(level(10)))[-1]
+    assert second == replace(level(9), number=2)

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 import pytest
 
+from contexts.inventory import reservation as reserving
 from contexts.inventory import stock
 from contexts.inventory.commands import (
     CommitStock,
@@ -32,13 +33,11 @@ from contexts.inventory.events import (
     StockWrittenOff,
 )
 from contexts.inventory.reservation import Reservation, evolve, skus_of
-from contexts.inventory.reservation import decide as decide_in_a_shop
 from contexts.inventory.stock import StockItem
 from contexts.kernel import OrderId, Sku, SkuQuantity
+from tests.unit.inventory.levels import unnumbered
 
 Event: TypeAlias = ReservationEvent | StockEvent
-
-decide = partial(decide_in_a_shop, backorder_wait=timedelta(hours=72))
 
 ORDER = OrderId("o-42")
 MUG, TEA = Sku("mug"), Sku("tea")
@@ -55,6 +54,8 @@ COMMIT = CommitStock(order_id=ORDER)
 LOSE = SettleFailedShipment(order_id=ORDER, stage="lost")
 RETURN = SettleFailedShipment(order_id=ORDER, stage="returned")
 REFUSE = SettleFailedShipment(order_id=ORDER, stage="before_dispatch")
+
+decide = unnumbered(partial(reserving.decide, backorder_wait=timedelta(hours=72)))
 
 RESERVED = InventoryReserved(order_id=ORDER, lines=LINES)
 REJECTED = InventoryRejected(order_id=ORDER, shortages=(Shortage(sku=MUG, requested=2, available=1),))

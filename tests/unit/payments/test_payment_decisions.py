@@ -20,7 +20,6 @@ from contexts.payments.commands import (
     RetryRefund,
     UndoPayment,
 )
-from contexts.payments.decider import Payment, decide, evolve
 from contexts.payments.events import (
     AuthorizationRequested,
     CancellationNoted,
@@ -36,6 +35,7 @@ from contexts.payments.events import (
     ReservationNoted,
     VoidRequested,
 )
+from contexts.payments.payment import Payment, decide, evolve
 from shared.context import Rejected
 
 ORDER = OrderId("o-42")

@@ -21,7 +21,6 @@ from contexts.payments.commands import (
     RetryDueRefund,
     UndoPayment,
 )
-from contexts.payments.decider import Payment, decide, evolve
 from contexts.payments.events import (
     AuthorizationRequested,
     CaptureRequested,
@@ -33,6 +32,7 @@ from contexts.payments.events import (
     RefundRequested,
     VoidRequested,
 )
+from contexts.payments.payment import Payment, decide, evolve
 from shared.context import Rejected
 
 ORDER = OrderId("o-42")

@@ -1,4 +1,4 @@
-"""`chorus demo --in-memory`: seven orders, each with the end it must have."""
+"""`chorus demo --in-memory`: eight orders, each with the end it must have."""
 
 import json
 import subprocess
@@ -11,4 +11,4 @@ def test_every_order_of_the_demo_ends_as_it_must() -> None:
     assert (said.returncode, said.stderr) == (0, "")
     told = json.loads(said.stdout)
     assert told["ok"]
-    assert [saga["ok"] for saga in told["sagas"]] == [True] * 7
+    assert [saga["ok"] for saga in told["sagas"]] == [True] * 8

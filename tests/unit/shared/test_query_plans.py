@@ -11,6 +11,14 @@ from itertools import chain
 
 import pytest
 
+from contexts.kernel import CustomerId, MethodToken, Money, Sku, SkuQuantity
+from contexts.ordering.commands import (
+    AddItemsToBasket,
+    ChangePrice,
+    CheckOutBasket,
+    SubmitAddress,
+    SubmitPaymentDetails,
+)
 from shared.adapters.sqlite.journal.tables import SCHEMA
 from shared.adapters.sqlite.journal.transaction import SqliteTransaction
 from shared.simulation.testing import simulation
@@ -77,14 +85,40 @@ def test_running_worker_reads_no_table_from_end_to_end(transactions: list[list[s
 
 def test_no_query_runs_once_per_message(transactions: list[list[str]]) -> None:
     with simulation(partitions=2) as running:
-        fill_shelves(running)
-        for content in (order(), order(quantity=3)):  # The second time, every id is reused for other content.
+        for number in range(MANY):
+            fill_shelves(running, Sku(f"s-{number}"))
+        for quantity in (2, 3):  # The second time, every id is reused for other content.
             running.stop("ordering")  # So that it finds all of them at once.
             for number in range(MANY):
+                token = "tok_poor" if number % 2 else "tok_ok"  # Half of them are released, by what their state names.
+                content = order(quantity=quantity, sku=Sku(f"s-{number}"), token=token)
                 running.send(content, key=f"o-{number}", message_id=f"m-{number}")
             running.start("ordering")
             running.run_until_quiet()
             running.advance(minutes=11)  # Past the duplicate window.
+    assert repeated_queries(transactions) == {}
+
+
+def test_no_query_runs_once_per_basket(transactions: list[list[str]]) -> None:
+    lines = tuple(SkuQuantity(sku=Sku(f"s-{number}"), quantity=1) for number in range(SEVERAL))
+    pays = SubmitPaymentDetails(email="ann@example.com", method_token=MethodToken("tok_ok"))
+    with simulation(partitions=2) as running:
+        for line in lines:
+            fill_shelves(running, line.sku)
+        for command in (
+            AddItemsToBasket(customer_id=CustomerId("c-1"), lines=lines),
+            SubmitAddress(address=order().address),
+            pays,
+            CheckOutBasket(),
+        ):
+            running.stop("ordering")
+            for number in range(MANY):
+                running.send(command, key=f"b-{number}")
+            running.start("ordering")
+            running.run_until_quiet()
+        running.send(ChangePrice(unit_price=Money(amount_minor=1)), key=lines[0].sku)
+        running.run_until_quiet()
+        assert running.facts("b-0", of="ordering").count("OrderPlaced") == 1
     assert repeated_queries(transactions) == {}
 
 

@@ -1,0 +1,111 @@
+"""Prices the lines of an order or a basket: the unit price of each, the discount of a promotion, and the total.
+
+A domain service: orders and baskets have the same rules. Pure: no I/O, clock, randomness or logging.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from contexts.kernel import MINOR_UNITS_AT_MOST, QUANTITY_AT_MOST, Line, Money, Sku
+from contexts.ordering.commands import OrderLine
+from contexts.ordering.events import PromotionAnnounced
+from contexts.ordering.price import ListedPrice
+from contexts.ordering.promotion import Promotion
+from shared.context import Detail, Rejected
+
+
+class Quote(Struct, frozen=True, kw_only=True):
+    """Lines with their prices; the total is their sum less the discount."""
+
+    lines: tuple[Line, ...]
+    discount: int
+    total: Money
+
+
+def quote(
+    wanted: Sequence[OrderLine],
+    prices: Mapping[Sku, ListedPrice],
+    promotion: Promotion | None,
+    *,
+    at: datetime,
+    honoured: timedelta,
+    currency: str,
+) -> Quote | Rejected:
+    """Price the lines as of `at`, or name every line that cannot be sold.
+
+    A line that names a price gets it when it is the current price, or was valid at most `honoured` before `at`. A
+    promotion below its minimum total gives no discount. The discount is rounded down to whole minor units.
+    """
+    terms = None if promotion is None else promotion.valid_at(at)
+    if promotion is not None and terms is None:
+        return Rejected.at("unknown_promotion", "$.promotion_code", "there is no such promotion now")
+    if refused := _refused(wanted, prices, at, honoured, currency):
+        return refused
+    lines = tuple(
+        Line(sku=line.sku, quantity=line.quantity, unit_price=line.unit_price or _listed(prices, line.sku))
+        for line in wanted
+    )
+    total_minor = _sum_minor(lines)
+    if total_minor > MINOR_UNITS_AT_MOST:
+        problem = f"they come to more than {MINOR_UNITS_AT_MOST} minor units"
+        return Rejected.at("total_too_large", "$.lines", problem)
+    discount = 0 if terms is None else _discount_minor(lines, total_minor, terms)
+    return Quote(lines=lines, discount=discount, total=Money(amount_minor=total_minor - discount, currency=currency))
+
+
+def _refused(
+    wanted: Sequence[OrderLine],
+    prices: Mapping[Sku, ListedPrice],
+    at: datetime,
+    honoured: timedelta,
+    currency: str,
+) -> Rejected | None:
+    unknown: list[Detail] = []
+    foreign: list[Detail] = []
+    changed: list[Detail] = []
+    units: Counter[Sku] = Counter()
+    for number, line in enumerate(wanted):
+        path = f"$.lines[{number}]"
+        listed, given = prices[line.sku].unit_price, line.unit_price
+        units[line.sku] += line.quantity
+        if listed is None:
+            unknown.append(Detail(path=f"{path}.sku", message=f"there is no {line.sku} in this shop"))
+        elif given is not None and given.currency != currency:
+            foreign.append(Detail(path=f"{path}.unit_price.currency", message=f"the shop charges in {currency}"))
+        elif given is not None and not prices[line.sku].takes(given, at=at, honoured=honoured):
+            changed.append(Detail(path=f"{path}.unit_price", message=f"the price of {line.sku} is {_told(listed)}"))
+        elif given is None and listed.currency != currency:
+            problem = f"{line.sku} costs {_told(listed)}, and the shop charges in {currency}; change its price"
+            foreign.append(Detail(path=f"{path}.sku", message=problem))
+        if units[line.sku] > QUANTITY_AT_MOST:
+            problem = f"an order has at most {QUANTITY_AT_MOST} units of one sku"
+            return Rejected.at("too_many_units", f"{path}.quantity", problem)
+    if unknown:
+        return Rejected(reason="unknown_sku", details=tuple(unknown))
+    if foreign:
+        return Rejected(reason="wrong_currency", details=tuple(foreign))
+    return Rejected(reason="price_changed", details=tuple(changed)) if changed else None
+
+
+def _sum_minor(lines: Sequence[Line]) -> int:
+    return sum(line.quantity * line.unit_price.amount_minor for line in lines)
+
+
+def _discount_minor(lines: Sequence[Line], total_minor: int, promotion: PromotionAnnounced) -> int:
+    if promotion.minimum_total is not None and total_minor < promotion.minimum_total.amount_minor:
+        return 0
+    promoted = [line for line in lines if not promotion.skus or line.sku in promotion.skus]
+    return _sum_minor(promoted) * promotion.percent_off // 100
+
+
+def _listed(prices: Mapping[Sku, ListedPrice], sku: Sku) -> Money:
+    listed = prices[sku].unit_price
+    assert listed is not None, sku
+    return listed
+
+
+def _told(price: Money) -> str:
+    return f"{price.amount_minor} minor units of {price.currency}"
