@@ -37,7 +37,7 @@ WHAT_BECAME_OF_THE_PARCEL = {
     "returned": "Your parcel came back to us.",
 }
 BETWEEN_US = frozenset({"letter"})
-"""The cases of which the customer is not told: a letter about refused letters would open and close them in turn."""
+"""The cases of which the customer is not told: a letter about refused letters would be refused as well."""
 
 MINOR_DIGITS = {
     **dict.fromkeys(("CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF", "XPF"), 0),

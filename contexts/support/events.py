@@ -27,6 +27,14 @@ class TicketOpened(Struct, frozen=True, kw_only=True):
     occurrence: int = 1
 
 
+class TroubleRepeated(Struct, frozen=True, kw_only=True):
+    """The trouble of an open ticket has occurred again; it does not open another one."""
+
+    order_id: OrderId
+    case: Annotated[str, TOLD]
+    occurrence: int
+
+
 class TicketResolved(Struct, frozen=True, kw_only=True):
     """The case is closed, by an operator or by good news; `note` says how."""
 
@@ -65,5 +73,5 @@ class SupportRated(Struct, frozen=True, kw_only=True):
     score: Annotated[int, TOLD]
 
 
-TicketEvent: TypeAlias = TicketOpened | TicketResolved | OperatorTold | OperatorNotTold
+TicketEvent: TypeAlias = TicketOpened | TroubleRepeated | TicketResolved | OperatorTold | OperatorNotTold
 CustomerEvent: TypeAlias = PriorityRaised | SupportRated

@@ -3,7 +3,6 @@
 from contexts.kernel import ReturnId
 from contexts.support.commands import CloseTicket, OpenTicket
 from contexts.support.upstream import (
-    CustomerNotified,
     NotificationFailed,
     OrderDelivered,
     ParcelOverdue,
@@ -56,14 +55,9 @@ def whenever_order_delivered_close_the_ticket_of_its_parcel(event: OrderDelivere
 
 
 def whenever_notification_failed_open_a_ticket(event: NotificationFailed) -> list[OpenTicket]:
-    """The customer does not read what the shop writes (P57)."""
+    """The customer does not read what the shop writes; a refused letter is not sent again, so no news follows (P57)."""
     why = f"the letter {event.template} was refused: {event.reason}"
     return [OpenTicket(order_id=event.order_id, case=LETTER, why=why)]
-
-
-def whenever_customer_notified_close_the_ticket_of_letters(event: CustomerNotified) -> list[CloseTicket]:
-    """The customer can be written to after all (P57)."""
-    return [CloseTicket(order_id=event.order_id, case=LETTER, note=f"the letter {event.template} has left")]
 
 
 def whenever_return_lapsed_open_a_ticket(event: ReturnLapsed) -> list[OpenTicket]:
@@ -87,7 +81,6 @@ POLICIES: tuple[Policy, ...] = (
     Policy("ordering", ReturnLapsed, whenever_return_lapsed_open_a_ticket),
     Policy("ordering", ReturnRefunded, whenever_return_refunded_close_its_ticket),
     Policy("notifications", NotificationFailed, whenever_notification_failed_open_a_ticket),
-    Policy("notifications", CustomerNotified, whenever_customer_notified_close_the_ticket_of_letters),
 )
 
 

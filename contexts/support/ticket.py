@@ -28,6 +28,7 @@ from contexts.support.events import (
     TicketEvent,
     TicketOpened,
     TicketResolved,
+    TroubleRepeated,
 )
 from shared.context import Rejected
 
@@ -57,7 +58,7 @@ def decide(
     order_id, case = command.order_id, command.case
     match command:
         case OpenTicket():
-            return _open(command, customers[order_id]) if _is_needed(command, ticket) else ()
+            return _trouble(command, ticket, customers) if _is_new(command, ticket) else ()
         case CloseTicket() if ticket.status == "OPEN":
             return (TicketResolved(order_id=order_id, case=case, note=command.note),)
         case ResolveTicket() if ticket.status == "OPEN":
@@ -80,6 +81,9 @@ def evolve(ticket: Ticket, event: TicketEvent) -> Ticket:
         case TicketOpened():
             assert ticket.status != "OPEN", ticket.status
             return Ticket(status="OPEN", occurrence=event.occurrence)
+        case TroubleRepeated():
+            assert ticket.status == "OPEN", ticket.status
+            return replace(ticket, occurrence=event.occurrence)
         case TicketResolved():
             assert ticket.status == "OPEN", ticket.status
             return replace(ticket, status="RESOLVED")
@@ -91,9 +95,18 @@ def evolve(ticket: Ticket, event: TicketEvent) -> Ticket:
             assert_never(event)
 
 
-def _is_needed(command: OpenTicket, ticket: Ticket) -> bool:
+def _is_new(command: OpenTicket, ticket: Ticket) -> bool:
     at_least = REFUND_FAILURES if command.case.startswith(MONEY) else 1
-    return ticket.status != "OPEN" and command.occurrence >= at_least and command.occurrence > ticket.occurrence
+    return command.occurrence >= at_least and command.occurrence > ticket.occurrence
+
+
+def _trouble(
+    command: OpenTicket, ticket: Ticket, customers: Mapping[str, Customer]
+) -> tuple[TicketEvent | PriorityRaised, ...]:
+    """Open a ticket, or count the occurrence, so that the same news never opens one after it was resolved."""
+    if ticket.status != "OPEN":
+        return _open(command, customers[command.order_id])
+    return (TroubleRepeated(order_id=command.order_id, case=command.case, occurrence=command.occurrence),)
 
 
 def _open(command: OpenTicket, customer: Customer) -> tuple[TicketEvent | PriorityRaised, ...]:

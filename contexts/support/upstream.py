@@ -53,13 +53,6 @@ class NotificationFailed(Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class CustomerNotified(Struct, frozen=True, kw_only=True):
-    """A letter to the customer has left."""
-
-    order_id: OrderId
-    template: str
-
-
 class ReturnLapsed(Struct, frozen=True, kw_only=True):
     """The parcel of a return has not come in time."""
 

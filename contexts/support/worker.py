@@ -7,7 +7,7 @@ from contexts.support import customer, ticket
 from contexts.support.commands import RateSupport, ResolveTicket, TicketCommand
 from contexts.support.customer import Customer
 from contexts.support.effects import Desk
-from contexts.support.events import CustomerEvent, OperatorNotTold, OperatorTold, TicketEvent
+from contexts.support.events import CustomerEvent, OperatorNotTold, OperatorTold, TicketEvent, TroubleRepeated
 from contexts.support.policies import POLICIES
 from contexts.support.settings import SupportSettings
 from contexts.support.ticket import Ticket
@@ -44,5 +44,5 @@ def context(settings: SupportSettings) -> Context:
         policies=POLICIES,
         effects=desk.effects(timeout_s),
         gather_s=GATHER_S,
-        unheard=(OperatorTold, OperatorNotTold, *get_args(CustomerEvent)),
+        unheard=(TroubleRepeated, OperatorTold, OperatorNotTold, *get_args(CustomerEvent)),
     )

@@ -81,7 +81,8 @@ class Crowd:
             postal_code=self._random.choice(("3000", "3000", "3000", "0000")),
             allow_backorder=self._random.random() < 2 / 3,
         )
-        self._send(replace(placed, lines=lines), key)
+        email = self._random.choice((*[placed.email] * 7, "\u00e4nn@example.com"))  # No mailer takes the last one.
+        self._send(replace(placed, lines=lines, email=email), key)
 
     def _replenish(self) -> None:
         self._deliveries += 1

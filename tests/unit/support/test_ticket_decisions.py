@@ -26,6 +26,7 @@ from contexts.support.events import (
     TicketEvent,
     TicketOpened,
     TicketResolved,
+    TroubleRepeated,
 )
 from contexts.support.policies import (
     whenever_payment_refunded_close_its_tickets,
@@ -46,6 +47,7 @@ COMMANDS: tuple[TicketCommand, ...] = (OPEN, OPEN_AGAIN, CLOSE, RESOLVE, TOLD, N
 
 OPENED = TicketOpened(order_id=ORDER, case="parcel_lost", why="it is lost", priority="normal")
 OPENED_AGAIN = replace(OPENED, occurrence=2)
+REPEATED = TroubleRepeated(order_id=ORDER, case="parcel_lost", occurrence=2)
 CLOSED = TicketResolved(order_id=ORDER, case="parcel_lost", note="the money is back")
 RESOLVED = replace(CLOSED, note="found it")
 TOLD_IT = OperatorTold(order_id=ORDER, case="parcel_lost", channel="smtp")
@@ -58,6 +60,8 @@ HISTORIES: dict[str, tuple[TicketEvent, ...]] = {
     "open": (OPENED,),
     "open_and_told": (OPENED, TOLD_IT),
     "open_and_not_told": (OPENED, NOT_TOLD_IT),
+    "repeated": (OPENED, TOLD_IT, REPEATED),
+    "repeated_and_resolved": (OPENED, TOLD_IT, REPEATED, RESOLVED),
     "resolved": (OPENED, TOLD_IT, RESOLVED),
     "open_again": (OPENED, TOLD_IT, RESOLVED, OPENED_AGAIN),
 }
@@ -67,6 +71,11 @@ ANSWERS: dict[tuple[str, TicketCommand], tuple[object, ...]] = {
     ("new", RESOLVE): (NO_TICKET,),
     ("new", TOLD): (TOLD_IT,),
     ("new", NOT_TOLD): (NOT_TOLD_IT,),
+    ("open", OPEN_AGAIN): (REPEATED,),
+    ("open_and_told", OPEN_AGAIN): (REPEATED,),
+    ("open_and_not_told", OPEN_AGAIN): (REPEATED,),
+    ("repeated", CLOSE): (CLOSED,),
+    ("repeated", RESOLVE): (RESOLVED,),
     ("open", CLOSE): (CLOSED,),
     ("open", RESOLVE): (RESOLVED,),
     ("open", TOLD): (TOLD_IT,),

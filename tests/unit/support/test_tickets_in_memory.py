@@ -95,6 +95,7 @@ def test_overdue_parcel_has_a_ticket_until_it_arrives(running: Simulation) -> No
     running.advance(days=29)
     ending_of(running, "o-1", OVERDUE)
     assert running.facts("o-1", of="support").count("TicketOpened") == 1
+    assert running.content("o-1", "TroubleRepeated")["occurrence"] == 2
     running.send(ReportDelivered(tracking_no=tracking_no(running, "o-1")), key="o-1")
     running.run_until_quiet()
     assert running.content("o-1", "TicketResolved")["note"] == "the parcel has arrived"
