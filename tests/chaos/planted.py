@@ -289,7 +289,7 @@ def letter_is_sent_twice(run: Run) -> None:
 
 
 def return_is_not_refunded(run: Run) -> None:
-    run.change("bank", "DELETE FROM ledger WHERE reason = 'refund' AND payment_id = ?", f"pay-{SENT}")
+    run.change("bank", "DELETE FROM journal WHERE subject = ?", f"evt.bank.CaptureRefunded.pay-{SENT}")
 
 
 def more_comes_back_than_was_bought(run: Run) -> None:

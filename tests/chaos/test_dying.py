@@ -23,9 +23,13 @@ Places = Mapping[str, Sequence[Place]]
 CALLING = ("payments", "shipping", "notifications")
 """The contexts that call the outside."""
 OF_CALLS: tuple[Place, ...] = ("before-call", "after-call")
+HEARING: tuple[Place, ...] = ("after-take", "after-load", "inside-transaction", "after-commit")
+"""Where support can die: these orders have no case for it, so it hears of them and says nothing."""
 EVERYWHERE: Places = {
-    context: [place for place in get_args(Place) if context in CALLING or place not in OF_CALLS] for context in MEMBERS
-}
+    context: [place for place in get_args(Place) if context in CALLING or place not in OF_CALLS]
+    for context in MEMBERS
+    if context != "support"
+} | {"support": HEARING}
 ALONE: Places = {
     "ordering": ("inside-transaction", "after-ack"),
     "inventory": ("after-load", "after-commit"),
@@ -33,6 +37,7 @@ ALONE: Places = {
     "shipping": ("after-take", "before-call"),
     "notifications": ("after-call",),
     "bank": ("after-commit", "after-ack"),
+    "support": ("inside-transaction",),
 }
 SHARED: Places = {
     "ordering": ("after-commit",),
@@ -41,6 +46,7 @@ SHARED: Places = {
     "shipping": ("before-publish",),
     "notifications": ("inside-transaction",),
     "bank": ("inside-transaction",),
+    "support": ("after-commit",),
 }
 """Where to die in every run: every place once, and every context."""
 
