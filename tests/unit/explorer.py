@@ -41,6 +41,9 @@ DEADLINES = ("OrderDeadline", "ExtendedDeadline")
 SILENCES = ("ParcelSilence", "ParcelStillSilent")
 """The timers that are left out: without news they come due for ever, and they decide nothing about an order."""
 
+FOR_BASKETS = ("StockLevelChanged", "PriceChanged")
+"""The events that only baskets are decided by; to deliver them too would multiply the worlds, and change no order."""
+
 Said: TypeAlias = Counter[tuple[str, str]]
 """How often each event was published, by (key, event); a cancellation is counted with its reason."""
 
@@ -239,6 +242,8 @@ class Explorer:
 
     def _heard(self, context: Context, event: Any) -> Iterator[int]:
         """The reactions of the other contexts, the customer and the carrier."""
+        if type(event).__name__ in FOR_BASKETS:
+            return
         for reader in self.contexts:
             for policy in reader.policies:
                 if (policy.source, policy.event.__name__) == (context.name, type(event).__name__):
