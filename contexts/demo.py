@@ -1,4 +1,4 @@
-"""Eight orders, each with the end it must have: the demo of the shop, which `chorus demo` plays.
+"""Ten orders, each with the end it must have: the demo of the shop, which `chorus demo` plays.
 
 The demo sends commands as a `nats` user would type them: bare JSON without a header. It stops payments for the order
 that has to expire, and interferes in no other way.
@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.simulation.demo import Demo, Play, Scene, Stage
 
-STOCK = {"apple": 100, "pear": 1}
+STOCK = {"apple": 100, "pear": 1, "plum": 0}
 ADDRESS: Mapping[str, Any] = {"street": "Hauptstr. 1", "city": "Bern", "country": "CH", "postal_code": "3000"}
 PRICE: Mapping[str, Any] = {"amount_minor": 250, "currency": "EUR"}
 
@@ -19,14 +19,18 @@ async def fill_shelves(stage: Stage) -> None:
     """Register the articles and count the first delivery of each."""
     for sku, quantity in STOCK.items():
         await stage.send("inventory", "RegisterStockItem", sku, name=sku.title(), unit_price=PRICE)
-        await stage.send("inventory", "ReplenishStock", sku, quantity=quantity, delivery_id=f"first-{sku}")
-    for sku in STOCK:
-        await stage.watched.until(sku, "StockReplenished")
+        if quantity:
+            await stage.send("inventory", "ReplenishStock", sku, quantity=quantity, delivery_id=f"first-{sku}")
+    for sku, quantity in STOCK.items():
         await stage.watched.until(sku, "PriceListed")
-        await stage.watched.until(sku, "StockNoted")
+        if quantity:
+            await stage.watched.until(sku, "StockReplenished")
+            await stage.watched.until(sku, "StockNoted")
 
 
-async def place(stage: Stage, order: Scene, *, token: str, sku: str = "apple", quantity: int = 2) -> None:
+async def place(
+    stage: Stage, order: Scene, *, token: str, sku: str = "apple", quantity: int = 2, allow_backorder: bool = False
+) -> None:
     """Place the order of a scene."""
     await stage.send(
         "ordering",
@@ -37,6 +41,7 @@ async def place(stage: Stage, order: Scene, *, token: str, sku: str = "apple", q
         lines=[{"sku": sku, "quantity": quantity, "unit_price": PRICE}],
         address=ADDRESS,
         method_token=token,
+        allow_backorder=allow_backorder,
     )
 
 
@@ -57,6 +62,23 @@ async def ship_and_deliver(stage: Stage, order: Scene) -> None:
     await stage.watched.until(order.key, "OrderShipped")
     shipped = json.loads(stage.watched.find(order.key, "OrderShipped").body)
     await stage.send("shipping", "ReportDelivered", order.key, tracking_no=shipped["tracking_no"])
+
+
+async def wait_for_stock(stage: Stage, order: Scene) -> None:
+    """The customer wants an article that is not there, and waits for the delivery."""
+    await place(stage, order, token="tok_ok", sku="plum", allow_backorder=True)
+    await stage.watched.until(order.key, "InventoryBackordered")
+    await stage.send("inventory", "ReplenishStock", "plum", quantity=2, delivery_id="first-plum")
+
+
+async def send_back(stage: Stage, order: Scene) -> None:
+    """The customer sends one of two apples back after the delivery."""
+    await ship_and_deliver(stage, order)
+    await stage.watched.until(order.key, "DeliveryRecorded")
+    lines = [{"sku": "apple", "quantity": 1}]
+    await stage.send("ordering", "RequestReturn", order.key, return_id="r-1", lines=lines, reason="too sour")
+    await stage.watched.until(order.key, "ReturnExpected")
+    await stage.send("shipping", "ReportReturnReceived", order.key, return_id="r-1", lines=lines)
 
 
 def just_order(**wanted: Any) -> Play:
@@ -106,6 +128,23 @@ TOGETHER = (
             "PaymentApproved", "BasketCheckedOut", "OrderPlaced", "PaymentSucceeded", "OrderConfirmed", "OrderShipped",
         ),
         never=("AlertSet", "AddressRejected", "PaymentDeclined", "CommandRejected", "OrderCancelled"),
+    ),
+    Scene(
+        key="o-backordered",
+        title="waits for stock, and ships when it comes",
+        play=wait_for_stock,
+        must=(
+            "OrderPlaced", "InventoryBackordered", "OrderDeadlineExtended", "InventoryReserved", "PaymentSucceeded",
+            "OrderConfirmed", "OrderShipped",
+        ),
+        never=("InventoryRejected", "OrderCancelled", "PaymentVoided"),
+    ),
+    Scene(
+        key="o-sent-back",
+        title="one of two apples comes back and is refunded",
+        play=send_back,
+        must=("OrderDelivered", "ReturnRequested", "ReturnReceived", "PaymentRefunded", "ReturnRefunded"),
+        never=("OrderCancelled", "ReturnLapsed", "CommandRejected"),
     ),
     Scene(
         key="o-stock-short",

@@ -1,4 +1,4 @@
-"""`chorus demo --in-memory`: eight orders, each with the end it must have."""
+"""`chorus demo --in-memory`: ten orders, each with the end it must have."""
 
 import json
 import subprocess
