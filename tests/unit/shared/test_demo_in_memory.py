@@ -11,4 +11,4 @@ def test_every_order_of_the_demo_ends_as_it_must() -> None:
     assert (said.returncode, said.stderr) == (0, "")
     told = json.loads(said.stdout)
     assert told["ok"]
-    assert [saga["ok"] for saga in told["sagas"]] == [True] * 8
+    assert [saga["ok"] for saga in told["sagas"]] == [True] * 10
