@@ -60,6 +60,27 @@ async def test_bank_that_is_down_is_named_and_is_over_when_it_is_back(stage: Sta
     await until_why(stage, "why1", f"a command brings it on: {parcel}", "purchase: confirmed after", code=Exit.OK)
 
 
+async def test_stuck_order_is_listed_and_a_context_without_a_process_lags(stage: Stage, ended: Ended) -> None:
+    await stage.stock("s-ls", 10)
+    await stage.kill("bank")
+    await stage.place("ls1", "s-ls")
+    await until_why(stage, "ls1", "ls1 waits: payments has asked bank")
+    listed = await run_chorus("ls", "--stuck", environ=stage.environ)
+    assert listed.code == Exit.OK
+    assert [line for line in listed.output.splitlines() if line.startswith("ls1 ") and "payments has asked " in line]
+    assert (await run_chorus("ls", "--customer", "nobody", environ=stage.environ)).output.startswith("no saga is like")
+
+    shown = json.loads((await run_chorus("top", "--once", "--every", "200ms", "--json", environ=stage.environ)).output)
+    assert "ls1" in [saga["key"] for saga in shown["stuck"]["sagas"]]
+    assert sum(lag["calls"] for lag in shown["lag"]["lags"] if lag["context"] == "payments") >= 1
+
+    lag = await run_chorus("lag", "--every", "100ms", environ=stage.environ)
+    assert lag.code == Exit.NO
+    assert [line for line in lag.output.splitlines() if line.startswith("bank") and "chorus worker bank" in line]
+    await stage.start("bank")
+    await ended.check("ls1", SHIPPED)
+
+
 async def test_payments_that_are_killed_or_frozen_are_named(stage: Stage, ended: Ended) -> None:
     await stage.stock("s-why2", 10)
     stage.signal("payments", signal.SIGSTOP)
