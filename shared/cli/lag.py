@@ -41,6 +41,7 @@ def lag(
     import anyio
 
     from shared import catalog
+    from shared.cli.interrupt import run_until_interrupted
     from shared.config.units import parse_duration
     from shared.context import Context
     from shared.inspect.lag import compare, sample
@@ -71,7 +72,7 @@ def lag(
                     return Exit.OK if all(lag.process for lag in report.lags) else Exit.NO
                 before = after
 
-    return anyio.run(look)
+    return run_until_interrupted(look)
 
 
 def _show(report: "Report", *, json: bool, watch: bool) -> None:

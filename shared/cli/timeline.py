@@ -76,9 +76,10 @@ def timeline(
 
         return show_diff(connection, check_key(diff), key, as_json=form == "json")
     if follow:
+        from shared.cli.interrupt import run_until_interrupted
         from shared.cli.timeline_follow import follow_saga
 
-        anyio.run(follow_saga, connection, key, form == "json")
+        run_until_interrupted(lambda: follow_saga(connection, key, form == "json"))
         return Exit.OK
 
     from shared.cli.saga_reader import Reading, SagaReader

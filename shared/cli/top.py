@@ -42,6 +42,7 @@ def top(
     import anyio
 
     from shared import catalog
+    from shared.cli.interrupt import run_until_interrupted
     from shared.config.units import parse_duration
     from shared.context import Context
     from shared.inspect.asking import NoAnswerError
@@ -82,7 +83,7 @@ def top(
                     return
                 before = after
 
-    anyio.run(look)
+    run_until_interrupted(look)
 
 
 def _show(
