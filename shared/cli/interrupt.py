@@ -1,7 +1,7 @@
 """Runs what goes on until Ctrl-C, and ends it for sure.
 
-Before Python 3.12, `asyncio.wait_for` loses a cancellation that comes together with its result, and nats-py waits with
-it. So a scope is cancelled here, which anyio does again and again until the work has ended.
+Before Python 3.12, `asyncio.wait_for` may lose the `cancel()` that comes together with its result, and nats-py waits
+with it. So a scope is cancelled here, which anyio does again and again until the work has ended.
 """
 
 import signal
@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import anyio
+from anyio.abc import TaskStatus
 
 T = TypeVar("T")
 
@@ -20,7 +21,7 @@ def run_until_interrupted(work: Callable[[], Awaitable[T]]) -> T:
 
     async def run() -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_cancel_on_interrupt, tasks.cancel_scope)
+            await tasks.start(_cancel_on_interrupt, tasks.cancel_scope)
             try:
                 results.append(await work())
             except Exception as error:  # Out of the group, which would wrap it.
@@ -35,8 +36,9 @@ def run_until_interrupted(work: Callable[[], Awaitable[T]]) -> T:
     return results[0]
 
 
-async def _cancel_on_interrupt(scope: anyio.CancelScope) -> None:
+async def _cancel_on_interrupt(scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
     with anyio.open_signal_receiver(signal.SIGINT) as signals:
+        task_status.started()
         async for _ in signals:
             scope.cancel()
             return

@@ -204,8 +204,8 @@ class Loop:
     async def _idle(self) -> None:
         """Wait for work. Meanwhile record PubAcks, and look for rows that other processes wrote for us."""
         is_shared = self._ownership.is_shared
-        may_be_answered_elsewhere = self._was_quiet and self._requests.endpoints  # By one that owns no partition.
-        if is_shared or self._effects.overflowed or may_be_answered_elsewhere:
+        # A process that lost its partitions a moment ago, or that never owned one, may have written rows for ours too.
+        if is_shared or self._effects.overflowed or self._was_quiet:
             try:
                 await self._ownership.load_rows_of_others()
             except DatabaseBusyError as error:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 from msgspec import Struct
 
@@ -152,7 +153,10 @@ async def test_requests_to_a_locked_database_are_put_off_and_decided_when_asked_
             another.execute("BEGIN IMMEDIATE")
             assert await ask(counter, "k-1", 2) == "503"
             another.execute("ROLLBACK")
-        assert await ask(counter, "k-1", 2) == {"total": 2}
+        with anyio.fail_after(WITHIN_S):
+            while (answer := await ask(counter, "k-1", 2)) == "503":
+                pass  # The worker tries the database again after a moment, and puts requests off until then.
+        assert answer == {"total": 2}
 
 
 async def test_queue_of_requests_is_bounded(counter: Counter) -> None:

@@ -12,11 +12,11 @@ import pytest
 import pytest_asyncio
 
 from shared.adapters.sqlite.journal.store import SqliteStore
-from shared.ports.rows import Move
+from shared.ports.rows import JournalRow, Move
 from shared.ports.store import FencedError, Transaction
 from shared.repair.rebuild import rebuild
 from shared.run.server import local_server
-from shared.wire.messages import content_hash
+from shared.wire.messages import MSG_ID, content_hash
 from tests.integration.engine import PARTITIONS, Counter, rejection, running, standing
 from tests.integration.keys import NEIGHBOUR, PARTITION, TILL
 from tests.integration.till import JAMS_AT, Printer, till
@@ -319,3 +319,18 @@ class TestFence:
             for key in keys:
                 await counter.watcher.until(key, "Rung", times=10)
         assert all(len(counter.totals(key)) == 10 for key in keys)
+
+
+async def test_owner_publishes_what_another_process_wrote_just_before_it_lost_the_partition(counter: Counter) -> None:
+    """It does so in idle moments, and needs no batch of its own."""
+    async with running(counter):
+        await counter.ring(TILL, 5)
+        rung = await counter.watcher.until(TILL, "Rung")
+        headers = {**rung.headers, MSG_ID: f"till/till-{TILL}@2"}
+        row = JournalRow(
+            headers[MSG_ID], f"till-{TILL}", 2, f"evt.till.Rung.{TILL}", "Rung", headers, rung.body, PARTITION
+        )
+        deposed = await counter.databases.open("till")
+        await deposed.transact(lambda transaction: transaction.append([row]))
+        await deposed.close()
+        await counter.watcher.until(TILL, "Rung", times=2)

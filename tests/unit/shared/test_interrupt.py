@@ -23,8 +23,8 @@ def test_interrupt_ends_work_that_loses_the_first_cancellation() -> None:
 
     async def work() -> None:
         nonlocal lost
+        os.kill(os.getpid(), signal.SIGINT)
         while True:
-            os.kill(os.getpid(), signal.SIGINT)
             try:
                 await anyio.sleep(60)
             except anyio.get_cancelled_exc_class():
