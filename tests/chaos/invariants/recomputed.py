@@ -192,7 +192,7 @@ class Recomputation:
                 what = f"{self._name} cannot read it, or decide on it: {error!r}"
                 found.append(Finding(invariant="I13", where=message_id, what=what))
                 continue
-            moved = [event for event in decided if not (isinstance(event, Rejected) or _may_come_again(event))]
+            moved = [event for event in decided if not isinstance(event, Rejected)]
             if message_id in self._database.inbox and moved:
                 what = f"{self._name} has heard it, and it would still lead to {moved}"
                 found.append(Finding(invariant="I13", where=message_id, what=what))
@@ -203,11 +203,6 @@ class Recomputation:
 
     def _read(self, row: Row, timeless: bool) -> tuple[str, Any]:
         return _told(self._decoded(row), timeless) if row.type in self._decoders else (row.type, None)
-
-
-def _may_come_again(event: Any) -> bool:
-    """A letter about an alert that was cleared before it left: withdrawn, it is written anew at the next alert."""
-    return getattr(event, "template", "") == "stock_short"
 
 
 async def decisions_come_out_again(evidence: Evidence) -> list[Finding]:
