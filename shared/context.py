@@ -110,6 +110,10 @@ class Reads:
     keys_in: Callable[[Any, Any], Iterable[Asked]] | None = None
 
 
+KeysKnown: TypeAlias = tuple[tuple[Aggregate, Callable[[Any], Iterable[Asked]]], ...]
+KeysInState: TypeAlias = tuple[tuple[Aggregate, Callable[[Any, Any], Iterable[Asked]]], ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decider:
     """Answers commands of one aggregate with `decide(command, state) -> events`, a pure function.
@@ -126,12 +130,12 @@ class Decider:
     also_reads: tuple[Reads, ...] = ()
 
     @property
-    def keys_known(self) -> tuple[tuple[Aggregate, Callable[[Any], Iterable[Asked]]], ...]:
+    def keys_known(self) -> KeysKnown:
         """The kinds whose keys a command names, with the function that does."""
         return tuple((reads.aggregate, reads.keys) for reads in self.also_reads if reads.keys is not None)
 
     @property
-    def keys_in_state(self) -> tuple[tuple[Aggregate, Callable[[Any, Any], Iterable[Asked]]], ...]:
+    def keys_in_state(self) -> KeysInState:
         """The kinds whose keys the state names, with the function that does."""
         return tuple((reads.aggregate, reads.keys_in) for reads in self.also_reads if reads.keys_in is not None)
 

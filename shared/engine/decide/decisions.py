@@ -7,7 +7,7 @@ from datetime import datetime
 
 import structlog
 
-from shared.context import Aggregate, Command, Decider, Detail, Event, Rejected, State
+from shared.context import Aggregate, Command, Detail, Event, Rejected, State
 from shared.engine.decide.aggregates import AlsoRead, Loaded, LoadedAggregates
 from shared.engine.decide.answers import Answers
 from shared.engine.decide.consequences import consequences
@@ -15,7 +15,7 @@ from shared.engine.decide.inbox import Inbox, Seen
 from shared.engine.decide.incoming import Asker, Decide, Ignore, Incoming, Poison, Refuse
 from shared.engine.decide.outgoing import MESSAGE_ID_REUSED, OutgoingRows
 from shared.engine.decide.parking import ParkedKeys
-from shared.engine.decide.routing import Routing, current_traceback
+from shared.engine.decide.routing import Deciding, Routing, current_traceback
 from shared.ports.broker import Delivery
 from shared.ports.rows import EffectRow, JournalRow, ParkedVerdict
 from shared.ports.store import Transaction
@@ -35,7 +35,7 @@ class Decisions:
         self._routing = routing
         self._transaction = transaction
         context = routing.context
-        self.aggregates = LoadedAggregates(transaction, context.aggregates)
+        self.aggregates = LoadedAggregates(transaction, routing.states)
         self._outgoing = OutgoingRows(
             context.name, schema_version=context.schema_version, partitions=routing.partitions, now=now
         )
@@ -161,7 +161,7 @@ class Decisions:
         return None
 
     def _decide_command(self, message: Incoming, command: Command, undo: list[_Before]) -> Sequence[Event]:
-        decider, id_of = self._routing.deciders[type(command)]
+        decider, id_of, _, _ = self._routing.deciders[type(command)]
         state = self.aggregates.get(decider.aggregate, id_of(command)).state
         others = [AlsoRead(self.aggregates, reads.aggregate) for reads in decider.also_reads]
         events: Sequence[Event] = decider.decide(command, state, *others)
@@ -204,28 +204,29 @@ class Decisions:
     def _prefetch(self, messages: Sequence[Incoming]) -> None:
         """Load the aggregates that the commands of the batch name in one query, those that their states name in one."""
         named: dict[str, Aggregate] = {}
-        by_state: list[tuple[Command, str, Decider]] = []
+        by_state: list[tuple[Command, str, Deciding]] = []
         deciders = self._routing.deciders
         for message in messages:
             if not isinstance(message.handling, Decide):
                 continue
             for command in message.handling.commands:
                 with contextlib.suppress(Exception):  # Prefetch only; `_try` meets the same error and handles it.
-                    decider, id_of = deciders[type(command)]
-                    named[id_of(command)] = decider.aggregate
-                    for kind, keys in decider.keys_known:
+                    deciding = deciders[type(command)]
+                    identity = deciding.id_of(command)
+                    named[identity] = deciding.decider.aggregate
+                    for kind, keys in deciding.keys_known:
                         named |= {kind.id_from(asked): kind for asked in keys(command)}
-                    if decider.keys_in_state:
-                        by_state.append((command, id_of(command), decider))
+                    if deciding.keys_in_state:
+                        by_state.append((command, identity, deciding))
         self.aggregates.prefetch(named)
         if by_state:
             self.aggregates.prefetch(self._named_by_states(by_state))
 
-    def _named_by_states(self, decisions: Sequence[tuple[Command, str, Decider]]) -> dict[str, Aggregate]:
+    def _named_by_states(self, decisions: Sequence[tuple[Command, str, Deciding]]) -> dict[str, Aggregate]:
         named: dict[str, Aggregate] = {}
-        for command, identity, decider in decisions:
-            state = self.aggregates.get(decider.aggregate, identity).state
+        for command, identity, deciding in decisions:
+            state = self.aggregates.get(deciding.decider.aggregate, identity).state
             with contextlib.suppress(Exception):
-                for kind, keys_in in decider.keys_in_state:
+                for kind, keys_in in deciding.keys_in_state:
                     named |= {kind.id_from(asked): kind for asked in keys_in(command, state)}
         return named

@@ -7,12 +7,12 @@ which a policy raises, is poison.
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
-from shared.context import Command, Context, Decider, Detail, Effect, Event, Timer
+from shared.context import Command, Context, Decider, Detail, Effect, Event, KeysInState, KeysKnown, Timer
 from shared.endpoint import Endpoint
 from shared.engine.decide.headers import MalformedHeaderError, checked, correlation_in, depth_in
 from shared.engine.decide.incoming import IGNORE, Asker, Decide, Handling, Incoming, Poison, Refuse, Source
@@ -51,20 +51,30 @@ _encoder = msgspec.json.Encoder()
 Route: TypeAlias = tuple[BodyDecoder[Any], Callable[[Any], Sequence[Command]]]
 
 
+class Deciding(NamedTuple):
+    """The decider of a command, with all that a batch asks it for every command."""
+
+    decider: Decider
+    id_of: Callable[[Any], str]
+    """Gives the id of the aggregate that the command names."""
+    keys_known: KeysKnown
+    keys_in_state: KeysInState
+
+
 class Routing:
     """A context as lookup tables: which decoder and policies a message has, and what each event leads to.
 
-    `deciders` maps a command type to its decider and to the function that gives the id of the command's aggregate.
+    `deciders` goes by the type of a command, and `states`, which decode snapshots, by the name of an aggregate.
     """
 
     def __init__(self, context: Context, *, partitions: int) -> None:
         self.context = context
         self.partitions = partitions
-        self.deciders: dict[type[Struct], tuple[Decider, Callable[[Any], str]]] = {}
+        self.deciders: dict[type[Struct], Deciding] = {}
         for decider in context.deciders:
-            for command in decider.commands:
-                self.deciders[command] = (decider, decider.aggregate.id_of)
-        self.states_name_others = any(decider.keys_in_state is not None for decider in context.deciders)
+            deciding = Deciding(decider, decider.aggregate.id_of, decider.keys_known, decider.keys_in_state)
+            self.deciders |= dict.fromkeys(decider.commands, deciding)
+        self.states = {aggregate.name: msgspec.json.Decoder(aggregate.state) for aggregate in context.aggregates}
         self.aggregate_of = {event: aggregate for aggregate in context.aggregates for event in aggregate.events}
         self.key_of = {event: _field(aggregate.key) for event, aggregate in self.aggregate_of.items()}
         self.effects: dict[type[Struct], Effect] = {effect.asked_by: effect for effect in context.effects}
@@ -123,7 +133,7 @@ class Routing:
     def asked(self, endpoint: Endpoint, n: int, key: str, said: Struct, headers: Mapping[str, str]) -> Incoming:
         """A request under an idempotency key; `said` is its body. Raises MalformedHeaderError."""
         command = endpoint.asks(said)
-        of_command = getattr(command, self.deciders[type(command)][0].aggregate.key)
+        of_command = getattr(command, self.deciders[type(command)].decider.aggregate.key)
         return Incoming(
             stream="",
             partition=partition_of(of_command, self.partitions),

@@ -154,7 +154,7 @@ class Recomputation:
         kept = dict(self._states)
         decided: list[Any] = []
         for command in commands:
-            decider, id_of = self._reactions.deciders[type(command)]
+            decider, id_of, _, _ = self._reactions.deciders[type(command)]
             state = _state(self._states, decider.aggregate, id_of(command))
             others = [_Beside(self._states, reads.aggregate) for reads in decider.also_reads]
             for event in decider.decide(command, state, *others):
