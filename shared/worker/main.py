@@ -1,8 +1,6 @@
 """Runs one process of one context: connects, checks streams and settings, decides until a signal, and drains."""
 
-import gc
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -30,6 +28,7 @@ from shared.ports.store import DatabaseBusyError, DatabaseError
 from shared.run.healthz import watch_health
 from shared.run.server import ServerError, check_sync_always
 from shared.streams.file import read_topology
+from shared.worker import interpreter
 from shared.worker.health_file import HealthFile
 from shared.worker.notify import Notifier
 from shared.worker.pulse import Pulse
@@ -38,13 +37,6 @@ from shared.worker.watchdog import ENDS_AFTER_S, Watchdog
 
 SETTLED_WITHIN_S = 10.0
 """After this time a worker reports ready even if it lacks some of its partitions; it still gets them later."""
-SWITCH_INTERVAL_S = 0.001
-"""How long the database thread waits at most for the interpreter while the event loop is busy."""
-
-COLLECT_AFTER = (50_000, 20, 100)
-"""Thresholds of the garbage collector. A batch makes thousands of objects and no cycles, so Python's own thresholds
-make it search thousands of times in vain: a worker spent a sixth of its time there (measured)."""
-
 DATABASE_RETRY_S = 0.5
 
 T = TypeVar("T")
@@ -72,8 +64,7 @@ async def run_member(
 ) -> int:
     """Run the context or service from `load` until SIGTERM, SIGINT or a fatal error; return the exit code."""
     log.configure(settings.log_level, settings.log_format, context=name)
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    gc.set_threshold(*COLLECT_AFTER)
+    interpreter.tune()
     if settings.failpoint:
         failpoints.arm(settings.failpoint)
     try:
@@ -185,7 +176,7 @@ async def _run_context(
         tasks.start_soon(_report_ready, process, pulse)
         if settings.monitor_url is not None:
             tasks.start_soon(watch_health, process.alarms, settings.monitor_url)
-        gc.freeze()  # What lives as long as the process is never searched again.
+        interpreter.keep_all()
         await process.loop.run()
         pulse.stopping()
         await process.drain(settings.drain_timeout.total_seconds())

@@ -7,6 +7,7 @@ which a policy raises, is poison.
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -56,7 +57,6 @@ class Deciding(NamedTuple):
 
     decider: Decider
     id_of: Callable[[Any], str]
-    """Gives the id of the aggregate that the command names."""
     keys_known: KeysKnown
     keys_in_state: KeysInState
 
@@ -76,7 +76,7 @@ class Routing:
             self.deciders |= dict.fromkeys(decider.commands, deciding)
         self.states = {aggregate.name: msgspec.json.Decoder(aggregate.state) for aggregate in context.aggregates}
         self.aggregate_of = {event: aggregate for aggregate in context.aggregates for event in aggregate.events}
-        self.key_of = {event: _field(aggregate.key) for event, aggregate in self.aggregate_of.items()}
+        self.key_of = {event: attrgetter(aggregate.key) for event, aggregate in self.aggregate_of.items()}
         self.effects: dict[type[Struct], Effect] = {effect.asked_by: effect for effect in context.effects}
         self.timers: dict[type[Struct], Timer] = {timer.armed_by: timer for timer in context.timers}
         self.event_types = {event.__name__: event for event in context.publishes}
@@ -237,10 +237,6 @@ def _without_key(stream: str, partition: int, delivery: Delivery, source: Source
 
 def _place_id(stream: str, delivery: Delivery) -> str:
     return place_id(stream, delivery.sequence, delivery.at)
-
-
-def _field(name: str) -> Callable[[Any], str]:
-    return lambda message: getattr(message, name)
 
 
 def _itself(command: Command) -> Sequence[Command]:
