@@ -42,7 +42,7 @@ class Notification(Struct, frozen=True, kw_only=True):
     alerts_over: int = 0
 
     def is_over(self, alert: int | None) -> bool:
-        """Whether a letter is about an alert that was cleared; one without a number is older than all that have one."""
+        """Whether news is about an alert that was cleared; one without a number is older than all that have one."""
         return alert is not None and 0 < self.alerts_over >= alert
 
 
@@ -54,7 +54,7 @@ def decide(command: NotificationCommand, notification: Notification) -> tuple[No
         case TellCustomer():
             return _tell(command, notification)
         case WithdrawLetter():
-            if notification.letters.get(command.template) != "HELD":
+            if notification.letters.get(command.template) != "HELD" or notification.is_over(command.alert):
                 return ()
             withdrawn = NotificationWithdrawn(order_id=command.order_id, template=command.template, alert=command.alert)
             return (withdrawn,)

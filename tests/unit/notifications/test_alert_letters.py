@@ -57,6 +57,11 @@ def test_alert_that_was_set_after_the_withdrawal_has_its_letter() -> None:
     assert decide(SECOND, after(HELD, WITHDRAWN)) == (HELD,)
 
 
+def test_clearance_that_is_heard_again_does_not_withdraw_a_later_letter() -> None:
+    assert decide(WITHDRAW, after(HELD, WITHDRAWN, HELD)) == ()
+    assert decide(replace(WITHDRAW, alert=2), after(HELD, WITHDRAWN, HELD)) == (replace(WITHDRAWN, alert=2),)
+
+
 def test_alert_that_waited_beside_the_withdrawn_one_is_over_too() -> None:
     """The second alert led to no letter of its own, so nothing but the number tells that it was heard."""
     assert decide(SECOND, after(HELD)) == ()
