@@ -53,10 +53,14 @@ class NotificationQueued(Struct, frozen=True, kw_only=True):
 
 
 class NotificationWithdrawn(Struct, frozen=True, kw_only=True):
-    """The letter that waited is not sent: its news is over."""
+    """The letter that waited is not sent: its news is over, and so is that of every alert up to the number `alert`.
+
+    A release that did not count alerts has left 0.
+    """
 
     order_id: OrderId
     template: Annotated[Template, TOLD]
+    alert: int = 0
 
 
 class CustomerNotified(Struct, frozen=True, kw_only=True):

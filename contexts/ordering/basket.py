@@ -84,7 +84,10 @@ class Submission(Struct, frozen=True, kw_only=True):
 
 
 class Basket(Struct, frozen=True, kw_only=True):
-    """One basket. `shown` are the lines as the customer last saw them; `alerts` has the requested units by SKU."""
+    """One basket. `shown` are the lines as the customer last saw them; `alerts` has the requested units by SKU.
+
+    `alerts_set` counts all alerts that were ever set.
+    """
 
     status: Status = "NEW"
     customer_id: CustomerId = CustomerId("")
@@ -93,6 +96,7 @@ class Basket(Struct, frozen=True, kw_only=True):
     shown: tuple[Line, ...] = ()
     checked: int = 0
     alerts: dict[Sku, int] = {}
+    alerts_set: int = 0
     address: Address | None = None
     address_check: Submission = Submission()
     email: str = ""
@@ -152,7 +156,8 @@ def evolve(basket: Basket, event: BasketEvent) -> Basket:
         case BasketUpdated():
             return replace(basket, shown=event.lines, checked=event.change)
         case AlertSet():
-            return replace(basket, alerts={**basket.alerts, event.sku: event.requested})
+            alerts = {**basket.alerts, event.sku: event.requested}
+            return replace(basket, alerts=alerts, alerts_set=basket.alerts_set + 1)
         case AlertCleared():
             left = {sku: requested for sku, requested in basket.alerts.items() if sku != event.sku}
             return replace(basket, alerts=left)

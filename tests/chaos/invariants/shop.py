@@ -19,6 +19,8 @@ GRACE = timedelta(seconds=30)
 """How long after its deadline an order may take."""
 ENDS_OF_ORDERS = ("OrderCancelled", "DeliveryRecorded")
 ENDS_OF_RESERVATIONS = ("InventoryReleased", "InventoryRejected", "StockCommitted", "StockWrittenOff")
+LETTERS = {"NotificationQueued": "queued", "CustomerNotified": "answered", "NotificationFailed": "answered"}
+"""The events that count a letter. One that waits for an address may be withdrawn, and held again."""
 Movement: TypeAlias = tuple[str, str, int]
 """A SKU, what moved, and by how much it changed the count."""
 ONCE_A_PARCEL = ("DispatchRequested", "OrderShipped", "ShipmentCancelled", "ShipmentFailed", "OrderDelivered")
@@ -301,9 +303,8 @@ def letters_are_single(evidence: Evidence) -> Iterator[Finding]:
     """I16: a customer has each letter once."""
     said: Counter[tuple[str, str, Any]] = Counter()
     for fact in evidence.first_facts:
-        if fact.context == "notifications" and fact.type != "NotificationHeld":
-            asked = "queued" if fact.type == "NotificationQueued" else "answered"
-            said[fact.key, asked, fact.content("template")] += 1
+        if fact.context == "notifications" and fact.type in LETTERS:
+            said[fact.key, LETTERS[fact.type], fact.content("template")] += 1
     for (order, asked, template), times in said.items():
         if times > 1:
             yield Finding(invariant="I16", where=order, what=f"{template} was {asked} {times} times")
