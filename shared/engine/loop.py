@@ -125,9 +125,10 @@ class Loop:
         """The next batch: outcomes of effects, requests, parked messages to retry, then deliveries in stream order."""
         messages = self._effects.drain_outcomes(self._ownership.owned)
         if self._relay.is_full:
+            await self._unparked(limit=0)  # A verdict on a refused row may make room.
             return messages
         messages += self._requests.drain(self._batch_at_most - len(messages) if self._ownership.may_answer else 0)
-        messages += await self._unparked()
+        messages += await self._unparked(limit=self._batch_at_most)
         self._turn += 1  # So that no partition always comes first.
         numbers = sorted(self._partitions, key=lambda number: (number + self._turn) % len(self._partitions))
         for partition in (self._partitions[number] for number in numbers if self._partitions[number].is_owned):
@@ -138,10 +139,10 @@ class Loop:
             reach("after-take")
         return messages
 
-    async def _unparked(self) -> list[Incoming]:
+    async def _unparked(self, *, limit: int) -> list[Incoming]:
         """The parked messages that an operator wants to retry or skip. They come before newer ones of their keys."""
         try:
-            waiting = await self._verdicts.given(self._ownership.owned, limit=self._batch_at_most)
+            waiting = await self._verdicts.given(self._ownership.owned, limit=limit)
         except DatabaseBusyError as error:
             await self._wait_for_database(error)
             return []

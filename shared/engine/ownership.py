@@ -103,6 +103,8 @@ class PartitionOwnership:
                 if partition.wants_rebalance:
                     self._wake()
             self._troubles.check_permissions()
+            blocked = self._relay.blocked
+            self._troubles.check_backlog(blocked.refused, is_full=blocked.is_full)
             await self._watch_events()
             await self._clock.sleep(KEEP_ALIVE_S)
 

@@ -101,6 +101,30 @@ async def test_refused_event_is_on_record_with_its_remedy_until_it_is_published(
     ) == [(1, f"{TAKEN}.2")]
 
 
+async def test_loop_takes_no_new_messages_while_too_many_rows_are_refused_and_still_hears_the_verdict(
+    counter: Counter,
+) -> None:
+    async with at_work(counter) as process:
+        process.relay.blocked.refused_at_most = 2
+        await take_the_id(counter)
+        await counter.ring(TILL, 5)
+        await counter.ring(TILL, 6)
+        row = await is_refused(counter)
+        await until(lambda: [alarm.kind for alarm in process.alarms.raised] == ["publication", "backlog"])
+        alarm = process.alarms.raised[1]
+        assert alarm.reason == "2 rows are refused or wait behind a refused one, so it takes no new messages"
+        assert "chorus parked ls till" in alarm.remedy
+        await counter.ring(NEIGHBOUR, 1)
+        await until(lambda: process.loop.is_resting)
+        assert published(counter, NEIGHBOUR) == []
+
+        assert await declare_void(counter, row) == 1
+        assert (await come_of(counter, [row])).is_settled
+        await counter.watcher.until(TILL, "Rung", times=2)
+        await counter.watcher.until(NEIGHBOUR, "Rung")
+        await until(lambda: process.alarms.raised == [])
+
+
 @pytest.mark.parametrize("subject", ["evt.till.Whatever.zz", f"evt.till.Rung.{TILL}"])
 async def test_event_is_not_taken_for_published_when_a_stranger_only_says_the_same(
     counter: Counter, subject: str

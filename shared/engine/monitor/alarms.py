@@ -14,7 +14,9 @@ from msgspec import Struct
 
 from shared.ports.clock import Clock
 
-Kind: TypeAlias = Literal["broker", "consumer", "database", "permission", "publication", "server", "stream_full"]
+Kind: TypeAlias = Literal[
+    "backlog", "broker", "consumer", "database", "permission", "publication", "server", "stream_full"
+]
 """The kind of a condition; a label of the metric."""
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)

@@ -25,9 +25,11 @@ class Troubles:
     def __init__(self, alarms: Alarms, broker: Broker, context: str) -> None:
         self.alarms = alarms
         self._broker = broker
+        self._context = context
         self._database = f"{context}.db"
         self._places_by_source: dict[str, set[_Place]] = {}
         self._denied: dict[str, int] = {}
+        self._is_full = False
         self.database_busy = False
         self.stream_is_missing: Callable[[], None] = _nothing
         """Called when nobody answers a publication: the stream may be another one when it is there again."""
@@ -82,6 +84,21 @@ class Troubles:
             remedy=f"see in the server's log and /healthz whether its disk is full, and whether this worker's user may"
             f" publish to {row.subject}; the worker tries again by itself",
         )
+
+    def check_backlog(self, refused: int, *, is_full: bool) -> None:
+        """Raise an alarm while the loop takes no new messages because this many rows wait for an operator."""
+        if is_full == self._is_full:
+            return
+        self._is_full = is_full
+        if is_full:
+            self.alarms.raise_(
+                "backlog",
+                self._context,
+                reason=f"{refused} rows are refused or wait behind a refused one, so it takes no new messages",
+                remedy=f"chorus parked ls {self._context}, and retry or void what it lists",
+            )
+        else:
+            self.alarms.clear("backlog", self._context)
 
     def key_is_free(self, key: str) -> None:
         """The rows of this key can be published again, or belong to another process now."""

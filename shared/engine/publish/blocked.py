@@ -8,7 +8,6 @@ A row must never be published beside another message that has its id. The task r
 only when the other message has left the stream, or under the next edition of its id (`chorus parked void`).
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
@@ -16,34 +15,19 @@ import anyio
 
 from shared.engine.monitor.troubles import Troubles
 from shared.engine.publish.answers import Answer, Full, Refused, Unanswered, publish_again
-from shared.engine.retry import Backoff, Delays
+from shared.engine.publish.blocked_key import BlockedKey
 from shared.engine.wakeup import Wakeup
 from shared.ports.broker import Broker, BrokerDeniedError
 from shared.ports.clock import Clock
 from shared.ports.rows import NumberedRow, RefusedRow
 from shared.wire.messages import rfc3339
 
-UNANSWERED_DELAYS: Final = Delays(first_s=0.05, last_s=5.0, shortened_by=0.5)
 REFUSED_RETRY_S: Final = 30.0
 ALARM_AFTER_TRIES: Final = 2
 """One lost answer raises no alarm."""
 RETRIED_AT_ONCE: Final = 1_000
-
-
-class _BlockedKey:
-    """The rows of one key. The first one blocks the rest."""
-
-    __slots__ = ("backoff", "in_flight", "partition", "refusal", "retry_at", "rows", "tries")
-
-    def __init__(self, partition: int, refusal: RefusedRow | None = None) -> None:
-        self.partition = partition
-        self.rows: deque[NumberedRow] = deque()
-        self.refusal = refusal
-        """Why the broker refuses the first row; None when it gave no answer."""
-        self.retry_at = 0.0
-        self.backoff = Backoff(UNANSWERED_DELAYS)
-        self.tries = 0
-        self.in_flight = False
+REFUSED_AT_MOST: Final = 20_000
+"""Backpressure: with more refused rows and rows behind them in memory, the loop takes no new messages."""
 
 
 class BlockedKeys:
@@ -67,7 +51,8 @@ class BlockedKeys:
         self._requeue = requeue
         self._is_verified = is_verified
         self._acknowledged = acknowledged
-        self._keys: dict[str, _BlockedKey] = {}
+        self.refused_at_most = REFUSED_AT_MOST
+        self._keys: dict[str, BlockedKey] = {}
         self._taken_ids: dict[int, RefusedRow] = {}
         """Refusals from before this process owned the partition, by journal number, until their rows arrive."""
         self._refusals: list[RefusedRow] = []
@@ -84,6 +69,16 @@ class BlockedKeys:
     def unanswered(self) -> int:
         """The number of rows whose key waits for an answer, not for an operator."""
         return sum(len(blocked.rows) for blocked in tuple(self._keys.values()) if blocked.refusal is None)
+
+    @property
+    def refused(self) -> int:
+        """The number of rows whose key waits for an operator."""
+        return len(self) - self.unanswered
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many rows wait for an operator that the loop should take no new messages."""
+        return self.refused >= self.refused_at_most
 
     @property
     def reasons(self) -> dict[str, str]:
@@ -118,7 +113,7 @@ class BlockedKeys:
             key = numbered.row.key
             refusal = self._taken_ids.pop(numbered.n, None)
             if refusal is not None and key not in self._keys:
-                self._keys[key] = _BlockedKey(numbered.row.partition, refusal)
+                self._keys[key] = BlockedKey(numbered.row.partition, refusal)
             if key in self._keys:
                 self._keys[key].rows.append(numbered)
             else:
@@ -129,7 +124,7 @@ class BlockedKeys:
     def block(self, numbered: NumberedRow, answer: Answer) -> None:
         """Block the key of a row because of this answer. The caller then hands the rows of the key to `hold`."""
         key = numbered.row.key
-        blocked = self._keys.setdefault(key, _BlockedKey(numbered.row.partition))
+        blocked = self._keys.setdefault(key, BlockedKey(numbered.row.partition))
         blocked.tries += 1
         if isinstance(answer, Refused):
             self._refuse(blocked, numbered, answer)
@@ -201,7 +196,7 @@ class BlockedKeys:
                         tasks.start_soon(self._retry, keys)
                 await self._wakeup.wait(self._next_s())
 
-    def _ready(self) -> tuple[list[_BlockedKey], list[_BlockedKey]]:
+    def _ready(self) -> tuple[list[BlockedKey], list[BlockedKey]]:
         """The keys to retry now: refused, and unanswered apart, because an unanswered retry may take the time-out."""
         if not self._is_verified():
             return [], []
@@ -215,7 +210,7 @@ class BlockedKeys:
             return None
         return max(0.0, min(waiting) - self._clock.monotonic())
 
-    async def _retry(self, keys: Sequence[_BlockedKey]) -> None:
+    async def _retry(self, keys: Sequence[BlockedKey]) -> None:
         connection = self._broker.reconnects
         rows = [blocked.rows[0] for blocked in keys]
         for blocked in keys:
@@ -236,7 +231,7 @@ class BlockedKeys:
                 self.block(numbered, answer)
         self._wakeup.set()
 
-    def _refuse(self, blocked: _BlockedKey, numbered: NumberedRow, answer: Refused) -> None:
+    def _refuse(self, blocked: BlockedKey, numbered: NumberedRow, answer: Refused) -> None:
         n, row = numbered
         before = blocked.refusal
         since = before.since if before is not None and before.n == n else rfc3339(self._clock.now())

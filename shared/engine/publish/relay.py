@@ -17,7 +17,8 @@ from shared.engine.failpoints import reach
 from shared.engine.monitor.timings import Timings
 from shared.engine.monitor.troubles import Troubles
 from shared.engine.publish.answers import Full, Refused, by_key, by_stream, is_answering, outgoing, publish_each
-from shared.engine.publish.blocked import UNANSWERED_DELAYS, BlockedKeys
+from shared.engine.publish.blocked import BlockedKeys
+from shared.engine.publish.blocked_key import UNANSWERED_DELAYS
 from shared.engine.publish.queue import PublishQueue
 from shared.engine.retry import Backoff
 from shared.engine.wakeup import Wake, Wakeup
@@ -31,7 +32,7 @@ BATCH_AT_MOST = 1_000
 BATCH_TRIES = 2
 """When the broker answers, but not this batch, the relay publishes its rows singly: one of them may be the reason."""
 BACKLOG_AT_MOST = 20_000
-"""Backpressure: with more rows due or unanswered the loop takes no new messages."""
+"""Backpressure, like `blocked.REFUSED_AT_MOST`: with more rows due or unanswered the loop takes no new messages."""
 
 _log = structlog.get_logger("chorus.relay")
 
@@ -95,7 +96,7 @@ class Relay:
     @property
     def is_full(self) -> bool:
         """Whether the loop should take no new messages for now."""
-        return self._queue.due + self.blocked.unanswered >= BACKLOG_AT_MOST
+        return self._queue.due + self.blocked.unanswered >= BACKLOG_AT_MOST or self.blocked.is_full
 
     def assign(self, partition: int) -> None:
         """Publish the rows of a partition from now on."""
@@ -232,9 +233,8 @@ class Relay:
 
     def _is_ours(self, numbered: NumberedRow) -> bool:
         """Whether a row of this round may still be published here. If not, its new owner finds it in the journal."""
-        return (
-            self._round_connection == self._broker.reconnects and numbered.row.partition not in self._revoked_in_round
-        )
+        is_current = self._round_connection == self._broker.reconnects
+        return is_current and numbered.row.partition not in self._revoked_in_round
 
     def _acknowledge(self, published: Iterable[tuple[NumberedRow, int]]) -> None:
         """Note the PubAcks, except for revoked partitions: their stream may have been created anew."""
