@@ -146,7 +146,8 @@ def _void_stray(
 
     context = _context_of(what)
     if any(what in (one.key, one.message_id, one.number) for one in unresolved):
-        raise CommandError(Exit.NO, f"{what} is parked and not a stranger's; chorus parked skip leaves it out")
+        leave_out = f"chorus parked skip {what} --why '…' leaves it out"
+        raise CommandError(Exit.NO, f"{what} is parked and not a stranger's; {leave_out}")
     if (place := strangers.find_in_journal(databases, context, what)) is not None:
         raise CommandError(Exit.NO, f"{what} is an event of {context} itself, {place}; nothing was declared void")
     stored, problem = _look_up(what, connection, within_s)

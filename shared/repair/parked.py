@@ -54,7 +54,7 @@ class Parked(_Waiting, frozen=True, kw_only=True):
     @property
     def remedy(self) -> str:
         """The commands with which an operator resolves it."""
-        return f"fix the cause, then chorus parked retry {self.key}; or chorus parked skip {self.number}"
+        return f"fix the cause, then chorus parked retry {self.key}; or chorus parked skip {self.number} --why '…'"
 
 
 class Refused(_Waiting, frozen=True, kw_only=True):
@@ -82,8 +82,8 @@ class Refused(_Waiting, frozen=True, kw_only=True):
         if not self.sequence:
             return f"fix the cause, then chorus parked retry {self.number}"
         return (
-            f"chorus parked void {self.number} publishes the event under its next edition; chorus parked retry"
-            f" {self.number} publishes it as it is, if the other message is gone from {self.stream}"
+            f"chorus parked void {self.number} --why '…' publishes the event under its next edition;"
+            f" chorus parked retry {self.number} publishes it as it is, if the other message is gone from {self.stream}"
         )
 
 

@@ -83,10 +83,10 @@ async def test_refused_event_is_on_record_with_its_remedy_until_it_is_published(
         row = await is_refused(counter)
         assert (row.number, row.key, row.message_id, row.behind, row.sequence) == ("till/r1", TILL, TAKEN, 1, 1)
         assert row.reason == f"EVENTS has another message under the id {TAKEN}, at sequence 1"
-        assert "chorus parked void till/r1" in row.remedy
+        assert "chorus parked void till/r1 --why '…'" in row.remedy
         (alarm,) = process.alarms.raised
         assert (alarm.kind, alarm.subject) == ("publication", TILL)
-        assert "chorus parked void till/r1" in alarm.remedy
+        assert "chorus parked void till/r1 --why '…'" in alarm.remedy
 
         assert await declare_void(counter, row) == 1
         outcome = await come_of(counter, [row])

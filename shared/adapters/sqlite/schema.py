@@ -43,7 +43,7 @@ def _migrate(
     found = _pragma(connection, "user_version")
     steps = [migrations[older] for older in range(found, version) if older in migrations]
     if found >= version or len(steps) < version - found:
-        check(connection, path, schema, version, remedy="move it away and run chorus rebuild")
+        check(connection, path, schema, version, remedy=f"move it away and run chorus rebuild {path.stem}")
         return
     _check_owner(connection, path)
     try:

@@ -67,11 +67,12 @@ class Troubles:
         """The broker refuses a row for good, so no row of its key can be published."""
         n, row = numbered
         number = f"{row.subject.split('.')[1]}/r{n}"
+        verdict = f"void {number} --why '…'" if is_id_taken else f"retry {number}"
         self.alarms.raise_(
             "publication",
             row.key,
             reason=f"{row.event_id}: {reason}",
-            remedy=f"chorus parked show {number}, then chorus parked {'void' if is_id_taken else 'retry'} {number}",
+            remedy=f"chorus parked show {number}, then chorus parked {verdict}",
         )
 
     def unanswered(self, numbered: NumberedRow) -> None:
