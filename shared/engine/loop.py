@@ -206,7 +206,7 @@ class Loop:
         """Wait for work. Meanwhile record PubAcks, and look for rows that other processes wrote for us."""
         is_shared = self._ownership.is_shared
         # A process that lost its partitions a moment ago, or that never owned one, may have written rows for ours too.
-        if is_shared or self._effects.overflowed or self._was_quiet:
+        if is_shared or self._was_quiet:
             try:
                 await self._ownership.load_rows_of_others()
             except DatabaseBusyError as error:

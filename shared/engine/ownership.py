@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import structlog
 
-from shared.engine.effects import EffectRunner
+from shared.engine.effects import IN_MEMORY_AT_MOST, EffectRunner
 from shared.engine.intake.partition import Partition, positions_of
 from shared.engine.monitor.troubles import Troubles
 from shared.engine.publish.relay import Relay
@@ -136,6 +136,8 @@ class PartitionOwnership:
             async with partition.lock:
                 if partition.is_leading and not partition.is_owned:
                     await self._acquire(partition)
+        if self._effects.has_room_again:
+            await self.load_rows_of_others()
 
     def compare_again(self) -> None:
         """Publish nothing before the streams are compared with the journal: one of them is missing.
@@ -157,16 +159,16 @@ class PartitionOwnership:
     async def load_rows_of_others(self) -> None:
         """Load the rows that other processes wrote for our partitions, and effects for which there was no room."""
         owned = self.owned
+        after, limit = self._effects.to_load
 
         def load(transaction: Transaction) -> tuple[list[NumberedRow], list[EffectRow], int]:
             rows = transaction.unpublished(owned, after=self.last_number)
-            effects = transaction.open_effects(owned, after=self._effects.last, limit=self._effects.room)
+            effects = transaction.open_effects(owned, after=after, limit=limit)
             return rows, effects, transaction.last_number()
 
         rows, effects, self.last_number = await self._store.read(load)
-        self._effects.overflowed = False
         self._relay.add(rows)
-        self._effects.add(effects)
+        self._effects.add_loaded(effects, limit=limit)
 
     async def _acquire(self, partition: Partition) -> None:
         """Take a partition over and read it.
@@ -206,7 +208,7 @@ class PartitionOwnership:
                 positions_of(partition.number, transaction.positions()),
                 sorted(rows),
                 transaction.refused.with_taken_ids([partition.number]),
-                transaction.open_effects([*owned, partition.number], limit=self._effects.room),
+                transaction.open_effects([*owned, partition.number], limit=IN_MEMORY_AT_MOST),
                 transaction.last_number(),
             )
 
@@ -218,7 +220,7 @@ class PartitionOwnership:
         self._relay.assign(partition.number)
         self._relay.blocked.expect(left.taken_ids)
         self._relay.add(left.rows)
-        self._effects.add(left.effects)
+        self._effects.add_loaded(left.effects, limit=IN_MEMORY_AT_MOST)
         _log.debug("took over", partition=partition.number, unpublished=len(left.rows), effects=len(left.effects))
 
     async def _give_next_editions(self, number: int) -> None:
