@@ -16,6 +16,7 @@ from shared.context import Context
 from shared.engine.api import api_of
 from shared.engine.decide.routing import Routing
 from shared.engine.effects import EffectRunner
+from shared.engine.guarded import guarded
 from shared.engine.intake.partition import Partition
 from shared.engine.loop import BUSY_RETRY_S, Loop
 from shared.engine.monitor.alarms import Alarms
@@ -139,8 +140,10 @@ class ContextProcess:
                     name,
                     metadata.version("chorus"),
                     f"Chorus: {name}",
-                    {**api_of(self.context, self._broker), **self.requests.endpoints, **self.questions.asked_of_one},
-                    asked_of_all=self.questions.asked_of_all,
+                    guarded(
+                        {**api_of(self.context, self._broker), **self.requests.endpoints, **self.questions.asked_of_one}
+                    ),
+                    asked_of_all=guarded(self.questions.asked_of_all),
                 )
                 _log.info("at work", partitions=list(self._numbers))
                 yield tasks
