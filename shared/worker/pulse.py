@@ -22,6 +22,9 @@ BEAT_S: Final = 1.0
 HUNG_AFTER_S: Final = 5.0
 """After a round of this length the pulse stops reporting the process as alive."""
 
+ALARMS_AT_MOST: Final = 100
+"""A report names at most this many alarms, so that a reader reads all of it. Alarms about one key come last."""
+
 _log = structlog.get_logger("chorus.pulse")
 
 
@@ -135,4 +138,5 @@ def with_process(known: Report, process: "ContextProcess", *, unpublished_since:
 
 
 def _raised(alarms: Alarms) -> list[Mapping[str, Any]]:
-    return [msgspec.to_builtins(alarm) for alarm in alarms.raised]
+    ranked = sorted(alarms.raised, key=lambda alarm: alarm.kind == "publication")
+    return [msgspec.to_builtins(alarm) for alarm in ranked[:ALARMS_AT_MOST]]
