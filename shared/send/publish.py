@@ -7,8 +7,15 @@ from typing import Final, Literal
 
 import anyio
 
-from shared.ports.broker import Broker, BrokerRefusedError, BrokerUnavailableError, Outgoing, Published, Stored
-from shared.streams.apply import STREAM_NOT_FOUND
+from shared.ports.broker import (
+    STREAM_NOT_FOUND,
+    Broker,
+    BrokerRefusedError,
+    NoRespondersError,
+    Outgoing,
+    Published,
+    Stored,
+)
 from shared.wire.engine_events import MessageParked
 from shared.wire.messages import (
     CAUSATION_HASH,
@@ -62,9 +69,7 @@ async def send(broker: Broker, context: str, command: str, key: str, body: bytes
     since = (await broker.stream_info(EVENTS)).last_sequence + 1
     try:
         published = await broker.publish(Outgoing(subject, {MSG_ID: identity}, body))
-    except BrokerUnavailableError as error:
-        if "no responders" not in str(error):
-            raise
+    except NoRespondersError as error:
         raise BrokerRefusedError(STREAM_NOT_FOUND, f"no stream takes {subject}") from error
     return Sent(
         id=identity,

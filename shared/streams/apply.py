@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
-from shared.ports.broker import BrokerRefusedError
+from shared.ports.broker import CONSUMER_NOT_FOUND, STREAM_NOT_FOUND, BrokerRefusedError
 from shared.streams.drift import (
     Change,
     Stored,
@@ -30,8 +30,6 @@ Request: TypeAlias = Callable[[str, bytes], Awaitable[bytes]]
 ROUNDS_AT_MOST = 4
 """Another apply may run at the same time, so every round compares anew."""
 
-STREAM_NOT_FOUND = 10059
-CONSUMER_NOT_FOUND = 10014
 _OVERTAKEN = (STREAM_NOT_FOUND, CONSUMER_NOT_FOUND, 10058, 10148, 10149)
 """Not found, or exists already: another apply was faster."""
 
