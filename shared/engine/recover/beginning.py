@@ -57,17 +57,18 @@ def _heard(transaction: Transaction) -> tuple[set[str], bool]:
 
 
 async def _batches(broker: Broker, routing: Routing, name: str, past: Past) -> AsyncIterator[Sequence[Incoming]]:
+    """All events of a name in batches; with `past` "last", only the last of each key, one partition in memory."""
     source, _, event = name.partition(".")
-    batch: dict[str, Incoming] = {}
     for partition in range(routing.partitions):
+        batch: dict[str, Incoming] = {}
         async for stored in broker.read(EVENTS, filter_subject("evt", source, event, partition)):
             batch[stored.subject if past == "last" else stored.event_id] = _incoming(routing, partition, stored)
             if past == "all" and len(batch) == BATCH:
                 yield [*batch.values()]
                 batch.clear()
-    messages = [*batch.values()]
-    for first in range(0, len(messages), BATCH):
-        yield messages[first : first + BATCH]
+        messages = [*batch.values()]
+        for first in range(0, len(messages), BATCH):
+            yield messages[first : first + BATCH]
 
 
 def _incoming(routing: Routing, partition: int, stored: Stored) -> Incoming:
