@@ -1,7 +1,7 @@
 """Declares a bounded context: the whole wiring of a worker as one value.
 
-`contexts/<name>/worker.py` has one function, `context(settings) -> Context` (or `service(settings) -> Service`),
-and everything else (consumers, the loop, the canvas tests, the flow graph) is derived from what it returns.
+`contexts/<name>/worker.py` has one function, `context(settings) -> Context`, and everything else (consumers, the loop,
+the canvas tests, the flow graph) is derived from its result.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -20,7 +20,6 @@ from shared.endpoint import Answer as Answer
 from shared.endpoint import Endpoint as Endpoint
 from shared.endpoint import Endpoints as Endpoints
 from shared.endpoint import Request as Request
-from shared.service import Service as Service
 from shared.wire.engine_events import Detail as Detail
 from shared.wire.messages import aggregate_id
 

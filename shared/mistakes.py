@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from shared.config.spelling import did_you_mean
-from shared.context import Aggregate, Command, Context, Service
+from shared.context import Aggregate, Command, Context
 from shared.reactions import command_of, commands_of
 from shared.readable import unreadable
 from shared.wire.engine_events import ENGINE_EVENTS
@@ -27,36 +27,35 @@ class Mistake(NamedTuple):
     text: str
 
 
-def within(member: Context | Service) -> tuple[Mistake, ...]:
+def within(context: Context) -> tuple[Mistake, ...]:
     """Find the mistakes within one context, whatever the other contexts are."""
-    texts = list(_names_of(member))
-    if isinstance(member, Context):
-        texts += [
-            *_ids_of(member),
-            *_keys_of(member),
-            *_commands_of(member),
-            *_endpoints_of(member),
-            *_askers_of(member),
-            *_marked_of(member),
-            *_deadlines_of(member),
-        ]
-    return tuple(Mistake(member.name, text) for text in texts)
+    texts = [
+        *_names_of(context),
+        *_ids_of(context),
+        *_keys_of(context),
+        *_commands_of(context),
+        *_endpoints_of(context),
+        *_askers_of(context),
+        *_marked_of(context),
+        *_deadlines_of(context),
+    ]
+    return tuple(Mistake(context.name, text) for text in texts)
 
 
-def between(found: Mapping[str, Context | Service], absent: frozenset[str] = frozenset()) -> tuple[Mistake, ...]:
+def between(contexts: Mapping[str, Context], absent: frozenset[str] = frozenset()) -> tuple[Mistake, ...]:
     """Find the mistakes between contexts; events of `absent` contexts are not checked."""
-    members = {name: member for name, member in found.items() if isinstance(member, Context)}
-    return (*_publishers(members), *_heard(members, absent))
+    return (*_publishers(contexts), *_heard(contexts, absent))
 
 
-def _names_of(member: Context | Service) -> Iterator[str]:
-    name = member.name
-    kinds: list[list[str]] = [[name]]
-    if isinstance(member, Context):
-        kinds.append([command.__name__ for command in member.accepts])
-        kinds.append([event.__name__ for event in member.publishes])
-        kinds.append([timer.name for timer in member.timers])
-        kinds.append([aggregate.name for aggregate in member.aggregates])
+def _names_of(context: Context) -> Iterator[str]:
+    name = context.name
+    kinds = (
+        [name],
+        [command.__name__ for command in context.accepts],
+        [event.__name__ for event in context.publishes],
+        [timer.name for timer in context.timers],
+        [aggregate.name for aggregate in context.aggregates],
+    )
     for words in kinds:
         for word in sorted(set(words)):
             if words.count(word) > 1:

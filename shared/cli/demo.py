@@ -175,13 +175,12 @@ async def _perform(demo: "Demo", stage: "Stage", as_json: bool, opening: str, se
 
     from shared import catalog
     from shared.cli.timeline import as_json as tree_as_json
-    from shared.context import Context
     from shared.inspect.drawing import draw
     from shared.inspect.telling import Telling
     from shared.inspect.timeline import read_saga, tree
     from shared.simulation.demo import play_all
 
-    telling = Telling(one for one in catalog.contexts(catalog.read_settings({})).values() if isinstance(one, Context))
+    telling = Telling(catalog.contexts(catalog.read_settings({})).values())
 
     began = anyio.current_time()
     documents: list[dict[str, Any]] = []

@@ -52,7 +52,6 @@ def ls(
     import anyio
 
     from shared import catalog
-    from shared.context import Context
     from shared.inspect.asking import NoAnswerError
     from shared.inspect.sagas_now import Selection, leading, list_sagas
     from shared.wire.listing import PAGE_AT_MOST
@@ -60,7 +59,7 @@ def ls(
     if not 1 <= limit <= PAGE_AT_MOST:
         raise CommandError(Exit.USAGE, f"--limit: {limit} is not between 1 and {PAGE_AT_MOST}")
     settings = catalog.read_settings(os.environ)
-    contexts = [one for one in catalog.load_all(settings).members.values() if isinstance(one, Context)]
+    contexts = [*catalog.load_all(settings).members.values()]
     chosen = _chosen(saga, catalog.declared_in("sagas", "SAGAS") or ())
     selection = Selection(
         status=state,

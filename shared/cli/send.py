@@ -46,7 +46,6 @@ def send(
 
     from shared import catalog
     from shared.config.units import parse_duration
-    from shared.context import Context
     from shared.send.compose import find_command
 
     try:
@@ -69,7 +68,7 @@ def send(
     elif answered is not None:
         from shared.inspect.telling import Telling
 
-        show_lines(_describe(sent, answered, Telling(one for one in members.values() if isinstance(one, Context))))
+        show_lines(_describe(sent, answered, Telling(members.values())))
     if answered is not None and answered.kind == "none":
         raise CommandError(Exit.NO, f"no answer came within {timeout}; check the worker: chorus health {context}")
     return Exit.NO if answered is not None and answered.kind == "rejected" else Exit.OK

@@ -58,13 +58,10 @@ def show_aggregate(
     import msgspec
 
     from shared import catalog
-    from shared.context import Context
     from shared.inspect.aggregate_version import NoSuchVersionError, as_of
 
     settings = catalog.read_settings(os.environ)
     context = catalog.load(name, settings)
-    if not isinstance(context, Context):
-        raise CommandError(Exit.USAGE, f"{name} is a service and has no journal; name a context")
     try:
         past = as_of(databases(settings), context, aggregate, at)
     except NoSuchVersionError as error:

@@ -19,7 +19,6 @@ def show_diff(connection: Connection, left: str, right: str, *, as_json: bool) -
     import anyio
 
     from shared import catalog
-    from shared.context import Context
     from shared.inspect.parting import compare, draw
     from shared.inspect.telling import Telling
     from shared.inspect.timeline import read_saga
@@ -29,7 +28,7 @@ def show_diff(connection: Connection, left: str, right: str, *, as_json: bool) -
             return await read_saga(broker, left), await read_saga(broker, right)
 
     members = catalog.load_all(catalog.read_settings(os.environ)).members
-    telling = Telling(member for member in members.values() if isinstance(member, Context))
+    telling = Telling(members.values())
     found = anyio.run(read)
     for key, messages in zip((left, right), found, strict=True):
         if not messages:

@@ -1,7 +1,6 @@
 """`chorus parked retry`, `skip` and `void`: record an operator's verdict and show what comes of it."""
 
 import getpass
-import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -175,8 +174,7 @@ def _context_of(message_id: str) -> str:
     from shared.wire.messages import is_event_id
 
     context = message_id.partition("/")[0]
-    contexts = catalog.without_services(catalog.read_settings(os.environ))
-    if not is_event_id(message_id) or context not in contexts:
+    if not is_event_id(message_id) or context not in catalog.names():
         form = "CONTEXT/AGGREGATE-KEY@VERSION"
         text = f"{message_id!r} is neither listed by chorus parked ls nor the id of an event, {form}"
         raise CommandError(Exit.NO, text)

@@ -35,7 +35,6 @@ def why(
     import anyio
 
     from shared import catalog
-    from shared.context import Context
     from shared.inspect.evidence import collect
     from shared.inspect.sagas import standings
     from shared.inspect.why import explain
@@ -45,7 +44,7 @@ def why(
     check_key(key)
     settings = catalog.read_settings(os.environ)
     members = catalog.load_all(settings).members
-    contexts = [member for member in members.values() if isinstance(member, Context)]
+    contexts = [*members.values()]
     sagas = catalog.declared_in("sagas", "SAGAS") or ()
     partitions = read_topology(settings.streams_file).partitions
 

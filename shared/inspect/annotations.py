@@ -55,7 +55,7 @@ def annotate(databases: Databases, contexts: Iterable[str], key: str, messages: 
                 waiting = _parked(reader, key, messages)
                 journal |= _journal(reader, [m for m in messages if (m.stream, m.context) == (EVENTS, context)])
         except (DatabaseError, DatabaseBusyError):
-            continue  # The database is on another machine, belongs to a service, or cannot be read now.
+            continue  # The database is on another machine, or cannot be read now.
         parked = {place for place in parked if place[1] != context} | {(message.id, context) for message in waiting}
         missing |= {message.id: message for message in waiting if message not in messages}
     by_id: dict[str, list[str]] = defaultdict(list)

@@ -30,7 +30,7 @@ class Trouble(Struct, frozen=True):
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """The health of a context or service: its processes, what waits in its database, and what is wrong."""
+    """The health of a context: its processes, what waits in its database, and what is wrong."""
 
     context: str
     processes: Sequence[LiveProcess]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from shared.context import Context, Service
+from shared.context import Context
 from shared.inspect.causes import TROUBLES, Cause, Kind, causes_of, deadlines, silences
 from shared.inspect.evidence import Evidence, Silence
 from shared.inspect.next_commands import next_commands
@@ -26,11 +26,10 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 
 def explain(
-    evidence: Evidence, members: Mapping[str, Context | Service], sagas: Iterable[Saga], standings: Sequence[str]
+    evidence: Evidence, contexts: Mapping[str, Context], sagas: Iterable[Saga], standings: Sequence[str]
 ) -> Verdict:
     """The causes in the order in which an operator should look at them."""
-    contexts = {name: member for name, member in members.items() if isinstance(member, Context)}
-    causes = list(causes_of(evidence, contexts, members))
+    causes = list(causes_of(evidence, contexts))
     said = {f"{message.context}.{message.type}" for message in evidence.messages if message.kind == "evt"}
     begun = [saga for saga in sagas if saga.has_begun(said)]
     goes_on = [saga for saga in begun if saga.end(said) is None]

@@ -54,7 +54,7 @@ class Databases(Protocol):
         ...
 
     def waiting(self, name: str) -> Waiting:
-        """Count what waits in the database of a context; nothing waits in a missing one or in that of a service."""
+        """Count what waits in the database of a context; nothing waits in a missing one."""
         ...
 
     async def open(self, context: str) -> Store:

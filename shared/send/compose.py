@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from shared.config.spelling import did_you_mean
-from shared.context import Context, Service
+from shared.context import Context
 from shared.send.fields import missing_from
 from shared.wire.bodies import BodyDecoder, MalformedBodyError
 from shared.wire.messages import NEVER
@@ -26,7 +26,7 @@ class ComposeError(ValueError):
     """The command is not valid; the text says what to correct."""
 
 
-def find_command(name: str, contexts: Mapping[str, Context | Service]) -> tuple[str, type[Struct]]:
+def find_command(name: str, contexts: Mapping[str, Context]) -> tuple[str, type[Struct]]:
     """The context and type of a command such as `CONTEXT.COMMAND`.
 
     Raises:
@@ -35,7 +35,6 @@ def find_command(name: str, contexts: Mapping[str, Context | Service]) -> tuple[
     known = {
         f"{context.name}.{command.__name__}": (context.name, command)
         for context in contexts.values()
-        if isinstance(context, Context)
         for command in context.accepts
     }
     if name not in known:

@@ -15,11 +15,11 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any, Final, TypeAlias
 
-from shared.context import Context, Effect, Service
+from shared.context import Context, Effect
 from shared.streams.file import StreamsFileError, read_topology
 from shared.wire.engine_events import ENGINE_EVENTS
 
-Members: TypeAlias = Mapping[str, Context | Service]
+Members: TypeAlias = Mapping[str, Context]
 
 BEGIN: Final = "# --- begin: choreography, generated from the code by `chorus streams write`; do not edit ---"
 END: Final = "# --- end: choreography ---"
@@ -62,9 +62,8 @@ def write(file: Path, members: Members) -> bool:
 
 
 def choreography(members: Members) -> list[str]:
-    """The section as lines, without its markers: contexts in the order of their names, then services."""
-    contexts = {name: member for name, member in sorted(members.items()) if isinstance(member, Context)}
-    services = {name: member for name, member in sorted(members.items()) if isinstance(member, Service)}
+    """The section as lines, without its markers: contexts in the order of their names."""
+    contexts = dict(sorted(members.items()))
     engine = ", ".join(event.__name__ for event in ENGINE_EVENTS)
     lines = [f"# Every context also says {engine}.", "# An arrow leads to the contexts that hear an event."]
     for name, context in contexts.items():
@@ -76,8 +75,6 @@ def choreography(members: Members) -> list[str]:
         lines += _entry("answers", [", ".join(endpoint.operation for endpoint in context.endpoints)])
         if context.endpoints:
             lines += _entry("asked by", [_askers(name, contexts)])
-    for name in services:
-        lines += ["#", f"# {name}, a service", *_entry("asked by", [_askers(name, contexts)])]
     return lines
 
 

@@ -29,13 +29,12 @@ _log = structlog.get_logger("chorus.pulse")
 
 
 class Pulse:
-    """The pulse of one process. A context sets `process` when it has one; a service sets its `alarms`."""
+    """The pulse of one process. The worker sets `process` when it has one."""
 
     def __init__(
         self, context: str, notifier: Notifier, file: HealthFile, watchdog: Watchdog, *, beat_s: float = BEAT_S
     ) -> None:
         self.process: ContextProcess | None = None
-        self.alarms: Alarms | None = None
         self._context = context
         self._notifier = notifier
         self._file = file
@@ -93,7 +92,6 @@ class Pulse:
             at=now,
             started_at=self._started_at,
             state=self._state,
-            alarms=_raised(self.alarms) if self.alarms is not None else (),
         )
         if self.process is None:
             return known

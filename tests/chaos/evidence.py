@@ -246,7 +246,7 @@ def _contexts(settings: Settings) -> Mapping[str, Context]:
     for known, contexts in _KNOWN:
         if known == settings:
             return contexts
-    contexts = {name: one for name, one in catalog.contexts(settings).items() if isinstance(one, Context)}
+    contexts = catalog.contexts(settings)
     _KNOWN.append((settings, contexts))
     return contexts
 

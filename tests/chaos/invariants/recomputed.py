@@ -212,8 +212,7 @@ async def decisions_come_out_again(evidence: Evidence) -> list[Finding]:
         settings = msgspec.structs.replace(evidence.settings, of_contexts=of_contexts)
         found: list[Finding] = []
         for name, context in catalog.contexts(settings).items():
-            if isinstance(context, Context):
-                found += await Recomputation(evidence, name, context).findings()
+            found += await Recomputation(evidence, name, context).findings()
         return found
 
 

@@ -13,7 +13,6 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 from rich.console import Console, Group
 
 from shared.cli.timeline_follow import LastLines
-from shared.context import Context
 from shared.export.mermaid import sequence
 from shared.export.otlp import traces
 from shared.export.rows import CLIENT, Row, rows_of
@@ -42,7 +41,7 @@ def shop() -> Iterator[Simulation]:
 
 @pytest.fixture(scope="module")
 def telling(shop: Simulation) -> Telling:
-    return Telling(member for member in shop._world.members.values() if isinstance(member, Context))
+    return Telling(shop._world.members.values())
 
 
 @pytest.fixture(scope="module")

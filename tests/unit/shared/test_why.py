@@ -7,7 +7,6 @@ import pytest
 from msgspec.structs import replace
 
 from contexts.sagas import SAGAS
-from shared.context import Context
 from shared.inspect.causes import Cause, Kind
 from shared.inspect.evidence import Evidence, collect
 from shared.inspect.sagas import standings
@@ -29,7 +28,7 @@ def shop() -> Iterator[Simulation]:
 
 
 def gathered(shop: Simulation, key: str) -> Evidence:
-    contexts = [member for member in shop._world.members.values() if isinstance(member, Context)]
+    contexts = [*shop._world.members.values()]
     return shop.run(collect(shop._broker, contexts, key, PARTITIONS, shop.now))
 
 

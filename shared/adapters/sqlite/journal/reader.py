@@ -135,7 +135,7 @@ class SqliteReader(SqliteListing):
 
 
 def count_waiting(connection: sqlite3.Connection) -> Waiting:
-    """Count what waits, in a database of any release or of a service."""
+    """Count what waits, in a database of any release."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if not {"journal", "parked"} <= tables:
         return Waiting()
