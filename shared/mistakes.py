@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from shared.config.spelling import did_you_mean
 from shared.context import Aggregate, Command, Context
-from shared.reactions import command_of, commands_of
 from shared.readable import unreadable
+from shared.return_types import command_of, commands_of
 from shared.wire.engine_events import ENGINE_EVENTS
 from shared.wire.messages import MESSAGE_ID_LENGTH_AT_MOST, check_name, longest_id
 

@@ -87,10 +87,6 @@ def _goes_on(key: str, alone: Sequence[Pair]) -> Iterator[str]:
         yield f"{key} goes on with {pair.event}{f' {side.told}' if side is not None and side.told else ''}"
 
 
-def _earliest(pair: Pair) -> timedelta:
-    return min(side.after for side in (pair.left, pair.right) if side is not None)
-
-
 def draw(comparison: Comparison, left: str, right: str) -> Table:
     """A table: a mark for messages that one saga lacks, the time in each, the message, and what differs in it."""
     table = Table.grid(padding=(0, 1))
