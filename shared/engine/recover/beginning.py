@@ -6,7 +6,7 @@ type, before the process owns a partition; the inbox makes sure that each is dec
 """
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from shared.context import Past
@@ -14,14 +14,13 @@ from shared.engine.decide.commit import Batch, Progress, commit
 from shared.engine.decide.incoming import Incoming
 from shared.engine.decide.routing import Routing
 from shared.ports.broker import Broker, Delivery, Stored
-from shared.ports.clock import Clock
+from shared.ports.clock import Clock, since_1970_ns
 from shared.ports.rows import HEARD_FROM_BEGINNING
 from shared.ports.store import Store, Transaction
 from shared.wire.messages import filter_subject
 from shared.wire.streams import EVENTS
 
 BATCH = 1_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def past_of(routing: Routing) -> dict[str, Past]:
@@ -76,7 +75,7 @@ def _incoming(routing: Routing, partition: int, stored: Stored) -> Incoming:
         sequence=stored.sequence,
         consumer_sequence=0,
         pending=0,
-        at_ns=(stored.at - _EPOCH) // timedelta(microseconds=1) * 1_000,
+        at_ns=since_1970_ns(stored.at),
         subject=stored.subject,
         headers=stored.headers,
         body=stored.body,
