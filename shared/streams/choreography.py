@@ -5,9 +5,7 @@ replaces the section, and `is_current` tells whether the section still matches t
 """
 
 import inspect
-import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -15,6 +13,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any, Final, TypeAlias
 
+from shared.atomic_file import replace_file
 from shared.context import Context, Effect
 from shared.streams.file import StreamsFileError, read_topology
 from shared.wire.engine_events import ENGINE_EVENTS
@@ -49,14 +48,9 @@ def write(file: Path, members: Members) -> bool:
     written = _with_section(text, members, str(file))
     if written == text:
         return False
-    target = file.resolve()
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        unfinished.write_bytes(written.encode())
-        shutil.copymode(target, unfinished)
-        unfinished.replace(target)
+        replace_file(file, written.encode())
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise StreamsFileError((f"{file}: {error.strerror}; make it writable or set CHORUS_STREAMS_FILE",)) from error
     return True
 
