@@ -147,8 +147,8 @@ def _void_stray(
     if any(what in (one.key, one.message_id, one.number) for one in unresolved):
         leave_out = f"chorus parked skip {what} --why '…' leaves it out"
         raise CommandError(Exit.NO, f"{what} is parked and not a stranger's; {leave_out}")
-    if (place := strangers.find_in_journal(databases, context, what)) is not None:
-        raise CommandError(Exit.NO, f"{what} is an event of {context} itself, {place}; nothing was declared void")
+    if (row := strangers.find_in_journal(databases, context, what)) is not None:
+        raise CommandError(Exit.NO, f"{what} is an event of {context} itself, {row}; nothing was declared void")
     stored, problem = _look_up(what, connection, within_s)
     if stored is None and not problem:
         raise CommandError(Exit.NO, f"EVENTS has no message under {what}; nothing was declared void, check the id")
@@ -163,9 +163,9 @@ def _void_stray(
     else:
         if problem:
             complain(f"the place of {what} in EVENTS is not recorded: {problem}")
-        place = f" at sequence {sequence}, {subject}," if stored else ""
+        at_sequence = f" at sequence {sequence}, {subject}," if stored else ""
         then = f"run chorus rebuild {context} --force" if is_lost else f"start the workers of {context} again"
-        show_lines([f"voided: {what}{place} is recorded as a stranger's; {then}"])
+        show_lines([f"voided: {what}{at_sequence} is recorded as a stranger's; {then}"])
     return Exit.OK
 
 

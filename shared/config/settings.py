@@ -66,8 +66,10 @@ def _checked(package: Any, where: str) -> str:
 def default_streams_file() -> Path:
     """`streams.yaml` beside the package of contexts, else the one beside `shared` or installed inside it."""
     shared = Path(__file__).parents[1]
-    places = (*_parents_of(contexts_package()), shared.parent)
-    return next((file for place in places if (file := place / "streams.yaml").is_file()), shared / "streams.yaml")
+    directories = (*_parents_of(contexts_package()), shared.parent)
+    return next(
+        (file for directory in directories if (file := directory / "streams.yaml").is_file()), shared / "streams.yaml"
+    )
 
 
 def _parents_of(package: str) -> Iterator[Path]:

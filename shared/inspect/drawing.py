@@ -13,7 +13,7 @@ from shared.inspect.telling import Telling
 from shared.inspect.timeline import Ahead, Node, Step, steps
 
 FAILURE_OR_UNDO = re.compile(r"Cancel|Reject|Refus|Fail|Declin|Void|Releas")
-PLACE_IN_STREAM = re.compile(r"([A-Z_]+)@\S+/([0-9]+)")
+FALLBACK_ID = re.compile(r"([A-Z_]+)@\S+/([0-9]+)")
 
 JOURNAL_NOTES: Mapping[JournalCheck, str] = {"absent": "not in {}'s journal", "other_body": "differs from {}'s journal"}
 
@@ -62,8 +62,8 @@ def _line(step: Step, annotations: Annotations, telling: Telling) -> Text:
 
 
 def short_id(message_id: str) -> str:
-    """An id for people: of one that is a place in a stream, the stream and the sequence."""
-    return PLACE_IN_STREAM.sub(r"\1 #\2", message_id)
+    """An id for people: the stream and the sequence of a message that has only a fallback id."""
+    return FALLBACK_ID.sub(r"\1 #\2", message_id)
 
 
 def ahead_text(ahead: Ahead) -> str:

@@ -75,5 +75,5 @@ async def _ask(broker: Broker, context: Context, key: str, partitions: int) -> A
             except BrokerRefusedError:
                 missing.append(f"{stream}/{consumer}")
             except BrokerError:
-                pass  # The broker answered a moment ago; then this place stays unknown.
+                pass  # The broker answered a moment ago; then this stays unknown.
     return Silence(context=context.name, runs=runs, missing=tuple(missing))

@@ -51,7 +51,7 @@ def compare(left: Sequence[Message], right: Sequence[Message], telling: Telling)
 def _numbered(messages: Sequence[Message], telling: Telling) -> Iterator[tuple[tuple[str, tuple[str, ...], int], Side]]:
     began = min(message.at for message in messages)
     said: Counter[tuple[str, tuple[str, ...]]] = Counter()
-    for message in sorted({one.id: one for one in reversed(messages)}.values(), key=_place):
+    for message in sorted({one.id: one for one in reversed(messages)}.values(), key=_by_time):
         name = f"{message.context}.{message.type}{' is due' if message.kind == 'due' else ''}"
         kind = telling.kind(message)
         said[name, kind] += 1
@@ -61,7 +61,7 @@ def _numbered(messages: Sequence[Message], telling: Telling) -> Iterator[tuple[t
         )
 
 
-def _place(message: Message) -> tuple[datetime, str, int]:
+def _by_time(message: Message) -> tuple[datetime, str, int]:
     return message.at, message.stream, message.sequence
 
 

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from shared.context import NO_ENDPOINTS, Endpoints
 from shared.ports.clock import moment
-from shared.wire.messages import MSG_ID, place_id
+from shared.wire.messages import MSG_ID, fallback_id
 from shared.wire.streams import EVENTS
 
 CONSUMER_NOT_FOUND = 10014
@@ -99,8 +99,8 @@ class Stored(NamedTuple):
 
     @property
     def event_id(self) -> str:
-        """The id of a message in EVENTS: its own, or one that follows from its place in the stream."""
-        return self.headers.get(MSG_ID) or place_id(EVENTS, self.sequence, self.at)
+        """The id of a message in EVENTS: its own, or a fallback id."""
+        return self.headers.get(MSG_ID) or fallback_id(EVENTS, self.sequence, self.at)
 
 
 class Outgoing(NamedTuple):

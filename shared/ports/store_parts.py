@@ -69,7 +69,7 @@ class PublishedRows(Protocol):
         """Those of these messages of EVENTS that neither the journal nor the table of strangers explains.
 
         An operator's declaration explains every message under its id. A stranger that was recorded by its form explains
-        only the message at its place: a lost event of ours may have the same id.
+        only the message at its sequence: a lost event of ours may have the same id.
         """
         ...
 

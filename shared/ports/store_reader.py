@@ -33,8 +33,8 @@ class KeptRow(NamedTuple):
     behind: int
 
 
-class Place(NamedTuple):
-    """Where an event stands: its number in the journal, and its sequence in the stream or None before its PubAck."""
+class Publication(NamedTuple):
+    """The sequence that a journal row has in its stream, or None before its PubAck."""
 
     n: int
     event_id: str
@@ -144,12 +144,12 @@ class StoreReader(Protocol):
         """The rows about a key of this partition: aggregates of these names, and timers of these kinds."""
         ...
 
-    def places_of_rows(self, numbers: Iterable[int]) -> dict[int, Place]:
-        """The places of these journal rows, by number."""
+    def publications_of_rows(self, numbers: Iterable[int]) -> dict[int, Publication]:
+        """The publications of these journal rows, by number."""
         ...
 
-    def places_of_events(self, event_ids: Iterable[str]) -> dict[str, Place]:
-        """The places of those of these events that the journal has, by id."""
+    def publications_of_events(self, event_ids: Iterable[str]) -> dict[str, Publication]:
+        """The publications of those of these events that the journal has, by id."""
         ...
 
     def last_versions(self, aggregates: Iterable[str]) -> dict[str, int]:

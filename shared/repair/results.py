@@ -85,13 +85,13 @@ def _of_parked(reader: StoreReader, messages: Sequence[Parked]) -> dict[str, Out
 
 def _of_refused(reader: StoreReader, rows: Sequence[Refused]) -> dict[str, Outcome]:
     """The outcomes by number. A voided row has the next edition of its id."""
-    places = reader.places_of_rows(one.row for one in rows)
+    publications = reader.publications_of_rows(one.row for one in rows)
     still = {kept.refusal.n: kept for kept in reader.refused(one.row for one in rows)}
 
     def outcome(one: Refused) -> Outcome:
-        place, kept = places.get(one.row), still.get(one.row)
-        if place is not None and place.sequence is not None:
-            return f"published as {place.event_id} at sequence {place.sequence}", "settled"
+        publication, kept = publications.get(one.row), still.get(one.row)
+        if publication is not None and publication.sequence is not None:
+            return f"published as {publication.event_id} at sequence {publication.sequence}", "settled"
         if kept is None:
             return "not published yet", "pending"
         return ("", "pending") if kept.verdict else (f"refused again: {kept.refusal.reason}", "open")

@@ -107,9 +107,9 @@ def programs(loaded: Loaded, settings: Settings, copies: int = 1) -> tuple[Child
         ChildProgram(
             program,
             (sys.executable, "-m", "shared.cli", "worker", name),
-            {} if first is None else {"CHORUS_METRICS_PORT": str(first + place)},
+            {} if first is None else {"CHORUS_METRICS_PORT": str(first + offset)},
         )
-        for place, (program, name) in enumerate(named)
+        for offset, (program, name) in enumerate(named)
     )
 
 

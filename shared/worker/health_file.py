@@ -119,8 +119,8 @@ def live_processes(directory: Path) -> list[LiveProcess]:
 
 
 def _live_process(path: Path) -> LiveProcess | None:
-    context, _, place = path.name.removesuffix(ENDING).partition("@")
-    host, _, pid = place.rpartition("-")
+    context, _, process = path.name.removesuffix(ENDING).partition("@")
+    host, _, pid = process.rpartition("-")
     if not pid.isdecimal():
         return None
     try:

@@ -180,7 +180,7 @@ class MemoryServer:
     def delete_stream(self, stream: str) -> None:
         """Lose a stream with its messages and consumers; `apply` creates it again, with another `created`."""
         self.streams.pop(stream).deleted = True
-        for of_stream, name in [place for place in self.consumers if place[0] == stream]:
+        for of_stream, name in [names for names in self.consumers if names[0] == stream]:
             self.delete_consumer(of_stream, name)
 
     def delete_consumer(self, stream: str, consumer: str) -> None:
@@ -237,5 +237,5 @@ class MemoryServer:
 
 def _copied(copy: DiskCopy) -> DiskCopy:
     streams = {name: stream.copy() for name, stream in copy.streams.items()}
-    consumers = {place: consumer.copy_to(streams[place[0]]) for place, consumer in copy.consumers.items()}
+    consumers = {names: consumer.copy_to(streams[names[0]]) for names, consumer in copy.consumers.items()}
     return DiskCopy(streams, consumers)

@@ -16,7 +16,7 @@ from shared.wire.streams import STREAM_OF
 SERVER: Final = "JetStream"
 STREAM_FULL: Final = 10077
 
-_Place = tuple[Kind, str]
+_AlarmId = tuple[Kind, str]
 
 
 class Troubles:
@@ -27,7 +27,7 @@ class Troubles:
         self._broker = broker
         self._context = context
         self._database = f"{context}.db"
-        self._places_by_source: dict[str, set[_Place]] = {}
+        self._alarms_by_source: dict[str, set[_AlarmId]] = {}
         self._denied: dict[str, int] = {}
         self._is_full = False
         self.database_busy = False
@@ -44,7 +44,7 @@ class Troubles:
         if isinstance(error, BrokerRefusedError) and error.missing:
             kind, subject, reason, remedy = "consumer", error.subject, error.text, "run chorus streams apply"
             self._release(source, [("broker", SERVER)])  # The server answers.
-        self._places_by_source.setdefault(source, set()).add((kind, subject))
+        self._alarms_by_source.setdefault(source, set()).add((kind, subject))
         self.alarms.raise_(kind, subject, reason=reason, remedy=remedy)
 
     def unpublished(self, stream: str, error: BrokerError) -> None:
@@ -55,7 +55,7 @@ class Troubles:
         if not isinstance(error, BrokerRefusedError) or error.code != STREAM_FULL:
             self.failed(source, error)
             return
-        self._places_by_source.setdefault(source, set()).add(("stream_full", stream))
+        self._alarms_by_source.setdefault(source, set()).add(("stream_full", stream))
         remedy = "raise its max_msgs or max_bytes in streams.yaml and run chorus streams apply, or drain it"
         self.alarms.raise_("stream_full", stream, reason=str(error), remedy=remedy)
 
@@ -107,8 +107,8 @@ class Troubles:
 
     def succeeded(self, source: str) -> None:
         """A source has succeeded."""
-        if source in self._places_by_source:
-            self._release(source, list(self._places_by_source[source]))
+        if source in self._alarms_by_source:
+            self._release(source, list(self._alarms_by_source[source]))
 
     def check_permissions(self) -> None:
         """Raise an alarm for each missing permission, and clear the alarms of permissions that were granted since."""
@@ -136,13 +136,13 @@ class Troubles:
             self.database_busy = False
             self.alarms.clear("database", self._database)
 
-    def _release(self, source: str, places: Iterable[_Place]) -> None:
-        for place in places:
-            self._places_by_source.get(source, set()).discard(place)
-            if not any(place in places_of for places_of in self._places_by_source.values()):
-                self.alarms.clear(*place)
-        if not self._places_by_source.get(source):
-            self._places_by_source.pop(source, None)
+    def _release(self, source: str, alarms: Iterable[_AlarmId]) -> None:
+        for alarm in alarms:
+            self._alarms_by_source.get(source, set()).discard(alarm)
+            if not any(alarm in raised for raised in self._alarms_by_source.values()):
+                self.alarms.clear(*alarm)
+        if not self._alarms_by_source.get(source):
+            self._alarms_by_source.pop(source, None)
 
 
 def _nothing() -> None:

@@ -31,9 +31,9 @@ from shared.wire.messages import (
     MSG_ID,
     Subject,
     content_hash,
+    fallback_id,
     parse_subject,
     partition_of,
-    place_id,
     rfc3339,
     split_edition,
 )
@@ -113,7 +113,7 @@ class History:
         Raises:
             DatabaseError: this release cannot read an own event, or it does not follow those before it.
         """
-        message_id = stored.headers.get(MSG_ID) or place_id(EVENTS, stored.sequence, stored.at)
+        message_id = stored.headers.get(MSG_ID) or fallback_id(EVENTS, stored.sequence, stored.at)
         try:
             subject = parse_subject(stored.subject)
         except ValueError:
@@ -166,13 +166,13 @@ class History:
 
     def _add_own(self, message_id: str, subject: Subject, stored: Stored) -> None:
         identity, _ = split_edition(message_id)
-        place, _, version = identity.removeprefix(f"{self._context}/").rpartition("@")
+        aggregate, _, version = identity.removeprefix(f"{self._context}/").rpartition("@")
         headers = {  # Without the server's own headers, which the journal never had.
             name: value for name, value in stored.headers.items() if name == MSG_ID or not name.startswith("Nats-")
         }
         row = JournalRow(
             message_id,
-            place,
+            aggregate,
             int(version),
             f"evt.{self._context}.{subject.type}.{subject.key}",
             subject.type,
