@@ -34,7 +34,7 @@ class _LeftBehind(NamedTuple):
 
     positions: dict[str, Position]
     rows: Sequence[NumberedRow]
-    taken_ids: Sequence[RefusedRow]
+    id_conflicts: Sequence[RefusedRow]
     effects: Sequence[EffectRow]
     last_number: int
 
@@ -207,7 +207,7 @@ class PartitionOwnership:
             return _LeftBehind(
                 positions_of(partition.number, transaction.positions()),
                 sorted(rows),
-                transaction.refused.with_taken_ids([partition.number]),
+                transaction.refused.with_id_conflicts([partition.number]),
                 transaction.open_effects([*owned, partition.number], limit=IN_MEMORY_AT_MOST),
                 transaction.last_number(),
             )
@@ -218,7 +218,7 @@ class PartitionOwnership:
         self.last_number = left.last_number
         self._relay.resume(connection)
         self._relay.assign(partition.number)
-        self._relay.blocked.expect(left.taken_ids)
+        self._relay.blocked.expect(left.id_conflicts)
         self._relay.add(left.rows)
         self._effects.add_loaded(left.effects, limit=IN_MEMORY_AT_MOST)
         _log.debug("took over", partition=partition.number, unpublished=len(left.rows), effects=len(left.effects))

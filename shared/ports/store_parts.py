@@ -116,6 +116,6 @@ class RefusedRows(Protocol):
         """The strangers that an operator declared."""
         ...
 
-    def with_taken_ids(self, partitions: Iterable[int]) -> list[RefusedRow]:
+    def with_id_conflicts(self, partitions: Iterable[int]) -> list[RefusedRow]:
         """The unpublished rows of these partitions whose id another message in their stream has."""
         ...

@@ -102,13 +102,13 @@ async def publish_missing(
             await reconciler.correct(stream)
         numbers = list(range(partitions))
         rows = await store.read(lambda transaction: transaction.unpublished(numbers))
-        taken = await store.read(lambda transaction: transaction.refused.with_taken_ids(numbers))
+        conflicts = await store.read(lambda transaction: transaction.refused.with_id_conflicts(numbers))
         alarms = Alarms(clock)
         troubles = Troubles(alarms, broker, context.name)
         relay = Relay(broker, clock, linger_s={}, wake=lambda: None, troubles=troubles)
         for number in numbers:
             relay.assign(number)
-        relay.blocked.expect(taken)
+        relay.blocked.expect(conflicts)
         relay.add(rows)
         try:
             with anyio.fail_after(within_s):

@@ -63,11 +63,11 @@ class Troubles:
         """The relay has published all of its current rows of a stream."""
         self.succeeded(_publishing(stream))
 
-    def refused(self, numbered: NumberedRow, reason: str, *, is_id_taken: bool) -> None:
+    def refused(self, numbered: NumberedRow, reason: str, *, is_id_conflict: bool) -> None:
         """The broker refuses a row for good, so no row of its key can be published."""
         n, row = numbered
         number = f"{row.subject.split('.')[1]}/r{n}"
-        verdict = f"void {number} --why '…'" if is_id_taken else f"retry {number}"
+        verdict = f"void {number} --why '…'" if is_id_conflict else f"retry {number}"
         self.alarms.raise_(
             "publication",
             row.key,

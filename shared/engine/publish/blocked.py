@@ -14,8 +14,8 @@ from typing import Final
 import anyio
 
 from shared.engine.monitor.troubles import Troubles
-from shared.engine.publish.answers import Answer, Full, Refused, Unanswered, publish_again
 from shared.engine.publish.blocked_key import BlockedKey
+from shared.engine.publish.single import Full, PublishResult, Refused, Unanswered, publish_again
 from shared.engine.wakeup import Wakeup
 from shared.ports.broker import Broker, BrokerDeniedError
 from shared.ports.clock import Clock
@@ -53,7 +53,7 @@ class BlockedKeys:
         self._acknowledged = acknowledged
         self.refused_at_most = REFUSED_AT_MOST
         self._keys: dict[str, BlockedKey] = {}
-        self._taken_ids: dict[int, RefusedRow] = {}
+        self._id_conflicts: dict[int, RefusedRow] = {}
         """Refusals from before this process owned the partition, by journal number, until their rows arrive."""
         self._refusals: list[RefusedRow] = []
         self._wakeup = Wakeup()
@@ -102,16 +102,16 @@ class BlockedKeys:
 
     def expect(self, refusals: Iterable[RefusedRow]) -> None:
         """Block these rows when they come: another message has their ids. Call before the relay gets the rows."""
-        self._taken_ids |= {refusal.n: refusal for refusal in refusals}
+        self._id_conflicts |= {refusal.n: refusal for refusal in refusals}
 
     def keep_back(self, rows: list[NumberedRow]) -> list[NumberedRow]:
         """Keep the rows of blocked keys and return all other rows."""
-        if not self._keys and not self._taken_ids:
+        if not self._keys and not self._id_conflicts:
             return rows
         passed = []
         for numbered in rows:
             key = numbered.row.key
-            refusal = self._taken_ids.pop(numbered.n, None)
+            refusal = self._id_conflicts.pop(numbered.n, None)
             if refusal is not None and key not in self._keys:
                 self._keys[key] = BlockedKey(numbered.row.partition, refusal)
             if key in self._keys:
@@ -121,7 +121,7 @@ class BlockedKeys:
         self._wakeup.set()
         return passed
 
-    def block(self, numbered: NumberedRow, answer: Answer) -> None:
+    def block(self, numbered: NumberedRow, answer: PublishResult) -> None:
         """Block the key of a row because of this answer. The caller then hands the rows of the key to `hold`."""
         key = numbered.row.key
         blocked = self._keys.setdefault(key, BlockedKey(numbered.row.partition))
@@ -150,7 +150,7 @@ class BlockedKeys:
             if blocked.partition == partition:
                 self._troubles.key_is_free(key)
                 del self._keys[key]
-        self._taken_ids = {n: refusal for n, refusal in self._taken_ids.items() if refusal.partition != partition}
+        self._id_conflicts = {n: refusal for n, refusal in self._id_conflicts.items() if refusal.partition != partition}
 
     def retry(self, numbers: Iterable[int]) -> None:
         """Retry these journal rows now."""
@@ -238,8 +238,8 @@ class BlockedKeys:
         blocked.refusal = RefusedRow(n, row.key, row.partition, answer.reason, answer.seq, since)
         blocked.retry_at = self._clock.monotonic() + REFUSED_RETRY_S
         self._refusals.append(blocked.refusal)
-        self._troubles.refused(numbered, answer.reason, is_id_taken=bool(answer.seq))
+        self._troubles.refused(numbered, answer.reason, is_id_conflict=bool(answer.seq))
 
 
-def _is_denied(answer: Answer) -> bool:
+def _is_denied(answer: PublishResult) -> bool:
     return isinstance(answer, Unanswered) and isinstance(answer.error, BrokerDeniedError)

@@ -16,10 +16,10 @@ import structlog
 from shared.engine.failpoints import reach
 from shared.engine.monitor.timings import Timings
 from shared.engine.monitor.troubles import Troubles
-from shared.engine.publish.answers import Full, Refused, by_key, by_stream, is_answering, outgoing, publish_each
 from shared.engine.publish.blocked import BlockedKeys
 from shared.engine.publish.blocked_key import UNANSWERED_DELAYS
 from shared.engine.publish.queue import PublishQueue
+from shared.engine.publish.single import Full, Refused, by_key, by_stream, is_answering, outgoing, publish_each
 from shared.engine.retry import Backoff
 from shared.engine.wakeup import Wake, Wakeup
 from shared.ports.broker import Broker, BrokerDeniedError, BrokerError, BrokerRefusedError, BrokerUnavailableError
