@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, NamedTuple
 
-from shared.config.environment import Declared, Setting, describe, load_settings, make_settings
+from shared.config.environment import DeclaredSettings, Setting, describe, load_settings, make_settings
 from shared.config.settings import Settings, contexts_package
 from shared.config.spelling import did_you_mean
 from shared.context import Context
@@ -108,7 +108,7 @@ def described_settings(environ: Mapping[str, str]) -> tuple[Setting, ...]:
     return describe(read_settings(environ), environ, declared_settings())
 
 
-def declared_settings() -> Declared:
+def declared_settings() -> DeclaredSettings:
     """The settings that contexts declare; raises CatalogError."""
     return {name: declared for name in names() if (declared := _settings_type(name)) is not Settings}
 

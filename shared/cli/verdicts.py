@@ -239,4 +239,4 @@ def _report(
         show_json({**summary, "outcomes": told})
     else:
         show_lines(f"{outcome.number}  {outcome.message_id}  {outcome.outcome}" for outcome in found)
-    return Exit.OK if all(outcome.is_settled for outcome in found) else Exit.NO
+    return Exit.OK if all(outcome.is_resolved for outcome in found) else Exit.NO

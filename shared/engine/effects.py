@@ -13,9 +13,9 @@ import structlog
 from anyio.abc import TaskGroup
 
 from shared.context import Command, Effect
-from shared.engine.call import Attempts, OpenCall, described
 from shared.engine.decide.incoming import Incoming
 from shared.engine.decide.routing import Routing
+from shared.engine.effect_call import Attempts, EffectCall, described
 from shared.engine.failpoints import reach
 from shared.engine.monitor.timings import Timings
 from shared.engine.retry import Backoff, Delays
@@ -60,7 +60,7 @@ class EffectRunner:
             for kind, effect in routing.effects.items()
         }
         self._by_name: Mapping[str, Effect] = {kind.__name__: effect for kind, effect in routing.effects.items()}
-        self._calls: dict[str, OpenCall] = {}
+        self._calls: dict[str, EffectCall] = {}
         """The calls that have begun, by event id."""
         self._tasks: TaskGroup | None = None
         self.call_times = {kind: Timings() for kind in self._by_name}
@@ -194,7 +194,7 @@ class EffectRunner:
     async def _run(self, row: EffectRow) -> Incoming:
         effect = self._by_name.get(row.type)
         timeout_s = 0.0 if effect is None else effect.timeout_s
-        call = self._calls[row.event_id] = OpenCall(self._broker, self._clock, row, timeout_s)
+        call = self._calls[row.event_id] = EffectCall(self._broker, self._clock, row, timeout_s)
         backoff = Backoff(UNKNOWN_OUTCOME_DELAYS)
         began = self._clock.monotonic()
         try:
@@ -209,7 +209,7 @@ class EffectRunner:
             if self._calls.get(row.event_id) is call:
                 del self._calls[row.event_id]
 
-    async def _call(self, effect: Effect | None, row: EffectRow, call: OpenCall) -> Command:
+    async def _call(self, effect: Effect | None, row: EffectRow, call: EffectCall) -> Command:
         call.attempt += 1
         try:
             if effect is None:

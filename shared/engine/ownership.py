@@ -24,7 +24,7 @@ from shared.wire.streams import EVENTS
 KEEP_ALIVE_S = 0.1
 WATCH_EVENTS_S = 0.5
 """How often a context that hears no event looks whether EVENTS is still the same stream."""
-SETTLED_POLL_S = 0.01
+OWNED_POLL_S = 0.01
 
 _log = structlog.get_logger("chorus.ownership")
 
@@ -85,13 +85,13 @@ class PartitionOwnership:
     @property
     def may_answer(self) -> bool:
         """Whether the database has been compared with EVENTS: by us, or by the process that owns the partitions."""
-        return bool(self.owned) or all(partition.is_settled for partition in self.partitions.values())
+        return bool(self.owned) or all(partition.has_known_owner for partition in self.partitions.values())
 
-    async def wait_until_settled(self, within_s: float) -> None:
+    async def wait_until_owned(self, within_s: float) -> None:
         """Wait, at most this long, until each partition is read here or known to be owned by another process."""
         until = self._clock.monotonic() + within_s
-        while self._clock.monotonic() < until and not all(p.is_settled for p in self.partitions.values()):
-            await self._clock.sleep(SETTLED_POLL_S)
+        while self._clock.monotonic() < until and not all(p.has_known_owner for p in self.partitions.values()):
+            await self._clock.sleep(OWNED_POLL_S)
 
     async def keep_alive(self) -> None:
         """Refresh pins and pulls for ever, independently of the loop."""

@@ -141,9 +141,13 @@ class ContextProcess:
                     metadata.version("chorus"),
                     f"Chorus: {name}",
                     guarded(
-                        {**api_of(self.context, self._broker), **self.requests.endpoints, **self.questions.asked_of_one}
+                        {
+                            **api_of(self.context, self._broker),
+                            **self.requests.endpoints,
+                            **self.questions.endpoints,
+                        }
                     ),
-                    asked_of_all=guarded(self.questions.asked_of_all),
+                    broadcast=guarded(self.questions.broadcast),
                 )
                 _log.info("at work", partitions=list(self._numbers))
                 yield tasks

@@ -12,7 +12,7 @@ from shared.saga import Saga
 from shared.wire.about import About
 
 
-class Verdict(Struct, frozen=True, kw_only=True):
+class Explanation(Struct, frozen=True, kw_only=True):
     """The causes, the first one first, and how each saga of the key stands."""
 
     key: str
@@ -27,7 +27,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 def explain(
     evidence: Evidence, contexts: Mapping[str, Context], sagas: Iterable[Saga], standings: Sequence[str]
-) -> Verdict:
+) -> Explanation:
     """The causes in the order in which an operator should look at them."""
     causes = list(causes_of(evidence, contexts))
     said = {f"{message.context}.{message.type}" for message in evidence.messages if message.kind == "evt"}
@@ -57,7 +57,7 @@ def explain(
         causes += deadlines(evidence)
     if not causes:
         causes.append(_nothing_open(evidence.key, has_begun=bool(begun)))
-    return Verdict(key=evidence.key, causes=tuple(causes), standings=tuple(standings))
+    return Explanation(key=evidence.key, causes=tuple(causes), standings=tuple(standings))
 
 
 def _nothing_open(key: str, *, has_begun: bool) -> Cause:

@@ -237,10 +237,10 @@ class Broker(Protocol):
         ...
 
     async def serve(
-        self, name: str, version: str, description: str, endpoints: Endpoints, asked_of_all: Endpoints = NO_ENDPOINTS
+        self, name: str, version: str, description: str, endpoints: Endpoints, broadcast: Endpoints = NO_ENDPOINTS
     ) -> Callable[[], Awaitable[None]]:
         """Answer requests as an ADR-32 service; returns a function that stops it.
 
-        One of the processes of the service gets a request to `endpoints`; all of them get one to `asked_of_all`.
+        One of the processes of the service gets a request to `endpoints`; all of them get one to `broadcast`.
         """
         ...

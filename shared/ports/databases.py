@@ -6,7 +6,7 @@ from typing import Protocol
 
 from shared.ports.rows import StrangerRow
 from shared.ports.store import Store
-from shared.ports.store_reader import StoreReader, Waiting
+from shared.ports.store_reader import Backlog, StoreReader
 
 
 class Replacement(Protocol):
@@ -53,7 +53,7 @@ class Databases(Protocol):
         """
         ...
 
-    def waiting(self, name: str) -> Waiting:
+    def backlog(self, name: str) -> Backlog:
         """Count what waits in the database of a context; nothing waits in a missing one."""
         ...
 

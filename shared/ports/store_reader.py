@@ -41,7 +41,7 @@ class Publication(NamedTuple):
     sequence: int | None
 
 
-class Waiting(Struct, frozen=True, kw_only=True):
+class Backlog(Struct, frozen=True, kw_only=True):
     """The parked messages, refused keys and unpublished rows in a database; or why it is `unreadable` now."""
 
     parked: int = 0

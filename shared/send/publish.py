@@ -29,7 +29,7 @@ from shared.wire.messages import (
 from shared.wire.streams import COMMANDS, EVENTS
 
 POLL_S: Final = 0.025
-SETTLED_AFTER_S: Final = 1.0
+EVENTS_WITHIN_S: Final = 1.0
 """A worker removes a command from COMMANDS once it has decided it. The events follow within this time."""
 
 
@@ -90,7 +90,7 @@ async def answer(broker: Broker, sent: Sent, timeout_s: float) -> Answer:
             if events:
                 return Answer(kind="rejected" if any(map(is_refusal, events)) else "answered", events=events)
             now = anyio.current_time()
-            if gone_at is not None and now - gone_at > SETTLED_AFTER_S:
+            if gone_at is not None and now - gone_at > EVENTS_WITHIN_S:
                 return Answer(kind="quiet")
             if gone_at is None and await broker.get(COMMANDS, sent.published.sequence) is None:
                 gone_at = now

@@ -33,7 +33,7 @@ from shared.worker.notify import Notifier
 from shared.worker.pulse import Pulse
 from shared.worker.watchdog import ENDS_AFTER_S, Watchdog
 
-SETTLED_WITHIN_S = 10.0
+OWNED_WITHIN_S = 10.0
 """After this time a worker reports ready even if it lacks some of its partitions; it still gets them later."""
 DATABASE_RETRY_S = 0.5
 
@@ -195,7 +195,7 @@ async def _once_free(open_: Callable[[], Awaitable[T]]) -> T:
 
 async def _report_ready(process: ContextProcess, pulse: Pulse) -> None:
     """Report ready once the context reads every partition, in this process or another."""
-    await process.ownership.wait_until_settled(SETTLED_WITHIN_S)
+    await process.ownership.wait_until_owned(OWNED_WITHIN_S)
     pulse.ready()
     _log.info("ready", held=process.ownership.owned)
 

@@ -71,7 +71,7 @@ class MemoryServer:
         self.consumers: dict[tuple[str, str], Consumer] = {}
         self.connections: list[Connection] = []
         self.endpoints: dict[str, list[Endpoint]] = {}
-        self.asked_of_all: set[str] = set()
+        self.broadcast: set[str] = set()
         """The subjects whose requests go to all endpoints, not to one of them."""
         self._numbers = count(1)
 
@@ -174,7 +174,7 @@ class MemoryServer:
         if not endpoints:
             reply.send(NO_RESPONDERS)
             return
-        for endpoint in endpoints if subject in self.asked_of_all else [self.loop.random.choice(endpoints)]:
+        for endpoint in endpoints if subject in self.broadcast else [self.loop.random.choice(endpoints)]:
             endpoint.handle(request, reply)
 
     def delete_stream(self, stream: str) -> None:

@@ -78,7 +78,7 @@ class Partition:
         return self._lead.phase in (Phase.PINNED, Phase.READING)
 
     @property
-    def is_settled(self) -> bool:
+    def has_known_owner(self) -> bool:
         """Whether this process reads the partition, or knows that another one owns it."""
         return (self.is_owned and not self.is_broken) or (self._is_owned_elsewhere and not self.is_leading)
 
@@ -102,7 +102,7 @@ class Partition:
         except BrokerError as error:
             self.failed(error)
         else:
-            if self.is_settled:
+            if self.has_known_owner:
                 self._troubles.succeeded(f"partition {self.number}")
 
     async def _keep_alive(self) -> None:

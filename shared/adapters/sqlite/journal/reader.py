@@ -13,7 +13,7 @@ from shared.adapters.sqlite.journal.statements import JOURNAL_COLUMNS, journal_r
 from shared.adapters.sqlite.journal.transaction import SqliteTransaction
 from shared.ports.broker import Stored
 from shared.ports.rows import AnswerRow, JournalRow, RefusedRow
-from shared.ports.store_reader import AggregateRow, KeptMessage, KeptRow, KeyRows, Publication, UnpublishedRow, Waiting
+from shared.ports.store_reader import AggregateRow, Backlog, KeptMessage, KeptRow, KeyRows, Publication, UnpublishedRow
 from shared.wire.messages import aggregate_id
 
 _AMONG = "IN (SELECT value FROM json_each(?))"
@@ -134,11 +134,11 @@ class SqliteReader(SqliteListing):
         return [Publication(*row) for row in self._connection.execute(query, (json_text(named),))]
 
 
-def count_waiting(connection: sqlite3.Connection) -> Waiting:
+def read_backlog(connection: sqlite3.Connection) -> Backlog:
     """Count what waits, in a database of any release."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if not {"journal", "parked"} <= tables:
-        return Waiting()
+        return Backlog()
     parked = dict(connection.execute("SELECT key, count(*) FROM parked GROUP BY key ORDER BY min(id)").fetchall())
     refused: tuple[str, ...] = ()
     if "refused" in tables:  # A database of an older release has no such table.
@@ -148,7 +148,7 @@ def count_waiting(connection: sqlite3.Connection) -> Waiting:
         f"SELECT count(*), min(coalesce({OCCURRED_AT_OF.format('journal')}, {OCCURRED_AT_OF.format('armed_by')}))"  # noqa: S608  No input.
         " FROM journal LEFT JOIN journal armed_by ON armed_by.n = journal.n - 1 WHERE journal.published_seq IS NULL"
     ).fetchone()
-    return Waiting(
+    return Backlog(
         parked=sum(parked.values()),
         parked_keys=tuple(parked),
         refused_keys=refused,
