@@ -46,15 +46,15 @@ class Endpoint:
     answered otherwise at another time has to be an event, a refusal above all. A new field of `request` needs a default
     and `omit_defaults=True`: dedup compares requests by what they say.
 
-    `held_back_s(command, events)` is for a context that simulates an outside: how many seconds the first answer is
-    held back; infinity loses it.
+    `reply_delay_s(command, events)` is for a context that simulates an outside: the seconds before it sends the first
+    answer; infinity loses the answer.
     """
 
     subject: str
     request: type[Struct]
     asks: Callable[[Any], Struct]
     answer: Callable[[tuple[Struct, ...]], Struct]
-    held_back_s: Callable[[Any, tuple[Struct, ...]], float] = AT_ONCE
+    reply_delay_s: Callable[[Any, tuple[Struct, ...]], float] = AT_ONCE
 
     @property
     def operation(self) -> str:

@@ -134,7 +134,7 @@ class EffectRunner:
         return [outcome for outcome in drained if outcome.partition in numbers]
 
     def restore_outcomes(self, outcomes: Iterable[Incoming]) -> None:
-        """Take outcomes back whose commit failed."""
+        """Put outcomes back whose commit failed."""
         self._outcomes = [*outcomes, *self._outcomes]
 
     def drain_attempts(self) -> dict[str, tuple[int, str]]:
@@ -143,7 +143,7 @@ class EffectRunner:
         return attempts
 
     def restore_attempts(self, attempts: Mapping[str, tuple[int, str]]) -> None:
-        """Take attempts back whose commit failed; newer ones win."""
+        """Put attempts back whose commit failed; newer ones win."""
         self._attempts = {**attempts, **self._attempts}
 
     def open_calls(self, key: str) -> list[tuple[EffectRow, Attempts]]:

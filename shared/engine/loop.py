@@ -107,7 +107,7 @@ class Loop:
             except DatabaseBusyError as error:
                 await self._wait_for_database(error)
                 continue
-            if messages := await self._take():
+            if messages := await self._next_batch():
                 await self._decide(messages)
                 if self._gather_s:
                     await self._stopped.wait(self._gather_s)
@@ -121,13 +121,13 @@ class Loop:
         await self._record_progress()
         await self._ownership.release(self._partitions)
 
-    async def _take(self) -> list[Incoming]:
+    async def _next_batch(self) -> list[Incoming]:
         """The next batch: outcomes of effects, requests, parked messages to retry, then deliveries in stream order."""
         messages = self._effects.drain_outcomes(self._ownership.owned)
         if self._relay.is_full:
             await self._unparked(limit=0)  # A verdict on a refused row may make room.
             return messages
-        messages += self._requests.drain(self._batch_at_most - len(messages) if self._ownership.may_answer else 0)
+        messages += self._requests.take(self._batch_at_most - len(messages) if self._ownership.may_answer else 0)
         messages += await self._unparked(limit=self._batch_at_most)
         self._turn += 1  # So that no partition always comes first.
         numbers = sorted(self._partitions, key=lambda number: (number + self._turn) % len(self._partitions))

@@ -59,12 +59,12 @@ class Requests:
             for endpoint in context.endpoints
         } | ({context.lookup: self._look_up} if context.lookup else {})
 
-    def drain(self, at_most: int) -> list[Incoming]:
+    def take(self, at_most: int) -> list[Incoming]:
         """Remove and return the requests that have waited longest."""
         return [self._waiting.popleft() for _ in range(min(at_most, len(self._waiting)))]
 
     def restore(self, messages: Iterable[Incoming]) -> None:
-        """Take requests back whose batch was not committed."""
+        """Put requests back whose batch was not committed."""
         self._waiting.extendleft(reversed([message for message in messages if isinstance(message.source, Asker)]))
 
     def answer(self, given: Sequence[Given]) -> None:
@@ -73,9 +73,9 @@ class Requests:
             self._finish(one.asker, one)
 
     def put_off(self, messages: Sequence[Incoming], error: Exception) -> list[Incoming]:
-        """Ask the clients that wait, in a batch or for one, to ask again later; returns the batch's other messages."""
+        """Answer 503 to every request of a batch and every waiting one; returns the other messages of the batch."""
         others = []
-        for message in (*messages, *self.drain(WAITING_AT_MOST)):
+        for message in (*messages, *self.take(WAITING_AT_MOST)):
             if isinstance(message.source, Asker):
                 self._finish(message.source, Given(message.source, ask_again(str(error))))
             else:
@@ -118,10 +118,10 @@ class Requests:
             return ask_again(str(error))
         finally:
             del self._askers[n]
-        if given.held_back_s == math.inf:
+        if given.reply_delay_s == math.inf:
             return None
-        if given.held_back_s:
-            await self._clock.sleep(given.held_back_s)
+        if given.reply_delay_s:
+            await self._clock.sleep(given.reply_delay_s)
         return given.answer
 
     async def _look_up(self, request: Request) -> Answer:

@@ -75,17 +75,17 @@ class World:
 
     def unfinished(self) -> Iterator[str]:
         """The work that is left, deadlines aside; raises the exception of a context that has died."""
-        held: dict[str, set[int]] = {}
+        owned: dict[str, set[int]] = {}
         for one in self._at_work:
             if one.task.done():
                 one.task.result()
             if one.process is None:
                 yield f"{one.name} is starting"
                 continue
-            held.setdefault(one.name, set()).update(one.process.ownership.owned)
+            owned.setdefault(one.name, set()).update(one.process.ownership.owned)
             yield from self._to_do(one.process)
         for one in self._at_work:
-            missing = set(one.numbers) - held.get(one.name, set())
+            missing = set(one.numbers) - owned.get(one.name, set())
             if missing:
                 yield f"{one.name} has not taken partition {min(missing)} yet"
 

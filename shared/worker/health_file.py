@@ -28,8 +28,9 @@ State: TypeAlias = Literal["starting", "ready", "stopping"]
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """The health of one process. `partitions` is how many the context has; `asked` and `held` are this process's own.
+    """The health of one process.
 
+    `partitions` is how many the context has, `asked` are those that this process may own, and `held` those it owns.
     `came_round_s` is the time since the worker's loop last finished a round. `behind` counts messages that are
     delivered or waiting and not decided. `behind_since` and `unpublished_since` are the times of the oldest such
     message and of the oldest unpublished row.

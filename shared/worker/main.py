@@ -197,7 +197,7 @@ async def _report_ready(process: ContextProcess, pulse: Pulse) -> None:
     """Report ready once the context reads every partition, in this process or another."""
     await process.ownership.wait_until_owned(OWNED_WITHIN_S)
     pulse.ready()
-    _log.info("ready", held=process.ownership.owned)
+    _log.info("ready", owned=process.ownership.owned)
 
 
 async def _stop_on_signal_or_disconnect(broker: JetStream, loop: Loop) -> None:

@@ -19,11 +19,11 @@ _encoder = msgspec.json.Encoder()
 
 
 class Given(NamedTuple):
-    """The answer to one asker, `asker.n`; the first answer under a key may be held back."""
+    """The answer to one asker, `asker.n`; the first answer under a key may be sent later."""
 
     asker: Asker
     answer: Answer
-    held_back_s: float = 0.0
+    reply_delay_s: float = 0.0
 
 
 class Answers:
@@ -54,11 +54,11 @@ class Answers:
     def give(self, request: Incoming, asker: Asker, events: Sequence[Event]) -> None:
         """Answer a request that was decided just now; raises whatever the functions of its endpoint raise."""
         decided = tuple(events)
-        held_back_s = asker.endpoint.held_back_s(asker.command, decided)
+        reply_delay_s = asker.endpoint.reply_delay_s(asker.command, decided)
         row = answer_row(asker.endpoint.operation, request.message_id, request.content, asker.endpoint.answer(decided))
         self._known[request.message_id] = row
         self.new.append(row)
-        self.given.append(Given(asker, Answer(body=row.answer), held_back_s))
+        self.given.append(Given(asker, Answer(body=row.answer), reply_delay_s))
 
     def refuse(self, asker: Asker, code: str, text: str) -> None:
         """Answer with an error and keep nothing: the client may ask again."""

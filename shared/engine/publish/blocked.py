@@ -97,7 +97,7 @@ class BlockedKeys:
         return refusals
 
     def restore_refusals(self, refusals: Iterable[RefusedRow]) -> None:
-        """Take refusals back whose commit failed."""
+        """Put refusals back whose commit failed."""
         self._refusals = [*refusals, *self._refusals]
 
     def expect(self, refusals: Iterable[RefusedRow]) -> None:

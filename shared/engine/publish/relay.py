@@ -126,7 +126,7 @@ class Relay:
         return acknowledged
 
     def restore_acknowledged(self, acknowledged: Sequence[tuple[int, int]]) -> None:
-        """Take back what `drain_acknowledged` returned: the commit failed."""
+        """Put back what `drain_acknowledged` returned, because the commit failed."""
         self._acknowledged = [*acknowledged, *self._acknowledged]
 
     async def run(self) -> None:

@@ -52,11 +52,11 @@ class Fold:
             event = decoder.decode(row.body, key=row.key, at=NEVER)
         except MalformedBodyError as error:
             raise DatabaseError(f"{row.event_id} cannot be read: {error}") from error
-        held = self.states.get(row.aggregate) or Folded(0, aggregate.state())
-        if row.version != held.version + 1:
-            raise DatabaseError(f"{row.event_id} follows version {held.version}: an event between them is missing")
+        before = self.states.get(row.aggregate) or Folded(0, aggregate.state())
+        if row.version != before.version + 1:
+            raise DatabaseError(f"{row.event_id} follows version {before.version}: an event between them is missing")
         try:
-            state = aggregate.evolve(held.state, event)
+            state = aggregate.evolve(before.state, event)
         except Exception as error:  # A builder's code may raise any. It only asserts what no own event can break.
             problem = f"{row.event_id}: {row.type} cannot follow what came before it: {type(error).__name__}: {error}"
             raise DatabaseError(problem) from error
