@@ -36,7 +36,7 @@ def within(context: Context) -> tuple[Mistake, ...]:
         *_commands_of(context),
         *_endpoints_of(context),
         *_askers_of(context),
-        *_marked_of(context),
+        *_listed_of(context),
         *_deadlines_of(context),
     ]
     return tuple(Mistake(context.name, text) for text in texts)
@@ -146,15 +146,15 @@ def _askers_of(context: Context) -> Iterator[str]:
             )
 
 
-def _marked_of(context: Context) -> Iterator[str]:
+def _listed_of(context: Context) -> Iterator[str]:
     """Events in `unheard` or `once` that the context, or the aggregate, does not publish."""
-    marked = [("Context.unheard", event, context.publishes) for event in context.unheard]
-    marked += [
+    listed = [("Context.unheard", event, context.publishes) for event in context.unheard]
+    listed += [
         (f"{aggregate.name}'s Aggregate.once", event, aggregate.events)
         for aggregate in context.aggregates
         for event in aggregate.once_by
     ]
-    for where, event, published in marked:
+    for where, event, published in listed:
         if event not in published:
             meant = did_you_mean(event.__name__, [one.__name__ for one in published])
             yield f"{context.name}: {where} names {event.__name__}, which is not published there{meant}: remove it"
@@ -207,20 +207,20 @@ def _heard(members: Mapping[str, Context], absent: frozenset[str]) -> Iterator[M
             event, source = policy.event.__name__, policy.source
             if source in absent:
                 continue
-            said = {one.__name__: one for one in (*_said_by(members, source), *ENGINE_EVENTS)}
+            published = {one.__name__: one for one in (*_published_by(members, source), *ENGINE_EVENTS)}
             heard = f"{name} hears {source}.{event}"
             if source not in members:
                 text = f"{heard}, but there is no context {source!r}{did_you_mean(source, members)}"
                 yield Mistake(name, text)
-            elif event not in said:
+            elif event not in published:
                 known = [one.__name__ for one in members[source].publishes]
                 yield Mistake(name, f"{heard}, which {source} never says{did_you_mean(event, known)}")
             else:
-                for problem in unreadable(policy.event, said[event]):
+                for problem in unreadable(policy.event, published[event]):
                     yield Mistake(name, f"{_place(policy.event)} cannot read what {source} writes: {problem}")
 
 
-def _said_by(members: Mapping[str, Context], source: str) -> tuple[type[Struct], ...]:
+def _published_by(members: Mapping[str, Context], source: str) -> tuple[type[Struct], ...]:
     return members[source].publishes if source in members else ()
 
 

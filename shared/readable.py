@@ -75,8 +75,8 @@ def _problems(reader: inspect.Type, writer: inspect.Type, path: str) -> Iterator
         elif isinstance(arm, _LISTS) and len(lists) == 1:
             yield from _problems(lists[0].item_type, arm.item_type, f"{path}[]")
         else:
-            said = " or ".join(_spelled(one) for one in read)
-            yield f"{path} may be {_spelled(arm)} and is read as {said}: widen its type"
+            expected = " or ".join(_spelled(one) for one in read)
+            yield f"{path} may be {_spelled(arm)} and is read as {expected}: widen its type"
 
 
 def _reads(reader: inspect.Type, writer: inspect.Type, path: str) -> bool:

@@ -33,11 +33,11 @@ class Saga:
     pivot: str = ""
     waits_for: tuple[str, ...] = ()
 
-    def has_begun(self, said: Iterable[str]) -> bool:
+    def has_begun(self, published: Iterable[str]) -> bool:
         """Whether events, `context.Event` each, begin a saga of this kind."""
-        return not {*self.first}.isdisjoint(said)
+        return not {*self.first}.isdisjoint(published)
 
-    def end(self, said: Iterable[str]) -> End | None:
+    def end(self, published: Iterable[str]) -> End | None:
         """The end that these events have reached; None while the saga goes on."""
-        events = {*said}
+        events = {*published}
         return next((end for end in self.ends if events.issuperset(end.events)), None)

@@ -66,12 +66,12 @@ def show_aggregate(
         past = as_of(databases(settings), context, aggregate, at)
     except NoSuchVersionError as error:
         raise CommandError(Exit.NO, str(error)) from error
-    said = msgspec.to_builtins(past)
+    document = msgspec.to_builtins(past)
     if json:
-        show_json(said)
+        show_json(document)
         return
 
     from rich.json import JSON
 
     show_lines([f"{past.event_id} of {past.latest}  {past.type}  {past.occurred_at}"])
-    show(JSON.from_data(said["state"]))
+    show(JSON.from_data(document["state"]))

@@ -46,9 +46,15 @@ def retry(what: What, /, *, timeout: Timeout = "10s", no_wait: NoWait = False, j
 
     databases, unresolved = read_unresolved(None)
     chosen = choose_by_name(unresolved, what)
-    said = anyio.run(partial(ops.retry, databases, chosen, who=getpass.getuser()))
+    recorded = anyio.run(partial(ops.retry, databases, chosen, who=getpass.getuser()))
     return _report(
-        databases, "retried", said, chosen, timeout_s=0.0 if no_wait else seconds(timeout), wait=not no_wait, json=json
+        databases,
+        "retried",
+        recorded,
+        chosen,
+        timeout_s=0.0 if no_wait else seconds(timeout),
+        wait=not no_wait,
+        json=json,
     )
 
 
@@ -76,8 +82,8 @@ def skip(
     if len(parked) > 1:
         raise CommandError(Exit.USAGE, f"{what!r} are {len(parked)} messages; name one as CONTEXT/NUMBER")
     _confirm(f"{parked[0].subject} will never be decided. Skip it?", "not skipped", yes=yes)
-    said = anyio.run(partial(ops.skip, databases, parked[0], who=getpass.getuser(), why=why))
-    return _report(databases, "skipped", said, parked, timeout_s=seconds(timeout), wait=not no_wait, json=json)
+    recorded = anyio.run(partial(ops.skip, databases, parked[0], who=getpass.getuser(), why=why))
+    return _report(databases, "skipped", recorded, parked, timeout_s=seconds(timeout), wait=not no_wait, json=json)
 
 
 def void(
@@ -121,8 +127,8 @@ def void(
     stored = stored_under(connection, row)
     _confirm(f"{row.context} will publish {row.message_id} under its next edition. Void it?", "not voided", yes=yes)
     give = partial(strangers.void, who=getpass.getuser(), why=why, at=clock().now(), stored=stored)
-    said = anyio.run(give, databases, row)
-    return _report(databases, "voided", said, [row], timeout_s=seconds(timeout), wait=not no_wait, json=json)
+    recorded = anyio.run(give, databases, row)
+    return _report(databases, "voided", recorded, [row], timeout_s=seconds(timeout), wait=not no_wait, json=json)
 
 
 def _void_stray(
@@ -214,7 +220,7 @@ def _confirm(question: str, refused: str, *, yes: bool) -> None:
 def _report(
     databases: "Databases",
     verdict: str,
-    said: int,
+    recorded: int,
     chosen: Sequence["Unresolved"],
     *,
     timeout_s: float,
@@ -226,17 +232,17 @@ def _report(
 
     from shared.repair.results import wait_for_results
 
-    summary = {verdict: said, "keys": sorted({one.key for one in chosen})}
+    summary = {verdict: recorded, "keys": sorted({one.key for one in chosen})}
     if not wait:
         if json:
             show_json(summary)
         else:
-            show_lines([f"{verdict}: {said}; the worker acts on it within two seconds (chorus parked ls)"])
+            show_lines([f"{verdict}: {recorded}; the worker acts on it within two seconds (chorus parked ls)"])
         return Exit.OK
     found = anyio.run(partial(wait_for_results, databases, chosen, clock(), timeout_s=timeout_s))
     if json:
-        told = [{"number": o.number, "message_id": o.message_id, "outcome": o.outcome} for o in found]
-        show_json({**summary, "outcomes": told})
+        outcomes = [{"number": o.number, "message_id": o.message_id, "outcome": o.outcome} for o in found]
+        show_json({**summary, "outcomes": outcomes})
     else:
         show_lines(f"{outcome.number}  {outcome.message_id}  {outcome.outcome}" for outcome in found)
     return Exit.OK if all(outcome.is_resolved for outcome in found) else Exit.NO

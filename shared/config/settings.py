@@ -53,8 +53,8 @@ def _package_in(directory: Path) -> str:
     except (OSError, ValueError) as error:
         raise SettingsError((f"{file} cannot be read: {error}",)) from error
     table = tables.get("chorus", {}) if isinstance(tables, dict) else {}
-    said = table.get("contexts", "contexts") if isinstance(table, dict) else table
-    return _checked(said, f"{file}: [tool.chorus] contexts")
+    package = table.get("contexts", "contexts") if isinstance(table, dict) else table
+    return _checked(package, f"{file}: [tool.chorus] contexts")
 
 
 def _checked(package: Any, where: str) -> str:

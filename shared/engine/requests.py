@@ -101,8 +101,8 @@ class Requests:
         n = self._last = self._last + 1
         try:
             key = checked(IDEMPOTENCY_KEY, check_message_id, request.headers.get(IDEMPOTENCY_KEY, ""))
-            said = decoder.decode(request.body, key="", at=NEVER)
-            message = self._routing.asked(endpoint, n, key, said, request.headers)
+            body = decoder.decode(request.body, key="", at=NEVER)
+            message = self._routing.asked(endpoint, n, key, body, request.headers)
         except (MalformedBodyError, MalformedHeaderError) as malformed:
             return Answer(error=("400", str(malformed)))
         except Exception as error:

@@ -30,8 +30,8 @@ def several(flow: Flow, saga: Saga, file: Path | None) -> Iterator[Finding]:
 
 def _said_by(flow: Flow, end: End) -> dict[str, set[Name]]:
     """The events of an end, by the aggregate that says them."""
-    said: dict[str, set[Name]] = {}
+    decided: dict[str, set[Name]] = {}
     for event in end.events:
         context = event.partition(".")[0]
-        said.setdefault(f"{context}'s {flow.aggregates[event].name}", set()).add(event)
-    return said
+        decided.setdefault(f"{context}'s {flow.aggregates[event].name}", set()).add(event)
+    return decided

@@ -26,11 +26,11 @@ def unheard(flow: Flow, sagas: Iterable[Saga]) -> Iterator[Finding]:
 
 def unsaid(flow: Flow) -> Iterator[Finding]:
     """Events that somebody waits for, and that no decision leads to."""
-    said = {event for events in flow.leads_to.values() for event in events}
+    decided = {event for events in flow.leads_to.values() for event in events}
     of_the_engine = {event.__name__ for event in ENGINE_EVENTS}
     for reaction in flow.reactions:
         source, _, event = reaction.on.partition(".")
-        if reaction.on and reaction.on not in said and source in flow.contexts and event not in of_the_engine:
+        if reaction.on and reaction.on not in decided and source in flow.contexts and event not in of_the_engine:
             yield Finding(
                 rule="event never said",
                 place=place_of(reaction.code),

@@ -67,7 +67,7 @@ def annotate(databases: Databases, contexts: Iterable[str], key: str, messages: 
 def _parked_by_events(messages: Sequence[Message]) -> set[tuple[str, str]]:
     """(message id, context) of each message that was parked and not unparked since, by the events alone."""
     parked: set[tuple[str, str]] = set()
-    for message in sorted(messages, key=lambda said: said.sequence):
+    for message in sorted(messages, key=lambda message: message.sequence):
         if message.stream != EVENTS or message.type not in (PARKED, UNPARKED):
             continue
         try:

@@ -21,12 +21,12 @@ from shared.wire.bodies import BodyDecoder
 
 
 def next_commands(
-    sagas: Iterable[Saga], said: Collection[str], contexts: Mapping[str, Context], answers: Mapping[str, About]
+    sagas: Iterable[Saga], published: Collection[str], contexts: Mapping[str, Context], answers: Mapping[str, About]
 ) -> list[str]:
-    """Return commands such as `till.Ring`. Events are `context.Event`, in `said` too; `answers` are about the key."""
+    """Return commands such as `till.Ring`. Events are `context.Event`; `answers` are about the key."""
     leads_to = {name: outcomes(context) for name, context in contexts.items()}
-    wanted = [event for saga in sagas if saga.end(said) is None for end in saga.ends for event in end.events]
-    seen: set[str] = {*said}
+    wanted = [event for saga in sagas if saga.end(published) is None for end in saga.ends for event in end.events]
+    seen: set[str] = {*published}
     found: dict[str, None] = {}
     while wanted:
         event = wanted.pop(0)

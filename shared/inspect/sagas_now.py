@@ -123,10 +123,10 @@ def _question(saga: Saga, context: Context, aggregate: Aggregate, selection: Sel
 
 def _ends(saga: Saga, context: Context) -> tuple[str, ...]:
     """The events of this context that end the saga."""
-    said = {
+    names = {
         event.partition(".")[2] for end in saga.ends for event in end.events if event.startswith(f"{context.name}.")
     }
-    return tuple(sorted(said))
+    return tuple(sorted(names))
 
 
 async def _waiting(broker: Broker, contexts: Sequence[Context]) -> tuple[list[Waiting], tuple[str, ...]]:

@@ -30,20 +30,20 @@ def explain(
 ) -> Explanation:
     """The causes in the order in which an operator should look at them."""
     causes = list(causes_of(evidence, contexts))
-    said = {f"{message.context}.{message.type}" for message in evidence.messages if message.kind == "evt"}
-    begun = [saga for saga in sagas if saga.has_begun(said)]
-    goes_on = [saga for saga in begun if saga.end(said) is None]
+    published = {f"{message.context}.{message.type}" for message in evidence.messages if message.kind == "evt"}
+    begun = [saga for saga in sagas if saga.has_begun(published)]
+    goes_on = [saga for saga in begun if saga.end(published) is None]
     if goes_on:
         causes += silences(evidence, contexts, named={cause.context for cause in causes})
     causes.sort(key=lambda cause: cause.kind)
-    if not said and not evidence.commands and not any(_knows(answer) for answer in evidence.answers.values()):
+    if not published and not evidence.commands and not any(_knows(answer) for answer in evidence.answers.values()):
         text = f"nobody knows {evidence.key}: no stream has a message under it, and no context a state"
         causes.append(Cause(kind=Kind.UNKNOWN_KEY, context="", text=text, remedy="check the key and the server"))
     elif begun and not goes_on and not causes:
         causes = [Cause(kind=Kind.ENDED, context="", text=f"{evidence.key} has ended, and nothing of it is open")]
     elif goes_on and not [cause for cause in causes if cause.kind <= Kind.UNDER_WAY]:
         answers = {name: answer for name, answer in evidence.answers.items() if isinstance(answer, About)}
-        if commands := next_commands(goes_on, said, contexts, answers):
+        if commands := next_commands(goes_on, published, contexts, answers):
             text = f"nothing of it is under way; a command brings it on: {' or '.join(commands)}"
             causes.append(
                 Cause(

@@ -113,8 +113,8 @@ def _write_golden(directory: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
         command, cwd=directory, capture_output=True, text=True, check=False
     )
     if wrote.returncode != 0:
-        said = (wrote.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        return (), (f"write the golden examples: python -m {GOLDEN} (it failed: {said})",)
+        problem = (wrote.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        return (), (f"write the golden examples: python -m {GOLDEN} (it failed: {problem})",)
     return tuple(directory / line for line in wrote.stdout.splitlines()), ()
 
 

@@ -170,7 +170,7 @@ def _configure(directory: Path, configuration: dict[str, Any]) -> Path:
 
 async def _when_ready(process: anyio.abc.Process, directory: Path, recovers_within_s: float) -> LocalServer:
     ports_file = directory / PORTS / f"{server_binary().name}_{process.pid}.ports"
-    said = ""
+    health = ""
     with anyio.move_on_after(recovers_within_s) as patience:
         while process.returncode is None:
             try:
@@ -179,14 +179,14 @@ async def _when_ready(process: anyio.abc.Process, directory: Path, recovers_with
                 healthz = await query_monitor(server.monitor_url, "/healthz")
                 if healthz.get("status") == "ok":
                     return server
-                if not said:
+                if not health:
                     patience.deadline = min(patience.deadline, anyio.current_time() + READY_WITHIN_S)
-                said = f", it says {healthz.get('error')}"
+                health = f", it says {healthz.get('error')}"
             except (FileNotFoundError, json.JSONDecodeError, BrokerUnavailableError, ServerError):
                 pass
             await anyio.sleep(POLL_S)
     ended = "was not ready in time" if process.returncode is None else f"ended with exit code {process.returncode}"
-    raise ServerError("\n".join([f"the nats-server in {directory} {ended}{said}:", *last_errors(directory)]))
+    raise ServerError("\n".join([f"the nats-server in {directory} {ended}{health}:", *last_errors(directory)]))
 
 
 async def query_monitor(monitor_url: str, path: str) -> Mapping[str, Any]:

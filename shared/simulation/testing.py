@@ -63,7 +63,7 @@ def simulation(
     Log lines are shown from `log_level` on. Other arguments are settings by their names (`chorus config`), such as
     `drain_timeout=timedelta(seconds=5)`.
     """
-    with tempfile.TemporaryDirectory(prefix="chorus-") as directory, _telling(log_level), _Time(seed) as time:
+    with tempfile.TemporaryDirectory(prefix="chorus-") as directory, _logging_from(log_level), _Time(seed) as time:
         world = World(
             catalog.settings_with({"data_dir": Path(directory), **settings}), time.loop, partitions=partitions
         )
@@ -232,7 +232,7 @@ class _Time:
 
 
 @contextmanager
-def _telling(log_level: str) -> Iterator[None]:
+def _logging_from(log_level: str) -> Iterator[None]:
     """Show log lines from this level on while the block runs."""
     before = structlog.get_config()
     least = logging.getLevelNamesMapping()[log_level.upper()]

@@ -62,7 +62,7 @@ def _check_owner(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def check(connection: sqlite3.Connection, path: Path, schema: str, version: int, *, remedy: str) -> None:
-    """Check mark, version and tables. Databases of other kinds have the same mark and other tables."""
+    """Check application id, version and tables. Databases of other kinds have the same id and other tables."""
     _check_owner(connection, path)
     found, tables = _pragma(connection, "user_version"), _tables(connection)
     with closing(sqlite3.connect(":memory:")) as empty:

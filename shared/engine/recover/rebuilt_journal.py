@@ -74,7 +74,7 @@ class History:
         self._fold = Fold(context)
         self._ids: set[str] = set()
         self._rows: list[JournalRow] = []
-        self._marks: list[tuple[int, int]] = []
+        self._published: list[tuple[int, int]] = []
         self._inbox: dict[str, bytes] = {}
         self._open_effects: dict[str, tuple[int, str, int]] = {}
         self._own_bodies: dict[str, bytes] = {}
@@ -181,7 +181,7 @@ class History:
             partition_of(subject.key, self._partitions),
         )
         self._rows.append(row)
-        self._marks.append((len(self._rows), stored.sequence))
+        self._published.append((len(self._rows), stored.sequence))
         self._remember_cause(subject.type, stored)
         self._parked.add(stored, subject)
         event = self._fold.add(row)
@@ -236,7 +236,7 @@ class History:
         self._inbox = {**self._parked.hashes, **self._inbox}
         for first in range(0, len(self._rows), BATCH):
             transaction.append(self._rows[first : first + BATCH])
-        transaction.mark_published(self._marks)
+        transaction.mark_published(self._published)
         transaction.save_snapshots(self._fold.snapshots())
         transaction.set_meta(SNAPSHOTS, shape_of(self._routing.context))
         transaction.add_effects([(n, identity, key, p) for identity, (n, key, p) in self._open_effects.items()])
