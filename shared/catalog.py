@@ -35,7 +35,7 @@ class UnknownContextError(CatalogError):
 
 
 def names() -> tuple[str, ...]:
-    """Every context's name, in the alphabet's order; raises CatalogError when there is no such package."""
+    """Every context's name, sorted; raises CatalogError when there is no such package."""
     package = contexts_package()
     try:
         found = importlib.import_module(package)
@@ -195,7 +195,7 @@ class Loaded(NamedTuple):
 
 
 def load_all(settings: Settings) -> Loaded:
-    """Every context that can run, whatever is wrong with others; raises CatalogError without a package."""
+    """Every context that can run, although others may have mistakes; raises CatalogError without a package."""
     found: dict[str, Context] = {}
     broken: dict[str, CatalogError] = {}
     for name in names():

@@ -28,7 +28,7 @@ class Mistake(NamedTuple):
 
 
 def within(context: Context) -> tuple[Mistake, ...]:
-    """Find the mistakes within one context, whatever the other contexts are."""
+    """Find the mistakes within one context, without the other contexts."""
     texts = [
         *_names_of(context),
         *_ids_of(context),

@@ -1,7 +1,7 @@
 """Declares a saga for watchers: how it begins, how it ends, and after how long it is slow.
 
-A package of contexts declares its sagas as `SAGAS` in its `sagas.py`. The declaration steers nothing: no context reads
-it, and a saga goes on whatever it says. Timelines, `chorus flow` and tests read it.
+A package of contexts declares its sagas as `SAGAS` in its `sagas.py`. The declaration controls nothing: no context
+reads it. Timelines, `chorus flow` and tests do.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""`chorus ls`: lists sagas with their status and with whatever holds them up."""
+"""`chorus ls`: lists sagas with their status and with the reasons why they do not go on."""
 
 import os
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def ls(
         bool, Parameter(negative="", show_default=False, help="only sagas that something holds up, or that are slow")
     ] = False,
     oldest: Annotated[bool, Parameter(negative="", show_default=False, help="oldest first; else newest first")] = False,
-    limit: Annotated[int, Parameter(help="at most so many, up to 1000")] = 50,
+    limit: Annotated[int, Parameter(help="at most this many, up to 1000")] = 50,
     after: Annotated[int, Parameter(show_default=False, help="go on after the number that a list ends with")] = 0,
     json: Json = False,
     connection: Connection = HERE,

@@ -64,7 +64,7 @@ def _checked(package: Any, where: str) -> str:
 
 
 def default_streams_file() -> Path:
-    """`streams.yaml` beside the package of contexts, else the one beside `shared` or installed inside it."""
+    """`streams.yaml` next to the package of contexts, else the one next to `shared` or installed inside it."""
     shared = Path(__file__).parents[1]
     directories = (*_parents_of(contexts_package()), shared.parent)
     return next(
@@ -73,7 +73,7 @@ def default_streams_file() -> Path:
 
 
 def _parents_of(package: str) -> Iterator[Path]:
-    with suppress(ImportError):  # Importing the package tells what is wrong with it.
+    with suppress(ImportError):  # Importing the package later reports the mistake.
         spec = importlib.util.find_spec(package)
         for location in (spec and spec.submodule_search_locations) or ():
             yield Path(location).parent

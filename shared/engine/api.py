@@ -1,4 +1,4 @@
-"""Commands by request and reply: validated before the stream stores them, and answered with their sequence in it.
+"""Commands by request and reply: checked before the stream stores them, and answered with their sequence in it.
 
 `nats req api.CONTEXT.COMMAND '{…}'` gets in one round trip the refusal that `nats pub` learns from a later event.
 """

@@ -94,11 +94,11 @@ class PartitionOwnership:
             await self._clock.sleep(OWNED_POLL_S)
 
     async def keep_alive(self) -> None:
-        """Refresh pins and pulls for ever, independently of the loop."""
+        """Refresh pins and pulls until cancelled, independently of the loop."""
         while True:
             for partition in self.partitions.values():
                 await partition.keep_alive()
-                if partition.is_broken:  # Its stream may be created anew at any moment, and must be compared first.
+                if partition.is_broken:  # Somebody may create its stream again at any moment; compare it first.
                     self._relay.revoke(partition.number)
                 if partition.wants_rebalance:
                     self._wake()
@@ -109,7 +109,7 @@ class PartitionOwnership:
             await self._clock.sleep(KEEP_ALIVE_S)
 
     async def _watch_events(self) -> None:
-        """Compare again when EVENTS is another stream, where no reader of EVENTS notices it."""
+        """Compare again when EVENTS was replaced and no reader of EVENTS would notice."""
         now = self._clock.monotonic()
         has_reader = any(EVENTS in partition.readers for partition in self.partitions.values())
         if has_reader or not self.owned or now - self._looked_at < WATCH_EVENTS_S:
@@ -142,7 +142,7 @@ class PartitionOwnership:
     def compare_again(self) -> None:
         """Publish nothing before the streams are compared with the journal: one of them is missing.
 
-        A context that hears no event has no consumer on EVENTS, whose end would tell it.
+        A context that hears no event has no consumer on EVENTS, so no reader would notice.
         """
         for number in self.owned:
             self.partitions[number].must_be_compared = True
@@ -195,7 +195,7 @@ class PartitionOwnership:
         connection = self._relay.connection
         await self._record_acknowledged()  # The rows that were acknowledged last are the likeliest to be lost.
         if not await self._reconciler.check(partition.number, tuple(partition.readers)):
-            # Reconciling deleted the positions of every partition of the stream, so all of them begin anew.
+            # Reconciling deleted the positions of all partitions of the stream, so all of them begin again.
             self._revoke(partition.number)
             await self.release(number for number in self.owned if number != partition.number)
         await self._give_next_editions(partition.number)

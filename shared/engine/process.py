@@ -169,7 +169,7 @@ class ContextProcess:
             await self.loop.finish()
 
     async def _be_ready_to_decide(self) -> None:
-        """Renew snapshots, backfill parking events, and hear what new policies have missed, before all else."""
+        """Fold missing snapshots, backfill parking events, and hear the events that new policies missed."""
         while True:
             try:
                 folded = await ensure_snapshots(self.store, self.context)
@@ -184,7 +184,7 @@ class ContextProcess:
                 self.troubles.failed(BEGINNING, error)
             await self._clock.sleep(BUSY_RETRY_S)
         if folded:
-            _log.warning("snapshots folded anew from the journal", aggregates=folded)
+            _log.warning("snapshots folded again from the journal", aggregates=folded)
         if backfilled:
             _log.warning("publishing the parking events that an older release did not publish", messages=backfilled)
         if heard:

@@ -1,9 +1,9 @@
 """Requests to a context: they wait for the loop, are decided in its next transaction, and answered after the commit.
 
-Any process of the context takes a request, whoever owns the partition of its key: the transaction has the write lock,
-so requests and commands about one aggregate follow each other, and the owner of the partition publishes the events. A
-request that is not answered, because a process died or the database is locked, is asked again under the same key. The
-futures are asyncio's because each request is a task of the broker's adapter.
+Any process of the context takes a request, also one that does not own the partition of its key: the transaction has
+the write lock, so requests and commands about one aggregate follow each other, and the owner of the partition publishes
+the events. When a process dies or the database is locked, the client gets no answer, and asks again under the same key.
+The futures are asyncio's because each request is a task of the broker's adapter.
 """
 
 import asyncio
@@ -83,7 +83,7 @@ class Requests:
         return others
 
     def close(self) -> None:
-        """Ask all clients that wait, and all that come, to ask again: another process decides."""
+        """Answer 503 to every waiting request and every later one: another process decides them."""
         self._is_closed = True
         self._waiting.clear()
         for waiting in self._askers.values():

@@ -104,7 +104,7 @@ class Flow:
     def event(self, name: str) -> Name:
         """The event of this name, with or without its context; raises UnknownNameError.
 
-        The engine's own events, such as `CommandRejected`, are known where somebody hears them.
+        The engine's own events, such as `CommandRejected`, are known where a context hears them.
         """
         events = dict.fromkeys((*self.aggregates, *(reaction.on for reaction in self.reactions if reaction.on)))
         found = [event for event in events if name in (event, event.partition(".")[2])]

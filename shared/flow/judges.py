@@ -1,4 +1,4 @@
-"""Finds races that have two judges: ends of one saga that nobody decides between.
+"""Finds races that have two judges: ends of one saga between which no single aggregate decides.
 
 Two ends exclude each other when one aggregate says another event in each: an aggregate has one history.
 """

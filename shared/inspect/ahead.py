@@ -1,4 +1,4 @@
-"""Tells what has not happened yet of a saga: open calls, armed deadlines, and reactions that have not come.
+"""Lists the next steps of a saga: open calls, armed deadlines, and reactions that have not come.
 
 The contexts say what is open (evidence.py). The graph from their code says what may follow (shared/flow).
 """

@@ -1,6 +1,6 @@
 """Finds the causes for which a saga may wait: one sentence and a remedy per cause.
 
-Pure: it reads the evidence (evidence.py) and what the contexts declare, and asks nobody.
+Pure: everything follows from the evidence (evidence.py) and from the declarations of the contexts.
 """
 
 import re
@@ -21,7 +21,7 @@ _SERVICE: Final = re.compile(r"svc\.([A-Za-z0-9_-]+)\.")
 
 
 class Kind(IntEnum):
-    """The kinds of cause. A smaller one hides the cause of a larger one: who is down cannot be slow."""
+    """The kinds of cause, the most likely one first, as `chorus why` lists them."""
 
     CONSUMER_MISSING = 1
     CONTEXT_DOWN = 2
@@ -93,7 +93,7 @@ def _of_silence(silence: Silence, unanswered: Sequence[Message], commands: Seque
 def silences(evidence: Evidence, contexts: Mapping[str, Context], *, named: set[str]) -> Iterator[Cause]:
     """The other contexts that do not answer: each may have a call open, or something parked.
 
-    A context that hears no event knows of a saga by requests only, and the context that asks tells of those.
+    A context that hears no event knows of a saga by requests only, and the context that sends them reports those.
     """
     for name, answer in sorted(evidence.answers.items()):
         if isinstance(answer, Silence) and name not in named and contexts[name].policies:

@@ -119,7 +119,7 @@ def _lag(before: PartitionLag | NoAnswerError | None, now: PartitionLag) -> Lag:
 
 
 def _quantile(recent: Timing, ever: Timing, part: float) -> float | None:
-    """Of the time between the samples; of the whole life of the process when nothing happened between them."""
+    """A quantile between the samples, or over the life of the process when nothing happened between them."""
     return (recent if recent.count else ever).quantile_s(part)
 
 

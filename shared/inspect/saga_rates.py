@@ -15,7 +15,7 @@ from shared.wire.streams import EVENTS
 
 WINDOW: Final = timedelta(minutes=1)
 KEYS_AT_MOST: Final = 200_000
-"""The first events of so many sagas are remembered; an older saga that ends has no duration here."""
+"""The first events of this many sagas are remembered; the end of an older saga has no duration."""
 
 
 class _Ended(NamedTuple):
@@ -88,7 +88,7 @@ class SagaRate:
 
 
 class SagaTail:
-    """Reads what EVENTS got since the last look."""
+    """Reads the new events of EVENTS, and feeds them to the rates."""
 
     def __init__(self, broker: Broker, sagas: Iterable[Saga], *, first: int) -> None:
         self._broker = broker

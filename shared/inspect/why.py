@@ -21,7 +21,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
 
     @property
     def is_trouble(self) -> bool:
-        """Whether somebody should do something."""
+        """Whether an operator should do something."""
         return any(cause.kind in TROUBLES for cause in self.causes)
 
 

@@ -22,7 +22,7 @@ class BrokerUnavailableError(BrokerError):
 
 
 class NoRespondersError(BrokerUnavailableError):
-    """Nobody listens on the subject: the stream or the service is not there now."""
+    """Nothing listens on the subject: no stream takes it, and no service answers it."""
 
 
 class BrokerDeniedError(BrokerUnavailableError):

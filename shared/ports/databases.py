@@ -45,7 +45,7 @@ class Databases(Protocol):
         ...
 
     def reading(self, context: str) -> AbstractContextManager[StoreReader]:
-        """Read the database of a context beside its workers.
+        """Read the database of a context while its workers run.
 
         Raises:
             DatabaseError: it is missing, broken, of another context, or of another release.

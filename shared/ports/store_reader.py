@@ -1,7 +1,7 @@
-"""The port for whoever only reads a context's database: an operator's tools, and a worker that answers questions.
+"""The read-only port to a context's database, for an operator's tools and for a worker that answers questions.
 
-A reader works beside running workers, without a lock that they could wait for. A method takes all that a caller wants
-to know at once, so that an adapter with a network in between needs one round trip per answer.
+A reader works while workers run, and holds no lock that they wait for. A method takes all parts of a question at once,
+so that an adapter with a network in between needs one round trip per answer.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

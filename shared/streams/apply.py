@@ -28,7 +28,7 @@ Request: TypeAlias = Callable[[str, bytes], Awaitable[bytes]]
 """Sends a body to a subject and returns the body of the answer. Its own errors pass through."""
 
 ROUNDS_AT_MOST = 4
-"""Another apply may run at the same time, so every round compares anew."""
+"""Another apply may run at the same time, so every round compares again."""
 
 _OVERTAKEN = (STREAM_NOT_FOUND, CONSUMER_NOT_FOUND, 10058, 10148, 10149)
 """Not found, or exists already: another apply was faster."""

@@ -1,4 +1,4 @@
-"""Writes the health of a process once a second into a file of its own, beside the database of its context.
+"""Writes the health of a process once a second into a file of its own, next to the database of its context.
 
 The process holds an exclusive lock on its file while it lives. A file whose lock is free belongs to a dead process, and
 any reader removes it. A locked file with an old timestamp belongs to a process that hangs. This works between

@@ -32,7 +32,7 @@ class Troubles:
         self._is_full = False
         self.database_busy = False
         self.stream_is_missing: Callable[[], None] = _nothing
-        """Called when nobody answers a publication: the stream may be another one when it is there again."""
+        """Called when no stream answers a publication: the stream that comes back may be another one."""
 
     def failed(self, source: str, error: BrokerError) -> None:
         """A source has failed. A denied permission raises no alarm here, because `check_permissions` raises it."""
@@ -146,7 +146,7 @@ class Troubles:
 
 
 def _nothing() -> None:
-    """Nobody has to be told yet."""
+    """Do nothing, until `ContextProcess` sets a callback."""
 
 
 def _publishing(stream: str) -> str:

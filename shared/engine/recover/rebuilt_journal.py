@@ -90,8 +90,8 @@ class History:
         self._heard: dict[str, _Heard] = {}
         self._unheard: set[str] = set()
         """Causes of own events that did not come before them in the stream."""
-        self._put_together = False
-        """Whether an event comes before its cause: then the stream was lost, and journals restored its events."""
+        self._was_restored = False
+        """Whether an event comes before its cause, because the stream was lost and journals restored its events."""
         self._positions: dict[int, tuple[int, str]] = {}
         self._requests = AnsweredRequests(self._routing)
 
@@ -129,7 +129,7 @@ class History:
             if (reason := self._provenance.why_not(stored)) is not None:
                 if self._provenance.may_be_newer(stored):
                     problem = f"{message_id} is {subject.type}, which this release does not know; run a newer one"
-                    raise self._with_way_out(DatabaseError(problem), message_id)
+                    raise self._with_remedy(DatabaseError(problem), message_id)
                 self._set_aside(message_id, stored, reason)
             elif edition < self._superseded.get(identity, 1):
                 self._set_aside(message_id, stored, "an operator declared it void")
@@ -138,14 +138,14 @@ class History:
                 try:
                     self._add_own(message_id, subject, stored)
                 except DatabaseError as error:
-                    self._with_way_out(error, message_id)
+                    self._with_remedy(error, message_id)
                     raise
                 except (ValueError, ArithmeticError, LookupError, TypeError) as error:
                     problem = f"{message_id} cannot be taken in: {type(error).__name__}: {error}"
-                    raise self._with_way_out(DatabaseError(problem), message_id) from error
+                    raise self._with_remedy(DatabaseError(problem), message_id) from error
 
-    def _with_way_out(self, error: DatabaseError, message_id: str) -> DatabaseError:
-        """The event may be a stranger's that has the form of ours: only an operator can know."""
+    def _with_remedy(self, error: DatabaseError, message_id: str) -> DatabaseError:
+        """Add the remedy: the event may be a stranger's that has the form of ours, and only an operator can know."""
         error.add_note(
             f"if somebody else published it, run chorus parked void {message_id} --why '…' and then"
             f" chorus rebuild {self._context} --force"
@@ -157,7 +157,7 @@ class History:
         heard = _Heard(content_hash(stored.body), stored.sequence, subject.partition, is_read_again)
         self._heard.setdefault(message_id, heard)
         if message_id in self._unheard:
-            self._put_together = True
+            self._was_restored = True
             self._inbox.setdefault(message_id, heard.hash)
 
     def _set_aside(self, message_id: str, stored: Stored, reason: str) -> None:
@@ -228,7 +228,7 @@ class History:
         Every message before our position was decided or is parked. After a loss of the stream, when journals restored
         its events, only the causes of own events are known to be decided, so the worker reads from the start.
         """
-        if self._put_together:
+        if self._was_restored:
             self._positions.clear()
         for message_id, heard in self._heard.items():
             if not heard.is_read_again and heard.sequence <= self._positions.get(heard.partition, (0, ""))[0]:

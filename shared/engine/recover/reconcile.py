@@ -64,9 +64,9 @@ class Reconciler:
         return not troubled
 
     async def has_changed(self) -> bool:
-        """Whether EVENTS was created anew or has lost its end since the last call.
+        """Whether EVENTS was replaced or has lost its end since the last call.
 
-        For a context without a consumer on EVENTS, which would notice it.
+        For a context without a consumer on EVENTS: no reader would notice.
         """
         info = await self._broker.stream_info(EVENTS)
         before, self._seen = self._seen, (info.created, info.last_sequence)

@@ -1,4 +1,4 @@
-"""State is the fold of the journal. Snapshots are a cache of it, and are renewed when one is missing."""
+"""Folds the journal into snapshots. A snapshot is a cache: the state of an aggregate is the fold of its events."""
 
 from functools import partial
 from itertools import groupby
@@ -57,7 +57,7 @@ class Fold:
             raise DatabaseError(f"{row.event_id} follows version {before.version}: an event between them is missing")
         try:
             state = aggregate.evolve(before.state, event)
-        except Exception as error:  # A builder's code may raise any. It only asserts what no own event can break.
+        except Exception as error:  # `evolve` is the builder's code and may raise anything.
             problem = f"{row.event_id}: {row.type} cannot follow what came before it: {type(error).__name__}: {error}"
             raise DatabaseError(problem) from error
         self.states[row.aggregate] = Folded(row.version, state)
