@@ -82,7 +82,7 @@ class Loop:
 
     @property
     def is_resting(self) -> bool:
-        """Whether the loop has no message and nobody has woken it."""
+        """Whether the loop waits for work, and nothing has woken it."""
         return self._is_idle and not self._wakeup.is_set
 
     def wake(self) -> None:
@@ -179,7 +179,7 @@ class Loop:
         self.counters.count(messages, self._clock.now(), duplicates=committed.duplicates, parked=committed.parked)
 
     async def _yield_to_new_owner(self, messages: Sequence[Incoming], progress: Progress, error: FencedError) -> None:
-        """Another process has decided these messages: keep nothing of the batch and release its partitions."""
+        """Another process has decided these messages: drop the batch and release its partitions."""
         self.counters.fenced += 1
         _log.warning("fenced: another process decided these", messages=len(messages), reason=str(error))
         self._restore_progress(progress)

@@ -1,4 +1,4 @@
-"""The answers of one batch: one answer for each idempotency key, for ever, and another request under it is a conflict.
+"""The answers of one batch. An idempotency key has one answer for ever; another request under it is a conflict.
 
 The table of answers is the inbox of requests. It is apart from the inbox of messages, so that no client can use up the
 id of a message that is still to come.
@@ -52,7 +52,7 @@ class Answers:
         return True
 
     def give(self, request: Incoming, asker: Asker, events: Sequence[Event]) -> None:
-        """Answer a request that was decided just now; raises whatever the functions of its endpoint raise."""
+        """Answer a request that was decided just now; raises the errors of its endpoint's functions."""
         decided = tuple(events)
         reply_delay_s = asker.endpoint.reply_delay_s(asker.command, decided)
         row = answer_row(asker.endpoint.operation, request.message_id, request.content, asker.endpoint.answer(decided))

@@ -1,11 +1,11 @@
 """Blocked keys: one key that cannot be published holds up no other key.
 
 The broker may refuse a row for good, or not answer it while it answers other rows, for example because a permission is
-missing. Either blocks the key of the row: its rows wait here, in order, and a task beside the relay retries the first
+missing. Either blocks the key of the row: its rows wait here, in order, and a task of its own retries the first
 one. A refusal also goes on record (table `refused`), and an alarm names the remedy.
 
-A row must never be published beside another message that has its id. The task retries it every 30 s, but publishes it
-only when the other message has left the stream, or under the next edition of its id (`chorus parked void`).
+The stream must never hold two messages under one id. The task retries such a row every 30 s, but publishes it only when
+the other message has left the stream, or under the next edition of its id (`chorus parked void`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -187,7 +187,7 @@ class BlockedKeys:
         self._wakeup.set()
 
     async def run(self) -> None:
-        """Retry blocked rows for ever."""
+        """Retry blocked rows until cancelled."""
         async with anyio.create_task_group() as tasks:
             while True:
                 self._wakeup.clear()

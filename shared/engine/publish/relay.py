@@ -27,7 +27,7 @@ from shared.ports.clock import Clock
 from shared.ports.rows import NumberedRow
 
 BATCH_AT_LEAST = 12
-"""A batch costs the server as much as 8 single publishes, or 12 on a busy disk, whatever its size (measured)."""
+"""A batch of any size costs the server as much as 8 single publishes, or 12 on a busy disk (measured)."""
 BATCH_AT_MOST = 1_000
 BATCH_TRIES = 2
 """When the broker answers, but not this batch, the relay publishes its rows singly: one of them may be the reason."""
@@ -130,7 +130,7 @@ class Relay:
         self._acknowledged = [*acknowledged, *self._acknowledged]
 
     async def run(self) -> None:
-        """Publish for ever."""
+        """Publish until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._run_rounds)
             tasks.start_soon(self.blocked.run)
@@ -237,7 +237,7 @@ class Relay:
         return is_current and numbered.row.partition not in self._revoked_in_round
 
     def _acknowledge(self, published: Iterable[tuple[NumberedRow, int]]) -> None:
-        """Note the PubAcks, except for revoked partitions: their stream may have been created anew."""
+        """Note the PubAcks, except for revoked partitions: their stream may have been replaced."""
         acknowledged = [(numbered.n, sequence) for numbered, sequence in published if self._is_ours(numbered)]
         self._acknowledged.extend(acknowledged)
         self.published += len(acknowledged)
