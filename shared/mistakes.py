@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from shared.compatibility import incompatible_fields
 from shared.config.spelling import did_you_mean
 from shared.context import Aggregate, Command, Context
-from shared.readable import unreadable
 from shared.return_types import command_of, commands_of
 from shared.wire.engine_events import ENGINE_EVENTS
 from shared.wire.messages import MESSAGE_ID_LENGTH_AT_MOST, check_name, longest_id
@@ -216,7 +216,7 @@ def _heard(members: Mapping[str, Context], absent: frozenset[str]) -> Iterator[M
                 known = [one.__name__ for one in members[source].publishes]
                 yield Mistake(name, f"{heard}, which {source} never says{did_you_mean(event, known)}")
             else:
-                for problem in unreadable(policy.event, published[event]):
+                for problem in incompatible_fields(policy.event, published[event]):
                     yield Mistake(name, f"{_place(policy.event)} cannot read what {source} writes: {problem}")
 
 

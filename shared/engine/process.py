@@ -25,7 +25,7 @@ from shared.engine.ownership import PartitionOwnership
 from shared.engine.publish.relay import Relay
 from shared.engine.questions.endpoints import Questions
 from shared.engine.recover.backfill import backfill_parked
-from shared.engine.recover.beginning import hear_from_beginning
+from shared.engine.recover.catch_up import catch_up
 from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.reconcile import Reconciler
 from shared.engine.recover.snapshots import ensure_snapshots
@@ -35,7 +35,7 @@ from shared.ports.clock import Clock
 from shared.ports.store import DatabaseBusyError, Store
 from shared.topology import consumer_name, streams_of
 
-BEGINNING = "reading EVENTS from the beginning"
+CATCHING_UP = "reading earlier events for new policies"
 """The name of this trouble in alarms."""
 
 _log = structlog.get_logger("chorus.process")
@@ -174,21 +174,21 @@ class ContextProcess:
             try:
                 folded = await ensure_snapshots(self.store, self.context)
                 backfilled = await self._count_and_backfill_parked()
-                heard = await hear_from_beginning(self.store, self._broker, self._clock, self._routing)
+                heard = await catch_up(self.store, self._broker, self._clock, self._routing)
                 self.troubles.committed()
-                self.troubles.succeeded(BEGINNING)
+                self.troubles.succeeded(CATCHING_UP)
                 break
             except DatabaseBusyError as error:
                 self.troubles.busy(error)
             except BrokerError as error:
-                self.troubles.failed(BEGINNING, error)
+                self.troubles.failed(CATCHING_UP, error)
             await self._clock.sleep(BUSY_RETRY_S)
         if folded:
             _log.warning("snapshots folded again from the journal", aggregates=folded)
         if backfilled:
             _log.warning("publishing the parking events that an older release did not publish", messages=backfilled)
         if heard:
-            _log.warning("heard events from the beginning for policies that are new", events=heard)
+            _log.warning("decided earlier events for new policies", events=heard)
 
     async def _count_and_backfill_parked(self) -> int:
         """Count the parked messages, and append the parking events that are missing; returns how many were."""

@@ -14,7 +14,7 @@ from shared.engine.decide.consequences import consequences
 from shared.engine.decide.inbox import reused_id
 from shared.engine.decide.outgoing import MESSAGE_ID_REUSED
 from shared.engine.decide.routing import Routing
-from shared.engine.recover.beginning import past_of
+from shared.engine.recover.catch_up import past_of
 from shared.engine.recover.editions import timer_in_edition
 from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.rebuilt_answers import AnsweredRequests
@@ -49,7 +49,7 @@ class _Heard(NamedTuple):
     sequence: int
     partition: int
     is_read_again: bool
-    """Whether the worker reads it again when it starts (`beginning.py`)."""
+    """Whether the worker reads it again when it starts (`catch_up.py`)."""
 
 
 class History:

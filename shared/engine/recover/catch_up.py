@@ -1,8 +1,8 @@
-"""Hears from the beginning of EVENTS the earlier events that new policies ask for.
+"""Catch-up: decides the earlier events that new policies ask for (`Policy.past`).
 
 A reader goes on from its position, so it never sees what was published before the context had the policy. The database
-remembers which events it has heard from the beginning. Those that it has not are read from EVENTS and decided, type by
-type, before the process owns a partition; the inbox makes sure that each is decided once.
+remembers on which types of events it has caught up. `catch_up` reads the others from the beginning of EVENTS and
+decides them, type by type, before the process owns a partition. The inbox makes sure that each is decided once.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -28,7 +28,7 @@ def past_of(routing: Routing) -> dict[str, Past]:
     return {f"{one.source}.{one.event.__name__}": one.past for one in routing.context.policies if one.past != "none"}
 
 
-async def hear_from_beginning(store: Store, broker: Broker, clock: Clock, routing: Routing) -> int:
+async def catch_up(store: Store, broker: Broker, clock: Clock, routing: Routing) -> int:
     """Decide the events that were published before their policies were there; returns how many there are.
 
     Raises:
