@@ -48,8 +48,7 @@ class Connection:
         """Connect for one command. Only errors are logged, because the command reports the rest."""
         from shared.adapters.jetstream import connect
         from shared.config import log
-        from shared.ports.broker import BrokerRefusedError
-        from shared.streams.apply import STREAM_NOT_FOUND
+        from shared.ports.broker import STREAM_NOT_FOUND, BrokerRefusedError
 
         log.configure("debug" if os.environ.get("CHORUS_LOG_LEVEL") == "debug" else "error", "auto", context="cli")
         broker = await connect(self.options(), name=f"chorus {purpose}")

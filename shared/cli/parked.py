@@ -101,7 +101,7 @@ def read_unresolved(context: str | None) -> tuple["Databases", list["Unresolved"
         catalog.check_known(context)
     settings = catalog.read_settings(os.environ)
     here = databases(settings)
-    contexts = [name for name in catalog.without_services(settings) if context in (None, name)]
+    contexts = [name for name in catalog.names() if context in (None, name)]
     return here, [*parked_in(here, contexts), *refused_in(here, contexts)]
 
 

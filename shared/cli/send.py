@@ -13,7 +13,7 @@ from shared.cli.output import show_json, show_lines
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
-    from shared.inspect.telling import Telling
+    from shared.inspect.told_fields import ToldFields
     from shared.ports.broker import Stored
     from shared.send.publish import Answer, Sent
 
@@ -46,7 +46,6 @@ def send(
 
     from shared import catalog
     from shared.config.units import parse_duration
-    from shared.context import Context
     from shared.send.compose import find_command
 
     try:
@@ -67,9 +66,9 @@ def send(
     if json:
         show_json(_as_json(sent, answered))
     elif answered is not None:
-        from shared.inspect.telling import Telling
+        from shared.inspect.told_fields import ToldFields
 
-        show_lines(_describe(sent, answered, Telling(one for one in members.values() if isinstance(one, Context))))
+        show_lines(_describe(sent, answered, ToldFields(members.values())))
     if answered is not None and answered.kind == "none":
         raise CommandError(Exit.NO, f"no answer came within {timeout}; check the worker: chorus health {context}")
     return Exit.NO if answered is not None and answered.kind == "rejected" else Exit.OK
@@ -139,14 +138,14 @@ def _describe_ack(sent: "Sent") -> str:
     return f"stored in {stream} at sequence {sequence}"
 
 
-def _describe(sent: "Sent", answered: "Answer", telling: "Telling") -> list[str]:
+def _describe(sent: "Sent", answered: "Answer", told_fields: "ToldFields") -> list[str]:
     if answered.kind == "quiet":
         return ["decided without an event: there was nothing left to do"]
-    return [_line(sent, stored, telling) for stored in answered.events]
+    return [_line(sent, stored, told_fields) for stored in answered.events]
 
 
-def _line(sent: "Sent", stored: "Stored", telling: "Telling") -> str:
-    """An event with its telling fields; a refusal without the fields that repeat the command."""
+def _line(sent: "Sent", stored: "Stored", told_fields: "ToldFields") -> str:
+    """An event with its told fields; a refusal without the fields that repeat the command."""
     import msgspec
 
     from shared.inspect.timeline import message_of
@@ -157,10 +156,10 @@ def _line(sent: "Sent", stored: "Stored", telling: "Telling") -> str:
     subject = parse_subject(stored.subject)
     repeats = is_refusal(stored) and subject.type != "CommandRejected"
     asked = msgspec.json.decode(sent.body) if repeats else {}
-    says = telling.says(message_of(EVENTS, stored))
-    said = [value for name, value in says.items() if name not in asked]
+    says = told_fields.of(message_of(EVENTS, stored))
+    shown = [value for name, value in says.items() if name not in asked]
     details = msgspec.json.decode(stored.body).get("details", []) if subject.type == "CommandRejected" else []
-    line = " ".join([f"{subject.context}.{subject.type}", *said])
+    line = " ".join([f"{subject.context}.{subject.type}", *shown])
     return "\n".join([line, *(f"    {detail['path']}: {detail['message']}" for detail in details)])
 
 

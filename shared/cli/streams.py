@@ -77,7 +77,7 @@ def write() -> int:
     settings = catalog.read_settings(os.environ)
     members = catalog.contexts(settings)
     if write_choreography(settings.streams_file, members):
-        show_lines([f"{settings.streams_file}: wrote the choreography of {len(members)} contexts and services"])
+        show_lines([f"{settings.streams_file}: wrote the choreography of {len(members)} contexts"])
     else:
         show_lines([f"{settings.streams_file}: nothing to do, its choreography matches the code"])
     return Exit.OK

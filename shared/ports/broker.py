@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from shared.context import NO_ENDPOINTS, Endpoints
 from shared.ports.clock import moment
-from shared.wire.messages import MSG_ID, place_id
+from shared.wire.messages import MSG_ID, fallback_id
 from shared.wire.streams import EVENTS
 
 CONSUMER_NOT_FOUND = 10014
@@ -22,7 +22,7 @@ class BrokerUnavailableError(BrokerError):
 
 
 class NoRespondersError(BrokerUnavailableError):
-    """Nobody listens on the subject: the stream or the service is not there now."""
+    """Nothing listens on the subject: no stream takes it, and no service answers it."""
 
 
 class BrokerDeniedError(BrokerUnavailableError):
@@ -99,8 +99,8 @@ class Stored(NamedTuple):
 
     @property
     def event_id(self) -> str:
-        """The id of a message in EVENTS: its own, or one that follows from its place in the stream."""
-        return self.headers.get(MSG_ID) or place_id(EVENTS, self.sequence, self.at)
+        """The id of a message in EVENTS: its own, or a fallback id."""
+        return self.headers.get(MSG_ID) or fallback_id(EVENTS, self.sequence, self.at)
 
 
 class Outgoing(NamedTuple):
@@ -237,10 +237,10 @@ class Broker(Protocol):
         ...
 
     async def serve(
-        self, name: str, version: str, description: str, endpoints: Endpoints, asked_of_all: Endpoints = NO_ENDPOINTS
+        self, name: str, version: str, description: str, endpoints: Endpoints, broadcast: Endpoints = NO_ENDPOINTS
     ) -> Callable[[], Awaitable[None]]:
         """Answer requests as an ADR-32 service; returns a function that stops it.
 
-        One of the processes of the service gets a request to `endpoints`; all of them get one to `asked_of_all`.
+        One of the processes of the service gets a request to `endpoints`; all of them get one to `broadcast`.
         """
         ...

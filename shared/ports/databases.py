@@ -6,7 +6,7 @@ from typing import Protocol
 
 from shared.ports.rows import StrangerRow
 from shared.ports.store import Store
-from shared.ports.store_reader import StoreReader, Waiting
+from shared.ports.store_reader import Backlog, StoreReader
 
 
 class Replacement(Protocol):
@@ -45,7 +45,7 @@ class Databases(Protocol):
         ...
 
     def reading(self, context: str) -> AbstractContextManager[StoreReader]:
-        """Read the database of a context beside its workers.
+        """Read the database of a context while its workers run.
 
         Raises:
             DatabaseError: it is missing, broken, of another context, or of another release.
@@ -53,8 +53,8 @@ class Databases(Protocol):
         """
         ...
 
-    def waiting(self, name: str) -> Waiting:
-        """Count what waits in the database of a context; nothing waits in a missing one or in that of a service."""
+    def backlog(self, name: str) -> Backlog:
+        """Count what waits in the database of a context; nothing waits in a missing one."""
         ...
 
     async def open(self, context: str) -> Store:

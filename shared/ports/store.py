@@ -164,7 +164,7 @@ class Store(Protocol):
         ...
 
     async def look(self, work: Callable[[StoreReader], T]) -> T:
-        """Run `work` beside the transactions: it waits for none of them, and no transaction waits for it.
+        """Run `work` on a second connection, which only reads: it waits for no transaction, and no transaction for it.
 
         Raises:
             DatabaseBusyError: the database is locked as a whole.

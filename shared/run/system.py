@@ -11,7 +11,6 @@ from shared.adapters.jetstream import connect
 from shared.catalog import CatalogError, Loaded
 from shared.config.connection import ConnectionOptions, find_connection
 from shared.config.settings import Settings
-from shared.context import Context
 from shared.run.child_process import ChildProgram, WriteLine
 from shared.run.supervised_server import supervised_server
 from shared.run.supervisor import Supervisor, supervised
@@ -93,24 +92,24 @@ async def _apply(options: ConnectionOptions, wanted: Sequence[Declared], absent:
 
 
 def programs(loaded: Loaded, settings: Settings, copies: int = 1) -> tuple[ChildProgram, ...]:
-    """The worker programs: `copies` for every context, and one for a service, which owns its database.
+    """The worker programs: `copies` for every context.
 
-    A context that does not load has a program too, which says why and is tried again. With CHORUS_METRICS_PORT each
+    A context that does not load has one program, which says why and is tried again. With CHORUS_METRICS_PORT each
     program has a metrics port of its own, counted up from that port.
     """
     named = [
         (name if number == 1 else f"{name}.{number}", name)
         for name in sorted({*loaded.members, *loaded.broken})
-        for number in range(1, copies + 1 if isinstance(loaded.members.get(name), Context) else 2)
+        for number in range(1, copies + 1 if name in loaded.members else 2)
     ]
     first = settings.metrics_port
     return tuple(
         ChildProgram(
             program,
             (sys.executable, "-m", "shared.cli", "worker", name),
-            {} if first is None else {"CHORUS_METRICS_PORT": str(first + place)},
+            {} if first is None else {"CHORUS_METRICS_PORT": str(first + offset)},
         )
-        for place, (program, name) in enumerate(named)
+        for offset, (program, name) in enumerate(named)
     )
 
 

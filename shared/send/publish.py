@@ -7,8 +7,15 @@ from typing import Final, Literal
 
 import anyio
 
-from shared.ports.broker import Broker, BrokerRefusedError, BrokerUnavailableError, Outgoing, Published, Stored
-from shared.streams.apply import STREAM_NOT_FOUND
+from shared.ports.broker import (
+    STREAM_NOT_FOUND,
+    Broker,
+    BrokerRefusedError,
+    NoRespondersError,
+    Outgoing,
+    Published,
+    Stored,
+)
 from shared.wire.engine_events import MessageParked
 from shared.wire.messages import (
     CAUSATION_HASH,
@@ -22,7 +29,7 @@ from shared.wire.messages import (
 from shared.wire.streams import COMMANDS, EVENTS
 
 POLL_S: Final = 0.025
-SETTLED_AFTER_S: Final = 1.0
+EVENTS_WITHIN_S: Final = 1.0
 """A worker removes a command from COMMANDS once it has decided it. The events follow within this time."""
 
 
@@ -62,9 +69,7 @@ async def send(broker: Broker, context: str, command: str, key: str, body: bytes
     since = (await broker.stream_info(EVENTS)).last_sequence + 1
     try:
         published = await broker.publish(Outgoing(subject, {MSG_ID: identity}, body))
-    except BrokerUnavailableError as error:
-        if "no responders" not in str(error):
-            raise
+    except NoRespondersError as error:
         raise BrokerRefusedError(STREAM_NOT_FOUND, f"no stream takes {subject}") from error
     return Sent(
         id=identity,
@@ -85,7 +90,7 @@ async def answer(broker: Broker, sent: Sent, timeout_s: float) -> Answer:
             if events:
                 return Answer(kind="rejected" if any(map(is_refusal, events)) else "answered", events=events)
             now = anyio.current_time()
-            if gone_at is not None and now - gone_at > SETTLED_AFTER_S:
+            if gone_at is not None and now - gone_at > EVENTS_WITHIN_S:
                 return Answer(kind="quiet")
             if gone_at is None and await broker.get(COMMANDS, sent.published.sequence) is None:
                 gone_at = now

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -18,10 +18,9 @@ from shared.config import log
 from shared.config.connection import ConnectionOptions
 from shared.config.exit_codes import Exit
 from shared.config.settings import Settings
-from shared.context import Context, Service
+from shared.context import Context
 from shared.engine import failpoints
 from shared.engine.loop import Loop
-from shared.engine.monitor.alarms import Alarms
 from shared.engine.process import ContextProcess, MisconfiguredError, check_streams
 from shared.ports.broker import BrokerDeniedError, BrokerError, BrokerLoginError, BrokerUnavailableError
 from shared.ports.store import DatabaseBusyError, DatabaseError
@@ -32,10 +31,9 @@ from shared.worker import interpreter
 from shared.worker.health_file import HealthFile
 from shared.worker.notify import Notifier
 from shared.worker.pulse import Pulse
-from shared.worker.serving import Serving
 from shared.worker.watchdog import ENDS_AFTER_S, Watchdog
 
-SETTLED_WITHIN_S = 10.0
+OWNED_WITHIN_S = 10.0
 """After this time a worker reports ready even if it lacks some of its partitions; it still gets them later."""
 DATABASE_RETRY_S = 0.5
 
@@ -47,7 +45,7 @@ _log = structlog.get_logger("chorus.worker")
 async def run_worker(
     name: str, *, settings: Settings, connection: ConnectionOptions, partitions: tuple[int, ...] | None
 ) -> int:
-    """Run a context or service of the catalog until SIGTERM, SIGINT or a fatal error; return the exit code."""
+    """Run a context of the catalog until SIGTERM, SIGINT or a fatal error; return the exit code."""
     return await run_member(
         name, lambda: catalog.load(name, settings), settings=settings, connection=connection, partitions=partitions
     )
@@ -55,28 +53,25 @@ async def run_worker(
 
 async def run_member(
     name: str,
-    load: Callable[[], Context | Service],
+    load: Callable[[], Context],
     *,
     settings: Settings,
     connection: ConnectionOptions,
     partitions: tuple[int, ...] | None = None,
     ends_after_s: float = ENDS_AFTER_S,
 ) -> int:
-    """Run the context or service from `load` until SIGTERM, SIGINT or a fatal error; return the exit code."""
+    """Run the context from `load` until SIGTERM, SIGINT or a fatal error; return the exit code."""
     log.configure(settings.log_level, settings.log_format, context=name)
     interpreter.tune()
     if settings.failpoint:
         failpoints.arm(settings.failpoint)
     try:
-        member = load()
+        context = load()
         async with (
             _connected(connection, name) as broker,
             _pulsing(name, settings.data_dir, ends_after_s) as pulse,
         ):
-            if isinstance(member, Service):
-                await _run_service(member, broker, settings, pulse)
-            else:
-                await _run_context(member, broker, settings, partitions, pulse)
+            await _run_context(context, broker, settings, partitions, pulse)
     except BrokerDeniedError as error:
         _log.error("permission missing", reason=f"{error}; grant this permission to the user of the worker")
         return Exit.MISCONFIGURED
@@ -184,31 +179,6 @@ async def _run_context(
         raise BrokerUnavailableError("the client closed the connection for good")
 
 
-async def _run_service(service: Service, broker: JetStream, settings: Settings, pulse: Pulse) -> None:
-    async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
-        endpoints = await _once_free(lambda: stack.enter_async_context(service.open(settings.data_dir)))
-        pulse.alarms = Alarms(SystemClock())
-        serving = Serving(endpoints, pulse.alarms, database=f"{service.name}.db")
-        stop = await broker.serve(service.name, service.version, service.description, serving.endpoints)
-
-        async def closed() -> None:
-            await broker.closed.wait()
-            raise BrokerUnavailableError("the client closed the connection for good")
-
-        tasks.start_soon(closed)
-        tasks.start_soon(serving.lost)
-        pulse.ready()
-        _log.info("ready")
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for _ in signals:
-                break
-        pulse.stopping()
-        with anyio.move_on_after(settings.drain_timeout.total_seconds()):
-            await stop()
-        tasks.cancel_scope.cancel()
-    _log.info("stopped")
-
-
 async def _once_free(open_: Callable[[], Awaitable[T]]) -> T:
     """Open a database, and wait for it while `chorus rebuild` or another process has it locked."""
     waiting = False
@@ -225,9 +195,9 @@ async def _once_free(open_: Callable[[], Awaitable[T]]) -> T:
 
 async def _report_ready(process: ContextProcess, pulse: Pulse) -> None:
     """Report ready once the context reads every partition, in this process or another."""
-    await process.ownership.wait_until_settled(SETTLED_WITHIN_S)
+    await process.ownership.wait_until_owned(OWNED_WITHIN_S)
     pulse.ready()
-    _log.info("ready", held=process.ownership.owned)
+    _log.info("ready", owned=process.ownership.owned)
 
 
 async def _stop_on_signal_or_disconnect(broker: JetStream, loop: Loop) -> None:

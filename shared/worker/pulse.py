@@ -22,17 +22,19 @@ BEAT_S: Final = 1.0
 HUNG_AFTER_S: Final = 5.0
 """After a round of this length the pulse stops reporting the process as alive."""
 
+ALARMS_AT_MOST: Final = 100
+"""A report names at most this many alarms, so that a reader reads all of it. Alarms about one key come last."""
+
 _log = structlog.get_logger("chorus.pulse")
 
 
 class Pulse:
-    """The pulse of one process. A context sets `process` when it has one; a service sets its `alarms`."""
+    """The pulse of one process. The worker sets `process` when it has one."""
 
     def __init__(
         self, context: str, notifier: Notifier, file: HealthFile, watchdog: Watchdog, *, beat_s: float = BEAT_S
     ) -> None:
         self.process: ContextProcess | None = None
-        self.alarms: Alarms | None = None
         self._context = context
         self._notifier = notifier
         self._file = file
@@ -90,7 +92,6 @@ class Pulse:
             at=now,
             started_at=self._started_at,
             state=self._state,
-            alarms=_raised(self.alarms) if self.alarms is not None else (),
         )
         if self.process is None:
             return known
@@ -135,4 +136,5 @@ def with_process(known: Report, process: "ContextProcess", *, unpublished_since:
 
 
 def _raised(alarms: Alarms) -> list[Mapping[str, Any]]:
-    return [msgspec.to_builtins(alarm) for alarm in alarms.raised]
+    ranked = sorted(alarms.raised, key=lambda alarm: alarm.kind == "publication")
+    return [msgspec.to_builtins(alarm) for alarm in ranked[:ALARMS_AT_MOST]]

@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from shared import catalog
 from shared.config.settings import Settings
-from shared.context import Context
 from shared.ports.broker import Outgoing
 from shared.run.supervisor import Supervisor
 from shared.run.system import programs
@@ -146,7 +145,7 @@ async def _shop(profiled: str | None = None) -> AsyncIterator[tuple[Stage, Super
             for worker in programs(catalog.load_all(settings), settings)
         ]
         async with place.running(workers) as supervisor:
-            await place.held([name for name, member in members.items() if isinstance(member, Context)])
+            await place.held([*members])
             await _fill_shelves(place)
             yield place, supervisor
 

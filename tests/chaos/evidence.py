@@ -28,8 +28,8 @@ from shared.wire.messages import (
     CAUSATION_ID,
     MSG_ID,
     OCCURRED_AT,
+    fallback_id,
     parse_subject,
-    place_id,
     split_edition,
 )
 from shared.wire.streams import COMMANDS, EVENTS, TIMERS
@@ -178,7 +178,7 @@ class Evidence(Struct, frozen=True, kw_only=True, dict=True):
 
     def id_of(self, stream: str, stored: Stored) -> str:
         """The id of a message, made of its place where it says none."""
-        return id_in(stream, stored.headers) or place_id(stream, stored.sequence, stored.at)
+        return id_in(stream, stored.headers) or fallback_id(stream, stored.sequence, stored.at)
 
 
 def _fact(stored: Stored) -> Fact:
@@ -246,7 +246,7 @@ def _contexts(settings: Settings) -> Mapping[str, Context]:
     for known, contexts in _KNOWN:
         if known == settings:
             return contexts
-    contexts = {name: one for name, one in catalog.contexts(settings).items() if isinstance(one, Context)}
+    contexts = catalog.contexts(settings)
     _KNOWN.append((settings, contexts))
     return contexts
 

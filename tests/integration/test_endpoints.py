@@ -174,10 +174,10 @@ async def test_queue_of_requests_is_bounded(counter: Counter) -> None:
     assert refused is not None
     assert refused.error is not None
     assert refused.error[0] == "503"
-    taken = requests.drain(2)
+    taken = requests.take(2)
     assert [message.message_id for message in taken] == ["k-0", "k-1"]
     requests.restore(taken)
-    assert [message.message_id for message in requests.drain(3)] == ["k-0", "k-1", "k-2"]
+    assert [message.message_id for message in requests.take(3)] == ["k-0", "k-1", "k-2"]
     requests.close()
     answers = await asyncio.gather(*waiting)
     assert {getattr(answer, "error", ("", ""))[0] for answer in answers} == {"503"}

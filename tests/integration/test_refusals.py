@@ -83,14 +83,14 @@ async def test_refused_event_is_on_record_with_its_remedy_until_it_is_published(
         row = await is_refused(counter)
         assert (row.number, row.key, row.message_id, row.behind, row.sequence) == ("till/r1", TILL, TAKEN, 1, 1)
         assert row.reason == f"EVENTS has another message under the id {TAKEN}, at sequence 1"
-        assert "chorus parked void till/r1" in row.remedy
+        assert "chorus parked void till/r1 --why '…'" in row.remedy
         (alarm,) = process.alarms.raised
         assert (alarm.kind, alarm.subject) == ("publication", TILL)
-        assert "chorus parked void till/r1" in alarm.remedy
+        assert "chorus parked void till/r1 --why '…'" in alarm.remedy
 
         assert await declare_void(counter, row) == 1
         outcome = await come_of(counter, [row])
-        assert (outcome.is_settled, outcome.outcome) == (True, f"published as {TAKEN}.2 at sequence 3")
+        assert (outcome.is_resolved, outcome.outcome) == (True, f"published as {TAKEN}.2 at sequence 3")
         await counter.watcher.until(TILL, "Rung", times=2)
         assert process.alarms.raised == []
     assert published(counter, TILL) == [f"{TAKEN}.2", f"till/till-{TILL}@2"]
@@ -99,6 +99,30 @@ async def test_refused_event_is_on_record_with_its_remedy_until_it_is_published(
     assert counter.rows(
         "SELECT version, event_id FROM journal WHERE aggregate = ? AND version = 1", f"till-{TILL}"
     ) == [(1, f"{TAKEN}.2")]
+
+
+async def test_loop_takes_no_new_messages_while_too_many_rows_are_refused_and_still_hears_the_verdict(
+    counter: Counter,
+) -> None:
+    async with at_work(counter) as process:
+        process.relay.blocked.refused_at_most = 2
+        await take_the_id(counter)
+        await counter.ring(TILL, 5)
+        await counter.ring(TILL, 6)
+        row = await is_refused(counter)
+        await until(lambda: [alarm.kind for alarm in process.alarms.raised] == ["publication", "backlog"])
+        alarm = process.alarms.raised[1]
+        assert alarm.reason == "2 rows are refused or wait behind a refused one, so it takes no new messages"
+        assert "chorus parked ls till" in alarm.remedy
+        await counter.ring(NEIGHBOUR, 1)
+        await until(lambda: process.loop.is_resting)
+        assert published(counter, NEIGHBOUR) == []
+
+        assert await declare_void(counter, row) == 1
+        assert (await come_of(counter, [row])).is_resolved
+        await counter.watcher.until(TILL, "Rung", times=2)
+        await counter.watcher.until(NEIGHBOUR, "Rung")
+        await until(lambda: process.alarms.raised == [])
 
 
 @pytest.mark.parametrize("subject", ["evt.till.Whatever.zz", f"evt.till.Rung.{TILL}"])
@@ -135,7 +159,7 @@ async def test_event_is_never_published_beside_a_strangers_message_under_its_id(
         await until(lambda: counter.watcher.types(NEIGHBOUR)["Rung"] > 1)
         assert (await is_refused(counter)).behind == 1
         await declare_void(counter, row)
-        assert (await come_of(counter, [row])).is_settled
+        assert (await come_of(counter, [row])).is_resolved
         await counter.watcher.until(TILL, "Rung", times=2)
         assert process.alarms.raised == []
     assert published(counter, TILL) == [f"{TAKEN}.2", f"till/till-{TILL}@2"]
@@ -156,7 +180,7 @@ async def test_retry_publishes_an_event_whose_id_was_taken_once_that_message_is_
         await counter.broker.api("$JS.API.STREAM.MSG.DELETE.TIMERS", request)
         told: list[VerdictResult] = []
         with anyio.fail_after(WITHIN_S):
-            while not told or not told[-1].is_settled:
+            while not told or not told[-1].is_resolved:
                 assert await parked.retry(counter.databases, [row], who="ann") == 1
                 told.append(await come_of(counter, [row]))
         await counter.watcher.until(TILL, "TillClosed")
@@ -178,7 +202,7 @@ async def test_verdict_without_a_worker_says_so_and_is_carried_out_before_the_ne
         row = await is_refused(counter)
     await declare_void(counter, row)
     outcome = await come_of(counter, [row], within_s=0.2)
-    assert (outcome.is_settled, outcome.outcome) == (
+    assert (outcome.is_resolved, outcome.outcome) == (
         False,
         "no worker of till has acted on it; see chorus health till",
     )
@@ -209,7 +233,7 @@ async def test_effect_keeps_its_idempotency_key_in_every_edition(counter: Counte
         row = await is_refused(counter)
         await until(lambda: counter.rows("SELECT count(*) FROM journal WHERE type = 'ReceiptPrinted'") == [(1,)])
         await declare_void(counter, row)
-        assert (await come_of(counter, [row])).is_settled
+        assert (await come_of(counter, [row])).is_resolved
         await counter.watcher.until(TILL, "ReceiptPrinted")
     assert printer.asked == [("thanks at 2", TAKEN)] * 2
     printed = next(fact for fact in counter.watcher.about(TILL) if fact.type == "ReceiptPrinted")
@@ -233,7 +257,7 @@ async def test_timer_keeps_its_id_in_every_edition_of_the_event_that_armed_it(co
         await counter.publish(f"cmd.till.CloseAt.{TILL}", b'{"closes_at": "2026-01-01T00:00:00Z"}')
         row = await is_refused(counter)
         await declare_void(counter, row)
-        assert (await come_of(counter, [row])).is_settled
+        assert (await come_of(counter, [row])).is_resolved
         await counter.watcher.until(TILL, "TillClosed")
     assert counter.rows(timers) == [(f"{TAKEN}/ClosingTime",)]
     await rebuild(till(), counter.broker, counter.databases, partitions=PARTITIONS, force=True)
@@ -273,7 +297,7 @@ async def test_effect_that_is_open_after_a_rebuild_is_asked_under_the_id_without
         await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "thanks at 99"}')
         row = await is_refused(counter)
         await declare_void(counter, row)
-        assert (await come_of(counter, [row])).is_settled
+        assert (await come_of(counter, [row])).is_resolved
     await rebuild(till(), counter.broker, counter.databases, partitions=PARTITIONS, force=True)
     assert counter.rows("SELECT event_id FROM effects") == [(TAKEN,)]
     again = Printer()
@@ -289,7 +313,7 @@ async def test_voided_message_explains_itself_to_reconcile(counter: Counter) -> 
         row = await is_refused(counter)
         assert (await compare(counter.broker, counter.databases, "till")).differing == (TAKEN,)
         await declare_void(counter, row)
-        assert (await come_of(counter, [row])).is_settled
+        assert (await come_of(counter, [row])).is_resolved
     assert (await compare(counter.broker, counter.databases, "till")).is_none
 
 

@@ -23,12 +23,12 @@ _log = structlog.get_logger("chorus.service")
 
 
 async def serve(
-    client: Client, name: str, version: str, description: str, endpoints: Endpoints, asked_of_all: Endpoints
+    client: Client, name: str, version: str, description: str, endpoints: Endpoints, broadcast: Endpoints
 ) -> Callable[[], Awaitable[None]]:
     """Answer up to 1,000 requests at once; returns a function that stops the service."""
     service = await add_service(client, name=name, version=version, description=description)
     alone = uuid.uuid4().hex  # nats-py has no endpoint without a queue group, so each process has one of its own.
-    handlers = {**endpoints, **asked_of_all}
+    handlers = {**endpoints, **broadcast}
     tasks: set[asyncio.Task[None]] = set()
     slots = anyio.Semaphore(REQUESTS_AT_MOST)
 
@@ -60,7 +60,7 @@ async def serve(
             name=subject.replace(".", "-"),
             subject=subject,
             handler=handler(subject),
-            queue_group=alone if subject in asked_of_all else None,
+            queue_group=alone if subject in broadcast else None,
         )
 
     async def stop() -> None:

@@ -89,9 +89,9 @@ def moves_of(messages: Sequence[Incoming], position: Callable[[str, int], Positi
     newest: dict[tuple[str, int], Position] = {}
     for message in messages:
         if isinstance(message.source, Delivery):
-            place = (message.stream, message.partition)
-            if place not in newest or message.source.sequence > newest[place].seq:
-                newest[place] = Position(message.source.sequence, message.message_id)
+            read = (message.stream, message.partition)
+            if read not in newest or message.source.sequence > newest[read].seq:
+                newest[read] = Position(message.source.sequence, message.message_id)
     moves = []
     for (stream, partition), last in newest.items():
         at = position(stream, partition)

@@ -40,5 +40,5 @@ def _depth(given: str, at_most: int) -> int:
     if not given.isdecimal() or len(given) > 4:
         raise ValueError(f"{given[:40]!r} is no small number")
     if int(given) >= at_most:
-        raise ValueError(f"a chain of {given} causes, where {at_most} are too many: something goes in circles")
+        raise ValueError(f"a chain of {given} causes, where {at_most} are too many: look for a loop of reactions")
     return int(given)

@@ -161,7 +161,7 @@ def unparked_aggregate(message_id: str) -> str:
 def timer_row(context: str, row: JournalRow, timer: str, key: str, at: datetime) -> JournalRow:
     """The message by which the event in `row` arms a timer. The server publishes its body again when `at` comes.
 
-    The depth starts again at 0: a chain of causes that waits for time is no endless loop, and may arm a timer for ever.
+    The depth starts again at 0: a chain of causes that waits for a deadline is no endless loop, and may go on for ever.
     The timer names its event without the edition, so its id stays when the event gets another edition.
     """
     armed_by, _ = split_edition(row.event_id)

@@ -34,9 +34,9 @@ from shared.wire.messages import (
     check_command_id,
     check_message_id,
     content_hash,
+    fallback_id,
     parse_subject,
     partition_of,
-    place_id,
 )
 from shared.wire.streams import COMMANDS, TIMERS
 
@@ -162,7 +162,7 @@ class Routing:
         except (MalformedSubjectError, MalformedKeyError) as error:
             return _without_key(stream, partition, delivery, source, str(error))
         given = id_in(stream, headers)
-        message_id = given or _place_id(stream, delivery)
+        message_id = given or _fallback_id(stream, delivery)
         correlation_id: str = subject.key
         depth = 0
         handling: Handling
@@ -175,7 +175,7 @@ class Routing:
             handling = self._handling(subject, delivery)
         except (MalformedBodyError, MalformedHeaderError) as error:
             if error.path in (MSG_ID, TIMER_ID):
-                message_id = _place_id(stream, delivery)
+                message_id = _fallback_id(stream, delivery)
             handling = _malformed(stream, error.path, error.problem)
         except Exception:
             handling = Poison(current_traceback())
@@ -225,7 +225,7 @@ def _without_key(stream: str, partition: int, delivery: Delivery, source: Source
         stream=stream,
         partition=partition,
         key=UNKEYED,
-        message_id=_place_id(stream, delivery),
+        message_id=_fallback_id(stream, delivery),
         type=tokens[2] if len(tokens) > 2 else "Unknown",
         content=content_hash(delivery.body),
         correlation_id=UNKEYED,
@@ -235,8 +235,8 @@ def _without_key(stream: str, partition: int, delivery: Delivery, source: Source
     )
 
 
-def _place_id(stream: str, delivery: Delivery) -> str:
-    return place_id(stream, delivery.sequence, delivery.at)
+def _fallback_id(stream: str, delivery: Delivery) -> str:
+    return fallback_id(stream, delivery.sequence, delivery.at)
 
 
 def _itself(command: Command) -> Sequence[Command]:

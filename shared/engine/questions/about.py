@@ -15,9 +15,9 @@ from shared.engine.effects import EffectRunner
 from shared.engine.intake.partition import BEGINNING, Partition
 from shared.engine.monitor.alarms import Alarm, Alarms
 from shared.engine.ownership import PartitionOwnership
-from shared.engine.questions.asking import process_name, refusal
 from shared.engine.questions.deadlines import would_act
 from shared.engine.questions.lag import messages_behind
+from shared.engine.questions.replies import process_name, refusal
 from shared.ports.broker import Broker
 from shared.ports.clock import Clock, moment
 from shared.ports.rows import JournalRow

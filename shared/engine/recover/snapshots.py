@@ -1,4 +1,4 @@
-"""State is the fold of the journal. Snapshots are a cache of it, and are renewed when one is missing."""
+"""Folds the journal into snapshots. A snapshot is a cache: the state of an aggregate is the fold of its events."""
 
 from functools import partial
 from itertools import groupby
@@ -52,12 +52,12 @@ class Fold:
             event = decoder.decode(row.body, key=row.key, at=NEVER)
         except MalformedBodyError as error:
             raise DatabaseError(f"{row.event_id} cannot be read: {error}") from error
-        held = self.states.get(row.aggregate) or Folded(0, aggregate.state())
-        if row.version != held.version + 1:
-            raise DatabaseError(f"{row.event_id} follows version {held.version}: an event between them is missing")
+        before = self.states.get(row.aggregate) or Folded(0, aggregate.state())
+        if row.version != before.version + 1:
+            raise DatabaseError(f"{row.event_id} follows version {before.version}: an event between them is missing")
         try:
-            state = aggregate.evolve(held.state, event)
-        except Exception as error:  # A builder's code may raise any. It only asserts what no own event can break.
+            state = aggregate.evolve(before.state, event)
+        except Exception as error:  # `evolve` is the builder's code and may raise anything.
             problem = f"{row.event_id}: {row.type} cannot follow what came before it: {type(error).__name__}: {error}"
             raise DatabaseError(problem) from error
         self.states[row.aggregate] = Folded(row.version, state)

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from shared.context import Aggregate, Asked, Context, Effect, Rejected, UnknownO
 from shared.engine.decide.incoming import Decide
 from shared.engine.decide.routing import Routing
 from shared.ports.broker import Broker, Delivery, Stored
+from shared.ports.clock import since_1970_ns
 from shared.repair.rebuild import rebuild
 from shared.wire.bodies import BodyDecoder
 from shared.wire.engine_events import MessageParked, MessageUnparked
@@ -24,8 +25,6 @@ from tests.chaos.evidence import Database, Evidence, Replay, Row, read_database
 from tests.chaos.finding import Finding
 
 _encode = msgspec.json.Encoder().encode
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 ABOUT_PARKED = {MessageParked.__name__, MessageUnparked.__name__}
 
@@ -134,7 +133,7 @@ class Recomputation:
         return (outcome,), True
 
     def _commands_of(self, stored: Stored) -> Sequence[Any]:
-        at_ns = (stored.at.astimezone(UTC) - _EPOCH) // _MICROSECOND * 1_000
+        at_ns = since_1970_ns(stored.at)
         delivery = Delivery(
             sequence=stored.sequence,
             consumer_sequence=0,
@@ -212,8 +211,7 @@ async def decisions_come_out_again(evidence: Evidence) -> list[Finding]:
         settings = msgspec.structs.replace(evidence.settings, of_contexts=of_contexts)
         found: list[Finding] = []
         for name, context in catalog.contexts(settings).items():
-            if isinstance(context, Context):
-                found += await Recomputation(evidence, name, context).findings()
+            found += await Recomputation(evidence, name, context).findings()
         return found
 
 

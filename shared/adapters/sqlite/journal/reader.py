@@ -13,7 +13,7 @@ from shared.adapters.sqlite.journal.statements import JOURNAL_COLUMNS, journal_r
 from shared.adapters.sqlite.journal.transaction import SqliteTransaction
 from shared.ports.broker import Stored
 from shared.ports.rows import AnswerRow, JournalRow, RefusedRow
-from shared.ports.store_reader import AggregateRow, KeptMessage, KeptRow, KeyRows, Place, UnpublishedRow, Waiting
+from shared.ports.store_reader import AggregateRow, Backlog, KeptMessage, KeptRow, KeyRows, Publication, UnpublishedRow
 from shared.wire.messages import aggregate_id
 
 _AMONG = "IN (SELECT value FROM json_each(?))"
@@ -63,11 +63,11 @@ class SqliteReader(SqliteListing):
         armed = self._armed(f"{timer}/{aggregate.id}" for timer in timers for aggregate in aggregates)
         return KeyRows(aggregates, armed[:limit], parked, self._unpublished(key, partition, limit))
 
-    def places_of_rows(self, numbers: Iterable[int]) -> dict[int, Place]:
-        return {place.n: place for place in self._places("n", list(numbers))}
+    def publications_of_rows(self, numbers: Iterable[int]) -> dict[int, Publication]:
+        return {one.n: one for one in self._publications("n", list(numbers))}
 
-    def places_of_events(self, event_ids: Iterable[str]) -> dict[str, Place]:
-        return {place.event_id: place for place in self._places("event_id", list(event_ids))}
+    def publications_of_events(self, event_ids: Iterable[str]) -> dict[str, Publication]:
+        return {one.event_id: one for one in self._publications("event_id", list(event_ids))}
 
     def last_versions(self, aggregates: Iterable[str]) -> dict[str, int]:
         return self._transaction.last_versions(aggregates)
@@ -129,16 +129,16 @@ class SqliteReader(SqliteListing):
         )
         return [UnpublishedRow(n, journal_row(*row), reason) for n, reason, *row in found]
 
-    def _places(self, column: str, named: Sequence[int | str]) -> list[Place]:
+    def _publications(self, column: str, named: Sequence[int | str]) -> list[Publication]:
         query = f"SELECT n, event_id, published_seq FROM journal WHERE {column} {_AMONG}"  # noqa: S608  No input.
-        return [Place(*place) for place in self._connection.execute(query, (json_text(named),))]
+        return [Publication(*row) for row in self._connection.execute(query, (json_text(named),))]
 
 
-def count_waiting(connection: sqlite3.Connection) -> Waiting:
-    """Count what waits, in a database of any release or of a service."""
+def read_backlog(connection: sqlite3.Connection) -> Backlog:
+    """Count what waits, in a database of any release."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if not {"journal", "parked"} <= tables:
-        return Waiting()
+        return Backlog()
     parked = dict(connection.execute("SELECT key, count(*) FROM parked GROUP BY key ORDER BY min(id)").fetchall())
     refused: tuple[str, ...] = ()
     if "refused" in tables:  # A database of an older release has no such table.
@@ -148,7 +148,7 @@ def count_waiting(connection: sqlite3.Connection) -> Waiting:
         f"SELECT count(*), min(coalesce({OCCURRED_AT_OF.format('journal')}, {OCCURRED_AT_OF.format('armed_by')}))"  # noqa: S608  No input.
         " FROM journal LEFT JOIN journal armed_by ON armed_by.n = journal.n - 1 WHERE journal.published_seq IS NULL"
     ).fetchone()
-    return Waiting(
+    return Backlog(
         parked=sum(parked.values()),
         parked_keys=tuple(parked),
         refused_keys=refused,

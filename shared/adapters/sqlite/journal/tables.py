@@ -119,6 +119,6 @@ MIGRATIONS: Final[Mapping[int, str]] = {1: _SINCE_2, 2: _SINCE_3}
 
 
 def check_owner(path: Path, owner: str | None, context: str) -> None:
-    """Raise DatabaseError when the database at `path` belongs to another context; `owner` None is nobody yet."""
+    """Raise DatabaseError when the database at `path` belongs to another context; `owner` is None in a new one."""
     if owner not in (None, context):
         raise DatabaseError(f"{path}: belongs to {owner}, not to {context}; set CHORUS_DATA_DIR to another directory")

@@ -103,7 +103,7 @@ class SqliteTransaction:
         return starmap(journal_row, self._connection.execute(query, (aggregate, up_to)))
 
     def last_versions(self, aggregates: Iterable[str]) -> dict[str, int]:
-        # Without GROUP BY, SQLite reads one entry of the index per aggregate, whatever the number of its events.
+        # Without GROUP BY, SQLite reads one entry of the index per aggregate, however many events it has.
         query = "SELECT value, (SELECT max(version) FROM journal WHERE aggregate = value) FROM json_each(?)"
         found = self._connection.execute(query, (json_text(list(aggregates)),))
         return {aggregate: version for aggregate, version in found if version is not None}

@@ -15,8 +15,8 @@ from shared.wire.engine_events import ENGINE_EVENTS
 LENGTH_AT_MOST = 80
 
 
-class Telling:
-    """The marked fields of the messages of some contexts. Of a message of any other context it tells nothing."""
+class ToldFields:
+    """The told fields of the messages of some contexts. A message of any other context has none."""
 
     def __init__(self, contexts: Iterable[Context] = ()) -> None:
         self._fields: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -28,22 +28,22 @@ class Telling:
             self._fields |= {(context.name, name): told_fields(message) for name, message in named.items()}
             self._closed |= {(context.name, name): closed_fields(message) for name, message in named.items()}
 
-    def says(self, message: Message) -> Mapping[str, str]:
-        """The marked fields of the body that are text and do not repeat the key."""
-        said: Any = None
+    def of(self, message: Message) -> Mapping[str, str]:
+        """The told fields of the body that are text and do not repeat the key."""
+        body: Any = None
         with suppress(msgspec.DecodeError, RecursionError):
-            said = msgspec.json.decode(message.body)
-        if not isinstance(said, dict):
+            body = msgspec.json.decode(message.body)
+        if not isinstance(body, dict):
             return {}
         told = self._fields.get((message.context, message.type), ())
-        texts = {name: said[name] for name in told if isinstance(said.get(name), str) and said[name] != message.key}
+        texts = {name: body[name] for name in told if isinstance(body.get(name), str) and body[name] != message.key}
         # Of a traceback, the last line names the error.
         return {name: (text.strip().splitlines() or [""])[-1][:LENGTH_AT_MOST] for name, text in texts.items()}
 
-    def kind(self, message: Message) -> tuple[str, ...]:
-        """The marked values from a closed set, such as a reason: they tell one kind of message from another."""
+    def kind_of(self, message: Message) -> tuple[str, ...]:
+        """The told values from a closed set, such as a reason: they distinguish one kind of message from another."""
         closed = self._closed.get((message.context, message.type), frozenset())
-        return tuple(value for name, value in self.says(message).items() if name in closed)
+        return tuple(value for name, value in self.of(message).items() if name in closed)
 
 
 def closed_fields(message_type: type[Struct]) -> frozenset[str]:

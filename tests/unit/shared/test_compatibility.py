@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from msgspec import Meta, Struct, defstruct
 
-from shared.readable import unreadable
+from shared.compatibility import incompatible_fields
 from shared.wire.messages import FROM_STREAM, NEVER
 from tests.contract.declared import contexts
 
@@ -31,7 +31,7 @@ class Endless(Struct, frozen=True, kw_only=True):
 
 
 def problems(reader: Any, writer: Any) -> tuple[str, ...]:
-    return unreadable(defstruct("Read", [("x", reader)]), defstruct("Written", [("x", writer)]))
+    return incompatible_fields(defstruct("Read", [("x", reader)]), defstruct("Written", [("x", writer)]))
 
 
 @pytest.mark.parametrize(
@@ -77,22 +77,22 @@ def test_a_type_that_cannot_read_a_value_is_named_with_its_path(reader: Any, wri
 
 def test_a_field_that_is_not_written_is_named_unless_it_has_a_default() -> None:
     written = defstruct("Written", [("order_id", str)])
-    assert unreadable(defstruct("Read", [("order_di", str)]), written) == (
+    assert incompatible_fields(defstruct("Read", [("order_di", str)]), written) == (
         "$.order_di is not written (did you mean 'order_id'?): read another field, or give it a default",
     )
-    assert unreadable(defstruct("Read", [("note", str, "")]), written) == ()
-    assert unreadable(defstruct("Read", [("at", Annotated[datetime, FROM_STREAM], NEVER)]), written) == ()
+    assert incompatible_fields(defstruct("Read", [("note", str, "")]), written) == ()
+    assert incompatible_fields(defstruct("Read", [("at", Annotated[datetime, FROM_STREAM], NEVER)]), written) == ()
 
 
 def test_a_field_that_the_writer_may_leave_out_needs_a_default() -> None:
     written = defstruct("Written", [("x", int, 0)], omit_defaults=True)
-    assert unreadable(defstruct("Read", [("x", int)]), written) == (
+    assert incompatible_fields(defstruct("Read", [("x", int)]), written) == (
         "$.x is left out where it is the writer's default: give it the same default",
     )
-    assert unreadable(defstruct("Read", [("x", int, 0)]), written) == ()
+    assert incompatible_fields(defstruct("Read", [("x", int, 0)]), written) == ()
 
 
 def test_every_event_of_the_shop_reads_itself() -> None:
     for context in contexts():
         for event in context.publishes:
-            assert unreadable(event, event) == ()
+            assert incompatible_fields(event, event) == ()

@@ -1,4 +1,4 @@
-"""Publishes journal rows as single messages and judges each answer of the broker.
+"""Publishes journal rows as single messages, and tells from each answer of the broker what became of the row.
 
 Two messages under one id must never stand in a stream: a consumer's inbox takes the second for the first, so an event
 of ours would have no effect. The server prevents that within its duplicate window only.
@@ -45,7 +45,7 @@ class Unanswered(NamedTuple):
     error: BrokerError
 
 
-Answer: TypeAlias = int | Refused | Full | Unanswered
+PublishResult: TypeAlias = int | Refused | Full | Unanswered
 """The row's sequence in its stream, or why it has none."""
 
 
@@ -71,8 +71,8 @@ def outgoing(numbered: NumberedRow) -> Outgoing:
     return Outgoing(row.subject, row.headers, row.body)
 
 
-async def publish_each(broker: Broker, rows: Sequence[NumberedRow]) -> list[Answer]:
-    """Publish rows side by side; returns an answer for each, in the same order."""
+async def publish_each(broker: Broker, rows: Sequence[NumberedRow]) -> list[PublishResult]:
+    """Publish rows side by side; returns a result for each, in the same order."""
     given: Sequence[Published | BrokerError]
     try:
         given = await broker.publish_each([outgoing(numbered) for numbered in rows])
@@ -81,12 +81,12 @@ async def publish_each(broker: Broker, rows: Sequence[NumberedRow]) -> list[Answ
     return [await _classified(broker, numbered, answer) for numbered, answer in zip(rows, given, strict=True)]
 
 
-async def publish_again(broker: Broker, rows: Sequence[tuple[NumberedRow, RefusedRow | None]]) -> list[Answer]:
-    """Retry blocked rows, each with its refusal if it has one; returns an answer for each, in the same order.
+async def publish_again(broker: Broker, rows: Sequence[tuple[NumberedRow, RefusedRow | None]]) -> list[PublishResult]:
+    """Retry blocked rows, each with its refusal if it has one; returns a result for each, in the same order.
 
     A row whose id another message had is published only when that message has left the stream.
     """
-    answers = await _still_taken(broker, rows)
+    answers = await _id_conflicts(broker, rows)
     free = [numbered for (numbered, _), answer in zip(rows, answers, strict=True) if answer is None]
     published = iter(await publish_each(broker, free) if free else ())
     return [
@@ -108,12 +108,14 @@ async def is_answering(broker: Broker, stream: str) -> bool:
     return True
 
 
-async def _still_taken(broker: Broker, rows: Sequence[tuple[NumberedRow, RefusedRow | None]]) -> list[Answer | None]:
-    """An answer for each row whose id another message still has; None for each row that may be published."""
-    answers: list[Answer | None] = []
+async def _id_conflicts(
+    broker: Broker, rows: Sequence[tuple[NumberedRow, RefusedRow | None]]
+) -> list[PublishResult | None]:
+    """A result for each row whose id another message still has; None for each row that may be published."""
+    answers: list[PublishResult | None] = []
     silence: BrokerUnavailableError | None = None
     for numbered, refusal in rows:
-        answer: Answer | None = None
+        answer: PublishResult | None = None
         if refusal is not None and refusal.seq:
             try:
                 answer = Unanswered(silence) if silence else await _found(broker, numbered, refusal.seq)
@@ -128,23 +130,23 @@ async def _found(broker: Broker, numbered: NumberedRow, sequence: int) -> int | 
     stored = await broker.get(numbered.row.stream, sequence)
     if stored is None or stored.headers.get(MSG_ID) != numbered.row.headers[MSG_ID]:
         return None
-    return sequence if _is_row(stored, numbered.row) else _taken(numbered, sequence)
+    return sequence if _is_row(stored, numbered.row) else _id_conflict(numbered, sequence)
 
 
-def _unless_deduplicated(numbered: NumberedRow, refusal: RefusedRow | None, answer: Answer) -> Answer:
-    """Correct an answer: the server still deduplicates against the message that had the id and has left the stream."""
+def _unless_deduplicated(numbered: NumberedRow, refusal: RefusedRow | None, answer: PublishResult) -> PublishResult:
+    """Correct a result: the server still deduplicates against the message that had the id and has left the stream."""
     if refusal is None or not refusal.seq or answer != refusal.seq:
         return answer
     reason = f"{numbered.row.stream} remembers the id of the message that was at sequence {refusal.seq}"
     return Refused(f"{reason}, until its duplicate window has passed", refusal.seq)
 
 
-def _taken(numbered: NumberedRow, sequence: int) -> Refused:
+def _id_conflict(numbered: NumberedRow, sequence: int) -> Refused:
     reason = f"{numbered.row.stream} has another message under the id {numbered.row.event_id}, at sequence {sequence}"
     return Refused(reason, sequence)
 
 
-async def _classified(broker: Broker, numbered: NumberedRow, answer: Published | BrokerError) -> Answer:
+async def _classified(broker: Broker, numbered: NumberedRow, answer: Published | BrokerError) -> PublishResult:
     try:
         if isinstance(answer, BrokerError):
             raise answer
@@ -152,7 +154,7 @@ async def _classified(broker: Broker, numbered: NumberedRow, answer: Published |
             stored = await broker.get(numbered.row.stream, answer.sequence)
             # A fired timer leaves its stream, so a stored id without a message proves that the timer was there.
             if stored is not None and not _is_row(stored, numbered.row):
-                return _taken(numbered, answer.sequence)
+                return _id_conflict(numbered, answer.sequence)
     except BrokerRefusedError as error:
         return Full(error) if error.code == STREAM_FULL else Refused(str(error))
     except BrokerError as error:

@@ -1,12 +1,12 @@
-"""Hears from the beginning of EVENTS the earlier events that new policies ask for.
+"""Catch-up: decides the earlier events that new policies ask for (`Policy.past`).
 
 A reader goes on from its position, so it never sees what was published before the context had the policy. The database
-remembers which events it has heard from the beginning. Those that it has not are read from EVENTS and decided, type by
-type, before the process owns a partition; the inbox makes sure that each is decided once.
+remembers on which types of events it has caught up. `catch_up` reads the others from the beginning of EVENTS and
+decides them, type by type, before the process owns a partition. The inbox makes sure that each is decided once.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 from shared.context import Past
@@ -14,14 +14,13 @@ from shared.engine.decide.commit import Batch, Progress, commit
 from shared.engine.decide.incoming import Incoming
 from shared.engine.decide.routing import Routing
 from shared.ports.broker import Broker, Delivery, Stored
-from shared.ports.clock import Clock
+from shared.ports.clock import Clock, since_1970_ns
 from shared.ports.rows import HEARD_FROM_BEGINNING
 from shared.ports.store import Store, Transaction
 from shared.wire.messages import filter_subject
 from shared.wire.streams import EVENTS
 
 BATCH = 1_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def past_of(routing: Routing) -> dict[str, Past]:
@@ -29,7 +28,7 @@ def past_of(routing: Routing) -> dict[str, Past]:
     return {f"{one.source}.{one.event.__name__}": one.past for one in routing.context.policies if one.past != "none"}
 
 
-async def hear_from_beginning(store: Store, broker: Broker, clock: Clock, routing: Routing) -> int:
+async def catch_up(store: Store, broker: Broker, clock: Clock, routing: Routing) -> int:
     """Decide the events that were published before their policies were there; returns how many there are.
 
     Raises:
@@ -57,17 +56,18 @@ def _heard(transaction: Transaction) -> tuple[set[str], bool]:
 
 
 async def _batches(broker: Broker, routing: Routing, name: str, past: Past) -> AsyncIterator[Sequence[Incoming]]:
+    """All events of a name in batches; with `past` "last", only the last of each key, one partition in memory."""
     source, _, event = name.partition(".")
-    batch: dict[str, Incoming] = {}
     for partition in range(routing.partitions):
+        batch: dict[str, Incoming] = {}
         async for stored in broker.read(EVENTS, filter_subject("evt", source, event, partition)):
             batch[stored.subject if past == "last" else stored.event_id] = _incoming(routing, partition, stored)
             if past == "all" and len(batch) == BATCH:
                 yield [*batch.values()]
                 batch.clear()
-    messages = [*batch.values()]
-    for first in range(0, len(messages), BATCH):
-        yield messages[first : first + BATCH]
+        messages = [*batch.values()]
+        for first in range(0, len(messages), BATCH):
+            yield messages[first : first + BATCH]
 
 
 def _incoming(routing: Routing, partition: int, stored: Stored) -> Incoming:
@@ -75,7 +75,7 @@ def _incoming(routing: Routing, partition: int, stored: Stored) -> Incoming:
         sequence=stored.sequence,
         consumer_sequence=0,
         pending=0,
-        at_ns=(stored.at - _EPOCH) // timedelta(microseconds=1) * 1_000,
+        at_ns=since_1970_ns(stored.at),
         subject=stored.subject,
         headers=stored.headers,
         body=stored.body,

@@ -21,7 +21,7 @@ class Attempts(NamedTuple):
     next_at: datetime | None
 
 
-class OpenCall:
+class EffectCall:
     """The tools of an effect while it calls the outside."""
 
     def __init__(self, broker: Broker, clock: Clock, row: EffectRow, timeout_s: float) -> None:

@@ -1,6 +1,6 @@
 """Compares two sagas: which messages only one of them has, and where they part.
 
-Messages are matched by context, type, marked values of a closed set, and how often these came before, not by their
+Messages are matched by context, type, told values from a closed set, and how often these came before, not by their
 causes: which of two events comes last, and so causes the next one, is chance.
 """
 
@@ -13,12 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.inspect.drawing import FAILURE_OR_UNDO, span
-from shared.inspect.telling import Telling
 from shared.inspect.timeline import Message
+from shared.inspect.told_fields import ToldFields
 
 
 class Side(NamedTuple):
-    """A message of one saga: the time since its first message, and its marked fields."""
+    """A message of one saga: the time since its first message, and its told fields."""
 
     message: Message
     after: timedelta
@@ -40,28 +40,30 @@ class Comparison(NamedTuple):
     parting: str
 
 
-def compare(left: Sequence[Message], right: Sequence[Message], telling: Telling) -> Comparison:
+def compare(left: Sequence[Message], right: Sequence[Message], told_fields: ToldFields) -> Comparison:
     """Compare the messages of two keys; each must have at least one message."""
-    ours, theirs = dict(_numbered(left, telling)), dict(_numbered(right, telling))
+    ours, theirs = dict(_numbered(left, told_fields)), dict(_numbered(right, told_fields))
     pairs = [Pair(one[0], ours.get(one), theirs.get(one)) for one in dict.fromkeys((*ours, *theirs))]
     pairs.sort(key=lambda pair: min(side.after for side in (pair.left, pair.right) if side is not None))
     return Comparison(tuple(pairs), _parting(pairs, left[0].key, right[0].key))
 
 
-def _numbered(messages: Sequence[Message], telling: Telling) -> Iterator[tuple[tuple[str, tuple[str, ...], int], Side]]:
+def _numbered(
+    messages: Sequence[Message], told_fields: ToldFields
+) -> Iterator[tuple[tuple[str, tuple[str, ...], int], Side]]:
     began = min(message.at for message in messages)
-    said: Counter[tuple[str, tuple[str, ...]]] = Counter()
-    for message in sorted({one.id: one for one in reversed(messages)}.values(), key=_place):
+    seen: Counter[tuple[str, tuple[str, ...]]] = Counter()
+    for message in sorted({one.id: one for one in reversed(messages)}.values(), key=_by_time):
         name = f"{message.context}.{message.type}{' is due' if message.kind == 'due' else ''}"
-        kind = telling.kind(message)
-        said[name, kind] += 1
+        kind = told_fields.kind_of(message)
+        seen[name, kind] += 1
         yield (
-            (name, kind, said[name, kind]),
-            Side(message, message.at - began, " ".join(telling.says(message).values())),
+            (name, kind, seen[name, kind]),
+            Side(message, message.at - began, " ".join(told_fields.of(message).values())),
         )
 
 
-def _place(message: Message) -> tuple[datetime, str, int]:
+def _by_time(message: Message) -> tuple[datetime, str, int]:
     return message.at, message.stream, message.sequence
 
 
@@ -87,12 +89,8 @@ def _goes_on(key: str, alone: Sequence[Pair]) -> Iterator[str]:
         yield f"{key} goes on with {pair.event}{f' {side.told}' if side is not None and side.told else ''}"
 
 
-def _earliest(pair: Pair) -> timedelta:
-    return min(side.after for side in (pair.left, pair.right) if side is not None)
-
-
 def draw(comparison: Comparison, left: str, right: str) -> Table:
-    """A table: a mark for messages that one saga lacks, the time in each, the message, and what differs in it."""
+    """A table: a sign for messages that one saga lacks, the time in each, the message, and what differs in it."""
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
     for _ in (left, right):
@@ -100,11 +98,11 @@ def draw(comparison: Comparison, left: str, right: str) -> Table:
     table.add_column(overflow="fold")
     table.add_row("", left, right, "", style="bold")
     for pair in comparison.pairs:
-        mark, style = ("-", "red") if pair.right is None else ("+", "green") if pair.left is None else ("", "")
+        sign, style = ("-", "red") if pair.right is None else ("+", "green") if pair.left is None else ("", "")
         line = Text(pair.event, style="yellow" if FAILURE_OR_UNDO.search(pair.event) else "")
         told = dict.fromkeys(side.told for side in (pair.left, pair.right) if side is not None and side.told)
         line.append(f" {' | '.join(told)}" if told else "", style="dim")
-        table.add_row(mark, _time(pair.left), _time(pair.right), line, style=style)
+        table.add_row(sign, _time(pair.left), _time(pair.right), line, style=style)
     return table
 
 

@@ -1,6 +1,6 @@
-"""Whether a reader's type can read every value that a writer's type can write, as far as their types say.
+"""Finds the fields in which a reader's type cannot read every value that a writer's type can write.
 
-Only kinds are compared, not bounds such as the length of a text. A type that cannot be judged counts as readable.
+It compares kinds of types, not bounds such as the length of a text. A kind that it does not know counts as compatible.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ PATH_LENGTH_AT_MOST = 300
 """Types may hold themselves; no deeper field is compared."""
 
 
-def unreadable(reader: type[Struct], writer: type[Struct]) -> tuple[str, ...]:
+def incompatible_fields(reader: type[Struct], writer: type[Struct]) -> tuple[str, ...]:
     """Every field, by its JSON path, in which the reader cannot read what the writer may write."""
     return tuple(_fields(_struct(reader), _struct(writer), "$", {*stamped_fields(reader).values()}))
 
@@ -75,8 +75,8 @@ def _problems(reader: inspect.Type, writer: inspect.Type, path: str) -> Iterator
         elif isinstance(arm, _LISTS) and len(lists) == 1:
             yield from _problems(lists[0].item_type, arm.item_type, f"{path}[]")
         else:
-            said = " or ".join(_spelled(one) for one in read)
-            yield f"{path} may be {_spelled(arm)} and is read as {said}: widen its type"
+            expected = " or ".join(_spelled(one) for one in read)
+            yield f"{path} may be {_spelled(arm)} and is read as {expected}: widen its type"
 
 
 def _reads(reader: inspect.Type, writer: inspect.Type, path: str) -> bool:
