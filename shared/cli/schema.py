@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -15,10 +15,10 @@ Directory = Annotated[Path | None, Parameter(name="--dir", help="where the schem
 
 
 def export(*, directory: Directory = None, json: Json = False) -> int:
-    """Write a JSON Schema for each event, command and request, and one AsyncAPI document.
+    """Write the schemas of all messages, from the code.
 
-    Everything comes from the code of the contexts. Commit the files: `chorus schema
-    check` compares the code with them.
+    These are a JSON Schema of each event, command and request, and one AsyncAPI
+    document. Commit them: `chorus schema check` compares the code with them.
 
     For example:
 
@@ -45,3 +45,47 @@ def export(*, directory: Directory = None, json: Json = False) -> int:
     if not any(changed):
         show_lines([f"nothing to do, the {len(files)} files in {place} match the code"])
     return Exit.OK
+
+
+def check(
+    *,
+    mode: Annotated[
+        Literal["backward", "forward", "full"] | None,
+        Parameter(help="of all messages [full for events, backward for the others]"),
+    ] = None,
+    directory: Directory = None,
+    json: Json = False,
+) -> int:
+    """Name each change of a message that breaks readers or writers.
+
+    Compares the code with the committed schemas, field by field. Backward: the code
+    reads what was written before. Forward: readers of the committed form read what
+    the code writes. Exit 0 when nothing breaks, else 1.
+
+    For example:
+
+        chorus schema check
+        chorus schema check --mode full --json
+    """
+    from shared import catalog
+    from shared.schemas.check import check as compare
+    from shared.schemas.files import DIRECTORY, committed_schemas, schemas_of
+
+    place = directory or DIRECTORY
+    now = schemas_of(catalog.contexts(catalog.read_settings(os.environ)).values())
+    try:
+        before = committed_schemas(place)
+    except (OSError, ValueError) as error:
+        raise CommandError(Exit.MISCONFIGURED, f"{error}; run chorus schema export") from error
+    if not before:
+        raise CommandError(Exit.MISCONFIGURED, f"{place} has no schemas to compare with; run chorus schema export")
+    findings = compare(before, now, mode)
+    if json:
+        show_json([finding._asdict() for finding in findings])
+    else:
+        show_lines(f"{one.message} {one.path}: {one.direction}: {one.text}\n    {one.remedy}" for one in findings)
+        if not findings:
+            differing = sum(before.get(path) != now.get(path) for path in before.keys() | now.keys())
+            grown = f"; {differing} differ, so run chorus schema export" if differing else ""
+            show_lines([f"nothing breaks; schemas: {len(now)}{grown}"])
+    return Exit.NO if findings else Exit.OK

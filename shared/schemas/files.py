@@ -47,6 +47,18 @@ def committed(directory: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in found.items() if name == ASYNCAPI or _OURS.fullmatch(name)}
 
 
+def committed_schemas(directory: Path) -> dict[str, Any]:
+    """The committed schema of each message, by path; raises OSError, or ValueError for a file that is no JSON."""
+    found = {}
+    for path, content in committed(directory).items():
+        if path != ASYNCAPI:
+            try:
+                found[path] = json.loads(content)
+            except ValueError as error:
+                raise ValueError(f"{directory / path} is no JSON: {error}") from error
+    return found
+
+
 def write(directory: Path, files: Mapping[str, bytes]) -> Written:
     """Write the files that differ, and remove those of messages that are gone; raises OSError."""
     before = committed(directory)

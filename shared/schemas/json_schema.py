@@ -16,6 +16,9 @@ from shared.wire.bodies import stamped_fields
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 KEY_PATTERN: Final = "^[A-Za-z0-9_-]{1,64}$"
 
+OMITS_DEFAULTS: Final = "x-omits-defaults"
+"""Marks a Struct that is written without the fields that have their default."""
+
 Schema: TypeAlias = dict[str, Any]
 
 _REF: Final = "#/$defs/{name}"
@@ -70,6 +73,8 @@ class _Walk:
         name = schema.get("$ref", "").removeprefix(self._prefix)
         if name and name not in self._seen:
             self._seen.add(name)
+            if kind.cls.__struct_config__.omit_defaults:
+                self._components[name][OMITS_DEFAULTS] = True
             properties = self._components[name]["properties"]
             for field in kind.fields:
                 self.add(field.type, properties[field.encode_name])
