@@ -21,6 +21,8 @@ from shared.endpoint import Endpoint as Endpoint
 from shared.endpoint import Endpoints as Endpoints
 from shared.endpoint import Request as Request
 from shared.service import Service as Service
+from shared.upcaster import EventDecoder
+from shared.upcaster import Upcaster as Upcaster
 from shared.wire.engine_events import Detail as Detail
 from shared.wire.messages import aggregate_id
 
@@ -182,8 +184,9 @@ class Timer:
 class Context:
     """A bounded context. `accepts` are the commands that clients may send; the other commands stay in the process.
 
-    Every event carries `schema_version`. It is raised also when an `evolve` makes something else of the same events: a
-    worker then folds all states anew when it starts, as it does when a state has other fields.
+    Every event carries `schema_version`. It is raised when an event gets a new form; `upcasters` then make the new form
+    of older events, own ones and those of other contexts. It is raised also when an `evolve` makes something else of
+    the same events: a worker folds all states anew when it starts, as it does when a state has other fields.
 
     `gather_s` is how long messages may gather between two batches. In a context that nobody waits for, one disk sync
     then serves many messages.
@@ -205,6 +208,7 @@ class Context:
     endpoints: tuple[Endpoint, ...] = ()
     lookup: str = ""
     schema_version: int = 1
+    upcasters: tuple[Upcaster, ...] = ()
     gather_s: float = 0.0
     unheard: tuple[type[Event], ...] = ()
     close: Callable[[], Awaitable[None]] | None = None
@@ -217,6 +221,10 @@ class Context:
         for aggregate in (aggregate for decider in self.deciders for aggregate in decider.kinds):
             found.setdefault(aggregate.name, aggregate)
         return tuple(found.values())
+
+    def decoder_of(self, event: type[Event], source: str = "") -> EventDecoder:
+        """Decodes an event of this context, or of another one (`source`), in each of its versions."""
+        return EventDecoder(event, (one for one in self.upcasters if one.is_of(source, event)))
 
     @property
     def publishes(self) -> tuple[type[Event], ...]:

@@ -14,6 +14,7 @@ from shared.config.spelling import did_you_mean
 from shared.context import Aggregate, Command, Context, Service
 from shared.reactions import command_of, commands_of
 from shared.readable import unreadable
+from shared.version_mistakes import of_older_events, of_upcasters
 from shared.wire.engine_events import ENGINE_EVENTS
 from shared.wire.messages import MESSAGE_ID_LENGTH_AT_MOST, check_name, longest_id
 
@@ -39,6 +40,7 @@ def within(member: Context | Service) -> tuple[Mistake, ...]:
             *_askers_of(member),
             *_marked_of(member),
             *_deadlines_of(member),
+            *of_upcasters(member),
         ]
     return tuple(Mistake(member.name, text) for text in texts)
 
@@ -46,7 +48,8 @@ def within(member: Context | Service) -> tuple[Mistake, ...]:
 def between(found: Mapping[str, Context | Service], absent: frozenset[str] = frozenset()) -> tuple[Mistake, ...]:
     """Find the mistakes between contexts; events of `absent` contexts are not checked."""
     members = {name: member for name, member in found.items() if isinstance(member, Context)}
-    return (*_publishers(members), *_heard(members, absent))
+    versions = (Mistake(name, text) for name, text in of_older_events(members))
+    return (*_publishers(members), *_heard(members, absent), *versions)
 
 
 def _names_of(member: Context | Service) -> Iterator[str]:

@@ -22,7 +22,6 @@ from shared.engine.retry import Backoff, Delays
 from shared.ports.broker import Broker
 from shared.ports.clock import Clock
 from shared.ports.rows import EffectRow
-from shared.wire.messages import NEVER
 
 IN_MEMORY_AT_MOST = 10_000
 """Further effects stay in the database until there is room."""
@@ -165,7 +164,7 @@ class EffectRunner:
 
     async def _run(self, row: EffectRow) -> Incoming:
         effect = self._by_name[row.type]
-        event = self._routing.asking_event(row.type, row.body, row.key, NEVER)
+        event = self._routing.asking_event(row)
         call = self._calls[row.event_id] = OpenCall(self._broker, self._clock, row, effect.timeout_s)
         backoff = Backoff(UNKNOWN_OUTCOME_DELAYS)
         began = self._clock.monotonic()

@@ -83,7 +83,16 @@ def document_of(members: Iterable[Context | Service], *, title: str) -> Document
 
 
 def _id(message: PublishedMessage) -> str:
+    return f"{_channel_id(message)}{_form(message)}"
+
+
+def _channel_id(message: PublishedMessage) -> str:
     return f"{message.context}.{message.kind}.{message.name}"
+
+
+def _form(message: PublishedMessage) -> str:
+    """The end of the name of an event's older form."""
+    return "" if message.until is None else f".{message.until}"
 
 
 def _ref(*path: str) -> Schema:
@@ -102,7 +111,7 @@ def _message(message: PublishedMessage, payload: str) -> Schema:
     summary = (message.type.__doc__ or "").strip().partition("\n")[0]
     correlation = {"location": f"$message.header#/{CORRELATION_ID}"}
     return {
-        "name": message.name,
+        "name": f"{message.name}{_form(message)}",
         **({"summary": summary} if summary else {}),
         "headers": _ref("components", "schemas", f"headers-of-{message.kind}"),
         "payload": _ref("components", "schemas", payload),
@@ -118,23 +127,27 @@ def _headers() -> Iterator[tuple[str, Schema]]:
 def _channels(
     contexts: Sequence[Context], messages: Sequence[PublishedMessage], replies: Sequence[PublishedMessage]
 ) -> Iterator[tuple[str, Schema]]:
-    engine_events = [message for message in messages if message.context == OF_EVERY_CONTEXT]
-    own = [message for message in messages if message.context != OF_EVERY_CONTEXT]
-    of_engine = [message._replace(context=context.name) for context in contexts for message in engine_events]
-    for message in sorted((*own, *of_engine), key=_id):
-        known = message._replace(context=OF_EVERY_CONTEXT) if message in of_engine else message
-        yield _id(message), _channel(contexts, message, known)
+    forms: dict[str, list[PublishedMessage]] = {}
+    for message in messages:
+        forms.setdefault(_channel_id(message), []).append(message)
+    of_engine = [message for message in messages if message.context == OF_EVERY_CONTEXT]
+    for context in contexts:
+        for message in of_engine:
+            forms[_channel_id(message._replace(context=context.name))] = [message]
+    for name in sorted(name for name in forms if not name.startswith(f"{OF_EVERY_CONTEXT}.")):
+        yield name, _channel(contexts, name, forms[name])
     for reply in replies:
         yield _id(reply), {"address": None, "messages": {reply.name: _ref("components", "messages", _id(reply))}}
 
 
-def _channel(contexts: Sequence[Context], message: PublishedMessage, known: PublishedMessage) -> Schema:
-    messages = {message.name: _ref("components", "messages", _id(known))}
-    if message.kind == "requests":
-        context = next(context for context in contexts if context.name == message.context)
-        return {"address": endpoint_of(context, message.name).subject, "messages": messages}
-    prefix = "evt" if message.kind == "events" else "cmd"
-    address = f"{prefix}.{message.context}.{message.name}.{{key}}"
+def _channel(contexts: Sequence[Context], name: str, forms: Sequence[PublishedMessage]) -> Schema:
+    """The subject of a message, with each of its forms."""
+    of, kind, message = name.split(".")
+    messages = {f"{form.name}{_form(form)}": _ref("components", "messages", _id(form)) for form in forms}
+    if kind == "requests":
+        context = next(context for context in contexts if context.name == of)
+        return {"address": endpoint_of(context, message).subject, "messages": messages}
+    address = f"{'evt' if kind == 'events' else 'cmd'}.{of}.{message}.{{key}}"
     return {"address": address, "messages": messages, "parameters": {"key": _ref("components", "parameters", "key")}}
 
 

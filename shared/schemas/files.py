@@ -31,7 +31,7 @@ class Written(NamedTuple):
 
 def schemas_of(members: Iterable[Context | Service]) -> dict[str, Any]:
     """The JSON Schema of each message, by path."""
-    return {message.path: schema_of(message.type) for message in published_messages(members)}
+    return {one.path: {**schema_of(one.type), "title": one.name} for one in published_messages(members)}
 
 
 def files_of(members: Iterable[Context | Service], *, title: str) -> dict[str, bytes]:

@@ -21,20 +21,18 @@ class PublishedMessage(NamedTuple):
     kind: Kind
     name: str
     type: type[Struct]
+    until: int | None = None
+    """The last Schema-Version of this form of an event; None for the form of today."""
 
     @property
     def path(self) -> str:
-        """The path of its schema, such as `here/events/ThingDone.json`."""
-        return f"{self.context}/{self.kind}/{self.name}.json"
-
-    @property
-    def place(self) -> str:
-        """The message as commands and findings name it."""
-        return f"{self.context}.{self.name}"
+        """The path of its schema, such as `here/events/ThingDone.json`, or `ThingDone.1.json` of an older form."""
+        form = "" if self.until is None else f".{self.until}"
+        return f"{self.context}/{self.kind}/{self.name}{form}.json"
 
 
 def published_messages(members: Iterable[Context | Service]) -> tuple[PublishedMessage, ...]:
-    """Every event and every command that clients may send, and every request; in the order of their paths."""
+    """Every event in each of its versions, every command that clients may send, every request; in order of path."""
     found = [PublishedMessage(OF_EVERY_CONTEXT, "events", event.__name__, event) for event in ENGINE_EVENTS]
     for context in contexts_of(members):
         found += _of(context)
@@ -54,6 +52,8 @@ def endpoint_of(context: Context, operation: str) -> Endpoint:
 def _of(context: Context) -> Iterator[PublishedMessage]:
     for event in context.publishes:
         yield PublishedMessage(context.name, "events", event.__name__, event)
+    for upcaster in (one for one in context.upcasters if not one.source):
+        yield PublishedMessage(context.name, "events", upcaster.event.__name__, upcaster.older, upcaster.until)
     for command in context.accepts:
         yield PublishedMessage(context.name, "commands", command.__name__, command)
     for endpoint in context.endpoints:
