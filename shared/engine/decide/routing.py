@@ -103,7 +103,7 @@ class Routing:
         """A parked message, read again as if it were delivered now."""
         row = waiting.row
         delivery = Delivery(
-            row.seq, consumer_sequence=0, pending=0, at_ns=row.at_ns, subject=row.subject, headers=row.headers,
+            sequence=row.seq, consumer_sequence=0, pending=0, at_ns=row.at_ns, subject=row.subject, headers=row.headers,
             body=row.body, reply="",
         )  # fmt: skip
         return self._incoming(row.stream, row.partition, delivery, waiting)._replace(message_id=row.message_id)
