@@ -47,6 +47,7 @@ COMMANDS = (
     Command("parked void", "verdicts:void", "Declare that a message under a context's id is a stranger's."),
     Command("config", "config:config", "List the settings: value, default and where each comes from."),
     Command("rebuild", "rebuild:rebuild", "Rebuild the lost database of a context from EVENTS."),
+    Command("replay", "replay:replay", "Decide what is recorded again, with the code at hand."),
     Command("reconcile", "reconcile:reconcile", "Publish again the events that the streams have lost."),
     Command("health", "health:health", "Tell whether the workers on this machine are well."),
 )

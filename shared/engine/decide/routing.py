@@ -67,8 +67,9 @@ class Routing:
     `deciders` goes by the type of a command, and `states`, which decode snapshots, by the name of an aggregate.
     """
 
-    def __init__(self, context: Context, *, partitions: int) -> None:
+    def __init__(self, context: Context, *, partitions: int, records_inputs: bool = False) -> None:
         self.context = context
+        self.records_inputs = records_inputs
         self.partitions = partitions
         self.deciders: dict[type[Struct], Deciding] = {}
         for decider in context.deciders:
