@@ -20,6 +20,8 @@ from shared.endpoint import Answer as Answer
 from shared.endpoint import Endpoint as Endpoint
 from shared.endpoint import Endpoints as Endpoints
 from shared.endpoint import Request as Request
+from shared.upcaster import EventDecoder
+from shared.upcaster import Upcaster as Upcaster
 from shared.wire.engine_events import Detail as Detail
 from shared.wire.messages import aggregate_id
 
@@ -181,8 +183,9 @@ class Timer:
 class Context:
     """A bounded context. `accepts` are the commands that clients may send; the other commands stay in the process.
 
-    Every event carries `schema_version`. Raise it also when an `evolve` gives another state for the same events: a
-    worker then folds all states again when it starts, as it does when a state has other fields.
+    Every event carries `schema_version`. Raise it when an event gets a new form; `upcasters` then make the new form of
+    older events, of the context's own ones and of other contexts'. Raise it also when an `evolve` gives another state
+    for the same events: a worker then folds all states again when it starts, as it does when a state has other fields.
 
     `gather_s` is a pause between two batches, in which messages gather, so that one disk sync serves many of them. Use
     it in a context that nobody waits for.
@@ -204,6 +207,7 @@ class Context:
     endpoints: tuple[Endpoint, ...] = ()
     lookup: str = ""
     schema_version: int = 1
+    upcasters: tuple[Upcaster, ...] = ()
     gather_s: float = 0.0
     unheard: tuple[type[Event], ...] = ()
     close: Callable[[], Awaitable[None]] | None = None
@@ -216,6 +220,10 @@ class Context:
         for aggregate in (aggregate for decider in self.deciders for aggregate in decider.kinds):
             found.setdefault(aggregate.name, aggregate)
         return tuple(found.values())
+
+    def decoder_of(self, event: type[Event], source: str = "") -> EventDecoder:
+        """Decodes an event of this context, or of another one (`source`), in each of its versions."""
+        return EventDecoder(event, (one for one in self.upcasters if one.is_of(source, event)))
 
     @property
     def publishes(self) -> tuple[type[Event], ...]:

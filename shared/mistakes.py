@@ -14,6 +14,7 @@ from shared.compatibility import incompatible_fields
 from shared.config.spelling import did_you_mean
 from shared.context import Aggregate, Command, Context
 from shared.return_types import command_of, commands_of
+from shared.version_mistakes import of_older_events, of_upcasters
 from shared.wire.engine_events import ENGINE_EVENTS
 from shared.wire.messages import MESSAGE_ID_LENGTH_AT_MOST, check_name, longest_id
 
@@ -38,13 +39,15 @@ def within(context: Context) -> tuple[Mistake, ...]:
         *_askers_of(context),
         *_listed_of(context),
         *_deadlines_of(context),
+        *of_upcasters(context),
     ]
     return tuple(Mistake(context.name, text) for text in texts)
 
 
 def between(contexts: Mapping[str, Context], absent: frozenset[str] = frozenset()) -> tuple[Mistake, ...]:
     """Find the mistakes between contexts; events of `absent` contexts are not checked."""
-    return (*_publishers(contexts), *_heard(contexts, absent))
+    versions = (Mistake(name, text) for name, text in of_older_events(contexts))
+    return (*_publishers(contexts), *_heard(contexts, absent), *versions)
 
 
 def _names_of(context: Context) -> Iterator[str]:

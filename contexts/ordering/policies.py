@@ -63,7 +63,7 @@ def whenever_order_shipped_record_it(event: OrderShipped) -> list[RecordShipment
 
 def whenever_order_delivered_record_it(event: OrderDelivered) -> list[RecordDelivery]:
     """May come before the news of the shipment (P18)."""
-    return [RecordDelivery(order_id=event.order_id, tracking_no=event.tracking_no, delivered_at=event.at)]
+    return [RecordDelivery(order_id=event.order_id, tracking_no=event.tracking_no, delivered_at=event.delivered_at)]
 
 
 def whenever_payment_failed_cancel_the_order(event: PaymentFailed) -> list[CancelPendingOrder]:

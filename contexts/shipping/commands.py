@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 
 from contexts.kernel import Address, CancellationReason, OrderId, ReturnId, ReturnIdText, SkuQuantity, Text
 from contexts.shipping.events import CarrierRefusal, Requirement
-from shared.wire.messages import FROM_SUBJECT, TOLD
+from shared.wire.messages import FROM_STREAM, FROM_SUBJECT, NEVER, TOLD
 
 LINES_AT_MOST = 100
 
@@ -25,10 +25,11 @@ Refusal: TypeAlias = Literal[
 
 
 class ReportDelivered(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The parcel is with the customer."""
+    """The parcel is with the customer, since this was said."""
 
     order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
     tracking_no: Annotated[Text, TOLD]
+    said_at: Annotated[datetime, FROM_STREAM] = NEVER
 
 
 class ReportLost(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -68,7 +68,7 @@ def whenever_return_requested_expect_its_parcel(event: ReturnRequested) -> list[
 
 def whenever_a_parcel_is_silent_for_too_long_say_so(event: OrderShipped) -> list[NoteSilence]:
     """Says it unless the carrier has reported an end (P56)."""
-    return [NoteSilence(order_id=event.order_id, shipped_at=event.shipped_at, times=1)] if event.shipped_at else []
+    return [NoteSilence(order_id=event.order_id, shipped_at=event.shipped_at, times=1)]
 
 
 def whenever_a_parcel_is_still_silent_say_so_again(event: ParcelOverdue) -> list[NoteSilence]:

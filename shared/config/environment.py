@@ -163,7 +163,8 @@ def _parse(field: _Field, text: str) -> Any:
     try:
         return msgspec.convert(text, field.type, strict=False, dec_hook=lambda wanted, value: wanted(value))
     except msgspec.ValidationError as error:
-        expected = f"use {', '.join(get_args(plain))}" if get_origin(plain) is Literal else str(error)
+        choices = ("true", "false") if plain is bool else get_args(plain) if get_origin(plain) is Literal else ()
+        expected = f"use {', '.join(choices)}" if choices else str(error)
         raise ValueError(f"{text[:80]!r} cannot be used: {expected}") from error
 
 
@@ -171,6 +172,8 @@ def _shown(value: Any) -> str:
     match value:
         case None:
             return ""
+        case bool():
+            return "true" if value else "false"
         case timedelta():
             return format_duration(value)
         case SecretUrl():

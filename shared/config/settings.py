@@ -101,6 +101,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         default_factory=default_streams_file
     )
     batch_at_most: Annotated[int, Meta(ge=1, le=1000, description="messages decided in one commit")] = 1000
+    record_inputs: Annotated[
+        bool, Meta(description="keep commands, requests and outcomes in the database, for chorus replay")
+    ] = True
     effect_timeout: Annotated[timedelta, Meta(description="after this an outside call's outcome is unknown")] = (
         timedelta(seconds=10)
     )

@@ -22,7 +22,6 @@ from shared.engine.retry import Backoff, Delays
 from shared.ports.broker import Broker
 from shared.ports.clock import Clock
 from shared.ports.rows import EffectRow
-from shared.wire.messages import NEVER
 
 IN_MEMORY_AT_MOST = 10_000
 """Further effects stay in the database until half of this is free again."""
@@ -214,7 +213,7 @@ class EffectRunner:
         try:
             if effect is None:
                 raise NoEffectError(f"no effect of this release is asked by {row.type}; run a release that has one")
-            event = self._routing.asking_event(row.type, row.body, row.key, NEVER)
+            event = self._routing.asking_event(row)
             async with self._slots[row.type]:
                 with anyio.fail_after(effect.timeout_s):
                     reach("before-call")

@@ -59,6 +59,7 @@ class ContextProcess:
         partitions: int,
         priority_timeout_s: float,
         batch_at_most: int,
+        records_inputs: bool = False,
     ) -> None:
         self.context = context
         self.store = store
@@ -68,7 +69,7 @@ class ContextProcess:
         self._numbers = numbers
         self.alarms = Alarms(clock)
         self.troubles = Troubles(self.alarms, broker, context.name)
-        routing = self._routing = Routing(context, partitions=partitions)
+        routing = self._routing = Routing(context, partitions=partitions, records_inputs=records_inputs)
         linger_s = {aggregate.name: aggregate.linger_s for aggregate in context.aggregates if aggregate.linger_s}
         self.relay = Relay(broker, clock, linger_s=linger_s, wake=self._wake, troubles=self.troubles)
         self.effects = EffectRunner(routing, broker, clock, wake=self._wake)
@@ -172,6 +173,8 @@ class ContextProcess:
         """Fold missing snapshots, backfill parking events, and hear the events that new policies missed."""
         while True:
             try:
+                if self._routing.records_inputs:
+                    await self.store.transact(lambda transaction: transaction.keep_inputs())
                 folded = await ensure_snapshots(self.store, self.context)
                 backfilled = await self._count_and_backfill_parked()
                 heard = await catch_up(self.store, self._broker, self._clock, self._routing)

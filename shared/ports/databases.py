@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from shared.ports.history import History
 from shared.ports.rows import StrangerRow
 from shared.ports.store import Store
 from shared.ports.store_reader import Backlog, StoreReader
@@ -51,6 +52,10 @@ class Databases(Protocol):
             DatabaseError: it is missing, broken, of another context, or of another release.
             DatabaseBusyError: it is locked.
         """
+        ...
+
+    def history(self, context: str) -> AbstractContextManager[History]:
+        """Read all that a context has decided, beside its workers; raises as `reading`."""
         ...
 
     def backlog(self, name: str) -> Backlog:

@@ -173,6 +173,7 @@ class _AtWork:
             partitions=topology.partitions,
             priority_timeout_s=topology.consumers.priority_timeout.total_seconds(),
             batch_at_most=settings.batch_at_most,
+            records_inputs=settings.record_inputs,
         )
         async with self.process.at_work():
             await self.process.loop.run()

@@ -161,6 +161,7 @@ async def _run_context(
         partitions=topology.partitions,
         priority_timeout_s=topology.consumers.priority_timeout.total_seconds(),
         batch_at_most=settings.batch_at_most,
+        records_inputs=settings.record_inputs,
     )
     if settings.metrics_port is not None:
         from shared.engine.metrics import serve_metrics  # A tenth of a worker's imports, which few need.

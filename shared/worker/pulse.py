@@ -11,6 +11,7 @@ import structlog
 from shared.engine.monitor.alarms import Alarms
 from shared.ports.clock import moment
 from shared.wire.messages import OCCURRED_AT
+from shared.wire.streams import TIMERS
 from shared.worker.health_file import HealthFile, Report, State
 from shared.worker.notify import Notifier
 from shared.worker.watchdog import Watchdog
@@ -98,14 +99,19 @@ class Pulse:
         return with_process(known, self.process, unpublished_since=self._unpublished_since(self.process, now))
 
     def _unpublished_since(self, process: "ContextProcess", now: datetime) -> datetime | None:
-        """When the oldest unpublished row was written. A timer row counts from the first beat with it."""
+        """When the oldest unpublished row was written.
+
+        A timer row counts from the first beat with it: a rebuild writes timers of events that are long past.
+        """
         oldest = process.relay.oldest
         if oldest is None:
             return None
         if self._oldest is None or self._oldest[0] != oldest.n:
             self._oldest = (oldest.n, now)
         occurred_at = oldest.row.headers.get(OCCURRED_AT)
-        return self._oldest[1] if occurred_at is None else datetime.fromisoformat(occurred_at)
+        if oldest.row.stream == TIMERS or occurred_at is None:
+            return self._oldest[1]
+        return datetime.fromisoformat(occurred_at)
 
 
 def with_process(known: Report, process: "ContextProcess", *, unpublished_since: datetime | None) -> Report:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from shared.engine.decide.answers import Given
 from shared.engine.decide.decisions import Decisions
 from shared.engine.decide.incoming import Incoming
+from shared.engine.decide.recording import inputs_of
 from shared.engine.decide.routing import Routing
 from shared.engine.failpoints import reach
 from shared.ports.broker import Delivery
@@ -67,6 +68,9 @@ def commit(transaction: Transaction, routing: Routing, batch: Batch) -> Committe
     reach("after-load")
     decisions.decide(messages)
     numbered = _write(transaction, decisions, batch.now)
+    if routing.records_inputs:
+        after_n = numbered[0].n - 1 if numbered else batch.last_number
+        transaction.add_inputs(inputs_of(messages, decisions.ended_effects, after_n=after_n))
     record(transaction, batch.progress)
     reach("inside-transaction")
     others: list[NumberedRow] = []

@@ -162,7 +162,8 @@ def timer_row(context: str, row: JournalRow, timer: str, key: str, at: datetime)
     """The message by which the event in `row` arms a timer. The server publishes its body again when `at` comes.
 
     The depth starts again at 0: a chain of causes that waits for a deadline is no endless loop, and may go on for ever.
-    The timer names its event without the edition, so its id stays when the event gets another edition.
+    The timer names its event without the edition, so its id stays when the event gets another edition. It says when the
+    event occurred, and in which schema version it is.
     """
     armed_by, _ = split_edition(row.event_id)
     identity = f"{armed_by}/{timer}"
@@ -172,6 +173,8 @@ def timer_row(context: str, row: JournalRow, timer: str, key: str, at: datetime)
         CORRELATION_ID: row.headers[CORRELATION_ID],
         CAUSATION_ID: armed_by,
         CAUSATION_DEPTH: "0",
+        OCCURRED_AT: row.headers[OCCURRED_AT],
+        SCHEMA_VERSION: row.headers[SCHEMA_VERSION],
         SCHEDULE: f"@at {rfc3339(at)}",
         SCHEDULE_TARGET: due_subject(context, timer, key),
         SCHEDULE_TTL: DUE_KEPT,

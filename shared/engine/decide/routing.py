@@ -6,7 +6,6 @@ which a policy raises, is poison.
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -19,6 +18,7 @@ from shared.engine.decide.headers import MalformedHeaderError, checked, correlat
 from shared.engine.decide.incoming import IGNORE, Asker, Decide, Handling, Incoming, Poison, Refuse, Source
 from shared.ports.broker import Delivery
 from shared.ports.rows import EffectRow, ParkedVerdict
+from shared.upcaster import EventDecoder
 from shared.wire.bodies import BodyDecoder, MalformedBodyError
 from shared.wire.messages import (
     CAUSATION_DEPTH,
@@ -49,7 +49,7 @@ UNKEYED: Final = "unkeyed"
 
 _encoder = msgspec.json.Encoder()
 
-Route: TypeAlias = tuple[BodyDecoder[Any], Callable[[Any], Sequence[Command]]]
+Route: TypeAlias = tuple[BodyDecoder[Any], Callable[[Any], Sequence[Command]], EventDecoder | None]
 
 
 class Deciding(NamedTuple):
@@ -67,8 +67,9 @@ class Routing:
     `deciders` goes by the type of a command, and `states`, which decode snapshots, by the name of an aggregate.
     """
 
-    def __init__(self, context: Context, *, partitions: int) -> None:
+    def __init__(self, context: Context, *, partitions: int, records_inputs: bool = False) -> None:
         self.context = context
+        self.records_inputs = records_inputs
         self.partitions = partitions
         self.deciders: dict[type[Struct], Deciding] = {}
         for decider in context.deciders:
@@ -82,19 +83,18 @@ class Routing:
         self.event_types = {event.__name__: event for event in context.publishes}
         self._routes: dict[tuple[str, str, str], Route] = {}
         for command in context.accepts:
-            decoder: BodyDecoder[Any] = BodyDecoder(command, strict=True)
-            self._routes["cmd", context.name, command.__name__] = (decoder, _itself)
+            self._routes["cmd", context.name, command.__name__] = (BodyDecoder(command, strict=True), _itself, None)
         for timer in context.timers:
-            decoder = BodyDecoder(timer.armed_by, strict=False)
-            self._routes["due", context.name, timer.name] = (decoder, timer.whenever_due)
+            versions = context.decoder_of(timer.armed_by)
+            self._routes["due", context.name, timer.name] = (versions.newest, timer.whenever_due, versions.if_any)
         policies: dict[tuple[str, type[Event]], list[Callable[[Any], Sequence[Command]]]] = {}
         for policy in context.policies:
             policies.setdefault((policy.source, policy.event), []).append(policy.whenever)
         for (source, event), of_event in policies.items():
-            decoder = BodyDecoder(event, strict=False)
-            self._routes["evt", source, event.__name__] = (decoder, _all_of(of_event))
+            versions = context.decoder_of(event, "" if source == context.name else source)
+            self._routes["evt", source, event.__name__] = (versions.newest, _all_of(of_event), versions.if_any)
         self.endpoints = {endpoint.subject: endpoint for endpoint in context.endpoints}
-        self._asking = {event.__name__: BodyDecoder(event, strict=False) for event in self.effects}
+        self._asking = {event.__name__: context.decoder_of(event) for event in self.effects}
 
     def delivered(self, stream: str, partition: int, delivery: Delivery) -> Incoming:
         """A message that a stream delivers."""
@@ -104,15 +104,9 @@ class Routing:
         """A parked message, read again as if it were delivered now."""
         row = waiting.row
         delivery = Delivery(
-            sequence=row.seq,
-            consumer_sequence=0,
-            pending=0,
-            at_ns=row.at_ns,
-            subject=row.subject,
-            headers=row.headers,
-            body=row.body,
-            reply="",
-        )
+            sequence=row.seq, consumer_sequence=0, pending=0, at_ns=row.at_ns, subject=row.subject, headers=row.headers,
+            body=row.body, reply="",
+        )  # fmt: skip
         return self._incoming(row.stream, row.partition, delivery, waiting)._replace(message_id=row.message_id)
 
     def outcome(self, row: EffectRow, command: Command) -> Incoming:
@@ -151,9 +145,9 @@ class Routing:
         """Whether the context has a policy for such an event."""
         return (subject.kind, subject.context, subject.type) in self._routes
 
-    def asking_event(self, type_name: str, body: bytes, key: str, at: datetime) -> Any:
-        """One of the context's own events that ask for an effect, from its body in the journal."""
-        return self._asking[type_name].decode(body, key=key, at=at)
+    def asking_event(self, row: EffectRow) -> Any:
+        """One of the context's own events that ask for an effect."""
+        return self._asking[row.type].decode(row.body, key=row.key, at=NEVER, headers=row.headers)
 
     def _incoming(self, stream: str, partition: int, delivery: Delivery, source: Source) -> Incoming:
         headers = delivery.headers
@@ -197,7 +191,10 @@ class Routing:
         route = self._routes.get((subject.kind, subject.context, subject.type))
         if route is None:
             return IGNORE
-        decoder, whenever = route
+        decoder, whenever, versions = route
+        if versions is not None and versions.is_older(delivery.headers):
+            event = versions.decode(delivery.body, key=subject.key, at=delivery.at, headers=delivery.headers)
+            return Decide(whenever(event))
         at = NEVER if decoder.at_field is None else delivery.at  # Few types ask for the time, which is slow to make.
         return Decide(whenever(decoder.decode(delivery.body, key=subject.key, at=at)))
 

@@ -142,7 +142,7 @@ class AboutQuestion:
         timer = self._timers[row.type]
         states = {aggregate.id: aggregate.state for aggregate in aggregates}
         due_at = row.headers[SCHEDULE].removeprefix("@at ")
-        is_idle = not would_act(self._context, timer, row.body, row.key, states, due_at)
+        is_idle = not would_act(self._context, timer, row, states, due_at)
         return ArmedDeadline(timer=row.type, id=row.event_id, due_at=due_at, is_idle=is_idle)
 
     def _parked(self, message: KeptMessage) -> ParkedMessage:

@@ -9,7 +9,7 @@ import msgspec
 from shared.context import Context, Event, State
 from shared.ports.rows import SNAPSHOTS, JournalRow
 from shared.ports.store import DatabaseError, Store, Transaction
-from shared.wire.bodies import BodyDecoder, MalformedBodyError
+from shared.wire.bodies import MalformedBodyError
 from shared.wire.messages import NEVER, aggregate_name, content_hash
 
 AGGREGATES_AT_ONCE: Final = 1_000
@@ -32,7 +32,7 @@ class Fold:
         self.states: dict[str, Folded] = {}
         self._names = {aggregate.name for aggregate in context.aggregates}
         self._known = {
-            event.__name__: (aggregate, BodyDecoder(event, strict=False))
+            event.__name__: (aggregate, context.decoder_of(event))
             for aggregate in context.aggregates
             for event in aggregate.events
         }
@@ -49,7 +49,7 @@ class Fold:
             return None
         aggregate, decoder = self._known[row.type]
         try:
-            event = decoder.decode(row.body, key=row.key, at=NEVER)
+            event: Event = decoder.decode(row.body, key=row.key, at=NEVER, headers=row.headers)
         except MalformedBodyError as error:
             raise DatabaseError(f"{row.event_id} cannot be read: {error}") from error
         before = self.states.get(row.aggregate) or Folded(0, aggregate.state())

@@ -13,7 +13,7 @@ from shared.engine.decide.outgoing import timer_row
 from shared.engine.monitor.alarms import Alarm, Kind
 from shared.engine.monitor.counters import Counters
 from shared.ports.rows import JournalRow, NumberedRow
-from shared.wire.messages import CORRELATION_ID, OCCURRED_AT, rfc3339
+from shared.wire.messages import CORRELATION_ID, OCCURRED_AT, SCHEMA_VERSION, rfc3339
 from shared.worker.health_file import BYTES_AT_MOST, HealthFile, Report
 from shared.worker.notify import Notifier
 from shared.worker.pulse import ALARMS_AT_MOST, Pulse
@@ -26,7 +26,7 @@ EVENT = JournalRow(
     1,
     "evt.ordering.OrderPlaced.o-1",
     "OrderPlaced",
-    {CORRELATION_ID: "o-1", OCCURRED_AT: rfc3339(OCCURRED)},
+    {CORRELATION_ID: "o-1", OCCURRED_AT: rfc3339(OCCURRED), SCHEMA_VERSION: "1"},
     b"{}",
     0,
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shared.adapters.sqlite import reading
+from shared.adapters.sqlite.journal.history import SqliteHistory
 from shared.adapters.sqlite.journal.reader import SqliteReader, read_backlog
 from shared.adapters.sqlite.journal.refused import SqliteRefusedRows
 from shared.adapters.sqlite.journal.tables import SCHEMA, SCHEMA_VERSION, check_owner
@@ -45,6 +46,13 @@ class SqliteDatabases:
         with reading.reading(path, schema=SCHEMA, version=SCHEMA_VERSION) as connection:
             check_owner(path, SqliteTransaction(connection).meta("context"), context)
             yield SqliteReader(connection)
+
+    @contextmanager
+    def history(self, context: str) -> Iterator[SqliteHistory]:
+        path = self._path(context)
+        with reading.reading(path, schema=SCHEMA, version=SCHEMA_VERSION) as connection:
+            check_owner(path, SqliteTransaction(connection).meta("context"), context)
+            yield SqliteHistory(connection)
 
     def backlog(self, name: str) -> Backlog:
         path = self._path(name)
