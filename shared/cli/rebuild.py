@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from shared.cli.adapters import databases
 from shared.cli.errors import CommandError
-from shared.cli.flags import HERE, Connection, Json
+from shared.cli.flags import HERE, OPERATOR, Connection, Json
 from shared.cli.output import show_json, show_lines
 from shared.config.exit_codes import Exit
 
@@ -51,7 +51,7 @@ def rebuild(
     partitions = read_topology(settings.streams_file).partitions
 
     async def run() -> "Rebuilt":
-        async with connection.connected("rebuild") as broker:
+        async with connection.connected("rebuild", OPERATOR) as broker:
             return await rebuild_database(context, broker, databases(settings), partitions=partitions, force=force)
 
     rebuilt = anyio.run(run)

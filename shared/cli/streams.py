@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from shared.cli.errors import CommandError, complain
-from shared.cli.flags import HERE, Connection, Json, ShowNats
+from shared.cli.flags import HERE, OPERATOR, Connection, Json, ShowNats
 from shared.cli.output import show_json, show_lines
 from shared.config.exit_codes import Exit
 
@@ -44,7 +44,7 @@ def plan(*, json: Json = False, show_nats: ShowNats = False, connection: Connect
         return Exit.OK
 
     async def compare() -> "tuple[Change, ...]":
-        async with connection.connected("streams plan") as broker:
+        async with connection.connected("streams plan", OPERATOR) as broker:
             return await changes_of(broker.api, wanted)
 
     current = is_current(settings.streams_file, catalog.contexts(settings))
@@ -109,7 +109,7 @@ def apply(
     wanted = declared(catalog.read_settings(os.environ))
 
     async def run() -> Applied:
-        async with connection.connected("streams apply") as broker:
+        async with connection.connected("streams apply", OPERATOR) as broker:
             return await carry_out(broker.api, wanted, allow_destructive=allow_destructive)
 
     outcome = anyio.run(run)

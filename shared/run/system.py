@@ -4,9 +4,14 @@ import sys
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from shared import catalog
+from shared.access.directory import apply as apply_keys
+from shared.access.directory import public_keys
+from shared.access.login import login
+from shared.access.roles import OPERATOR, users
+from shared.access.server import authorization
 from shared.adapters.jetstream import connect
 from shared.catalog import CatalogError, Loaded
 from shared.config.connection import ConnectionOptions, find_connection
@@ -43,10 +48,12 @@ async def open_system(
     port: int | None = None,
     copies: int = 1,
     tolerant: bool = False,
+    secure: bool = False,
 ) -> AsyncIterator[System]:
     """Apply the streams and start the workers, on a server of our own if `port` is given (-1: any free port).
 
     Without `port` they use the server that `environ` names. When the block is left, the workers stop before the server.
+    With `secure` our own server knows only the users of `chorus access`, whose keys are made when they are missing.
 
     Raises:
         CatalogError: a context has mistakes, or with `tolerant` no context can run.
@@ -61,9 +68,10 @@ async def open_system(
     data_dir = private_directory(settings.data_dir)
     async with AsyncExitStack() as stack:
         if port is not None:
-            server = supervised_server(data_dir / "nats", port=port, write_line=write_line)
+            more = _users_of(settings, loaded) if secure else {}
+            server = supervised_server(data_dir / "nats", port=port, write_line=write_line, more=more)
             environ = own_environment(environ, url=await stack.enter_async_context(server), data_dir=data_dir)
-        options = find_connection(environ)
+        options = login(find_connection(environ), OPERATOR, settings.seeds)
         wanted = declare(read_topology(settings.streams_file), loaded.members.values())
         if (await _apply(options, wanted, {*loaded.broken, *loaded.misfits})).refused:
             raise DestructiveChangeError(
@@ -81,7 +89,14 @@ def declared(settings: Settings) -> tuple[Declared, ...]:
 
 async def apply_streams(options: ConnectionOptions, settings: Settings) -> Applied:
     """Connect, and create or update the streams and consumers as declared."""
-    return await _apply(options, declared(settings), set())
+    return await _apply(login(options, OPERATOR, settings.seeds), declared(settings), set())
+
+
+def _users_of(settings: Settings, loaded: Loaded) -> Mapping[str, Any]:
+    """The configuration of a server that knows the users of all contexts that load, and nobody else."""
+    known = users(read_topology(settings.streams_file), loaded.members)
+    apply_keys(settings.seeds, known)
+    return {"authorization": authorization(known, public_keys(settings.seeds))}
 
 
 async def _apply(options: ConnectionOptions, wanted: Sequence[Declared], absent: Collection[str]) -> Applied:

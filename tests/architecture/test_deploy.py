@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
+from shared.access.of_system import users_of
+from shared.access.server import rights_file
 from shared.adapters.jetstream import connect
 from shared.config.connection import find_connection
+from shared.config.settings import Settings
 from shared.run.server import local_server
 
 ROOT = Path(__file__).parents[2]
@@ -115,6 +118,11 @@ def until_ready(log: Iterable[str]) -> Iterator[str]:
         yield line
         if "Server is ready" in line:
             return
+
+
+def test_rights_for_the_server_are_what_the_code_says() -> None:
+    text = (ROOT / "deploy/nats/rights.conf").read_text()
+    assert text == rights_file(users_of(Settings())), "run chorus access export > deploy/nats/rights.conf"
 
 
 def test_the_broker_s_configuration_syncs_what_it_acknowledges(tmp_path: Path) -> None:
