@@ -95,9 +95,9 @@ def _operator(contexts: Mapping[str, Context]) -> User:
 
 
 def _producer(contexts: Mapping[str, Context]) -> User:
-    accepted = [(context.name, command.__name__) for context in contexts.values() for command in context.accepts]
-    publish = [f"{kind}.{context}.{command}" for context, command in accepted for kind in ("api",)]
-    publish += [f"cmd.{context}.{command}.*" for context, command in accepted]
+    publish = [f"api.{context.name}.{command.__name__}" for context in contexts.values() for command in context.accepts]
+    # Every command, not only those that exist: COMMANDS takes no other, and the sender of a typo learns it at once.
+    publish.append("cmd.*.*.*")
     return _user(PRODUCER, "clients: commands, and nothing of what became of them", publish, [])
 
 

@@ -124,9 +124,11 @@ def _operator() -> Iterator[str]:
 
 
 def _producer() -> Iterator[str]:
+    yield "cmd.stranger.Command.k"  # COMMANDS does not take it.
     for name in CONTEXTS:
+        yield from (f"cmd.{name}.Some.k-1", f"cmd.{name}.{accepted(name)}.k-1")
         if CONTEXTS[name].accepts:
-            yield from (f"cmd.{name}.{accepted(name)}.k-1", f"api.{name}.{accepted(name)}")
+            yield f"api.{name}.{accepted(name)}"
 
 
 def _tester() -> Iterator[str]:

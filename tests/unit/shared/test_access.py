@@ -39,7 +39,8 @@ def test_context_of_one_s_own_has_its_user_without_a_line() -> None:
     assert not found["till"].may_publish("$JS.API.CONSUMER.MSG.NEXT.COMMANDS.till-2")
     assert not found["till"].may_publish("evt.scanner.Scanned.t-1")
     assert found["producer"].may_publish("cmd.till.Ring.t-1")
-    assert not found["producer"].may_publish("cmd.till.Refill.t-1")
+    assert found["producer"].may_publish("api.till.Ring")
+    assert not found["producer"].may_publish("api.till.about")
 
 
 def test_service_only_answers() -> None:
