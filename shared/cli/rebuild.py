@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from shared.cli.adapters import databases
-from shared.cli.flags import HERE, Connection, Json
+from shared.cli.flags import HERE, OPERATOR, Connection, Json
 from shared.cli.output import show_json, show_lines
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def rebuild(
     partitions = read_topology(settings.streams_file).partitions
 
     async def run() -> "Rebuilt":
-        async with connection.connected("rebuild") as broker:
+        async with connection.connected("rebuild", OPERATOR) as broker:
             return await rebuild_database(context, broker, databases(settings), partitions=partitions, force=force)
 
     rebuilt = anyio.run(run)

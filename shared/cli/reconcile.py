@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from shared.cli.adapters import clock, databases
-from shared.cli.flags import HERE, Connection, Json
+from shared.cli.flags import HERE, OPERATOR, Connection, Json
 from shared.cli.output import show_json, show_lines
 from shared.config.exit_codes import Exit
 
@@ -69,7 +69,7 @@ async def _reconcile(
     from shared.repair.reconcile import compare, publish_missing
 
     done = []
-    async with connection.connected("reconcile") as broker:
+    async with connection.connected("reconcile", OPERATOR) as broker:
         for context in chosen:
             difference, published = await compare(broker, here, context.name), 0
             if difference.missing and partitions is not None:

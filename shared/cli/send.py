@@ -2,13 +2,14 @@
 
 import os
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from shared.cli.errors import CommandError
-from shared.cli.flags import HERE, Connection, Json, ShowNats
+from shared.cli.flags import HERE, PRODUCER, TESTER, Connection, Json, ShowNats
 from shared.cli.output import show_json, show_lines
 from shared.config.exit_codes import Exit
 
@@ -81,13 +82,20 @@ async def _send(
     from shared.send.duplicate_id import find_other_use
     from shared.send.publish import answer, send
 
-    async with connection.connected("send") as broker:
-        sent = await send(broker, *command)
-        if other := await find_other_use(broker, sent):
-            raise CommandError(Exit.NO, f"the id {sent.id!r} was used for {other}; nothing was stored, use a new id")
+    async with AsyncExitStack() as stack:
+        broker = await stack.enter_async_context(connection.connected("send", PRODUCER))
+        # A producer may read nothing, so the outcome is read as a tester, on a connection of its own.
+        watcher = None if wait_s is None else await stack.enter_async_context(connection.connected("send", TESTER))
+        sent = await send(broker, *command, watcher=watcher)
+        if sent.published.duplicate:
+            if watcher is None:
+                watcher = await stack.enter_async_context(connection.connected("send", TESTER))
+            if other := await find_other_use(watcher, sent):
+                text = f"the id {sent.id!r} was used for {other}; nothing was stored, use a new id"
+                raise CommandError(Exit.NO, text)
         if not quiet:
             show_lines([_describe_ack(sent)])
-        return sent, None if wait_s is None else await answer(broker, sent, wait_s)
+        return sent, None if wait_s is None or watcher is None else await answer(watcher, sent, wait_s)
 
 
 def _checked_body(command_type: Any, key: str, fields: tuple[str, ...], body: str | None, id: str | None) -> bytes:

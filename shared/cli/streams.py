@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from shared.cli.errors import CommandError, complain
-from shared.cli.flags import HERE, Connection, Json, ShowNats
+from shared.cli.flags import HERE, OPERATOR, Connection, Json, ShowNats
 from shared.cli.output import show_json, show_lines
 from shared.config.exit_codes import Exit
 
@@ -46,7 +46,7 @@ def plan(*, json: Json = False, show_nats: ShowNats = False, connection: Connect
         return Exit.OK
 
     async def compare() -> "tuple[tuple[Change, ...], list[str]]":
-        async with connection.connected("streams plan") as broker:
+        async with connection.connected("streams plan", OPERATOR) as broker:
             return await changes_of(broker.api, wanted), [*await differing(broker, _schemas(settings))]
 
     current = is_current(settings.streams_file, catalog.contexts(settings))
@@ -115,7 +115,7 @@ def apply(
     wanted = declared(settings)
 
     async def run() -> "tuple[Applied, Sequence[str]]":
-        async with connection.connected("streams apply") as broker:
+        async with connection.connected("streams apply", OPERATOR) as broker:
             applied = await carry_out(broker.api, wanted, allow_destructive=allow_destructive)
             return applied, () if applied.refused else await write_schemas(broker, _schemas(settings))
 

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 4222
 
+OwnServer: TypeAlias = Literal["open", "secure"] | None
+"""Says whether the server that we started has users; None when we use another."""
+
 
 def up(
     *,
     port: Annotated[int | None, Parameter(help="of the server that is started [default: 4222]")] = None,
     data: Annotated[Path | None, Parameter(help="for the server and the databases [CHORUS_DATA_DIR]")] = None,
     copies: Annotated[int, Parameter(help="workers of each context; they share its partitions")] = 1,
+    secure: Annotated[bool, Parameter(negative="", show_default=False, help="the server knows its users only")] = False,
     connection: Connection = HERE,
 ) -> int:
     """Run a server and every worker, until Ctrl-C.
@@ -42,6 +46,7 @@ def up(
 
         chorus up
         chorus up --port 4333 --data /tmp/chorus
+        chorus up --secure
         chorus up --server nats://10.0.0.7:4222 --copies 2
     """
     import anyio
@@ -62,11 +67,17 @@ def up(
         environ.setdefault("CHORUS_LOG_FORMAT", "console")
     if port is None and find_connection(environ).source == "default":
         port = DEFAULT_PORT
-    return anyio.run(_up, port, copies, environ, catalog.read_settings(environ).log_format, connection.variables())
+    if secure and port is None:
+        raise CommandError(
+            Exit.USAGE,
+            "--secure is about a server that chorus up starts; give the rights of chorus access apply to yours",
+        )
+    log_format = catalog.read_settings(environ).log_format
+    return anyio.run(_up, port, copies, secure, environ, log_format, connection.variables())
 
 
 async def _up(
-    port: int | None, copies: int, environ: Mapping[str, str], log_format: str, flags: Mapping[str, str]
+    port: int | None, copies: int, secure: bool, environ: Mapping[str, str], log_format: str, flags: Mapping[str, str]
 ) -> int:
     import anyio
 
@@ -79,12 +90,15 @@ async def _up(
     began = anyio.current_time()
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with (
-            open_system(environ, write_line=write_line, port=port, copies=copies, tolerant=True) as system,
+            open_system(
+                environ, write_line=write_line, port=port, copies=copies, tolerant=True, secure=secure
+            ) as system,
             anyio.create_task_group() as tasks,
         ):
             for name, error in system.left_out.items():
                 write_line("chorus", _left_out(name, error))
-            tasks.start_soon(_announce, system, began, environ, flags)
+            own_server: OwnServer = None if port is None else "secure" if secure else "open"
+            tasks.start_soon(_announce, system, began, environ, flags, own_server)
             async for _ in signals:
                 break
             write_line("chorus", "stopping")
@@ -97,9 +111,17 @@ async def _up(
     return Exit.MISCONFIGURED if code is Exit.OK and system.left_out else code
 
 
-async def _announce(system: "System", began: float, environ: Mapping[str, str], flags: Mapping[str, str]) -> None:
-    """Print that the workers are ready, and what to type in another terminal."""
+async def _announce(
+    system: "System",
+    began: float,
+    environ: Mapping[str, str],
+    flags: Mapping[str, str],
+    own_server: OwnServer,
+) -> None:
+    """Print that the workers are ready, what to type in another terminal, and whom our own server lets in."""
     import anyio
+
+    from shared import catalog
 
     await system.supervisor.ready_or_refused()
     took_s = anyio.current_time() - began
@@ -114,6 +136,11 @@ async def _announce(system: "System", began: float, environ: Mapping[str, str], 
         lines = [f"{ready_text} in another terminal:", f"  {export}", f"  {first}"]
     else:
         lines = [f"{ready_text}: {first}"]
+    if own_server == "open":
+        lines.append("this server is open: every program on this machine may say anything; see chorus up --secure")
+    elif own_server == "secure":
+        seeds = catalog.read_settings(environ).seeds
+        lines.append(f"each command takes its key from {seeds}; for nats: chorus access export --format contexts")
     print("\n".join(lines), flush=True)
 
 

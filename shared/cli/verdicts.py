@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from shared.cli.adapters import clock
 from shared.cli.errors import CommandError, complain
-from shared.cli.flags import HERE, Connection, Json, seconds
+from shared.cli.flags import HERE, OPERATOR, Connection, Json, seconds
 from shared.cli.output import show_json, show_lines
 from shared.cli.parked import What, choose_by_name, read_unresolved, stored_under
 from shared.config.exit_codes import Exit
@@ -196,7 +196,7 @@ def _look_up(message_id: str, connection: Connection, within_s: float) -> tuple[
     from shared.repair.strangers import find_in_events
 
     async def find() -> "Stored | None":
-        async with connection.connected("parked") as broker:
+        async with connection.connected("parked", OPERATOR) as broker:
             with anyio.fail_after(within_s):
                 return await find_in_events(broker, message_id)
 

@@ -18,6 +18,8 @@ from shared.config.spelling import did_you_mean
 
 DEFAULT_SERVER = "nats://127.0.0.1:4222"
 DEFAULT_PORT = 4222
+INBOX = "_INBOX_"
+"""The beginning of the inbox prefix of every user that `chorus access` makes; the user's name follows."""
 
 VARIABLES = {
     "server": "NATS_URL",
@@ -60,6 +62,18 @@ class ConnectionOptions(Struct, frozen=True, kw_only=True):
     ca: Path | None = None
     tls_first: bool = False
     inbox_prefix: str | None = None
+
+    @property
+    def has_login(self) -> bool:
+        """Whether they say who connects; a certificate alone may or may not."""
+        return any(one is not None for one in (self.creds, self.nkey, self.user, self.token))
+
+    @property
+    def acts_as(self) -> str | None:
+        """The name of the user, as far as it is known here."""
+        if self.user is None and self.inbox_prefix is not None and self.inbox_prefix.startswith(INBOX):
+            return self.inbox_prefix.removeprefix(INBOX)
+        return self.user
 
     def client_arguments(self) -> dict[str, Any]:
         """The arguments of nats-py's `connect`. Raises ConnectionOptionsError when a TLS file is not valid."""

@@ -97,6 +97,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     contexts: Annotated[str, Meta(pattern=PACKAGE_NAME, description="the package of contexts that runs")] = (
         msgspec.field(default_factory=package_here)
     )
+    access_dir: Annotated[
+        Path | None, Meta(description="where the users' seeds are; access in the data directory unless set")
+    ] = None
     streams_file: Annotated[Path, Meta(description="streams, partitions and bounds")] = msgspec.field(
         default_factory=default_streams_file
     )
@@ -124,6 +127,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = None
 
     of_contexts: Mapping[str, Any] = {}
+
+    @property
+    def seeds(self) -> Path:
+        """The directory with a seed for each user, where `chorus access apply` puts them unless told otherwise."""
+        return self.data_dir / "access" if self.access_dir is None else self.access_dir
 
     def narrowed(self, wanted: type[S]) -> S:
         """The same settings as one context declares them: its own fields as set, or else their defaults."""

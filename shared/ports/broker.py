@@ -25,8 +25,21 @@ class NoRespondersError(BrokerUnavailableError):
     """Nothing listens on the subject: no stream takes it, and no service answers it."""
 
 
+class Denial(NamedTuple):
+    """A permission that this connection's user lacks, and how often the server has denied it."""
+
+    action: Literal["publish", "subscribe"]
+    subject: str
+    user: str
+    times: int
+
+
 class BrokerDeniedError(BrokerUnavailableError):
     """This user lacks a permission; the request succeeds once an operator grants it."""
+
+    def __init__(self, text: str, denial: Denial | None = None) -> None:
+        super().__init__(text)
+        self.denial = denial
 
 
 class BrokerLoginError(BrokerError):
@@ -137,15 +150,6 @@ class ConsumerInfo(NamedTuple):
     pending: int
     unacknowledged: int
     pinned: bool
-
-
-class Denial(NamedTuple):
-    """A permission that this connection's user lacks, and how often the server has denied it."""
-
-    action: Literal["publish", "subscribe"]
-    subject: str
-    user: str
-    times: int
 
 
 class PullEpoch(Protocol):

@@ -4,9 +4,14 @@ import sys
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from shared import catalog
+from shared.access.directory import apply as apply_keys
+from shared.access.directory import public_keys
+from shared.access.login import login
+from shared.access.roles import OPERATOR, users
+from shared.access.server import authorization
 from shared.adapters.jetstream import connect
 from shared.catalog import CatalogError, Loaded
 from shared.config.connection import ConnectionOptions, find_connection
@@ -45,10 +50,12 @@ async def open_system(
     port: int | None = None,
     copies: int = 1,
     tolerant: bool = False,
+    secure: bool = False,
 ) -> AsyncIterator[System]:
     """Apply the streams and start the workers, on a server of our own if `port` is given (-1: any free port).
 
     Without `port` they use the server that `environ` names. When the block is left, the workers stop before the server.
+    With `secure` our own server knows only the users of `chorus access`, whose keys are made when they are missing.
 
     Raises:
         CatalogError: a context has mistakes, or with `tolerant` no context can run.
@@ -63,9 +70,10 @@ async def open_system(
     data_dir = private_directory(settings.data_dir)
     async with AsyncExitStack() as stack:
         if port is not None:
-            server = supervised_server(data_dir / "nats", port=port, write_line=write_line)
+            more = _users_of(settings, loaded) if secure else {}
+            server = supervised_server(data_dir / "nats", port=port, write_line=write_line, more=more)
             environ = own_environment(environ, url=await stack.enter_async_context(server), data_dir=data_dir)
-        options = find_connection(environ)
+        options = login(find_connection(environ), OPERATOR, settings.seeds)
         wanted = wanted_of(settings, loaded.members.values())
         absent = {*loaded.broken, *loaded.misfits}
         if (await _apply(options, wanted, loaded.members.values(), absent)).refused:
@@ -90,7 +98,15 @@ def wanted_of(settings: Settings, members: Iterable[Context]) -> tuple[Declared,
 
 async def apply_streams(options: ConnectionOptions, settings: Settings) -> Applied:
     """Connect, and create or update the streams and consumers as declared."""
+    options = login(options, OPERATOR, settings.seeds)
     return await _apply(options, declared(settings), catalog.contexts(settings).values(), set())
+
+
+def _users_of(settings: Settings, loaded: Loaded) -> Mapping[str, Any]:
+    """The configuration of a server that knows the users of all contexts that load, and nobody else."""
+    known = users(read_topology(settings.streams_file), loaded.members)
+    apply_keys(settings.seeds, known)
+    return {"authorization": authorization(known, public_keys(settings.seeds))}
 
 
 async def _apply(

@@ -57,8 +57,17 @@ class Answer:
     events: tuple[Stored, ...] = ()
 
 
-async def send(broker: Broker, context: str, command: str, key: str, body: bytes, message_id: str | None) -> Sent:
-    """Publish a command and wait for its PubAck.
+async def send(
+    broker: Broker,
+    context: str,
+    command: str,
+    key: str,
+    body: bytes,
+    message_id: str | None,
+    *,
+    watcher: Broker | None = None,
+) -> Sent:
+    """Publish a command and wait for its PubAck. `watcher` may read EVENTS, and is needed to wait for an answer.
 
     Raises:
         BrokerRefusedError: the stream refused the command, or no stream takes it (STREAM_NOT_FOUND).
@@ -66,7 +75,7 @@ async def send(broker: Broker, context: str, command: str, key: str, body: bytes
     """
     subject = command_subject(context, command, key)
     identity = check_command_id(message_id or f"send-{uuid.uuid4().hex}")
-    since = (await broker.stream_info(EVENTS)).last_sequence + 1
+    since = 1 if watcher is None else (await watcher.stream_info(EVENTS)).last_sequence + 1
     try:
         published = await broker.publish(Outgoing(subject, {MSG_ID: identity}, body))
     except NoRespondersError as error:

@@ -73,8 +73,8 @@ async def run_member(
         ):
             await _run_context(context, broker, settings, partitions, pulse)
     except BrokerDeniedError as error:
-        _log.error("permission missing", reason=f"{error}; grant this permission to the user of the worker")
-        return Exit.MISCONFIGURED
+        _log.error("permission missing", reason=f"{error}; run chorus access apply and reload the server")
+        return Exit.DENIED
     except BrokerLoginError as error:
         _log.error("login refused", reason=str(error))
         return Exit.MISCONFIGURED

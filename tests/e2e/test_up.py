@@ -20,6 +20,9 @@ import pytest
 import pytest_asyncio
 from anyio.abc import Process
 
+from shared.adapters.jetstream import connect
+from shared.config.connection import ConnectionOptions
+from shared.ports.broker import BrokerLoginError
 from tests.forking import run_chorus
 from tests.other_system import write_travel
 from tests.own_system import Builder, steps
@@ -147,6 +150,7 @@ async def stock(up: Up) -> None:
 async def test_what_dies_or_hangs_is_started_again_and_all_stop_on_sigterm(tmp_path: Path) -> None:
     async with chorus_up(tmp_path) as up:
         await up.ready()
+        await up.until("this server is open", "chorus up --secure")
         await stock(up)
         server, bank = up.pid("nats-server"), up.pid("worker bank")
         os.kill(up.pid("worker ordering"), signal.SIGKILL)
@@ -164,6 +168,22 @@ async def test_what_dies_or_hangs_is_started_again_and_all_stop_on_sigterm(tmp_p
         with anyio.fail_after(WITHIN_S):
             assert await up.process.wait() == 0
         assert not await anyio.Path(f"/proc/{bank}").exists()
+
+
+async def test_secure_server_lets_in_its_users_only_and_each_command_takes_its_key(tmp_path: Path) -> None:
+    async with chorus_up(tmp_path, words=["--secure"]) as up:
+        await up.ready()
+        await up.until("each command takes its key from", str(tmp_path / "access"))
+        await stock(up)
+        assert "ordering.OrderPlaced" in await up.chorus("send", "ordering.PlaceOrder", "o-1", *ORDER, "--wait")
+        assert await followed_until(up, b"shipping.OrderShipped", "timeline", "o-1", "--follow")
+        assert "nothing to do" in await up.chorus("streams", "plan")
+        assert "nothing is parked" in await up.chorus("parked", "ls")
+        producer = ("--nkey", str(tmp_path / "access" / "producer.nk"))
+        said = await up.chorus("timeline", "o-1", *producer, exits=77)
+        assert "user producer may not publish to $JS.API.STREAM.INFO.EVENTS" in said
+        with pytest.raises(BrokerLoginError):
+            await connect(ConnectionOptions(servers=(up.url,)), name="tests")
 
 
 def spoil(data: Path, *contexts: str) -> None:

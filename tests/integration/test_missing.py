@@ -291,5 +291,5 @@ class TestPermissions:
         login = {"NATS_USER": "till", "NATS_PASSWORD": PASSWORD}
         environ = {**environment(guarded.till().servers[0], tmp_path), **login}
         worker = await spawn("ordering", ("contexts.ordering",), environ, tmp_path / "ordering.log")
-        assert await worker.ended() == Exit.MISCONFIGURED
+        assert await worker.ended() == Exit.DENIED
         assert "user till may not publish to $JS.API.STREAM.INFO." in worker.tail

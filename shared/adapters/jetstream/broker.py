@@ -74,8 +74,8 @@ class JetStream:
             if not self._closing:
                 _log.warning("broker connection lost")
 
-        if options.user is not None:
-            self._client.denials.user = options.user
+        if options.acts_as is not None:
+            self._client.denials.user = options.acts_as
         await self._client.connect(
             name=name,
             error_cb=on_error,

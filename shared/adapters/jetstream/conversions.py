@@ -104,7 +104,7 @@ def to_port_error(error: nats.errors.Error | OSError) -> BrokerError:
     if isinstance(error, nats.errors.MaxPayloadError):
         return BrokerRefusedError(TOO_LARGE, "the message is larger than the server's max_payload")
     if isinstance(error, DeniedError):
-        return BrokerDeniedError(str(error))
+        return BrokerDeniedError(str(error), error.denial)
     if isinstance(error, nats.errors.NoRespondersError):
         return NoRespondersError(str(error))
     return BrokerUnavailableError(str(error) or type(error).__name__)

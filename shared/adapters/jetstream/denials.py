@@ -24,6 +24,7 @@ class DeniedError(nats.errors.Error):
 
     def __init__(self, denial: Denial) -> None:
         super().__init__(f"permissions violation: user {denial.user} may not {denial.action} to {denial.subject}")
+        self.denial = denial
 
 
 class Denials:
