@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
+from shared.config.login_files import LoginFileError, check_credentials, check_nkey
 from shared.config.secrets import Secret, without_password
 from shared.config.spelling import did_you_mean
 
@@ -76,11 +77,17 @@ class ConnectionOptions(Struct, frozen=True, kw_only=True):
         return self.user
 
     def client_arguments(self) -> dict[str, Any]:
-        """The arguments of nats-py's `connect`. Raises ConnectionOptionsError when a TLS file is not valid."""
+        """The arguments of nats-py's `connect`. Raises ConnectionOptionsError when a file of the login is not valid."""
+        try:
+            files = {
+                "user_credentials": check_credentials(self.creds) if self.creds else None,
+                "nkeys_seed": check_nkey(self.nkey) if self.nkey else None,
+            }
+        except (LoginFileError, OSError) as error:
+            raise ConnectionOptionsError(str(error)) from error
         given = {
+            **files,
             "servers": list(self.servers),
-            "user_credentials": str(self.creds) if self.creds else None,
-            "nkeys_seed": str(self.nkey) if self.nkey else None,
             "user": self.user,
             "password": self.password,
             "token": self.token,

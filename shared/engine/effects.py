@@ -167,7 +167,7 @@ class EffectRunner:
         self._tasks.start_soon(wait_and_add)
 
     def revoke(self, partition: int) -> None:
-        """Forget the effects of a partition, which its new owner runs. Calls that are under way end by themselves."""
+        """Forget the effects of a partition, which its new owner runs. A call that is under way is not repeated."""
         self._undecided = {name: row for name, row in self._undecided.items() if row.partition != partition}
         for queue in self._queues.values():
             for row in [row for row in queue if row.partition == partition]:
@@ -182,15 +182,17 @@ class EffectRunner:
         queue = self._queues[key]
         while queue:
             row = queue[0]
-            outcome = await self._run(row)
+            outcome = await self._run(row, queue)
             if queue and queue[0] is row:
                 queue.popleft()
                 self._forget(row)
-            self._outcomes.append(outcome)
-            self._wake()
+            if outcome is not None:
+                self._outcomes.append(outcome)
+                self._wake()
         del self._queues[key]
 
-    async def _run(self, row: EffectRow) -> Incoming:
+    async def _run(self, row: EffectRow, queue: Sequence[EffectRow]) -> Incoming | None:
+        """The outcome of the first effect of this queue, or None: it failed, and `revoke` has removed it meanwhile."""
         effect = self._by_name.get(row.type)
         timeout_s = 0.0 if effect is None else effect.timeout_s
         call = self._calls[row.event_id] = EffectCall(self._broker, self._clock, row, timeout_s)
@@ -204,6 +206,8 @@ class EffectRunner:
                     return self._routing.outcome(row, outcome)
                 except Exception as error:  # `_call` has logged it.
                     await call.wait_after(error, backoff.next_s())
+                    if not queue or queue[0] is not row:
+                        return None
         finally:
             if self._calls.get(row.event_id) is call:
                 del self._calls[row.event_id]

@@ -42,7 +42,7 @@ class Found(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Requests:
-    """One per process. The broker's adapter calls `endpoints`, and the loop drains, decides and answers."""
+    """One per process. The broker's adapter calls `endpoints`; the loop takes requests, decides and answers them."""
 
     def __init__(self, routing: Routing, store: Store, clock: Clock, *, wake: Callable[[], None]) -> None:
         self._routing = routing

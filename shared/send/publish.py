@@ -50,8 +50,8 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """The answer to a command. `quiet`: decided without an event. `none`: no answer came in time."""
+class Outcome:
+    """The outcome of a command. `quiet`: no event followed the decision. `none`: the time was up first."""
 
     kind: Literal["answered", "rejected", "quiet", "none"]
     events: tuple[Stored, ...] = ()
@@ -89,7 +89,7 @@ async def send(
     )
 
 
-async def answer(broker: Broker, sent: Sent, timeout_s: float) -> Answer:
+async def wait_for_outcome(broker: Broker, sent: Sent, timeout_s: float) -> Outcome:
     """Wait until an event answers the command, or until the command was decided without one."""
     key = sent.subject.rpartition(".")[2]
     gone_at: float | None = None
@@ -97,13 +97,13 @@ async def answer(broker: Broker, sent: Sent, timeout_s: float) -> Answer:
         async for arrived in follow(broker, EVENTS, f"evt.*.*.*.{key}", first=sent.since):
             events = tuple(stored for stored in arrived if _caused_by(stored, sent))
             if events:
-                return Answer(kind="rejected" if any(map(is_refusal, events)) else "answered", events=events)
+                return Outcome(kind="rejected" if any(map(is_refusal, events)) else "answered", events=events)
             now = anyio.current_time()
             if gone_at is not None and now - gone_at > EVENTS_WITHIN_S:
-                return Answer(kind="quiet")
+                return Outcome(kind="quiet")
             if gone_at is None and await broker.get(COMMANDS, sent.published.sequence) is None:
                 gone_at = now
-    return Answer(kind="none")
+    return Outcome(kind="none")
 
 
 def _caused_by(stored: Stored, sent: Sent) -> bool:

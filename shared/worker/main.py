@@ -15,9 +15,9 @@ from shared.adapters.clock import SystemClock
 from shared.adapters.jetstream import JetStream, connect
 from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.config import log
-from shared.config.connection import ConnectionOptions
+from shared.config.connection import ConnectionOptions, ConnectionOptionsError
 from shared.config.exit_codes import Exit
-from shared.config.settings import Settings
+from shared.config.settings import Settings, SettingsError
 from shared.context import Context
 from shared.engine import failpoints
 from shared.engine.loop import Loop
@@ -26,7 +26,7 @@ from shared.ports.broker import BrokerDeniedError, BrokerError, BrokerLoginError
 from shared.ports.store import DatabaseBusyError, DatabaseError
 from shared.run.healthz import watch_health
 from shared.run.server import ServerError, check_sync_always
-from shared.streams.file import read_topology
+from shared.streams.file import StreamsFileError, read_topology
 from shared.worker import interpreter
 from shared.worker.health_file import HealthFile
 from shared.worker.notify import Notifier
@@ -86,11 +86,21 @@ async def run_member(
             _log.error("the context raised", exc_info=(type(raised), raised, catalog.users_frames(raised)))
         _log.error("bad configuration", reason=str(error))
         return Exit.MISCONFIGURED
-    except (MisconfiguredError, DatabaseError, ServerError, ValueError) as error:
+    except (
+        MisconfiguredError,
+        DatabaseError,
+        ServerError,
+        ConnectionOptionsError,
+        SettingsError,
+        StreamsFileError,
+    ) as error:
         _log.error("bad configuration", reason=str(error))
         return Exit.MISCONFIGURED
     except BaseExceptionGroup as group:
         return _exit_code(group)
+    except Exception as error:
+        _log.error("stopped by a fault", exc_info=error)
+        return Exit.INTERNAL
     return Exit.OK
 
 

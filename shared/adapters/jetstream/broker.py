@@ -202,7 +202,8 @@ class JetStream:
     async def serve(
         self, name: str, version: str, description: str, endpoints: Endpoints, broadcast: Endpoints = NO_ENDPOINTS
     ) -> Callable[[], Awaitable[None]]:
-        return await serve(self._client, name, version, description, endpoints, broadcast)
+        with port_errors():
+            return await serve(self._client, name, version, description, endpoints, broadcast)
 
     async def _wait_until_connected(self) -> None:
         """Wait for a lost connection; after a reconnect, raise: the publisher must check the stream first."""

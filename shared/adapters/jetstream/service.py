@@ -9,12 +9,12 @@ import uuid
 from collections.abc import Awaitable, Callable
 
 import anyio
-import nats.errors
 import structlog
 from nats.aio.client import Client
 from nats.micro import add_service
 from nats.micro.request import Request as MicroRequest
 
+from shared.adapters.jetstream.nats_py import CONNECTION_ERRORS
 from shared.context import Endpoints, Request
 
 REQUESTS_AT_MOST = 1_000
@@ -41,7 +41,7 @@ async def serve(
                 await request.respond_error(answered.error[0], answered.error[1], data=answered.body)
             else:
                 await request.respond(answered.body)
-        except nats.errors.Error as error:
+        except CONNECTION_ERRORS as error:
             _log.warning("answer not sent", subject=subject, error=str(error))
         finally:
             slots.release()
@@ -64,7 +64,7 @@ async def serve(
         )
 
     async def stop() -> None:
-        with contextlib.suppress(nats.errors.Error):
+        with contextlib.suppress(*CONNECTION_ERRORS):
             await service.stop()
         await asyncio.gather(*tasks, return_exceptions=True)
 

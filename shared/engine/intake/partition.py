@@ -189,8 +189,11 @@ class Partition:
         return timers.count_up_to(last)
 
     async def _offer_if_vacant(self) -> None:
-        self._is_owned_elsewhere = False
-        info = await self._broker.consumer_info(self._lead.stream, self._lead.consumer)
+        try:
+            info = await self._broker.consumer_info(self._lead.stream, self._lead.consumer)
+        except BrokerError:
+            self._is_owned_elsewhere = False
+            raise
         self._is_owned_elsewhere = info.pinned
         if not info.pinned:
             await self._broker.publish(Outgoing(self._notice, {"Nats-TTL": NOTICE_TTL}, b"{}"))

@@ -50,7 +50,7 @@ class _SlowPrinter(Printer):
         return await super().print(requested, call)
 
 
-def _rows(numbers: Sequence[int], partition: int = 0) -> list[EffectRow]:
+def _rows(numbers: Sequence[int], partition: int = 0, *, printed_at: int = 1) -> list[EffectRow]:
     headers = {CORRELATION_ID: "t-1", CAUSATION_DEPTH: "1"}
     return [
         EffectRow(
@@ -61,7 +61,7 @@ def _rows(numbers: Sequence[int], partition: int = 0) -> list[EffectRow]:
             0,
             "ReceiptRequested",
             headers,
-            b'{"till_id": "t-1", "text": "%d at 1"}' % n,
+            b'{"till_id": "t-1", "text": "%d at %d"}' % (n, printed_at),
         )
         for n in numbers
     ]
@@ -109,6 +109,21 @@ async def test_call_whose_outcome_waits_for_the_loop_is_not_made_again() -> None
         await _all_answered(runner)
         assert [outcome.message_id for outcome in runner.drain_outcomes([0])] == ["till/till-t-1@1"]
     assert len(printer.asked) == 1
+
+
+async def test_failed_call_of_a_lost_partition_is_repeated_by_its_new_owner_only() -> None:
+    printer, clock = Printer(), _Clock()
+    async with _running(printer, clock) as runner:
+        runner.add(_rows([1], printed_at=2))
+        await until(lambda: clock.slept)
+        runner.revoke(0)
+        clock.woken.set()
+        await until(lambda: not runner.open_calls("t-1"))
+        await asyncio.sleep(0)
+        runner.add(_rows([2]))
+        await _all_answered(runner)
+        assert [outcome.message_id for outcome in runner.drain_outcomes([0])] == ["till/till-t-1@2"]
+    assert [key for _, key in printer.asked] == ["till/till-t-1@1", "till/till-t-1@2"]
 
 
 async def test_undecided_outcome_of_a_lost_partition_is_left_to_its_new_owner() -> None:
