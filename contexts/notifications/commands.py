@@ -4,8 +4,8 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from contexts.kernel import OrderId
-from contexts.notifications.events import Channel, Refusal, Template
+from contexts.kernel import MailChannel, MailRefusal, OrderId
+from contexts.notifications.events import Template
 
 
 class ConfirmReceipt(Struct, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class RecordSent(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     template: Template
-    channel: Channel
+    channel: MailChannel
 
 
 class RecordNotSent(Struct, frozen=True, kw_only=True):
@@ -52,7 +52,7 @@ class RecordNotSent(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     template: Template
-    reason: Refusal
+    reason: MailRefusal
 
 
 NotificationCommand: TypeAlias = ConfirmReceipt | TellCustomer | WithdrawLetter | RecordSent | RecordNotSent

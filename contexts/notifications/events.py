@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Struct
 
-from contexts.kernel import OrderId
+from contexts.kernel import MailChannel, MailRefusal, OrderId
 from shared.wire.messages import TOLD
 
 Template: TypeAlias = Literal[
@@ -26,11 +26,6 @@ Template: TypeAlias = Literal[
     "stock_short",
 ]
 """The subject of a letter; an order has one letter of each template at the most."""
-
-Channel: TypeAlias = Literal["directory", "smtp"]
-"""The way a letter left: as a file in a directory, or to a mail server."""
-
-Refusal: TypeAlias = Literal["address_refused", "letter_refused"]
 
 
 class NotificationHeld(Struct, frozen=True, kw_only=True):
@@ -68,7 +63,7 @@ class CustomerNotified(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     template: Annotated[Template, TOLD]
-    channel: Channel
+    channel: MailChannel
 
 
 class NotificationFailed(Struct, frozen=True, kw_only=True):
@@ -76,7 +71,7 @@ class NotificationFailed(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     template: Annotated[Template, TOLD]
-    reason: Annotated[Refusal, TOLD]
+    reason: Annotated[MailRefusal, TOLD]
 
 
 NotificationEvent: TypeAlias = (

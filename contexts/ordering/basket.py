@@ -4,7 +4,6 @@ Pure: no I/O, clock, randomness or logging. It changes only while it is OPEN. An
 payment details counts only for the latest attempt.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, Protocol, TypeAlias, assert_never
@@ -12,9 +11,20 @@ from typing import Literal, Protocol, TypeAlias, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contexts.kernel import Address, CustomerId, Line, MethodToken, Money, OrderId, Sku, SkuQuantity
-from contexts.ordering.commands import (
+from contexts.kernel import (
     LINES_AT_MOST,
+    Address,
+    CustomerId,
+    Line,
+    MethodToken,
+    Money,
+    OrderId,
+    Sku,
+    SkuQuantity,
+    merged,
+    units_of,
+)
+from contexts.ordering.commands import (
     AbandonBasket,
     AddItemsToBasket,
     BasketCommand,
@@ -149,7 +159,7 @@ def evolve(basket: Basket, event: BasketEvent) -> Basket:
     match event:
         case ItemsAddedToBasket():
             assert basket.status in ("NEW", "OPEN"), basket.status
-            lines = _merged(basket.lines, event.lines)
+            lines = merged((*basket.lines, *event.lines))
             return replace(basket, status="OPEN", customer_id=event.customer_id, lines=lines, change=basket.change + 1)
         case ItemsRemovedFromBasket():
             return replace(basket, lines=_without(basket.lines, event.lines), change=basket.change + 1)
@@ -254,7 +264,7 @@ def _add(
     added = priced(command.lines, prices, currency)
     if isinstance(added, Rejected):
         return (added,)
-    lines = _merged(basket.lines, command.lines)
+    lines = merged((*basket.lines, *command.lines))
     if len(lines) > LINES_AT_MOST:
         return (Rejected.at("too_many_lines", "$.lines", f"a basket has at most {LINES_AT_MOST} lines"),)
     together = priced(lines, prices, currency)
@@ -270,7 +280,7 @@ def _add(
 
 
 def _remove(command: RemoveItemsFromBasket, basket: Basket, basket_idle: timedelta) -> Decided:
-    left = Counter({line.sku: line.quantity for line in basket.lines})
+    left = units_of(basket.lines)
     missing: list[Detail] = []
     for number, line in enumerate(command.lines):
         if line.quantity > left[line.sku]:
@@ -325,16 +335,6 @@ def _answered(event: AddressAnswerRecorded | PaymentAnswerRecorded) -> Submissio
     return Submission(attempt=event.attempt, answer="REFUSED" if event.reason else "ACCEPTED", reason=event.reason)
 
 
-def _merged(lines: Sequence[SkuQuantity], more: Sequence[SkuQuantity]) -> tuple[SkuQuantity, ...]:
-    """The lines with more of them; each SKU stands once, where it came first."""
-    units: Counter[Sku] = Counter()
-    for line in (*lines, *more):
-        units[line.sku] += line.quantity
-    return tuple(SkuQuantity(sku=sku, quantity=quantity) for sku, quantity in units.items())
-
-
 def _without(lines: Sequence[SkuQuantity], removed: Sequence[SkuQuantity]) -> tuple[SkuQuantity, ...]:
-    units = Counter({line.sku: line.quantity for line in lines})
-    for line in removed:
-        units[line.sku] -= line.quantity
-    return tuple(SkuQuantity(sku=sku, quantity=quantity) for sku, quantity in units.items() if quantity > 0)
+    left = units_of(lines) - units_of(removed)
+    return tuple(SkuQuantity(sku=sku, quantity=quantity) for sku, quantity in left.items())

@@ -12,7 +12,7 @@ from typing import Literal, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contexts.kernel import CancellationReason, ReturnId, Sku
+from contexts.kernel import CancellationReason, ReturnId, Sku, units_of
 from contexts.ordering.commands import (
     CancelOrder,
     CancelPendingOrder,
@@ -163,9 +163,7 @@ def evolve(order: Order, event: OrderEvent) -> Order:
             return replace(order, status="DELIVERED", waits_for=None, delivered_at=event.delivered_at)
         case ReturnCounted():
             assert order.status == "DELIVERED", order.status
-            returned = Counter(order.returned)
-            for line in event.lines:
-                returned[line.sku] += line.quantity
+            returned = Counter(order.returned) + units_of(event.lines)
             returns = (*order.returns, event.return_id)
             return replace(order, returns=returns, returned=dict(returned), returns_until=event.expires_at)
         case _:

@@ -3,13 +3,20 @@
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from contexts.kernel import Address, CancellationReason, OrderId, ReturnId, ReturnIdText, SkuQuantity, Text
+from contexts.kernel import (
+    Address,
+    CancellationReason,
+    OrderId,
+    ReturnId,
+    ReturnIdText,
+    SkuQuantities,
+    SkuQuantity,
+    Text,
+)
 from contexts.shipping.events import CarrierRefusal, Requirement
 from shared.wire.messages import FROM_STREAM, FROM_SUBJECT, NEVER, TOLD
-
-LINES_AT_MOST = 100
 
 Refusal: TypeAlias = Literal[
     "not_dispatched",
@@ -97,7 +104,7 @@ class ReportReturnReceived(Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
     return_id: Annotated[ReturnIdText, TOLD]
-    lines: Annotated[tuple[SkuQuantity, ...], Meta(min_length=1, max_length=LINES_AT_MOST)]
+    lines: SkuQuantities
 
 
 class ExpectReturn(Struct, frozen=True, kw_only=True):

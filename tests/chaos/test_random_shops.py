@@ -45,7 +45,7 @@ from shared.wire.messages import parse_subject
 from shared.wire.streams import EVENTS
 from tests.chaos.checker import at_rest
 from tests.chaos.evidence import read_streams
-from tests.chaos.planted import Run
+from tests.chaos.run import Run
 from tests.chaos.stage import told
 from tests.e2e.shop import MEMBERS, token_of
 from tests.unit.shopping import CANCEL, fill_shelves, order
