@@ -52,7 +52,7 @@ def known() -> dict[str, set[str]]:
 
 
 def selected(query: str) -> list[Selected]:
-    """What a query reads; raises ValueError when it is no PromQL. Labels of `by` count for every metric below."""
+    """The metrics that a query reads, each with the labels of the `by` around it; raises ValueError."""
     found: list[Selected] = []
 
     def visit(expression: Any, by: frozenset[str]) -> None:
