@@ -26,6 +26,7 @@ class EffectCall:
 
     def __init__(self, broker: Broker, clock: Clock, row: EffectRow, timeout_s: float) -> None:
         self.idempotency_key = row.event_id
+        self.saga = row.headers[CORRELATION_ID]
         self.attempt = row.attempts
         self._broker = broker
         self._clock = clock

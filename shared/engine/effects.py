@@ -227,5 +227,12 @@ class EffectRunner:
         except Exception as error:
             self._attempts[call.idempotency_key] = (call.attempt, described(error))
             log = _log.debug if call.attempt & (call.attempt - 1) else _log.warning  # Warns at 1, 2, 4, 8, …
-            log("outcome unknown", effect=row.type, id=call.idempotency_key, attempt=call.attempt, error=repr(error))
+            log(
+                "outcome unknown",
+                saga=call.saga,
+                message=call.idempotency_key,
+                effect=row.type,
+                attempt=call.attempt,
+                error=repr(error),
+            )
             raise

@@ -29,6 +29,7 @@ from shared.ports.clock import Clock
 from shared.ports.rows import EffectRow, Position
 from shared.ports.store import DatabaseBusyError, FencedError, Store
 from shared.wire import streams
+from shared.wire.messages import CORRELATION_ID
 
 RECORD_AFTER_S = 0.2
 """The next batch's commit records the PubAcks; without a batch they are recorded after this time."""
@@ -193,7 +194,10 @@ class Loop:
         self._relay.add(committed.rows)
         self._effects.add(committed.effects)
         for effect, reason in committed.undecided:
-            _log.error("outcome cannot be decided", effect=effect.type, id=effect.event_id, reason=reason)
+            saga = effect.headers[CORRELATION_ID]
+            _log.error(
+                "outcome cannot be decided", saga=saga, message=effect.event_id, effect=effect.type, reason=reason
+            )
             self._effects.repeat_later(effect)
 
     async def _acknowledge(self, messages: Sequence[Incoming]) -> None:

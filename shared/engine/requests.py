@@ -25,7 +25,7 @@ from shared.engine.decide.routing import Routing
 from shared.ports.clock import Clock
 from shared.ports.store import DatabaseBusyError, DatabaseError, Store
 from shared.wire.bodies import BodyDecoder, MalformedBodyError
-from shared.wire.messages import IDEMPOTENCY_KEY, NEVER, check_message_id
+from shared.wire.messages import CORRELATION_ID, IDEMPOTENCY_KEY, NEVER, check_message_id
 
 WAITING_AT_MOST: Final = 10_000
 
@@ -106,7 +106,8 @@ class Requests:
         except (MalformedBodyError, MalformedHeaderError) as malformed:
             return Answer(error=("400", str(malformed)))
         except Exception as error:
-            _log.exception("request failed", subject=endpoint.subject, id=request.headers.get(IDEMPOTENCY_KEY))
+            saga, message_id = (request.headers.get(name, "") for name in (CORRELATION_ID, IDEMPOTENCY_KEY))
+            _log.exception("request failed", saga=saga, message=message_id, subject=endpoint.subject)
             return Answer(error=("500", f"{type(error).__name__} in the code of {endpoint.subject}"))
         waiting: asyncio.Future[Given] = asyncio.get_running_loop().create_future()
         self._askers[n] = waiting

@@ -15,7 +15,6 @@ from shared.adapters.jetstream import connect
 from shared.config.connection import ConnectionOptions
 from shared.ports.broker import BrokerLoginError
 from tests.e2e.up import ORDER, chorus_up, followed_until, stock
-from tests.forking import run_chorus
 from tests.other_system import write_travel
 from tests.own_system import Builder, steps
 from tests.waiting import WITHIN_S

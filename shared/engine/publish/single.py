@@ -21,7 +21,7 @@ from shared.ports.broker import (
     Stored,
 )
 from shared.ports.rows import JournalRow, NumberedRow, RefusedRow
-from shared.wire.messages import MSG_ID, SCHEDULE_TTL
+from shared.wire.messages import CORRELATION_ID, MSG_ID, SCHEDULE_TTL
 
 _log = structlog.get_logger("chorus.relay")
 
@@ -158,7 +158,9 @@ async def _classified(broker: Broker, numbered: NumberedRow, answer: Published |
     except BrokerRefusedError as error:
         return Full(error) if error.code == STREAM_FULL else Refused(str(error))
     except BrokerError as error:
-        _log.debug("publish unanswered, sent again", id=numbered.row.event_id, reason=str(error))
+        row = numbered.row
+        saga = row.headers[CORRELATION_ID]
+        _log.debug("publish unanswered, sent again", saga=saga, message=row.event_id, reason=str(error))
         return Unanswered(error)
     return answer.sequence
 

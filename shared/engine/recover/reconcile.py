@@ -16,7 +16,7 @@ from shared.engine.recover.provenance import Provenance
 from shared.ports.broker import Broker, Stored, StreamInfo
 from shared.ports.rows import StrangerRow
 from shared.ports.store import DatabaseError, Store, Transaction
-from shared.wire.messages import fallback_id, rfc3339
+from shared.wire.messages import CORRELATION_ID, fallback_id, rfc3339
 from shared.wire.streams import EVENTS, TIMERS
 
 SUBJECTS = {EVENTS: "evt.", TIMERS: "timer."}
@@ -173,7 +173,10 @@ class Reconciler:
             )
         row = StrangerRow(message_id, stored.sequence, stored.subject, reason, rfc3339(stored.at), "", "")
         await self._store.transact(lambda transaction: transaction.refused.record_strangers([row]))
-        _log.error("a stranger's message is set aside", id=message_id, subject=stored.subject, reason=reason)
+        saga = stored.headers.get(CORRELATION_ID, "")
+        _log.error(
+            "a stranger's message is set aside", saga=saga, message=message_id, subject=stored.subject, reason=reason
+        )
 
 
 async def sequences_by_id(broker: Broker, stream: str, context: str) -> dict[str, int]:
