@@ -1,7 +1,6 @@
 """Finds the input behind each decision in a journal, and the inputs between them that led to nothing."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -9,6 +8,7 @@ import msgspec
 from shared.engine.decide.incoming import Decide, Handling
 from shared.engine.decide.routing import Routing
 from shared.ports.broker import Delivery, Stored
+from shared.ports.clock import since_1970_ns
 from shared.ports.history import History, Reached
 from shared.ports.rows import InputRow, JournalRow
 from shared.replay.heard import EventReader, HeardEvents
@@ -122,7 +122,7 @@ class Inputs:
         row = rows[0]
         if row.kind == "command":
             subject = f"cmd.{self._routing.context.name}.{row.type}.{self._partition(row.key)}.{row.key}"
-            delivery = _delivery(0, row.at_ns, subject, {}, row.body)
+            delivery = Delivery(sequence=0, at_ns=row.at_ns, subject=subject, headers={}, body=row.body)
             handling = self._routing.delivered(COMMANDS, self._partition(row.key), delivery).handling
         else:
             known = [one for one in rows if one.type in self._commands]
@@ -131,15 +131,20 @@ class Inputs:
 
     def _deadline(self, cause: str, timer: str, armed: JournalRow) -> Input:
         subject = f"due.{self._routing.context.name}.{timer}.{armed.partition}.{armed.key}"
-        headers = {TIMER_ID: cause, SCHEMA_VERSION: armed.headers.get(SCHEMA_VERSION, "1")}
-        delivery = _delivery(0, 0, subject, {**armed.headers, **headers}, armed.body)
+        headers = {**armed.headers, TIMER_ID: cause, SCHEMA_VERSION: armed.headers.get(SCHEMA_VERSION, "1")}
+        delivery = Delivery(sequence=0, at_ns=0, subject=subject, headers=headers, body=armed.body)
         incoming = self._routing.delivered(TIMERS, armed.partition, delivery)
         return Input("deadline", cause, timer, armed.key, incoming.handling)
 
     def _event(self, stored: Stored) -> Input:
         subject = parse_subject(stored.subject)
-        at_ns = round(stored.at.timestamp() * 1e6) * 1_000
-        delivery = _delivery(stored.sequence, at_ns, stored.subject, stored.headers, stored.body)
+        delivery = Delivery(
+            sequence=stored.sequence,
+            at_ns=since_1970_ns(stored.at),
+            subject=stored.subject,
+            headers=stored.headers,
+            body=stored.body,
+        )
         incoming = self._routing.delivered(EVENTS, subject.partition, delivery)
         return Input("event", stored.event_id, f"{subject.context}.{subject.type}", subject.key, incoming.handling)
 
@@ -152,16 +157,3 @@ class Inputs:
 
     def _partition(self, key: str) -> int:
         return partition_of(key, self._routing.partitions)
-
-
-def _delivery(sequence: int, at_ns: int, subject: str, headers: Mapping[str, str], body: bytes) -> Delivery:
-    return Delivery(
-        sequence=sequence,
-        consumer_sequence=0,
-        pending=0,
-        at_ns=at_ns,
-        subject=subject,
-        headers=headers,
-        body=body,
-        reply="",
-    )

@@ -103,10 +103,7 @@ class Routing:
     def parked(self, waiting: ParkedVerdict) -> Incoming:
         """A parked message, read again as if it were delivered now."""
         row = waiting.row
-        delivery = Delivery(
-            sequence=row.seq, consumer_sequence=0, pending=0, at_ns=row.at_ns, subject=row.subject, headers=row.headers,
-            body=row.body, reply="",
-        )  # fmt: skip
+        delivery = Delivery(sequence=row.seq, at_ns=row.at_ns, subject=row.subject, headers=row.headers, body=row.body)
         return self._incoming(row.stream, row.partition, delivery, waiting)._replace(message_id=row.message_id)
 
     def outcome(self, row: EffectRow, command: Command) -> Incoming:
