@@ -57,9 +57,9 @@ class HeardEvents:
         partition = self._partitions.get(partition_of(key, self._routing.partitions)) if key else None
         quiet: list[Stored] = []
         while partition is not None:
-            for place, event in enumerate(partition.buffered):
+            for before, event in enumerate(partition.buffered):
                 if event.event_id == event_id:
-                    quiet += [partition.buffered.popleft() for _ in range(place)]
+                    quiet += [partition.buffered.popleft() for _ in range(before)]
                     partition.buffered.popleft()
                     return Found(event, quiet)
             if len(partition.buffered) < WINDOW and await self._fill(partition):
