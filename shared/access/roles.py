@@ -13,7 +13,7 @@ from shared.context import Context
 from shared.engine.intake.partition import NOTICE
 from shared.streams.choreography import services_of
 from shared.topology import Topology, consumer_name, streams_of
-from shared.wire.streams import COMMANDS, DEAD_LETTERS, EVENTS, TIMERS
+from shared.wire.streams import COMMANDS, DEAD_LETTERS, EVENTS, SCHEMAS_STREAM, SCHEMAS_SUBJECT, TIMERS
 
 OPERATOR: Final = "operator"
 PRODUCER: Final = "producer"
@@ -76,7 +76,8 @@ def _context(topology: Topology, context: Context) -> User:
 def _operator(contexts: Mapping[str, Context]) -> User:
     publish = [
         *grants.look(()),
-        *(subject for stream in (*grants.ALL_STREAMS, MIRROR) for subject in grants.manage(stream)),
+        *(subject for stream in (*grants.ALL_STREAMS, MIRROR, SCHEMAS_STREAM) for subject in grants.manage(stream)),
+        f"{SCHEMAS_SUBJECT}>",
         # `chorus reconcile` publishes again what the journals have and the streams have lost.
         *(f"{kind}.{name}.>" for name in contexts for kind in ("evt", "timer", "dlq")),
         *_questions(contexts, QUESTIONS),
@@ -102,7 +103,7 @@ def _tester(topology: Topology, contexts: Mapping[str, Context]) -> User:
     ]
     publish = [
         *grants.look((*grants.ALL_STREAMS, MIRROR)),
-        *(subject for stream in (*grants.ALL_STREAMS, MIRROR) for subject in grants.read(stream)),
+        *(subject for stream in (*grants.ALL_STREAMS, MIRROR, SCHEMAS_STREAM) for subject in grants.read(stream)),
         *(subject for stream in (EVENTS, DEAD_LETTERS, MIRROR) for subject in grants.own_consumers(stream)),
         *_questions(contexts, QUESTIONS),
         *grants.discover(),
