@@ -10,16 +10,16 @@ from typing import Final
 
 import msgspec
 
-from shared.context import Context, Rejected
-from shared.engine.decide.incoming import Decide, Poison, Refuse
+from shared.context import Context
 from shared.engine.decide.outgoing import MESSAGE_ID_REUSED, parked_aggregate
 from shared.engine.decide.routing import Routing
 from shared.ports.history import History
 from shared.ports.rows import JournalRow, NumberedRow
+from shared.replay.deciding import decide
 from shared.replay.difference import Decided, Difference, rejection
 from shared.replay.heard import EventReader
 from shared.replay.inputs import Input, Inputs
-from shared.replay.states import STATES_AT_MOST, Beside, States, Tried
+from shared.replay.states import STATES_AT_MOST, States
 from shared.wire.bodies import MalformedBodyError
 from shared.wire.engine_events import CommandRejected, MessageParked, MessageUnparked
 from shared.wire.messages import CAUSATION_HASH, CAUSATION_ID, CAUSATION_SUBJECT
@@ -102,7 +102,7 @@ class Replay:
     def _decide_quiet(self, quiet: Input, n: int) -> None:
         """Decide an input that led to nothing when it was decided first."""
         self.counts[quiet.kind] += 1
-        now, problem = self._decide(quiet, n)
+        now, problem, _ = decide(self._routing, self._states, quiet, n)
         if (now or problem) and len(self._silent) < SILENT_AT_MOST:
             self._silent[quiet.id] = Difference(quiet.kind, quiet.id, quiet.type, quiet.key, (), now, problem)
 
@@ -117,7 +117,7 @@ class Replay:
                 yield difference
 
     def _compared(self, found: Input, group: Sequence[NumberedRow]) -> Difference | None:
-        now, problem = self._decide(found, group[0].n)
+        now, problem, _ = decide(self._routing, self._states, found, group[0].n)
         recorded, unreadable = self._recorded(group)
         problem = problem or unreadable
         for number, ((_, row), before) in enumerate(zip(group, recorded, strict=True)):
@@ -128,30 +128,6 @@ class Replay:
         if recorded == now and not problem:
             return None
         return Difference(found.kind, found.id, found.type, found.key, recorded, now, problem)
-
-    def _decide(self, found: Input, n: int) -> tuple[list[Decided], str]:
-        """(the events that the code at hand decides, the reason why it would park the message)."""
-        handling, decided = found.handling, []
-        if isinstance(handling, Refuse):
-            return [rejection(Rejected(reason=handling.reason, details=handling.details))], ""
-        if isinstance(handling, Poison):
-            return [], f"the message would be parked: {handling.reason.strip().splitlines()[-1]}"
-        tried = Tried(self._states, n)
-        try:
-            for command in handling.commands if isinstance(handling, Decide) else ():
-                decider, id_of = self._routing.deciders[type(command)][:2]
-                others = [Beside(tried, reads.aggregate) for reads in decider.also_reads]
-                for event in decider.decide(command, tried.get(decider.aggregate, id_of(command)), *others):
-                    if isinstance(event, Rejected):
-                        decided.append(rejection(event))
-                        continue
-                    aggregate = self._routing.aggregate_of[type(event)]
-                    identity = aggregate.id_of(event)
-                    tried.evolve(aggregate, identity, event)
-                    decided.append(Decided(type(event).__name__, identity, msgspec.to_builtins(event)))
-        except Exception as error:  # A builder's code may raise any.
-            return [], f"the message would be parked: {type(error).__name__}: {error}"
-        return decided, ""
 
     def _recorded(self, group: Sequence[NumberedRow]) -> tuple[list[Decided], str]:
         """(the recorded events in their newest form, why one of them cannot be read)."""

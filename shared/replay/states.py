@@ -18,11 +18,13 @@ STATES_AT_MOST: Final = 20_000
 class States:
     """Folds recorded events, whatever the code at hand would decide instead."""
 
-    def __init__(self, context: Context, history: History, *, at_most: int = STATES_AT_MOST) -> None:
+    def __init__(
+        self, context: Context, history: History, *, at_most: int = STATES_AT_MOST, from_start: bool = True
+    ) -> None:
         self._history = history
         self._at_most = at_most
         self._states: OrderedDict[str, State] = OrderedDict()
-        self._is_complete = True
+        self._is_complete = from_start
         """Whether no state was dropped yet, so that one that is not in memory is a new one."""
         self._known = {
             event.__name__: (aggregate, context.decoder_of(event))
@@ -79,9 +81,12 @@ class Tried:
         self._states = states
         self._n = n
         self._changed: dict[str, State] = {}
+        self.touched: set[str] = set()
+        """The ids of all aggregates that were read or changed."""
 
     def get(self, aggregate: Aggregate, identity: str) -> State:
         """The state after the events so far."""
+        self.touched.add(identity)
         changed = self._changed.get(identity)
         return self._states.get(aggregate, identity, self._n) if changed is None else changed
 
