@@ -176,6 +176,7 @@ class Loop:
         reach("after-commit")
         for stream, number, _, seq, message_id in moves:
             self._partitions[number].positions[stream] = Position(seq, message_id)
+        self._routing.tracing.decided(messages, committed.rows, batch.now)
         self._publish(committed)
         self._requests.answer(committed.answers)
         await self._acknowledge(messages)

@@ -26,6 +26,7 @@ from shared.config.exit_codes import Exit
 from shared.context import Rejected
 from shared.topology import STREAMS
 from shared.wire import messages
+from shared.wire.trace_context import TRACEPARENT
 from tests.architecture.pages import DOCS, EXAMPLE, PAGES, README, ROOT, Page, commands, defined_in, names
 from tests.contract.declared import contexts
 from tests.contract.examples import examples
@@ -190,7 +191,7 @@ def test_the_table_of_headers_is_the_headers() -> None:
                  "CAUSATION_DEPTH", "OCCURRED_AT", "SCHEMA_VERSION", "SCHEDULE", "SCHEDULE_TARGET", "SCHEDULE_TTL",
                  "TIMER_ID")  # fmt: skip
     listed = [header for cells in DOCS["wire"].rows("Headers", "header") for header in names(cells[0])]
-    assert listed == [getattr(messages, constant) for constant in constants]
+    assert listed == [*(getattr(messages, constant) for constant in constants), TRACEPARENT]
 
 
 def test_every_promise_names_its_test() -> None:
