@@ -50,6 +50,7 @@ COMMANDS = (
     Command("config", "config:config", "List the settings: value, default and where each comes from."),
     Command("rebuild", "rebuild:rebuild", "Rebuild the lost database of a context from EVENTS."),
     Command("reconcile", "reconcile:reconcile", "Publish again the events that the streams have lost."),
+    Command("audit", "audit:audit", "Find the events that no journal has."),
     Command("health", "health:health", "Tell whether the workers on this machine are well."),
 )
 

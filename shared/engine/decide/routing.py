@@ -4,7 +4,6 @@ Pure: nothing here waits or writes, and nothing raises. A malformed command is r
 which a policy raises, is poison.
 """
 
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeAlias
@@ -14,8 +13,20 @@ from msgspec import Struct
 
 from shared.context import Command, Context, Decider, Detail, Effect, Event, Timer
 from shared.endpoint import Endpoint
+from shared.engine.decide.form import Form, StrangerError
 from shared.engine.decide.headers import MalformedHeaderError, checked, correlation_in, depth_in
-from shared.engine.decide.incoming import IGNORE, Asker, Decide, Handling, Incoming, Poison, Refuse, Source
+from shared.engine.decide.incoming import (
+    IGNORE,
+    Asker,
+    Decide,
+    Handling,
+    Incoming,
+    Poison,
+    Refuse,
+    Source,
+    Stranger,
+)
+from shared.engine.decide.tracebacks import current_traceback
 from shared.ports.broker import Delivery
 from shared.ports.rows import EffectRow, ParkedVerdict
 from shared.wire.bodies import BodyDecoder, MalformedBodyError
@@ -38,10 +49,6 @@ from shared.wire.messages import (
     place_id,
 )
 from shared.wire.streams import COMMANDS, TIMERS
-
-FRAMES_KEPT: Final = 6
-TRACEBACK_LENGTH_AT_MOST: Final = 8_000
-"""The end of a longer traceback is kept, because the end names the error."""
 
 UNKEYED: Final = "unkeyed"
 """The key under which the engine answers a command that has no proper key."""
@@ -73,7 +80,7 @@ class Routing:
         self._routes: dict[tuple[str, str, str], Route] = {}
         for command in context.accepts:
             decoder: BodyDecoder[Any] = BodyDecoder(command, strict=True)
-            self._routes["cmd", context.name, command.__name__] = (decoder, _itself)
+            self._routes["cmd", context.name, command.__name__] = (decoder, lambda command: (command,))
         for timer in context.timers:
             decoder = BodyDecoder(timer.armed_by, strict=False)
             self._routes["due", context.name, timer.name] = (decoder, timer.whenever_due)
@@ -83,6 +90,7 @@ class Routing:
         for (source, event), of_event in policies.items():
             decoder = BodyDecoder(event, strict=False)
             self._routes["evt", source, event.__name__] = (decoder, _all_of(of_event))
+        self._form = Form(partitions, (event for _, event in policies))
         self.endpoints = {endpoint.subject: endpoint for endpoint in context.endpoints}
         self._asking = {event.__name__: BodyDecoder(event, strict=False) for event in self.effects}
 
@@ -160,9 +168,13 @@ class Routing:
             if given:
                 check_id = check_command_id if stream == COMMANDS else check_message_id
                 checked(TIMER_ID if stream == TIMERS else MSG_ID, check_id, given)
+            if stream != COMMANDS and self.reacts_to(subject):
+                self._form.check(subject, headers)
             correlation_id = correlation_in(headers) or subject.key
             depth = depth_in(headers, COMMAND_DEPTH_AT_MOST if stream == COMMANDS else CAUSATION_DEPTH_AT_MOST)
             handling = self._handling(subject, delivery)
+        except StrangerError as error:
+            handling = Stranger(str(error))
         except (MalformedBodyError, MalformedHeaderError) as error:
             if error.path in (MSG_ID, TIMER_ID):
                 message_id = _place_id(stream, delivery)
@@ -189,18 +201,15 @@ class Routing:
             return IGNORE
         decoder, whenever = route
         at = NEVER if decoder.at_field is None else delivery.at  # Few types ask for the time, which is slow to make.
-        return Decide(whenever(decoder.decode(delivery.body, key=subject.key, at=at)))
+        message = decoder.decode(delivery.body, key=subject.key, at=at)
+        if subject.kind == "evt":
+            self._form.check_key(message, subject.key)
+        return Decide(whenever(message))
 
 
 def id_in(stream: str, headers: Mapping[str, str]) -> str | None:
     """The id that a message gives itself. The server removes a timer's `Nats-Msg-Id` when the timer fires."""
     return headers.get(TIMER_ID) if stream == TIMERS else headers.get(MSG_ID)
-
-
-def current_traceback() -> str:
-    """The exception that is being handled, with its last frames, as text that SQLite and JSON can hold."""
-    text = traceback.format_exc(limit=-FRAMES_KEPT)[-TRACEBACK_LENGTH_AT_MOST:]
-    return text.encode(errors="backslashreplace").decode()
 
 
 def _malformed(stream: str, path: str, problem: str) -> Refuse | Poison:
@@ -231,10 +240,6 @@ def _place_id(stream: str, delivery: Delivery) -> str:
 
 def _field(name: str) -> Callable[[Any], str]:
     return lambda message: getattr(message, name)
-
-
-def _itself(command: Command) -> Sequence[Command]:
-    return (command,)
 
 
 def _all_of(policies: Sequence[Callable[[Any], Sequence[Command]]]) -> Callable[[Any], Sequence[Command]]:
