@@ -14,7 +14,7 @@ from msgspec import Struct
 from shared.context import Command, Context, Decider, Detail, Effect, Event, Timer
 from shared.endpoint import Endpoint
 from shared.engine.decide.form import Form, StrangerError
-from shared.engine.decide.headers import MalformedHeaderError, checked, correlation_in, depth_in
+from shared.engine.decide.headers import MalformedHeaderError, actor_in, checked, correlation_in, depth_in
 from shared.engine.decide.incoming import (
     IGNORE,
     Asker,
@@ -201,7 +201,8 @@ class Routing:
             return IGNORE
         decoder, whenever = route
         at = NEVER if decoder.at_field is None else delivery.at  # Few types ask for the time, which is slow to make.
-        message = decoder.decode(delivery.body, key=subject.key, at=at)
+        actor = "" if decoder.actor_field is None else actor_in(delivery.headers)
+        message = decoder.decode(delivery.body, key=subject.key, at=at, actor=actor)
         if subject.kind == "evt":
             self._form.check_key(message, subject.key)
         return Decide(whenever(message))
