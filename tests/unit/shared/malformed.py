@@ -23,9 +23,10 @@ PARTITIONS = 4
 AT_NS = 1_795_251_600_000_000_000
 MEMBERS = {context.name: context for context in contexts()}
 ROUTINGS = {name: Routing(context, partitions=PARTITIONS) for name, context in MEMBERS.items()}
-ORDER: dict[str, Any] = {name: value for name, value in examples(PlaceOrder)[0].items() if name != "asked_at"} | {
-    "order_id": "o-42"
-}
+NOT_IN_BODIES = ("asked_at", "acting_for")
+ORDER: dict[str, Any] = {
+    name: value for name, value in examples(PlaceOrder)[0].items() if name not in NOT_IN_BODIES
+} | {"order_id": "o-42"}
 SUBJECT = "cmd.ordering.PlaceOrder.3.o-42"
 
 
