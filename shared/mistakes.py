@@ -221,6 +221,16 @@ def _heard(members: Mapping[str, Context], absent: frozenset[str]) -> Iterator[M
             else:
                 for problem in incompatible_fields(policy.event, published[event]):
                     yield Mistake(name, f"{_place(policy.event)} cannot read what {source} writes: {problem}")
+                if problem := _no_key(members[source], published[event], policy.event):
+                    yield Mistake(name, f"{_place(policy.event)} {problem}")
+
+
+def _no_key(source: Context, event: type[Struct], view: type[Struct]) -> str:
+    """Why the engine cannot compare the key in the body of an event with that of its subject; empty when it can."""
+    keys = [one.key for one in source.aggregates if event in one.events and one.key in event.__struct_fields__]
+    if not keys or view.__struct_fields__[:1] == (keys[0],):
+        return ""
+    return f"does not begin with the field {keys[0]!r}, the key of the event: make it the first field"
 
 
 def _published_by(members: Mapping[str, Context], source: str) -> tuple[type[Struct], ...]:

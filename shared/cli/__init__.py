@@ -53,6 +53,7 @@ COMMANDS = (
     Command("rebuild", "rebuild:rebuild", "Rebuild the lost database of a context from EVENTS."),
     Command("replay", "replay:replay", "Decide what is recorded again, with the code at hand."),
     Command("reconcile", "reconcile:reconcile", "Publish again the events that the streams have lost."),
+    Command("audit", "audit:audit", "Find the events that no journal has."),
     Command("health", "health:health", "Tell whether the workers on this machine are well."),
 )
 

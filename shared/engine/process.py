@@ -177,7 +177,7 @@ class ContextProcess:
         """Fold missing snapshots, backfill parking events, and hear the events that new policies missed."""
         while True:
             try:
-                if self._routing.records_inputs:
+                if self._routing.records_inputs and not await self.store.read(lambda reader: reader.keeps_inputs()):
                     await self.store.transact(lambda transaction: transaction.keep_inputs())
                 folded = await ensure_snapshots(self.store, self.context)
                 backfilled = await self._count_and_backfill_parked()

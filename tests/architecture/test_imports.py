@@ -80,6 +80,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
     (root / "shared/adapters/jetstream/broker.py").write_text("import nats\n")
     (root / "shared/adapters/sqlite/connection.py").write_text("import aiosqlite\n")
     (root / "shared/batching.py").write_text("import asyncio\n")
+    (root / "shared/adapters/tracing/otlp.py").write_text("import opentelemetry\n")
     (root / "contexts/here/events.py").write_text("import contexts.kernel\n")
     (root / "contexts/here/effects.py").write_text("import contexts.mail\n")
     (root / "contexts/here/settings.py").write_text("import contexts.mail_settings\n")

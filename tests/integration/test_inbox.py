@@ -39,10 +39,10 @@ class TestInbox:
         """After the dedup window (R8, F18)."""
         counter = forgetful_counter
         async with running(counter):
-            await counter.scan(TILL, 5, "scanner/scan-1@1")
+            await counter.scan(TILL, 5, "scanner/scan-t-1@1")
             await counter.watcher.until(TILL, "Rung")
-            await scan_again(counter, 5, "scanner/scan-1@1")
-            await counter.scan(TILL, 2, "scanner/scan-2@1")
+            await scan_again(counter, 5, "scanner/scan-t-1@1")
+            await counter.scan(TILL, 2, "scanner/scan-t-1@2")
             await counter.watcher.until(TILL, "Rung", times=2)
         assert counter.totals(TILL) == [5, 7]
 
@@ -66,14 +66,14 @@ class TestInbox:
     async def test_event_with_other_content_under_a_known_id_is_set_aside(self, forgetful_counter: Counter) -> None:
         counter = forgetful_counter
         async with running(counter):
-            await counter.scan(TILL, 5, "scanner/scan-1@1")
+            await counter.scan(TILL, 5, "scanner/scan-t-1@1")
             await counter.watcher.until(TILL, "Rung")
-            await scan_again(counter, 6, "scanner/scan-1@1")
-            await counter.scan(TILL, 2, "scanner/scan-2@1")
+            await scan_again(counter, 6, "scanner/scan-t-1@1")
+            await counter.scan(TILL, 2, "scanner/scan-t-1@2")
             await counter.watcher.until(TILL, "Rung", times=2)
         assert counter.totals(TILL) == [5, 7]
         letter = await counter.letters.until(TILL, "GoodsScanned")
-        assert letter.content["reason"].startswith("scanner/scan-1@1 came before")
+        assert letter.content["reason"].startswith("scanner/scan-t-1@1 came before")
 
     async def test_command_without_an_id_takes_effect_each_time_it_is_sent(self, counter: Counter) -> None:
         async with running(counter):
@@ -91,6 +91,6 @@ class TestInbox:
             await counter.watcher.until(TILL, "Rung")
         counter.change("UPDATE positions SET seq = 0, message_id = ''")
         async with running(counter):
-            await counter.scan(TILL, 2, "scanner/scan-1@1")
+            await counter.scan(TILL, 2, "scanner/scan-t-1@1")
             await counter.watcher.until(TILL, "Rung", times=2)
         assert counter.totals(TILL) == [5, 7]

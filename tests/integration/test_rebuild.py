@@ -149,7 +149,7 @@ class TestParked:
     async def test_poison_of_any_content_and_size_is_parked_again(self, counter: Counter, body: bytes) -> None:
         headers = {f"X-{number}": "x" * 2_000 for number in range(25)}
         async with running(counter):
-            await counter.publish("evt.scanner.GoodsScanned.t-1", body, "scanner/scan-t-1@1", **headers)
+            await counter.scan_body("t-1", body, "scanner/scan-t-1@1", **headers)
             await counter.scan("t-1", 2, "scanner/scan-t-1@2")
             await until(lambda: len(waiting(counter)) == 2)
             await counter.published()
@@ -169,7 +169,7 @@ class TestParked:
         async with running(counter):
             for amount in (13, 6):
                 await counter.ring("t-1", amount, f"m-{amount}")
-            await counter.publish("evt.scanner.GoodsScanned.t-2", body, "scanner/scan-t-2@1")
+            await counter.scan_body("t-2", body, "scanner/scan-t-2@1")
             await until(lambda: len(waiting(counter)) == 3)
             await counter.published()
         counter.change("DELETE FROM journal WHERE type = 'MessageParked'")

@@ -255,11 +255,11 @@ class TestOlderCopy:
     ) -> None:
         async with standing(account_url, tmp_path, remembers=timedelta(milliseconds=100)) as counter:
             async with running(counter):
-                await counter.scan("t-1", 1, "scanner/scan-1@1")
+                await counter.scan("t-1", 1, "scanner/scan-t-1@1")
                 await counter.watcher.until("t-1", "Rung")
             copy(tmp_path / "till.db", tmp_path / "copy")
             with anyio.fail_after(WITHIN_S):
-                while (await counter.scan("t-1", 1, "scanner/scan-1@1")).duplicate:
+                while (await counter.scan("t-1", 1, "scanner/scan-t-1@1")).duplicate:
                     pass
             async with running(counter) as loop:
                 with anyio.fail_after(WITHIN_S):
@@ -269,6 +269,6 @@ class TestOlderCopy:
             assert (tmp_path / "till.db").read_bytes() != (tmp_path / "copy").read_bytes()
             copy(tmp_path / "copy", tmp_path / "till.db")
             async with running(counter):
-                await counter.scan("t-1", 2, "scanner/scan-2@1")
+                await counter.scan("t-1", 2, "scanner/scan-t-1@2")
                 await counter.watcher.until("t-1", "Rung", times=2)
             assert counter.totals("t-1") == [1, 3]

@@ -54,6 +54,8 @@ class Committed(NamedTuple):
     last_number: int
     answers: Sequence[Given]
     """The answers to the requests of the batch."""
+    strangers: int
+    """How many messages of the batch no context has said."""
 
 
 def commit(transaction: Transaction, routing: Routing, batch: Batch) -> Committed:
@@ -85,6 +87,7 @@ def commit(transaction: Transaction, routing: Routing, batch: Batch) -> Committe
         len(decisions.parked_keys),
         numbered[-1].n if numbered else batch.last_number,
         decisions.answers.given,
+        len(decisions.strangers),
     )
 
 
@@ -120,6 +123,8 @@ def _write(transaction: Transaction, decisions: Decisions, now: datetime) -> lis
     transaction.add_effects([(n, row.event_id, row.key, row.partition) for n, row in asking])
     if decisions.ended_effects:
         transaction.close_effects(list(decisions.ended_effects))
+    if decisions.strangers:
+        transaction.refused.record_strangers(decisions.strangers)
     parked_keys = decisions.parked_keys
     transaction.parked.park(parked_keys.parked)
     if parked_keys.unparked or parked_keys.failed_again:

@@ -18,6 +18,7 @@ from tests.unit.shared.hostile import KEYS
 from tests.unit.shared.malformed import (
     BODIES,
     commanded,
+    form,
     order,
     poisoned,
     refusal,
@@ -40,6 +41,7 @@ AMOUNTS = {
     "half of it": (b"", "$", "not JSON"),
 }
 """In the place of the amount in an event."""
+PLACED = "evt.ordering.OrderPlaced.3.o-42"
 
 
 def placed(amount: bytes) -> bytes:
@@ -59,16 +61,14 @@ class TestBodies:
 
     @pytest.mark.parametrize(("raw", "path", "problem"), AMOUNTS.values(), ids=AMOUNTS.keys())
     def test_of_an_event_it_is_poison(self, raw: bytes, path: str, problem: str) -> None:
-        message = taken_by("payments", EVENTS, "evt.ordering.OrderPlaced.3.o-42", {}, placed(raw))
+        message = taken_by("payments", EVENTS, PLACED, form(PLACED), placed(raw))
         assert poisoned(message)
         assert poisoned(message).startswith(f"{path}: ")
         assert problem in poisoned(message)
         assert (refused(message), message.key, commanded(message)) == (None, "o-42", ())
 
     def test_an_event_may_have_grown(self) -> None:
-        message = taken_by(
-            "payments", EVENTS, "evt.ordering.OrderPlaced.3.o-42", {}, placed(b'1999, "vat": {"of": [7]}')
-        )
+        message = taken_by("payments", EVENTS, PLACED, form(PLACED), placed(b'1999, "vat": {"of": [7]}'))
         assert (poisoned(message), len(commanded(message))) == ("", 1)
 
     def test_none_takes_longer_than_milliseconds(self) -> None:
