@@ -15,7 +15,7 @@ SCHEMAS_SUBJECT: Final = f"$KV.{SCHEMAS}."
 """The beginning of the subject of each key."""
 
 READ: Final = (EVENTS, COMMANDS, TIMERS)
-"""The streams that a context reads, in the order in which its loop drains them."""
+"""The streams that a context reads, in the order in which its loop takes their messages."""
 
 STREAM_OF: Final[Mapping[str, str]] = {
     "cmd": COMMANDS,
