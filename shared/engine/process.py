@@ -177,8 +177,13 @@ class ContextProcess:
         """Fold missing snapshots, backfill parking events, and hear the events that new policies missed."""
         while True:
             try:
+<<<<<<< HEAD
                 if self._routing.records_inputs and not await self.store.read(lambda reader: reader.keeps_inputs()):
                     await self.store.transact(lambda transaction: transaction.keep_inputs())
+=======
+                if self._routing.records_inputs:
+                    await self._make_room_for_inputs()
+>>>>>>> b01895336913d8a540c6338204180c897cd4826c
                 folded = await ensure_snapshots(self.store, self.context)
                 backfilled = await self._count_and_backfill_parked()
                 heard = await catch_up(self.store, self._broker, self._clock, self._routing)
@@ -196,6 +201,11 @@ class ContextProcess:
             _log.warning("publishing the parking events that an older release did not publish", messages=backfilled)
         if heard:
             _log.warning("decided earlier events for new policies", events=heard)
+
+    async def _make_room_for_inputs(self) -> None:
+        """Look first: a process that starts while another one has the write lock must not wait for it."""
+        if not await self.store.read(lambda transaction: transaction.has_inputs()):
+            await self.store.transact(lambda transaction: transaction.keep_inputs())
 
     async def _count_and_backfill_parked(self) -> int:
         """Count the parked messages, and append the parking events that are missing; returns how many were."""
