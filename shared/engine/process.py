@@ -135,7 +135,8 @@ class ContextProcess:
         The end of the block cancels the tasks and closes the database. Call `drain` first to leave nothing half done.
         """
         try:
-            await self._be_ready_to_decide()
+            with self.loop.stall.excused():
+                await self._be_ready_to_decide()
             async with anyio.create_task_group() as tasks:
                 self.effects.start(tasks)
                 tasks.start_soon(self.relay.run)
@@ -177,7 +178,7 @@ class ContextProcess:
         """Fold missing snapshots, backfill parking events, and hear the events that new policies missed."""
         while True:
             try:
-                if self._routing.records_inputs:
+                if self._routing.records_inputs and not await self.store.read(lambda kept: kept.keeps_inputs()):
                     await self.store.transact(lambda transaction: transaction.keep_inputs())
                 folded = await ensure_snapshots(self.store, self.context)
                 backfilled = await self._count_and_backfill_parked()
