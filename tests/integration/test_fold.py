@@ -232,6 +232,7 @@ async def test_event_that_the_fold_cannot_take_is_named(tmp_path: Path) -> None:
         await store.close()
 
 
+@pytest.mark.usefixtures("impatient_databases")
 async def test_worker_waits_for_a_locked_database_and_folds_before_it_decides(counter: Counter) -> None:
     counter.change("DELETE FROM aggregates")
     await counter.ring("t-1", 4)
