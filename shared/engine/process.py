@@ -135,7 +135,8 @@ class ContextProcess:
         The end of the block cancels the tasks and closes the database. Call `drain` first to leave nothing half done.
         """
         try:
-            await self._be_ready_to_decide()
+            with self.loop.stall.excused():
+                await self._be_ready_to_decide()
             async with anyio.create_task_group() as tasks:
                 self.effects.start(tasks)
                 tasks.start_soon(self.relay.run)
@@ -177,13 +178,8 @@ class ContextProcess:
         """Fold missing snapshots, backfill parking events, and hear the events that new policies missed."""
         while True:
             try:
-<<<<<<< HEAD
-                if self._routing.records_inputs and not await self.store.read(lambda reader: reader.keeps_inputs()):
-                    await self.store.transact(lambda transaction: transaction.keep_inputs())
-=======
                 if self._routing.records_inputs:
                     await self._make_room_for_inputs()
->>>>>>> b01895336913d8a540c6338204180c897cd4826c
                 folded = await ensure_snapshots(self.store, self.context)
                 backfilled = await self._count_and_backfill_parked()
                 heard = await catch_up(self.store, self._broker, self._clock, self._routing)
@@ -204,7 +200,7 @@ class ContextProcess:
 
     async def _make_room_for_inputs(self) -> None:
         """Look first: a process that starts while another one has the write lock must not wait for it."""
-        if not await self.store.read(lambda transaction: transaction.has_inputs()):
+        if not await self.store.read(lambda transaction: transaction.keeps_inputs()):
             await self.store.transact(lambda transaction: transaction.keep_inputs())
 
     async def _count_and_backfill_parked(self) -> int:

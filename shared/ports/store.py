@@ -69,11 +69,7 @@ class Transaction(Protocol):
         """Add answers to requests."""
         ...
 
-<<<<<<< HEAD
     def keeps_inputs(self) -> bool:
-=======
-    def has_inputs(self) -> bool:
->>>>>>> b01895336913d8a540c6338204180c897cd4826c
         """Whether the database has room for inputs."""
         ...
 

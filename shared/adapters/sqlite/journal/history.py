@@ -22,7 +22,7 @@ class SqliteHistory:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._transaction = SqliteTransaction(connection)
-        self._has_inputs = self._transaction.has_inputs()
+        self._has_inputs = self._transaction.keeps_inputs()
 
     def reached(self) -> Reached:
         positions = self._transaction.positions()

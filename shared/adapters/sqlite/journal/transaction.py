@@ -70,12 +70,8 @@ class SqliteTransaction:
     def add_answers(self, rows: Sequence[AnswerRow]) -> None:
         insert(self._connection, "INSERT INTO answers VALUES", 4, rows)
 
-<<<<<<< HEAD
     def keeps_inputs(self) -> bool:
-=======
-    def has_inputs(self) -> bool:
->>>>>>> b01895336913d8a540c6338204180c897cd4826c
-        query = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'inputs'"
+        query = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'inputs')"
         return bool(self._connection.execute(query).fetchone()[0])
 
     def keep_inputs(self) -> None:
