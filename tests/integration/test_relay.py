@@ -28,6 +28,7 @@ def row(n: int, key: str, version: int, *, partition: int = 0, aggregate: str = 
     body = b'{"till_id": "%s", "amount": 1, "total": %d}' % (key.encode(), version)
     headers = {MSG_ID: identity, CORRELATION_ID: key}
     subject = f"evt.till.Rung.{key}"
+    headers = {MSG_ID: identity, CORRELATION_ID: key}
     return NumberedRow(
         n, JournalRow(identity, f"{aggregate}-{key}", version, subject, "Rung", headers, body, partition)
     )
