@@ -67,6 +67,8 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
     contexts = [
         "contexts/kernel.py",
         "contexts/mail.py",
+        "contexts/door.py",
+        "contexts/here/commands.py",
         "contexts/here/events.py",
         "contexts/here/effects.py",
         "contexts/there/events.py",
@@ -80,6 +82,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
     (root / "shared/batching.py").write_text("import asyncio\n")
     (root / "contexts/here/events.py").write_text("import contexts.kernel\n")
     (root / "contexts/here/effects.py").write_text("import contexts.mail\n")
+    (root / "contexts/door.py").write_text("import contexts.here.commands\n")
     (root / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     (root / "tests").symlink_to(ROOT / "tests")
     kept = lint_imports(root)
