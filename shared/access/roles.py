@@ -9,11 +9,11 @@ from typing import Final
 
 from shared.access import grants
 from shared.access.rights import Rights, User
-from shared.context import Context, Service
+from shared.context import Context
 from shared.engine.intake.partition import NOTICE
 from shared.streams.choreography import services_of
 from shared.topology import Topology, consumer_name, streams_of
-from shared.wire.streams import COMMANDS, DEAD_LETTERS, EVENTS, TIMERS
+from shared.wire.streams import COMMANDS, DEAD_LETTERS, EVENTS, SCHEMAS_STREAM, SCHEMAS_SUBJECT, TIMERS
 
 OPERATOR: Final = "operator"
 PRODUCER: Final = "producer"
@@ -26,26 +26,23 @@ MIRROR: Final = "MIRROR"
 server checks no permission for its sources, its mirror and its `republish`. So testers create none."""
 QUESTIONS: Final = ("about", "waiting", "list", "lag")
 
-Members = Mapping[str, Context | Service]
+Contexts = Mapping[str, Context]
 
 
 class AccessError(ValueError):
     """The users cannot be derived; the text names the remedy."""
 
 
-def users(topology: Topology, members: Members) -> tuple[User, ...]:
-    """The users of contexts and services by name, then the roles.
+def users(topology: Topology, contexts: Contexts) -> tuple[User, ...]:
+    """The users of the contexts by name, then the roles.
 
     Raises:
         AccessError: a context has the name of a role.
     """
-    if taken := sorted({*members} & {*ROLES} - {INSIGHTS}):
+    if taken := sorted({*contexts} & {*ROLES} - {INSIGHTS}):
         raise AccessError(f"the context {taken[0]} has the name of a role of chorus access: rename the context")
-    contexts = {name: member for name, member in sorted(members.items()) if isinstance(member, Context)}
-    found = [
-        _context(topology, member) if isinstance(member, Context) else _service(member)
-        for _, member in sorted(members.items())
-    ]
+    contexts = dict(sorted(contexts.items()))
+    found = [_context(topology, context) for context in contexts.values()]
     roles = (
         _operator(contexts),
         _producer(contexts),
@@ -53,7 +50,7 @@ def users(topology: Topology, members: Members) -> tuple[User, ...]:
         _insights(topology),
         _monitor(contexts),
     )
-    return (*found, *(role for role in roles if role.name not in members))
+    return (*found, *(role for role in roles if role.name not in contexts))
 
 
 def _context(topology: Topology, context: Context) -> User:
@@ -76,15 +73,11 @@ def _context(topology: Topology, context: Context) -> User:
     return _user(name, f"the workers of {name}", publish, [*answered, *grants.discovery(name)], answers=True)
 
 
-def _service(service: Service) -> User:
-    subscribe = [f"svc.{service.name}.*", *grants.discovery(service.name)]
-    return _user(service.name, f"the service {service.name}", [], subscribe, answers=True)
-
-
 def _operator(contexts: Mapping[str, Context]) -> User:
     publish = [
         *grants.look(()),
-        *(subject for stream in (*grants.ALL_STREAMS, MIRROR) for subject in grants.manage(stream)),
+        *(subject for stream in (*grants.ALL_STREAMS, MIRROR, SCHEMAS_STREAM) for subject in grants.manage(stream)),
+        f"{SCHEMAS_SUBJECT}>",
         # `chorus reconcile` publishes again what the journals have and the streams have lost.
         *(f"{kind}.{name}.>" for name in contexts for kind in ("evt", "timer", "dlq")),
         *_questions(contexts, QUESTIONS),
@@ -110,7 +103,7 @@ def _tester(topology: Topology, contexts: Mapping[str, Context]) -> User:
     ]
     publish = [
         *grants.look((*grants.ALL_STREAMS, MIRROR)),
-        *(subject for stream in (*grants.ALL_STREAMS, MIRROR) for subject in grants.read(stream)),
+        *(subject for stream in (*grants.ALL_STREAMS, MIRROR, SCHEMAS_STREAM) for subject in grants.read(stream)),
         *(subject for stream in (EVENTS, DEAD_LETTERS, MIRROR) for subject in grants.own_consumers(stream)),
         *_questions(contexts, QUESTIONS),
         *grants.discover(),

@@ -45,7 +45,7 @@ def audit(*, json: Json = False, connection: Connection = HERE) -> int:
 
     async def run() -> Audit:
         async with connection.connected("audit") as broker:
-            return await compare(broker, databases(settings), catalog.without_services(settings), partitions)
+            return await compare(broker, databases(settings), catalog.names(), partitions)
 
     found = anyio.run(run)
     if json:

@@ -30,11 +30,11 @@ def report(error: BaseException) -> Exit:
     for raised in getattr(error, "raised", ()):
         print("".join(own_traceback(raised)), end="", file=sys.stderr)
     code = _code(error)
-    said = "; ".join([str(error), *getattr(error, "__notes__", ()), *_who_may(error)])
+    text = "; ".join([str(error), *getattr(error, "__notes__", ()), *_who_may(error)])
     complain(
-        f"{type(error).__name__}: {said} (a bug in Chorus; CHORUS_LOG_LEVEL=debug shows where)"
+        f"{type(error).__name__}: {text} (a bug in Chorus; CHORUS_LOG_LEVEL=debug shows where)"
         if code is Exit.INTERNAL
-        else said
+        else text
     )
     return code
 

@@ -59,8 +59,7 @@ class Connection:
         """Connect for one command, as the role that it needs. Only errors are logged; the command reports the rest."""
         from shared.adapters.jetstream import connect
         from shared.config import log
-        from shared.ports.broker import BrokerRefusedError
-        from shared.streams.apply import STREAM_NOT_FOUND
+        from shared.ports.broker import STREAM_NOT_FOUND, BrokerRefusedError
 
         log.configure("debug" if os.environ.get("CHORUS_LOG_LEVEL") == "debug" else "error", "auto", context="cli")
         broker = await connect(self.options(role), name=f"chorus {purpose}")

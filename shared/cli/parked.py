@@ -139,8 +139,7 @@ def read_unresolved(context: str | None) -> tuple["Databases", list["Unresolved"
 def _contexts(chosen: str | None) -> list[str]:
     from shared import catalog
 
-    settings = catalog.read_settings(os.environ)
-    return [name for name in catalog.without_services(settings) if chosen in (None, name)]
+    return [name for name in catalog.names() if chosen in (None, name)]
 
 
 def choose_by_name(unresolved: list["Unresolved"], what: str) -> list["Unresolved"]:

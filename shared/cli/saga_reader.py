@@ -26,18 +26,17 @@ class SagaReader:
 
     def __init__(self) -> None:
         from shared import catalog
-        from shared.context import Context
         from shared.flow.graph import derive
-        from shared.inspect.telling import Telling
+        from shared.inspect.told_fields import ToldFields
         from shared.streams.file import read_topology
 
         self.settings = catalog.read_settings(os.environ)
         members = catalog.load_all(self.settings).members
-        self._contexts = [member for member in members.values() if isinstance(member, Context)]
+        self._contexts = [*members.values()]
         self._flow = derive(members)
         self._partitions = read_topology(self.settings.streams_file).partitions
         self.sagas = tuple(catalog.declared_in("sagas", "SAGAS") or ())
-        self.telling = Telling(self._contexts)
+        self.told_fields = ToldFields(self._contexts)
 
     async def read(self, broker: "Broker", key: str, *, everything: bool = False) -> Reading:
         """Read the streams, ask all contexts, and look into the databases on this machine."""

@@ -86,25 +86,27 @@ async def _up(
     from shared.run.system import open_system
 
     log.configure("error", "auto", context="up")
-    tell = _teller(log_format)
+    write_line = _line_writer(log_format)
     began = anyio.current_time()
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with (
-            open_system(environ, write_line=tell, port=port, copies=copies, tolerant=True, secure=secure) as system,
+            open_system(
+                environ, write_line=write_line, port=port, copies=copies, tolerant=True, secure=secure
+            ) as system,
             anyio.create_task_group() as tasks,
         ):
             for name, error in system.left_out.items():
-                tell("chorus", _left_out(name, error))
+                write_line("chorus", _left_out(name, error))
             own_server: OwnServer = None if port is None else "secure" if secure else "open"
             tasks.start_soon(_announce, system, began, environ, flags, own_server)
             async for _ in signals:
                 break
-            tell("chorus", "stopping")
+            write_line("chorus", "stopping")
             tasks.cancel_scope.cancel()
     for name, error in system.left_out.items():
-        tell("chorus", _left_out(name, error))
+        write_line("chorus", _left_out(name, error))
     for name, refusal in system.supervisor.refusals.items():
-        tell("chorus", describe_refusal(name, refusal))
+        write_line("chorus", describe_refusal(name, refusal))
     code = code_of(system.supervisor.refusals)
     return Exit.MISCONFIGURED if code is Exit.OK and system.left_out else code
 
@@ -128,12 +130,12 @@ async def _announce(
     workers = len(system.supervisor.pids) + len(system.left_out)
     ready = f"{workers - refused} of {workers}" if refused else f"{workers}"
     first = _first_command()
-    said = f"ready after {took_s:.1f} s: {ready} workers on {url}; try"
+    ready_text = f"ready after {took_s:.1f} s: {ready} workers on {url}; try"
     if needed := _needed(system, environ, flags):
         export = shlex.join(["export", *(f"{name}={value}" for name, value in needed.items())])
-        lines = [f"{said} in another terminal:", f"  {export}", f"  {first}"]
+        lines = [f"{ready_text} in another terminal:", f"  {export}", f"  {first}"]
     else:
-        lines = [f"{said}: {first}"]
+        lines = [f"{ready_text}: {first}"]
     if own_server == "open":
         lines.append("this server is open: every program on this machine may say anything; see chorus up --secure")
     elif own_server == "secure":
@@ -173,17 +175,17 @@ def _needed(system: "System", environ: Mapping[str, str], flags: Mapping[str, st
     return needed
 
 
-def _teller(form: str) -> "WriteLine":
+def _line_writer(form: str) -> "WriteLine":
     """A printer of the workers' lines: unchanged for a program, with the worker's name in front for a person."""
     if form == "json" or (form == "auto" and not sys.stderr.isatty()):
-        return _tell_programs
-    return _tell_people
+        return _write_for_programs
+    return _write_for_people
 
 
-def _tell_programs(name: str, line: str) -> None:
-    said = json.dumps({"context": name, "level": "info", "event": line}) if name == "chorus" else line
-    print(said, file=sys.stderr, flush=True)
+def _write_for_programs(name: str, line: str) -> None:
+    text = json.dumps({"context": name, "level": "info", "event": line}) if name == "chorus" else line
+    print(text, file=sys.stderr, flush=True)
 
 
-def _tell_people(name: str, line: str) -> None:
+def _write_for_people(name: str, line: str) -> None:
     print(f"{name:14}| {line}", file=sys.stderr, flush=True)

@@ -148,8 +148,12 @@ class DoorApp:
                 subject = command_subject(said.context, type(said.command).__name__, said.key)
             except ValueError as error:
                 raise RefusedError(400, "malformed", str(error)) from error
-            key_field = stamped_fields(type(said.command))["key"]
-            content = msgspec.to_builtins(said.command) | {key_field: said.key}
+            stamped = stamped_fields(type(said.command))
+            key_field = stamped["key"]
+            content = {
+                name: value for name, value in msgspec.to_builtins(said.command).items() if name not in stamped.values()
+            }
+            content[key_field] = said.key
             message = Outgoing(subject, {MSG_ID: message_id}, _encoder.encode(content))
             return _stored(await self._publish(message), key_field, said.key, message_id)
 

@@ -15,7 +15,7 @@ from shared.new.names import Names
 
 
 class Entered(NamedTuple):
-    """A new context, as lists tell of it. `existing` are the contexts and services that are already there."""
+    """A new context, as lists tell of it. `existing` are the contexts that are already there."""
 
     names: Names
     key: str

@@ -1,7 +1,7 @@
 """Runs a whole system on one machine: a server, its streams, and a worker process for every context."""
 
 import sys
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,11 +15,13 @@ from shared.access.server import authorization
 from shared.adapters.jetstream import connect
 from shared.catalog import CatalogError, Loaded
 from shared.config.connection import ConnectionOptions, find_connection
-from shared.config.settings import Settings
+from shared.config.settings import Settings, contexts_package
 from shared.context import Context
 from shared.run.child_process import ChildProgram, WriteLine
 from shared.run.supervised_server import supervised_server
 from shared.run.supervisor import Supervisor, supervised
+from shared.schemas.bucket import bucket, write
+from shared.schemas.files import files_of
 from shared.streams.apply import Applied, apply
 from shared.streams.file import read_topology
 from shared.topology import Declared, declare
@@ -72,8 +74,9 @@ async def open_system(
             server = supervised_server(data_dir / "nats", port=port, write_line=write_line, more=more)
             environ = own_environment(environ, url=await stack.enter_async_context(server), data_dir=data_dir)
         options = login(find_connection(environ), OPERATOR, settings.seeds)
-        wanted = declare(read_topology(settings.streams_file), loaded.members.values())
-        if (await _apply(options, wanted, {*loaded.broken, *loaded.misfits})).refused:
+        wanted = wanted_of(settings, loaded.members.values())
+        absent = {*loaded.broken, *loaded.misfits}
+        if (await _apply(options, wanted, loaded.members.values(), absent)).refused:
             raise DestructiveChangeError(
                 "streams.yaml asks for a change that would destroy stored messages; nothing was applied,"
                 " run chorus streams plan to see it"
@@ -84,12 +87,19 @@ async def open_system(
 
 def declared(settings: Settings) -> tuple[Declared, ...]:
     """The streams and consumers that this code needs; raises StreamsFileError or CatalogError."""
-    return declare(read_topology(settings.streams_file), catalog.contexts(settings).values())
+    return wanted_of(settings, catalog.contexts(settings).values())
+
+
+def wanted_of(settings: Settings, members: Iterable[Context]) -> tuple[Declared, ...]:
+    """The streams and consumers of these contexts, and the bucket of their schemas; raises StreamsFileError."""
+    topology = read_topology(settings.streams_file)
+    return (*declare(topology, members), bucket(topology))
 
 
 async def apply_streams(options: ConnectionOptions, settings: Settings) -> Applied:
     """Connect, and create or update the streams and consumers as declared."""
-    return await _apply(login(options, OPERATOR, settings.seeds), declared(settings), set())
+    options = login(options, OPERATOR, settings.seeds)
+    return await _apply(options, declared(settings), catalog.contexts(settings).values(), set())
 
 
 def _users_of(settings: Settings, loaded: Loaded) -> Mapping[str, Any]:
@@ -99,33 +109,41 @@ def _users_of(settings: Settings, loaded: Loaded) -> Mapping[str, Any]:
     return {"authorization": authorization(known, public_keys(settings.seeds))}
 
 
-async def _apply(options: ConnectionOptions, wanted: Sequence[Declared], absent: Collection[str]) -> Applied:
+async def _apply(
+    options: ConnectionOptions,
+    wanted: Sequence[Declared],
+    members: Iterable[Context],
+    absent: Collection[str],
+) -> Applied:
     broker = await connect(options, name="chorus streams apply")
     try:
-        return await apply(broker.api, wanted, absent=absent)
+        applied = await apply(broker.api, wanted, absent=absent)
+        if not applied.refused:
+            await write(broker, files_of(members, title=contexts_package()), complete=not absent)
+        return applied
     finally:
         await broker.close()
 
 
 def programs(loaded: Loaded, settings: Settings, copies: int = 1) -> tuple[ChildProgram, ...]:
-    """The worker programs: `copies` for every context, and one for a service, which owns its database.
+    """The worker programs: `copies` for every context.
 
-    A context that does not load has a program too, which says why and is tried again. With CHORUS_METRICS_PORT each
+    A context that does not load has one program, which says why and is tried again. With CHORUS_METRICS_PORT each
     program has a metrics port of its own, counted up from that port.
     """
     named = [
         (name if number == 1 else f"{name}.{number}", name)
         for name in sorted({*loaded.members, *loaded.broken})
-        for number in range(1, copies + 1 if isinstance(loaded.members.get(name), Context) else 2)
+        for number in range(1, copies + 1 if name in loaded.members else 2)
     ]
     first = settings.metrics_port
     return tuple(
         ChildProgram(
             program,
             (sys.executable, "-m", "shared.cli", "worker", name),
-            {} if first is None else {"CHORUS_METRICS_PORT": str(first + place)},
+            {} if first is None else {"CHORUS_METRICS_PORT": str(first + offset)},
         )
-        for place, (program, name) in enumerate(named)
+        for offset, (program, name) in enumerate(named)
     )
 
 

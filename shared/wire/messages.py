@@ -61,7 +61,7 @@ FROM_ACTOR = msgspec.Meta(extra={"stamped": "actor"})
 """Marks a field that is set to the header `Acting-For`: `acting_for: Annotated[str, FROM_ACTOR] = ""`."""
 
 TOLD = msgspec.Meta(extra={"told": True})
-"""Marks a field that is worth a place in one line of a timeline: `reason: Annotated[Reason, TOLD]`."""
+"""Marks a field that one line of a timeline shows: `reason: Annotated[Reason, TOLD]`."""
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -231,7 +231,7 @@ def in_edition(message_id: str, edition: int) -> MessageId:
     return MessageId(first if edition == 1 else f"{first}.{edition}")
 
 
-def place_id(stream: str, sequence: int, at: datetime) -> MessageId:
+def fallback_id(stream: str, sequence: int, at: datetime) -> MessageId:
     """Fallback id of a message without one: stream, stored time and sequence.
 
     The time is part of it because a stream that lost its end, such as an older copy, uses the same sequences again.

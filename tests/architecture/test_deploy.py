@@ -244,31 +244,6 @@ def test_systemd_understands_every_line_of_the_unit(tmp_path: Path) -> None:
     assert [line for line in verified.stderr.splitlines() if copy.name in line and "/opt/chorus" not in line] == []
 
 
-ALERTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text())["groups"][0]["rules"]
-
-
-def test_every_alert_has_its_entry_in_the_runbook_and_every_entry_its_alert() -> None:
-    sections = re.findall(r"^## (\w+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE)
-    assert sections == [rule["alert"] for rule in ALERTS]
-    assert [rule["annotations"]["runbook"] for rule in ALERTS] == [
-        f"docs/runbook.md#{section.lower()}" for section in sections
-    ]
-
-
-def test_alerts_ask_for_metrics_that_exist() -> None:
-    known = set(re.findall(r"^\| `(chorus_\w+)` \| (\w+) \|", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE))
-    endings = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_count", "_sum")}
-    names = {f"{metric}{ending}" for metric, kind in known for ending in endings[kind]}
-    for rule in ALERTS:
-        assert set(re.findall(r"chorus_\w+", rule["expr"])) <= names, rule["alert"]
-
-
-def test_the_alert_about_partitions_counts_those_of_streams_yaml() -> None:
-    partitions = yaml.safe_load((ROOT / "streams.yaml").read_text())["partitions"]
-    (rule,) = [rule for rule in ALERTS if rule["alert"] == "ChorusPartitionWithoutOwner"]
-    assert rule["expr"].endswith(f"< {partitions}")
-
-
 KUBERNETES = (ROOT / "deploy/kubernetes/worker.yaml").read_text()
 
 

@@ -200,9 +200,10 @@ class JetStream:
         return answer.headers, answer.body
 
     async def serve(
-        self, name: str, version: str, description: str, endpoints: Endpoints, asked_of_all: Endpoints = NO_ENDPOINTS
+        self, name: str, version: str, description: str, endpoints: Endpoints, broadcast: Endpoints = NO_ENDPOINTS
     ) -> Callable[[], Awaitable[None]]:
-        return await serve(self._client, name, version, description, endpoints, asked_of_all)
+        with port_errors():
+            return await serve(self._client, name, version, description, endpoints, broadcast)
 
     async def _wait_until_connected(self) -> None:
         """Wait for a lost connection; after a reconnect, raise: the publisher must check the stream first."""

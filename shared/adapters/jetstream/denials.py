@@ -42,8 +42,8 @@ class Denials:
     def current(self) -> list[Denial]:
         """The denials of the last EXPIRES_AFTER_S."""
         after = self._now() - EXPIRES_AFTER_S
-        for place in [place for place, (_, at) in self._last.items() if at < after]:
-            del self._last[place]
+        for denied in [denied for denied, (_, at) in self._last.items() if at < after]:
+            del self._last[denied]
         return [denial for denial, _ in self._last.values()]
 
     def record(self, action: Action, subject: str) -> Denial:

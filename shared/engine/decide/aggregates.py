@@ -1,6 +1,6 @@
 """The aggregates that one batch reads and changes, in memory until the commit."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -24,9 +24,9 @@ class Loaded:
 class LoadedAggregates:
     """Loads most aggregates in one query (`prefetch`), and the rest one by one when a decision reads them."""
 
-    def __init__(self, transaction: Transaction, aggregates: Sequence[Aggregate]) -> None:
+    def __init__(self, transaction: Transaction, decoders: Mapping[str, msgspec.json.Decoder[State]]) -> None:
         self._transaction = transaction
-        self._decoders = {aggregate.name: msgspec.json.Decoder(aggregate.state) for aggregate in aggregates}
+        self._decoders = decoders
         self._by_id: dict[str, Loaded] = {}
 
     def prefetch(self, kinds: Mapping[str, Aggregate]) -> None:
@@ -55,7 +55,7 @@ class LoadedAggregates:
 
 
 class AlsoRead(Mapping[Asked, State]):
-    """The aggregates that a decision reads beside its own, by key, or by (key, part)."""
+    """The other aggregates that a decision reads, by key, or by (key, part)."""
 
     def __init__(self, aggregates: LoadedAggregates, kind: Aggregate) -> None:
         self._aggregates = aggregates

@@ -7,27 +7,23 @@ from datetime import datetime
 
 import structlog
 
-from shared.context import Aggregate, Command, Decider, Detail, Event, Rejected, State
+from shared.context import Aggregate, Command, Detail, Event, Rejected, State
 from shared.engine.decide.aggregates import AlsoRead, Loaded, LoadedAggregates
 from shared.engine.decide.answers import Answers
 from shared.engine.decide.consequences import consequences
 from shared.engine.decide.inbox import Inbox, Seen
-from shared.engine.decide.incoming import Asker, Decide, Ignore, Incoming, Poison, Refuse, Stranger
+from shared.engine.decide.incoming import Asker, Decide, Ignore, Incoming, Poison, Refuse
 from shared.engine.decide.outgoing import MESSAGE_ID_REUSED, OutgoingRows
 from shared.engine.decide.parking import ParkedKeys
-from shared.engine.decide.routing import Routing
+from shared.engine.decide.routing import Deciding, Routing
 from shared.engine.decide.tracebacks import current_traceback
 from shared.ports.broker import Delivery
-from shared.ports.clock import moment
-from shared.ports.rows import EffectRow, JournalRow, ParkedVerdict, StrangerRow
+from shared.ports.rows import EffectRow, JournalRow, ParkedVerdict
 from shared.ports.store import Transaction
-from shared.wire.messages import MSG_ID, rfc3339
+from shared.wire.messages import MSG_ID
 from shared.wire.streams import COMMANDS
 
 _log = structlog.get_logger("chorus.decisions")
-
-_NOT_REMEMBERED = (Ignore, Stranger)
-"""Handlings of messages that leave no trace in the inbox."""
 
 _Before = tuple[Loaded, int, State, bool]
 """An aggregate, and its version, state and `changed` before an event."""
@@ -39,10 +35,13 @@ class Decisions:
     def __init__(self, routing: Routing, transaction: Transaction, now: datetime) -> None:
         self._routing = routing
         self._transaction = transaction
-        context = routing.context
-        self.aggregates = LoadedAggregates(transaction, context.aggregates)
+        self.aggregates = LoadedAggregates(transaction, routing.states)
         self._outgoing = OutgoingRows(
-            context.name, schema_version=context.schema_version, partitions=routing.partitions, now=now
+            routing.context.name,
+            schema_version=routing.context.schema_version,
+            partitions=routing.partitions,
+            now=now,
+            tracing=routing.tracing,
         )
         self.inbox = Inbox(transaction)
         self.answers = Answers(transaction)
@@ -54,8 +53,6 @@ class Decisions:
         """Event ids of the effects whose outcome was decided, in order."""
         self.undecided: list[tuple[EffectRow, str]] = []
         """Effects whose outcome our code could not decide, and why; they stay open."""
-        self.strangers: list[StrangerRow] = []
-        """Messages that no context has said."""
         self._debug = _log.is_enabled_for(logging.DEBUG)
 
     def load(self, messages: Sequence[Incoming]) -> Sequence[Incoming]:
@@ -63,7 +60,7 @@ class Decisions:
 
         Another process may have decided an outcome or a parked message since this one read it.
         """
-        self.inbox.load(m for m in messages if type(m.source) is Delivery and type(m.handling) not in _NOT_REMEMBERED)
+        self.inbox.load(m for m in messages if type(m.source) is Delivery and type(m.handling) is not Ignore)
         open_effects = [message.source.event_id for message in messages if isinstance(message.source, EffectRow)]
         if open_effects:
             left = self._transaction.still_open(open_effects)
@@ -91,12 +88,12 @@ class Decisions:
                 self._decide_outcome(message, source)
 
     def _decide_delivered(self, message: Incoming, delivery: Delivery) -> None:
-        if type(message.handling) in _NOT_REMEMBERED:
-            if type(message.handling) is Stranger:
-                self._set_aside(message, delivery.subject, delivery.sequence, moment(delivery.at_ns))
+        if type(message.handling) is Ignore:
+            self._note("ignored", message)
             return
         match self.inbox.check(message):
             case Seen.DUPLICATE:
+                self._note("duplicate", message)
                 return
             case Seen.REUSED_ID:
                 self._report_reused_id(message, delivery)
@@ -106,6 +103,7 @@ class Decisions:
         if type(message.handling) is Refuse:
             self._reject(message, message.handling.reason, message.handling.details)
         elif message.key in self.parked_keys:
+            self._note("parked behind another", message)
             self.rows += self.parked_keys.park(message, delivery, "")
         elif (failure := self._try(message)) is not None:
             self.rows += self.parked_keys.park(message, delivery, failure)
@@ -115,21 +113,12 @@ class Decisions:
         if self.parked_keys.failed_in_this_batch(message.key):
             return
         if not waiting.skip:
-            if isinstance(message.handling, Stranger):  # An older release parked it.
-                self._set_aside(message, waiting.row.subject, waiting.row.seq, moment(waiting.row.at_ns))
             if type(message.handling) is Refuse:
                 self._reject(message, message.handling.reason, message.handling.details)
             elif (failure := self._try(message)) is not None:
                 self.rows += self.parked_keys.park_again(message, waiting, failure)
                 return
         self.rows.append(self.parked_keys.unpark(message, waiting))
-
-    def _set_aside(self, message: Incoming, subject: str, sequence: int, at: datetime) -> None:
-        """Record a stranger's message. Its id stays free for the message of the context that it names."""
-        assert isinstance(message.handling, Stranger)
-        reason = message.handling.reason
-        self.strangers.append(StrangerRow(message.message_id, sequence, subject, reason, rfc3339(at), "", ""))
-        _log.error("a stranger's message is set aside", id=message.message_id, subject=subject, reason=reason)
 
     def _decide_outcome(self, message: Incoming, effect: EffectRow) -> None:
         if effect.event_id in self.ended_effects:
@@ -142,11 +131,12 @@ class Decisions:
 
     def _decide_request(self, message: Incoming, asker: Asker) -> None:
         if self.answers.repeat(message, asker):
+            self._note("duplicate", message)
             self.inbox.duplicates += 1
         elif message.key in self.parked_keys:
             self.answers.refuse(asker, "503", f"{message.key} waits for an operator; ask again with the same key")
         elif (failure := self._try(message, lambda events: self.answers.give(message, asker, events))) is not None:
-            _log.error("request failed", request=message.type, id=message.message_id, reason=failure)
+            _log.error("request failed", request=message.type, **_ids(message), reason=failure)
             self.answers.refuse(asker, "500", failure.strip().splitlines()[-1][:500])
 
     def _try(self, message: Incoming, then: Callable[[Sequence[Event]], None] | None = None) -> str | None:
@@ -171,7 +161,7 @@ class Decisions:
         if self._debug:
             _log.debug(
                 "decided",
-                saga=message.correlation_id,
+                **_ids(message),
                 heard=message.type,
                 commands=[type(command).__name__ for command in commands],
                 events=[row.type for row in self.rows[rows:]],
@@ -179,7 +169,7 @@ class Decisions:
         return None
 
     def _decide_command(self, message: Incoming, command: Command, undo: list[_Before]) -> Sequence[Event]:
-        decider, id_of = self._routing.deciders[type(command)]
+        decider, id_of, _, _ = self._routing.deciders[type(command)]
         state = self.aggregates.get(decider.aggregate, id_of(command)).state
         others = [AlsoRead(self.aggregates, reads.aggregate) for reads in decider.also_reads]
         events: Sequence[Event] = decider.decide(command, state, *others)
@@ -207,12 +197,17 @@ class Decisions:
         if follows.timer is not None:
             self.rows.append(follows.timer)
 
+    def _note(self, outcome: str, message: Incoming) -> None:
+        """Log a message that came to no decision."""
+        if self._debug:
+            _log.debug(outcome, **_ids(message), heard=message.type)
+
     def _reject(self, message: Incoming, reason: str, details: tuple[Detail, ...]) -> None:
         self.rows.append(self._outgoing.rejection(message, reason, details))
-        _log.info("rejected", command=message.type, saga=message.correlation_id, reason=reason)
+        _log.info("rejected", command=message.type, **_ids(message), reason=reason)
 
     def _report_reused_id(self, message: Incoming, delivery: Delivery) -> None:
-        _log.error("known id, other content", message=message.message_id, type=message.type, saga=message.key)
+        _log.error("known id, other content", **_ids(message), type=message.type)
         if message.stream == COMMANDS:
             problem = f"{message.message_id} was used for other content before; use a new id"
             self._reject(message, MESSAGE_ID_REUSED, (Detail(path=MSG_ID, message=problem),))
@@ -222,28 +217,34 @@ class Decisions:
     def _prefetch(self, messages: Sequence[Incoming]) -> None:
         """Load the aggregates that the commands of the batch name in one query, those that their states name in one."""
         named: dict[str, Aggregate] = {}
-        by_state: list[tuple[Command, str, Decider]] = []
+        by_state: list[tuple[Command, str, Deciding]] = []
         deciders = self._routing.deciders
         for message in messages:
             if not isinstance(message.handling, Decide):
                 continue
             for command in message.handling.commands:
                 with contextlib.suppress(Exception):  # Prefetch only; `_try` meets the same error and handles it.
-                    decider, id_of = deciders[type(command)]
-                    named[id_of(command)] = decider.aggregate
-                    for kind, keys in decider.keys_known:
+                    deciding = deciders[type(command)]
+                    identity = deciding.id_of(command)
+                    named[identity] = deciding.decider.aggregate
+                    for kind, keys in deciding.keys_known:
                         named |= {kind.id_from(asked): kind for asked in keys(command)}
-                    if decider.keys_in_state:
-                        by_state.append((command, id_of(command), decider))
+                    if deciding.keys_in_state:
+                        by_state.append((command, identity, deciding))
         self.aggregates.prefetch(named)
         if by_state:
             self.aggregates.prefetch(self._named_by_states(by_state))
 
-    def _named_by_states(self, decisions: Sequence[tuple[Command, str, Decider]]) -> dict[str, Aggregate]:
+    def _named_by_states(self, decisions: Sequence[tuple[Command, str, Deciding]]) -> dict[str, Aggregate]:
         named: dict[str, Aggregate] = {}
-        for command, identity, decider in decisions:
-            state = self.aggregates.get(decider.aggregate, identity).state
+        for command, identity, deciding in decisions:
+            state = self.aggregates.get(deciding.decider.aggregate, identity).state
             with contextlib.suppress(Exception):
-                for kind, keys_in in decider.keys_in_state:
+                for kind, keys_in in deciding.keys_in_state:
                     named |= {kind.id_from(asked): kind for asked in keys_in(command, state)}
         return named
+
+
+def _ids(message: Incoming) -> dict[str, str]:
+    """The saga and the message that a log line is about."""
+    return {"saga": message.correlation_id, "message": message.message_id}

@@ -5,16 +5,16 @@ which a policy raises, is poison.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Final, TypeAlias
+from operator import attrgetter
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
-from shared.context import Command, Context, Decider, Detail, Effect, Event, Timer
+from shared.context import Command, Context, Decider, Detail, Effect, Event, KeysInState, KeysKnown, Timer
 from shared.endpoint import Endpoint
 from shared.engine.decide.form import Form, StrangerError
-from shared.engine.decide.headers import MalformedHeaderError, actor_in, checked, correlation_in, depth_in
+from shared.engine.decide.headers import MalformedHeaderError, actor_in, checked, correlation_in, depth_in, id_in
 from shared.engine.decide.incoming import (
     IGNORE,
     Asker,
@@ -27,8 +27,10 @@ from shared.engine.decide.incoming import (
     Stranger,
 )
 from shared.engine.decide.tracebacks import current_traceback
+from shared.engine.decide.tracing import NOT_TRACING, Tracing
 from shared.ports.broker import Delivery
 from shared.ports.rows import EffectRow, ParkedVerdict
+from shared.upcaster import EventDecoder
 from shared.wire.bodies import BodyDecoder, MalformedBodyError
 from shared.wire.messages import (
     CAUSATION_DEPTH,
@@ -44,55 +46,69 @@ from shared.wire.messages import (
     check_command_id,
     check_message_id,
     content_hash,
+    fallback_id,
     parse_subject,
     partition_of,
-    place_id,
 )
 from shared.wire.streams import COMMANDS, TIMERS
+from shared.wire.trace_context import TRACEPARENT
 
 UNKEYED: Final = "unkeyed"
 """The key under which the engine answers a command that has no proper key."""
 
 _encoder = msgspec.json.Encoder()
 
-Route: TypeAlias = tuple[BodyDecoder[Any], Callable[[Any], Sequence[Command]]]
+Route: TypeAlias = tuple[BodyDecoder[Any], Callable[[Any], Sequence[Command]], EventDecoder | None]
+
+
+class Deciding(NamedTuple):
+    """The decider of a command, with all that a batch asks it for every command."""
+
+    decider: Decider
+    id_of: Callable[[Any], str]
+    keys_known: KeysKnown
+    keys_in_state: KeysInState
 
 
 class Routing:
     """A context as lookup tables: which decoder and policies a message has, and what each event leads to.
 
-    `deciders` maps a command type to its decider and to the function that gives the id of the command's aggregate.
+    `deciders` goes by the type of a command, and `states`, which decode snapshots, by the name of an aggregate.
     """
 
-    def __init__(self, context: Context, *, partitions: int) -> None:
+    def __init__(
+        self, context: Context, *, partitions: int, records_inputs: bool = False, tracing: Tracing = NOT_TRACING
+    ) -> None:
         self.context = context
+        self.records_inputs = records_inputs
         self.partitions = partitions
-        self.deciders: dict[type[Struct], tuple[Decider, Callable[[Any], str]]] = {}
+        self.tracing = tracing
+        self.deciders: dict[type[Struct], Deciding] = {}
         for decider in context.deciders:
-            for command in decider.commands:
-                self.deciders[command] = (decider, decider.aggregate.id_of)
-        self.states_name_others = any(decider.keys_in_state is not None for decider in context.deciders)
+            deciding = Deciding(decider, decider.aggregate.id_of, decider.keys_known, decider.keys_in_state)
+            self.deciders |= dict.fromkeys(decider.commands, deciding)
+        self.states = {aggregate.name: msgspec.json.Decoder(aggregate.state) for aggregate in context.aggregates}
         self.aggregate_of = {event: aggregate for aggregate in context.aggregates for event in aggregate.events}
-        self.key_of = {event: _field(aggregate.key) for event, aggregate in self.aggregate_of.items()}
+        self.key_of = {event: attrgetter(aggregate.key) for event, aggregate in self.aggregate_of.items()}
         self.effects: dict[type[Struct], Effect] = {effect.asked_by: effect for effect in context.effects}
         self.timers: dict[type[Struct], Timer] = {timer.armed_by: timer for timer in context.timers}
         self.event_types = {event.__name__: event for event in context.publishes}
         self._routes: dict[tuple[str, str, str], Route] = {}
         for command in context.accepts:
             decoder: BodyDecoder[Any] = BodyDecoder(command, strict=True)
-            self._routes["cmd", context.name, command.__name__] = (decoder, lambda command: (command,))
+            self._routes["cmd", context.name, command.__name__] = (decoder, lambda c: (c,), None)
         for timer in context.timers:
-            decoder = BodyDecoder(timer.armed_by, strict=False)
-            self._routes["due", context.name, timer.name] = (decoder, timer.whenever_due)
+            versions = context.decoder_of(timer.armed_by)
+            self._routes["due", context.name, timer.name] = (versions.newest, timer.whenever_due, versions.if_any)
         policies: dict[tuple[str, type[Event]], list[Callable[[Any], Sequence[Command]]]] = {}
         for policy in context.policies:
             policies.setdefault((policy.source, policy.event), []).append(policy.whenever)
         for (source, event), of_event in policies.items():
-            decoder = BodyDecoder(event, strict=False)
-            self._routes["evt", source, event.__name__] = (decoder, _all_of(of_event))
+            versions = context.decoder_of(event, "" if source == context.name else source)
+            self._routes["evt", source, event.__name__] = (versions.newest, _all_of(of_event), versions.if_any)
         self._form = Form(partitions, (event for _, event in policies))
         self.endpoints = {endpoint.subject: endpoint for endpoint in context.endpoints}
-        self._asking = {event.__name__: BodyDecoder(event, strict=False) for event in self.effects}
+        self._asking = {event.__name__: context.decoder_of(event) for event in self.effects}
 
     def delivered(self, stream: str, partition: int, delivery: Delivery) -> Incoming:
         """A message that a stream delivers."""
@@ -101,16 +117,7 @@ class Routing:
     def parked(self, waiting: ParkedVerdict) -> Incoming:
         """A parked message, read again as if it were delivered now."""
         row = waiting.row
-        delivery = Delivery(
-            sequence=row.seq,
-            consumer_sequence=0,
-            pending=0,
-            at_ns=row.at_ns,
-            subject=row.subject,
-            headers=row.headers,
-            body=row.body,
-            reply="",
-        )
+        delivery = Delivery(sequence=row.seq, at_ns=row.at_ns, subject=row.subject, headers=row.headers, body=row.body)
         return self._incoming(row.stream, row.partition, delivery, waiting)._replace(message_id=row.message_id)
 
     def outcome(self, row: EffectRow, command: Command) -> Incoming:
@@ -126,12 +133,13 @@ class Routing:
             depth=int(row.headers[CAUSATION_DEPTH]),
             source=row,
             handling=Decide((command,)),
+            traceparent=row.headers.get(TRACEPARENT, ""),
         )
 
     def asked(self, endpoint: Endpoint, n: int, key: str, said: Struct, headers: Mapping[str, str]) -> Incoming:
         """A request under an idempotency key; `said` is its body. Raises MalformedHeaderError."""
         command = endpoint.asks(said)
-        of_command = getattr(command, self.deciders[type(command)][0].aggregate.key)
+        of_command = getattr(command, self.deciders[type(command)].decider.aggregate.key)
         return Incoming(
             stream="",
             partition=partition_of(of_command, self.partitions),
@@ -143,15 +151,16 @@ class Routing:
             depth=depth_in(headers, CAUSATION_DEPTH_AT_MOST),
             source=Asker(n, endpoint, command),
             handling=Decide((command,)),
+            traceparent=headers.get(TRACEPARENT) or self.tracing.begin(key),
         )
 
     def reacts_to(self, subject: Subject) -> bool:
         """Whether the context has a policy for such an event."""
         return (subject.kind, subject.context, subject.type) in self._routes
 
-    def asking_event(self, type_name: str, body: bytes, key: str, at: datetime) -> Any:
-        """One of the context's own events that ask for an effect, from its body in the journal."""
-        return self._asking[type_name].decode(body, key=key, at=at)
+    def asking_event(self, row: EffectRow) -> Any:
+        """One of the context's own events that ask for an effect."""
+        return self._asking[row.type].decode(row.body, key=row.key, at=NEVER, headers=row.headers)
 
     def _incoming(self, stream: str, partition: int, delivery: Delivery, source: Source) -> Incoming:
         headers = delivery.headers
@@ -160,10 +169,8 @@ class Routing:
         except (MalformedSubjectError, MalformedKeyError) as error:
             return _without_key(stream, partition, delivery, source, str(error))
         given = id_in(stream, headers)
-        message_id = given or _place_id(stream, delivery)
-        correlation_id: str = subject.key
-        depth = 0
-        handling: Handling
+        message_id = given or _fallback_id(stream, delivery)
+        correlation_id, depth = str(subject.key), 0
         try:
             if given:
                 check_id = check_command_id if stream == COMMANDS else check_message_id
@@ -177,7 +184,7 @@ class Routing:
             handling = Stranger(str(error))
         except (MalformedBodyError, MalformedHeaderError) as error:
             if error.path in (MSG_ID, TIMER_ID):
-                message_id = _place_id(stream, delivery)
+                message_id = _fallback_id(stream, delivery)
             handling = _malformed(stream, error.path, error.problem)
         except Exception:
             handling = Poison(current_traceback())
@@ -192,6 +199,7 @@ class Routing:
             depth,
             source,
             handling,
+            headers.get(TRACEPARENT) or (self.tracing.begin(message_id) if stream == COMMANDS else ""),
         )
 
     def _handling(self, subject: Subject, delivery: Delivery) -> Handling:
@@ -199,18 +207,15 @@ class Routing:
         route = self._routes.get((subject.kind, subject.context, subject.type))
         if route is None:
             return IGNORE
-        decoder, whenever = route
-        at = NEVER if decoder.at_field is None else delivery.at  # Few types ask for the time, which is slow to make.
-        actor = "" if decoder.actor_field is None else actor_in(delivery.headers)
-        message = decoder.decode(delivery.body, key=subject.key, at=at, actor=actor)
-        if subject.kind == "evt":
-            self._form.check_key(message, subject.key)
+        decoder, whenever, versions = route
+        if versions is not None and versions.is_older(delivery.headers):
+            message = versions.decode(delivery.body, key=subject.key, at=delivery.at, headers=delivery.headers)
+        else:
+            at = NEVER if decoder.at_field is None else delivery.at  # Few ask for the time, which is slow to make.
+            actor = "" if decoder.actor_field is None else actor_in(delivery.headers)
+            message = decoder.decode(delivery.body, key=subject.key, at=at, actor=actor)
+        self._form.check_key(message, subject.key)
         return Decide(whenever(message))
-
-
-def id_in(stream: str, headers: Mapping[str, str]) -> str | None:
-    """The id that a message gives itself. The server removes a timer's `Nats-Msg-Id` when the timer fires."""
-    return headers.get(TIMER_ID) if stream == TIMERS else headers.get(MSG_ID)
 
 
 def _malformed(stream: str, path: str, problem: str) -> Refuse | Poison:
@@ -225,7 +230,7 @@ def _without_key(stream: str, partition: int, delivery: Delivery, source: Source
         stream=stream,
         partition=partition,
         key=UNKEYED,
-        message_id=_place_id(stream, delivery),
+        message_id=_fallback_id(stream, delivery),
         type=tokens[2] if len(tokens) > 2 else "Unknown",
         content=content_hash(delivery.body),
         correlation_id=UNKEYED,
@@ -235,12 +240,8 @@ def _without_key(stream: str, partition: int, delivery: Delivery, source: Source
     )
 
 
-def _place_id(stream: str, delivery: Delivery) -> str:
-    return place_id(stream, delivery.sequence, delivery.at)
-
-
-def _field(name: str) -> Callable[[Any], str]:
-    return lambda message: getattr(message, name)
+def _fallback_id(stream: str, delivery: Delivery) -> str:
+    return fallback_id(stream, delivery.sequence, delivery.at)
 
 
 def _all_of(policies: Sequence[Callable[[Any], Sequence[Command]]]) -> Callable[[Any], Sequence[Command]]:

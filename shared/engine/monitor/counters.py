@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from shared.engine.decide.incoming import Incoming
-from shared.engine.monitor.reactions import ReactionTimes
+from shared.engine.monitor.reaction_times import ReactionTimes
 from shared.engine.monitor.timings import Timings
 
 
@@ -22,7 +22,7 @@ class Counters:
         self.reaction_times = ReactionTimes()
 
     def count(
-        self, messages: Sequence[Incoming], committed_at: datetime, *, duplicates: int, parked: int, strangers: int
+        self, messages: Sequence[Incoming], committed_at: datetime, duplicates: int, parked: int, strangers: int
     ) -> None:
         """Count a batch that was committed."""
         self.batches += 1

@@ -15,7 +15,6 @@ from shared.engine.decide.form import HASH, StrangerError, check_event
 from shared.engine.decide.outgoing import parked_aggregate, unparked_aggregate
 from shared.engine.decide.routing import Routing
 from shared.ports.broker import Stored
-from shared.wire.bodies import BodyDecoder
 from shared.wire.engine_events import ENGINE_EVENTS, MessageParked, MessageUnparked
 from shared.wire.messages import NEVER, Subject, aggregate_name, parse_subject
 
@@ -31,7 +30,7 @@ class Provenance:
         self._routing = routing
         self.context = routing.context.name
         self._names = {aggregate.name for aggregate in routing.context.aggregates}
-        self._decoders = {name: BodyDecoder(kind, strict=False) for name, kind in routing.event_types.items()}
+        self._decoders = {name: routing.context.decoder_of(kind) for name, kind in routing.event_types.items()}
         self._own_decoders: Mapping[str, msgspec.json.Decoder[Any]] = {
             kind.__name__: msgspec.json.Decoder(kind) for kind in ENGINE_EVENTS
         }
@@ -62,7 +61,7 @@ class Provenance:
 
     def _check_id(self, subject: Subject, stored: Stored, aggregate: str) -> None:
         if (decoder := self._decoders.get(subject.type)) is not None:
-            event = decoder.decode(stored.body, key=subject.key, at=NEVER)
+            event = decoder.decode(stored.body, key=subject.key, at=NEVER, headers=stored.headers)
             named = self._aggregate_of(event, subject)
         elif (own := self._own_decoders.get(subject.type)) is not None:
             named = _aggregate_of_own(own.decode(stored.body), aggregate)

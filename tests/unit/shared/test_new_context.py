@@ -63,7 +63,7 @@ def snapshot(directory: Path) -> dict[str, bytes]:
 
 
 def complaints(directory: Path, *commands: Sequence[str]) -> str:
-    """Run tools beside our interpreter; what they say when they are not content."""
+    """Run tools beside our interpreter; their complaints."""
     said = ""
     for name, *words in commands:
         tool = Path(SCRIPT).with_name(name)
