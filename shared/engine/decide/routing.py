@@ -218,10 +218,10 @@ class Routing:
         return Decide(whenever(message))
 
 
-def _malformed(stream: str, path: str, problem: str) -> Refuse | Poison:
+def _malformed(stream: str, path: str, problem: str) -> Refuse | Poison | Stranger:
     if stream == COMMANDS:
         return Refuse("malformed", (Detail(path=path, message=problem),))
-    return Poison(f"{path}: {problem}")
+    return Stranger(f"{path}: {problem}") if path in (MSG_ID, TIMER_ID) else Poison(f"{path}: {problem}")
 
 
 def _without_key(stream: str, partition: int, delivery: Delivery, source: Source, problem: str) -> Incoming:
