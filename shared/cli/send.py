@@ -68,8 +68,8 @@ def send(
         headers = {MSG_ID: id or "", ACTING_FOR: acting_for}
         show_lines(_nats_commands(connection, context, name, key, content, headers, wait=wait))
         return Exit.OK
-    to_send = (context, name, key, content, id)
-    sent, outcome = anyio.run(_send, connection, to_send, acting_for, patience_s if wait else None, json)
+    command_of = (context, name, key, content, id)
+    sent, outcome = anyio.run(_send, connection, command_of, acting_for, patience_s if wait else None, json)
     if json:
         show_json(_as_json(sent, outcome))
     elif outcome is not None:

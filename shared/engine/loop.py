@@ -180,13 +180,7 @@ class Loop:
         self._publish(committed)
         self._requests.answer(committed.answers)
         await self._acknowledge(messages)
-        self.counters.count(
-            messages,
-            self._clock.now(),
-            duplicates=committed.duplicates,
-            parked=committed.parked,
-            strangers=committed.strangers,
-        )
+        self.counters.count(messages, self._clock.now(), committed.duplicates, committed.parked, committed.strangers)
 
     async def _yield_to_new_owner(self, messages: Sequence[Incoming], progress: Progress, error: FencedError) -> None:
         """Another process has decided these messages: drop the batch and release its partitions."""

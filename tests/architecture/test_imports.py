@@ -68,6 +68,8 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
     contexts = [
         "contexts/kernel.py",
         "contexts/mail.py",
+        "contexts/door.py",
+        "contexts/here/commands.py",
         "contexts/mail_settings.py",
         "contexts/here/events.py",
         "contexts/here/effects.py",
@@ -85,6 +87,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
     (root / "shared/adapters/tracing/otlp.py").write_text("import opentelemetry\n")
     (root / "contexts/here/events.py").write_text("import contexts.kernel\n")
     (root / "contexts/here/effects.py").write_text("import contexts.mail\n")
+    (root / "contexts/door.py").write_text("import contexts.here.commands\n")
     (root / "contexts/here/settings.py").write_text("import contexts.mail_settings\n")
     (root / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     (root / "tests").symlink_to(ROOT / "tests")

@@ -13,6 +13,7 @@ from shared.engine.decide.decisions import Decisions
 from shared.engine.decide.incoming import Incoming
 from shared.engine.decide.recording import inputs_of
 from shared.engine.decide.routing import Routing
+from shared.engine.decide.set_aside import set_aside
 from shared.engine.failpoints import reach
 from shared.ports.broker import Delivery
 from shared.ports.rows import EffectRow, Move, NumberedRow, Position, RefusedRow
@@ -66,13 +67,16 @@ def commit(transaction: Transaction, routing: Routing, batch: Batch) -> Committe
     """
     transaction.advance_positions(batch.moves)
     decisions = Decisions(routing, transaction, batch.now)
-    messages = decisions.load(batch.messages)
+    believed, strangers = set_aside(batch.messages)
+    messages = decisions.load(believed)
     reach("after-load")
     decisions.decide(messages)
     numbered = _write(transaction, decisions, batch.now)
     if routing.records_inputs:
         after_n = numbered[0].n - 1 if numbered else batch.last_number
         transaction.add_inputs(inputs_of(messages, decisions.ended_effects, after_n=after_n))
+    if strangers:
+        transaction.refused.record_strangers(strangers)
     record(transaction, batch.progress)
     reach("inside-transaction")
     others: list[NumberedRow] = []
@@ -87,7 +91,7 @@ def commit(transaction: Transaction, routing: Routing, batch: Batch) -> Committe
         len(decisions.parked_keys),
         numbered[-1].n if numbered else batch.last_number,
         decisions.answers.given,
-        len(decisions.strangers),
+        len(strangers),
     )
 
 
@@ -123,8 +127,6 @@ def _write(transaction: Transaction, decisions: Decisions, now: datetime) -> lis
     transaction.add_effects([(n, row.event_id, row.key, row.partition) for n, row in asking])
     if decisions.ended_effects:
         transaction.close_effects(list(decisions.ended_effects))
-    if decisions.strangers:
-        transaction.refused.record_strangers(decisions.strangers)
     parked_keys = decisions.parked_keys
     transaction.parked.park(parked_keys.parked)
     if parked_keys.unparked or parked_keys.failed_again:

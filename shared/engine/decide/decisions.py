@@ -12,22 +12,18 @@ from shared.engine.decide.aggregates import AlsoRead, Loaded, LoadedAggregates
 from shared.engine.decide.answers import Answers
 from shared.engine.decide.consequences import consequences
 from shared.engine.decide.inbox import Inbox, Seen
-from shared.engine.decide.incoming import Asker, Decide, Ignore, Incoming, Poison, Refuse, Stranger
+from shared.engine.decide.incoming import Asker, Decide, Ignore, Incoming, Poison, Refuse
 from shared.engine.decide.outgoing import MESSAGE_ID_REUSED, OutgoingRows
 from shared.engine.decide.parking import ParkedKeys
 from shared.engine.decide.routing import Deciding, Routing
 from shared.engine.decide.tracebacks import current_traceback
 from shared.ports.broker import Delivery
-from shared.ports.clock import moment
-from shared.ports.rows import EffectRow, JournalRow, ParkedVerdict, StrangerRow
+from shared.ports.rows import EffectRow, JournalRow, ParkedVerdict
 from shared.ports.store import Transaction
-from shared.wire.messages import MSG_ID, rfc3339
+from shared.wire.messages import MSG_ID
 from shared.wire.streams import COMMANDS
 
 _log = structlog.get_logger("chorus.decisions")
-
-_NOT_REMEMBERED = (Ignore, Stranger)
-"""Handlings of messages that leave no trace in the inbox."""
 
 _Before = tuple[Loaded, int, State, bool]
 """An aggregate, and its version, state and `changed` before an event."""
@@ -39,11 +35,10 @@ class Decisions:
     def __init__(self, routing: Routing, transaction: Transaction, now: datetime) -> None:
         self._routing = routing
         self._transaction = transaction
-        context = routing.context
         self.aggregates = LoadedAggregates(transaction, routing.states)
         self._outgoing = OutgoingRows(
-            context.name,
-            schema_version=context.schema_version,
+            routing.context.name,
+            schema_version=routing.context.schema_version,
             partitions=routing.partitions,
             now=now,
             tracing=routing.tracing,
@@ -58,8 +53,6 @@ class Decisions:
         """Event ids of the effects whose outcome was decided, in order."""
         self.undecided: list[tuple[EffectRow, str]] = []
         """Effects whose outcome our code could not decide, and why; they stay open."""
-        self.strangers: list[StrangerRow] = []
-        """Messages that no context has said."""
         self._debug = _log.is_enabled_for(logging.DEBUG)
 
     def load(self, messages: Sequence[Incoming]) -> Sequence[Incoming]:
@@ -67,7 +60,7 @@ class Decisions:
 
         Another process may have decided an outcome or a parked message since this one read it.
         """
-        self.inbox.load(m for m in messages if type(m.source) is Delivery and type(m.handling) not in _NOT_REMEMBERED)
+        self.inbox.load(m for m in messages if type(m.source) is Delivery and type(m.handling) is not Ignore)
         open_effects = [message.source.event_id for message in messages if isinstance(message.source, EffectRow)]
         if open_effects:
             left = self._transaction.still_open(open_effects)
@@ -95,11 +88,8 @@ class Decisions:
                 self._decide_outcome(message, source)
 
     def _decide_delivered(self, message: Incoming, delivery: Delivery) -> None:
-        if type(message.handling) in _NOT_REMEMBERED:
-            if type(message.handling) is Stranger:
-                self._set_aside(message, delivery.subject, delivery.sequence, moment(delivery.at_ns))
-            else:
-                self._note("ignored", message)
+        if type(message.handling) is Ignore:
+            self._note("ignored", message)
             return
         match self.inbox.check(message):
             case Seen.DUPLICATE:
@@ -123,27 +113,12 @@ class Decisions:
         if self.parked_keys.failed_in_this_batch(message.key):
             return
         if not waiting.skip:
-            if isinstance(message.handling, Stranger):  # An older release parked it.
-                self._set_aside(message, waiting.row.subject, waiting.row.seq, moment(waiting.row.at_ns))
             if type(message.handling) is Refuse:
                 self._reject(message, message.handling.reason, message.handling.details)
             elif (failure := self._try(message)) is not None:
                 self.rows += self.parked_keys.park_again(message, waiting, failure)
                 return
         self.rows.append(self.parked_keys.unpark(message, waiting))
-
-    def _set_aside(self, message: Incoming, subject: str, sequence: int, at: datetime) -> None:
-        """Record a stranger's message. Its id stays free for the message of the context that it names."""
-        assert isinstance(message.handling, Stranger)
-        reason = message.handling.reason
-        self.strangers.append(StrangerRow(message.message_id, sequence, subject, reason, rfc3339(at), "", ""))
-        _log.error(
-            "a stranger's message is set aside",
-            saga=message.correlation_id,
-            message=message.message_id,
-            subject=subject,
-            reason=reason,
-        )
 
     def _decide_outcome(self, message: Incoming, effect: EffectRow) -> None:
         if effect.event_id in self.ended_effects:

@@ -24,6 +24,7 @@ from shared.wire.messages import (
     OCCURRED_AT,
     SCHEMA_VERSION,
     Subject,
+    check_key,
     check_message_id,
     parse_subject,
     partition_of,
@@ -38,6 +39,8 @@ SCHEDULER: Final = "Nats-Scheduler"
 _VERSION = re.compile(r"(?P<aggregate>.+)@[1-9][0-9]{0,11}(\.[1-9][0-9]{0,8})?")
 """The part of an id after the context: an aggregate, its version, and the edition if a stranger had taken the id."""
 HASH: Final = re.compile(r"[0-9a-f]{32}")
+ID_LENGTH_OF_MOST: Final = 160
+"""A longer id is checked in full."""
 OF_THE_ENGINE: Final = frozenset(event.__name__ for event in ENGINE_EVENTS)
 """The events whose ids go by a hash."""
 
@@ -96,6 +99,8 @@ class Form:
         if subject.kind == "due":
             _check_timer(subject, headers)
             return
+        if _is_plain(subject, headers, self._partitions):
+            return
         try:
             aggregate = check_event(subject, headers, self._partitions)
         except ValueError as error:
@@ -108,6 +113,39 @@ class Form:
         key_of = self._key_of.get(type(event))
         if key_of is not None and key_of(event) != key:
             raise StrangerError(f"its body names {str(key_of(event))[:80]!r}, its subject {key!r}")
+
+
+def _is_plain(subject: Subject, headers: Mapping[str, str], partitions: int) -> bool:
+    """Whether an event has the form of nearly all, for a third of the time that `check_event` takes.
+
+    False says nothing: the aggregate may have parts, the id a later edition.
+    """
+    try:
+        context, _, rest = headers[MSG_ID].partition("/")
+        aggregate, _, version = rest.rpartition("@")
+        depth = headers[CAUSATION_DEPTH]
+        return (
+            context == subject.context
+            and aggregate.partition("-")[2] == subject.key
+            and rest.isascii()
+            and rest.isprintable()
+            and " " not in aggregate
+            and version.isdecimal()
+            and version[0] != "0"
+            and len(version) <= 12
+            and len(rest) <= ID_LENGTH_OF_MOST
+            and subject.partition == partition_of(subject.key, partitions)
+            and (headers[CORRELATION_ID] == subject.key or check_key(headers[CORRELATION_ID]) != "")
+            and headers[CAUSATION_ID] != ""
+            and (CAUSATION_HASH not in headers or HASH.fullmatch(headers[CAUSATION_HASH]) is not None)
+            and depth.isdecimal()
+            and len(depth) <= 2
+            and int(depth) <= CAUSATION_DEPTH_AT_MOST
+            and headers[SCHEMA_VERSION].isdecimal()
+            and datetime.fromisoformat(headers[OCCURRED_AT]) is not None
+        )
+    except (KeyError, ValueError):
+        return False
 
 
 def _goes_by(aggregate: str, key: str) -> bool:

@@ -18,7 +18,6 @@ from shared.engine.decide.headers import MalformedHeaderError, checked, correlat
 from shared.engine.decide.incoming import (
     Asker,
     Decide,
-    Handling,
     Incoming,
     Poison,
     Refuse,
@@ -154,9 +153,7 @@ class Routing:
             return _without_key(stream, partition, delivery, source, str(error))
         given = id_in(stream, headers)
         message_id = given or _fallback_id(stream, delivery)
-        correlation_id: str = subject.key
-        depth = 0
-        handling: Handling
+        correlation_id, depth = str(subject.key), 0
         try:
             if given:
                 check_id = check_command_id if stream == COMMANDS else check_message_id
@@ -188,10 +185,10 @@ class Routing:
         )
 
 
-def _malformed(stream: str, path: str, problem: str) -> Refuse | Poison:
+def _malformed(stream: str, path: str, problem: str) -> Refuse | Poison | Stranger:
     if stream == COMMANDS:
         return Refuse("malformed", (Detail(path=path, message=problem),))
-    return Poison(f"{path}: {problem}")
+    return Stranger(f"{path}: {problem}") if path in (MSG_ID, TIMER_ID) else Poison(f"{path}: {problem}")
 
 
 def _without_key(stream: str, partition: int, delivery: Delivery, source: Source, problem: str) -> Incoming:

@@ -22,7 +22,7 @@ class Counters:
         self.reaction_times = ReactionTimes()
 
     def count(
-        self, messages: Sequence[Incoming], committed_at: datetime, *, duplicates: int, parked: int, strangers: int
+        self, messages: Sequence[Incoming], committed_at: datetime, duplicates: int, parked: int, strangers: int
     ) -> None:
         """Count a batch that was committed."""
         self.batches += 1

@@ -2,10 +2,11 @@
 
 import pytest
 
+from shared.engine.decide.form import _is_plain, check_event
 from shared.engine.decide.incoming import Decide, Handling, Poison, Stranger
 from shared.engine.decide.routing import Routing
 from shared.ports.broker import Delivery
-from shared.wire.messages import MSG_ID, partition_of
+from shared.wire.messages import MSG_ID, parse_subject, partition_of
 from shared.wire.streams import EVENTS, TIMERS
 from tests.integration.till import Close, Ring, till
 from tests.saying import said
@@ -42,6 +43,14 @@ def test_event_of_an_aggregate_with_parts_and_in_a_later_edition_is_believed() -
         ({}, "it has no header Correlation-Id, Causation-Id, Causation-Depth, Occurred-At, Schema-Version"),
         ({MSG_ID: "scanner/scan-t-1@1"}, "it has no header Correlation-Id"),
         ({**said(KEY)}, "Nats-Msg-Id: '' is not a message id"),
+        ({**FORM, MSG_ID: "scanner/sc\u00e4n-t-1@1"}, "Nats-Msg-Id: "),
+        ({**FORM, MSG_ID: "scanner/sc n-t-1@1"}, "Nats-Msg-Id: "),
+        ({**FORM, MSG_ID: f"scanner/{'s' * 300}-t-1@1"}, "Nats-Msg-Id: "),
+        ({**FORM, MSG_ID: "scanner/scan-t-1@0"}, "its id is not one that scanner gives"),
+        ({**FORM, MSG_ID: "scanner/scan-t-1@\u0661"}, "Nats-Msg-Id: "),
+        ({**FORM, "Causation-Hash": "zz"}, "Causation-Hash: "),
+        ({**FORM, "Causation-Depth": "99"}, "Causation-Depth: "),
+        ({**FORM, "Schema-Version": "one"}, "Schema-Version: "),
         ({**FORM, MSG_ID: "m-1"}, "its id is not one that scanner gives"),
         ({**FORM, MSG_ID: "till/scan-t-1@1"}, "its id is not one that scanner gives"),
         ({**FORM, MSG_ID: "scanner/scan-t-2@1"}, "its id names 'scan-t-2', its subject 't-1'"),
@@ -84,3 +93,28 @@ def test_timer_that_has_fired_is_believed() -> None:
 def test_timer_that_another_one_has_made_come_due_is_a_stranger_s(scheduler: str | None) -> None:
     headers = {"Timer-Id": FIRED["Timer-Id"], **({"Nats-Scheduler": scheduler} if scheduler else {})}
     assert handled(DUE, headers, CLOSING, TIMERS) == Stranger("till has set no timer for it")
+
+
+def test_quick_check_believes_nothing_that_the_full_check_refuses() -> None:
+    """It may be unsure of a message that is believed, and only costs time then."""
+    names = [*FORM, "Causation-Hash"]
+    values = [
+        "",
+        "0",
+        "1",
+        "32",
+        "33",
+        "t-1",
+        "a b",
+        "scanner/scan-t-1@1",
+        "scanner/scan-t-1@1.2",
+        "f" * 32,
+        said(KEY)["Occurred-At"],
+    ]
+    subject = parse_subject(SUBJECT)
+    for name in names:
+        for value in values:
+            headers = {**FORM, name: value}
+            if _is_plain(subject, headers, PARTITIONS):
+                assert check_event(subject, headers, PARTITIONS) == "scan-t-1"
+    assert _is_plain(subject, FORM, PARTITIONS)
