@@ -30,12 +30,13 @@ _log = structlog.get_logger("chorus.pulse")
 
 
 class Pulse:
-    """The pulse of one process. The worker sets `process` when it has one."""
+    """The pulse of one process. A worker sets `process` when it has one; the groups of a read side have `alarms`."""
 
     def __init__(
         self, context: str, notifier: Notifier, file: HealthFile, watchdog: Watchdog, *, beat_s: float = BEAT_S
     ) -> None:
         self.process: ContextProcess | None = None
+        self.alarms: Alarms | None = None
         self._context = context
         self._notifier = notifier
         self._file = file
@@ -93,6 +94,7 @@ class Pulse:
             at=now,
             started_at=self._started_at,
             state=self._state,
+            alarms=_raised(self.alarms) if self.alarms is not None else (),
         )
         if self.process is None:
             return known

@@ -1,0 +1,237 @@
+"""One process of a group: reads EVENTS, folds each batch in one transaction with the position, and answers queries.
+
+The position in the group's database is the truth; the consumer follows it. The file lock of `only_one` lets one process
+at a time be the group, and the compare-and-set of the position is the fence behind it.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from importlib import metadata
+from typing import Final, TypeVar
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from shared.engine.intake.reader import Phase, Reader
+from shared.engine.monitor.alarms import Alarms
+from shared.engine.monitor.troubles import Troubles
+from shared.engine.wakeup import Wakeup
+from shared.groups.buckets import Buckets
+from shared.groups.flow_state import FlowState
+from shared.groups.flowing import Flowing
+from shared.groups.folding import Folding
+from shared.groups.intake import Heard, Intake
+from shared.groups.outbox import Outbox
+from shared.groups.progress import Progress
+from shared.groups.queries import Queries
+from shared.ports.broker import Broker, BrokerError, Delivery
+from shared.ports.clock import Clock
+from shared.ports.rows import NumberedRow
+from shared.ports.store import DatabaseBusyError, FencedError
+from shared.ports.views import Known, ViewStore, ViewTransaction
+from shared.readside import Group, place_of
+from shared.wire.messages import MSG_ID
+from shared.wire.streams import EVENTS
+
+BATCH_AT_MOST: Final = 4_000
+"""A batch shares one disk sync and one statement per table; beyond this size nothing is gained (measured)."""
+KEEP_ALIVE_S: Final = 0.1
+IDLE_S: Final = 0.5
+RETRY_S: Final = 0.25
+READING: Final = "reading EVENTS"
+"""The name of this source of trouble in alarms."""
+
+T = TypeVar("T")
+
+_log = structlog.get_logger("chorus.group")
+
+
+class GroupProcess:
+    """The group `group` of the read side `context`."""
+
+    def __init__(
+        self,
+        context: str,
+        group: Group,
+        store: ViewStore,
+        broker: Broker,
+        clock: Clock,
+        *,
+        alarms: Alarms,
+        priority_timeout_s: float,
+        batch_at_most: int = BATCH_AT_MOST,
+    ) -> None:
+        self.name = place_of(context, group.name)
+        self.folded = 0
+        """Events folded since the process started."""
+        self._store = store
+        self._broker = broker
+        self._clock = clock
+        self._batch_at_most = batch_at_most
+        self._wakeup = Wakeup()
+        self._stopped = Wakeup()
+        self._lock = anyio.Lock()
+        self._connection = -1
+        """The connection on which the position was compared with EVENTS."""
+        self._troubles = Troubles(alarms, broker, self.name)
+        self._intake = Intake(context, group)
+        self._folding = Folding(group)
+        self._flowing = Flowing(group.topologies)
+        self._outbox = Outbox(context, broker, clock, self._troubles)
+        self.reader = Reader(
+            broker,
+            clock,
+            EVENTS,
+            self.name,
+            priority_timeout_s=priority_timeout_s,
+            wake=self._wakeup.set,
+            pull_batch=batch_at_most,
+        )
+        self.progress = Progress(broker, self.reader)
+        self.buckets = Buckets(group, store, broker, clock, self._troubles, self.progress)
+        self._queries = Queries(context, group, store, clock, self.progress)
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether everything that was read is folded, and the buckets have it."""
+        is_reading = self.reader.phase is Phase.READING and self._connection == self._broker.reconnects
+        return is_reading and self.progress.is_current and self.buckets.is_resting and self._outbox.is_resting
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[TaskGroup]:
+        """Run every task but the loop while the block runs; the end of the block closes the database."""
+        try:
+            self.progress.moved(await self._patiently(lambda transaction: transaction.known()))
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._keep_alive)
+                tasks.start_soon(self.buckets.run)
+                tasks.start_soon(self._outbox.run)
+                version = metadata.version("chorus")
+                stop = await self._broker.serve(self.name, version, f"Chorus: {self.name}", self._queries.endpoints)
+                _log.info("at work", known=self.progress.known.sequence)
+                yield tasks
+                await stop()
+                tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._store.close()
+        _log.info("stopped", folded=self.folded)
+
+    def stop(self) -> None:
+        """Take no new messages; `run` returns after the current batch."""
+        self._stopped.set()
+        self._wakeup.set()
+
+    async def run(self) -> None:
+        """Fold until `stop`, then let another process have the consumer at once."""
+        while not self._stopped.is_set:
+            self._wakeup.clear()
+            try:
+                if self.reader.phase is Phase.IDLE:
+                    await self._begin_reading()
+                await self._fold_next()
+                if self.progress.is_current and not self._outbox.is_open:
+                    self._outbox.open(await self._patiently(lambda transaction: transaction.unpublished()))
+                self._troubles.succeeded(READING)
+            except BrokerError as error:
+                self._troubles.failed(READING, error)
+                await self._clock.sleep(RETRY_S)
+            except FencedError as error:
+                _log.warning("another process has moved the position", reason=str(error))
+                self.progress.moved(await self._patiently(lambda transaction: transaction.known()))
+                await self.reader.stop(hand_over=False)
+        with anyio.CancelScope(shield=True):
+            try:
+                await self.reader.stop(hand_over=True)
+            except BrokerError as error:
+                _log.debug("pin not handed over", reason=str(error))
+
+    async def _begin_reading(self) -> None:
+        """Read on behind the position; from the first event where EVENTS is not the stream that it was."""
+        async with self._lock:
+            self._outbox.close()
+            self._connection = self._broker.reconnects
+            known = self.progress.known
+            info = await self._broker.stream_info(EVENTS)
+            if known.sequence and not await self._is_same_stream(known, info.created, info.last_sequence):
+                _log.warning("EVENTS is another stream, or an older copy: folding it anew", known=known.sequence)
+                await self._patiently(lambda transaction: transaction.forget())
+                known = Known()
+            self.progress.begin(known._replace(created=info.created))
+            await self.reader.read_from(known.sequence)
+
+    async def _is_same_stream(self, known: Known, created: str, last_sequence: int) -> bool:
+        if created != known.created or last_sequence < known.sequence:
+            return False
+        stored = await self._broker.get(EVENTS, known.sequence)
+        return stored is None or stored.headers.get(MSG_ID, "") == known.message_id
+
+    async def _fold_next(self) -> None:
+        deliveries = self.reader.take(self._batch_at_most)
+        if not deliveries:
+            if not self.progress.is_current:
+                await self.progress.look_ahead()
+            if not self._wakeup.is_set:
+                await self._wakeup.wait(IDLE_S)
+            return
+        with self.progress.folding():
+            await self.reader.ask_for_more()  # The server sends the next batch while this one is folded.
+            known = self.progress.known
+            last = deliveries[-1]
+            after = Known(last.sequence, last.headers.get(MSG_ID, ""), last.at_ns, known.created)
+            new = await self._patiently(lambda transaction: self._fold(transaction, deliveries, known, after))
+            self._outbox.add(new)
+        self.progress.moved(after, at_the_end=last.pending == 0)
+        self.buckets.wake()
+
+    def _fold(
+        self, transaction: ViewTransaction, deliveries: Sequence[Delivery], known: Known, after: Known
+    ) -> list[NumberedRow]:
+        """Fold one batch, and return the events to publish; runs in the database's thread, in one transaction."""
+        transaction.advance(known.sequence, after)
+        named, own, strangers = self._intake.named(deliveries)
+        versions = transaction.versions({event.aggregate for event in named})
+        admitted = self._intake.admit(named, versions, strangers)
+        poison = [*admitted.poison, *self._folding.fold(transaction, admitted.heard)]
+        transaction.save_versions(admitted.versions)
+        if poison:
+            transaction.set_aside(poison)
+            _log.error("events set aside: no table can fold them", first=poison[0].reason, events=len(poison))
+        if admitted.strangers:
+            _log.warning("events of strangers skipped", events=admitted.strangers)
+        new = self._flow(transaction, admitted.heard)
+        if own:
+            transaction.seen_in_stream(own)
+        self.folded += len(admitted.heard)
+        return new
+
+    def _flow(self, transaction: ViewTransaction, heard: Sequence[Heard]) -> list[NumberedRow]:
+        if not self._flowing.is_needed:
+            return []
+        state = FlowState(transaction)
+        said = self._flowing.flow(heard, state)
+        state.flush()
+        return transaction.add_to_outbox(self._outbox.rows(said))
+
+    async def _patiently(self, work: Callable[[ViewTransaction], T]) -> T:
+        """Run a transaction, and wait for a database that is locked or has no space."""
+        while True:
+            try:
+                result = await self._store.transact(work)
+            except DatabaseBusyError as error:
+                self._troubles.busy(error)
+                await self._clock.sleep(RETRY_S)
+            else:
+                self._troubles.committed()
+                return result
+
+    async def _keep_alive(self) -> None:
+        while True:
+            async with self._lock:
+                try:
+                    await self.reader.keep_alive()
+                except BrokerError as error:
+                    self._troubles.failed(READING, error)
+            self._troubles.check_permissions()
+            await self._clock.sleep(KEEP_ALIVE_S)

@@ -1,0 +1,110 @@
+"""Runs groups of a read side in this process: one of them, or all."""
+
+from pathlib import Path
+
+import anyio
+import structlog
+
+from shared.adapters.clock import SystemClock
+from shared.adapters.jetstream import JetStream
+from shared.adapters.sqlite.views.store import SqliteViewStore, only_one
+from shared.config.settings import Settings
+from shared.config.spelling import did_you_mean
+from shared.engine.monitor.alarms import Alarms
+from shared.engine.process import MisconfiguredError
+from shared.groups.process import GroupProcess
+from shared.ports.broker import Broker, BrokerRefusedError, BrokerUnavailableError
+from shared.readside import Group, ReadSide, place_of
+from shared.streams.file import read_topology
+from shared.wire.streams import EVENTS
+from shared.worker.lifecycle import once_free, stop_on_signal_or_disconnect
+from shared.worker.pulse import Pulse
+
+STANDBY_POLL_S = 0.2
+"""How often a process looks whether the one that is the group has ended."""
+
+_log = structlog.get_logger("chorus.worker")
+
+
+class _Running:
+    """The groups that run here, to be stopped together."""
+
+    def __init__(self) -> None:
+        self.processes: list[GroupProcess] = []
+        self.stopped = anyio.Event()
+
+    def stop(self) -> None:
+        """Take no new messages."""
+        self.stopped.set()
+        for process in self.processes:
+            process.stop()
+
+
+def chosen(side: ReadSide, name: str | None) -> tuple[Group, ...]:
+    """The group of this name, or all; raises MisconfiguredError."""
+    if name is None:
+        return side.groups
+    if (group := side.group(name)) is None:
+        known = [one.name for one in side.groups]
+        raise MisconfiguredError(
+            f"{side.name} has no group {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}"
+        )
+    return (group,)
+
+
+async def check_group(context: str, group: Group, broker: Broker) -> None:
+    """Raise MisconfiguredError when `streams apply` is needed before the group can read and write."""
+    try:
+        await broker.consumer_info(EVENTS, place_of(context, group.name))
+        for table in group.buckets:
+            await broker.stream_info(f"KV_{table.name}")
+    except BrokerRefusedError as error:
+        raise MisconfiguredError(f"{error.subject}: {error.text}; run chorus streams apply") from error
+
+
+async def run_groups(side: ReadSide, name: str | None, broker: JetStream, settings: Settings, pulse: Pulse) -> None:
+    """Run one group, or all, until a signal or the end of the connection."""
+    groups = chosen(side, name)
+    topology = read_topology(settings.streams_file)
+    for group in groups:
+        await check_group(side.name, group, broker)
+    running = _Running()
+    pulse.alarms = Alarms(SystemClock())
+    timeout_s = topology.consumers.priority_timeout.total_seconds()
+    async with anyio.create_task_group() as signals:
+        signals.start_soon(stop_on_signal_or_disconnect, broker.closed, running)
+        async with anyio.create_task_group() as tasks:
+            for group in groups:
+                path = settings.data_dir / f"{place_of(side.name, group.name)}.db"
+                tasks.start_soon(_run, side.name, group, path, broker, running, pulse, timeout_s)
+            pulse.ready()
+        pulse.stopping()
+        signals.cancel_scope.cancel()
+    if broker.closed.is_set():
+        raise BrokerUnavailableError("the client closed the connection for good")
+
+
+async def _run(
+    context: str, group: Group, path: Path, broker: JetStream, running: _Running, pulse: Pulse, timeout_s: float
+) -> None:
+    """Become the group once no other process is, and run it until it is stopped."""
+    clock = SystemClock()
+    waits = False
+    while not running.stopped.is_set():
+        with only_one(path) as alone:
+            if alone:
+                store = await once_free(lambda: SqliteViewStore.open(path, group), clock)
+                assert pulse.alarms is not None
+                process = GroupProcess(
+                    context, group, store, broker, clock, alarms=pulse.alarms, priority_timeout_s=timeout_s
+                )
+                running.processes.append(process)
+                async with process.at_work():
+                    _log.info("ready", group=group.name)
+                    if not running.stopped.is_set():
+                        await process.run()
+                return
+        if not waits:
+            _log.info("standing by: another process is the group", group=group.name)
+        waits = True
+        await clock.sleep(STANDBY_POLL_S)
