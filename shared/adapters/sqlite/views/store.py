@@ -10,10 +10,13 @@ from typing import Final, TypeVar
 
 import structlog
 
+from shared.adapters.clock import SystemClock
 from shared.adapters.sqlite.database import Database
+from shared.adapters.sqlite.replace import LOG_FILES
 from shared.adapters.sqlite.views.reader import SqliteViewReader
 from shared.adapters.sqlite.views.tables import SCHEMA, SCHEMA_VERSION, make_tables
 from shared.adapters.sqlite.views.transaction import SqliteViewTransaction
+from shared.ports.store import DatabaseError
 from shared.ports.views import ViewReader, ViewTransaction
 from shared.readside import Group
 
@@ -67,6 +70,26 @@ def _in_one_snapshot(connection: sqlite3.Connection, group: Group, work: Callabl
         return work(SqliteViewReader(connection, group))
     finally:
         connection.execute("COMMIT")
+
+
+def set_aside(path: Path) -> Path | None:
+    """Rename the database of a group, so that it is folded anew; returns its new path, or None when there is none.
+
+    Raises:
+        DatabaseError: a process is the group.
+    """
+    if not path.exists():
+        return None
+    with only_one(path) as alone:
+        if not alone:
+            raise DatabaseError(f"{path}: a process has it open; stop the worker of {path.stem} first")
+        aside = path.with_name(f"{path.name}.{SystemClock().now():%Y%m%dT%H%M%S%f}.aside")
+        for ending in LOG_FILES:
+            log = Path(f"{path}{ending}")
+            if log.exists():
+                log.rename(f"{aside}{ending}")
+        path.rename(aside)
+    return aside
 
 
 @contextmanager
