@@ -16,6 +16,25 @@ _TIME: Final = ("", "stream time")
 _NEVER: Final = 2**62
 
 
+class Windowed(Struct, frozen=True):
+    """The entry of a window: its aggregate is in `value`."""
+
+    key: str
+    start: datetime
+    end: datetime
+    sequence: int
+    value: msgspec.Raw
+
+
+class Alone(Struct, frozen=True):
+    """The entry of a join: one side, which waits for the other."""
+
+    is_left: bool
+    at: datetime
+    sequence: int
+    value: msgspec.Raw
+
+
 class FlowState:
     """Entries by (place, key); `time` is the stream time, which is kept with them."""
 

@@ -27,8 +27,8 @@ from shared.dataflow import (
     Window,
     tumbling,
 )
-from shared.groups.flow_state import FlowState
-from shared.groups.intake import Heard
+from shared.groups.flow_state import Alone, FlowState, Windowed
+from shared.groups.intake import Heard, Poison
 
 Next = Callable[[Record], None]
 
@@ -47,25 +47,6 @@ class Said(NamedTuple):
     cause: Heard
 
 
-class _Windowed(Struct, frozen=True):
-    """The entry of a window: its aggregate is in `value`."""
-
-    key: str
-    start: datetime
-    end: datetime
-    sequence: int
-    value: msgspec.Raw
-
-
-class _Alone(Struct, frozen=True):
-    """The entry of a join: one side, which waits for the other."""
-
-    is_left: bool
-    at: datetime
-    sequence: int
-    value: msgspec.Raw
-
-
 class Flowing:
     """The topologies of one group. `time` is the stream time."""
 
@@ -74,6 +55,8 @@ class Flowing:
         self._state: FlowState
         self._cause: Heard
         self._said: list[Said] = []
+        self.poison: list[Poison] = []
+        """The events of the last batch that a stage could not take."""
         self._firsts: dict[tuple[str, str], list[Next]] = {}
         self._due: dict[str, Callable[[str, bytes], None]] = {}
         for topology in topologies:
@@ -86,7 +69,7 @@ class Flowing:
 
     def flow(self, heard: Sequence[Heard], state: FlowState) -> list[Said]:
         """Run these events through, and return the events to publish, in their order."""
-        self._state, self._said = state, []
+        self._state, self._said, self.poison = state, [], []
         self.time = state.time
         for event in heard:
             firsts = self._firsts.get(event.kind)
@@ -97,8 +80,12 @@ class Flowing:
                 self.time = event.told.at
                 self._expire()
             record = Record(event.told.key, event.content, event.told.at, event.told.sequence)
-            for first in firsts:
-                first(record)
+            try:
+                for first in firsts:
+                    first(record)
+            except Exception as error:  # A topology is the code of a context; one event must not stop the group.
+                subject = ".".join(("evt", *event.kind, event.told.key))
+                self.poison.append(Poison(event.told.sequence, subject, f"topology: {type(error).__name__}: {error}"))
         state.time = self.time
         return self._said
 
@@ -155,7 +142,7 @@ class Flowing:
                 following(record._replace(value=value))
 
             return aggregate
-        entries = msgspec.json.Decoder(_Windowed)
+        entries = msgspec.json.Decoder(Windowed)
 
         def close(_: str, found: bytes) -> None:
             entry = entries.decode(found)
@@ -172,7 +159,7 @@ class Flowing:
             found = self._state.get(place, named)
             before = stage.initial() if found is None else decoder.decode(entries.decode(found).value)
             value = stage.fold(before, record)
-            entry = _Windowed(record.key, start, end, record.sequence, msgspec.Raw(msgspec.json.encode(value)))
+            entry = Windowed(record.key, start, end, record.sequence, msgspec.Raw(msgspec.json.encode(value)))
             self._state.put(place, named, msgspec.json.encode(entry), end + window.grace)
             following(record._replace(value=value, start=start, end=end))
 
@@ -180,14 +167,14 @@ class Flowing:
         return count
 
     def _joined(self, place: str, stage: Joined, following: Next) -> Next:
-        entries = msgspec.json.Decoder(_Alone)
+        entries = msgspec.json.Decoder(Alone)
         of_left, of_right = (msgspec.json.Decoder(kind) for kind in stage.types)
 
         def pair(record: Record, *, is_left: bool) -> None:
             found = self._state.get(place, record.key)
             if found is None:
                 raw = msgspec.Raw(msgspec.json.encode(record.value))
-                waiting = _Alone(is_left, record.at, record.sequence, raw)
+                waiting = Alone(is_left, record.at, record.sequence, raw)
                 self._state.put(place, record.key, msgspec.json.encode(waiting), record.at + stage.within)
                 return
             alone = entries.decode(found)

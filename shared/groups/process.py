@@ -72,6 +72,7 @@ class GroupProcess:
         self._wakeup = Wakeup()
         self._stopped = Wakeup()
         self._lock = anyio.Lock()
+        self._came_round_at = clock.monotonic()
         self._connection = -1
         """The connection on which the position was compared with EVENTS."""
         self._troubles = Troubles(alarms, broker, self.name)
@@ -91,6 +92,11 @@ class GroupProcess:
         self.progress = Progress(broker, self.reader)
         self.buckets = Buckets(group, store, broker, clock, self._troubles, self.progress)
         self._queries = Queries(context, group, store, clock, self.progress)
+
+    @property
+    def stalled_s(self) -> float:
+        """How long the loop has not come round, waiting for the database aside."""
+        return self._clock.monotonic() - self._came_round_at
 
     @property
     def is_resting(self) -> bool:
@@ -126,6 +132,7 @@ class GroupProcess:
     async def run(self) -> None:
         """Fold until `stop`, then let another process have the consumer at once."""
         while not self._stopped.is_set:
+            self._came_round_at = self._clock.monotonic()
             self._wakeup.clear()
             try:
                 if self.reader.phase is Phase.IDLE:
@@ -194,13 +201,14 @@ class GroupProcess:
         versions = transaction.versions({event.aggregate for event in named})
         admitted = self._intake.admit(named, versions, strangers)
         poison = [*admitted.poison, *self._folding.fold(transaction, admitted.heard)]
+        new = self._flow(transaction, admitted.heard)
+        poison += self._flowing.poison
         transaction.save_versions(admitted.versions)
         if poison:
             transaction.set_aside(poison)
             _log.error("events set aside: no table can fold them", first=poison[0].reason, events=len(poison))
         if admitted.strangers:
             _log.warning("events of strangers skipped", events=admitted.strangers)
-        new = self._flow(transaction, admitted.heard)
         if own:
             transaction.seen_in_stream(own)
         self.folded += len(admitted.heard)
@@ -220,6 +228,7 @@ class GroupProcess:
             try:
                 result = await self._store.transact(work)
             except DatabaseBusyError as error:
+                self._came_round_at = self._clock.monotonic()
                 self._troubles.busy(error)
                 await self._clock.sleep(RETRY_S)
             else:

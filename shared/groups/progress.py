@@ -27,6 +27,7 @@ class Progress:
         self._reader = reader
         self._moved = anyio.Event()
         self._is_folding = False
+        self._is_looking = False
 
     @property
     def up_to(self) -> int:
@@ -58,7 +59,16 @@ class Progress:
             self._is_folding = False
 
     async def look_ahead(self) -> None:
-        """Ask the broker whether the stream has more for this group; raises BrokerError."""
+        """Ask the broker whether the stream has more for this group, once at a time; raises BrokerError."""
+        if self._is_looking:
+            return
+        self._is_looking = True
+        try:
+            await self._look()
+        finally:
+            self._is_looking = False
+
+    async def _look(self) -> None:
         last = (await self._broker.stream_info(self._reader.stream)).last_sequence
         info = await self._broker.consumer_info(self._reader.stream, self._reader.consumer)
         has_all = info.pending == 0 and info.delivered_consumer_sequence == self._reader.consumer_sequence

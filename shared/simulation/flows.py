@@ -35,6 +35,8 @@ class Flow:
     def __init__(self, *topologies: Topology) -> None:
         self.said: list[Struct] = []
         """The events that the topologies have published."""
+        self.poison: list[str] = []
+        """Why events were set aside."""
         self._group = Group(name="flow", topologies=topologies)
         self._connection = sqlite3.connect(":memory:", isolation_level=None)
         self._connection.executescript(SCHEMA)
@@ -51,6 +53,7 @@ class Flow:
         heard = Heard((context, type(event).__name__), identity, told, event, {})
         state = FlowState(SqliteViewTransaction(self._connection))
         self.said += [one.event for one in self._flowing.flow([heard], state)]
+        self.poison += [one.reason for one in self._flowing.poison]
         state.flush()
 
     def rows(self, table: str) -> Mapping[str, Any]:

@@ -33,6 +33,10 @@ class _Running:
         self.processes: list[GroupProcess] = []
         self.stopped = anyio.Event()
 
+    def stalled_s(self) -> float:
+        """How long the slowest loop has not come round."""
+        return max((process.stalled_s for process in self.processes), default=0.0)
+
     def stop(self) -> None:
         """Take no new messages."""
         self.stopped.set()
@@ -99,6 +103,7 @@ async def _run(
                     context, group, store, broker, clock, alarms=pulse.alarms, priority_timeout_s=timeout_s
                 )
                 running.processes.append(process)
+                pulse.stalled_s = running.stalled_s
                 async with process.at_work():
                     _log.info("ready", group=group.name)
                     if not running.stopped.is_set():

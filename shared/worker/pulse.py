@@ -1,6 +1,6 @@
 """Tells the supervisor, the health file and the watchdog once a second that this process lives."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,6 +37,8 @@ class Pulse:
     ) -> None:
         self.process: ContextProcess | None = None
         self.alarms: Alarms | None = None
+        self.stalled_s: Callable[[], float] = _not_stalled
+        """For how long the loop of this process has not come round; a context's own says so itself."""
         self._context = context
         self._notifier = notifier
         self._file = file
@@ -73,7 +75,8 @@ class Pulse:
         self._beat()
 
     def _beat(self) -> None:
-        if self.process is None or self.process.loop.stall.seconds < HUNG_AFTER_S:
+        stalled_s = self.stalled_s() if self.process is None else self.process.loop.stall.seconds
+        if stalled_s < HUNG_AFTER_S:
             self._watchdog.feed()
             self._notifier.alive()
         try:
@@ -94,6 +97,7 @@ class Pulse:
             at=now,
             started_at=self._started_at,
             state=self._state,
+            came_round_s=round(self.stalled_s(), 1),
             alarms=_raised(self.alarms) if self.alarms is not None else (),
         )
         if self.process is None:
@@ -141,6 +145,10 @@ def with_process(known: Report, process: "ContextProcess", *, unpublished_since:
         behind_since=None if behind_since is None else moment(behind_since),
         alarms=_raised(process.alarms),
     )
+
+
+def _not_stalled() -> float:
+    return 0.0
 
 
 def _raised(alarms: Alarms) -> list[Mapping[str, Any]]:

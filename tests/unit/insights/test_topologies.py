@@ -1,10 +1,10 @@
 """The topologies of insights: windows in event time, joins, forecasts, and the events that follow from them."""
 
 from contexts.insights.events import Cancelled, StockLow, WindowClosed
-from contexts.insights.topologies import DAY, FIGURES_PER_MINUTE, MINUTE, figures, forecasts, lead_time
+from contexts.insights.topologies import DAY, FIGURES_PER_MINUTE, MINUTE, Figures, figures, forecasts, lead_time
 from contexts.insights.upstream import OrderCancelled, OrderPlaced, PaymentSucceeded, StockLevelChanged
 from contexts.kernel import Address, CustomerId, Money, OrderId, PaymentId, Sku
-from shared.dataflow import source
+from shared.dataflow import Aggregated, Record, source
 from shared.simulation.flows import Flow
 
 EUR = Money(amount_minor=500)
@@ -107,3 +107,15 @@ def test_a_first_sale_says_nothing_about_the_day() -> None:
         "at": "2026-11-28T09:30:00Z",
     }  # fmt: skip
     assert flow.said == []
+
+
+def test_an_event_that_a_stage_cannot_take_is_set_aside_and_the_others_flow() -> None:
+    def half(row: object, record: Record) -> object:
+        if record.key == "o-2":
+            raise ZeroDivisionError("nothing to divide by")
+        return row
+
+    flow = Flow((source("ordering", OrderPlaced) | Aggregated(Figures, half)).named("half"))
+    for key in ("o-1", "o-2", "o-3"):
+        flow.hear("ordering", placed(key), key, at="2026-11-28T09:00:00Z")
+    assert flow.poison == ["topology: ZeroDivisionError: nothing to divide by"]
