@@ -63,8 +63,9 @@ class GroupProcess:
         batch_at_most: int = BATCH_AT_MOST,
     ) -> None:
         self.name = place_of(context, group.name)
-        self.folded = 0
-        """Events folded since the process started."""
+        self.group = group.name
+        self.folded = self.set_aside = 0
+        """Events folded, and set aside, since the process started."""
         self._store = store
         self._broker = broker
         self._clock = clock
@@ -97,6 +98,12 @@ class GroupProcess:
     def stalled_s(self) -> float:
         """How long the loop has not come round, waiting for the database aside."""
         return self._clock.monotonic() - self._came_round_at
+
+    @property
+    def behind(self) -> int:
+        """The number of events that were delivered or wait, and are not folded."""
+        newest = self.reader.newest
+        return 0 if newest is None else self.reader.buffered + newest.pending
 
     @property
     def is_resting(self) -> bool:
@@ -161,18 +168,12 @@ class GroupProcess:
             self._connection = self._broker.reconnects
             known = self.progress.known
             info = await self._broker.stream_info(EVENTS)
-            if known.sequence and not await self._is_same_stream(known, info.created, info.last_sequence):
+            if not await self.progress.is_same_stream(info):
                 _log.warning("EVENTS is another stream, or an older copy: folding it anew", known=known.sequence)
                 await self._patiently(lambda transaction: transaction.forget())
                 known = Known()
             self.progress.begin(known._replace(created=info.created))
             await self.reader.read_from(known.sequence)
-
-    async def _is_same_stream(self, known: Known, created: str, last_sequence: int) -> bool:
-        if created != known.created or last_sequence < known.sequence:
-            return False
-        stored = await self._broker.get(EVENTS, known.sequence)
-        return stored is None or stored.headers.get(MSG_ID, "") == known.message_id
 
     async def _fold_next(self) -> None:
         deliveries = self.reader.take(self._batch_at_most)
@@ -206,6 +207,7 @@ class GroupProcess:
         transaction.save_versions(admitted.versions)
         if poison:
             transaction.set_aside(poison)
+            self.set_aside += len(poison)
             _log.error("events set aside: no table can fold them", first=poison[0].reason, events=len(poison))
         if admitted.strangers:
             _log.warning("events of strangers skipped", events=admitted.strangers)

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 import anyio
 
 from shared.engine.intake.reader import Phase, Reader
-from shared.ports.broker import Broker
+from shared.ports.broker import Broker, StreamInfo
 from shared.ports.views import Known
+from shared.wire.messages import MSG_ID
 
 
 class Progress:
@@ -33,6 +34,16 @@ class Progress:
     def up_to(self) -> int:
         """The sequence up to which the tables have every event that the group hears."""
         return max(self.known.sequence, self._confirmed)
+
+    async def is_same_stream(self, info: StreamInfo) -> bool:
+        """Whether EVENTS still has the last event where it was folded; raises BrokerError."""
+        known = self.known
+        if not known.sequence:
+            return True
+        if info.created != known.created or info.last_sequence < known.sequence:
+            return False
+        stored = await self._broker.get(self._reader.stream, known.sequence)
+        return stored is None or stored.headers.get(MSG_ID, "") == known.message_id
 
     def begin(self, known: Known) -> None:
         """The group begins to read behind this position."""

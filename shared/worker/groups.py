@@ -74,6 +74,12 @@ async def run_groups(side: ReadSide, name: str | None, broker: JetStream, settin
         await check_group(side.name, group, broker)
     running = _Running()
     pulse.alarms = Alarms(SystemClock())
+    if settings.metrics_port is not None:
+        from shared.engine.metrics import serve_collector  # A tenth of a worker's imports, which few need.
+        from shared.groups.metrics import GroupCollector
+
+        collector = GroupCollector(side.name, running.processes, pulse.alarms)
+        serve_collector(collector, settings.metrics_host, settings.metrics_port)
     timeout_s = topology.consumers.priority_timeout.total_seconds()
     async with anyio.create_task_group() as signals:
         signals.start_soon(stop_on_signal_or_disconnect, broker.closed, running)
