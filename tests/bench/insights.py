@@ -175,7 +175,7 @@ async def _bare(place: Stage, heard: int) -> float:
         await reader.keep_alive()
         if taken:
             last = taken[-1].sequence
-            await database.transact(lambda connection: connection.execute("INSERT INTO known VALUES (?)", (last,)))  # noqa: B023
+            await database.transact(lambda connection: connection.execute("INSERT INTO known VALUES (?)", (last,)))  # noqa: B023 - it is awaited at once
             read += len(taken)
         else:
             await wakeup.wait(0.1)
