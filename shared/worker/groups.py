@@ -1,9 +1,14 @@
 """Runs groups of a read side in this process: one of them, or all."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 import structlog
+from anyio import TASK_STATUS_IGNORED
+from anyio.abc import TaskStatus
 
 from shared.adapters.clock import SystemClock
 from shared.adapters.jetstream import JetStream
@@ -86,7 +91,9 @@ async def run_groups(side: ReadSide, name: str | None, broker: JetStream, settin
         async with anyio.create_task_group() as tasks:
             for group in groups:
                 path = settings.data_dir / f"{place_of(side.name, group.name)}.db"
-                tasks.start_soon(_run, side.name, group, path, broker, running, pulse, timeout_s)
+                starting = _Starting(side.name, group, path, broker, running, pulse.alarms, timeout_s)
+                await tasks.start(starting.run)
+            pulse.stalled_s = running.stalled_s
             pulse.ready()
         pulse.stopping()
         signals.cancel_scope.cancel()
@@ -94,28 +101,56 @@ async def run_groups(side: ReadSide, name: str | None, broker: JetStream, settin
         raise BrokerUnavailableError("the client closed the connection for good")
 
 
-async def _run(
-    context: str, group: Group, path: Path, broker: JetStream, running: _Running, pulse: Pulse, timeout_s: float
-) -> None:
-    """Become the group once no other process is, and run it until it is stopped."""
-    clock = SystemClock()
-    waits = False
-    while not running.stopped.is_set():
-        with only_one(path) as alone:
-            if alone:
-                store = await once_free(lambda: SqliteViewStore.open(path, group), clock)
-                assert pulse.alarms is not None
-                process = GroupProcess(
-                    context, group, store, broker, clock, alarms=pulse.alarms, priority_timeout_s=timeout_s
-                )
-                running.processes.append(process)
-                pulse.stalled_s = running.stalled_s
-                async with process.at_work():
-                    _log.info("ready", group=group.name)
-                    if not running.stopped.is_set():
+class _Starting(NamedTuple):
+    """One group that starts in this process."""
+
+    context: str
+    group: Group
+    path: Path
+    broker: JetStream
+    running: _Running
+    alarms: Alarms
+    priority_timeout_s: float
+
+    async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
+        """Become the group once no other process is, and run it until it is stopped.
+
+        It has started once it answers queries, or stands by.
+        """
+        clock, has_started = SystemClock(), False
+        while not self.running.stopped.is_set():
+            with only_one(self.path) as alone:
+                if alone:
+                    async with self._process(await self._open(clock), clock) as process:
+                        if not has_started:
+                            task_status.started()
+                        _log.info("ready", group=self.group.name)
                         await process.run()
-                return
-        if not waits:
-            _log.info("standing by: another process is the group", group=group.name)
-        waits = True
-        await clock.sleep(STANDBY_POLL_S)
+                    return
+            if not has_started:
+                _log.info("standing by: another process is the group", group=self.group.name)
+                task_status.started()
+            has_started = True
+            await clock.sleep(STANDBY_POLL_S)
+        if not has_started:
+            task_status.started()
+
+    async def _open(self, clock: SystemClock) -> SqliteViewStore:
+        return await once_free(lambda: SqliteViewStore.open(self.path, self.group), clock)
+
+    @asynccontextmanager
+    async def _process(self, store: SqliteViewStore, clock: SystemClock) -> AsyncIterator[GroupProcess]:
+        process = GroupProcess(
+            self.context,
+            self.group,
+            store,
+            self.broker,
+            clock,
+            alarms=self.alarms,
+            priority_timeout_s=self.priority_timeout_s,
+        )
+        self.running.processes.append(process)
+        if self.running.stopped.is_set():
+            process.stop()
+        async with process.at_work():
+            yield process

@@ -120,8 +120,10 @@ async def _catch_up(plan: Plan) -> tuple[CatchUp, Answers]:
     loaded = catalog.load_all(settings)
     group = loaded.read_sides[SIDE].group(GROUP)
     assert group is not None
+    orders = await anyio.to_thread.run_sync(Orders)  # A simulation has an event loop of its own.
+    placed = plan.events // orders.per_order // AT_ONCE * AT_ONCE
     async with stage(loaded.running.values()) as place:
-        await _fill(place, plan.events)
+        await _fill(place, orders, plan.events)
         last = (await place.broker.stream_info("EVENTS")).last_sequence
         heard = (await place.broker.consumer_info("EVENTS", PLACE)).pending
         bare_s = await _bare(place, heard)
@@ -132,9 +134,9 @@ async def _catch_up(plan: Plan) -> tuple[CatchUp, Answers]:
             await _known(place.broker, last)
             seconds = time.monotonic() - began
             cost = spent(costs, place.costs(supervisor), sagas=last)
-            await _bucket_is_full(place.broker, plan.events)
+            await _bucket_is_full(place.broker, placed)
             buckets_s = time.monotonic() - began - seconds
-            answers = await _ask(place.broker, plan)
+            answers = await _ask(place.broker, placed, plan.queries)
             cost = replace(cost, rss_mb=place.costs(supervisor).rss_mb)
     catch_up = CatchUp(
         events=last, heard=heard, seconds=seconds, bare_seconds=bare_s, buckets_seconds=buckets_s, spent=cost
@@ -142,10 +144,10 @@ async def _catch_up(plan: Plan) -> tuple[CatchUp, Answers]:
     return catch_up, answers
 
 
-async def _fill(place: Stage, events: int) -> None:
+async def _fill(place: Stage, orders: Orders, events: int) -> None:
     """Publish this many events, a thousand in one atomic batch."""
     batch = []
-    for message in Orders().messages(events):
+    for message in orders.messages(events):
         batch.append(message)
         if len(batch) == PUBLISHED_AT_ONCE:
             await place.broker.publish_batch(batch)
@@ -195,8 +197,7 @@ async def _known(broker: JetStream, sequence: int) -> None:
                 return
 
 
-async def _bucket_is_full(broker: JetStream, events: int) -> None:
-    orders = events // Orders().per_order // AT_ONCE * AT_ONCE
+async def _bucket_is_full(broker: JetStream, orders: int) -> None:
     with anyio.fail_after(WITHIN_S):
         while True:
             if (await broker.stream_info("KV_orders")).messages >= orders:
@@ -204,12 +205,11 @@ async def _bucket_is_full(broker: JetStream, events: int) -> None:
             await anyio.sleep(POLL_S)
 
 
-async def _ask(broker: JetStream, plan: Plan) -> Answers:
+async def _ask(broker: JetStream, orders: int, queries: int) -> Answers:
     """Ask for single orders, one after the other."""
-    orders = plan.events // Orders().per_order // AT_ONCE * AT_ONCE
     chance = random.Random(1)
     took_ms = []
-    for _ in range(plan.queries):
+    for _ in range(queries):
         body = json.dumps({"order_id": f"o-{chance.randrange(orders)}"}).encode()
         began = time.monotonic()
         headers, _answer = await broker.request("api.insights.Order", body, {}, 10.0)
