@@ -88,6 +88,11 @@ class ReadSide:
         return next((group for group in self.groups if group.name == name), None)
 
 
+def catch_up_of(place: str) -> str:
+    """The name of the consumer by which a group that is far behind reads all of EVENTS."""
+    return f"{place}-all"
+
+
 def place_of(context: str, group: str) -> str:
     """The name of a group's database, service and consumer: `<context>-<group>`."""
     return f"{context}-{group}"

@@ -5,10 +5,11 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from shared.config.units import nanoseconds
 from shared.context import Context, Member
-from shared.readside import Group, ReadSide, place_of
+from shared.readside import Group, ReadSide, catch_up_of, place_of
 from shared.wire.messages import Kind, filter_subject
 from shared.wire.streams import COMMANDS, DEAD_LETTERS, EVENTS, TIMERS
 
@@ -74,7 +75,7 @@ def declare(topology: Topology, contexts: Iterable[Member]) -> tuple[Declared, .
     ]
     for name, group in ((side.name, group) for side in reading for group in side.groups):
         streams += [_bucket(topology, name, table.name) for table in group.buckets]
-        consumers.append(_group_consumer(topology, name, group))
+        consumers += _group_consumers(topology, name, group)
     return (*streams, *consumers)
 
 
@@ -154,11 +155,19 @@ def _bucket(topology: Topology, context: str, name: str) -> Declared:
     return Declared(kind="stream", stream=stream, name=stream, config=config)
 
 
-def _group_consumer(topology: Topology, context: str, group: Group) -> Declared:
-    """The one consumer of a group: it reads all partitions, in the order of the stream."""
+def _group_consumers(topology: Topology, context: str, group: Group) -> tuple[Declared, Declared]:
+    """The consumers of a group read all partitions in the order of the stream: what it hears, and everything.
+
+    The second one is for a group that is far behind. Nobody reads it otherwise, so no check watches it.
+    """
     heard = [*group.hears, *((context, says.type) for says in group.says)]
     filters = tuple(sorted({f"evt.{source}.{event.__name__}.*.*" for source, event in heard}))
-    return _consumer(topology, context, EVENTS, place_of(context, group.name), filters)
+    place = place_of(context, group.name)
+    unwatched = replace(topology, consumers=replace(topology.consumers, metadata={"owner": "chorus"}))
+    return (
+        _consumer(topology, context, EVENTS, place, filters),
+        _consumer(unwatched, context, EVENTS, catch_up_of(place), ()),
+    )
 
 
 def _consumer(topology: Topology, context: str, stream: str, name: str, filters: tuple[str, ...]) -> Declared:
@@ -166,7 +175,7 @@ def _consumer(topology: Topology, context: str, stream: str, name: str, filters:
     config = {
         "name": name,
         "durable_name": name,
-        "filter_subjects": list(filters),
+        **({"filter_subjects": list(filters)} if filters else {}),
         # A reset can go back to any sequence only on a consumer that began with the first.
         "deliver_policy": "all",
         "replay_policy": "instant",

@@ -11,7 +11,7 @@ from shared.access import grants
 from shared.access.rights import Rights, User
 from shared.context import Context, Member
 from shared.engine.intake.partition import NOTICE
-from shared.readside import ReadSide, place_of
+from shared.readside import ReadSide, catch_up_of, place_of
 from shared.streams.choreography import services_of
 from shared.topology import Topology, consumer_name, streams_of
 from shared.wire.streams import COMMANDS, DEAD_LETTERS, EVENTS, TIMERS
@@ -117,10 +117,11 @@ def _tester(topology: Topology, contexts: Mapping[str, Context]) -> User:
 
 def _read_side(side: ReadSide) -> User:
     places = [place_of(side.name, group.name) for group in side.groups]
+    consumers = [consumer for place in places for consumer in (place, catch_up_of(place))]
     buckets = [table.name for group in side.groups for table in group.buckets]
     publish = [
         *(f"evt.{side.name}.{event.__name__}.*" for event in side.publishes),
-        *(subject for place in places for subject in grants.pull(EVENTS, place)),
+        *(subject for consumer in consumers for subject in grants.pull(EVENTS, consumer)),
         *grants.read(EVENTS),
         *(f"$KV.{bucket}.>" for bucket in buckets),
         *(subject for bucket in buckets for subject in grants.read(f"KV_{bucket}")),

@@ -87,7 +87,7 @@ class Intake:
                 own.append((delivery.sequence, delivery.headers.get(MSG_ID, "")))
                 continue
             if kind not in self._decoders:
-                continue
+                continue  # While it catches up, the group reads everything.
             aggregate, at, numbers = delivery.headers.get(MSG_ID, "").rpartition("@")
             version, edition, _ = numbers.partition(".")
             context, _, rest = aggregate.partition("/")

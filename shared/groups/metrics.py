@@ -31,7 +31,7 @@ class GroupCollector(Collector):
             folded.add_metric(values, process.folded)
             aside.add_metric(values, process.set_aside)
             sequence.add_metric(values, process.progress.up_to)
-            behind.add_metric(values, process.behind)
+            behind.add_metric(values, process.reading.behind)
         yield from (folded, aside, sequence, behind)
         alarms = GaugeMetricFamily("chorus_alarms", "alarms raised now", labels=["context", "kind"])
         raised = Counter(alarm.kind for alarm in self._alarms.raised)

@@ -13,7 +13,6 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from shared.engine.intake.reader import Phase, Reader
 from shared.engine.monitor.alarms import Alarms
 from shared.engine.monitor.troubles import Troubles
 from shared.engine.wakeup import Wakeup
@@ -25,6 +24,7 @@ from shared.groups.intake import Heard, Intake
 from shared.groups.outbox import Outbox
 from shared.groups.progress import Progress
 from shared.groups.queries import Queries
+from shared.groups.reading import READING, Reading
 from shared.ports.broker import Broker, BrokerError, Delivery
 from shared.ports.clock import Clock
 from shared.ports.rows import NumberedRow
@@ -32,15 +32,16 @@ from shared.ports.store import DatabaseBusyError, FencedError
 from shared.ports.views import Known, ViewStore, ViewTransaction
 from shared.readside import Group, place_of
 from shared.wire.messages import MSG_ID
-from shared.wire.streams import EVENTS
 
+CATCH_UP_FROM: Final = 20_000
+"""So many events behind, a group reads all of EVENTS and skips what it does not hear (reading.py)."""
+GATHER_S: Final = 0.05
+"""How long events gather between two batches, unless a query waits for them: a batch shares a disk sync, and a row that
+changes twice is written into its bucket once."""
 BATCH_AT_MOST: Final = 4_000
 """A batch shares one disk sync and one statement per table; beyond this size nothing is gained (measured)."""
-KEEP_ALIVE_S: Final = 0.1
 IDLE_S: Final = 0.5
 RETRY_S: Final = 0.25
-READING: Final = "reading EVENTS"
-"""The name of this source of trouble in alarms."""
 
 T = TypeVar("T")
 
@@ -61,6 +62,7 @@ class GroupProcess:
         alarms: Alarms,
         priority_timeout_s: float,
         batch_at_most: int = BATCH_AT_MOST,
+        catch_up_from: int = CATCH_UP_FROM,
     ) -> None:
         self.name = place_of(context, group.name)
         self.group = group.name
@@ -72,25 +74,24 @@ class GroupProcess:
         self._batch_at_most = batch_at_most
         self._wakeup = Wakeup()
         self._stopped = Wakeup()
-        self._lock = anyio.Lock()
+        self._hurry = Wakeup()
         self._came_round_at = clock.monotonic()
-        self._connection = -1
-        """The connection on which the position was compared with EVENTS."""
         self._troubles = Troubles(alarms, broker, self.name)
         self._intake = Intake(context, group)
         self._folding = Folding(group)
         self._flowing = Flowing(group.topologies)
         self._outbox = Outbox(context, broker, clock, self._troubles)
-        self.reader = Reader(
+        self.reading = Reading(
             broker,
             clock,
-            EVENTS,
             self.name,
             priority_timeout_s=priority_timeout_s,
+            batch_at_most=batch_at_most,
+            catch_up_from=catch_up_from,
             wake=self._wakeup.set,
-            pull_batch=batch_at_most,
+            troubles=self._troubles,
         )
-        self.progress = Progress(broker, self.reader)
+        self.progress = Progress(broker, self.reading, self._hurry)
         self.buckets = Buckets(group, store, broker, clock, self._troubles, self.progress)
         self._queries = Queries(context, group, store, clock, self.progress)
 
@@ -100,16 +101,10 @@ class GroupProcess:
         return self._clock.monotonic() - self._came_round_at
 
     @property
-    def behind(self) -> int:
-        """The number of events that were delivered or wait, and are not folded."""
-        newest = self.reader.newest
-        return 0 if newest is None else self.reader.buffered + newest.pending
-
-    @property
     def is_resting(self) -> bool:
         """Whether everything that was read is folded, and the buckets have it."""
-        is_reading = self.reader.phase is Phase.READING and self._connection == self._broker.reconnects
-        return is_reading and self.progress.is_current and self.buckets.is_resting and self._outbox.is_resting
+        is_current = self.reading.is_live and self.progress.is_current
+        return is_current and self.buckets.is_resting and self._outbox.is_resting
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[TaskGroup]:
@@ -117,7 +112,7 @@ class GroupProcess:
         try:
             self.progress.moved(await self._patiently(lambda transaction: transaction.known()))
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._keep_alive)
+                tasks.start_soon(self.reading.keep_alive)
                 tasks.start_soon(self.buckets.run)
                 tasks.start_soon(self._outbox.run)
                 version = metadata.version("chorus")
@@ -135,6 +130,7 @@ class GroupProcess:
         """Take no new messages; `run` returns after the current batch."""
         self._stopped.set()
         self._wakeup.set()
+        self._hurry.set()
 
     async def run(self) -> None:
         """Fold until `stop`, then let another process have the consumer at once."""
@@ -142,7 +138,7 @@ class GroupProcess:
             self._came_round_at = self._clock.monotonic()
             self._wakeup.clear()
             try:
-                if self.reader.phase is Phase.IDLE:
+                if not self.reading.has_begun:
                     await self._begin_reading()
                 await self._fold_next()
                 if self.progress.is_current and not self._outbox.is_open:
@@ -154,29 +150,23 @@ class GroupProcess:
             except FencedError as error:
                 _log.warning("another process has moved the position", reason=str(error))
                 self.progress.moved(await self._patiently(lambda transaction: transaction.known()))
-                await self.reader.stop(hand_over=False)
+                await self.reading.stop(hand_over=False)
         with anyio.CancelScope(shield=True):
             try:
-                await self.reader.stop(hand_over=True)
+                await self.reading.stop(hand_over=True)
             except BrokerError as error:
                 _log.debug("pin not handed over", reason=str(error))
 
     async def _begin_reading(self) -> None:
-        """Read on behind the position; from the first event where EVENTS is not the stream that it was."""
-        async with self._lock:
-            self._outbox.close()
-            self._connection = self._broker.reconnects
-            known = self.progress.known
-            info = await self._broker.stream_info(EVENTS)
-            if not await self.progress.is_same_stream(info):
-                _log.warning("EVENTS is another stream, or an older copy: folding it anew", known=known.sequence)
-                await self._patiently(lambda transaction: transaction.forget())
-                known = Known()
-            self.progress.begin(known._replace(created=info.created))
-            await self.reader.read_from(known.sequence)
+        """Read on behind the position. Nothing is published before the stream was read to its end."""
+        self._outbox.close()
+        self.progress.begin(await self.reading.begin(self.progress.known, self._forget))
+
+    async def _forget(self) -> None:
+        await self._patiently(lambda transaction: transaction.forget())
 
     async def _fold_next(self) -> None:
-        deliveries = self.reader.take(self._batch_at_most)
+        deliveries = self.reading.reader.take(self._batch_at_most)
         if not deliveries:
             if not self.progress.is_current:
                 await self.progress.look_ahead()
@@ -184,7 +174,7 @@ class GroupProcess:
                 await self._wakeup.wait(IDLE_S)
             return
         with self.progress.folding():
-            await self.reader.ask_for_more()  # The server sends the next batch while this one is folded.
+            await self.reading.reader.ask_for_more()  # The server sends the next batch while this one is folded.
             known = self.progress.known
             last = deliveries[-1]
             after = Known(last.sequence, last.headers.get(MSG_ID, ""), last.at_ns, known.created)
@@ -192,6 +182,14 @@ class GroupProcess:
             self._outbox.add(new)
         self.progress.moved(after, at_the_end=last.pending == 0)
         self.buckets.wake()
+        if last.pending == 0:
+            await self._gather()
+
+    async def _gather(self) -> None:
+        """Let events gather; at the end of a catch-up, go over to the consumer that delivers what the group hears."""
+        if not await self.reading.go_live() and not self.progress.awaited:
+            self._hurry.clear()
+            await self._hurry.wait(GATHER_S)
 
     def _fold(
         self, transaction: ViewTransaction, deliveries: Sequence[Delivery], known: Known, after: Known
@@ -236,13 +234,3 @@ class GroupProcess:
             else:
                 self._troubles.committed()
                 return result
-
-    async def _keep_alive(self) -> None:
-        while True:
-            async with self._lock:
-                try:
-                    await self.reader.keep_alive()
-                except BrokerError as error:
-                    self._troubles.failed(READING, error)
-            self._troubles.check_permissions()
-            await self._clock.sleep(KEEP_ALIVE_S)

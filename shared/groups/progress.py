@@ -5,10 +5,11 @@ from contextlib import contextmanager
 
 import anyio
 
-from shared.engine.intake.reader import Phase, Reader
-from shared.ports.broker import Broker, StreamInfo
+from shared.engine.intake.reader import Phase
+from shared.engine.wakeup import Wakeup
+from shared.groups.reading import Reading
+from shared.ports.broker import Broker
 from shared.ports.views import Known
-from shared.wire.messages import MSG_ID
 
 
 class Progress:
@@ -18,14 +19,17 @@ class Progress:
     how far it is known to have everything that concerns it.
     """
 
-    def __init__(self, broker: Broker, reader: Reader) -> None:
+    def __init__(self, broker: Broker, reading: Reading, hurry: Wakeup) -> None:
         self.known = Known()
         self.is_current = False
         """Whether the group has read to an end of the stream since it began to read."""
         self.current = anyio.Event()
         self._confirmed = 0
+        self._reading = reading
+        self.awaited = 0
+        """The number of queries that wait for the group to move."""
+        self._hurry = hurry
         self._broker = broker
-        self._reader = reader
         self._moved = anyio.Event()
         self._is_folding = False
         self._is_looking = False
@@ -34,16 +38,6 @@ class Progress:
     def up_to(self) -> int:
         """The sequence up to which the tables have every event that the group hears."""
         return max(self.known.sequence, self._confirmed)
-
-    async def is_same_stream(self, info: StreamInfo) -> bool:
-        """Whether EVENTS still has the last event where it was folded; raises BrokerError."""
-        known = self.known
-        if not known.sequence:
-            return True
-        if info.created != known.created or info.last_sequence < known.sequence:
-            return False
-        stored = await self._broker.get(self._reader.stream, known.sequence)
-        return stored is None or stored.headers.get(MSG_ID, "") == known.message_id
 
     def begin(self, known: Known) -> None:
         """The group begins to read behind this position."""
@@ -80,13 +74,25 @@ class Progress:
             self._is_looking = False
 
     async def _look(self) -> None:
-        last = (await self._broker.stream_info(self._reader.stream)).last_sequence
-        info = await self._broker.consumer_info(self._reader.stream, self._reader.consumer)
-        has_all = info.pending == 0 and info.delivered_consumer_sequence == self._reader.consumer_sequence
-        if has_all and self._reader.phase is Phase.READING and not self._reader.buffered and not self._is_folding:
+        reader = self._reading.reader
+        last = (await self._broker.stream_info(reader.stream)).last_sequence
+        info = await self._broker.consumer_info(reader.stream, reader.consumer)
+        has_all = info.pending == 0 and info.delivered_consumer_sequence == reader.consumer_sequence
+        is_same = reader is self._reading.reader and reader.phase is Phase.READING
+        if has_all and is_same and not reader.buffered and not self._is_folding:
             self._confirmed = max(self._confirmed, last)
             self._is_at_the_end()
             self._tell()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """A query waits for the group while the block runs: no events gather."""
+        self.awaited += 1
+        self._hurry.set()
+        try:
+            yield
+        finally:
+            self.awaited -= 1
 
     async def next_move(self) -> None:
         """Wait until the group has moved."""

@@ -71,13 +71,14 @@ class Queries:
     async def _wait_for(self, sequence: int, within_s: float) -> bool:
         """Wait, at most this long, until EVENTS is known up to this sequence."""
         until = self._clock.monotonic() + within_s
-        while self._progress.up_to < sequence:
-            if self._clock.monotonic() >= until:
-                return False
-            with suppress(BrokerError):
-                await self._progress.look_ahead()
-            if self._progress.up_to < sequence:
-                await self._moved_or_polled()
+        with self._progress.waiting():
+            while self._progress.up_to < sequence:
+                if self._clock.monotonic() >= until:
+                    return False
+                with suppress(BrokerError):
+                    await self._progress.look_ahead()
+                if self._progress.up_to < sequence:
+                    await self._moved_or_polled()
         return True
 
     async def _moved_or_polled(self) -> None:

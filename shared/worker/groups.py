@@ -1,9 +1,10 @@
 """Runs groups of a read side in this process: one of them, or all."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import anyio
 import structlog
@@ -19,12 +20,14 @@ from shared.engine.monitor.alarms import Alarms
 from shared.engine.process import MisconfiguredError
 from shared.groups.process import GroupProcess
 from shared.ports.broker import Broker, BrokerRefusedError, BrokerUnavailableError
-from shared.readside import Group, ReadSide, place_of
+from shared.readside import Group, ReadSide, catch_up_of, place_of
 from shared.streams.file import read_topology
 from shared.wire.streams import EVENTS
 from shared.worker.lifecycle import once_free, stop_on_signal_or_disconnect
 from shared.worker.pulse import Pulse
 
+NICER_BY: Final = 10
+"""No saga waits for the read side, so the processes that decide come first where the processors are busy."""
 STANDBY_POLL_S = 0.2
 """How often a process looks whether the one that is the group has ended."""
 
@@ -64,7 +67,8 @@ def chosen(side: ReadSide, name: str | None) -> tuple[Group, ...]:
 async def check_group(context: str, group: Group, broker: Broker) -> None:
     """Raise MisconfiguredError when `streams apply` is needed before the group can read and write."""
     try:
-        await broker.consumer_info(EVENTS, place_of(context, group.name))
+        for consumer in (place := place_of(context, group.name), catch_up_of(place)):
+            await broker.consumer_info(EVENTS, consumer)
         for table in group.buckets:
             await broker.stream_info(f"KV_{table.name}")
     except BrokerRefusedError as error:
@@ -74,6 +78,7 @@ async def check_group(context: str, group: Group, broker: Broker) -> None:
 async def run_groups(side: ReadSide, name: str | None, broker: JetStream, settings: Settings, pulse: Pulse) -> None:
     """Run one group, or all, until a signal or the end of the connection."""
     groups = chosen(side, name)
+    os.nice(NICER_BY)
     topology = read_topology(settings.streams_file)
     for group in groups:
         await check_group(side.name, group, broker)

@@ -18,7 +18,7 @@ from shared.config.settings import Settings
 from shared.engine.intake.reader import Reader
 from shared.engine.wakeup import Wakeup
 from shared.groups.process import BATCH_AT_MOST
-from shared.readside import place_of
+from shared.readside import catch_up_of, place_of
 from shared.run.system import programs
 from tests.bench.costs import Spent, spent
 from tests.bench.load import KINDS, Load, send
@@ -126,7 +126,7 @@ async def _catch_up(plan: Plan) -> tuple[CatchUp, Answers]:
         await _fill(place, orders, plan.events)
         last = (await place.broker.stream_info("EVENTS")).last_sequence
         heard = (await place.broker.consumer_info("EVENTS", PLACE)).pending
-        bare_s = await _bare(place, heard)
+        bare_s = await _bare(place, last)
         worker = next(one for one in programs(loaded, settings) if one.name == PLACE)
         began = time.monotonic()
         async with place.running([worker]) as supervisor:
@@ -156,14 +156,14 @@ async def _fill(place: Stage, orders: Orders, events: int) -> None:
         await place.broker.publish_batch(batch)
 
 
-async def _bare(place: Stage, heard: int) -> float:
-    """Read the events of the group and commit the position of each batch, in this process; returns the seconds."""
+async def _bare(place: Stage, events: int) -> float:
+    """Read EVENTS as a group that catches up does, and commit the position of each batch, in this process; returns the seconds."""
     wakeup = Wakeup()
     reader = Reader(
         place.broker,
         SystemClock(),
         "EVENTS",
-        PLACE,
+        catch_up_of(PLACE),
         priority_timeout_s=1.0,
         wake=wakeup.set,
         pull_batch=BATCH_AT_MOST,
@@ -171,7 +171,7 @@ async def _bare(place: Stage, heard: int) -> float:
     database = await Database.open(place.directory / "bare.db", schema="CREATE TABLE known (sequence)", version=1)
     began, read = time.monotonic(), 0
     await reader.read_from(0)
-    while read < heard:
+    while read < events:
         wakeup.clear()
         taken = reader.take(BATCH_AT_MOST)
         await reader.keep_alive()

@@ -46,13 +46,22 @@ async def broker(account_url: str) -> AsyncIterator[JetStream]:
 
 
 @asynccontextmanager
-async def projection(broker: JetStream, directory: Path) -> AsyncIterator[GroupProcess]:
+async def projection(broker: JetStream, directory: Path, *, catch_up_from: int = 1_000) -> AsyncIterator[GroupProcess]:
     """The group at work; the end of the block kills it in the middle of its work."""
     group = catalog.load_all(Settings()).read_sides["insights"].group("projection")
     assert group is not None
     clock = SystemClock()
     store = await SqliteViewStore.open(directory / "insights-projection.db", group)
-    process = GroupProcess("insights", group, store, broker, clock, alarms=Alarms(clock), priority_timeout_s=1.0)
+    process = GroupProcess(
+        "insights",
+        group,
+        store,
+        broker,
+        clock,
+        alarms=Alarms(clock),
+        priority_timeout_s=1.0,
+        catch_up_from=catch_up_from,
+    )
     async with process.at_work() as tasks:
         tasks.start_soon(process.run)
         yield process
@@ -94,6 +103,22 @@ async def test_a_bucket_goes_on_after_a_kill_and_is_written_anew_when_it_is_lost
     async with projection(broker, tmp_path) as process:
         await until(lambda: process.is_resting, "the bucket is written anew")
     assert await states(broker) == ["CONFIRMED"]
+
+
+async def test_a_group_that_is_far_behind_reads_all_of_the_stream_and_then_only_what_it_hears(
+    broker: JetStream, tmp_path: Path
+) -> None:
+    await say(broker, "OrderPlaced", 1, **PLACED)
+    unheard = await say(broker, "OrderDeadlineExtended", 2, expires_at="2026-11-28T10:00:00Z")
+    async with projection(broker, tmp_path, catch_up_from=0) as process:
+        await until(lambda: process.is_resting, "the group has caught up")
+        assert (process.folded, process.progress.known.sequence) == (1, unheard)
+        all_events = await broker.consumer_info("EVENTS", "insights-projection-all")
+        assert all_events.delivered_sequence == unheard
+        confirmed = await say(broker, "OrderConfirmed", 3)
+        assert (await asked(broker, order_id="o-1", at_least=confirmed, within_s=30))["order"]["state"] == "CONFIRMED"
+        heard = await broker.consumer_info("EVENTS", "insights-projection")
+        assert heard.delivered_sequence == confirmed
 
 
 async def test_the_nats_command_reads_a_bucket_and_its_history(
