@@ -90,9 +90,9 @@ def _show_insights(found: Insights, console: Console) -> None:
     caught, live = found.catch_up, found.live
     console.print(
         f"{caught.events:,} events in EVENTS, of which the group hears {caught.heard:,}: it caught up in"
-        f" {caught.seconds:.1f} s, its start included; {caught.events / caught.seconds:,.0f} events/s of the stream and"
-        f" {caught.heard_per_s:,.0f} that it folded; the bare loop read and committed"
-        f" {caught.events / caught.bare_seconds:,.0f} of the stream; the buckets took {caught.buckets_seconds:.1f} s more"
+        f" {caught.seconds:.1f} s, its start included; {caught.per_s:,.0f} events/s of the stream and"
+        f" {caught.heard_per_s:,.0f} that it folded; the bare loop read {caught.events / caught.bare_seconds:,.0f};"
+        f" the buckets took {caught.buckets_seconds:.1f} s more"
     )
     answers = f"p50 {found.answers.p50_ms:.2f} ms, p99 {found.answers.p99_ms:.2f} ms"
     console.print(f"a query of one order: {answers}; lag: p50 {live.lag_p50_ms:.1f} ms, p99 {live.lag_p99_ms:.1f} ms")

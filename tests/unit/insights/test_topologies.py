@@ -1,11 +1,20 @@
 """The topologies of insights: windows in event time, joins, forecasts, and the events that follow from them."""
 
+from msgspec import Struct
+
 from contexts.insights.events import Cancelled, StockLow, WindowClosed
 from contexts.insights.topologies import DAY, FIGURES_PER_MINUTE, MINUTE, Figures, figures, forecasts, lead_time
-from contexts.insights.upstream import OrderCancelled, OrderPlaced, PaymentSucceeded, StockLevelChanged
+from contexts.insights.upstream import (
+    OrderCancelled,
+    OrderPlaced,
+    PaymentSucceeded,
+    StockItemRegistered,
+    StockLevelChanged,
+)
 from contexts.kernel import Address, CustomerId, Money, OrderId, PaymentId, Sku
-from shared.dataflow import Aggregated, Record, source
+from shared.dataflow import Aggregated, Filter, KeyBy, Lookup, Map, Record, Sink, source
 from shared.simulation.flows import Flow
+from shared.views import Table
 
 EUR = Money(amount_minor=500)
 PER_MINUTE = figures("minute", MINUTE, FIGURES_PER_MINUTE)
@@ -119,3 +128,31 @@ def test_an_event_that_a_stage_cannot_take_is_set_aside_and_the_others_flow() ->
     for key in ("o-1", "o-2", "o-3"):
         flow.hear("ordering", placed(key), key, at="2026-11-28T09:00:00Z")
     assert flow.poison == ["topology: ZeroDivisionError: nothing to divide by"]
+
+
+class Ordered(Struct, frozen=True):
+    """A row for the test below."""
+
+    key: str
+    units: int
+    name: str
+
+
+def test_a_topology_filters_maps_and_looks_up_rows_of_other_topologies() -> None:
+    names = Table(name="names", row=Ordered)
+    sold = Table(name="sold", row=Ordered)
+    named = source("inventory", StockItemRegistered) | Sink(names, lambda one, _: Ordered(one.key, 0, one.value.name))
+    counted = (
+        source("inventory", StockLevelChanged)
+        | Filter(lambda level: level.available < 5)
+        | Map(lambda level: (level.sku, level.available))
+        | KeyBy(lambda pair: pair[0])
+        | Lookup("names", Ordered, lambda pair: pair[0], lambda pair, row: (pair[1], "" if row is None else row.name))
+        | Sink(sold, lambda one, _: Ordered(one.key, *one.value))
+    )
+    flow = Flow(named.named("named"), counted.named("counted"))
+    registered = StockItemRegistered(sku=Sku("mug"), name="A mug", unit_price=EUR)
+    flow.hear("inventory", registered, "mug", at="2026-11-28T09:00:00Z")
+    for available in (9, 4):
+        flow.hear("inventory", level(available), "mug", at="2026-11-28T09:00:00Z")
+    assert flow.rows("sold") == {"mug": {"key": "mug", "units": 4, "name": "A mug"}}
