@@ -26,7 +26,7 @@ from shared.wire.streams import EVENTS
 from shared.worker.lifecycle import once_free, stop_on_signal_or_disconnect
 from shared.worker.pulse import Pulse
 
-NICER_BY: Final = 10
+NICER_BY: Final = 5
 """No saga waits for the read side, so the processes that decide come first where the processors are busy."""
 STANDBY_POLL_S = 0.2
 """How often a process looks whether the one that is the group has ended."""
