@@ -13,6 +13,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
+from shared.engine.failpoints import reach
 from shared.engine.monitor.alarms import Alarms
 from shared.engine.monitor.troubles import Troubles
 from shared.engine.wakeup import Wakeup
@@ -173,12 +174,14 @@ class GroupProcess:
             if not self._wakeup.is_set:
                 await self._wakeup.wait(IDLE_S)
             return
+        reach("after-take")
         with self.progress.folding():
             await self.reading.reader.ask_for_more()  # The server sends the next batch while this one is folded.
             known = self.progress.known
             last = deliveries[-1]
             after = Known(last.sequence, last.headers.get(MSG_ID, ""), last.at_ns, known.created)
             new = await self._patiently(lambda transaction: self._fold(transaction, deliveries, known, after))
+            reach("after-commit")
             self._outbox.add(new)
         self.progress.moved(after, at_the_end=last.pending == 0)
         self.buckets.wake()
@@ -212,6 +215,7 @@ class GroupProcess:
         if own:
             transaction.seen_in_stream(own)
         self.folded += len(admitted.heard)
+        reach("inside-transaction")
         return new
 
     def _flow(self, transaction: ViewTransaction, heard: Sequence[Heard]) -> list[NumberedRow]:
