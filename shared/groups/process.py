@@ -176,7 +176,7 @@ class GroupProcess:
             return
         reach("after-take")
         with self.progress.folding():
-            await self.reading.reader.ask_for_more()  # The server sends the next batch while this one is folded.
+            await self.reading.ask_for_more()  # The server sends the next batch while this one is folded.
             known = self.progress.known
             last = deliveries[-1]
             after = Known(last.sequence, last.headers.get(MSG_ID, ""), last.at_ns, known.created)

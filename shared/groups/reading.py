@@ -98,6 +98,13 @@ class Reading:
             await self.reader.read_from(known.sequence)
             return known._replace(created=info.created)
 
+    async def ask_for_more(self) -> None:
+        """Let the server send the next batch. Never raises: what was taken from the buffer has to be folded."""
+        try:
+            await self.reader.ask_for_more()
+        except BrokerError as error:
+            self._troubles.failed(READING, error)
+
     async def go_live(self) -> bool:
         """End a catch-up; the next `begin` reads only the events that the group hears. Whether there was one."""
         if self.reader is self._live:
