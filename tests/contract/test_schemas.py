@@ -24,7 +24,7 @@ from tests.contract.golden import GOLDEN, headers_of
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "uv run chorus schema export"
-MEMBERS = catalog.contexts(Settings())
+MEMBERS = catalog.members(Settings())
 MESSAGES = published_messages(MEMBERS.values())
 OFFICIAL = jsonschema.Draft7Validator(json.loads((Path(__file__).parent / "asyncapi-3.0.0.json").read_bytes()))
 

@@ -17,6 +17,7 @@ from shared.engine.metrics import EngineCollector, serve_metrics
 from shared.engine.monitor.counters import Counters
 from shared.engine.monitor.timings import Timings
 from shared.engine.process import MisconfiguredError
+from shared.groups.metrics import GroupCollector
 from shared.run.system import own_environment
 from tests.integration.engine import Counter, until_idle, working
 from tests.processes import spawn
@@ -98,9 +99,12 @@ def test_the_docs_list_every_metric_with_its_type_and_its_labels() -> None:
     process.loop.counters.reaction_times.by_type["OrderPlaced"] = Timings()
     reader = SimpleNamespace(stream="EVENTS", oldest=None, newest=None)
     process.ownership.partitions = {0: SimpleNamespace(number=0, is_owned=True, readers={"EVENTS": reader})}
+    group: Any = SimpleNamespace(
+        group="there", folded=1, set_aside=0, progress=SimpleNamespace(up_to=1), reading=SimpleNamespace(behind=0)
+    )
     found = {
         metric.name: (metric.type, {name for sample in metric.samples for name in sample.labels} - {"context", "le"})
-        for metric in EngineCollector(process).collect()
+        for metric in (*EngineCollector(process).collect(), *GroupCollector("here", [group], process.alarms).collect())
     }
     assert said == found
 
