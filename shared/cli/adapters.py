@@ -1,9 +1,11 @@
 """Chooses the adapters of the commands: databases and clock here, the broker in flags.py. Imports them when asked."""
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from shared.config.settings import Settings
+    from shared.inspect.saga_reader import SagaReader
     from shared.ports.clock import Clock
     from shared.ports.databases import Databases
 
@@ -20,3 +22,12 @@ def clock() -> "Clock":
     from shared.adapters.clock import SystemClock
 
     return SystemClock()
+
+
+def saga_reader() -> "SagaReader":
+    """A reader of sagas with the settings of this environment."""
+    from shared import catalog
+    from shared.inspect.saga_reader import SagaReader
+
+    settings = catalog.read_settings(os.environ)
+    return SagaReader(settings, databases(settings), clock())
