@@ -114,6 +114,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "auto"
     metrics_port: Annotated[Port | None, Meta(description="the port of /metrics; none unless set")] = None
     metrics_host: Annotated[str, Meta(description="the address /metrics answers on")] = "127.0.0.1"
+    console_port: Annotated[Port, Meta(description="the port of the console")] = 4280
+    console_host: Annotated[str, Meta(description="the address the console answers on")] = "127.0.0.1"
     monitor_url: Annotated[
         HttpUrl | None, Meta(description="the server's monitoring, to check that it syncs always and is well")
     ] = None
