@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from shared.console.pages import overview, saga, sagas
+from shared.console.pages import overview, parked, saga, sagas
 from shared.console.pages.page import Action, Page
 
-PAGES: Final[tuple[Page, ...]] = (overview.PAGE, sagas.PAGE, saga.PAGE, saga.MESSAGE)
-ACTIONS: Final[tuple[Action, ...]] = ()
+PAGES: Final[tuple[Page, ...]] = (overview.PAGE, sagas.PAGE, saga.PAGE, saga.MESSAGE, parked.PAGE, parked.ONE)
+ACTIONS: Final[tuple[Action, ...]] = (parked.RETRY, parked.SKIP)
