@@ -2,8 +2,20 @@
 
 from typing import Final
 
-from shared.console.pages import overview, parked, saga, sagas
+from shared.console.pages import aggregates, contexts, flow, overview, parked, saga, sagas, streams
 from shared.console.pages.page import Action, Page
 
-PAGES: Final[tuple[Page, ...]] = (overview.PAGE, sagas.PAGE, saga.PAGE, saga.MESSAGE, parked.PAGE, parked.ONE)
+PAGES: Final[tuple[Page, ...]] = (
+    overview.PAGE,
+    sagas.PAGE,
+    saga.PAGE,
+    saga.MESSAGE,
+    parked.PAGE,
+    parked.ONE,
+    contexts.PAGE,
+    streams.PAGE,
+    flow.PAGE,
+    aggregates.PAGE,
+    aggregates.ONE,
+)
 ACTIONS: Final[tuple[Action, ...]] = (parked.RETRY, parked.SKIP)

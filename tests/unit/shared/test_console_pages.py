@@ -120,3 +120,97 @@ def test_ids_headers_and_bodies_of_strangers_are_escaped(visit: Visit) -> None:
         assert page.status == 200
         assert "<script>alert" not in page.text
         assert "&lt;script&gt;alert" in page.text
+
+
+def test_contexts_show_every_partition_with_its_owner(visit: Visit) -> None:
+    said = words(visit.part("/contexts").text)
+    for context in ("ordering", "inventory", "payments", "shipping", "bank"):
+        assert f"{context} 4 of 4 partitions have an owner" in said
+    assert "chorus lag --watch" in said
+
+
+def test_context_without_a_process_is_marked_and_the_remedy_is_named() -> None:
+    with simulation(seed=1, at_work=("ordering",)) as running:
+        visit = Visit(running)
+        said = words(visit.part("/contexts").text)
+        assert "payments 0 of 4 partitions have an owner" in said
+        assert "nobody: chorus worker payments" in said
+        running.kill("ordering")
+        said = words(visit.part("/").text)
+        assert "ordering does not answer" in said
+        assert "chorus worker ordering" in said
+        assert "chorus worker ordering" in words(visit.part("/sagas").text)
+
+
+def test_streams_show_their_messages_consumers_and_differences(visit: Visit) -> None:
+    page = visit.part("/streams")
+    said = words(page.text)
+    assert "The streams and consumers are as declared." in said
+    assert "EVENTS" in said
+    assert "payments-0" in said
+    assert "0 missing" in said
+    assert "nats stream info COMMANDS" in said
+
+
+def test_flow_is_drawn_with_the_rates_of_the_last_minute(visit: Visit) -> None:
+    running, tail = visit.running, visit.console.tail
+    running.run(tail.advance())
+    running.send(order(), key="o-live")
+    running.run_until_quiet()
+    running.run(tail.advance())
+    page = visit.part("/flow?saga=order")
+    assert page.status == 200
+    assert "<title>chorus flow --saga order</title>" in page.text
+    assert re.search(r"ordering\.OrderPlaced</a></th><td class=\"number\">\d\.\d</td>", page.text)
+    assert re.search(r">\d+\.\d/s</text>", page.text)
+    assert visit.part("/flow?from=ordering.OrderCancelled").status == 200
+    assert visit.part("/flow?from=no.Such").status == 400
+    assert visit.part("/flow?saga=order&from=ordering.OrderPlaced").status == 400
+
+
+def test_aggregates_of_a_kind_are_listed(visit: Visit) -> None:
+    page = visit.part("/aggregates?kind=ordering/order")
+    assert 'href="/aggregate/ordering/order-o-1"' in page.text
+    assert "nats req api.ordering.list" in page.text
+    assert 'order-o-2"' not in visit.part("/aggregates?kind=ordering/order&key=o-1").text
+    assert visit.part("/aggregates?kind=no/such").status == 400
+
+
+def test_aggregate_is_shown_as_of_each_version(visit: Visit) -> None:
+    latest = visit.get("/aggregate/ordering/order-o-1")
+    assert latest.status == 200
+    versions = int(re.findall(r'type="range"[^>]* max="(\d+)"', latest.text)[0])
+    assert versions >= 3
+    for version in range(1, versions + 1):
+        page = visit.part(f"/aggregate/ordering/order-o-1?at={version}")
+        assert f"Version {version} of {versions}" in page.text
+        assert f"chorus show ordering order-o-1 --at {version}" in page.text
+    first = words(visit.part("/aggregate/ordering/order-o-1?at=1").text)
+    assert "OrderPlaced" in first
+    assert "OrderConfirmed" not in first
+
+
+def test_account_reads_as_a_ledger(visit: Visit) -> None:
+    running = visit.running
+    for command, body in (
+        ("OpenAccount", '{"owner": "Ann"}'),
+        ("Deposit", '{"amount": {"amount_minor": 1000}, "reference": "salary"}'),
+        ("Withdraw", '{"amount": {"amount_minor": 300}, "reference": "rent"}'),
+    ):
+        running.publish(f"cmd.bank.{command}.account-1", body.encode())
+    running.run_until_quiet()
+    said = words(visit.get("/aggregate/bank/account-account-1").text)
+    assert said.index("3 2") < said.index("Withdrawn balances") < said.index("Deposited balances")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/aggregate/ordering/order-o-404", 404),
+        ("/aggregate/no/such", 404),
+        ("/aggregate/ordering/order-o-1?at=99", 404),
+        ("/aggregate/ordering/order-o-1?at=x", 400),
+    ],
+)
+def test_aggregate_or_version_that_is_not_there_is_named(visit: Visit, path: str, status: int) -> None:
+    assert visit.get(path).status == status
