@@ -24,10 +24,10 @@ def clock() -> "Clock":
     return SystemClock()
 
 
-def saga_reader() -> "SagaReader":
-    """A reader of sagas with the settings of this environment."""
+def saga_reader(settings: "Settings | None" = None) -> "SagaReader":
+    """A reader of sagas with these settings, or else with those of this environment."""
     from shared import catalog
     from shared.inspect.saga_reader import SagaReader
 
-    settings = catalog.read_settings(os.environ)
+    settings = settings or catalog.read_settings(os.environ)
     return SagaReader(settings, databases(settings), clock())

@@ -42,7 +42,8 @@ def console(
 
     check_installed()
     settings = catalog.read_settings(os.environ)
-    run_until_interrupted(prepare(settings, connection, host, port, show))
+    serve = prepare(settings, host, port, show)
+    run_until_interrupted(lambda: serve(connection))
 
 
 def check_installed() -> None:
@@ -54,13 +55,10 @@ def check_installed() -> None:
 
 
 def prepare(
-    settings: "Settings",
-    connection: Connection,
-    host: str | None,
-    port: int | None,
-    tell: Callable[[Sequence[str]], None],
-) -> Callable[[], Awaitable[None]]:
-    """Bind the address; return the work that serves until cancelled and tells the links. Raises CommandError."""
+    settings: "Settings", host: str | None, port: int | None, tell: Callable[[Sequence[str]], None]
+) -> Callable[[Connection], Awaitable[None]]:
+    """Bind the address, and return what serves until it is cancelled; it tells the links first. Raises CommandError."""
+    from shared.config import log
     from shared.console.access import ROLES, Access
     from shared.console.console import Console
     from shared.console.serve import AddressTakenError, bind, serve
@@ -74,14 +72,15 @@ def prepare(
     access = Access()
     address = f"http://{f'[{at}]' if ':' in at else at}:{number}"
 
-    async def work() -> None:
+    async def work(connection: Connection) -> None:
         async with connection.connected("console") as broker:
+            log.configure("warning", settings.log_format, context="console")
             sources = Sources(
                 settings=settings,
                 broker=broker,
                 databases=databases(settings),
                 clock=clock(),
-                reader=saga_reader(),
+                reader=saga_reader(settings),
                 nats=connection.nats,
                 differences=lambda: differences(broker.api, settings),
             )

@@ -5,18 +5,20 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from shared.cli.errors import CommandError
+from shared.cli.errors import CommandError, complain
 from shared.cli.flags import HERE, Connection
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
     from shared.catalog import CatalogError
+    from shared.config.settings import Settings
     from shared.run.child_process import WriteLine
     from shared.run.system import System
 
@@ -28,6 +30,7 @@ def up(
     port: Annotated[int | None, Parameter(help="of the server that is started [default: 4222]")] = None,
     data: Annotated[Path | None, Parameter(help="for the server and the databases [CHORUS_DATA_DIR]")] = None,
     copies: Annotated[int, Parameter(help="workers of each context; they share its partitions")] = 1,
+    console: Annotated[bool, Parameter(negative="", show_default=False, help="chorus console too")] = False,
     connection: Connection = HERE,
 ) -> int:
     """Run a server and every worker, until Ctrl-C.
@@ -41,6 +44,7 @@ def up(
     For example:
 
         chorus up
+        chorus up --console
         chorus up --port 4333 --data /tmp/chorus
         chorus up --server nats://10.0.0.7:4222 --copies 2
     """
@@ -62,11 +66,18 @@ def up(
         environ.setdefault("CHORUS_LOG_FORMAT", "console")
     if port is None and find_connection(environ).source == "default":
         port = DEFAULT_PORT
-    return anyio.run(_up, port, copies, environ, catalog.read_settings(environ).log_format, connection.variables())
+    settings = catalog.read_settings(environ)
+    serve = _console(settings, connection) if console else None
+    return anyio.run(_up, port, copies, environ, settings.log_format, connection.variables(), serve)
 
 
 async def _up(
-    port: int | None, copies: int, environ: Mapping[str, str], log_format: str, flags: Mapping[str, str]
+    port: int | None,
+    copies: int,
+    environ: Mapping[str, str],
+    log_format: str,
+    flags: Mapping[str, str],
+    serve: "Callable[[System], Coroutine[Any, Any, None]] | None",
 ) -> int:
     import anyio
 
@@ -85,6 +96,8 @@ async def _up(
             for name, error in system.left_out.items():
                 tell("chorus", _left_out(name, error))
             tasks.start_soon(_announce, system, began, environ, flags)
+            if serve is not None:
+                tasks.start_soon(serve, system)
             async for _ in signals:
                 break
             tell("chorus", "stopping")
@@ -95,6 +108,22 @@ async def _up(
         tell("chorus", describe_refusal(name, refusal))
     code = code_of(system.supervisor.refusals)
     return Exit.MISCONFIGURED if code is Exit.OK and system.left_out else code
+
+
+def _console(settings: "Settings", connection: Connection) -> "Callable[[System], Coroutine[Any, Any, None]]":
+    """Bind the console's address; return what serves it beside a system. An error of it stops no worker."""
+    from shared.cli.console import check_installed, prepare
+
+    check_installed()
+    serve = prepare(settings, None, None, lambda lines: print("\n".join(lines), flush=True))
+
+    async def beside(system: "System") -> None:
+        try:
+            await serve(replace(connection, server=",".join(system.options.servers)))
+        except Exception as error:
+            complain(f"the console has ended, and the workers go on: {error}; start it again with chorus console")
+
+    return beside
 
 
 async def _announce(system: "System", began: float, environ: Mapping[str, str], flags: Mapping[str, str]) -> None:

@@ -1,5 +1,6 @@
 """Serves the console until it is cancelled: binds its address, follows EVENTS, and runs the web server."""
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,7 +37,8 @@ def bind(host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
-        raise AddressTakenError(f"the console cannot answer on {host}:{port}: {error.strerror or error}") from error
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
+        raise AddressTakenError(f"the console cannot answer on {host}:{port}: {reason}") from error
 
 
 async def serve(console: Console, listener: socket.socket, on_ready: Callable[[], None]) -> None:
