@@ -14,11 +14,12 @@ from typing import Final
 import anyio
 from msgspec import Struct
 
+from shared.console.edges import EdgeRate, Edges
 from shared.inspect.saga_rates import WINDOW, SagaRate, SagaRates
 from shared.ports.broker import Broker, BrokerError
 from shared.ports.clock import Clock
 from shared.saga import Saga
-from shared.wire.messages import MalformedKeyError, MalformedSubjectError, parse_subject
+from shared.wire.messages import CAUSATION_ID, MalformedKeyError, MalformedSubjectError, parse_subject
 from shared.wire.streams import EVENTS
 
 LOOK_S: Final = 0.5
@@ -41,6 +42,7 @@ class Pulse(Struct, frozen=True, kw_only=True):
     per_s: float
     events: Mapping[str, float]
     sagas: tuple[SagaRates, ...]
+    edges: tuple[EdgeRate, ...]
     left_out: int
 
 
@@ -72,10 +74,12 @@ class Tail:
         self._broker = broker
         self._clock = clock
         self._rates = [SagaRate(saga) for saga in sagas]
+        self._edges = Edges()
         self._next = 0
         self._began: datetime = clock.now()
         self._counted: deque[tuple[datetime, Counter[str]]] = deque()
         self._left_out = 0
+        self._pulse: tuple[datetime, Pulse] | None = None
         self._listeners: set[Listener] = set()
 
     async def run(self) -> None:
@@ -103,17 +107,24 @@ class Tail:
                 event = f"{subject.context}.{subject.type}"
                 counts[event] += 1
                 keys.add(subject.key)
+                self._edges.add(stored.event_id, stored.headers.get(CAUSATION_ID, ""), event, stored.at)
                 for rate in self._rates:
                     rate.add(event, subject.key, stored.at)
         self._next = last + 1
+        self._pulse = None
         self._counted.append((self._clock.now(), counts))
         for listener in self._listeners:
             listener.note(None if skipped else keys)
 
     @property
     def pulse(self) -> Pulse:
-        """The rates now."""
+        """The rates now. They are computed once for all pages, at most at each look."""
         now = self._clock.now()
+        if self._pulse is None or now - self._pulse[0] >= timedelta(seconds=LOOK_S):
+            self._pulse = now, self._measure(now)
+        return self._pulse[1]
+
+    def _measure(self, now: datetime) -> Pulse:
         while self._counted and self._counted[0][0] < now - WINDOW:
             self._counted.popleft()
         watched = now - self._began
@@ -122,6 +133,7 @@ class Tail:
         return Pulse(
             per_s=counts.total() / seconds,
             events={event: count / seconds for event, count in counts.items()},
+            edges=self._edges.rates(now, seconds),
             sagas=tuple(rate.rates(now, watched) for rate in self._rates),
             left_out=self._left_out,
         )

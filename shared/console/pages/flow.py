@@ -45,6 +45,7 @@ async def content(console: Console, request: Request) -> Values:
     return {
         "drawing": drawing(boards, shlex.join(words)),
         "rates": sorted(((name, pulse.events.get(name, 0.0)) for name in shown), key=lambda one: (-one[1], one[0])),
+        "edges": [edge for edge in pulse.edges if edge.event in shown],
         "heard": {name: sorted({f"{one.context}" for one in reader.flow.heard(name)}) for name in shown},
         "findings": check(reader.flow, reader.sagas, catalog.file_of("sagas")),
         "commands": (shlex.join(words), "chorus flow --check"),
