@@ -14,7 +14,7 @@ from shared.config.units import format_duration, parse_duration
 
 PREFIX = "CHORUS_"
 
-OF_THE_TESTS = ("CHORUS_REQUIRE_NATS_CLI", "CHORUS_SEED")
+OF_THE_TESTS = ("CHORUS_REQUIRE_BROWSER", "CHORUS_REQUIRE_NATS_CLI", "CHORUS_SCREENSHOTS", "CHORUS_SEED")
 """Read by the test run only, which hands its environment down to the workers it starts."""
 
 Declared: TypeAlias = Mapping[str, type[Settings]]

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import anyio
 
 from shared.config.exit_codes import Exit
+from tests.e2e.shop import as_variables
 from tests.e2e.test_up import ORDER, Up, chorus_up, stock
 from tests.forking import run_chorus
 from tests.waiting import WITHIN_S
@@ -78,9 +79,10 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def shop_with_console(data: Path) -> AsyncIterator[tuple[Up, str]]:
+async def shop_with_console(data: Path, **settings: str) -> AsyncIterator[tuple[Up, str]]:
     """A shop that is ready, and the operator's link."""
-    async with chorus_up(data, words=("--console",), CHORUS_CONSOLE_PORT=str(free_port())) as up:
+    environ = as_variables({"console_port": str(free_port()), **settings})
+    async with chorus_up(data, words=("--console",), cwd=None, **environ) as up:
         await up.ready()
         yield up, (await up.until("operator:", "#token=")).split()[-1]
 
