@@ -29,6 +29,7 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
     )
     env.filters |= {
         "span": span,
@@ -38,6 +39,7 @@ def environment() -> Environment:
         "moment": moment,
         "age": age,
         "identifier": identifier,
+        "rate": rate,
     }
     env.tests |= {"event_id": is_event_id}
     return env
@@ -73,6 +75,11 @@ def pretty(body: bytes | str) -> str:
 def seconds(value: float | None) -> str:
     """A measurement in seconds as people read it; nothing for None."""
     return "" if value is None else span(timedelta(seconds=value))
+
+
+def rate(per_s: float) -> str:
+    """A rate per second with two digits where it is small."""
+    return f"{per_s:.0f}" if per_s >= 10 else f"{per_s:.1f}" if per_s >= 1 or not per_s else f"{per_s:.2f}"
 
 
 def moment(at: datetime | str) -> str:

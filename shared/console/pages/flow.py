@@ -9,6 +9,7 @@ from starlette.requests import Request
 from shared import catalog
 from shared.console.console import Console
 from shared.console.pages.page import BadInputError, Page, Values
+from shared.console.render import rate
 from shared.flow.board import Board, board
 from shared.flow.check import check
 from shared.flow.graph import UnknownNameError
@@ -55,13 +56,13 @@ async def content(console: Console, request: Request) -> Values:
 def with_rates(drawn: Board, per_s: Mapping[str, float]) -> Board:
     """The board with the rate of each event that it has seen in the last minute."""
 
-    def rate(text: str, small: tuple[str, ...]) -> tuple[str, ...]:
+    def rate_of(text: str, small: tuple[str, ...]) -> tuple[str, ...]:
         source = next((one.removeprefix("of ") for one in small if one.startswith("of ")), drawn.context)
         found = per_s.get(f"{source}.{text}")
-        return () if found is None else (f"{found:.1f}/s",)
+        return () if found is None else (f"{rate(found)}/s",)
 
     notes = tuple(
-        replace(note, small=(*note.small, *rate(note.text, note.small))) if note.kind == "event" else note
+        replace(note, small=(*note.small, *rate_of(note.text, note.small))) if note.kind == "event" else note
         for note in drawn.notes
     )
     return replace(drawn, notes=notes)

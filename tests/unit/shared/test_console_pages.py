@@ -161,7 +161,7 @@ def test_flow_is_drawn_with_the_rates_of_the_last_minute(visit: Visit) -> None:
     page = visit.part("/flow?saga=order")
     assert page.status == 200
     assert "<title>chorus flow --saga order</title>" in page.text
-    assert re.search(r"ordering\.OrderPlaced</a></th><td class=\"number\">\d\.\d</td>", page.text)
+    assert re.search(r"ordering\.OrderPlaced</a></th><td class=\"number\">\d\.\d+</td>", page.text)
     assert re.search(r">\d+\.\d/s</text>", page.text)
     assert re.search(r"ordering\.OrderPlaced payments\.AuthorizationRequested \d\.\d [\d.]+ ms", words(page.text))
     assert visit.part("/flow?from=ordering.OrderCancelled").status == 200
