@@ -7,6 +7,7 @@ from urllib.parse import urlencode, urlsplit
 
 from starlette.types import ASGIApp
 
+from shared import catalog
 from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.console.access import Access, Role
 from shared.console.app import application
@@ -99,6 +100,7 @@ def console_of(running: Simulation, *, differing: Sequence[str] = ()) -> Console
         databases=databases,
         clock=world.clock,
         reader=SagaReader(world.settings, databases, world.clock),
+        journals=catalog.without_services(world.settings),
         nats=lambda *words: shlex.join(["nats", *words]),
         differences=differences,
     )

@@ -58,6 +58,7 @@ def prepare(
     settings: "Settings", host: str | None, port: int | None, tell: Callable[[Sequence[str]], None]
 ) -> Callable[[Connection], Awaitable[None]]:
     """Bind the address, and return what serves until it is cancelled; it tells the links first. Raises CommandError."""
+    from shared import catalog
     from shared.config import log
     from shared.console.access import ROLES, Access
     from shared.console.console import Console
@@ -72,6 +73,8 @@ def prepare(
     access = Access()
     address = f"http://{f'[{at}]' if ':' in at else at}:{number}"
 
+    differences = differing(settings)
+
     async def work(connection: Connection) -> None:
         async with connection.connected("console") as broker:
             log.configure("warning", settings.log_format, context="console")
@@ -82,7 +85,8 @@ def prepare(
                 clock=clock(),
                 reader=saga_reader(settings),
                 nats=connection.nats,
-                differences=lambda: differences(broker.api, settings),
+                differences=lambda: differences(broker.api),
+                journals=catalog.without_services(settings),
             )
             console = Console(sources, access, cookie=f"chorus-console-{number}")
             lines = [f"{role + ':':10}{address}/login#token={access.token(role)}" for role in ROLES]
@@ -91,18 +95,29 @@ def prepare(
     return work
 
 
-async def differences(request: "Request", settings: "Settings") -> Sequence[str]:
-    """The lines of `chorus streams plan`."""
+def differing(settings: "Settings") -> Callable[["Request"], Awaitable[Sequence[str]]]:
+    """Return what compares the broker and streams.yaml with the code, as `chorus streams plan` does.
+
+    It leaves out the subjects of contexts that cannot be loaded, and does not compare the choreography then.
+    """
     from shared import catalog
-    from shared.run.system import declared
     from shared.streams.apply import plan
     from shared.streams.choreography import is_current
     from shared.streams.drift import describe
+    from shared.streams.file import read_topology
+    from shared.topology import declare
 
-    lines = [line for change in await plan(request, declared(settings)) for line in describe(change)]
-    if not is_current(settings.streams_file, catalog.contexts(settings)):
-        lines.append(f"{settings.streams_file}: its choreography differs from the code; run chorus streams write")
-    return lines
+    loaded = catalog.load_all(settings)
+    absent = {*loaded.broken, *loaded.misfits}
+
+    async def differences(request: "Request") -> Sequence[str]:
+        wanted = declare(read_topology(settings.streams_file), loaded.members.values())
+        lines = [line for change in await plan(request, wanted, absent) for line in describe(change)]
+        if not absent and not is_current(settings.streams_file, loaded.members):
+            lines.append(f"{settings.streams_file}: its choreography differs from the code; run chorus streams write")
+        return lines
+
+    return differences
 
 
 def show(lines: Sequence[str]) -> None:

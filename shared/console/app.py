@@ -1,6 +1,6 @@
 """Puts the pages together into one ASGI application, with the login, the news and the files that pages need."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from functools import cache, partial
 from importlib.resources import files
 from typing import Final
@@ -64,30 +64,36 @@ def application(console: Console) -> Starlette:
 async def _show(console: Console, page: Page, request: Request) -> Response:
     """The content alone for htmx; else the whole page, which loads its content if it is live."""
     is_part = "hx-request" in request.headers
-    try:
-        if not is_part and page.live:
+    title = page.title_of(request)
+    if page.live and not is_part:
+        try:
             head_values = {} if page.head_values is None else page.head_values(console, request)
-            head = render(page.head, head_values) if page.head else NOTHING
-            return HTMLResponse(_whole(console, request, page.title_of(request), head=head, page=page))
-        content = render(page.template, {**await page.content(console, request), **_always(console, request)})
-        status = 200
-    except tuple(STATUSES) as error:
-        content, status = _problem(error)
-    if is_part:
-        return HTMLResponse(content, status)
-    return HTMLResponse(_whole(console, request, page.title_of(request), content=content), status)
+        except BadInputError as error:
+            content, status = _problem(error)
+            return HTMLResponse(_whole(console, request, title, content=content), status)
+        head = render(page.head, head_values) if page.head else NOTHING
+        return HTMLResponse(_whole(console, request, title, head=head, page=page))
+    content, status = await _rendered(console, request, page.template, page.content(console, request))
+    return HTMLResponse(content if is_part else _whole(console, request, title, content=content), status)
 
 
 async def _act(console: Console, action: Action, request: Request) -> Response:
     fields = await action_of(request, console.access)
-    try:
-        content = render(
-            action.template, {**await action.carry_out(console, request, fields), **_always(console, request)}
-        )
-        status = 200
-    except tuple(STATUSES) as error:
-        content, status = _problem(error)
+    content, status = await _rendered(console, request, action.template, action.carry_out(console, request, fields))
     return HTMLResponse(_whole(console, request, action.title, content=content), status)
+
+
+async def _rendered(console: Console, request: Request, template: str, values: Awaitable[Values]) -> tuple[Markup, int]:
+    """The template with the values, or the problem that kept them away, and the status of either."""
+    try:
+        return render(template, {**await values, **_always(console, request)}), 200
+    except Exception as raised:
+        error: BaseException = raised
+        while isinstance(error, BaseExceptionGroup):  # Of tasks that asked at the same time.
+            error = error.exceptions[0]
+        if not isinstance(error, tuple(STATUSES)):
+            raise
+        return _problem(error)
 
 
 async def _live(console: Console, request: Request) -> Response:
@@ -183,7 +189,7 @@ def _whole(
     return render("page.html", values)
 
 
-def _problem(error: Exception) -> tuple[Markup, int]:
+def _problem(error: BaseException) -> tuple[Markup, int]:
     status = next(status for kind, status in STATUSES.items() if isinstance(error, kind))
     remedies = {
         DatabaseError: "The console reads the databases in CHORUS_DATA_DIR: start it where they are.",

@@ -21,13 +21,17 @@ FRESH_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """The parts. `nats` spells a command of the nats CLI; `differences` are the lines of `chorus streams plan`."""
+    """The parts. `nats` spells a command of the nats CLI; `differences` are the lines of `chorus streams plan`.
+
+    `journals` are the contexts that have a database, also those that cannot be loaded.
+    """
 
     settings: Settings
     broker: Broker
     databases: Databases
     clock: Clock
     reader: SagaReader
+    journals: tuple[str, ...]
     nats: Callable[..., str]
     differences: Callable[[], Awaitable[Sequence[str]]]
 

@@ -12,7 +12,6 @@ from typing import Final
 import structlog
 from starlette.requests import Request
 
-from shared import catalog
 from shared.console.console import Console
 from shared.console.pages.page import Action, BadInputError, NothingThereError, Page, Values
 from shared.ports.broker import BrokerError, Stored
@@ -82,8 +81,10 @@ async def skip(console: Console, request: Request, fields: Mapping[str, str]) ->
 def unresolved(console: Console) -> list[ops.Unresolved]:
     """The parked messages, then the refused events, of the databases on this machine."""
     sources = console.sources
-    contexts = catalog.without_services(sources.settings)
-    return [*ops.parked_in(sources.databases, contexts), *ops.refused_in(sources.databases, contexts)]
+    return [
+        *ops.parked_in(sources.databases, sources.journals),
+        *ops.refused_in(sources.databases, sources.journals),
+    ]
 
 
 def who() -> str:

@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html import unescape
+from typing import Any
 
 import pytest
 
+from shared.ports.broker import Broker, BrokerUnavailableError
 from shared.simulation.testing import simulation
 from tests.browsing import Visit
 from tests.unit.shopping import fill_shelves, order
@@ -215,3 +218,30 @@ def test_account_reads_as_a_ledger(visit: Visit) -> None:
 )
 def test_aggregate_or_version_that_is_not_there_is_named(visit: Visit, path: str, status: int) -> None:
     assert visit.get(path).status == status
+
+
+class Away:
+    """A broker that answers nothing while it `is_away`."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self.is_away = True
+
+    def __getattr__(self, name: str) -> Any:
+        if self.is_away:
+            raise BrokerUnavailableError("nats: no server answers")
+        return getattr(self._broker, name)
+
+
+def test_pages_say_that_the_broker_is_away_and_work_again_when_it_is_back() -> None:
+    with simulation(seed=1, at_work=("ordering",)) as running:
+        visit = Visit(running)
+        away: Any = Away(visit.console.sources.broker)
+        visit.console.sources = replace(visit.console.sources, broker=away)
+        for path in ("/saga/o-1", "/message/EVENTS/1", "/streams"):
+            page = visit.part(path)
+            assert page.status == 503
+            assert "nats: no server answers" in page.text
+            assert "is the server running?" in page.text
+        away.is_away = False
+        assert visit.part("/saga/o-1").status == 200
