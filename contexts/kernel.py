@@ -1,6 +1,8 @@
-"""The words that contexts of the shop share: ids, money, addresses, order lines, and why an order does not happen."""
+"""The words that contexts of the shop share: ids, money, addresses, lines, and why an order does not happen."""
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from typing import Annotated, Literal, NewType, TypeAlias
 
 from msgspec import Meta, Struct
@@ -18,9 +20,17 @@ MINOR_UNITS_AT_MOST = 10**12
 """No amount of money is larger, so sums of an order's lines stay exact in every reader's integers."""
 
 QUANTITY_AT_MOST = 1_000_000
+LINES_AT_MOST = 100
+"""No order, basket or return has more lines."""
 
 CancellationReason: TypeAlias = Literal["customer", "payment_failed", "out_of_stock", "expired", "shipment_failed"]
 """Why an order does not happen. The goods, the money and the parcel of the order are undone for the same reason."""
+
+MailChannel: TypeAlias = Literal["directory", "smtp"]
+"""The way a letter left: as a file in a directory, or to a mail server."""
+
+MailRefusal: TypeAlias = Literal["address_refused", "letter_refused"]
+"""Why a letter will never leave."""
 
 FailureStage: TypeAlias = Literal["before_dispatch", "lost", "returned"]
 """Where a parcel failed: the carrier refused it, the carrier lost it, or it came back."""
@@ -66,8 +76,25 @@ class SkuQuantity(Struct, frozen=True, kw_only=True):
     quantity: Quantity
 
 
+SkuQuantities: TypeAlias = Annotated[tuple[SkuQuantity, ...], Meta(min_length=1, max_length=LINES_AT_MOST)]
+"""The lines that a client names; a SKU may stand in several of them."""
+
+
+def units_of(lines: Iterable[Line | SkuQuantity]) -> Counter[Sku]:
+    """The units of each SKU."""
+    units: Counter[Sku] = Counter()
+    for line in lines:
+        units[line.sku] += line.quantity
+    return units
+
+
+def merged(lines: Iterable[Line | SkuQuantity]) -> tuple[SkuQuantity, ...]:
+    """The lines with each SKU once, where it came first."""
+    return tuple(SkuQuantity(sku=sku, quantity=quantity) for sku, quantity in units_of(lines).items())
+
+
 def refuse_no_price(price: Money, path: str) -> None:
-    """Raise MalformedBodyError, naming `path`, when a price is nothing at all."""
+    """Raise MalformedBodyError, naming `path`, when a price is 0."""
     if price.amount_minor == 0:
         raise MalformedBodyError(path, "a price is more than 0")
 

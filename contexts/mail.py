@@ -15,23 +15,19 @@ from datetime import datetime
 from email.header import Header
 from email.utils import format_datetime
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple, Protocol, TypeAlias
+from typing import ClassVar, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
+from contexts.kernel import MailChannel, MailRefusal
+from contexts.mail_settings import MailSettings
 from shared.batching import Batcher
 from shared.wire.messages import content_hash
 
 LETTERS_AT_ONCE = 256
 LETTERS_WAITING = 1_000
 WRITE_IT = "CHORUS_SMTP_URL: write it like smtp[s]://user:password@host:port"
-
-Channel: TypeAlias = Literal["directory", "smtp"]
-"""The way a letter left: as a file in a directory, or to a mail server."""
-
-Refusal: TypeAlias = Literal["address_refused", "letter_refused"]
-"""Why a letter will never leave."""
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
 """An address without quotes, comments or non-ASCII letters; a header can carry it as it is."""
@@ -50,25 +46,25 @@ class Mailer(Protocol):
     """Takes letters. Given one letter twice, it may send it twice, under one Message-ID."""
 
     @property
-    def channel(self) -> Channel:
+    def channel(self) -> MailChannel:
         """The channel through which its letters leave."""
         ...
 
-    async def send(self, letter: Letter) -> Refusal | None:
+    async def send(self, letter: Letter) -> MailRefusal | None:
         """Send it: None once it has left, or why it never will. Any exception means that the outcome is unknown."""
         ...
 
 
 class MailDirectory:
-    """Letters as files `<name>.eml`, whole and on disk when they appear, for their owner's eyes only."""
+    """Letters as files `<name>.eml`, whole and on disk when they appear; only their owner may read them."""
 
-    channel: ClassVar[Channel] = "directory"
+    channel: ClassVar[MailChannel] = "directory"
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._letters = Batcher(self._write_together, batch_at_most=LETTERS_AT_ONCE, waiting_at_most=LETTERS_WAITING)
 
-    async def send(self, letter: Letter) -> Refusal | None:
+    async def send(self, letter: Letter) -> MailRefusal | None:
         """Write it, unless it was written before."""
         trouble = await self._letters.put(letter)
         if trouble is not None:
@@ -135,16 +131,16 @@ class MailServer:
     """Letters over SMTP: `smtps://` speaks TLS, `smtp://` upgrades to it when the server can.
 
     A password is never sent without TLS. A letter is refused for good when the server says 5xx to its recipient or its
-    content; what it says about us (sender, password) can be mended, so such letters wait.
+    content. A refusal of our sender or our password can be mended, so such letters wait.
     """
 
-    channel: ClassVar[Channel] = "smtp"
+    channel: ClassVar[MailChannel] = "smtp"
 
     def __init__(self, url: str, timeout_s: float, tls_context: ssl.SSLContext | None = None) -> None:
         try:
             parts = urlsplit(url)
             self._port = parts.port
-        except ValueError:  # It may quote what it takes for a port and is a part of a password.
+        except ValueError:  # Its message may quote a part of the password, taken for a port.
             raise ValueError(f"{WRITE_IT} (and in a password %2F for /, %40 for @)") from None
         if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
             raise ValueError(WRITE_IT)
@@ -155,7 +151,7 @@ class MailServer:
         self._timeout_s = timeout_s
         self._tls_context = tls_context
 
-    async def send(self, letter: Letter) -> Refusal | None:
+    async def send(self, letter: Letter) -> MailRefusal | None:
         """Hand it to the server."""
         must_upgrade = True if self._user and not self._use_tls else None
         try:
@@ -205,6 +201,9 @@ def written(
     return Letter(name, sender, recipient, b"\r\n".join((head.encode(), body)))
 
 
-def mailer(smtp_url: str | None, mail_dir: Path, timeout_s: float) -> Mailer:
+def mailer(settings: MailSettings) -> Mailer:
     """A mail server where a URL is set, or else the directory; raises ValueError for a URL that cannot be used."""
-    return MailDirectory(mail_dir) if smtp_url is None else MailServer(smtp_url, timeout_s)
+    if settings.smtp_url is not None:
+        return MailServer(settings.smtp_url, settings.effect_timeout.total_seconds())
+    assert settings.mail_dir is not None, "settings always name a directory"
+    return MailDirectory(settings.mail_dir)

@@ -11,10 +11,10 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, NamedTuple
 
-from shared.config.environment import Declared, Setting, describe, load_settings, make_settings
+from shared.config.environment import DeclaredSettings, Setting, describe, load_settings, make_settings
 from shared.config.settings import Settings, contexts_package
 from shared.config.spelling import did_you_mean
-from shared.context import Context, Service
+from shared.context import Context
 from shared.mistakes import between, within
 
 
@@ -35,7 +35,7 @@ class UnknownContextError(CatalogError):
 
 
 def names() -> tuple[str, ...]:
-    """Every context's name, in the alphabet's order; raises CatalogError when there is no such package."""
+    """Every context's name, sorted; raises CatalogError when there is no such package."""
     package = contexts_package()
     try:
         found = importlib.import_module(package)
@@ -55,7 +55,7 @@ def check_known(name: str) -> None:
         raise UnknownContextError((f"there is no context {name!r}{did_you_mean(name, known)}{there}",))
 
 
-def load(name: str, settings: Settings) -> Context | Service:
+def load(name: str, settings: Settings) -> Context:
     """One context.
 
     Raises:
@@ -69,19 +69,19 @@ def load(name: str, settings: Settings) -> Context | Service:
     return member
 
 
-def _declared(name: str, settings: Settings) -> Context | Service:
+def _declared(name: str, settings: Settings) -> Context:
     where = place(name, "worker.py")
     worker = _module(f"{name}.worker")
     if worker is None:
         raise CatalogError((f"{where} is missing: it declares the context as one value",))
-    declare = getattr(worker, "context", None) or getattr(worker, "service", None)
+    declare = getattr(worker, "context", None)
     if declare is None:
-        raise CatalogError((f"{where} has neither context(settings) nor service(settings)",))
+        raise CatalogError((f"{where} has no function context(settings)",))
     own = settings.narrowed(_settings_type(name))
     with _of_the_context(where):
         declared = declare(own)
-    if not isinstance(declared, Context | Service) or declared.name != name:
-        raise CatalogError((f"{where} does not declare a Context or Service named {name!r}",))
+    if not isinstance(declared, Context) or declared.name != name:
+        raise CatalogError((f"{where} does not declare a Context named {name!r}",))
     return declared
 
 
@@ -108,7 +108,7 @@ def described_settings(environ: Mapping[str, str]) -> tuple[Setting, ...]:
     return describe(read_settings(environ), environ, declared_settings())
 
 
-def declared_settings() -> Declared:
+def declared_settings() -> DeclaredSettings:
     """The settings that contexts declare; raises CatalogError."""
     return {name: declared for name in names() if (declared := _settings_type(name)) is not Settings}
 
@@ -179,19 +179,13 @@ def file_of(module: str) -> Path | None:
     return None if file is None else Path(file)
 
 
-def without_services(settings: Settings) -> tuple[str, ...]:
-    """The names of all that decide and have a journal; one that cannot be loaded is taken for a context."""
-    services = {name for name, member in load_all(settings).members.items() if isinstance(member, Service)}
-    return tuple(name for name in names() if name not in services)
-
-
 class Loaded(NamedTuple):
-    """The contexts and services that can run, and why the others cannot, by name.
+    """The contexts that can run, and why the others cannot, by name.
 
     Those in `misfits` load and have mistakes; those in `broken` do not load.
     """
 
-    members: Mapping[str, Context | Service]
+    members: Mapping[str, Context]
     misfits: Mapping[str, CatalogError]
     broken: Mapping[str, CatalogError]
 
@@ -201,8 +195,8 @@ class Loaded(NamedTuple):
 
 
 def load_all(settings: Settings) -> Loaded:
-    """Every context and service that can run, whatever is wrong with others; raises CatalogError without a package."""
-    found: dict[str, Context | Service] = {}
+    """Every context that can run, although others may have mistakes; raises CatalogError without a package."""
+    found: dict[str, Context] = {}
     broken: dict[str, CatalogError] = {}
     for name in names():
         try:
@@ -217,8 +211,8 @@ def load_all(settings: Settings) -> Loaded:
     return Loaded({name: member for name, member in found.items() if name not in misfits}, misfits, broken)
 
 
-def contexts(settings: Settings) -> Mapping[str, Context | Service]:
-    """All contexts and services by name; raises CatalogError with everything that is wrong, at once."""
+def contexts(settings: Settings) -> Mapping[str, Context]:
+    """All contexts by name; raises CatalogError with everything that is wrong, at once."""
     loaded = load_all(settings)
     if wrong := [*loaded.broken.values(), *loaded.misfits.values()]:
         problems = tuple(problem for error in wrong for problem in error.problems)

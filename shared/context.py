@@ -1,7 +1,7 @@
 """Declares a bounded context: the whole wiring of a worker as one value.
 
-`contexts/<name>/worker.py` has one function, `context(settings) -> Context` (or `service(settings) -> Service`),
-and everything else (consumers, the loop, the canvas tests, the flow graph) is derived from what it returns.
+`contexts/<name>/worker.py` has one function, `context(settings) -> Context`, and everything else (consumers, the loop,
+the canvas tests, the flow graph) is derived from its result.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -20,7 +20,8 @@ from shared.endpoint import Answer as Answer
 from shared.endpoint import Endpoint as Endpoint
 from shared.endpoint import Endpoints as Endpoints
 from shared.endpoint import Request as Request
-from shared.service import Service as Service
+from shared.upcaster import EventDecoder
+from shared.upcaster import Upcaster as Upcaster
 from shared.wire.engine_events import Detail as Detail
 from shared.wire.messages import aggregate_id
 
@@ -57,14 +58,14 @@ class Aggregate:
 
     `name` is how event ids spell it (`thing` in `here/thing-k-42@1`); `key` is the field by which its commands and
     its events name one (`thing_id`). `linger_s` is how long its events may wait for each other before they are
-    published: for events that nobody waits for, one sync of the server serves many.
+    published in one batch, which saves disk syncs; use it for events that nobody waits for.
 
     `part` is a second field, for an aggregate of which one key has many: with `key="thing_id", part="item_id"` each
     item of a thing is an aggregate of its own (`here/item-k-42.p-1@1`). Subjects and partitions still go by `key`, so
     all of them are decided in order and in one place.
 
-    `once` are the events that one aggregate says once at the most, whatever it is asked (`(Event, "field", …)`: once
-    for all values of these fields). They bound a cycle of reactions (`chorus flow --check`).
+    `once` are the events that an aggregate publishes at most once, whatever its commands are (`(Event, "field", …)`:
+    once for each value of these fields). They bound a cycle of reactions (`chorus flow --check`).
     """
 
     name: str
@@ -182,11 +183,12 @@ class Timer:
 class Context:
     """A bounded context. `accepts` are the commands that clients may send; the other commands stay in the process.
 
-    Every event carries `schema_version`. It is raised also when an `evolve` makes something else of the same events: a
-    worker then folds all states anew when it starts, as it does when a state has other fields.
+    Every event carries `schema_version`. Raise it when an event gets a new form; `upcasters` then make the new form of
+    older events, of the context's own ones and of other contexts'. Raise it also when an `evolve` gives another state
+    for the same events: a worker then folds all states again when it starts, as it does when a state has other fields.
 
-    `gather_s` is how long messages may gather between two batches. In a context that nobody waits for, one disk sync
-    then serves many messages.
+    `gather_s` is a pause between two batches, in which messages gather, so that one disk sync serves many of them. Use
+    it in a context that nobody waits for.
 
     `unheard` are the events that no context needs to hear: they are for clients and read models, or only the memory of
     their aggregate. `chorus flow --check` reports every other event that nobody hears.
@@ -205,6 +207,7 @@ class Context:
     endpoints: tuple[Endpoint, ...] = ()
     lookup: str = ""
     schema_version: int = 1
+    upcasters: tuple[Upcaster, ...] = ()
     gather_s: float = 0.0
     unheard: tuple[type[Event], ...] = ()
     close: Callable[[], Awaitable[None]] | None = None
@@ -217,6 +220,10 @@ class Context:
         for aggregate in (aggregate for decider in self.deciders for aggregate in decider.kinds):
             found.setdefault(aggregate.name, aggregate)
         return tuple(found.values())
+
+    def decoder_of(self, event: type[Event], source: str = "") -> EventDecoder:
+        """Decodes an event of this context, or of another one (`source`), in each of its versions."""
+        return EventDecoder(event, (one for one in self.upcasters if one.is_of(source, event)))
 
     @property
     def publishes(self) -> tuple[type[Event], ...]:

@@ -30,7 +30,7 @@ class Answer:
 
 
 Endpoints: TypeAlias = Mapping[str, Callable[[Request], Awaitable[Answer | None]]]
-"""Handlers by subject; None is an answer that never comes."""
+"""Handlers by subject; a handler that returns None sends no answer."""
 
 NO_ENDPOINTS: Final[Endpoints] = MappingProxyType({})
 
@@ -41,20 +41,20 @@ AT_ONCE: Final[Callable[[Any, tuple[Struct, ...]], float]] = lambda command, eve
 class Endpoint:
     """Requests on `subject`, `svc.<context>.<operation>`, whose body is `request`.
 
-    `asks(request)` gives the command that a decider of the context answers; `answer(events)` makes the reply of the
-    events of that decision. Both are pure. A rebuild makes the answers again from the events alone, so whatever can be
-    answered otherwise at another time has to be an event, a refusal above all. A new field of `request` needs a default
+    `asks(request)` gives the command that a decider of the context answers; `answer(events)` makes the reply from
+    the events of that decision. Both are pure. A rebuild makes the answers again from the events alone. So an answer
+    that depends on the moment, such as a refusal, needs an event. A new field of `request` needs a default
     and `omit_defaults=True`: dedup compares requests by what they say.
 
-    `held_back_s(command, events)` is for a context that simulates an outside: how many seconds the first answer is
-    held back; infinity loses it.
+    `reply_delay_s(command, events)` is for a context that simulates an outside: the seconds before it sends the first
+    answer; infinity loses the answer.
     """
 
     subject: str
     request: type[Struct]
     asks: Callable[[Any], Struct]
     answer: Callable[[tuple[Struct, ...]], Struct]
-    held_back_s: Callable[[Any, tuple[Struct, ...]], float] = AT_ONCE
+    reply_delay_s: Callable[[Any, tuple[Struct, ...]], float] = AT_ONCE
 
     @property
     def operation(self) -> str:

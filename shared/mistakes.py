@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from shared.compatibility import incompatible_fields
 from shared.config.spelling import did_you_mean
-from shared.context import Aggregate, Command, Context, Service
-from shared.reactions import command_of, commands_of
-from shared.readable import unreadable
+from shared.context import Aggregate, Command, Context
+from shared.return_types import command_of, commands_of
+from shared.version_mistakes import of_older_events, of_upcasters
 from shared.wire.engine_events import ENGINE_EVENTS
 from shared.wire.messages import MESSAGE_ID_LENGTH_AT_MOST, check_name, longest_id
 
@@ -27,36 +28,37 @@ class Mistake(NamedTuple):
     text: str
 
 
-def within(member: Context | Service) -> tuple[Mistake, ...]:
-    """Find the mistakes within one context, whatever the other contexts are."""
-    texts = list(_names_of(member))
-    if isinstance(member, Context):
-        texts += [
-            *_ids_of(member),
-            *_keys_of(member),
-            *_commands_of(member),
-            *_endpoints_of(member),
-            *_askers_of(member),
-            *_marked_of(member),
-            *_deadlines_of(member),
-        ]
-    return tuple(Mistake(member.name, text) for text in texts)
+def within(context: Context) -> tuple[Mistake, ...]:
+    """Find the mistakes within one context, without the other contexts."""
+    texts = [
+        *_names_of(context),
+        *_ids_of(context),
+        *_keys_of(context),
+        *_commands_of(context),
+        *_endpoints_of(context),
+        *_askers_of(context),
+        *_listed_of(context),
+        *_deadlines_of(context),
+        *of_upcasters(context),
+    ]
+    return tuple(Mistake(context.name, text) for text in texts)
 
 
-def between(found: Mapping[str, Context | Service], absent: frozenset[str] = frozenset()) -> tuple[Mistake, ...]:
+def between(contexts: Mapping[str, Context], absent: frozenset[str] = frozenset()) -> tuple[Mistake, ...]:
     """Find the mistakes between contexts; events of `absent` contexts are not checked."""
-    members = {name: member for name, member in found.items() if isinstance(member, Context)}
-    return (*_publishers(members), *_heard(members, absent))
+    versions = (Mistake(name, text) for name, text in of_older_events(contexts))
+    return (*_publishers(contexts), *_heard(contexts, absent), *versions)
 
 
-def _names_of(member: Context | Service) -> Iterator[str]:
-    name = member.name
-    kinds: list[list[str]] = [[name]]
-    if isinstance(member, Context):
-        kinds.append([command.__name__ for command in member.accepts])
-        kinds.append([event.__name__ for event in member.publishes])
-        kinds.append([timer.name for timer in member.timers])
-        kinds.append([aggregate.name for aggregate in member.aggregates])
+def _names_of(context: Context) -> Iterator[str]:
+    name = context.name
+    kinds = (
+        [name],
+        [command.__name__ for command in context.accepts],
+        [event.__name__ for event in context.publishes],
+        [timer.name for timer in context.timers],
+        [aggregate.name for aggregate in context.aggregates],
+    )
     for words in kinds:
         for word in sorted(set(words)):
             if words.count(word) > 1:
@@ -147,15 +149,15 @@ def _askers_of(context: Context) -> Iterator[str]:
             )
 
 
-def _marked_of(context: Context) -> Iterator[str]:
+def _listed_of(context: Context) -> Iterator[str]:
     """Events in `unheard` or `once` that the context, or the aggregate, does not publish."""
-    marked = [("Context.unheard", event, context.publishes) for event in context.unheard]
-    marked += [
+    listed = [("Context.unheard", event, context.publishes) for event in context.unheard]
+    listed += [
         (f"{aggregate.name}'s Aggregate.once", event, aggregate.events)
         for aggregate in context.aggregates
         for event in aggregate.once_by
     ]
-    for where, event, published in marked:
+    for where, event, published in listed:
         if event not in published:
             meant = did_you_mean(event.__name__, [one.__name__ for one in published])
             yield f"{context.name}: {where} names {event.__name__}, which is not published there{meant}: remove it"
@@ -208,20 +210,20 @@ def _heard(members: Mapping[str, Context], absent: frozenset[str]) -> Iterator[M
             event, source = policy.event.__name__, policy.source
             if source in absent:
                 continue
-            said = {one.__name__: one for one in (*_said_by(members, source), *ENGINE_EVENTS)}
+            published = {one.__name__: one for one in (*_published_by(members, source), *ENGINE_EVENTS)}
             heard = f"{name} hears {source}.{event}"
             if source not in members:
                 text = f"{heard}, but there is no context {source!r}{did_you_mean(source, members)}"
                 yield Mistake(name, text)
-            elif event not in said:
+            elif event not in published:
                 known = [one.__name__ for one in members[source].publishes]
                 yield Mistake(name, f"{heard}, which {source} never says{did_you_mean(event, known)}")
             else:
-                for problem in unreadable(policy.event, said[event]):
+                for problem in incompatible_fields(policy.event, published[event]):
                     yield Mistake(name, f"{_place(policy.event)} cannot read what {source} writes: {problem}")
 
 
-def _said_by(members: Mapping[str, Context], source: str) -> tuple[type[Struct], ...]:
+def _published_by(members: Mapping[str, Context], source: str) -> tuple[type[Struct], ...]:
     return members[source].publishes if source in members else ()
 
 

@@ -1,7 +1,7 @@
 """Declares a saga for watchers: how it begins, how it ends, and after how long it is slow.
 
-A package of contexts declares its sagas as `SAGAS` in its `sagas.py`. The declaration steers nothing: no context reads
-it, and a saga goes on whatever it says. Timelines, `chorus flow` and tests read it.
+A package of contexts declares its sagas as `SAGAS` in its `sagas.py`. The declaration controls nothing: no context
+reads it. Timelines, `chorus flow` and tests do.
 """
 
 from collections.abc import Iterable
@@ -33,11 +33,11 @@ class Saga:
     pivot: str = ""
     waits_for: tuple[str, ...] = ()
 
-    def has_begun(self, said: Iterable[str]) -> bool:
+    def has_begun(self, published: Iterable[str]) -> bool:
         """Whether events, `context.Event` each, begin a saga of this kind."""
-        return not {*self.first}.isdisjoint(said)
+        return not {*self.first}.isdisjoint(published)
 
-    def end(self, said: Iterable[str]) -> End | None:
+    def end(self, published: Iterable[str]) -> End | None:
         """The end that these events have reached; None while the saga goes on."""
-        events = {*said}
+        events = {*published}
         return next((end for end in self.ends if events.issuperset(end.events)), None)

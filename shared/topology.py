@@ -7,7 +7,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from shared.config.units import nanoseconds
-from shared.context import Context, Service
+from shared.context import Context
 from shared.wire.messages import Kind, filter_subject
 from shared.wire.streams import COMMANDS, DEAD_LETTERS, EVENTS, TIMERS
 
@@ -52,9 +52,9 @@ class Declared(Struct, frozen=True, kw_only=True):
     config: ApiConfig
 
 
-def declare(topology: Topology, contexts: Iterable[Context | Service]) -> tuple[Declared, ...]:
+def declare(topology: Topology, contexts: Iterable[Context]) -> tuple[Declared, ...]:
     """All streams with at least one subject, then all consumers."""
-    members = sorted((member for member in contexts if isinstance(member, Context)), key=lambda context: context.name)
+    members = sorted(contexts, key=lambda context: context.name)
     streams = [_stream(topology, name, subjects) for name, subjects in _subjects(members).items() if subjects]
     consumers = [
         _consumer(topology, context, stream, partition, filters)

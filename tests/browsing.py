@@ -100,7 +100,7 @@ def console_of(running: Simulation, *, differing: Sequence[str] = ()) -> Console
         databases=databases,
         clock=world.clock,
         reader=SagaReader(world.settings, databases, world.clock),
-        journals=catalog.without_services(world.settings),
+        journals=catalog.names(),
         nats=lambda *words: shlex.join(["nats", *words]),
         differences=differences,
     )

@@ -76,8 +76,8 @@ class Ending(Struct, frozen=True, kw_only=True):
 
 def fact_line(context: str, event: str, content: Mapping[str, Any]) -> str:
     """`context.Event`, with the word that tells it from other events of its type."""
-    telling = {"OrderCancelled": "reason", "ShipmentFailed": "stage", "PaymentFailed": "stage"}
-    field = "template" if context == "notifications" else telling.get(event)
+    told_fields = {"OrderCancelled": "reason", "ShipmentFailed": "stage", "PaymentFailed": "stage"}
+    field = "template" if context == "notifications" else told_fields.get(event)
     return f"{context}.{event}" + (f" {content[field]}" if field else "")
 
 

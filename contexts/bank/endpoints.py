@@ -69,7 +69,7 @@ def reply(events: tuple[Struct, ...]) -> Outcome:
     return Done()
 
 
-def held_back_s(command: Any, events: tuple[Struct, ...], *, slow_s: float) -> float:
+def reply_delay_s(command: Any, events: tuple[Struct, ...], *, slow_s: float) -> float:
     """The bank is slow with each first answer about a `tok_slow…` account, and loses those about `tok_lost…`."""
     about = [getattr(one, "account_id", "") for one in (command, *events)]
     if any(account.startswith("tok_lost") for account in about):
@@ -86,9 +86,9 @@ def endpoints(slow_s: float) -> tuple[Endpoint, ...]:
         ("svc.bank.void", Void, void),
         ("svc.bank.refund", Refund, refund),
     )
-    held_back = partial(held_back_s, slow_s=slow_s)
+    reply_delay = partial(reply_delay_s, slow_s=slow_s)
     return tuple(
-        Endpoint(subject=subject, request=request, asks=asks, answer=reply, held_back_s=held_back)
+        Endpoint(subject=subject, request=request, asks=asks, answer=reply, reply_delay_s=reply_delay)
         for subject, request, asks in table
     )
 

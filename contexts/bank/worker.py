@@ -6,10 +6,10 @@ from contexts.bank import account, booking, hold
 from contexts.bank.account import Account
 from contexts.bank.booking import Booking
 from contexts.bank.commands import AccountCommand, BookingCommand, Deposit, HoldCommand, OpenAccount, Transfer, Withdraw
-from contexts.bank.effects import take_over_older_books
 from contexts.bank.endpoints import LOOKUP, endpoints
 from contexts.bank.events import AccountEvent, BookingRecorded, HoldEvent
 from contexts.bank.hold import Hold
+from contexts.bank.older_books import take_over_older_books
 from contexts.bank.settings import BankSettings
 from shared.context import Aggregate, Context, Decider, Reads
 

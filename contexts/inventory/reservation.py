@@ -5,7 +5,6 @@ reservation. Units are committed, written off or back on the shelf by the last e
 wait for units that are short; units that come back serve the orders that wait, in the same decision.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Literal, TypeAlias, assert_never
@@ -34,7 +33,7 @@ from contexts.inventory.events import (
     StockWrittenOff,
 )
 from contexts.inventory.stock import StockItem, moved
-from contexts.kernel import OrderId, Sku, SkuQuantity
+from contexts.kernel import OrderId, Sku, SkuQuantity, merged
 
 Status: TypeAlias = Literal["NEW", "RESERVED", "BACKORDERED", "REJECTED", "RELEASED", "COMMITTED", "WRITTEN_OFF"]
 Answer: TypeAlias = tuple[ReservationEvent | StockEvent, ...]
@@ -121,10 +120,7 @@ def evolve(reservation: Reservation, event: ReservationEvent) -> Reservation:
 
 def _reserve(command: ReserveStock, stock: Mapping[str, StockItem], backorder_wait: timedelta) -> Answer:
     order_id = command.order_id
-    wanted: Counter[Sku] = Counter()
-    for line in command.lines:
-        wanted[line.sku] += line.quantity
-    lines = tuple(SkuQuantity(sku=sku, quantity=quantity) for sku, quantity in wanted.items())
+    lines = merged(command.lines)
     short = shortages(order_id, lines, stock)
     if not short:
         return (InventoryReserved(order_id=order_id, lines=lines), *_levels(lines, stock, reserved=+1))
@@ -152,7 +148,7 @@ def _free(
 def _levels(
     lines: tuple[SkuQuantity, ...], stock: Mapping[str, StockItem], *, on_hand: int = 0, reserved: int = 0
 ) -> tuple[StockLevelChanged, ...]:
-    """The levels after each line was added to (+1) or taken from (-1) what is on hand, and what is reserved."""
+    """The levels after each line was added to (+1) or taken from (-1) the units on hand and the reserved ones."""
     return tuple(
         moved(line.sku, stock[line.sku], on_hand=on_hand * line.quantity, reserved=reserved * line.quantity)
         for line in lines

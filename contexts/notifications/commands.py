@@ -4,8 +4,8 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from contexts.kernel import OrderId
-from contexts.notifications.events import Channel, Refusal, Template
+from contexts.kernel import MailChannel, MailRefusal, OrderId
+from contexts.notifications.events import Template
 
 
 class ConfirmReceipt(Struct, frozen=True, kw_only=True):
@@ -18,20 +18,25 @@ class ConfirmReceipt(Struct, frozen=True, kw_only=True):
 
 
 class TellCustomer(Struct, frozen=True, kw_only=True):
-    """Send one more letter about an order, to this address when it is told, or to the one of the order."""
+    """Send one more letter about an order, to this address when it is told, or to the one of the order.
+
+    `alert` is the number of the basket's alert that the letter is about, if it is about one.
+    """
 
     order_id: OrderId
     template: Template
     subject: str
     text: str
     email: str = ""
+    alert: int | None = None
 
 
 class WithdrawLetter(Struct, frozen=True, kw_only=True):
-    """The news of a letter is over: do not send it if it still waits."""
+    """The alerts of a basket up to this number are over: do not send their letter if it still waits."""
 
     order_id: OrderId
     template: Template
+    alert: int
 
 
 class RecordSent(Struct, frozen=True, kw_only=True):
@@ -39,7 +44,7 @@ class RecordSent(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     template: Template
-    channel: Channel
+    channel: MailChannel
 
 
 class RecordNotSent(Struct, frozen=True, kw_only=True):
@@ -47,7 +52,7 @@ class RecordNotSent(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     template: Template
-    reason: Refusal
+    reason: MailRefusal
 
 
 NotificationCommand: TypeAlias = ConfirmReceipt | TellCustomer | WithdrawLetter | RecordSent | RecordNotSent

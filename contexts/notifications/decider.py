@@ -1,6 +1,7 @@
 """Whether a letter about an order is sent: one of each template, and none before the customer's address is known.
 
-Pure: no I/O, clock, randomness or logging. Asking twice gives the answer once.
+Pure: no I/O, clock, randomness or logging. Asking twice gives the answer once, also about an alert whose letter was
+withdrawn: alerts have numbers, and those that are over are remembered.
 """
 
 from typing import Literal, TypeAlias, assert_never
@@ -30,11 +31,19 @@ Stage: TypeAlias = Literal["HELD", "QUEUED", "SENT", "FAILED"]
 
 
 class Notification(Struct, frozen=True, kw_only=True):
-    """The letters about one order; `held` are those that wait for the address."""
+    """The letters about one order; `held` are those that wait for the address.
+
+    `email` is the address of the order. The alerts up to the number `alerts_over` need no letter any more.
+    """
 
     email: str = ""
     letters: dict[Template, Stage] = {}
     held: tuple[NotificationHeld, ...] = ()
+    alerts_over: int = 0
+
+    def is_over(self, alert: int | None) -> bool:
+        """Whether news is about an alert that was cleared; one without a number is older than all that have one."""
+        return alert is not None and 0 < self.alerts_over >= alert
 
 
 def decide(command: NotificationCommand, notification: Notification) -> tuple[NotificationEvent, ...]:
@@ -43,11 +52,12 @@ def decide(command: NotificationCommand, notification: Notification) -> tuple[No
         case ConfirmReceipt():
             return () if "order_received" in notification.letters else _confirm(command, notification.held)
         case TellCustomer():
-            return () if command.template in notification.letters else (_tell(command, notification.email),)
+            return _tell(command, notification)
         case WithdrawLetter():
-            if notification.letters.get(command.template) != "HELD":
+            if notification.letters.get(command.template) != "HELD" or notification.is_over(command.alert):
                 return ()
-            return (NotificationWithdrawn(order_id=command.order_id, template=command.template),)
+            withdrawn = NotificationWithdrawn(order_id=command.order_id, template=command.template, alert=command.alert)
+            return (withdrawn,)
         case RecordSent():
             if notification.letters.get(command.template) != "QUEUED":
                 return ()
@@ -71,12 +81,15 @@ def evolve(notification: Notification, event: NotificationEvent) -> Notification
         case NotificationQueued():
             stage = "QUEUED"
             waiting = tuple(letter for letter in notification.held if letter.template != event.template)
-            notification = replace(notification, email=event.email, held=waiting)
+            email = event.email if event.template == "order_received" else notification.email
+            notification = replace(notification, email=email, held=waiting)
         case NotificationWithdrawn():
             assert notification.letters[event.template] == "HELD", notification.letters
             waiting = tuple(letter for letter in notification.held if letter.template != event.template)
             others = {name: stage for name, stage in notification.letters.items() if name != event.template}
-            return replace(notification, held=waiting, letters=others)
+            return replace(
+                notification, held=waiting, letters=others, alerts_over=max(notification.alerts_over, event.alert)
+            )
         case CustomerNotified():
             assert notification.letters[event.template] == "QUEUED", notification.letters
             stage = "SENT"
@@ -99,12 +112,18 @@ def _confirm(command: ConfirmReceipt, held: tuple[NotificationHeld, ...]) -> tup
     return (receipt, *(_queued(letter, command.email) for letter in held))
 
 
-def _tell(command: TellCustomer, email: str) -> NotificationEvent:
-    if command.email or email:
-        return _queued(command, command.email or email)
-    return NotificationHeld(
+def _tell(command: TellCustomer, notification: Notification) -> tuple[NotificationEvent, ...]:
+    stage, email = notification.letters.get(command.template), command.email or notification.email
+    if stage in ("QUEUED", "SENT", "FAILED") or notification.is_over(command.alert):
+        return ()
+    if email:
+        return (_queued(command, email),)
+    if stage == "HELD":
+        return ()
+    held = NotificationHeld(
         order_id=command.order_id, template=command.template, subject=command.subject, text=command.text
     )
+    return (held,)
 
 
 def _queued(letter: TellCustomer | NotificationHeld, email: str) -> NotificationQueued:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Struct
 
-from contexts.kernel import OrderId
+from contexts.kernel import MailChannel, MailRefusal, OrderId
 from shared.wire.messages import TOLD
 
 Template: TypeAlias = Literal[
@@ -27,11 +27,6 @@ Template: TypeAlias = Literal[
 ]
 """The subject of a letter; an order has one letter of each template at the most."""
 
-Channel: TypeAlias = Literal["directory", "smtp"]
-"""The way a letter left: as a file in a directory, or to a mail server."""
-
-Refusal: TypeAlias = Literal["address_refused", "letter_refused"]
-
 
 class NotificationHeld(Struct, frozen=True, kw_only=True):
     """The letter waits until the order, and with it the customer's address, is heard of."""
@@ -53,10 +48,14 @@ class NotificationQueued(Struct, frozen=True, kw_only=True):
 
 
 class NotificationWithdrawn(Struct, frozen=True, kw_only=True):
-    """The letter that waited is not sent: its news is over."""
+    """The letter that waited is not sent: its news is over, and so is that of every alert up to the number `alert`.
+
+    A release that did not count alerts has left 0.
+    """
 
     order_id: OrderId
     template: Annotated[Template, TOLD]
+    alert: int = 0
 
 
 class CustomerNotified(Struct, frozen=True, kw_only=True):
@@ -64,7 +63,7 @@ class CustomerNotified(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     template: Annotated[Template, TOLD]
-    channel: Channel
+    channel: MailChannel
 
 
 class NotificationFailed(Struct, frozen=True, kw_only=True):
@@ -72,7 +71,7 @@ class NotificationFailed(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     template: Annotated[Template, TOLD]
-    reason: Annotated[Refusal, TOLD]
+    reason: Annotated[MailRefusal, TOLD]
 
 
 NotificationEvent: TypeAlias = (

@@ -142,14 +142,20 @@ def whenever_an_alert_is_set_tell_the_customer(event: AlertSet) -> list[TellCust
     subject = f"Your basket {event.order_id} waits for stock"
     wanted = f"You want {event.requested} of {event.sku}, and {event.available} are there."
     text = _text(f"{subject}.", wanted, "Take less, or wait until there is more.")
-    return [
-        TellCustomer(order_id=event.order_id, template="stock_short", subject=subject, text=text, email=event.email)
-    ]
+    letter = TellCustomer(
+        order_id=event.order_id,
+        template="stock_short",
+        subject=subject,
+        text=text,
+        email=event.email,
+        alert=event.number,
+    )
+    return [letter]
 
 
 def whenever_an_alert_is_cleared_withdraw_its_letter(event: AlertCleared) -> list[WithdrawLetter]:
     """Compensates whenever_an_alert_is_set_tell_the_customer, unless the letter has left (P40)."""
-    return [WithdrawLetter(order_id=event.order_id, template="stock_short")]
+    return [WithdrawLetter(order_id=event.order_id, template="stock_short", alert=event.number)]
 
 
 POLICIES: tuple[Policy, ...] = (

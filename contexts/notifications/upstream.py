@@ -8,19 +8,24 @@ from contexts.kernel import CancellationReason, FailureStage, Money, OrderId, Re
 
 
 class AlertSet(Struct, frozen=True, kw_only=True):
-    """The shelf has too few units of an article for a basket; `email` is empty while it is not known."""
+    """The shelf has too few units of an article for a basket; `email` is empty while it is not known.
+
+    `number` counts the alerts of the basket from 1; a release that did not count them has left 0.
+    """
 
     order_id: OrderId
     sku: Sku
     requested: int
     available: int
     email: str = ""
+    number: int = 0
 
 
 class AlertCleared(Struct, frozen=True, kw_only=True):
-    """The shelf has enough for the basket again, or the basket wants less."""
+    """The shelf has enough for the basket again, or the basket wants less; `number` is that of the last alert set."""
 
     order_id: OrderId
+    number: int = 0
 
 
 class OrderPlaced(Struct, frozen=True, kw_only=True):
@@ -79,7 +84,7 @@ class ShipmentFailed(Struct, frozen=True, kw_only=True):
 
 
 class PaymentRefunded(Struct, frozen=True, kw_only=True):
-    """The money is the customer's again: that of a return, or of the whole order."""
+    """The customer has the money back: for a return, or for the whole order."""
 
     order_id: OrderId
     amount: Money
@@ -87,7 +92,7 @@ class PaymentRefunded(Struct, frozen=True, kw_only=True):
 
 
 class RefundFailed(Struct, frozen=True, kw_only=True):
-    """The money is not the customer's yet."""
+    """The bank has refused to give the money back, and is asked again."""
 
     order_id: OrderId
 

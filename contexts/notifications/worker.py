@@ -34,8 +34,7 @@ GATHER_S = 0.1
 def context(settings: NotificationsSettings) -> Context:
     """The context with a mail server behind it, or else with a directory of letters."""
     timeout_s = settings.effect_timeout.total_seconds()
-    assert settings.mail_dir is not None, "settings always name a directory"
-    postbox = Postbox(mailer(settings.smtp_url, settings.mail_dir, timeout_s), settings.mail_from)
+    postbox = Postbox(mailer(settings), settings.mail_from)
     return Context(
         name="notifications",
         deciders=(Decider(aggregate=NOTIFICATION, commands=get_args(NotificationCommand), decide=decide),),

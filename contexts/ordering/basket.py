@@ -4,7 +4,6 @@ Pure: no I/O, clock, randomness or logging. It changes only while it is OPEN. An
 payment details counts only for the latest attempt.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, Protocol, TypeAlias, assert_never
@@ -12,9 +11,20 @@ from typing import Literal, Protocol, TypeAlias, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contexts.kernel import Address, CustomerId, Line, MethodToken, Money, OrderId, Sku, SkuQuantity
-from contexts.ordering.commands import (
+from contexts.kernel import (
     LINES_AT_MOST,
+    Address,
+    CustomerId,
+    Line,
+    MethodToken,
+    Money,
+    OrderId,
+    Sku,
+    SkuQuantity,
+    merged,
+    units_of,
+)
+from contexts.ordering.commands import (
     AbandonBasket,
     AddItemsToBasket,
     BasketCommand,
@@ -58,7 +68,7 @@ class Shelf(Protocol):
 
     @property
     def available(self) -> int:
-        """The units that are promised to nobody."""
+        """The units that may still be promised."""
         ...
 
     def lacks(self, quantity: int) -> bool:
@@ -84,7 +94,10 @@ class Submission(Struct, frozen=True, kw_only=True):
 
 
 class Basket(Struct, frozen=True, kw_only=True):
-    """One basket. `shown` are the lines as the customer last saw them; `alerts` has the requested units by SKU."""
+    """One basket. `shown` are the lines as the customer last saw them; `alerts` has the requested units by SKU.
+
+    `alerts_set` counts all alerts that were ever set.
+    """
 
     status: Status = "NEW"
     customer_id: CustomerId = CustomerId("")
@@ -93,6 +106,7 @@ class Basket(Struct, frozen=True, kw_only=True):
     shown: tuple[Line, ...] = ()
     checked: int = 0
     alerts: dict[Sku, int] = {}
+    alerts_set: int = 0
     address: Address | None = None
     address_check: Submission = Submission()
     email: str = ""
@@ -145,14 +159,15 @@ def evolve(basket: Basket, event: BasketEvent) -> Basket:
     match event:
         case ItemsAddedToBasket():
             assert basket.status in ("NEW", "OPEN"), basket.status
-            lines = _merged(basket.lines, event.lines)
+            lines = merged((*basket.lines, *event.lines))
             return replace(basket, status="OPEN", customer_id=event.customer_id, lines=lines, change=basket.change + 1)
         case ItemsRemovedFromBasket():
             return replace(basket, lines=_without(basket.lines, event.lines), change=basket.change + 1)
         case BasketUpdated():
             return replace(basket, shown=event.lines, checked=event.change)
         case AlertSet():
-            return replace(basket, alerts={**basket.alerts, event.sku: event.requested})
+            alerts = {**basket.alerts, event.sku: event.requested}
+            return replace(basket, alerts=alerts, alerts_set=basket.alerts_set + 1)
         case AlertCleared():
             left = {sku: requested for sku, requested in basket.alerts.items() if sku != event.sku}
             return replace(basket, alerts=left)
@@ -184,7 +199,7 @@ def skus_of(command: BasketCommand) -> tuple[Sku, ...]:
 
 
 def skus_in(command: Struct, basket: Basket) -> tuple[Sku, ...]:
-    """The articles that the basket has or shows: an addition reads their prices, its end their shelves."""
+    """The articles that the basket has or shows: an addition reads their prices, an abandonment their shelves."""
     if isinstance(command, RemoveItemsFromBasket | SubmitAddress | SubmitPaymentDetails):
         return ()
     return basket.skus
@@ -249,7 +264,7 @@ def _add(
     added = priced(command.lines, prices, currency)
     if isinstance(added, Rejected):
         return (added,)
-    lines = _merged(basket.lines, command.lines)
+    lines = merged((*basket.lines, *command.lines))
     if len(lines) > LINES_AT_MOST:
         return (Rejected.at("too_many_lines", "$.lines", f"a basket has at most {LINES_AT_MOST} lines"),)
     together = priced(lines, prices, currency)
@@ -265,7 +280,7 @@ def _add(
 
 
 def _remove(command: RemoveItemsFromBasket, basket: Basket, basket_idle: timedelta) -> Decided:
-    left = Counter({line.sku: line.quantity for line in basket.lines})
+    left = units_of(basket.lines)
     missing: list[Detail] = []
     for number, line in enumerate(command.lines):
         if line.quantity > left[line.sku]:
@@ -320,16 +335,6 @@ def _answered(event: AddressAnswerRecorded | PaymentAnswerRecorded) -> Submissio
     return Submission(attempt=event.attempt, answer="REFUSED" if event.reason else "ACCEPTED", reason=event.reason)
 
 
-def _merged(lines: Sequence[SkuQuantity], more: Sequence[SkuQuantity]) -> tuple[SkuQuantity, ...]:
-    """The lines with more of them; each SKU stands once, where it came first."""
-    units: Counter[Sku] = Counter()
-    for line in (*lines, *more):
-        units[line.sku] += line.quantity
-    return tuple(SkuQuantity(sku=sku, quantity=quantity) for sku, quantity in units.items())
-
-
 def _without(lines: Sequence[SkuQuantity], removed: Sequence[SkuQuantity]) -> tuple[SkuQuantity, ...]:
-    units = Counter({line.sku: line.quantity for line in lines})
-    for line in removed:
-        units[line.sku] -= line.quantity
-    return tuple(SkuQuantity(sku=sku, quantity=quantity) for sku, quantity in units.items() if quantity > 0)
+    left = units_of(lines) - units_of(removed)
+    return tuple(SkuQuantity(sku=sku, quantity=quantity) for sku, quantity in left.items())

@@ -39,6 +39,7 @@ def decide(
     order_id = command.order_id
     shown = BasketUpdated(order_id=order_id, lines=quoted.lines, total=quoted.total, change=basket.change)
     decided: list[BasketEvent | ShelfEvent] = [shown]
+    alerts_set = basket.alerts_set
     for line in basket.lines:
         shelf = shelves[line.sku]
         known = shelf.follows(order_id)
@@ -46,6 +47,7 @@ def decide(
             continue
         is_short = shelf.lacks(line.quantity)
         if is_short and basket.alerts.get(line.sku) != line.quantity:
+            alerts_set += 1
             decided.append(
                 AlertSet(
                     order_id=order_id,
@@ -53,20 +55,21 @@ def decide(
                     requested=line.quantity,
                     available=shelf.available,
                     email=basket.email,
+                    number=alerts_set,
                 )
             )
         elif not is_short and line.sku in basket.alerts:
-            decided.append(_cleared(order_id, line.sku, line.quantity, shelf))
+            decided.append(_cleared(order_id, line.sku, line.quantity, shelf, alerts_set))
         if known is not is_short:
             decided.append(BasketFollowed(sku=line.sku, order_id=order_id, is_short=is_short))
     wanted = {line.sku for line in basket.lines}
     for sku in dict.fromkeys(line.sku for line in basket.shown if line.sku not in wanted):
         if sku in basket.alerts:
-            decided.append(_cleared(order_id, sku, 0, shelves[sku]))
+            decided.append(_cleared(order_id, sku, 0, shelves[sku], alerts_set))
         if shelves[sku].follows(order_id) is not None:
             decided.append(BasketLeft(sku=sku, order_id=order_id))
     return tuple(decided)
 
 
-def _cleared(order_id: OrderId, sku: Sku, requested: int, shelf: Shelf) -> AlertCleared:
-    return AlertCleared(order_id=order_id, sku=sku, requested=requested, available=shelf.available)
+def _cleared(order_id: OrderId, sku: Sku, requested: int, shelf: Shelf, alerts_set: int) -> AlertCleared:
+    return AlertCleared(order_id=order_id, sku=sku, requested=requested, available=shelf.available, number=alerts_set)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct, field
 
 from contexts.kernel import (
+    LINES_AT_MOST,
     Address,
     CancellationReason,
     CustomerId,
@@ -18,6 +19,7 @@ from contexts.kernel import (
     ReturnId,
     ReturnIdText,
     Sku,
+    SkuQuantities,
     SkuQuantity,
     SkuText,
     Text,
@@ -27,8 +29,6 @@ from contexts.kernel import (
 from contexts.ordering.events import PromotionCode
 from shared.wire.messages import FROM_STREAM, FROM_SUBJECT, NEVER, TOLD
 
-LINES_AT_MOST = 100
-"""No order and no basket has more lines."""
 SKUS_AT_MOST = 500
 """No promotion names more articles; one that names none is for all."""
 
@@ -99,7 +99,7 @@ class RequestReturn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
     return_id: Annotated[ReturnIdText, TOLD]
-    lines: Annotated[tuple[SkuQuantity, ...], Meta(min_length=1, max_length=LINES_AT_MOST)]
+    lines: SkuQuantities
     reason: Annotated[Text, TOLD]
     asked_at: Annotated[datetime, FROM_STREAM] = NEVER
 
@@ -239,9 +239,6 @@ class EndPromotion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 PromotionCommand: TypeAlias = AnnouncePromotion | EndPromotion
 
 
-SkuQuantities: TypeAlias = Annotated[tuple[SkuQuantity, ...], Meta(min_length=1, max_length=LINES_AT_MOST)]
-
-
 class AddItemsToBasket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Put lines into a basket; the first ones open it."""
 
@@ -312,7 +309,7 @@ class RecordPaymentAnswer(Struct, frozen=True, kw_only=True):
 
 
 class AbandonBasket(Struct, frozen=True, kw_only=True):
-    """The basket was to change by then, and may have changed since."""
+    """The basket was idle until `idle_at`. Stale once it has changed."""
 
     order_id: OrderId
     idle_at: datetime
@@ -330,7 +327,7 @@ BasketCommand: TypeAlias = (
 
 
 class NoteStock(Struct, frozen=True, kw_only=True):
-    """Inventory has this many units of the article that are promised to nobody; `number` counts its levels."""
+    """Inventory has this many available units of the article; `number` counts its levels."""
 
     sku: Sku
     available: int

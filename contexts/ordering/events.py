@@ -208,22 +208,27 @@ class BasketUpdated(Struct, frozen=True, kw_only=True):
 
 
 class AlertSet(Struct, frozen=True, kw_only=True):
-    """The shelf has fewer units of an article than the basket; `email` is empty while it is not known."""
+    """The shelf has fewer units of an article than the basket; `email` is empty while it is not known.
+
+    `number` counts the alerts of the basket from 1; a release that did not count them has left 0.
+    """
 
     order_id: OrderId
     sku: Annotated[Sku, TOLD]
     requested: int
     available: int
     email: str = ""
+    number: int = 0
 
 
 class AlertCleared(Struct, frozen=True, kw_only=True):
-    """The shelf has enough for the basket again, or the basket wants less."""
+    """The shelf has enough for the basket again, or the basket wants less; `number` is that of the last alert set."""
 
     order_id: OrderId
     sku: Annotated[Sku, TOLD]
     requested: int
     available: int
+    number: int = 0
 
 
 class AddressSubmitted(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """Whether an order stands, is confirmed, or is cancelled: the judge of every race until the confirmation.
 
 Pure: no I/O, clock, randomness or logging. Asking twice gives the answer once. From the confirmation to the dispatch
-shipping is the judge: a cancellation then waits for what it says.
+shipping is the judge: a cancellation then waits for its answer.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from typing import Literal, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contexts.kernel import CancellationReason, ReturnId, Sku
+from contexts.kernel import CancellationReason, ReturnId, Sku, units_of
 from contexts.ordering.commands import (
     CancelOrder,
     CancelPendingOrder,
@@ -163,9 +163,7 @@ def evolve(order: Order, event: OrderEvent) -> Order:
             return replace(order, status="DELIVERED", waits_for=None, delivered_at=event.delivered_at)
         case ReturnCounted():
             assert order.status == "DELIVERED", order.status
-            returned = Counter(order.returned)
-            for line in event.lines:
-                returned[line.sku] += line.quantity
+            returned = Counter(order.returned) + units_of(event.lines)
             returns = (*order.returns, event.return_id)
             return replace(order, returns=returns, returned=dict(returned), returns_until=event.expires_at)
         case _:
@@ -243,7 +241,7 @@ def _cancel(command: CancelOrder, order: Order) -> tuple[OrderEvent | Rejected, 
             rejected = OrderCancellationRejected(order_id=command.order_id, reason=command.reason, state=order.status)
             return (rejected,)
         case "UNKNOWN":
-            return (Rejected.at("order_unknown", "$", "nobody has placed this order"),)
+            return (Rejected.at("order_unknown", "$", "there is no such order; it was not placed"),)
         case "SHIPPED" | "DELIVERED":
             return (Rejected.at("too_late_to_cancel", "$", f"the order is {order.status}"),)
         case _:

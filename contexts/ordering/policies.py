@@ -63,7 +63,7 @@ def whenever_order_shipped_record_it(event: OrderShipped) -> list[RecordShipment
 
 def whenever_order_delivered_record_it(event: OrderDelivered) -> list[RecordDelivery]:
     """May come before the news of the shipment (P18)."""
-    return [RecordDelivery(order_id=event.order_id, tracking_no=event.tracking_no, delivered_at=event.at)]
+    return [RecordDelivery(order_id=event.order_id, tracking_no=event.tracking_no, delivered_at=event.delivered_at)]
 
 
 def whenever_payment_failed_cancel_the_order(event: PaymentFailed) -> list[CancelPendingOrder]:
@@ -144,7 +144,7 @@ def whenever_a_stock_level_changes_clear_the_alerts_it_satisfies(event: StockLev
 
 
 def whenever_a_price_changes_show_it_in_the_baskets(event: PriceChanged) -> list[ShowPrice]:
-    """Shows the current price, whichever change is heard of (F28)."""
+    """Shows the price that is current now, which may be newer than this change (F28)."""
     return [ShowPrice(sku=event.sku)]
 
 

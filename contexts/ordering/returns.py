@@ -5,7 +5,6 @@ order, which counts the returned units over all returns for ever: the units of a
 may still come and is then refunded. A further return gives the parcels of earlier ones the same time.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias, assert_never
@@ -13,7 +12,7 @@ from typing import Literal, TypeAlias, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contexts.kernel import OrderId, Sku, SkuQuantity
+from contexts.kernel import OrderId, SkuQuantity, merged, units_of
 from contexts.ordering.commands import (
     LapseReturns,
     RecordReturnReceipt,
@@ -107,7 +106,7 @@ def evolve(state: Return, event: ReturnEvent) -> Return:
 def _request(
     command: RequestReturn, state: Return, order: Order, return_window: timedelta, return_wait: timedelta
 ) -> tuple[ReturnRequested | ReturnCounted | Rejected, ...]:
-    lines = _merged(command.lines)
+    lines = merged(command.lines)
     if state.requested is not None:
         if (state.requested.lines, state.requested.reason) == (lines, command.reason):
             return ()
@@ -137,9 +136,7 @@ def _refused(
         return Rejected.at("window_closed", "$", f"it could be returned until {closes_at.isoformat()}")
     if len(order.returns) >= RETURNS_AT_MOST:
         return Rejected.at("too_many", "$", f"the order has {RETURNS_AT_MOST} returns, which is the most")
-    bought: Counter[Sku] = Counter()
-    for line in order.placed.lines:
-        bought[line.sku] += line.quantity
+    bought = units_of(order.placed.lines)
     for number, asked in enumerate(lines):
         left = bought[asked.sku] - order.returned.get(asked.sku, 0)
         if asked.quantity > left:
@@ -151,11 +148,3 @@ def _refused(
 def window_closes_at(order: Order, return_window: timedelta) -> datetime:
     """The end of the window. It counts from the delivery, or from the deadline where no time of delivery is known."""
     return (order.delivered_at or order.expires_at) + return_window
-
-
-def _merged(lines: tuple[SkuQuantity, ...]) -> tuple[SkuQuantity, ...]:
-    """Each SKU once."""
-    wanted: Counter[Sku] = Counter()
-    for line in lines:
-        wanted[line.sku] += line.quantity
-    return tuple(SkuQuantity(sku=sku, quantity=quantity) for sku, quantity in wanted.items())

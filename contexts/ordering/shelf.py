@@ -102,11 +102,17 @@ def _note(command: NoteStock, shelf: Shelf, baskets: Mapping[OrderId, Basket]) -
     now = evolve(shelf, noted)
     decided: list[BasketEvent | ShelfEvent] = [noted]
     for order_id in baskets_in(command, shelf):
-        requested = baskets[order_id].alerts.get(command.sku)
+        basket = baskets[order_id]
+        requested = basket.alerts.get(command.sku)
         if requested is not None and not now.lacks(requested):
-            decided.append(
-                AlertCleared(order_id=order_id, sku=command.sku, requested=requested, available=command.available)
+            cleared = AlertCleared(
+                order_id=order_id,
+                sku=command.sku,
+                requested=requested,
+                available=command.available,
+                number=basket.alerts_set,
             )
+            decided.append(cleared)
             decided.append(BasketFollowed(sku=command.sku, order_id=order_id, is_short=False))
     return tuple(decided)
 

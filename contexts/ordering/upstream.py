@@ -1,12 +1,10 @@
-"""The events of other contexts that ordering reads, with only the fields it needs; `at` is the time of storage."""
+"""The events of other contexts that ordering reads, with only the fields it needs."""
 
 from datetime import datetime
-from typing import Annotated
 
 from msgspec import Struct
 
 from contexts.kernel import CancellationReason, Money, OrderId, PaymentId, ReturnId, Sku, SkuQuantity
-from shared.wire.messages import FROM_STREAM, NEVER
 
 
 class PaymentSucceeded(Struct, frozen=True, kw_only=True):
@@ -37,7 +35,7 @@ class StockItemRegistered(Struct, frozen=True, kw_only=True):
 
 
 class StockLevelChanged(Struct, frozen=True, kw_only=True):
-    """This many units of an article are promised to nobody; `number` counts the levels of the article."""
+    """This many units of an article are available; `number` counts the levels of the article."""
 
     sku: Sku
     available: int
@@ -96,11 +94,11 @@ class OrderShipped(Struct, frozen=True, kw_only=True):
 
 
 class OrderDelivered(Struct, frozen=True, kw_only=True):
-    """The parcel is with the customer."""
+    """The parcel is with the customer, since `delivered_at`."""
 
     order_id: OrderId
     tracking_no: str
-    at: Annotated[datetime, FROM_STREAM] = NEVER
+    delivered_at: datetime
 
 
 class ShipmentCancelled(Struct, frozen=True, kw_only=True):

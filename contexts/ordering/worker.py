@@ -48,6 +48,7 @@ from contexts.ordering.promotion import Promotion
 from contexts.ordering.returns import Return
 from contexts.ordering.settings import OrderingSettings
 from contexts.ordering.shelf import Shelf
+from contexts.ordering.upcasters import UPCASTERS
 from shared.context import Aggregate, Context, Decider, Reads
 
 ORDER = Aggregate(
@@ -150,6 +151,7 @@ def context(settings: OrderingSettings) -> Context:
             EndPromotion,
         ),
         policies=POLICIES,
+        upcasters=UPCASTERS,
         timers=TIMERS,
         unheard=(
             ShipmentRecorded,

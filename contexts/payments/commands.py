@@ -135,14 +135,10 @@ PaymentCommand: TypeAlias = (
     AuthorizePayment
     | CapturePayment
     | UndoPayment
-    | RefundReturn
     | RecordAuthorized
     | RecordAuthorizationRefused
     | RecordCaptured
     | RecordCaptureRefused
     | RecordVoided
-    | RecordRefunded
-    | RecordRefundRefused
-    | RetryDueRefund
-    | RetryRefund
 )
+RefundCommand: TypeAlias = RefundReturn | RecordRefunded | RecordRefundRefused | RetryDueRefund | RetryRefund

@@ -1,8 +1,8 @@
-"""Whether the money of one order is held, taken, let go or given back.
+"""Whether the money of one order is held, taken or let go, and what is left to give back.
 
 Pure: no I/O, clock, randomness or logging. Asking twice gives the answer once. The capture is the pivot: before it a
-payment is voided, after it it is refunded, and a cancellation that meets it half way waits for its outcome. One refund
-of a payment is under way at a time: those of further returns wait, and a refund of the whole order takes what is left.
+payment is voided, after it it is refunded, and a cancellation that meets it half way waits for its outcome. refund.py
+decides how money goes back.
 """
 
 from typing import Literal, TypeAlias, assert_never
@@ -19,12 +19,7 @@ from contexts.payments.commands import (
     RecordAuthorized,
     RecordCaptured,
     RecordCaptureRefused,
-    RecordRefunded,
-    RecordRefundRefused,
     RecordVoided,
-    RefundReturn,
-    RetryDueRefund,
-    RetryRefund,
     UndoPayment,
 )
 from contexts.payments.events import (
@@ -38,15 +33,12 @@ from contexts.payments.events import (
     PaymentSucceeded,
     PaymentVoided,
     RefundFailed,
-    RefundReason,
     RefundRequested,
     ReservationNoted,
     ReturnPriced,
     VoidReason,
     VoidRequested,
 )
-from contexts.payments.worth import still_returnable, worth_minor
-from shared.context import Rejected
 
 Status: TypeAlias = Literal[
     "NEW",
@@ -106,7 +98,7 @@ class Payment(Struct, frozen=True, kw_only=True):
         return self.status in ("AUTHORIZING", "VOIDING") and not self.authorized
 
 
-def decide(command: PaymentCommand, payment: Payment) -> tuple[PaymentEvent | Rejected, ...]:
+def decide(command: PaymentCommand, payment: Payment) -> tuple[PaymentEvent, ...]:
     """Decide on the command: no event when it was answered before, or when the payment is past it."""
     order_id = command.order_id
     match command:
@@ -124,19 +116,14 @@ def decide(command: PaymentCommand, payment: Payment) -> tuple[PaymentEvent | Re
             return (PaymentFailed(order_id=order_id, stage="authorize", reason=command.reason),)
         case RecordCaptured() if payment.status == "CAPTURING":
             taken = PaymentSucceeded(order_id=order_id, payment_id=payment.payment_id, amount=payment.amount)
-            return (taken, _refund_all(order_id, payment, payment.undone_for)) if payment.undone_for else (taken,)
+            return (taken, refund_all(order_id, payment, payment.undone_for)) if payment.undone_for else (taken,)
         case RecordCaptureRefused() if payment.status == "CAPTURING":
             failed = PaymentFailed(order_id=order_id, stage="capture", reason=command.reason)
             return (failed, _void(order_id, payment, "capture_refused"))
         case RecordVoided() if payment.status == "VOIDING":
             return (PaymentVoided(order_id=order_id, payment_id=payment.payment_id),)
-        case RefundReturn() if command.return_id not in payment.returns:
-            return _price(command, payment)
-        case RecordRefunded() | RecordRefundRefused() | RetryDueRefund() | RetryRefund():
-            return _refunding(command, payment)
         case (
             AuthorizePayment()
-            | RefundReturn()
             | RecordAuthorized()
             | RecordAuthorizationRefused()
             | RecordCaptured()
@@ -202,6 +189,17 @@ def payment_id_of(order_id: OrderId) -> PaymentId:
     return PaymentId(f"pay-{order_id}")
 
 
+def refund_all(order_id: OrderId, payment: Payment, reason: CancellationReason) -> RefundRequested:
+    """Ask for all that no return has claimed; requires that no other refund is under way."""
+    return RefundRequested(
+        order_id=order_id,
+        payment_id=payment.payment_id,
+        amount=replace(payment.amount, amount_minor=payment.left_minor),
+        attempt=1,
+        reason=reason,
+    )
+
+
 def _authorization(command: AuthorizePayment) -> AuthorizationRequested:
     return AuthorizationRequested(
         order_id=command.order_id,
@@ -230,78 +228,11 @@ def _undo(command: UndoPayment, payment: Payment) -> tuple[PaymentEvent, ...]:
         case "CAPTURING" if payment.undone_for is None:
             return (CancellationNoted(order_id=command.order_id, reason=command.reason),)
         case "CAPTURED":
-            return (_refund_all(command.order_id, payment, command.reason),)
+            return (refund_all(command.order_id, payment, command.reason),)
         case "REFUNDING" | "REFUND_REFUSED" if payment.refunding is not None and payment.undone_for is None:
             return (CancellationNoted(order_id=command.order_id, reason=command.reason),)
         case _:
             return ()
-
-
-def _price(command: RefundReturn, payment: Payment) -> tuple[PaymentEvent, ...]:
-    """Say what a return is worth, and have it refunded as soon as no other refund is under way."""
-    order_id, return_id = command.order_id, command.return_id
-    if payment.status not in ("CAPTURED", "REFUNDING", "REFUND_REFUSED", "REFUNDED"):
-        return ()
-    if not payment.lines:  # The order was placed before payments kept prices.
-        return (RefundFailed(order_id=order_id, attempt=1, reason="not_possible", return_id=return_id),)
-    lines = still_returnable(command.lines, payment.lines, payment.returned)
-    minor = min(worth_minor(lines, payment.lines, payment.discount, payment.returned), payment.left_minor)
-    amount = replace(payment.amount, amount_minor=minor)
-    priced = ReturnPriced(order_id=order_id, return_id=return_id, lines=lines, amount=amount)
-    if minor == 0:
-        return (priced, _refunded(order_id, payment, amount, "returned", return_id))
-    if payment.status != "CAPTURED":
-        return (priced,)
-    return (priced, _refund_return(order_id, payment, ReturnRefund(return_id=return_id, amount_minor=minor)))
-
-
-def _refunding(
-    command: RecordRefunded | RecordRefundRefused | RetryDueRefund | RetryRefund, payment: Payment
-) -> tuple[PaymentEvent | Rejected, ...]:
-    refused = payment.status == "REFUND_REFUSED"
-    match command:
-        case RecordRefunded() if payment.status == "REFUNDING" and command.return_id == payment.refunding:
-            amount = replace(payment.amount, amount_minor=payment.refund_minor)
-            done = _refunded(command.order_id, payment, amount, _reason(payment), payment.refunding)
-            return (done, *_next_refund(command.order_id, _evolve_refunded(payment, done)))
-        case RecordRefundRefused() if payment.status == "REFUNDING" and _is_this_attempt(command, payment):
-            failed = RefundFailed(
-                order_id=command.order_id,
-                attempt=command.attempt,
-                reason=command.reason,
-                retry_at=command.retry_at,
-                return_id=command.return_id,
-            )
-            return (failed,)
-        case RetryDueRefund() if refused and _is_this_attempt(command, payment):
-            return (_refund_again(command.order_id, payment),)
-        case RetryRefund() if refused:
-            return (_refund_again(command.order_id, payment),)
-        case RetryRefund() if payment.status not in ("REFUNDING", "REFUNDED"):
-            return (Rejected(reason="nothing_to_refund"),)
-        case _:
-            return ()
-
-
-def _is_this_attempt(command: RecordRefundRefused | RetryDueRefund, payment: Payment) -> bool:
-    return (command.attempt, command.return_id) == (payment.refund_attempt, payment.refunding)
-
-
-def _reason(payment: Payment) -> RefundReason:
-    """Why the refund that is under way was asked."""
-    if payment.refunding is not None:
-        return "returned"
-    assert payment.undone_for is not None, payment
-    return payment.undone_for
-
-
-def _next_refund(order_id: OrderId, payment: Payment) -> tuple[RefundRequested, ...]:
-    """The refund that waited for the last one: of a return, and at last of the whole order."""
-    if payment.waiting:
-        return (_refund_return(order_id, payment, payment.waiting[0]),)
-    if payment.status == "CAPTURED" and payment.undone_for is not None and payment.left_minor > 0:
-        return (_refund_all(order_id, payment, payment.undone_for),)
-    return ()
 
 
 def _evolve_priced(payment: Payment, event: ReturnPriced) -> Payment:
@@ -346,50 +277,9 @@ def _evolve_refunded(payment: Payment, event: PaymentRefunded) -> Payment:
     )
 
 
-def _refunded(
-    order_id: OrderId, payment: Payment, amount: Money, reason: RefundReason, return_id: ReturnId | None
-) -> PaymentRefunded:
-    return PaymentRefunded(
-        order_id=order_id, payment_id=payment.payment_id, amount=amount, reason=reason, return_id=return_id
-    )
-
-
 def _capture(order_id: OrderId, payment: Payment) -> CaptureRequested:
     return CaptureRequested(order_id=order_id, payment_id=payment.payment_id, amount=payment.amount)
 
 
 def _void(order_id: OrderId, payment: Payment, reason: VoidReason) -> VoidRequested:
     return VoidRequested(order_id=order_id, payment_id=payment.payment_id, reason=reason)
-
-
-def _refund_all(order_id: OrderId, payment: Payment, reason: CancellationReason) -> RefundRequested:
-    """All that no return has claimed."""
-    return RefundRequested(
-        order_id=order_id,
-        payment_id=payment.payment_id,
-        amount=replace(payment.amount, amount_minor=payment.left_minor),
-        attempt=1,
-        reason=reason,
-    )
-
-
-def _refund_return(order_id: OrderId, payment: Payment, refund: ReturnRefund) -> RefundRequested:
-    return RefundRequested(
-        order_id=order_id,
-        payment_id=payment.payment_id,
-        amount=replace(payment.amount, amount_minor=refund.amount_minor),
-        attempt=1,
-        reason="returned",
-        return_id=refund.return_id,
-    )
-
-
-def _refund_again(order_id: OrderId, payment: Payment) -> RefundRequested:
-    return RefundRequested(
-        order_id=order_id,
-        payment_id=payment.payment_id,
-        amount=replace(payment.amount, amount_minor=payment.refund_minor),
-        attempt=payment.refund_attempt + 1,
-        reason=_reason(payment),
-        return_id=payment.refunding,
-    )

@@ -2,8 +2,8 @@
 
 from typing import get_args
 
-from contexts.payments import method_check, payment
-from contexts.payments.commands import MethodCommand, PaymentCommand, RetryRefund
+from contexts.payments import method_check, payment, refund
+from contexts.payments.commands import MethodCommand, PaymentCommand, RefundCommand, RetryRefund
 from contexts.payments.effects import BankOverNats, Cashier
 from contexts.payments.events import (
     CancellationNoted,
@@ -45,6 +45,7 @@ def context(settings: PaymentsSettings) -> Context:
         name="payments",
         deciders=(
             Decider(aggregate=PAYMENT, commands=get_args(PaymentCommand), decide=payment.decide),
+            Decider(aggregate=PAYMENT, commands=get_args(RefundCommand), decide=refund.decide),
             Decider(aggregate=METHOD, commands=get_args(MethodCommand), decide=method_check.decide),
         ),
         accepts=(RetryRefund,),

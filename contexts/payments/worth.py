@@ -4,17 +4,15 @@ Pure: no I/O, clock, randomness or logging. The worth is that of all units that 
 units that were returned before. So roundings never add up: the returns of a whole order give back exactly its total.
 """
 
-from collections import Counter
-
-from contexts.kernel import Line, Sku, SkuQuantity
+from contexts.kernel import Line, SkuQuantity, units_of
 
 
 def still_returnable(
     lines: tuple[SkuQuantity, ...], bought: tuple[Line, ...], returned: tuple[SkuQuantity, ...]
 ) -> tuple[SkuQuantity, ...]:
     """The lines, each SKU once, without the units that were not bought or were returned before."""
-    left = _units(bought) - _units(returned)
-    taken = _units(lines) & left
+    left = units_of(bought) - units_of(returned)
+    taken = units_of(lines) & left
     return tuple(SkuQuantity(sku=sku, quantity=quantity) for sku, quantity in taken.items())
 
 
@@ -28,7 +26,7 @@ def worth_minor(
 
 def _net_minor(returned: tuple[SkuQuantity, ...], bought: tuple[Line, ...], discount_minor: int) -> int:
     """The worth of the first units of each SKU, in the order of the bought lines."""
-    left = _units(returned)
+    left = units_of(returned)
     gross = 0
     for line in bought:
         taken = min(line.quantity, left[line.sku])
@@ -36,10 +34,3 @@ def _net_minor(returned: tuple[SkuQuantity, ...], bought: tuple[Line, ...], disc
         gross += taken * line.unit_price.amount_minor
     total = sum(line.quantity * line.unit_price.amount_minor for line in bought)
     return gross - (discount_minor * gross // total if total else 0)
-
-
-def _units(lines: tuple[Line, ...] | tuple[SkuQuantity, ...]) -> Counter[Sku]:
-    units: Counter[Sku] = Counter()
-    for line in lines:
-        units[line.sku] += line.quantity
-    return units

@@ -3,13 +3,20 @@
 from datetime import datetime
 from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from contexts.kernel import Address, CancellationReason, OrderId, ReturnId, ReturnIdText, SkuQuantity, Text
+from contexts.kernel import (
+    Address,
+    CancellationReason,
+    OrderId,
+    ReturnId,
+    ReturnIdText,
+    SkuQuantities,
+    SkuQuantity,
+    Text,
+)
 from contexts.shipping.events import CarrierRefusal, Requirement
-from shared.wire.messages import FROM_SUBJECT, TOLD
-
-LINES_AT_MOST = 100
+from shared.wire.messages import FROM_STREAM, FROM_SUBJECT, NEVER, TOLD
 
 Refusal: TypeAlias = Literal[
     "not_dispatched",
@@ -25,10 +32,11 @@ Refusal: TypeAlias = Literal[
 
 
 class ReportDelivered(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The parcel is with the customer."""
+    """The parcel is with the customer, since this was said."""
 
     order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
     tracking_no: Annotated[Text, TOLD]
+    said_at: Annotated[datetime, FROM_STREAM] = NEVER
 
 
 class ReportLost(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,7 +92,7 @@ class RecordDispatchRefused(Struct, frozen=True, kw_only=True):
 
 
 class NoteSilence(Struct, frozen=True, kw_only=True):
-    """The carrier has said nothing for another while, for the `times`th time."""
+    """The carrier has reported nothing for another period, for the `times`th time."""
 
     order_id: OrderId
     shipped_at: datetime
@@ -96,7 +104,7 @@ class ReportReturnReceived(Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
     return_id: Annotated[ReturnIdText, TOLD]
-    lines: Annotated[tuple[SkuQuantity, ...], Meta(min_length=1, max_length=LINES_AT_MOST)]
+    lines: SkuQuantities
 
 
 class ExpectReturn(Struct, frozen=True, kw_only=True):

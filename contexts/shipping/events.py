@@ -44,16 +44,16 @@ class DispatchRequested(Struct, frozen=True, kw_only=True):
 
 
 class OrderShipped(Struct, frozen=True, kw_only=True):
-    """The parcel is with the carrier, since `shipped_at`; None in events of earlier releases."""
+    """The parcel is with the carrier, since `shipped_at`."""
 
     order_id: OrderId
     tracking_no: Annotated[str, TOLD]
     carrier: str
-    shipped_at: datetime | None = None
+    shipped_at: datetime
 
 
 class ParcelOverdue(Struct, frozen=True, kw_only=True):
-    """The carrier has said nothing about the parcel for too long; said again, `times` counting up, until it does."""
+    """The carrier has not reported on the parcel for too long; repeated, with `times` counted up, until it does."""
 
     order_id: OrderId
     tracking_no: Annotated[str, TOLD]
@@ -77,10 +77,11 @@ class ShipmentFailed(Struct, frozen=True, kw_only=True):
 
 
 class OrderDelivered(Struct, frozen=True, kw_only=True):
-    """The parcel is with the customer."""
+    """The parcel is with the customer, since `delivered_at`."""
 
     order_id: OrderId
     tracking_no: Annotated[str, TOLD]
+    delivered_at: datetime
 
 
 class ReturnExpected(Struct, frozen=True, kw_only=True):

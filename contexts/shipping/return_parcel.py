@@ -4,13 +4,12 @@ Pure: no I/O, clock, randomness or logging. Asking twice gives the answer once. 
 has lapsed: a parcel that comes late is received all the same.
 """
 
-from collections import Counter
 from typing import Literal, TypeAlias, assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contexts.kernel import Sku, SkuQuantity
+from contexts.kernel import SkuQuantity, merged, units_of
 from contexts.shipping.commands import ExpectReturn, ReportReturnReceived, ReturnParcelCommand
 from contexts.shipping.events import ReturnExpected, ReturnParcelEvent, ReturnReceived
 from shared.context import Rejected
@@ -54,17 +53,14 @@ def evolve(parcel: ReturnParcel, event: ReturnParcelEvent) -> ReturnParcel:
 
 
 def _receive(command: ReportReturnReceived, parcel: ReturnParcel) -> tuple[ReturnReceived | Rejected, ...]:
-    came: Counter[Sku] = Counter()
-    for line in command.lines:
-        came[line.sku] += line.quantity
-    lines = tuple(SkuQuantity(sku=sku, quantity=quantity) for sku, quantity in sorted(came.items()))
+    came, expected = units_of(command.lines), units_of(parcel.expected)
+    lines = merged(sorted(command.lines, key=lambda line: line.sku))
     if parcel.status == "UNKNOWN":
-        return (Rejected.at("not_expected", "$.return_id", "nobody has requested this return"),)
+        return (Rejected.at("not_expected", "$.return_id", "this return was not requested"),)
     if parcel.status == "RECEIVED":
         if lines == parcel.received:
             return ()
         return (Rejected.at("received_otherwise", "$.lines", "the parcel was received with other lines"),)
-    expected = Counter({line.sku: line.quantity for line in parcel.expected})
     for number, asked in enumerate(command.lines):
         if came[asked.sku] > expected[asked.sku]:
             problem = f"{expected[asked.sku]} of {asked.sku} are expected"

@@ -92,7 +92,9 @@ def decide(
         case NoteSilence() if shipment.status == "DISPATCHED" and command.times == shipment.overdue + 1:
             return (_overdue(command, shipment),)
         case ReportDelivered():
-            delivered = OrderDelivered(order_id=command.order_id, tracking_no=command.tracking_no)
+            delivered = OrderDelivered(
+                order_id=command.order_id, tracking_no=command.tracking_no, delivered_at=command.said_at
+            )
             return _end(command, shipment, "delivered", delivered)
         case ReportLost():
             lost = ShipmentFailed(order_id=command.order_id, stage="lost", reason="lost_by_carrier")
@@ -151,10 +153,8 @@ def waits_until(scheduled: DeliveryScheduled, dispatch_delay: timedelta) -> date
     return scheduled.dispatch_at if dispatch_delay else None
 
 
-def is_silent_until(event: OrderShipped | ParcelOverdue, parcel_silence: timedelta) -> datetime | None:
+def is_silent_until(event: OrderShipped | ParcelOverdue, parcel_silence: timedelta) -> datetime:
     """When it is to be said, for the first or another time, that there is no news of a parcel."""
-    if event.shipped_at is None:
-        return None
     already = 0 if isinstance(event, OrderShipped) else event.times
     return event.shipped_at + (already + 1) * max(parcel_silence, SILENCE_AT_LEAST)
 

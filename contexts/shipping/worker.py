@@ -26,6 +26,7 @@ from contexts.shipping.policies import POLICIES, timers
 from contexts.shipping.return_parcel import ReturnParcel
 from contexts.shipping.settings import ShippingSettings
 from contexts.shipping.shipment import Shipment
+from contexts.shipping.upcasters import UPCASTERS
 from shared.context import Aggregate, Context, Decider
 
 SHIPMENT = Aggregate(
@@ -63,5 +64,7 @@ def context(settings: ShippingSettings) -> Context:
         policies=POLICIES,
         timers=timers(settings.dispatch_delay, settings.parcel_silence),
         effects=effects(SimulatedCarrier(), settings.effect_timeout.total_seconds()),
+        schema_version=2,
+        upcasters=UPCASTERS,
         unheard=(ShipmentRequirementMet, ReturnExpected),
     )

@@ -4,8 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from contexts.kernel import OrderId, Text
-from contexts.support.events import Channel, MailRefusal
+from contexts.kernel import MailChannel, MailRefusal, OrderId, Text
 from shared.wire.messages import FROM_SUBJECT, TOLD
 
 Refusal: TypeAlias = Literal["no_ticket"]
@@ -51,7 +50,7 @@ class RecordOperatorTold(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     case: str
-    channel: Channel
+    channel: MailChannel
 
 
 class RecordOperatorNotTold(Struct, frozen=True, kw_only=True):

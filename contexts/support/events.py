@@ -4,17 +4,11 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Struct
 
-from contexts.kernel import OrderId
+from contexts.kernel import MailChannel, MailRefusal, OrderId
 from shared.wire.messages import TOLD
 
 Priority: TypeAlias = Literal["low", "normal", "high"]
 """How soon a customer is to be helped; `low` is a customer of whom no trouble was heard."""
-
-Channel: TypeAlias = Literal["directory", "smtp"]
-"""The way a mail to the operator left: as a file in a directory, or to a mail server."""
-
-MailRefusal: TypeAlias = Literal["address_refused", "letter_refused"]
-"""Why the operator has no mail of a ticket."""
 
 
 class TicketOpened(Struct, frozen=True, kw_only=True):
@@ -48,7 +42,7 @@ class OperatorTold(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     case: Annotated[str, TOLD]
-    channel: Channel
+    channel: MailChannel
 
 
 class OperatorNotTold(Struct, frozen=True, kw_only=True):

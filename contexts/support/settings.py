@@ -1,27 +1,15 @@
-"""The settings of support; those of mails are the same as notifications'."""
+"""The settings of support."""
 
-from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta
-from msgspec.structs import force_setattr
 
-from shared.config.secrets import SecretUrl
-from shared.config.settings import Settings
+from contexts.mail_settings import MailAddress, MailSettings
 
 
-class SupportSettings(Settings, frozen=True, kw_only=True):
-    """The operator's address, and how mails leave; `mail_dir` is beside the databases unless it is set."""
+class SupportSettings(MailSettings, frozen=True, kw_only=True):
+    """The operator's address, and how mails leave."""
 
-    mail_dir: Annotated[Path | None, Meta(description="where mails are written when no SMTP server is set")] = None
-    smtp_url: Annotated[SecretUrl | None, Meta(description="smtp[s]://user:password@host:port that sends mails")] = None
-    mail_from: Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+\Z", description="the sender of mails")] = (
-        "shop@chorus.example"
+    operator_email: Annotated[MailAddress, Meta(description="the address that is told of a new ticket")] = (
+        "operator@chorus.example"
     )
-    operator_email: Annotated[
-        str, Meta(pattern=r"^[^@\s]+@[^@\s]+\Z", description="the address that is told of a new ticket")
-    ] = "operator@chorus.example"
-
-    def __post_init__(self) -> None:
-        if self.mail_dir is None:
-            force_setattr(self, "mail_dir", self.data_dir / "mail")

@@ -27,8 +27,7 @@ GATHER_S = 0.1
 def context(settings: SupportSettings) -> Context:
     """The context with a mail server behind it, or else with a directory of mails."""
     timeout_s = settings.effect_timeout.total_seconds()
-    assert settings.mail_dir is not None, "settings always name a directory"
-    desk = Desk(mailer(settings.smtp_url, settings.mail_dir, timeout_s), settings.mail_from, settings.operator_email)
+    desk = Desk(mailer(settings), settings.mail_from, settings.operator_email)
     return Context(
         name="support",
         deciders=(

@@ -17,7 +17,7 @@ from typing import Any
 
 import anyio
 
-from shared.ports.clock import moment
+from shared.ports.clock import moment, since_1970_ns
 
 BEGINNING = datetime(2026, 1, 1, 9, 0, tzinfo=UTC)
 MOMENT_AT_LEAST_S = 0.000_05
@@ -96,7 +96,7 @@ class VirtualClock:
 
     def __init__(self, loop: VirtualLoop, beginning: datetime = BEGINNING) -> None:
         self._loop = loop
-        self._beginning_ns = (beginning - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1) * 1000
+        self._beginning_ns = since_1970_ns(beginning)
         self._callbacks: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = count()
         self._timer: TimerHandle | None = None

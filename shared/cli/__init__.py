@@ -39,13 +39,20 @@ COMMANDS = (
     Command("streams plan", "streams:plan", "Show what `streams apply` and `streams write` would change."),
     Command("streams write", "streams:write", "Write the choreography of the contexts into streams.yaml."),
     Command("streams apply", "streams:apply", "Create and update the streams and consumers."),
+    Command("schema export", "schema:export", "Write the schemas of all messages, from the code."),
+    Command("schema check", "schema:check", "Name each change of a message that breaks readers or writers."),
     Command("parked ls", "parked:ls", "List what waits for an operator."),
     Command("parked show", "parked:show_one", "Show parked messages and refused events whole."),
     Command("parked retry", "verdicts:retry", "Try a parked key again, in order."),
     Command("parked skip", "verdicts:skip", "Skip a parked message, and record who did and why."),
     Command("parked void", "verdicts:void", "Declare that a message under a context's id is a stranger's."),
+    Command("access plan", "access:plan", "Show what `access apply` would change."),
+    Command("access apply", "access:apply", "Make keys for each user, and rights for the server."),
+    Command("access show", "access:show", "Show who may say what, derived from the code."),
+    Command("access export", "access:export", "Write rights, JWTs or nats contexts for other tools."),
     Command("config", "config:config", "List the settings: value, default and where each comes from."),
     Command("rebuild", "rebuild:rebuild", "Rebuild the lost database of a context from EVENTS."),
+    Command("replay", "replay:replay", "Decide what is recorded again, with the code at hand."),
     Command("reconcile", "reconcile:reconcile", "Publish again the events that the streams have lost."),
     Command("health", "health:health", "Tell whether the workers on this machine are well."),
 )
@@ -57,8 +64,10 @@ EXAMPLES = {
         "chorus send CONTEXT.COMMAND KEY FIELD=VALUE --wait",
         "chorus timeline KEY",
     ),
+    "schema": ("chorus schema export", "chorus schema check"),
     "streams": ("chorus streams plan", "chorus streams write", "chorus streams apply"),
     "new": ("chorus new system DIR", "chorus new context NAME --hears CONTEXT.EVENT"),
+    "access": ("chorus access show producer", "chorus access plan", "chorus access apply"),
     "parked": ("chorus parked ls", "chorus parked show KEY", "chorus parked retry KEY"),
 }
 """By the first word of their commands."""
@@ -67,7 +76,7 @@ NOTES = """
 Commands find the server as the nats CLI does: flags, variables such as
 NATS_URL, the selected nats context, nats://127.0.0.1:4222.
 Exit codes: 0 ok, 1 no, 64 usage, 69 broker away, 70 a bug in Chorus,
-78 bad configuration.
+77 no permission, 78 bad configuration.
 """
 
 INTERRUPTED = 130

@@ -1,20 +1,26 @@
 """`chorus console`: shows the system in a browser, until Ctrl-C."""
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from cyclopts import Parameter
 
 from shared.cli.adapters import clock, databases, saga_reader
 from shared.cli.errors import CommandError
-from shared.cli.flags import HERE, Connection
+from shared.cli.flags import HERE, OPERATOR, Connection
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from shared.cli.adapters import JetStream
     from shared.config.settings import Settings
     from shared.streams.apply import Request
+
+Serve: TypeAlias = "Callable[[AbstractAsyncContextManager[JetStream], Callable[..., str]], Coroutine[Any, Any, None]]"
+"""Serves with a connection, and with what spells the commands of the nats CLI."""
 
 NEEDED = ("starlette", "uvicorn", "sse_starlette", "jinja2")
 
@@ -43,7 +49,7 @@ def console(
     check_installed()
     settings = catalog.read_settings(os.environ)
     serve = prepare(settings, host, port, show)
-    run_until_interrupted(lambda: serve(connection))
+    run_until_interrupted(lambda: serve(connection.connected("console", OPERATOR), connection.nats))
 
 
 def check_installed() -> None:
@@ -54,9 +60,7 @@ def check_installed() -> None:
         )
 
 
-def prepare(
-    settings: "Settings", host: str | None, port: int | None, tell: Callable[[Sequence[str]], None]
-) -> Callable[[Connection], Awaitable[None]]:
+def prepare(settings: "Settings", host: str | None, port: int | None, tell: Callable[[Sequence[str]], None]) -> "Serve":
     """Bind the address, and return what serves until it is cancelled; it tells the links first. Raises CommandError."""
     from shared import catalog
     from shared.config import log
@@ -75,8 +79,8 @@ def prepare(
 
     differences = differing(settings)
 
-    async def work(connection: Connection) -> None:
-        async with connection.connected("console") as broker:
+    async def work(connected: "AbstractAsyncContextManager[JetStream]", nats: Callable[..., str]) -> None:
+        async with connected as broker:
             log.configure("warning", settings.log_format, context="console")
             sources = Sources(
                 settings=settings,
@@ -84,9 +88,9 @@ def prepare(
                 databases=databases(settings),
                 clock=clock(),
                 reader=saga_reader(settings),
-                nats=connection.nats,
+                nats=nats,
                 differences=lambda: differences(broker.api),
-                journals=catalog.without_services(settings),
+                journals=catalog.names(),
             )
             console = Console(sources, access, cookie=f"chorus-console-{number}")
             lines = [f"{role + ':':10}{address}/login#token={access.token(role)}" for role in ROLES]
@@ -101,17 +105,16 @@ def differing(settings: "Settings") -> Callable[["Request"], Awaitable[Sequence[
     It leaves out the subjects of contexts that cannot be loaded, and does not compare the choreography then.
     """
     from shared import catalog
+    from shared.run.system import wanted_of
     from shared.streams.apply import plan
     from shared.streams.choreography import is_current
     from shared.streams.drift import describe
-    from shared.streams.file import read_topology
-    from shared.topology import declare
 
     loaded = catalog.load_all(settings)
     absent = {*loaded.broken, *loaded.misfits}
 
     async def differences(request: "Request") -> Sequence[str]:
-        wanted = declare(read_topology(settings.streams_file), loaded.members.values())
+        wanted = wanted_of(settings, loaded.members.values())
         lines = [line for change in await plan(request, wanted, absent) for line in describe(change)]
         if not absent and not is_current(settings.streams_file, loaded.members):
             lines.append(f"{settings.streams_file}: its choreography differs from the code; run chorus streams write")

@@ -149,10 +149,10 @@ async def _stage(demo: "Demo", directory: Path) -> AsyncIterator["Stage"]:
     environ = {**kept, **QUIET, **demo.settings, "CHORUS_DATA_DIR": str(directory)}
     with (directory / "workers.log").open("w", buffering=1) as lines:
 
-        def tell(name: str, line: str) -> None:
+        def write_line(name: str, line: str) -> None:
             print(f"{name:14}| {line}", file=lines)
 
-        async with open_system(environ, write_line=tell, port=ANY_PORT) as system:
+        async with open_system(environ, write_line=write_line, port=ANY_PORT) as system:
             with anyio.fail_after(READY_WITHIN_S):
                 await system.supervisor.ready()
             broker = await connect(system.options, name="chorus demo")
@@ -175,28 +175,27 @@ async def _perform(demo: "Demo", stage: "Stage", as_json: bool, opening: str, se
 
     from shared import catalog
     from shared.cli.timeline import as_json as tree_as_json
-    from shared.context import Context
     from shared.inspect.drawing import draw
-    from shared.inspect.telling import Telling
     from shared.inspect.timeline import read_saga, tree
+    from shared.inspect.told_fields import ToldFields
     from shared.simulation.demo import play_all
 
-    telling = Telling(one for one in catalog.contexts(catalog.read_settings({})).values() if isinstance(one, Context))
+    told_fields = ToldFields(catalog.contexts(catalog.read_settings({})).values())
 
     began = anyio.current_time()
     documents: list[dict[str, Any]] = []
     if not as_json:
         show_lines([opening, ""])
 
-    async def tell(scene: "Scene", wrong: list[str]) -> None:
+    async def report(scene: "Scene", wrong: list[str]) -> None:
         roots = tree(await read_saga(stage.broker, scene.key))
-        shown = tree_as_json(roots, telling=telling)
+        shown = tree_as_json(roots, told_fields=told_fields)
         documents.append({"key": scene.key, "title": scene.title, "ok": not wrong, "tree": shown})
         if not as_json:
             title = f"[bold]{'✗' if wrong else '✓'} {scene.title}[/bold] ({scene.key})"
-            show(title, draw(roots, telling=telling), "")
+            show(title, draw(roots, told_fields=told_fields), "")
 
-    wrong = await play_all(demo, stage, tell)
+    wrong = await play_all(demo, stage, report)
     if as_json:
         show_json({"ok": not wrong, "wrong": wrong, "sagas": documents})
         return wrong

@@ -30,11 +30,11 @@ def report(error: BaseException) -> Exit:
     for raised in getattr(error, "raised", ()):
         print("".join(own_traceback(raised)), end="", file=sys.stderr)
     code = _code(error)
-    said = "; ".join([str(error), *getattr(error, "__notes__", ())])
+    text = "; ".join([str(error), *getattr(error, "__notes__", ()), *_who_may(error)])
     complain(
-        f"{type(error).__name__}: {said} (a bug in Chorus; CHORUS_LOG_LEVEL=debug shows where)"
+        f"{type(error).__name__}: {text} (a bug in Chorus; CHORUS_LOG_LEVEL=debug shows where)"
         if code is Exit.INTERNAL
-        else said
+        else text
     )
     return code
 
@@ -48,12 +48,31 @@ def own_traceback(raised: Exception) -> list[str]:
     return traceback.format_exception(type(raised), raised, users_frames(raised))
 
 
+def _who_may(error: BaseException) -> list[str]:
+    """The users who have the permission that the server denies, as a clause; empty for other errors."""
+    denial = getattr(error, "denial", None)
+    if denial is None:
+        return []
+    from shared.access.of_system import users_here
+    from shared.access.roles import who_may
+
+    try:
+        named = who_may(users_here(os.environ), denial.action, denial.subject)
+    except Exception:  # The code may be what is wrong; the denial is the news.
+        return []
+    if not named:
+        return ["no user of chorus access may"]
+    return [f"{' and '.join(named)} may: connect as one of these (--nkey, --context, CHORUS_ACCESS_DIR)"]
+
+
 def _code(error: BaseException) -> Exit:
     if isinstance(error, CommandError):  # The common case; the imports below take a third of a second.
         return error.code
 
     from cyclopts import CycloptsError
 
+    from shared.access.keys import SeedError
+    from shared.access.roles import AccessError
     from shared.catalog import CatalogError, UnknownContextError
     from shared.config.connection import ConnectionOptionsError
     from shared.config.settings import SettingsError
@@ -69,7 +88,9 @@ def _code(error: BaseException) -> Exit:
     match error:
         case CycloptsError() | MalformedKeyError() | UnknownContextError():
             return Exit.USAGE
-        case BrokerDeniedError() | BrokerLoginError():
+        case BrokerDeniedError():
+            return Exit.DENIED
+        case BrokerLoginError():
             return Exit.MISCONFIGURED
         case BrokerUnavailableError():
             return Exit.BROKER_AWAY
@@ -82,6 +103,8 @@ def _code(error: BaseException) -> Exit:
             | CatalogError()
             | DatabaseError()
             | ServerError()
+            | AccessError()
+            | SeedError()
         ):
             return Exit.MISCONFIGURED
         case NotWorthRestartingError():

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 CONNECTION = Group("Connection", sort_key=90)
 
+OPERATOR, PRODUCER, TESTER = "operator", "producer", "tester"
+"""The roles of `shared/access/roles.py` as which commands connect; that module takes long to import."""
+
 
 @Parameter(name="*", group=CONNECTION)
 @dataclass(frozen=True, kw_only=True)
@@ -39,20 +42,27 @@ class Connection:
         """The given flags, by the names of VARIABLES and `context`."""
         return {name: value for name in (*VARIABLES, "context") if (value := getattr(self, name, None))}
 
-    def options(self) -> ConnectionOptions:
-        """The connection options of flags and environment; raises ConnectionOptionsError."""
-        return find_connection(os.environ, self.given)
+    def options(self, user: str) -> ConnectionOptions:
+        """The connection options of flags and environment, with the seed of `user` unless they name a login.
+
+        Raises:
+            ConnectionOptionsError: names the flag, variable or file to correct.
+            SettingsError: CHORUS_DATA_DIR or CHORUS_ACCESS_DIR cannot be used.
+        """
+        from shared.access.login import login
+        from shared.config.environment import load_settings
+
+        return login(find_connection(os.environ, self.given), user, load_settings(os.environ, all_declared=False).seeds)
 
     @asynccontextmanager
-    async def connected(self, purpose: str) -> AsyncIterator["JetStream"]:
-        """Connect for one command. Only errors are logged, because the command reports the rest."""
+    async def connected(self, purpose: str, role: str = TESTER) -> AsyncIterator["JetStream"]:
+        """Connect for one command, as the role that it needs. Only errors are logged; the command reports the rest."""
         from shared.adapters.jetstream import connect
         from shared.config import log
-        from shared.ports.broker import BrokerRefusedError
-        from shared.streams.apply import STREAM_NOT_FOUND
+        from shared.ports.broker import STREAM_NOT_FOUND, BrokerRefusedError
 
         log.configure("debug" if os.environ.get("CHORUS_LOG_LEVEL") == "debug" else "error", "auto", context="cli")
-        broker = await connect(self.options(), name=f"chorus {purpose}")
+        broker = await connect(self.options(role), name=f"chorus {purpose}")
         try:
             yield broker
         except BrokerRefusedError as error:

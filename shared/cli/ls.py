@@ -1,4 +1,4 @@
-"""`chorus ls`: lists sagas with their status and with whatever holds them up."""
+"""`chorus ls`: lists sagas with their status and with the reasons why they do not go on."""
 
 import os
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def ls(
         bool, Parameter(negative="", show_default=False, help="only sagas that something holds up, or that are slow")
     ] = False,
     oldest: Annotated[bool, Parameter(negative="", show_default=False, help="oldest first; else newest first")] = False,
-    limit: Annotated[int, Parameter(help="at most so many, up to 1000")] = 50,
+    limit: Annotated[int, Parameter(help="at most this many, up to 1000")] = 50,
     after: Annotated[int, Parameter(show_default=False, help="go on after the number that a list ends with")] = 0,
     json: Json = False,
     connection: Connection = HERE,
@@ -52,7 +52,6 @@ def ls(
     import anyio
 
     from shared import catalog
-    from shared.context import Context
     from shared.inspect.asking import NoAnswerError
     from shared.inspect.sagas_now import Selection, leading, list_sagas
     from shared.wire.listing import PAGE_AT_MOST
@@ -60,7 +59,7 @@ def ls(
     if not 1 <= limit <= PAGE_AT_MOST:
         raise CommandError(Exit.USAGE, f"--limit: {limit} is not between 1 and {PAGE_AT_MOST}")
     settings = catalog.read_settings(os.environ)
-    contexts = [one for one in catalog.load_all(settings).members.values() if isinstance(one, Context)]
+    contexts = [*catalog.load_all(settings).members.values()]
     chosen = _chosen(saga, catalog.declared_in("sagas", "SAGAS") or ())
     selection = Selection(
         status=state,

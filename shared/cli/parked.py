@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from shared.cli.adapters import databases
 from shared.cli.errors import CommandError
-from shared.cli.flags import HERE, Connection, Json
+from shared.cli.flags import HERE, OPERATOR, Connection, Json
 from shared.cli.output import show, show_json, show_lines
 from shared.config.exit_codes import Exit
 
@@ -101,7 +101,7 @@ def read_unresolved(context: str | None) -> tuple["Databases", list["Unresolved"
         catalog.check_known(context)
     settings = catalog.read_settings(os.environ)
     here = databases(settings)
-    contexts = [name for name in catalog.without_services(settings) if context in (None, name)]
+    contexts = [name for name in catalog.names() if context in (None, name)]
     return here, [*parked_in(here, contexts), *refused_in(here, contexts)]
 
 
@@ -126,7 +126,7 @@ def stored_under(connection: Connection, row: "Refused") -> "Stored | None":
         return None
 
     async def ask() -> "Stored | None":
-        async with connection.connected("parked") as broker:
+        async with connection.connected("parked", OPERATOR) as broker:
             return await broker.get(row.stream, row.sequence)
 
     try:

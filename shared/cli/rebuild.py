@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from shared.cli.adapters import databases
-from shared.cli.errors import CommandError
-from shared.cli.flags import HERE, Connection, Json
+from shared.cli.flags import HERE, OPERATOR, Connection, Json
 from shared.cli.output import show_json, show_lines
-from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
     from shared.repair.rebuild import Rebuilt
@@ -38,20 +36,15 @@ def rebuild(
     import anyio
 
     from shared import catalog
-    from shared.context import Context
     from shared.repair.rebuild import rebuild as rebuild_database
     from shared.streams.file import read_topology
 
     settings = catalog.read_settings(os.environ)
     context = catalog.load(name, settings)
-    if not isinstance(context, Context):
-        raise CommandError(
-            Exit.USAGE, f"{name} is a service and publishes no events; restore its database from a backup"
-        )
     partitions = read_topology(settings.streams_file).partitions
 
     async def run() -> "Rebuilt":
-        async with connection.connected("rebuild") as broker:
+        async with connection.connected("rebuild", OPERATOR) as broker:
             return await rebuild_database(context, broker, databases(settings), partitions=partitions, force=force)
 
     rebuilt = anyio.run(run)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from shared.cli.adapters import clock, databases
-from shared.cli.errors import CommandError
-from shared.cli.flags import HERE, Connection, Json
+from shared.cli.flags import HERE, OPERATOR, Connection, Json
 from shared.cli.output import show_json, show_lines
 from shared.config.exit_codes import Exit
 
@@ -41,19 +40,16 @@ def reconcile(
     import anyio
 
     from shared import catalog
-    from shared.context import Context
     from shared.streams.file import read_topology
 
     settings = catalog.read_settings(os.environ)
-    if name is not None and not isinstance(catalog.load(name, settings), Context):
-        raise CommandError(Exit.USAGE, f"{name} is a service and publishes no events; name a context")
+    if name is not None:
+        catalog.check_known(name)
     here = databases(settings)
     chosen = [
         context
         for context in catalog.contexts(settings).values()
-        if isinstance(context, Context)
-        and context.name == (name or context.name)
-        and (name is not None or here.exists(context.name))
+        if context.name == (name or context.name) and (name is not None or here.exists(context.name))
     ]
     partitions = read_topology(settings.streams_file).partitions
     done = anyio.run(_reconcile, connection, here, chosen, None if dry_run else partitions)
@@ -73,7 +69,7 @@ async def _reconcile(
     from shared.repair.reconcile import compare, publish_missing
 
     done = []
-    async with connection.connected("reconcile") as broker:
+    async with connection.connected("reconcile", OPERATOR) as broker:
         for context in chosen:
             difference, published = await compare(broker, here, context.name), 0
             if difference.missing and partitions is not None:

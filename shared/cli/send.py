@@ -2,20 +2,21 @@
 
 import os
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from shared.cli.errors import CommandError
-from shared.cli.flags import HERE, Connection, Json, ShowNats
+from shared.cli.flags import HERE, PRODUCER, TESTER, Connection, Json, ShowNats
 from shared.cli.output import show_json, show_lines
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
-    from shared.inspect.telling import Telling
+    from shared.inspect.told_fields import ToldFields
     from shared.ports.broker import Stored
-    from shared.send.publish import Answer, Sent
+    from shared.send.publish import Outcome, Sent
 
 
 def send(
@@ -46,7 +47,6 @@ def send(
 
     from shared import catalog
     from shared.config.units import parse_duration
-    from shared.context import Context
     from shared.send.compose import find_command
 
     try:
@@ -63,32 +63,39 @@ def send(
     if show_nats:
         show_lines(_nats_commands(connection, context, name, key, content, id, wait=wait))
         return Exit.OK
-    sent, answered = anyio.run(_send, connection, (context, name, key, content, id), patience_s if wait else None, json)
+    sent, outcome = anyio.run(_send, connection, (context, name, key, content, id), patience_s if wait else None, json)
     if json:
-        show_json(_as_json(sent, answered))
-    elif answered is not None:
-        from shared.inspect.telling import Telling
+        show_json(_as_json(sent, outcome))
+    elif outcome is not None:
+        from shared.inspect.told_fields import ToldFields
 
-        show_lines(_describe(sent, answered, Telling(one for one in members.values() if isinstance(one, Context))))
-    if answered is not None and answered.kind == "none":
+        show_lines(_describe(sent, outcome, ToldFields(members.values())))
+    if outcome is not None and outcome.kind == "none":
         raise CommandError(Exit.NO, f"no answer came within {timeout}; check the worker: chorus health {context}")
-    return Exit.NO if answered is not None and answered.kind == "rejected" else Exit.OK
+    return Exit.NO if outcome is not None and outcome.kind == "rejected" else Exit.OK
 
 
 async def _send(
     connection: Connection, command: tuple[str, str, str, bytes, str | None], wait_s: float | None, quiet: bool
-) -> "tuple[Sent, Answer | None]":
-    """Publish the command, print the PubAck unless `quiet`, and wait for the answer when `wait_s` is given."""
+) -> "tuple[Sent, Outcome | None]":
+    """Publish the command, print the PubAck unless `quiet`, and wait for the outcome when `wait_s` is given."""
     from shared.send.duplicate_id import find_other_use
-    from shared.send.publish import answer, send
+    from shared.send.publish import send, wait_for_outcome
 
-    async with connection.connected("send") as broker:
-        sent = await send(broker, *command)
-        if other := await find_other_use(broker, sent):
-            raise CommandError(Exit.NO, f"the id {sent.id!r} was used for {other}; nothing was stored, use a new id")
+    async with AsyncExitStack() as stack:
+        broker = await stack.enter_async_context(connection.connected("send", PRODUCER))
+        # A producer may read nothing, so the outcome is read as a tester, on a connection of its own.
+        watcher = None if wait_s is None else await stack.enter_async_context(connection.connected("send", TESTER))
+        sent = await send(broker, *command, watcher=watcher)
+        if sent.published.duplicate:
+            if watcher is None:
+                watcher = await stack.enter_async_context(connection.connected("send", TESTER))
+            if other := await find_other_use(watcher, sent):
+                text = f"the id {sent.id!r} was used for {other}; nothing was stored, use a new id"
+                raise CommandError(Exit.NO, text)
         if not quiet:
             show_lines([_describe_ack(sent)])
-        return sent, None if wait_s is None else await answer(broker, sent, wait_s)
+        return sent, None if wait_s is None or watcher is None else await wait_for_outcome(watcher, sent, wait_s)
 
 
 def _checked_body(command_type: Any, key: str, fields: tuple[str, ...], body: str | None, id: str | None) -> bytes:
@@ -139,14 +146,18 @@ def _describe_ack(sent: "Sent") -> str:
     return f"stored in {stream} at sequence {sequence}"
 
 
-def _describe(sent: "Sent", answered: "Answer", telling: "Telling") -> list[str]:
-    if answered.kind == "quiet":
-        return ["decided without an event: there was nothing left to do"]
-    return [_line(sent, stored, telling) for stored in answered.events]
+def _describe(sent: "Sent", outcome: "Outcome", told_fields: "ToldFields") -> list[str]:
+    from shared.send.publish import EVENTS_WITHIN_S
+
+    if outcome.kind == "quiet":
+        context = sent.subject.split(".")[1]
+        reasons = f"there was nothing left to do, or the worker cannot publish (see chorus health {context})"
+        return [f"decided, and no event followed within {EVENTS_WITHIN_S:g}s: {reasons}"]
+    return [_line(sent, stored, told_fields) for stored in outcome.events]
 
 
-def _line(sent: "Sent", stored: "Stored", telling: "Telling") -> str:
-    """An event with its telling fields; a refusal without the fields that repeat the command."""
+def _line(sent: "Sent", stored: "Stored", told_fields: "ToldFields") -> str:
+    """An event with its told fields; a refusal without the fields that repeat the command."""
     import msgspec
 
     from shared.inspect.timeline import message_of
@@ -157,22 +168,22 @@ def _line(sent: "Sent", stored: "Stored", telling: "Telling") -> str:
     subject = parse_subject(stored.subject)
     repeats = is_refusal(stored) and subject.type != "CommandRejected"
     asked = msgspec.json.decode(sent.body) if repeats else {}
-    says = telling.says(message_of(EVENTS, stored))
-    said = [value for name, value in says.items() if name not in asked]
+    told = told_fields.of(message_of(EVENTS, stored))
+    shown = [value for name, value in told.items() if name not in asked]
     details = msgspec.json.decode(stored.body).get("details", []) if subject.type == "CommandRejected" else []
-    line = " ".join([f"{subject.context}.{subject.type}", *said])
+    line = " ".join([f"{subject.context}.{subject.type}", *shown])
     return "\n".join([line, *(f"    {detail['path']}: {detail['message']}" for detail in details)])
 
 
-def _as_json(sent: "Sent", answered: "Answer | None") -> dict[str, Any]:
+def _as_json(sent: "Sent", outcome: "Outcome | None") -> dict[str, Any]:
     import msgspec
 
     from shared.wire.messages import MSG_ID, parse_subject, rfc3339
 
     published = {"stream": sent.published.stream, "seq": sent.published.sequence, "duplicate": sent.published.duplicate}
     document: dict[str, Any] = {"command_id": sent.id, "subject": sent.subject, **published}
-    if answered is not None:
-        document["outcome"] = answered.kind
+    if outcome is not None:
+        document["outcome"] = outcome.kind
         document["events"] = [
             {
                 "id": stored.headers.get(MSG_ID),
@@ -181,6 +192,6 @@ def _as_json(sent: "Sent", answered: "Answer | None") -> dict[str, Any]:
                 "at": rfc3339(stored.at),
                 "body": msgspec.json.decode(stored.body),
             }
-            for stored in answered.events
+            for stored in outcome.events
         ]
     return document

@@ -58,23 +58,20 @@ def show_aggregate(
     import msgspec
 
     from shared import catalog
-    from shared.context import Context
     from shared.inspect.aggregate_version import NoSuchVersionError, as_of
 
     settings = catalog.read_settings(os.environ)
     context = catalog.load(name, settings)
-    if not isinstance(context, Context):
-        raise CommandError(Exit.USAGE, f"{name} is a service and has no journal; name a context")
     try:
         past = as_of(databases(settings), context, aggregate, at)
     except NoSuchVersionError as error:
         raise CommandError(Exit.NO, str(error)) from error
-    said = msgspec.to_builtins(past)
+    document = msgspec.to_builtins(past)
     if json:
-        show_json(said)
+        show_json(document)
         return
 
     from rich.json import JSON
 
     show_lines([f"{past.event_id} of {past.latest}  {past.type}  {past.occurred_at}"])
-    show(JSON.from_data(said["state"]))
+    show(JSON.from_data(document["state"]))

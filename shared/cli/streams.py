@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from shared.cli.errors import CommandError, complain
-from shared.cli.flags import HERE, Connection, Json, ShowNats
+from shared.cli.flags import HERE, OPERATOR, Connection, Json, ShowNats
 from shared.cli.output import show_json, show_lines
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from shared.config.settings import Settings
     from shared.streams.drift import Change
 
 
@@ -32,6 +33,7 @@ def plan(*, json: Json = False, show_nats: ShowNats = False, connection: Connect
 
     from shared import catalog
     from shared.run.system import declared
+    from shared.schemas.bucket import differing
     from shared.streams.apply import plan as changes_of
     from shared.streams.choreography import is_current
 
@@ -43,21 +45,22 @@ def plan(*, json: Json = False, show_nats: ShowNats = False, connection: Connect
         show_lines(connection.nats("consumer", "ls", stream) for stream in streams)
         return Exit.OK
 
-    async def compare() -> "tuple[Change, ...]":
-        async with connection.connected("streams plan") as broker:
-            return await changes_of(broker.api, wanted)
+    async def compare() -> "tuple[tuple[Change, ...], list[str]]":
+        async with connection.connected("streams plan", OPERATOR) as broker:
+            return await changes_of(broker.api, wanted), [*await differing(broker, _schemas(settings))]
 
     current = is_current(settings.streams_file, catalog.contexts(settings))
-    changes = anyio.run(compare)
+    changes, keys = anyio.run(compare)
     if json:
-        show_json(_as_json(changes))
+        show_json([*_as_json(changes), *_bucket_as_json(keys)])
     else:
-        show_lines(_lines(changes) if changes or not current else ["nothing to do"])
+        lines = [*_lines(changes), *_bucket_lines(keys)]
+        show_lines(lines if lines or not current else ["nothing to do"])
     if not current:
         complain(
             f"{settings.streams_file}: its choreography differs from the code of the contexts; run chorus streams write"
         )
-    return Exit.NO if changes or not current else Exit.OK
+    return Exit.NO if changes or keys or not current else Exit.OK
 
 
 def write() -> int:
@@ -77,7 +80,7 @@ def write() -> int:
     settings = catalog.read_settings(os.environ)
     members = catalog.contexts(settings)
     if write_choreography(settings.streams_file, members):
-        show_lines([f"{settings.streams_file}: wrote the choreography of {len(members)} contexts and services"])
+        show_lines([f"{settings.streams_file}: wrote the choreography of {len(members)} contexts"])
     else:
         show_lines([f"{settings.streams_file}: nothing to do, its choreography matches the code"])
     return Exit.OK
@@ -91,6 +94,7 @@ def apply(
 ) -> int:
     """Create and update the streams and consumers.
 
+    Also writes the schemas of all messages into the key-value bucket SCHEMAS.
     Idempotent. If a change would destroy stored messages, the command makes no
     change at all and exits 1.
 
@@ -103,20 +107,25 @@ def apply(
 
     from shared import catalog
     from shared.run.system import declared
+    from shared.schemas.bucket import write as write_schemas
     from shared.streams.apply import Applied
     from shared.streams.apply import apply as carry_out
 
-    wanted = declared(catalog.read_settings(os.environ))
+    settings = catalog.read_settings(os.environ)
+    wanted = declared(settings)
 
-    async def run() -> Applied:
-        async with connection.connected("streams apply") as broker:
-            return await carry_out(broker.api, wanted, allow_destructive=allow_destructive)
+    async def run() -> "tuple[Applied, Sequence[str]]":
+        async with connection.connected("streams apply", OPERATOR) as broker:
+            applied = await carry_out(broker.api, wanted, allow_destructive=allow_destructive)
+            return applied, () if applied.refused else await write_schemas(broker, _schemas(settings))
 
-    outcome = anyio.run(run)
+    outcome, keys = anyio.run(run)
     if json:
-        show_json({name: _as_json(getattr(outcome, name)) for name in ("done", "refused", "left")})
+        changes = {name: _as_json(getattr(outcome, name)) for name in ("done", "refused", "left")}
+        show_json({**changes, "schemas": [*keys]})
     else:
-        show_lines(_lines(outcome.done) if outcome.done or outcome.refused else ["nothing to do"])
+        lines = [*_lines(outcome.done), *_bucket_lines(keys)]
+        show_lines(lines if lines or outcome.refused else ["nothing to do"])
         show_lines(f"left alone: consumer {change.stream}/{change.name}, {change.destroys}" for change in outcome.left)
     if outcome.refused:
         raise CommandError(
@@ -135,6 +144,24 @@ def _lines(changes: "Iterable[Change]") -> list[str]:
     from shared.streams.drift import describe
 
     return [line for change in changes for line in describe(change)]
+
+
+def _schemas(settings: "Settings") -> "Mapping[str, bytes]":
+    """The schemas of all messages, by path."""
+    from shared import catalog
+    from shared.schemas.files import files_of
+
+    return files_of(catalog.contexts(settings).values(), title=settings.contexts)
+
+
+def _bucket_lines(keys: "Collection[str]") -> list[str]:
+    shown = ", ".join(sorted(keys)[:3])
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    return [f"write to the bucket SCHEMAS: {shown}{more}"] if keys else []
+
+
+def _bucket_as_json(keys: "Collection[str]") -> list[Any]:
+    return [{"action": "write", "kind": "bucket", "name": "SCHEMAS", "keys": sorted(keys)}] if keys else []
 
 
 def _as_json(changes: "Iterable[Change]") -> Any:

@@ -14,8 +14,8 @@ from shared.config.exit_codes import Exit
 if TYPE_CHECKING:
     from shared.inspect.annotations import Annotations
     from shared.inspect.saga_reader import Reading, SagaReader
-    from shared.inspect.telling import Telling
     from shared.inspect.timeline import Node
+    from shared.inspect.told_fields import ToldFields
 
 Format = Literal["text", "json", "svg", "mermaid", "otlp"]
 
@@ -105,7 +105,7 @@ def show_timeline(reader: "SagaReader", reading: "Reading") -> None:
     """Show the trees, and a line for each saga."""
     from shared.inspect.drawing import draw
 
-    show(draw(reading.roots, reading.annotations, reader.telling))
+    show(draw(reading.roots, reading.annotations, reader.told_fields))
     show_lines(reader.standings(reading))
 
 
@@ -116,8 +116,8 @@ def exported(reader: "SagaReader", reading: "Reading", key: str, form: Format) -
     from shared.export.rows import rows_of
 
     if form == "json":
-        return json.dumps(as_json(reading.roots, reading.annotations, reader.telling), indent=2)
-    rows = rows_of(reading.roots, reader.telling)
+        return json.dumps(as_json(reading.roots, reading.annotations, reader.told_fields), indent=2)
+    rows = rows_of(reading.roots, reader.told_fields)
     if form == "otlp":
         from shared.export.otlp import traces
 
@@ -150,18 +150,18 @@ def nats_commands(connection: Connection, key: str, *, everything: bool) -> list
 
 
 def as_json(
-    roots: Any, annotations: "Annotations | None" = None, telling: "Telling | None" = None
+    roots: Any, annotations: "Annotations | None" = None, told_fields: "ToldFields | None" = None
 ) -> list[dict[str, Any]]:
     """The tree as a list, from the top down. A cause that is not in the log has only its id.
 
     `parked` are the contexts in which the message is parked. `journal` is null when the database is elsewhere.
     """
     from shared.inspect.annotations import Annotations
-    from shared.inspect.telling import Telling
     from shared.inspect.timeline import steps
+    from shared.inspect.told_fields import ToldFields
     from shared.wire.messages import rfc3339
 
-    annotations, telling = annotations or Annotations(), telling or Telling()
+    annotations, told_fields = annotations or Annotations(), told_fields or ToldFields()
     return [
         {
             "id": step.node.id,
@@ -181,7 +181,7 @@ def as_json(
                     "sequence": message.sequence,
                     "parked": annotations.parked.get(step.node.id, []),
                     "journal": annotations.journal.get(step.node.id),
-                    **telling.says(message),
+                    **told_fields.of(message),
                 }
                 if (message := step.node.message)
                 else _without_message(step.node)

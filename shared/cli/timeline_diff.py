@@ -8,7 +8,7 @@ from shared.cli.output import show, show_json, show_lines
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
-    from shared.inspect.parting import Comparison, Side
+    from shared.inspect.comparison import Comparison, Side
     from shared.inspect.timeline import Message
 
 
@@ -19,22 +19,21 @@ def show_diff(connection: Connection, left: str, right: str, *, as_json: bool) -
     import anyio
 
     from shared import catalog
-    from shared.context import Context
-    from shared.inspect.parting import compare, draw
-    from shared.inspect.telling import Telling
+    from shared.inspect.comparison import compare, draw
     from shared.inspect.timeline import read_saga
+    from shared.inspect.told_fields import ToldFields
 
     async def read() -> "tuple[list[Message], list[Message]]":
         async with connection.connected("timeline") as broker:
             return await read_saga(broker, left), await read_saga(broker, right)
 
     members = catalog.load_all(catalog.read_settings(os.environ)).members
-    telling = Telling(member for member in members.values() if isinstance(member, Context))
+    told_fields = ToldFields(members.values())
     found = anyio.run(read)
     for key, messages in zip((left, right), found, strict=True):
         if not messages:
             raise CommandError(Exit.USAGE, f"no event has the key {key!r}; check the key and the server")
-    comparison = compare(*found, telling)
+    comparison = compare(*found, told_fields)
     if as_json:
         show_json(diff_as_json(comparison))
     else:

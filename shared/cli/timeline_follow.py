@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rich.segment import Segment
 
     from shared.inspect.saga_reader import SagaReader
-    from shared.inspect.telling import Telling
     from shared.inspect.timeline import Message
+    from shared.inspect.told_fields import ToldFields
     from shared.ports.broker import Broker
 
 
@@ -29,7 +29,7 @@ async def follow_saga(connection: Connection, key: str, as_json: bool) -> None:
         if console().is_terminal and not as_json:
             await _draw(broker, reader, key)
         else:
-            await _print(broker, reader.telling, key, as_json=as_json)
+            await _print(broker, reader.told_fields, key, as_json=as_json)
 
 
 async def _draw(broker: "Broker", reader: "SagaReader", key: str) -> None:
@@ -43,7 +43,7 @@ async def _draw(broker: "Broker", reader: "SagaReader", key: str) -> None:
     with Live(console=console(), auto_refresh=False) as live:
         while True:
             reading = await reader.read(broker, key)
-            trees = draw(reading.roots, reading.annotations, reader.telling)
+            trees = draw(reading.roots, reading.annotations, reader.told_fields)
             live.update(LastLines(Group(trees, *reader.standings(reading))), refresh=True)
             await anyio.sleep(FOLLOW_S)
 
@@ -62,25 +62,25 @@ class LastLines:
             yield Segment.line()
 
 
-async def _print(broker: "Broker", telling: "Telling", key: str, *, as_json: bool) -> None:
+async def _print(broker: "Broker", told_fields: "ToldFields", key: str, *, as_json: bool) -> None:
     from shared.inspect.following import following
 
     first: Message | None = None
     async for messages in following(broker, key):
         for message in messages:
             first = first or message
-            show_lines([_json(message, telling) if as_json else _line(message, first, telling)])
+            show_lines([_json(message, told_fields) if as_json else _line(message, first, told_fields)])
 
 
-def _line(message: "Message", first: "Message", telling: "Telling") -> str:
+def _line(message: "Message", first: "Message", told_fields: "ToldFields") -> str:
     from shared.inspect.drawing import span
 
     is_due = " is due" if message.kind == "due" else ""
-    told = telling.says(message).values()
+    told = told_fields.of(message).values()
     return " ".join((f"{span(message.at - first.at):>9}", f"{message.context}.{message.type}{is_due}", *told))
 
 
-def _json(message: "Message", telling: "Telling") -> str:
+def _json(message: "Message", told_fields: "ToldFields") -> str:
     from shared.wire.messages import rfc3339
 
     return json.dumps(
@@ -91,6 +91,6 @@ def _json(message: "Message", telling: "Telling") -> str:
             "type": message.type,
             "at": rfc3339(message.at),
             "caused_by": message.caused_by,
-            **telling.says(message),
+            **told_fields.of(message),
         }
     )

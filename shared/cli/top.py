@@ -44,7 +44,6 @@ def top(
     from shared import catalog
     from shared.cli.interrupt import run_until_interrupted
     from shared.config.units import parse_duration
-    from shared.context import Context
     from shared.inspect.asking import NoAnswerError
     from shared.inspect.lag import compare, sample
     from shared.inspect.saga_rates import SagaTail
@@ -57,7 +56,7 @@ def top(
     except ValueError as error:
         raise CommandError(Exit.USAGE, f"--every: {error}") from error
     settings = catalog.read_settings(os.environ)
-    contexts = [one for one in catalog.load_all(settings).members.values() if isinstance(one, Context)]
+    contexts = [*catalog.load_all(settings).members.values()]
     sagas = catalog.declared_in("sagas", "SAGAS") or ()
     partitions = read_topology(settings.streams_file).partitions
     stuck = Selection(stuck=True, oldest_first=True, limit=STUCK_SHOWN)

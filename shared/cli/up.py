@@ -6,12 +6,12 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from cyclopts import Parameter
 
+from shared.cli.adapters import connected_to
 from shared.cli.errors import CommandError, complain
 from shared.cli.flags import HERE, Connection
 from shared.config.exit_codes import Exit
@@ -24,12 +24,16 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 4222
 
+OwnServer: TypeAlias = Literal["open", "secure"] | None
+"""Says whether the server that we started has users; None when we use another."""
+
 
 def up(
     *,
     port: Annotated[int | None, Parameter(help="of the server that is started [default: 4222]")] = None,
     data: Annotated[Path | None, Parameter(help="for the server and the databases [CHORUS_DATA_DIR]")] = None,
     copies: Annotated[int, Parameter(help="workers of each context; they share its partitions")] = 1,
+    secure: Annotated[bool, Parameter(negative="", show_default=False, help="the server knows its users only")] = False,
     console: Annotated[bool, Parameter(negative="", show_default=False, help="chorus console too")] = False,
     connection: Connection = HERE,
 ) -> int:
@@ -46,6 +50,7 @@ def up(
         chorus up
         chorus up --console
         chorus up --port 4333 --data /tmp/chorus
+        chorus up --secure
         chorus up --server nats://10.0.0.7:4222 --copies 2
     """
     import anyio
@@ -66,14 +71,20 @@ def up(
         environ.setdefault("CHORUS_LOG_FORMAT", "console")
     if port is None and find_connection(environ).source == "default":
         port = DEFAULT_PORT
+    if secure and port is None:
+        raise CommandError(
+            Exit.USAGE,
+            "--secure is about a server that chorus up starts; give the rights of chorus access apply to yours",
+        )
     settings = catalog.read_settings(environ)
     serve = _console(settings, connection) if console else None
-    return anyio.run(_up, port, copies, environ, settings.log_format, connection.variables(), serve)
+    return anyio.run(_up, port, copies, secure, environ, settings.log_format, connection.variables(), serve)
 
 
 async def _up(
     port: int | None,
     copies: int,
+    secure: bool,
     environ: Mapping[str, str],
     log_format: str,
     flags: Mapping[str, str],
@@ -86,26 +97,29 @@ async def _up(
     from shared.run.system import open_system
 
     log.configure("error", "auto", context="up")
-    tell = _teller(log_format)
+    write_line = _line_writer(log_format)
     began = anyio.current_time()
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with (
-            open_system(environ, write_line=tell, port=port, copies=copies, tolerant=True) as system,
+            open_system(
+                environ, write_line=write_line, port=port, copies=copies, tolerant=True, secure=secure
+            ) as system,
             anyio.create_task_group() as tasks,
         ):
             for name, error in system.left_out.items():
-                tell("chorus", _left_out(name, error))
-            tasks.start_soon(_announce, system, began, environ, flags)
+                write_line("chorus", _left_out(name, error))
+            own_server: OwnServer = None if port is None else "secure" if secure else "open"
+            tasks.start_soon(_announce, system, began, environ, flags, own_server)
             if serve is not None:
                 tasks.start_soon(serve, system)
             async for _ in signals:
                 break
-            tell("chorus", "stopping")
+            write_line("chorus", "stopping")
             tasks.cancel_scope.cancel()
     for name, error in system.left_out.items():
-        tell("chorus", _left_out(name, error))
+        write_line("chorus", _left_out(name, error))
     for name, refusal in system.supervisor.refusals.items():
-        tell("chorus", describe_refusal(name, refusal))
+        write_line("chorus", describe_refusal(name, refusal))
     code = code_of(system.supervisor.refusals)
     return Exit.MISCONFIGURED if code is Exit.OK and system.left_out else code
 
@@ -119,16 +133,24 @@ def _console(settings: "Settings", connection: Connection) -> "Callable[[System]
 
     async def beside(system: "System") -> None:
         try:
-            await serve(replace(connection, server=",".join(system.options.servers)))
+            await serve(connected_to(system.options, "console"), connection.nats)
         except Exception as error:
             complain(f"the console has ended, and the workers go on: {error}; start it again with chorus console")
 
     return beside
 
 
-async def _announce(system: "System", began: float, environ: Mapping[str, str], flags: Mapping[str, str]) -> None:
-    """Print that the workers are ready, and what to type in another terminal."""
+async def _announce(
+    system: "System",
+    began: float,
+    environ: Mapping[str, str],
+    flags: Mapping[str, str],
+    own_server: OwnServer,
+) -> None:
+    """Print that the workers are ready, what to type in another terminal, and whom our own server lets in."""
     import anyio
+
+    from shared import catalog
 
     await system.supervisor.ready_or_refused()
     took_s = anyio.current_time() - began
@@ -137,12 +159,17 @@ async def _announce(system: "System", began: float, environ: Mapping[str, str], 
     workers = len(system.supervisor.pids) + len(system.left_out)
     ready = f"{workers - refused} of {workers}" if refused else f"{workers}"
     first = _first_command()
-    said = f"ready after {took_s:.1f} s: {ready} workers on {url}; try"
+    ready_text = f"ready after {took_s:.1f} s: {ready} workers on {url}; try"
     if needed := _needed(system, environ, flags):
         export = shlex.join(["export", *(f"{name}={value}" for name, value in needed.items())])
-        lines = [f"{said} in another terminal:", f"  {export}", f"  {first}"]
+        lines = [f"{ready_text} in another terminal:", f"  {export}", f"  {first}"]
     else:
-        lines = [f"{said}: {first}"]
+        lines = [f"{ready_text}: {first}"]
+    if own_server == "open":
+        lines.append("this server is open: every program on this machine may say anything; see chorus up --secure")
+    elif own_server == "secure":
+        seeds = catalog.read_settings(environ).seeds
+        lines.append(f"each command takes its key from {seeds}; for nats: chorus access export --format contexts")
     print("\n".join(lines), flush=True)
 
 
@@ -177,17 +204,17 @@ def _needed(system: "System", environ: Mapping[str, str], flags: Mapping[str, st
     return needed
 
 
-def _teller(form: str) -> "WriteLine":
+def _line_writer(form: str) -> "WriteLine":
     """A printer of the workers' lines: unchanged for a program, with the worker's name in front for a person."""
     if form == "json" or (form == "auto" and not sys.stderr.isatty()):
-        return _tell_programs
-    return _tell_people
+        return _write_for_programs
+    return _write_for_people
 
 
-def _tell_programs(name: str, line: str) -> None:
-    said = json.dumps({"context": name, "level": "info", "event": line}) if name == "chorus" else line
-    print(said, file=sys.stderr, flush=True)
+def _write_for_programs(name: str, line: str) -> None:
+    text = json.dumps({"context": name, "level": "info", "event": line}) if name == "chorus" else line
+    print(text, file=sys.stderr, flush=True)
 
 
-def _tell_people(name: str, line: str) -> None:
+def _write_for_people(name: str, line: str) -> None:
     print(f"{name:14}| {line}", file=sys.stderr, flush=True)

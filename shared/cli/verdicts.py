@@ -1,7 +1,6 @@
 """`chorus parked retry`, `skip` and `void`: record an operator's verdict and show what comes of it."""
 
 import getpass
-import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -11,7 +10,7 @@ from cyclopts import Parameter
 
 from shared.cli.adapters import clock
 from shared.cli.errors import CommandError, complain
-from shared.cli.flags import HERE, Connection, Json, seconds
+from shared.cli.flags import HERE, OPERATOR, Connection, Json, seconds
 from shared.cli.output import show_json, show_lines
 from shared.cli.parked import What, choose_by_name, read_unresolved, stored_under
 from shared.config.exit_codes import Exit
@@ -47,9 +46,15 @@ def retry(what: What, /, *, timeout: Timeout = "10s", no_wait: NoWait = False, j
 
     databases, unresolved = read_unresolved(None)
     chosen = choose_by_name(unresolved, what)
-    said = anyio.run(partial(ops.retry, databases, chosen, who=getpass.getuser()))
+    recorded = anyio.run(partial(ops.retry, databases, chosen, who=getpass.getuser()))
     return _report(
-        databases, "retried", said, chosen, timeout_s=0.0 if no_wait else seconds(timeout), wait=not no_wait, json=json
+        databases,
+        "retried",
+        recorded,
+        chosen,
+        timeout_s=0.0 if no_wait else seconds(timeout),
+        wait=not no_wait,
+        json=json,
     )
 
 
@@ -77,8 +82,8 @@ def skip(
     if len(parked) > 1:
         raise CommandError(Exit.USAGE, f"{what!r} are {len(parked)} messages; name one as CONTEXT/NUMBER")
     _confirm(f"{parked[0].subject} will never be decided. Skip it?", "not skipped", yes=yes)
-    said = anyio.run(partial(ops.skip, databases, parked[0], who=getpass.getuser(), why=why))
-    return _report(databases, "skipped", said, parked, timeout_s=seconds(timeout), wait=not no_wait, json=json)
+    recorded = anyio.run(partial(ops.skip, databases, parked[0], who=getpass.getuser(), why=why))
+    return _report(databases, "skipped", recorded, parked, timeout_s=seconds(timeout), wait=not no_wait, json=json)
 
 
 def void(
@@ -122,8 +127,8 @@ def void(
     stored = stored_under(connection, row)
     _confirm(f"{row.context} will publish {row.message_id} under its next edition. Void it?", "not voided", yes=yes)
     give = partial(strangers.void, who=getpass.getuser(), why=why, at=clock().now(), stored=stored)
-    said = anyio.run(give, databases, row)
-    return _report(databases, "voided", said, [row], timeout_s=seconds(timeout), wait=not no_wait, json=json)
+    recorded = anyio.run(give, databases, row)
+    return _report(databases, "voided", recorded, [row], timeout_s=seconds(timeout), wait=not no_wait, json=json)
 
 
 def _void_stray(
@@ -146,9 +151,10 @@ def _void_stray(
 
     context = _context_of(what)
     if any(what in (one.key, one.message_id, one.number) for one in unresolved):
-        raise CommandError(Exit.NO, f"{what} is parked and not a stranger's; chorus parked skip leaves it out")
-    if (place := strangers.find_in_journal(databases, context, what)) is not None:
-        raise CommandError(Exit.NO, f"{what} is an event of {context} itself, {place}; nothing was declared void")
+        leave_out = f"chorus parked skip {what} --why '…' leaves it out"
+        raise CommandError(Exit.NO, f"{what} is parked and not a stranger's; {leave_out}")
+    if (row := strangers.find_in_journal(databases, context, what)) is not None:
+        raise CommandError(Exit.NO, f"{what} is an event of {context} itself, {row}; nothing was declared void")
     stored, problem = _look_up(what, connection, within_s)
     if stored is None and not problem:
         raise CommandError(Exit.NO, f"EVENTS has no message under {what}; nothing was declared void, check the id")
@@ -163,9 +169,9 @@ def _void_stray(
     else:
         if problem:
             complain(f"the place of {what} in EVENTS is not recorded: {problem}")
-        place = f" at sequence {sequence}, {subject}," if stored else ""
+        at_sequence = f" at sequence {sequence}, {subject}," if stored else ""
         then = f"run chorus rebuild {context} --force" if is_lost else f"start the workers of {context} again"
-        show_lines([f"voided: {what}{place} is recorded as a stranger's; {then}"])
+        show_lines([f"voided: {what}{at_sequence} is recorded as a stranger's; {then}"])
     return Exit.OK
 
 
@@ -174,8 +180,7 @@ def _context_of(message_id: str) -> str:
     from shared.wire.messages import is_event_id
 
     context = message_id.partition("/")[0]
-    contexts = catalog.without_services(catalog.read_settings(os.environ))
-    if not is_event_id(message_id) or context not in contexts:
+    if not is_event_id(message_id) or context not in catalog.names():
         form = "CONTEXT/AGGREGATE-KEY@VERSION"
         text = f"{message_id!r} is neither listed by chorus parked ls nor the id of an event, {form}"
         raise CommandError(Exit.NO, text)
@@ -191,7 +196,7 @@ def _look_up(message_id: str, connection: Connection, within_s: float) -> tuple[
     from shared.repair.strangers import find_in_events
 
     async def find() -> "Stored | None":
-        async with connection.connected("parked") as broker:
+        async with connection.connected("parked", OPERATOR) as broker:
             with anyio.fail_after(within_s):
                 return await find_in_events(broker, message_id)
 
@@ -215,7 +220,7 @@ def _confirm(question: str, refused: str, *, yes: bool) -> None:
 def _report(
     databases: "Databases",
     verdict: str,
-    said: int,
+    recorded: int,
     chosen: Sequence["Unresolved"],
     *,
     timeout_s: float,
@@ -227,17 +232,17 @@ def _report(
 
     from shared.repair.results import wait_for_results
 
-    summary = {verdict: said, "keys": sorted({one.key for one in chosen})}
+    summary = {verdict: recorded, "keys": sorted({one.key for one in chosen})}
     if not wait:
         if json:
             show_json(summary)
         else:
-            show_lines([f"{verdict}: {said}; the worker acts on it within two seconds (chorus parked ls)"])
+            show_lines([f"{verdict}: {recorded}; the worker acts on it within two seconds (chorus parked ls)"])
         return Exit.OK
     found = anyio.run(partial(wait_for_results, databases, chosen, clock(), timeout_s=timeout_s))
     if json:
-        told = [{"number": o.number, "message_id": o.message_id, "outcome": o.outcome} for o in found]
-        show_json({**summary, "outcomes": told})
+        outcomes = [{"number": o.number, "message_id": o.message_id, "outcome": o.outcome} for o in found]
+        show_json({**summary, "outcomes": outcomes})
     else:
         show_lines(f"{outcome.number}  {outcome.message_id}  {outcome.outcome}" for outcome in found)
-    return Exit.OK if all(outcome.is_settled for outcome in found) else Exit.NO
+    return Exit.OK if all(outcome.is_resolved for outcome in found) else Exit.NO

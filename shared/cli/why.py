@@ -12,7 +12,7 @@ from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
     from shared.inspect.evidence import Evidence
-    from shared.inspect.why import Verdict
+    from shared.inspect.why import Explanation
 
 
 def why(
@@ -35,7 +35,6 @@ def why(
     import anyio
 
     from shared import catalog
-    from shared.context import Context
     from shared.inspect.evidence import collect
     from shared.inspect.sagas import standings
     from shared.inspect.why import explain
@@ -46,7 +45,7 @@ def why(
     check_key(key)
     settings = catalog.read_settings(os.environ)
     members = catalog.load_all(settings).members
-    contexts = [member for member in members.values() if isinstance(member, Context)]
+    contexts = [*members.values()]
     sagas = catalog.declared_in("sagas", "SAGAS") or ()
     partitions = read_topology(settings.streams_file).partitions
 
@@ -55,21 +54,21 @@ def why(
             return await collect(broker, contexts, key, partitions, clock().now())
 
     evidence = anyio.run(ask)
-    verdict = explain(evidence, members, sagas, standings(sagas, evidence.messages, evidence.at))
+    explanation = explain(evidence, members, sagas, standings(sagas, evidence.messages, evidence.at))
     if json:
-        show_json(as_json(verdict, evidence))
+        show_json(as_json(explanation, evidence))
     else:
-        show_lines([*paragraph(verdict), "", *(f"{name}: {said}" for name, said in facts(evidence).items())])
-    return Exit.NO if verdict.is_trouble else Exit.OK
+        show_lines([*paragraph(explanation), "", *(f"{name}: {said}" for name, said in facts(evidence).items())])
+    return Exit.NO if explanation.is_trouble else Exit.OK
 
 
-def as_json(verdict: "Verdict", evidence: "Evidence") -> dict[str, Any]:
-    """The verdict with the answers of the contexts."""
+def as_json(explanation: "Explanation", evidence: "Evidence") -> dict[str, Any]:
+    """The explanation with the answers of the contexts."""
     import msgspec
 
     return {
-        "key": verdict.key,
-        "causes": [{**msgspec.to_builtins(cause), "kind": cause.kind.name.lower()} for cause in verdict.causes],
-        "sagas": list(verdict.standings),
+        "key": explanation.key,
+        "causes": [{**msgspec.to_builtins(cause), "kind": cause.kind.name.lower()} for cause in explanation.causes],
+        "sagas": list(explanation.standings),
         "answers": {name: msgspec.to_builtins(answer) for name, answer in evidence.answers.items()},
     }

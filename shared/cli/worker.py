@@ -34,7 +34,7 @@ def worker(
 
     catalog.check_known(name)
     settings = catalog.read_settings(os.environ)
-    options = connection.options()
+    options = connection.options(name)
     numbers = _numbers(partitions)
 
     from shared.worker.main import run_worker

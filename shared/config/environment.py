@@ -14,13 +14,19 @@ from shared.config.units import format_duration, parse_duration
 
 PREFIX = "CHORUS_"
 
-OF_THE_TESTS = ("CHORUS_REQUIRE_BROWSER", "CHORUS_REQUIRE_NATS_CLI", "CHORUS_SCREENSHOTS", "CHORUS_SEED")
+OF_THE_TESTS = (
+    "CHORUS_REQUIRE_BROWSER",
+    "CHORUS_REQUIRE_NATS_CLI",
+    "CHORUS_SCREENSHOTS",
+    "CHORUS_SECURE",
+    "CHORUS_SEED",
+)
 """Read by the test run only, which hands its environment down to the workers it starts."""
 
-Declared: TypeAlias = Mapping[str, type[Settings]]
+DeclaredSettings: TypeAlias = Mapping[str, type[Settings]]
 """The settings that contexts declare, by the name of the context."""
 
-NONE: Declared = {}
+NONE: DeclaredSettings = {}
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -34,7 +40,9 @@ class Setting(Struct, frozen=True, kw_only=True):
     description: str
 
 
-def load_settings(environ: Mapping[str, str], declared: Declared = NONE, *, all_declared: bool = True) -> Settings:
+def load_settings(
+    environ: Mapping[str, str], declared: DeclaredSettings = NONE, *, all_declared: bool = True
+) -> Settings:
     """The settings of this environment; a variable that is set but empty counts as not set.
 
     Unless `all_declared`, a variable that nobody declares may belong to a context that could not be read, and passes.
@@ -64,7 +72,7 @@ def load_settings(environ: Mapping[str, str], declared: Declared = NONE, *, all_
     return make_settings(values, declared)
 
 
-def make_settings(values: Mapping[str, Any], declared: Declared = NONE) -> Settings:
+def make_settings(values: Mapping[str, Any], declared: DeclaredSettings = NONE) -> Settings:
     """Settings with these values, by the names of their fields; raises SettingsError when a name is not declared."""
     fields = fields_of(declared)
     unknown = [f"{name}: there is no such setting{did_you_mean(name, fields)}" for name in values if name not in fields]
@@ -76,7 +84,7 @@ def make_settings(values: Mapping[str, Any], declared: Declared = NONE) -> Setti
     )
 
 
-def describe(settings: Settings, environ: Mapping[str, str], declared: Declared = NONE) -> tuple[Setting, ...]:
+def describe(settings: Settings, environ: Mapping[str, str], declared: DeclaredSettings = NONE) -> tuple[Setting, ...]:
     """Every setting with its value, its default and where it comes from; secrets are hidden."""
     described = []
     for name, field in fields_of(declared).items():
@@ -103,7 +111,7 @@ class _Field(NamedTuple):
     declared_by: str
 
 
-def fields_of(declared: Declared) -> Mapping[str, _Field]:
+def fields_of(declared: DeclaredSettings) -> Mapping[str, _Field]:
     """Every field that may be set, by name: the machinery's first.
 
     Raises:
@@ -161,7 +169,8 @@ def _parse(field: _Field, text: str) -> Any:
     try:
         return msgspec.convert(text, field.type, strict=False, dec_hook=lambda wanted, value: wanted(value))
     except msgspec.ValidationError as error:
-        expected = f"use {', '.join(get_args(plain))}" if get_origin(plain) is Literal else str(error)
+        choices = ("true", "false") if plain is bool else get_args(plain) if get_origin(plain) is Literal else ()
+        expected = f"use {', '.join(choices)}" if choices else str(error)
         raise ValueError(f"{text[:80]!r} cannot be used: {expected}") from error
 
 
@@ -169,6 +178,8 @@ def _shown(value: Any) -> str:
     match value:
         case None:
             return ""
+        case bool():
+            return "true" if value else "false"
         case timedelta():
             return format_duration(value)
         case SecretUrl():

@@ -11,4 +11,5 @@ class Exit(IntEnum):
     USAGE = 64
     BROKER_AWAY = 69
     INTERNAL = 70
+    DENIED = 77
     MISCONFIGURED = 78

@@ -5,17 +5,16 @@ import sys
 from typing import Literal
 
 import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 
 def configure(level: str, form: Literal["auto", "json", "console"], *, context: str) -> None:
     """Set up structlog for this process. Every line goes to standard error and names the context."""
     as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
-    )
+    renderer: Processor = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _named(context),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -25,5 +24,12 @@ def configure(level: str, form: Literal["auto", "json", "console"], *, context: 
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(context=context)
+
+
+def _named(context: str) -> Processor:
+    """Names the context in every line. A context variable would miss the lines of the database's thread."""
+
+    def name(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+        return {"context": context, **line}
+
+    return name

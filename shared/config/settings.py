@@ -53,8 +53,8 @@ def _package_in(directory: Path) -> str:
     except (OSError, ValueError) as error:
         raise SettingsError((f"{file} cannot be read: {error}",)) from error
     table = tables.get("chorus", {}) if isinstance(tables, dict) else {}
-    said = table.get("contexts", "contexts") if isinstance(table, dict) else table
-    return _checked(said, f"{file}: [tool.chorus] contexts")
+    package = table.get("contexts", "contexts") if isinstance(table, dict) else table
+    return _checked(package, f"{file}: [tool.chorus] contexts")
 
 
 def _checked(package: Any, where: str) -> str:
@@ -64,14 +64,16 @@ def _checked(package: Any, where: str) -> str:
 
 
 def default_streams_file() -> Path:
-    """`streams.yaml` beside the package of contexts, else the one beside `shared` or installed inside it."""
+    """`streams.yaml` next to the package of contexts, else the one next to `shared` or installed inside it."""
     shared = Path(__file__).parents[1]
-    places = (*_parents_of(contexts_package()), shared.parent)
-    return next((file for place in places if (file := place / "streams.yaml").is_file()), shared / "streams.yaml")
+    directories = (*_parents_of(contexts_package()), shared.parent)
+    return next(
+        (file for directory in directories if (file := directory / "streams.yaml").is_file()), shared / "streams.yaml"
+    )
 
 
 def _parents_of(package: str) -> Iterator[Path]:
-    with suppress(ImportError):  # Importing the package tells what is wrong with it.
+    with suppress(ImportError):  # Importing the package later reports the mistake.
         spec = importlib.util.find_spec(package)
         for location in (spec and spec.submodule_search_locations) or ():
             yield Path(location).parent
@@ -95,10 +97,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     contexts: Annotated[str, Meta(pattern=PACKAGE_NAME, description="the package of contexts that runs")] = (
         msgspec.field(default_factory=package_here)
     )
+    access_dir: Annotated[
+        Path | None, Meta(description="where the users' seeds are; access in the data directory unless set")
+    ] = None
     streams_file: Annotated[Path, Meta(description="streams, partitions and bounds")] = msgspec.field(
         default_factory=default_streams_file
     )
     batch_at_most: Annotated[int, Meta(ge=1, le=1000, description="messages decided in one commit")] = 1000
+    record_inputs: Annotated[
+        bool, Meta(description="keep commands, requests and outcomes in the database, for chorus replay")
+    ] = True
     effect_timeout: Annotated[timedelta, Meta(description="after this an outside call's outcome is unknown")] = (
         timedelta(seconds=10)
     )
@@ -116,11 +124,19 @@ class Settings(Struct, frozen=True, kw_only=True):
     metrics_host: Annotated[str, Meta(description="the address /metrics answers on")] = "127.0.0.1"
     console_port: Annotated[Port, Meta(description="the port of the console")] = 4280
     console_host: Annotated[str, Meta(description="the address the console answers on")] = "127.0.0.1"
+    traces_per_s: Annotated[
+        int, Meta(ge=0, le=10_000, description="how many traces a worker begins per second at most; 0 sends none")
+    ] = 0
     monitor_url: Annotated[
         HttpUrl | None, Meta(description="the server's monitoring, to check that it syncs always and is well")
     ] = None
 
     of_contexts: Mapping[str, Any] = {}
+
+    @property
+    def seeds(self) -> Path:
+        """The directory with a seed for each user, where `chorus access apply` puts them unless told otherwise."""
+        return self.data_dir / "access" if self.access_dir is None else self.access_dir
 
     def narrowed(self, wanted: type[S]) -> S:
         """The same settings as one context declares them: its own fields as set, or else their defaults."""

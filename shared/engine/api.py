@@ -1,4 +1,4 @@
-"""Commands by request and reply: validated before the stream stores them, and answered with their place in it.
+"""Commands by request and reply: checked before the stream stores them, and answered with their sequence in it.
 
 `nats req api.CONTEXT.COMMAND '{…}'` gets in one round trip the refusal that `nats pub` learns from a later event.
 """
@@ -20,6 +20,7 @@ from shared.wire.messages import (
     check_key,
     command_subject,
 )
+from shared.wire.trace_context import TRACEPARENT
 
 _encoder = msgspec.json.Encoder()
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -45,7 +46,11 @@ def _endpoint(context: str, command: type[Command], broker: Broker) -> Callable[
             check_size(request.body)
             key = _key(request.body, key_field)
             decoder.decode(request.body, key=key, at=NEVER)
-            headers = {MSG_ID: check_command_id(request.headers.get(MSG_ID) or f"api-{uuid.uuid4().hex}")}
+            headers: dict[str, str] = {
+                MSG_ID: check_command_id(request.headers.get(MSG_ID) or f"api-{uuid.uuid4().hex}")
+            }
+            if TRACEPARENT in request.headers:
+                headers[TRACEPARENT] = request.headers[TRACEPARENT]
         except MalformedBodyError as error:
             return _problem(400, "malformed", error.problem, error.path)
         except MalformedKeyError as error:
@@ -78,13 +83,13 @@ def _endpoint(context: str, command: type[Command], broker: Broker) -> Callable[
 def _key(body: bytes, field: str) -> str:
     """The key that the body names, or a new one."""
     try:
-        said: Mapping[str, msgspec.Raw] = _object.decode(body)
+        fields: Mapping[str, msgspec.Raw] = _object.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedBodyError("$", f"not a JSON object that can be read: {error}") from error
-    if field not in said:
+    if field not in fields:
         return uuid.uuid4().hex
     try:
-        return check_key(_text.decode(said[field]))
+        return check_key(_text.decode(fields[field]))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedBodyError(f"$.{field}", str(error)) from error
 

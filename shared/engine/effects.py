@@ -12,34 +12,39 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
-from shared.context import Command, Effect, Event
-from shared.engine.call import Attempts, OpenCall, described
+from shared.context import Command, Effect
 from shared.engine.decide.incoming import Incoming
 from shared.engine.decide.routing import Routing
+from shared.engine.effect_call import Attempts, EffectCall, described
 from shared.engine.failpoints import reach
 from shared.engine.monitor.timings import Timings
 from shared.engine.retry import Backoff, Delays
 from shared.ports.broker import Broker
 from shared.ports.clock import Clock
 from shared.ports.rows import EffectRow
-from shared.wire.messages import NEVER
 
 IN_MEMORY_AT_MOST = 10_000
-"""Further effects stay in the database until there is room."""
+"""Further effects stay in the database until half of this is free again."""
 UNKNOWN_OUTCOME_DELAYS: Final = Delays(first_s=0.1, last_s=30.0, extended_by_s=0.1)
 UNDECIDED_RETRY_S: Final = 30.0
 
 _log = structlog.get_logger("chorus.effects")
 
 
+class NoEffectError(Exception):
+    """This release declares no effect for an event that an earlier release has published."""
+
+
 class EffectRunner:
     """One per process. The loop collects `drain_outcomes` to decide them and `drain_attempts` to record them."""
 
     def __init__(self, routing: Routing, broker: Broker, clock: Clock, *, wake: Callable[[], None]) -> None:
-        self.overflowed = False
+        self._overflowed = False
         """Whether some effects are only in the database."""
-        self.last = 0
-        """The journal number of the last effect that is in memory."""
+        self._last = 0
+        """The journal number of the last effect that came into memory."""
+        self._undecided: dict[str, EffectRow] = {}
+        """The effects whose outcome could not be decided, by event id, until they are called again."""
         self._routing = routing
         self._broker = broker
         self._clock = clock
@@ -49,21 +54,28 @@ class EffectRunner:
         self._queues: dict[str, deque[EffectRow]] = {}
         self._count = 0
         self._ids: set[str] = set()
-        self._places = {
+        self._slots = {
             kind.__name__: anyio.Semaphore(effect.at_once, fast_acquire=True)
             for kind, effect in routing.effects.items()
         }
         self._by_name: Mapping[str, Effect] = {kind.__name__: effect for kind, effect in routing.effects.items()}
-        self._calls: dict[str, OpenCall] = {}
+        self._calls: dict[str, EffectCall] = {}
         """The calls that have begun, by event id."""
         self._tasks: TaskGroup | None = None
         self.call_times = {kind: Timings() for kind in self._by_name}
         """From the first attempt of a call to its outcome, by the event that asked for it."""
 
     @property
-    def room(self) -> int:
-        """How many more effects fit into memory."""
-        return IN_MEMORY_AT_MOST - self._count
+    def has_room_again(self) -> bool:
+        """Whether effects that are only in the database should be loaded now."""
+        return self._overflowed and self._count <= IN_MEMORY_AT_MOST // 2
+
+    @property
+    def to_load(self) -> tuple[int, int]:
+        """(after, limit): load this many open effects after this journal number, and call `add_loaded`."""
+        if not self._overflowed:
+            return self._last, IN_MEMORY_AT_MOST - self._count
+        return 0, IN_MEMORY_AT_MOST if self.has_room_again else 0
 
     @property
     def backlog(self) -> int:
@@ -85,13 +97,16 @@ class EffectRunner:
         self._tasks = tasks
 
     def add(self, rows: Sequence[EffectRow]) -> None:
-        """Run these effects, each after the earlier ones of its key."""
+        """Run these effects, each after the earlier ones of its key.
+
+        While some are only in the database, later ones stay there too, because they must not overtake any of their key.
+        """
         assert self._tasks is not None
         for row in rows:
-            if self._count >= IN_MEMORY_AT_MOST:
-                self.overflowed = True
+            if self._overflowed or self._count >= IN_MEMORY_AT_MOST:
+                self._overflowed = True
                 return
-            self.last = max(self.last, row.n)
+            self._last = max(self._last, row.n)
             if row.event_id in self._ids:
                 continue
             self._ids.add(row.event_id)
@@ -103,6 +118,14 @@ class EffectRunner:
             else:
                 queue.append(row)
 
+    def add_loaded(self, rows: Sequence[EffectRow], *, limit: int) -> None:
+        """Run the effects that were loaded with this limit, apart from those that this process is busy with already."""
+        if limit:
+            busy = self._undecided.keys() | {outcome.message_id for outcome in self._outcomes}
+            self._overflowed = False
+            self.add([row for row in rows if row.event_id not in busy])
+            self._overflowed |= len(rows) == limit
+
     def drain_outcomes(self, owned: Iterable[int]) -> list[Incoming]:
         """Remove all outcomes and return those of our partitions; the new owner of a lost one repeats the call."""
         drained, self._outcomes = self._outcomes, []
@@ -110,7 +133,7 @@ class EffectRunner:
         return [outcome for outcome in drained if outcome.partition in numbers]
 
     def restore_outcomes(self, outcomes: Iterable[Incoming]) -> None:
-        """Take outcomes back whose commit failed."""
+        """Put outcomes back whose commit failed."""
         self._outcomes = [*outcomes, *self._outcomes]
 
     def drain_attempts(self) -> dict[str, tuple[int, str]]:
@@ -119,7 +142,7 @@ class EffectRunner:
         return attempts
 
     def restore_attempts(self, attempts: Mapping[str, tuple[int, str]]) -> None:
-        """Take attempts back whose commit failed; newer ones win."""
+        """Put attempts back whose commit failed; newer ones win."""
         self._attempts = {**attempts, **self._attempts}
 
     def open_calls(self, key: str) -> list[tuple[EffectRow, Attempts]]:
@@ -133,15 +156,19 @@ class EffectRunner:
     def repeat_later(self, row: EffectRow) -> None:
         """Repeat a call after 30 s: it had an outcome, but our code could not decide it."""
         assert self._tasks is not None
+        self._undecided[row.event_id] = row
 
         async def wait_and_add() -> None:
             await self._clock.sleep(UNDECIDED_RETRY_S)
-            self.add([row])
+            if self._undecided.get(row.event_id) is row:  # Otherwise the partition was lost meanwhile.
+                del self._undecided[row.event_id]
+                self.add([row])
 
         self._tasks.start_soon(wait_and_add)
 
     def revoke(self, partition: int) -> None:
-        """Forget the effects of a partition, which its new owner runs. Calls that are under way end by themselves."""
+        """Forget the effects of a partition, which its new owner runs. A call that is under way is not repeated."""
+        self._undecided = {name: row for name, row in self._undecided.items() if row.partition != partition}
         for queue in self._queues.values():
             for row in [row for row in queue if row.partition == partition]:
                 queue.remove(row)
@@ -155,38 +182,44 @@ class EffectRunner:
         queue = self._queues[key]
         while queue:
             row = queue[0]
-            outcome = await self._run(row)
+            outcome = await self._run(row, queue)
             if queue and queue[0] is row:
                 queue.popleft()
                 self._forget(row)
-            self._outcomes.append(outcome)
-            self._wake()
+            if outcome is not None:
+                self._outcomes.append(outcome)
+                self._wake()
         del self._queues[key]
 
-    async def _run(self, row: EffectRow) -> Incoming:
-        effect = self._by_name[row.type]
-        event = self._routing.asking_event(row.type, row.body, row.key, NEVER)
-        call = self._calls[row.event_id] = OpenCall(self._broker, self._clock, row, effect.timeout_s)
+    async def _run(self, row: EffectRow, queue: Sequence[EffectRow]) -> Incoming | None:
+        """The outcome of the first effect of this queue, or None: it failed, and `revoke` has removed it meanwhile."""
+        effect = self._by_name.get(row.type)
+        timeout_s = 0.0 if effect is None else effect.timeout_s
+        call = self._calls[row.event_id] = EffectCall(self._broker, self._clock, row, timeout_s, self._routing.tracing)
         backoff = Backoff(UNKNOWN_OUTCOME_DELAYS)
         began = self._clock.monotonic()
         try:
             while True:
                 try:
-                    outcome = await self._call(effect, event, call)
+                    outcome = await self._call(effect, row, call)
                     self.call_times[row.type].add(self._clock.monotonic() - began)
                     return self._routing.outcome(row, outcome)
                 except Exception as error:  # `_call` has logged it.
                     await call.wait_after(error, backoff.next_s())
+                    if not queue or queue[0] is not row:
+                        return None
         finally:
             if self._calls.get(row.event_id) is call:
                 del self._calls[row.event_id]
 
-    async def _call(self, effect: Effect, event: Event, call: OpenCall) -> Command:
+    async def _call(self, effect: Effect | None, row: EffectRow, call: EffectCall) -> Command:
         call.attempt += 1
-        name = effect.asked_by.__name__
         try:
-            async with self._places[name]:
-                with anyio.fail_after(effect.timeout_s):
+            if effect is None:
+                raise NoEffectError(f"no effect of this release is asked by {row.type}; run a release that has one")
+            event = self._routing.asking_event(row)
+            async with self._slots[row.type]:
+                with self._routing.tracing.attempt(row, call.attempt), anyio.fail_after(effect.timeout_s):
                     reach("before-call")
                     outcome = await effect.call(event, call)
                     reach("after-call")
@@ -194,5 +227,12 @@ class EffectRunner:
         except Exception as error:
             self._attempts[call.idempotency_key] = (call.attempt, described(error))
             log = _log.debug if call.attempt & (call.attempt - 1) else _log.warning  # Warns at 1, 2, 4, 8, …
-            log("outcome unknown", effect=name, id=call.idempotency_key, attempt=call.attempt, error=repr(error))
+            log(
+                "outcome unknown",
+                saga=call.saga,
+                message=call.idempotency_key,
+                effect=row.type,
+                attempt=call.attempt,
+                error=repr(error),
+            )
             raise

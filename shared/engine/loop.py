@@ -29,6 +29,7 @@ from shared.ports.clock import Clock
 from shared.ports.rows import EffectRow, Position
 from shared.ports.store import DatabaseBusyError, FencedError, Store
 from shared.wire import streams
+from shared.wire.messages import CORRELATION_ID
 
 RECORD_AFTER_S = 0.2
 """The next batch's commit records the PubAcks; without a batch they are recorded after this time."""
@@ -82,7 +83,7 @@ class Loop:
 
     @property
     def is_resting(self) -> bool:
-        """Whether the loop has no message and nobody has woken it."""
+        """Whether the loop waits for work, and nothing has woken it."""
         return self._is_idle and not self._wakeup.is_set
 
     def wake(self) -> None:
@@ -107,7 +108,7 @@ class Loop:
             except DatabaseBusyError as error:
                 await self._wait_for_database(error)
                 continue
-            if messages := await self._take():
+            if messages := await self._next_batch():
                 await self._decide(messages)
                 if self._gather_s:
                     await self._stopped.wait(self._gather_s)
@@ -121,13 +122,16 @@ class Loop:
         await self._record_progress()
         await self._ownership.release(self._partitions)
 
-    async def _take(self) -> list[Incoming]:
+    async def _next_batch(self) -> list[Incoming]:
         """The next batch: outcomes of effects, requests, parked messages to retry, then deliveries in stream order."""
         messages = self._effects.drain_outcomes(self._ownership.owned)
         if self._relay.is_full:
+            if self._relay.blocked.is_full:  # Only an operator can make room, which may take hours.
+                self._requests.put_off((), "too many rows of this context are refused")
+            await self._unparked(limit=0)  # A verdict on a refused row may make room.
             return messages
-        messages += self._requests.drain(self._batch_at_most - len(messages) if self._ownership.may_answer else 0)
-        messages += await self._unparked()
+        messages += self._requests.take(self._batch_at_most - len(messages) if self._ownership.may_answer else 0)
+        messages += await self._unparked(limit=self._batch_at_most)
         self._turn += 1  # So that no partition always comes first.
         numbers = sorted(self._partitions, key=lambda number: (number + self._turn) % len(self._partitions))
         for partition in (self._partitions[number] for number in numbers if self._partitions[number].is_owned):
@@ -138,10 +142,10 @@ class Loop:
             reach("after-take")
         return messages
 
-    async def _unparked(self) -> list[Incoming]:
+    async def _unparked(self, *, limit: int) -> list[Incoming]:
         """The parked messages that an operator wants to retry or skip. They come before newer ones of their keys."""
         try:
-            waiting = await self._verdicts.given(self._ownership.owned, limit=self._batch_at_most)
+            waiting = await self._verdicts.given(self._ownership.owned, limit=limit)
         except DatabaseBusyError as error:
             await self._wait_for_database(error)
             return []
@@ -159,7 +163,7 @@ class Loop:
                 break
             except DatabaseBusyError as error:
                 await self._wait_for_database(error)
-                messages = self._requests.put_off(messages, error)
+                messages = self._requests.put_off(messages, str(error))
                 batch = batch._replace(messages=messages)
                 if self._stopped.is_set or not messages:
                     self._restore_progress(progress)
@@ -172,13 +176,14 @@ class Loop:
         reach("after-commit")
         for stream, number, _, seq, message_id in moves:
             self._partitions[number].positions[stream] = Position(seq, message_id)
+        self._routing.tracing.decided(messages, committed.rows, batch.now)
         self._publish(committed)
         self._requests.answer(committed.answers)
         await self._acknowledge(messages)
         self.counters.count(messages, self._clock.now(), duplicates=committed.duplicates, parked=committed.parked)
 
     async def _yield_to_new_owner(self, messages: Sequence[Incoming], progress: Progress, error: FencedError) -> None:
-        """Another process has decided these messages: keep nothing of the batch and release its partitions."""
+        """Another process has decided these messages: drop the batch and release its partitions."""
         self.counters.fenced += 1
         _log.warning("fenced: another process decided these", messages=len(messages), reason=str(error))
         self._restore_progress(progress)
@@ -192,7 +197,10 @@ class Loop:
         self._relay.add(committed.rows)
         self._effects.add(committed.effects)
         for effect, reason in committed.undecided:
-            _log.error("outcome cannot be decided", effect=effect.type, id=effect.event_id, reason=reason)
+            saga = effect.headers[CORRELATION_ID]
+            _log.error(
+                "outcome cannot be decided", saga=saga, message=effect.event_id, effect=effect.type, reason=reason
+            )
             self._effects.repeat_later(effect)
 
     async def _acknowledge(self, messages: Sequence[Incoming]) -> None:
@@ -205,7 +213,7 @@ class Loop:
         """Wait for work. Meanwhile record PubAcks, and look for rows that other processes wrote for us."""
         is_shared = self._ownership.is_shared
         # A process that lost its partitions a moment ago, or that never owned one, may have written rows for ours too.
-        if is_shared or self._effects.overflowed or self._was_quiet:
+        if is_shared or self._was_quiet:
             try:
                 await self._ownership.load_rows_of_others()
             except DatabaseBusyError as error:
@@ -228,7 +236,7 @@ class Loop:
 
     async def _wait_for_database(self, error: DatabaseBusyError) -> None:
         self._troubles.busy(error)
-        self._requests.put_off((), error)
+        self._requests.put_off((), str(error))
         self.stall.end()
         await self._clock.sleep(BUSY_RETRY_S)
 

@@ -4,24 +4,21 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from shared.engine.monitor.alarms import KINDS
+from shared.engine.process import ContextProcess, MisconfiguredError
 from shared.ports.clock import moment
 from shared.wire.lag import BUCKETS_S, Timing
-
-if TYPE_CHECKING:
-    from shared.engine.process import ContextProcess
 
 
 class EngineCollector(Collector):
     """The figures of one process, as of the moment of a scrape."""
 
-    def __init__(self, process: "ContextProcess") -> None:
+    def __init__(self, process: ContextProcess) -> None:
         self._process = process
 
     def collect(self) -> Iterator[Metric]:
@@ -67,12 +64,12 @@ class EngineCollector(Collector):
             if not partition.is_owned:
                 continue
             for reader in partition.readers.values():
-                place = [self._name, str(partition.number), reader.stream]
+                values = [self._name, str(partition.number), reader.stream]
                 oldest, newest = reader.oldest, reader.newest
                 waiting = 0 if newest is None else reader.buffered + newest.pending
-                messages.add_metric(place, waiting)
+                messages.add_metric(values, waiting)
                 age = 0.0 if oldest is None else (datetime.now().astimezone() - moment(oldest.at_ns)).total_seconds()
-                seconds.add_metric(place, max(0.0, age))
+                seconds.add_metric(values, max(0.0, age))
         yield messages
         yield seconds
 
@@ -110,9 +107,19 @@ class EngineCollector(Collector):
         return family
 
 
-def serve_metrics(process: "ContextProcess", host: str, port: int) -> int:
-    """Answer `/metrics` from a thread of its own; the port (0 takes a free one). Raises OSError when it is taken."""
+def serve_metrics(process: ContextProcess, host: str, port: int) -> int:
+    """Answer `/metrics` from a thread of its own, and return its port; port 0 takes a free one.
+
+    Raises:
+        MisconfiguredError: another process has the port, or the host is not one of this machine.
+    """
     registry = CollectorRegistry()
     registry.register(EngineCollector(process))
-    server, _ = start_http_server(port, addr=host, registry=registry)
+    try:
+        server, _ = start_http_server(port, addr=host, registry=registry)
+    except OSError as error:
+        raise MisconfiguredError(
+            f"/metrics cannot be served on {host}:{port}: {error.strerror}; set CHORUS_METRICS_PORT or"
+            " CHORUS_METRICS_HOST to another one"
+        ) from error
     return server.server_port

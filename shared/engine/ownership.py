@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import structlog
 
-from shared.engine.effects import EffectRunner
+from shared.engine.effects import IN_MEMORY_AT_MOST, EffectRunner
 from shared.engine.intake.partition import Partition, positions_of
 from shared.engine.monitor.troubles import Troubles
 from shared.engine.publish.relay import Relay
@@ -24,7 +24,7 @@ from shared.wire.streams import EVENTS
 KEEP_ALIVE_S = 0.1
 WATCH_EVENTS_S = 0.5
 """How often a context that hears no event looks whether EVENTS is still the same stream."""
-SETTLED_POLL_S = 0.01
+OWNED_POLL_S = 0.01
 
 _log = structlog.get_logger("chorus.ownership")
 
@@ -34,7 +34,7 @@ class _LeftBehind(NamedTuple):
 
     positions: dict[str, Position]
     rows: Sequence[NumberedRow]
-    taken_ids: Sequence[RefusedRow]
+    id_conflicts: Sequence[RefusedRow]
     effects: Sequence[EffectRow]
     last_number: int
 
@@ -85,29 +85,31 @@ class PartitionOwnership:
     @property
     def may_answer(self) -> bool:
         """Whether the database has been compared with EVENTS: by us, or by the process that owns the partitions."""
-        return bool(self.owned) or all(partition.is_settled for partition in self.partitions.values())
+        return bool(self.owned) or all(partition.has_known_owner for partition in self.partitions.values())
 
-    async def wait_until_settled(self, within_s: float) -> None:
+    async def wait_until_owned(self, within_s: float) -> None:
         """Wait, at most this long, until each partition is read here or known to be owned by another process."""
         until = self._clock.monotonic() + within_s
-        while self._clock.monotonic() < until and not all(p.is_settled for p in self.partitions.values()):
-            await self._clock.sleep(SETTLED_POLL_S)
+        while self._clock.monotonic() < until and not all(p.has_known_owner for p in self.partitions.values()):
+            await self._clock.sleep(OWNED_POLL_S)
 
     async def keep_alive(self) -> None:
-        """Refresh pins and pulls for ever, independently of the loop."""
+        """Refresh pins and pulls until cancelled, independently of the loop."""
         while True:
             for partition in self.partitions.values():
                 await partition.keep_alive()
-                if partition.is_broken:  # Its stream may be created anew at any moment, and must be compared first.
+                if partition.is_broken:  # Somebody may create its stream again at any moment; compare it first.
                     self._relay.revoke(partition.number)
                 if partition.wants_rebalance:
                     self._wake()
             self._troubles.check_permissions()
+            blocked = self._relay.blocked
+            self._troubles.check_backlog(blocked.refused, is_full=blocked.is_full)
             await self._watch_events()
             await self._clock.sleep(KEEP_ALIVE_S)
 
     async def _watch_events(self) -> None:
-        """Compare again when EVENTS is another stream, where no reader of EVENTS notices it."""
+        """Compare again when EVENTS was replaced and no reader of EVENTS would notice."""
         now = self._clock.monotonic()
         has_reader = any(EVENTS in partition.readers for partition in self.partitions.values())
         if has_reader or not self.owned or now - self._looked_at < WATCH_EVENTS_S:
@@ -134,11 +136,13 @@ class PartitionOwnership:
             async with partition.lock:
                 if partition.is_leading and not partition.is_owned:
                     await self._acquire(partition)
+        if self._effects.has_room_again:
+            await self.load_rows_of_others()
 
     def compare_again(self) -> None:
         """Publish nothing before the streams are compared with the journal: one of them is missing.
 
-        A context that hears no event has no consumer on EVENTS, whose end would tell it.
+        A context that hears no event has no consumer on EVENTS, so no reader would notice.
         """
         for number in self.owned:
             self.partitions[number].must_be_compared = True
@@ -155,16 +159,16 @@ class PartitionOwnership:
     async def load_rows_of_others(self) -> None:
         """Load the rows that other processes wrote for our partitions, and effects for which there was no room."""
         owned = self.owned
+        after, limit = self._effects.to_load
 
         def load(transaction: Transaction) -> tuple[list[NumberedRow], list[EffectRow], int]:
             rows = transaction.unpublished(owned, after=self.last_number)
-            effects = transaction.open_effects(owned, after=self._effects.last, limit=self._effects.room)
+            effects = transaction.open_effects(owned, after=after, limit=limit)
             return rows, effects, transaction.last_number()
 
         rows, effects, self.last_number = await self._store.read(load)
-        self._effects.overflowed = False
         self._relay.add(rows)
-        self._effects.add(effects)
+        self._effects.add_loaded(effects, limit=limit)
 
     async def _acquire(self, partition: Partition) -> None:
         """Take a partition over and read it.
@@ -191,7 +195,7 @@ class PartitionOwnership:
         connection = self._relay.connection
         await self._record_acknowledged()  # The rows that were acknowledged last are the likeliest to be lost.
         if not await self._reconciler.check(partition.number, tuple(partition.readers)):
-            # Reconciling deleted the positions of every partition of the stream, so all of them begin anew.
+            # Reconciling deleted the positions of all partitions of the stream, so all of them begin again.
             self._revoke(partition.number)
             await self.release(number for number in self.owned if number != partition.number)
         await self._give_next_editions(partition.number)
@@ -203,8 +207,8 @@ class PartitionOwnership:
             return _LeftBehind(
                 positions_of(partition.number, transaction.positions()),
                 sorted(rows),
-                transaction.refused.with_taken_ids([partition.number]),
-                transaction.open_effects([*owned, partition.number], limit=self._effects.room),
+                transaction.refused.with_id_conflicts([partition.number]),
+                transaction.open_effects([*owned, partition.number], limit=IN_MEMORY_AT_MOST),
                 transaction.last_number(),
             )
 
@@ -214,9 +218,9 @@ class PartitionOwnership:
         self.last_number = left.last_number
         self._relay.resume(connection)
         self._relay.assign(partition.number)
-        self._relay.blocked.expect(left.taken_ids)
+        self._relay.blocked.expect(left.id_conflicts)
         self._relay.add(left.rows)
-        self._effects.add(left.effects)
+        self._effects.add_loaded(left.effects, limit=IN_MEMORY_AT_MOST)
         _log.debug("took over", partition=partition.number, unpublished=len(left.rows), effects=len(left.effects))
 
     async def _give_next_editions(self, number: int) -> None:

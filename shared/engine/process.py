@@ -15,7 +15,9 @@ from anyio.abc import TaskGroup
 from shared.context import Context
 from shared.engine.api import api_of
 from shared.engine.decide.routing import Routing
+from shared.engine.decide.tracing import NOT_TRACING, Tracing
 from shared.engine.effects import EffectRunner
+from shared.engine.guarded import guarded
 from shared.engine.intake.partition import Partition
 from shared.engine.loop import BUSY_RETRY_S, Loop
 from shared.engine.monitor.alarms import Alarms
@@ -24,7 +26,7 @@ from shared.engine.ownership import PartitionOwnership
 from shared.engine.publish.relay import Relay
 from shared.engine.questions.endpoints import Questions
 from shared.engine.recover.backfill import backfill_parked
-from shared.engine.recover.beginning import hear_from_beginning
+from shared.engine.recover.catch_up import catch_up
 from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.reconcile import Reconciler
 from shared.engine.recover.snapshots import ensure_snapshots
@@ -34,7 +36,7 @@ from shared.ports.clock import Clock
 from shared.ports.store import DatabaseBusyError, Store
 from shared.topology import consumer_name, streams_of
 
-BEGINNING = "reading EVENTS from the beginning"
+CATCHING_UP = "reading earlier events for new policies"
 """The name of this trouble in alarms."""
 
 _log = structlog.get_logger("chorus.process")
@@ -58,6 +60,8 @@ class ContextProcess:
         partitions: int,
         priority_timeout_s: float,
         batch_at_most: int,
+        records_inputs: bool = False,
+        tracing: Tracing = NOT_TRACING,
     ) -> None:
         self.context = context
         self.store = store
@@ -67,7 +71,9 @@ class ContextProcess:
         self._numbers = numbers
         self.alarms = Alarms(clock)
         self.troubles = Troubles(self.alarms, broker, context.name)
-        routing = self._routing = Routing(context, partitions=partitions)
+        routing = self._routing = Routing(
+            context, partitions=partitions, records_inputs=records_inputs, tracing=tracing
+        )
         linger_s = {aggregate.name: aggregate.linger_s for aggregate in context.aggregates if aggregate.linger_s}
         self.relay = Relay(broker, clock, linger_s=linger_s, wake=self._wake, troubles=self.troubles)
         self.effects = EffectRunner(routing, broker, clock, wake=self._wake)
@@ -139,8 +145,14 @@ class ContextProcess:
                     name,
                     metadata.version("chorus"),
                     f"Chorus: {name}",
-                    {**api_of(self.context, self._broker), **self.requests.endpoints, **self.questions.asked_of_one},
-                    asked_of_all=self.questions.asked_of_all,
+                    guarded(
+                        {
+                            **api_of(self.context, self._broker),
+                            **self.requests.endpoints,
+                            **self.questions.endpoints,
+                        }
+                    ),
+                    broadcast=guarded(self.questions.broadcast),
                 )
                 _log.info("at work", partitions=list(self._numbers))
                 yield tasks
@@ -162,26 +174,28 @@ class ContextProcess:
             await self.loop.finish()
 
     async def _be_ready_to_decide(self) -> None:
-        """Renew snapshots, backfill parking events, and hear what new policies have missed, before all else."""
+        """Fold missing snapshots, backfill parking events, and hear the events that new policies missed."""
         while True:
             try:
+                if self._routing.records_inputs:
+                    await self.store.transact(lambda transaction: transaction.keep_inputs())
                 folded = await ensure_snapshots(self.store, self.context)
                 backfilled = await self._count_and_backfill_parked()
-                heard = await hear_from_beginning(self.store, self._broker, self._clock, self._routing)
+                heard = await catch_up(self.store, self._broker, self._clock, self._routing)
                 self.troubles.committed()
-                self.troubles.succeeded(BEGINNING)
+                self.troubles.succeeded(CATCHING_UP)
                 break
             except DatabaseBusyError as error:
                 self.troubles.busy(error)
             except BrokerError as error:
-                self.troubles.failed(BEGINNING, error)
+                self.troubles.failed(CATCHING_UP, error)
             await self._clock.sleep(BUSY_RETRY_S)
         if folded:
-            _log.warning("snapshots folded anew from the journal", aggregates=folded)
+            _log.warning("snapshots folded again from the journal", aggregates=folded)
         if backfilled:
             _log.warning("publishing the parking events that an older release did not publish", messages=backfilled)
         if heard:
-            _log.warning("heard events from the beginning for policies that are new", events=heard)
+            _log.warning("decided earlier events for new policies", events=heard)
 
     async def _count_and_backfill_parked(self) -> int:
         """Count the parked messages, and append the parking events that are missing; returns how many were."""

@@ -1,9 +1,9 @@
 """Requests to a context: they wait for the loop, are decided in its next transaction, and answered after the commit.
 
-Any process of the context takes a request, whoever owns the partition of its key: the transaction has the write lock,
-so requests and commands about one aggregate follow each other, and the owner of the partition publishes the events. A
-request that is not answered, because a process died or the database is locked, is asked again under the same key. The
-futures are asyncio's because each request is a task of the broker's adapter.
+Any process of the context takes a request, also one that does not own the partition of its key: the transaction has
+the write lock, so requests and commands about one aggregate follow each other, and the owner of the partition publishes
+the events. When a process dies or the database is locked, the client gets no answer, and asks again under the same key.
+The futures are asyncio's because each request is a task of the broker's adapter.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from shared.engine.decide.routing import Routing
 from shared.ports.clock import Clock
 from shared.ports.store import DatabaseBusyError, DatabaseError, Store
 from shared.wire.bodies import BodyDecoder, MalformedBodyError
-from shared.wire.messages import IDEMPOTENCY_KEY, NEVER, check_message_id
+from shared.wire.messages import CORRELATION_ID, IDEMPOTENCY_KEY, NEVER, check_message_id
 
 WAITING_AT_MOST: Final = 10_000
 
@@ -42,7 +42,7 @@ class Found(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Requests:
-    """One per process. The broker's adapter calls `endpoints`, and the loop drains, decides and answers."""
+    """One per process. The broker's adapter calls `endpoints`; the loop takes requests, decides and answers them."""
 
     def __init__(self, routing: Routing, store: Store, clock: Clock, *, wake: Callable[[], None]) -> None:
         self._routing = routing
@@ -59,12 +59,12 @@ class Requests:
             for endpoint in context.endpoints
         } | ({context.lookup: self._look_up} if context.lookup else {})
 
-    def drain(self, at_most: int) -> list[Incoming]:
+    def take(self, at_most: int) -> list[Incoming]:
         """Remove and return the requests that have waited longest."""
         return [self._waiting.popleft() for _ in range(min(at_most, len(self._waiting)))]
 
     def restore(self, messages: Iterable[Incoming]) -> None:
-        """Take requests back whose batch was not committed."""
+        """Put requests back whose batch was not committed."""
         self._waiting.extendleft(reversed([message for message in messages if isinstance(message.source, Asker)]))
 
     def answer(self, given: Sequence[Given]) -> None:
@@ -72,18 +72,18 @@ class Requests:
         for one in given:
             self._finish(one.asker, one)
 
-    def put_off(self, messages: Sequence[Incoming], error: Exception) -> list[Incoming]:
-        """Ask the clients that wait, in a batch or for one, to ask again later; returns the batch's other messages."""
+    def put_off(self, messages: Sequence[Incoming], reason: str) -> list[Incoming]:
+        """Answer 503 to every request of a batch and every waiting one; returns the other messages of the batch."""
         others = []
-        for message in (*messages, *self.drain(WAITING_AT_MOST)):
+        for message in (*messages, *self.take(WAITING_AT_MOST)):
             if isinstance(message.source, Asker):
-                self._finish(message.source, Given(message.source, ask_again(str(error))))
+                self._finish(message.source, Given(message.source, ask_again(reason)))
             else:
                 others.append(message)
         return others
 
     def close(self) -> None:
-        """Ask all clients that wait, and all that come, to ask again: another process decides."""
+        """Answer 503 to every waiting request and every later one: another process decides them."""
         self._is_closed = True
         self._waiting.clear()
         for waiting in self._askers.values():
@@ -101,12 +101,13 @@ class Requests:
         n = self._last = self._last + 1
         try:
             key = checked(IDEMPOTENCY_KEY, check_message_id, request.headers.get(IDEMPOTENCY_KEY, ""))
-            said = decoder.decode(request.body, key="", at=NEVER)
-            message = self._routing.asked(endpoint, n, key, said, request.headers)
+            body = decoder.decode(request.body, key="", at=NEVER)
+            message = self._routing.asked(endpoint, n, key, body, request.headers)
         except (MalformedBodyError, MalformedHeaderError) as malformed:
             return Answer(error=("400", str(malformed)))
         except Exception as error:
-            _log.exception("request failed", subject=endpoint.subject, id=request.headers.get(IDEMPOTENCY_KEY))
+            saga, message_id = (request.headers.get(name, "") for name in (CORRELATION_ID, IDEMPOTENCY_KEY))
+            _log.exception("request failed", saga=saga, message=message_id, subject=endpoint.subject)
             return Answer(error=("500", f"{type(error).__name__} in the code of {endpoint.subject}"))
         waiting: asyncio.Future[Given] = asyncio.get_running_loop().create_future()
         self._askers[n] = waiting
@@ -118,10 +119,10 @@ class Requests:
             return ask_again(str(error))
         finally:
             del self._askers[n]
-        if given.held_back_s == math.inf:
+        if given.reply_delay_s == math.inf:
             return None
-        if given.held_back_s:
-            await self._clock.sleep(given.held_back_s)
+        if given.reply_delay_s:
+            await self._clock.sleep(given.reply_delay_s)
         return given.answer
 
     async def _look_up(self, request: Request) -> Answer:

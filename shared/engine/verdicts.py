@@ -9,6 +9,7 @@ from shared.engine.publish.blocked import BlockedKeys
 from shared.ports.clock import Clock
 from shared.ports.rows import NumberedRow, ParkedVerdict
 from shared.ports.store import Store, Transaction
+from shared.wire.messages import CORRELATION_ID
 
 POLL_S: Final = 1.0
 """How often the loop looks for new verdicts."""
@@ -57,4 +58,5 @@ class Verdicts:
         finally:
             self._blocked.replace(reserved, rows)
         for n, row in rows:
-            _log.warning("published under its next edition", n=n, id=row.event_id, subject=row.subject)
+            saga = row.headers[CORRELATION_ID]
+            _log.warning("published under its next edition", saga=saga, message=row.event_id, n=n, subject=row.subject)

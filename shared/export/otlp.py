@@ -6,15 +6,14 @@ exporting twice gives the same spans. In OTLP/JSON, trace ids and span ids are h
 
 import hashlib
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from shared.export.rows import Row
 from shared.inspect.timeline import Message
+from shared.ports.clock import since_1970_ns
 
 INTERNAL: Final = 1
 CONSUMER: Final = 5
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def traces(rows: Sequence[Row], key: str) -> dict[str, Any]:
@@ -44,8 +43,8 @@ def _span(row: Row, message: Message, cause: Message | None, key: str) -> dict[s
         **parent,
         "name": row.title,
         "kind": INTERNAL if cause is None or cause.context == message.context else CONSUMER,
-        "startTimeUnixNano": _nanoseconds(began),
-        "endTimeUnixNano": _nanoseconds(message.at),
+        "startTimeUnixNano": str(since_1970_ns(began)),
+        "endTimeUnixNano": str(since_1970_ns(message.at)),
         "attributes": _attributes(
             {
                 "messaging.system": "nats",
@@ -65,7 +64,3 @@ def _attributes(values: dict[str, str]) -> list[dict[str, Any]]:
 
 def _id(text: str, size: int) -> str:
     return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
-
-
-def _nanoseconds(at: datetime) -> str:
-    return str((at - EPOCH) // timedelta(microseconds=1) * 1000)

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shared.inspect.drawing import short_id
-from shared.inspect.telling import Telling
 from shared.inspect.timeline import Ahead, Message, Node, steps
+from shared.inspect.told_fields import ToldFields
 
 CLIENT: Final = "client"
 """The lane of commands, which clients send."""
@@ -17,7 +17,7 @@ CLIENT: Final = "client"
 class Row:
     """A command, a message, or something that lies ahead. `cause` is the number of the row that it follows.
 
-    `lane` is the context that says it. `title` is its type, `told` are its marked fields.
+    `lane` is the context that says it. `title` is its type, `told` are its told fields.
     """
 
     lane: str
@@ -30,7 +30,7 @@ class Row:
     ahead: Ahead | None = None
 
 
-def rows_of(roots: Iterable[Node], telling: Telling) -> tuple[Row, ...]:
+def rows_of(roots: Iterable[Node], told_fields: ToldFields) -> tuple[Row, ...]:
     """The rows by time; each command stands before its first consequence, and what lies ahead at the end."""
     parents: list[Node] = []
     found: list[tuple[Node, Node | None, timedelta | None]] = []
@@ -44,11 +44,11 @@ def rows_of(roots: Iterable[Node], telling: Telling) -> tuple[Row, ...]:
     for node, parent, after in found:
         cause = None if parent is None else numbers.get(id(parent))
         numbers[id(node)] = len(rows)
-        rows.append(_row(node, cause, after, telling))
+        rows.append(_row(node, cause, after, told_fields))
     return tuple(rows)
 
 
-def _row(node: Node, cause: int | None, after: timedelta | None, telling: Telling) -> Row:
+def _row(node: Node, cause: int | None, after: timedelta | None, told_fields: ToldFields) -> Row:
     message = node.message
     if node.ahead is not None:
         return Row(lane=node.ahead.context, title=node.ahead.text, cause=cause, told=node.ahead.then, ahead=node.ahead)
@@ -59,7 +59,7 @@ def _row(node: Node, cause: int | None, after: timedelta | None, telling: Tellin
             cause=None,
         )
     title = f"{message.type} is due" if message.kind == "due" else message.type
-    told = tuple(telling.says(message).values())
+    told = tuple(told_fields.of(message).values())
     lane = CLIENT if message.kind == "cmd" else message.context
     return Row(lane=lane, title=title, cause=cause, at=message.at, after=after, told=told, message=message)
 

@@ -39,22 +39,22 @@ def board(panel: Panel) -> Board:
     notes: dict[tuple[int, str], Note] = {}
     arrows: dict[tuple[tuple[int, str], tuple[int, str]], None] = {}
 
-    def place(name: str, note: Note) -> tuple[int, str]:
+    def add(name: str, note: Note) -> tuple[int, str]:
         notes.setdefault((note.column, name), note)
         return note.column, name
 
     for command, causes in panel.commands.items():
-        commanded = place(command, Note(2, "command", command.partition(".")[2]))
+        commanded = add(command, Note(2, "command", command.partition(".")[2]))
         for cause in causes:
-            reaction = place(f"{cause.kind} {cause.name}", Note(1, cause.kind, sentence(cause)))
+            reaction = add(f"{cause.kind} {cause.name}", Note(1, cause.kind, sentence(cause)))
             arrows[reaction, commanded] = None
             if cause.on:
                 source, _, event = cause.on.partition(".")
                 heard = Note(0, "event", event, () if source == panel.context else (f"of {source}",))
-                arrows[place(cause.on, heard), reaction] = None
+                arrows[add(cause.on, heard), reaction] = None
         for event in panel.leads_to[command]:
             small = tuple(filter(None, panel.notes.get(event, "").split("; ")))
             is_marked = any(note == "pivot" or note.startswith("end: ") for note in small)
-            arrows[commanded, place(event, Note(3, "event", event.partition(".")[2], small, is_marked))] = None
+            arrows[commanded, add(event, Note(3, "event", event.partition(".")[2], small, is_marked))] = None
     numbers = {key: number for number, key in enumerate(notes)}
     return Board(panel.context, tuple(notes.values()), tuple((numbers[one], numbers[other]) for one, other in arrows))

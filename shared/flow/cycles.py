@@ -13,11 +13,11 @@ from shared.flow.places import place_of
 def unbounded(flow: Flow) -> Iterator[Finding]:
     """The shortest circle through each event that is on one, each circle once."""
     steps = _steps(flow)
-    told: set[frozenset[Name]] = set()
+    reported: set[frozenset[Name]] = set()
     for event in steps:
         circle = _circle(steps, event)
-        if circle and frozenset(circle) not in told:
-            told.add(frozenset(circle))
+        if circle and frozenset(circle) not in reported:
+            reported.add(frozenset(circle))
             yield Finding(
                 rule="cycle without a bound",
                 place=place_of(steps[circle[-1]][circle[0]].code),

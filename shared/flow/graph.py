@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from shared.config.spelling import did_you_mean
-from shared.context import Aggregate, Context, Service
+from shared.context import Aggregate, Context
 from shared.inspect.outcomes import outcomes
-from shared.reactions import commands_of
+from shared.return_types import commands_of
 from shared.saga import Saga
 from shared.streams.choreography import function_of, services_of
 from shared.wire.engine_events import ENGINE_EVENTS
@@ -52,7 +52,6 @@ class Flow:
     """
 
     contexts: Mapping[str, Context]
-    services: tuple[str, ...]
     reactions: tuple[Reaction, ...]
     leads_to: Mapping[Name, tuple[Name, ...]]
     aggregates: Mapping[Name, Aggregate]
@@ -105,7 +104,7 @@ class Flow:
     def event(self, name: str) -> Name:
         """The event of this name, with or without its context; raises UnknownNameError.
 
-        The engine's own events, such as `CommandRejected`, are known where somebody hears them.
+        The engine's own events, such as `CommandRejected`, are known where a context hears them.
         """
         events = dict.fromkeys((*self.aggregates, *(reaction.on for reaction in self.reactions if reaction.on)))
         found = [event for event in events if name in (event, event.partition(".")[2])]
@@ -129,16 +128,15 @@ def saga_named(sagas: Iterable[Saga], name: str) -> Saga:
     return named[name]
 
 
-def derive(members: Mapping[str, Context | Service]) -> Flow:
-    """Derive the graph of these contexts and services."""
-    contexts = {name: member for name, member in sorted(members.items()) if isinstance(member, Context)}
+def derive(members: Mapping[str, Context]) -> Flow:
+    """Derive the graph of these contexts."""
+    contexts = dict(sorted(members.items()))
     heard = {f"{policy.source}.{policy.event.__name__}" for one in contexts.values() for policy in one.policies}
     leads_to: dict[Name, tuple[Name, ...]] = {}
     for context in contexts.values():
         leads_to |= _leads_to(context, heard)
     return Flow(
         contexts=contexts,
-        services=tuple(sorted(name for name, member in members.items() if isinstance(member, Service))),
         reactions=tuple(reaction for context in contexts.values() for reaction in _reactions(context)),
         leads_to=leads_to,
         aggregates={

@@ -1,4 +1,4 @@
-"""Finds races that have two judges: ends of one saga that nobody decides between.
+"""Finds races that have two judges: ends of one saga between which no single aggregate decides.
 
 Two ends exclude each other when one aggregate says another event in each: an aggregate has one history.
 """
@@ -30,8 +30,8 @@ def several(flow: Flow, saga: Saga, file: Path | None) -> Iterator[Finding]:
 
 def _said_by(flow: Flow, end: End) -> dict[str, set[Name]]:
     """The events of an end, by the aggregate that says them."""
-    said: dict[str, set[Name]] = {}
+    decided: dict[str, set[Name]] = {}
     for event in end.events:
         context = event.partition(".")[0]
-        said.setdefault(f"{context}'s {flow.aggregates[event].name}", set()).add(event)
-    return said
+        decided.setdefault(f"{context}'s {flow.aggregates[event].name}", set()).add(event)
+    return decided

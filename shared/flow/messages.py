@@ -25,12 +25,12 @@ def unheard(flow: Flow, sagas: Iterable[Saga]) -> Iterator[Finding]:
 
 
 def unsaid(flow: Flow) -> Iterator[Finding]:
-    """Events that somebody waits for, and that no decision leads to."""
-    said = {event for events in flow.leads_to.values() for event in events}
+    """Events that a reaction waits for, and that no decision leads to."""
+    decided = {event for events in flow.leads_to.values() for event in events}
     of_the_engine = {event.__name__ for event in ENGINE_EVENTS}
     for reaction in flow.reactions:
         source, _, event = reaction.on.partition(".")
-        if reaction.on and reaction.on not in said and source in flow.contexts and event not in of_the_engine:
+        if reaction.on and reaction.on not in decided and source in flow.contexts and event not in of_the_engine:
             yield Finding(
                 rule="event never said",
                 place=place_of(reaction.code),
@@ -40,7 +40,7 @@ def unsaid(flow: Flow) -> Iterator[Finding]:
 
 
 def unasked(flow: Flow) -> Iterator[Finding]:
-    """Commands that nobody gives."""
+    """Commands that no client and no reaction gives."""
     given = {command for reaction in flow.reactions for command in reaction.commands}
     for context in flow.contexts.values():
         for command in (command for decider in context.deciders for command in decider.commands):

@@ -10,7 +10,7 @@ from shared.flow.palette import INK, Colour
 LINE = 15
 PADDING = 7
 SMALL_FITS = 6 / 5
-"""Small print has so many more characters in a line."""
+"""How many more characters of small print fit into a line."""
 
 STYLE = f"""text{{font:13px 'Helvetica Neue',Arial,sans-serif;fill:{INK}}}
 .small{{font-size:11px;fill:#444}}.head{{font-size:17px;font-weight:bold}}.columns{{font-size:11px;fill:#666}}

@@ -38,7 +38,7 @@ def misnamed(flow: Flow, saga: Saga, file: Path | None) -> Iterator[Finding]:
 
 
 def unreachable(flow: Flow, saga: Saga, file: Path | None) -> Iterator[Finding]:
-    """Ends, and a pivot, that do not follow from the first events, whatever clients send under the saga's key."""
+    """Ends, and a pivot, that do not follow from the first events and from all commands of clients."""
     sent = [
         event
         for reaction in flow.reactions

@@ -1,7 +1,8 @@
 """Derives the context map: which context depends on which, by which pattern of domain-driven design, and in which file.
 
 An event is published language: its publisher declares it for everybody. A reader keeps its own copy with only the
-fields it needs, which is its anticorruption layer. A service is an open host, which a context asks through an effect.
+fields it needs, which is its anticorruption layer. A context that answers requests is an
+open host, which others ask through an effect.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ class Relation(NamedTuple):
 
 
 def relations(flow: Flow, place: Callable[[str, str], str]) -> Iterator[Relation]:
-    """Every relation between contexts and services; `place(context, file)` names a file of a context."""
+    """Every relation between contexts; `place(context, file)` names a file of a context."""
     events: dict[tuple[str, str], dict[str, None]] = {}
     calls: dict[tuple[str, str], dict[str, None]] = {}
     for reaction in flow.reactions:

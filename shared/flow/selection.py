@@ -62,11 +62,11 @@ def of_saga(flow: Flow, saga: Saga) -> Selection:
             else reaction.on in followed
         )
     ]
-    marks: dict[Name, str] = {saga.pivot: "pivot"} if saga.pivot else {}
+    labels: dict[Name, str] = {saga.pivot: "pivot"} if saga.pivot else {}
     for end in saga.ends:
         for event in end.events:
-            marks[event] = "; ".join(filter(None, (marks.get(event), f"end: {end.name}")))
-    return Selection(saga.name, _panels(flow, reactions, under_key, set(under_key), marks), saga.first, ends)
+            labels[event] = "; ".join(filter(None, (labels.get(event), f"end: {end.name}")))
+    return Selection(saga.name, _panels(flow, reactions, under_key, set(under_key), labels), saga.first, ends)
 
 
 def after(flow: Flow, event: Name) -> Selection:
@@ -77,7 +77,7 @@ def after(flow: Flow, event: Name) -> Selection:
 
 
 def _panels(
-    flow: Flow, reactions: Iterable[Reaction], nearest: Iterable[str], events: set[Name], marks: dict[Name, str]
+    flow: Flow, reactions: Iterable[Reaction], nearest: Iterable[str], events: set[Name], labels: dict[Name, str]
 ) -> tuple[Panel, ...]:
     """A panel for each context that reacts, in the sequence in which `nearest` names the contexts."""
     given: dict[str, dict[Name, list[Reaction]]] = {}
@@ -94,7 +94,7 @@ def _panels(
                 for command in given[context]
             },
             notes={
-                event: _note(flow, event, marks.get(event, "")) for event in events if event.startswith(f"{context}.")
+                event: _note(flow, event, labels.get(event, "")) for event in events if event.startswith(f"{context}.")
             },
         )
         for context in (*sequence, *(one for one in given if one not in sequence))
@@ -102,9 +102,9 @@ def _panels(
     )
 
 
-def _note(flow: Flow, event: Name, mark: str) -> str:
+def _note(flow: Flow, event: Name, label: str) -> str:
     readers = dict.fromkeys(reaction.context for reaction in flow.heard(event) if reaction.kind == "policy")
-    return "; ".join(filter(None, (mark, f"heard by {', '.join(readers)}" if readers else "")))
+    return "; ".join(filter(None, (label, f"heard by {', '.join(readers)}" if readers else "")))
 
 
 def sentence(reaction: Reaction) -> str:

@@ -40,17 +40,17 @@ def _board(board: Board) -> tuple[list[str], float]:
     columns = [[n for n, one in enumerate(board.notes) if one.column == column] for column in range(COLUMNS)]
     tops = heights_of(columns, sizes, board.arrows, GAP)
     head = HEAD + MARGIN
-    places = {n: (MARGIN + one.column * COLUMN_WIDTH, head + tops[n]) for n, one in enumerate(board.notes)}
+    corners = {n: (MARGIN + one.column * COLUMN_WIDTH, head + tops[n]) for n, one in enumerate(board.notes)}
     parts = [f'<text class="head" x="{MARGIN}" y="28">{escape(board.context)}</text>']
     for column, heading in enumerate(HEADINGS):
         parts.append(f'<text class="columns" x="{MARGIN + column * COLUMN_WIDTH}" y="{HEAD + 10}">{heading}</text>')
     for source, target in board.arrows:
-        x, y = places[source][0] + NOTE_WIDTH, places[source][1] + sizes[source] / 2
-        end, down = places[target][0] - 1, places[target][1] + sizes[target] / 2
+        x, y = corners[source][0] + NOTE_WIDTH, corners[source][1] + sizes[source] / 2
+        end, down = corners[target][0] - 1, corners[target][1] + sizes[target] / 2
         bend = (end - x) / 2
         parts.append(arrow(f"M{x} {y:.1f}C{x + bend:.1f} {y:.1f} {end - bend:.1f} {down:.1f} {end} {down:.1f}"))
     for number, one in enumerate(board.notes):
         line, radius = ("3" if one.is_marked else "1"), (18 if one.kind in ROUND else 3)
-        parts += note(boxes[number], *places[number], PALETTE[one.kind], radius=radius, line=line)
-    bottom = max((places[n][1] + sizes[n] for n in places), default=head)
+        parts += note(boxes[number], *corners[number], PALETTE[one.kind], radius=radius, line=line)
+    bottom = max((corners[n][1] + sizes[n] for n in corners), default=head)
     return parts, bottom + MARGIN

@@ -74,8 +74,8 @@ def _by_event(selection: Selection) -> dict[Name, list[Reaction]]:
 
 def _event(event: Name, notes: dict[Name, str]) -> Text:
     line = Text(event, style=EVENT)
-    marks = [note for note in notes.get(event, "").split("; ") if note and not note.startswith("heard by")]
-    return line.append(f"  {'; '.join(marks)}" if marks else "", style="bold")
+    labels = [note for note in notes.get(event, "").split("; ") if note and not note.startswith("heard by")]
+    return line.append(f"  {'; '.join(labels)}" if labels else "", style="bold")
 
 
 def _reaction(reaction: Reaction) -> Text:

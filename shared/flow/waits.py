@@ -1,4 +1,4 @@
-"""Finds places where a saga may wait for ever: for the outside, or for a command of a client."""
+"""Finds steps at which a saga may wait without an end: for the outside, or for a command of a client."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tells what has not happened yet of a saga: open calls, armed deadlines, and reactions that have not come.
+"""Lists the next steps of a saga: open calls, armed deadlines, and reactions that have not come.
 
 The contexts say what is open (evidence.py). The graph from their code says what may follow (shared/flow).
 """
@@ -26,10 +26,10 @@ def ahead_of(evidence: Evidence, flow: Flow, sagas: Sequence[Saga]) -> tuple[Ahe
             found += _unpublished(answer, stored)
         found += _unread(evidence, name, answer, flow)
         found += _undecided(evidence, name, answer, flow)
-    said = {f"{message.context}.{message.type}" for message in evidence.messages if message.kind == "evt"}
-    goes_on = [saga for saga in sagas if saga.has_begun(said) and saga.end(said) is None]
+    published = {f"{message.context}.{message.type}" for message in evidence.messages if message.kind == "evt"}
+    goes_on = [saga for saga in sagas if saga.has_begun(published) and saga.end(published) is None]
     if goes_on and not found:
-        found += _clients(evidence, flow, next_commands(goes_on, said, flow.contexts, _abouts(evidence)))
+        found += _clients(evidence, flow, next_commands(goes_on, published, flow.contexts, _abouts(evidence)))
     if goes_on:
         waiting = {one.context for one in found}
         found += [
@@ -99,12 +99,12 @@ def _undecided(evidence: Evidence, name: str, answer: About | Silence, flow: Flo
 def _clients(evidence: Evidence, flow: Flow, commands: Sequence[str]) -> Iterator[Ahead]:
     for command in commands:
         context, _, name = command.partition(".")
-        said = [message for message in evidence.messages if message.context == context and message.kind == "evt"]
+        published = [message for message in evidence.messages if message.context == context and message.kind == "evt"]
         yield Ahead(
             kind="wait",
             context=context,
             text=f"a client may send {name}",
-            after=said[-1].id if said else "",
+            after=published[-1].id if published else "",
             then=flow.leads_to.get(command, ()),
         )
 

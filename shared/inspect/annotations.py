@@ -55,8 +55,8 @@ def annotate(databases: Databases, contexts: Iterable[str], key: str, messages: 
                 waiting = _parked(reader, key, messages)
                 journal |= _journal(reader, [m for m in messages if (m.stream, m.context) == (EVENTS, context)])
         except (DatabaseError, DatabaseBusyError):
-            continue  # The database is on another machine, belongs to a service, or cannot be read now.
-        parked = {place for place in parked if place[1] != context} | {(message.id, context) for message in waiting}
+            continue  # The database is on another machine, or cannot be read now.
+        parked = {one for one in parked if one[1] != context} | {(message.id, context) for message in waiting}
         missing |= {message.id: message for message in waiting if message not in messages}
     by_id: dict[str, list[str]] = defaultdict(list)
     for message_id, context in sorted(parked):
@@ -67,7 +67,7 @@ def annotate(databases: Databases, contexts: Iterable[str], key: str, messages: 
 def _parked_by_events(messages: Sequence[Message]) -> set[tuple[str, str]]:
     """(message id, context) of each message that was parked and not unparked since, by the events alone."""
     parked: set[tuple[str, str]] = set()
-    for message in sorted(messages, key=lambda said: said.sequence):
+    for message in sorted(messages, key=lambda message: message.sequence):
         if message.stream != EVENTS or message.type not in (PARKED, UNPARKED):
             continue
         try:
@@ -75,21 +75,21 @@ def _parked_by_events(messages: Sequence[Message]) -> set[tuple[str, str]]:
         except (msgspec.DecodeError, RecursionError):
             continue
         if isinstance(body, dict) and isinstance(body.get("message_id"), str):
-            place = body["message_id"], message.context
+            entry = body["message_id"], message.context
             if message.type == PARKED:
-                parked.add(place)
+                parked.add(entry)
             else:
-                parked.discard(place)
+                parked.discard(entry)
     return parked
 
 
 def _parked(reader: StoreReader, key: str, messages: Sequence[Message]) -> list[Message]:
     """The parked messages that are among `messages` or belong to the saga."""
     by_id = {message.id: message for message in messages}
-    by_place = {(message.stream, message.sequence): message for message in messages}
+    by_sequence = {(message.stream, message.sequence): message for message in messages}
     found = []
     for _, row, _ in reader.parked():
-        if stored := by_id.get(row.message_id) or by_place.get((row.stream, row.seq)):
+        if stored := by_id.get(row.message_id) or by_sequence.get((row.stream, row.seq)):
             found.append(stored)
             continue
         if key not in (row.key, row.headers.get(CORRELATION_ID)):

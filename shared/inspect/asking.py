@@ -5,7 +5,7 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Struct
 
-from shared.ports.broker import Broker, BrokerError
+from shared.ports.broker import Broker, BrokerDeniedError, BrokerError, NoRespondersError
 
 ANSWERED_WITHIN_S: Final = 0.7
 """A context answers within milliseconds; a tool answers within a second, also when a context is frozen."""
@@ -31,8 +31,10 @@ async def ask(
     """Ask `api.<context>.<name>`; raises NoAnswerError."""
     try:
         headers, body = await broker.request(f"api.{context}.{name}", _encoder.encode(question), {}, within_s)
+    except BrokerDeniedError:
+        raise  # The context may well answer, but not to this user.
     except BrokerError as error:
-        raise NoAnswerError(context, str(error), runs="no responders" not in str(error)) from error
+        raise NoAnswerError(context, str(error), runs=not isinstance(error, NoRespondersError)) from error
     if problem := headers.get("Nats-Service-Error"):
         raise NoAnswerError(context, problem, runs=True)
     try:

@@ -1,6 +1,6 @@
 """Finds the causes for which a saga may wait: one sentence and a remedy per cause.
 
-Pure: it reads the evidence (evidence.py) and what the contexts declare, and asks nobody.
+Pure: everything follows from the evidence (evidence.py) and from the declarations of the contexts.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from shared.context import Context, Service
+from shared.context import Context
 from shared.inspect.drawing import span
 from shared.inspect.evidence import UNANSWERED_AT_MOST, Evidence, Silence
 from shared.inspect.timeline import Message
@@ -21,7 +21,7 @@ _SERVICE: Final = re.compile(r"svc\.([A-Za-z0-9_-]+)\.")
 
 
 class Kind(IntEnum):
-    """The kinds of cause. A smaller one hides the cause of a larger one: who is down cannot be slow."""
+    """The kinds of cause, the most likely one first, as `chorus why` lists them."""
 
     CONSUMER_MISSING = 1
     CONTEXT_DOWN = 2
@@ -64,9 +64,7 @@ class Cause(Struct, frozen=True, kw_only=True):
     remedy: str = ""
 
 
-def causes_of(
-    evidence: Evidence, contexts: Mapping[str, Context], members: Mapping[str, Context | Service]
-) -> Iterator[Cause]:
+def causes_of(evidence: Evidence, contexts: Mapping[str, Context]) -> Iterator[Cause]:
     """The causes that the answers show, and those of silent contexts that should have reacted."""
     for name, answer in sorted(evidence.answers.items()):
         heard = _heard(evidence.messages, contexts[name])
@@ -75,7 +73,7 @@ def causes_of(
             reacted = {message.caused_by for message in evidence.messages if message.context == name}
             yield from _of_silence(answer, [message for message in heard if message.id not in reacted], commands)
         else:
-            yield from _of_answer(evidence, answer, heard, commands, members)
+            yield from _of_answer(evidence, answer, heard, commands, contexts)
 
 
 def _of_silence(silence: Silence, unanswered: Sequence[Message], commands: Sequence[Message]) -> Iterator[Cause]:
@@ -95,7 +93,7 @@ def _of_silence(silence: Silence, unanswered: Sequence[Message], commands: Seque
 def silences(evidence: Evidence, contexts: Mapping[str, Context], *, named: set[str]) -> Iterator[Cause]:
     """The other contexts that do not answer: each may have a call open, or something parked.
 
-    A context that hears no event knows of a saga by requests only, and the context that asks tells of those.
+    A context that hears no event knows of a saga by requests only, and the context that sends them reports those.
     """
     for name, answer in sorted(evidence.answers.items()):
         if isinstance(answer, Silence) and name not in named and contexts[name].policies:
@@ -114,7 +112,7 @@ def _of_answer(
     about: About,
     heard: Sequence[Message],
     commands: Sequence[Message],
-    members: Mapping[str, Context | Service],
+    contexts: Mapping[str, Context],
 ) -> Iterator[Cause]:
     name = about.context
     for parked in about.parked:
@@ -143,7 +141,7 @@ def _of_answer(
         yield Cause(kind=Kind.UNDER_WAY, context=name, text=text, remedy=f"chorus health {name}")
     for call in about.calls:
         if not call.behind:
-            yield _call(evidence, name, call, members)
+            yield _call(evidence, name, call, contexts)
     position = next((position for position in about.positions if position.stream == "EVENTS"), None)
     unread = [message for message in heard if position is not None and message.sequence > position.sequence]
     if unread:
@@ -165,7 +163,7 @@ def _hindrances(about: About) -> Iterator[Cause]:
             yield Cause(kind=Kind.CONTEXT_HINDERED, context=about.context, text=text, remedy=alarm.remedy)
 
 
-def _call(evidence: Evidence, name: str, call: OpenCall, members: Mapping[str, Context | Service]) -> Cause:
+def _call(evidence: Evidence, name: str, call: OpenCall, contexts: Mapping[str, Context]) -> Cause:
     found = _SERVICE.match(call.asks)
     service = found[1] if found else ""
     whom = service or "the outside"
@@ -173,7 +171,7 @@ def _call(evidence: Evidence, name: str, call: OpenCall, members: Mapping[str, C
         waits = evidence.at - datetime.fromisoformat(call.since)
         if waits > UNANSWERED_AT_MOST:
             text = f"{name} has asked {whom} because of {call.event} and has had no answer for {span(waits)}"
-            remedy = f"does {service} run, and is it well? chorus health {service}" if service in members else ""
+            remedy = f"does {service} run, and is it well? chorus health {service}" if service in contexts else ""
             return Cause(kind=Kind.CALL_OPEN, context=name, text=text, remedy=remedy)
         text = f"{name} asks {whom} because of {call.event}, for the first time, since {_clock(call.since)}"
         return Cause(kind=Kind.UNDER_WAY, context=name, text=text)
@@ -183,7 +181,7 @@ def _call(evidence: Evidence, name: str, call: OpenCall, members: Mapping[str, C
     if call.next_try_at:
         wait = max(datetime.fromisoformat(call.next_try_at) - evidence.at, evidence.at - evidence.at)
         text += f"; it asks again in {span(wait)}"
-    remedy = f"is {service} running? chorus worker {service}" if service in members else f"is {whom} running?"
+    remedy = f"is {service} running? chorus worker {service}" if service in contexts else f"is {whom} running?"
     return Cause(kind=Kind.CALL_OPEN, context=name, text=text, remedy=remedy)
 
 

@@ -9,31 +9,33 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.inspect.annotations import Annotations, JournalCheck
-from shared.inspect.telling import Telling
 from shared.inspect.timeline import Ahead, Node, Step, steps
+from shared.inspect.told_fields import ToldFields
 
 FAILURE_OR_UNDO = re.compile(r"Cancel|Reject|Refus|Fail|Declin|Void|Releas")
-PLACE_IN_STREAM = re.compile(r"([A-Z_]+)@\S+/([0-9]+)")
+FALLBACK_ID = re.compile(r"([A-Z_]+)@\S+/([0-9]+)")
 
 JOURNAL_NOTES: Mapping[JournalCheck, str] = {"absent": "not in {}'s journal", "other_body": "differs from {}'s journal"}
 
 
 NO_ANNOTATIONS: Final = Annotations()
-NAMES_ONLY: Final = Telling()
+NAMES_ONLY: Final = ToldFields()
 
 
-def draw(roots: Iterable[Node], annotations: Annotations = NO_ANNOTATIONS, telling: Telling = NAMES_ONLY) -> Table:
+def draw(
+    roots: Iterable[Node], annotations: Annotations = NO_ANNOTATIONS, told_fields: ToldFields = NAMES_ONLY
+) -> Table:
     """Draw the trees of causes: time, time since the cause, and message. Parked and forged messages are red."""
     table = Table.grid(padding=(0, 1))
     table.add_column(justify="right", no_wrap=True, style="dim")
     table.add_column(justify="right", no_wrap=True, style="cyan")
     table.add_column(overflow="fold")
     for step in steps(roots):
-        table.add_row(span(step.after), span(step.took, sign="+"), line(step, annotations, telling))
+        table.add_row(span(step.after), span(step.took, sign="+"), line(step, annotations, told_fields))
     return table
 
 
-def line(step: Step, annotations: Annotations = NO_ANNOTATIONS, telling: Telling = NAMES_ONLY) -> Text:
+def line(step: Step, annotations: Annotations = NO_ANNOTATIONS, told_fields: ToldFields = NAMES_ONLY) -> Text:
     """One node of a tree: the branches before it, its name, and what is to be said about it."""
     line = Text()
     if step.last:
@@ -51,8 +53,8 @@ def line(step: Step, annotations: Annotations = NO_ANNOTATIONS, telling: Telling
     )
     if message.kind == "due":
         line.append(" is due")
-    for said in telling.says(message).values():
-        line.append(f" {said}", style="dim")
+    for text in told_fields.of(message).values():
+        line.append(f" {text}", style="dim")
     if node.copies > 1:
         line.append(f" ({node.copies} copies)", style="red")
     if parked := annotations.parked.get(node.id):
@@ -63,8 +65,8 @@ def line(step: Step, annotations: Annotations = NO_ANNOTATIONS, telling: Telling
 
 
 def short_id(message_id: str) -> str:
-    """An id for people: of one that is a place in a stream, the stream and the sequence."""
-    return PLACE_IN_STREAM.sub(r"\1 #\2", message_id)
+    """An id for people: the stream and the sequence of a message that has only a fallback id."""
+    return FALLBACK_ID.sub(r"\1 #\2", message_id)
 
 
 def ahead_text(ahead: Ahead) -> str:

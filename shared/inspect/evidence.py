@@ -22,7 +22,7 @@ from shared.wire.messages import partition_of
 from shared.wire.streams import COMMANDS, EVENTS
 
 UNANSWERED_AT_MOST: Final = timedelta(seconds=3)
-"""A first call may take so long before it counts as trouble."""
+"""A first call that takes longer counts as trouble."""
 
 
 class Silence(Struct, frozen=True, kw_only=True):
@@ -36,7 +36,7 @@ class Silence(Struct, frozen=True, kw_only=True):
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """The facts about one key, as of `at`. `commands` wait in COMMANDS: nobody has decided them."""
+    """The facts about one key, as of `at`. `commands` wait in COMMANDS and are not decided."""
 
     key: str
     at: datetime
@@ -75,5 +75,5 @@ async def _ask(broker: Broker, context: Context, key: str, partitions: int) -> A
             except BrokerRefusedError:
                 missing.append(f"{stream}/{consumer}")
             except BrokerError:
-                pass  # The broker answered a moment ago; then this place stays unknown.
+                pass  # The broker answered a moment ago; then this stays unknown.
     return Silence(context=context.name, runs=runs, missing=tuple(missing))

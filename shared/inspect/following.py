@@ -9,7 +9,7 @@ from shared.inspect.timeline import Message, read_saga
 from shared.ports.broker import Broker
 
 FOLLOW_S: Final = 0.5
-"""A saga is read again after this time; it has some dozens of messages."""
+"""The pause between two reads of a saga, which has some dozens of messages."""
 
 
 async def following(broker: Broker, key: str) -> AsyncIterator[Sequence[Message]]:

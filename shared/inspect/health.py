@@ -13,7 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 from shared.ports.databases import Databases
-from shared.ports.store_reader import Waiting
+from shared.ports.store_reader import Backlog
 from shared.worker.health_file import LiveProcess, live_processes
 
 SILENT_AT_MOST_S: Final = 10.0
@@ -30,11 +30,11 @@ class Trouble(Struct, frozen=True):
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """The health of a context or service: its processes, what waits in its database, and what is wrong."""
+    """The health of a context: its processes, what waits in its database, and what is wrong."""
 
     context: str
     processes: Sequence[LiveProcess]
-    waiting: Waiting
+    waiting: Backlog
     troubles: Sequence[Trouble]
 
     @property
@@ -59,7 +59,7 @@ def examine(
 def _health(name: str, everywhere: Sequence[LiveProcess], databases: Databases, host: str, now: datetime) -> Health:
     # A health check asks about the process in its own container; a replica elsewhere does not make it alive.
     asked = [process for process in everywhere if process.host == host] or everywhere
-    waiting = databases.waiting(name)
+    waiting = databases.backlog(name)
     troubles = [
         *([] if asked else [Trouble("no process of it runs", f"start it: chorus worker {name}")]),
         *(trouble for process in asked for trouble in _process_troubles(process, now)),
@@ -97,15 +97,15 @@ def _unowned_partitions(everywhere: Sequence[LiveProcess]) -> Iterator[Trouble]:
     reports = [p.report for p in everywhere if p.report is not None and p.silent_s <= SILENT_AT_MOST_S]
     if not any(report.state == "ready" for report in reports):
         return
-    unheld = set(range(max(report.partitions for report in reports))) - {n for report in reports for n in report.held}
-    if unheld:
+    unowned = set(range(max(report.partitions for report in reports))) - {n for report in reports for n in report.held}
+    if unowned:
         yield Trouble(
-            f"no process holds partition {', '.join(map(str, sorted(unheld)))}",
+            f"no process holds partition {', '.join(map(str, sorted(unowned)))}",
             "check that the server answers (chorus streams plan), and start workers without --partitions",
         )
 
 
-def _database_troubles(name: str, waiting: Waiting, now: datetime) -> Iterator[Trouble]:
+def _database_troubles(name: str, waiting: Backlog, now: datetime) -> Iterator[Trouble]:
     if waiting.unreadable:
         yield Trouble(waiting.unreadable, "read the log of its worker")
     if waiting.parked:

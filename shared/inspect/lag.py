@@ -18,10 +18,10 @@ from shared.ports.broker import Broker, BrokerError
 from shared.topology import consumer_name, streams_of
 from shared.wire.lag import AskLag, PartitionLag, Timing
 
-Place: TypeAlias = tuple[str, int]
-"""A context and a partition."""
+PartitionOf: TypeAlias = tuple[str, int]
+"""A context and one of its partitions."""
 
-Sample: TypeAlias = Mapping[Place, PartitionLag | NoAnswerError]
+Sample: TypeAlias = Mapping[PartitionOf, PartitionLag | NoAnswerError]
 """The answers at one moment."""
 
 
@@ -99,7 +99,7 @@ def _summary(name: str, lags: Sequence[Lag]) -> ContextLag:
 
 async def sample(broker: Broker, contexts: Iterable[Context], partitions: int) -> Sample:
     """Ask the owners of all partitions at once."""
-    found: dict[Place, PartitionLag | NoAnswerError] = {}
+    found: dict[PartitionOf, PartitionLag | NoAnswerError] = {}
 
     async def question(context: str, number: int) -> None:
         try:
@@ -153,7 +153,7 @@ def _lag(before: PartitionLag | NoAnswerError | None, now: PartitionLag) -> Lag:
 
 
 def _quantile(recent: Timing, ever: Timing, part: float) -> float | None:
-    """Of the time between the samples; of the whole life of the process when nothing happened between them."""
+    """A quantile between the samples, or over the life of the process when nothing happened between them."""
     return (recent if recent.count else ever).quantile_s(part)
 
 

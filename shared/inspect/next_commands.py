@@ -7,12 +7,12 @@ decider, asked with example values in the present state, gives another answer or
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Any, get_args, get_type_hints
 
 import msgspec
 
 from shared.context import Command, Context, Rejected
 from shared.inspect.outcomes import outcomes
+from shared.return_types import commands_of
 from shared.saga import Saga
 from shared.send.compose import compose
 from shared.send.fields import fields_of
@@ -21,12 +21,12 @@ from shared.wire.bodies import BodyDecoder
 
 
 def next_commands(
-    sagas: Iterable[Saga], said: Collection[str], contexts: Mapping[str, Context], answers: Mapping[str, About]
+    sagas: Iterable[Saga], published: Collection[str], contexts: Mapping[str, Context], answers: Mapping[str, About]
 ) -> list[str]:
-    """Return commands such as `till.Ring`. Events are `context.Event`, in `said` too; `answers` are about the key."""
+    """Return commands such as `till.Ring`. Events are `context.Event`; `answers` are about the key."""
     leads_to = {name: outcomes(context) for name, context in contexts.items()}
-    wanted = [event for saga in sagas if saga.end(said) is None for end in saga.ends for event in end.events]
-    seen: set[str] = {*said}
+    wanted = [event for saga in sagas if saga.end(published) is None for end in saga.ends for event in end.events]
+    seen: set[str] = {*published}
     found: dict[str, None] = {}
     while wanted:
         event = wanted.pop(0)
@@ -43,7 +43,10 @@ def next_commands(
                 continue
             if command in accepted and name in answers and _may_lead(context, accepted[command], kind, answers[name]):
                 found[f"{name}.{command}"] = None
-            wanted += [f"{p.source}.{p.event.__name__}" for p in context.policies if command in _given_by(p.whenever)]
+            given_by = [
+                p for p in context.policies if command in {one.__name__ for one in commands_of(p.whenever) or ()}
+            ]
+            wanted += [f"{policy.source}.{policy.event.__name__}" for policy in given_by]
     return list(found)
 
 
@@ -68,14 +71,3 @@ def _may_lead(context: Context, command: type[Command], kind: str, about: About)
 
 def _names_a_field(rejected: Rejected) -> bool:
     return any(detail.path != "$" for detail in rejected.details)
-
-
-def _given_by(whenever: Any) -> set[str]:
-    """The names of the commands in the return annotation of a policy's function."""
-    returned = get_type_hints(whenever).get("return")
-    return {name for one in get_args(returned) for name in _names(one)}
-
-
-def _names(annotation: Any) -> set[str]:
-    parts = get_args(annotation)
-    return {name for part in parts for name in _names(part)} if parts else {getattr(annotation, "__name__", "")}

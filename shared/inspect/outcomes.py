@@ -109,23 +109,23 @@ class _Reader:
 
     def _parts(self, node: ast.AST, function: FunctionType, argument: str) -> Iterator[ast.AST]:
         """The parts of a node; of a match on the command, the cases that the command may reach."""
-        place = _place(node.subject, argument) if isinstance(node, ast.Match) and argument else None
-        if isinstance(node, ast.Match) and place is not None:
+        index = _index_of(node.subject, argument) if isinstance(node, ast.Match) and argument else None
+        if isinstance(node, ast.Match) and index is not None:
             for case in node.cases:
-                if self._may_match(case.pattern, place, sys.modules[function.__module__]):
+                if self._may_match(case.pattern, index, sys.modules[function.__module__]):
                     yield from case.body
         else:
             yield from ast.iter_child_nodes(node)
 
-    def _may_match(self, pattern: ast.pattern, place: int, module: ModuleType) -> bool:
-        """Whether the command may match; `place` is where it stands in a sequence that is matched."""
+    def _may_match(self, pattern: ast.pattern, index: int, module: ModuleType) -> bool:
+        """Whether the command may match; `index` is where it is in a tuple that is matched."""
         match pattern:
             case ast.MatchOr(patterns):
-                return any(self._may_match(one, place, module) for one in patterns)
+                return any(self._may_match(one, index, module) for one in patterns)
             case ast.MatchAs(ast.pattern() as named):
-                return self._may_match(named, place, module)
-            case ast.MatchSequence(patterns) if place < len(patterns):
-                return self._may_match(patterns[place], place, module)
+                return self._may_match(named, index, module)
+            case ast.MatchSequence(patterns) if index < len(patterns):
+                return self._may_match(patterns[index], index, module)
             case ast.MatchClass(cls):
                 kind = _called(cls, module)
                 return not isinstance(kind, type) or issubclass(self._command, kind)
@@ -150,10 +150,10 @@ def _called(node: ast.expr, module: ModuleType) -> Any:
     return getattr(module, _name(node), None)
 
 
-def _place(subject: ast.expr, argument: str) -> int | None:
-    """The place of the command in the subject of a match; None when it is not matched."""
+def _index_of(subject: ast.expr, argument: str) -> int | None:
+    """The index of the command in the subject of a match; None when it is not matched."""
     parts = subject.elts if isinstance(subject, ast.Tuple) else [subject]
-    return next((place for place, part in enumerate(parts) if _name(part) == argument), None)
+    return next((index for index, part in enumerate(parts) if _name(part) == argument), None)
 
 
 def _is_ours(function: FunctionType, module: str) -> bool:

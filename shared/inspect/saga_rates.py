@@ -15,7 +15,7 @@ from shared.wire.streams import EVENTS
 
 WINDOW: Final = timedelta(minutes=1)
 KEYS_AT_MOST: Final = 200_000
-"""The first events of so many sagas are remembered; an older saga that ends has no duration here."""
+"""The first events of this many sagas are remembered; the end of an older saga has no duration."""
 
 
 class _Ended(NamedTuple):
@@ -39,7 +39,7 @@ class SagaRate:
 
     def __init__(self, saga: Saga) -> None:
         self._saga = saga
-        self._said: OrderedDict[str, set[str]] = OrderedDict()
+        self._published: OrderedDict[str, set[str]] = OrderedDict()
         """The events of the saga that were seen, by key, until it ends."""
         self._began: dict[str, datetime] = {}
         self._begun: deque[datetime] = deque()
@@ -57,15 +57,15 @@ class SagaRate:
         if event in self._saga.first and key not in self._began:
             self._began[key] = at
             self._begun.append(at)
-        said = self._said.setdefault(key, set())
-        before = self._saga.end(said)
-        said.add(event)
-        end = self._saga.end(said)
+        published = self._published.setdefault(key, set())
+        before = self._saga.end(published)
+        published.add(event)
+        end = self._saga.end(published)
         if end is not None and before is None:
             began = self._began.get(key)
             self._ended.append(_Ended(at, end.name, None if began is None else (at - began).total_seconds()))
-        while len(self._said) > KEYS_AT_MOST:
-            forgotten, _ = self._said.popitem(last=False)
+        while len(self._published) > KEYS_AT_MOST:
+            forgotten, _ = self._published.popitem(last=False)
             self._began.pop(forgotten, None)
 
     def rates(self, now: datetime, watched: timedelta) -> SagaRates:
@@ -88,7 +88,7 @@ class SagaRate:
 
 
 class SagaTail:
-    """Reads what EVENTS got since the last look."""
+    """Reads the new events of EVENTS, and feeds them to the rates."""
 
     def __init__(self, broker: Broker, sagas: Iterable[Saga], *, first: int) -> None:
         self._broker = broker

@@ -5,15 +5,14 @@ from typing import NamedTuple
 
 from shared import catalog
 from shared.config.settings import Settings
-from shared.context import Context
 from shared.flow.graph import derive
 from shared.inspect.ahead import ahead_of
 from shared.inspect.annotations import Annotations, annotate
 from shared.inspect.evidence import Evidence, collect
 from shared.inspect.sagas import standings
-from shared.inspect.telling import Telling
 from shared.inspect.timeline import Message, Node, read_saga, tree, with_ahead
-from shared.inspect.why import Verdict, explain
+from shared.inspect.told_fields import ToldFields
+from shared.inspect.why import Explanation, explain
 from shared.ports.broker import Broker
 from shared.ports.clock import Clock
 from shared.ports.databases import Databases
@@ -36,11 +35,11 @@ class SagaReader:
         self._databases = databases
         self._clock = clock
         self.members = catalog.load_all(settings).members
-        self.contexts = [member for member in self.members.values() if isinstance(member, Context)]
+        self.contexts = [*self.members.values()]
         self.flow = derive(self.members)
         self.partitions = read_topology(settings.streams_file).partitions
         self.sagas = tuple(catalog.declared_in("sagas", "SAGAS") or ())
-        self.telling = Telling(self.contexts)
+        self.told_fields = ToldFields(self.contexts)
 
     async def read(self, broker: Broker, key: str, *, everything: bool = False) -> Reading:
         """Read the streams, ask all contexts, and look into the databases on this machine."""
@@ -55,6 +54,6 @@ class SagaReader:
         """A line for each saga of the key."""
         return standings(self.sagas, reading.messages, self._clock.now())
 
-    def explain(self, evidence: Evidence) -> Verdict:
+    def explain(self, evidence: Evidence) -> Explanation:
         """The causes for which the saga waits."""
         return explain(evidence, self.members, self.sagas, standings(self.sagas, evidence.messages, evidence.at))

@@ -11,17 +11,17 @@ from shared.saga import Saga
 
 def standings(sagas: Iterable[Saga], messages: Sequence[Message], now: datetime) -> list[str]:
     """A line for each saga that these messages begin, such as `thing: done after 38.9 ms`."""
-    said: dict[str, datetime] = {}
+    published_at: dict[str, datetime] = {}
     for message in sorted(messages, key=lambda stored: stored.at):
         if message.kind == "evt":
-            said.setdefault(f"{message.context}.{message.type}", message.at)
-    return [_standing(saga, said, now) for saga in sagas if saga.has_begun(said)]
+            published_at.setdefault(f"{message.context}.{message.type}", message.at)
+    return [_standing(saga, published_at, now) for saga in sagas if saga.has_begun(published_at)]
 
 
-def _standing(saga: Saga, said: dict[str, datetime], now: datetime) -> str:
-    began = min(said[event] for event in saga.first if event in said)
-    if (end := saga.end(said)) is not None:
-        return f"{saga.name}: {end.name} after {span(max(said[event] for event in end.events) - began)}"
+def _standing(saga: Saga, published_at: dict[str, datetime], now: datetime) -> str:
+    began = min(published_at[event] for event in saga.first if event in published_at)
+    if (end := saga.end(published_at)) is not None:
+        return f"{saga.name}: {end.name} after {span(max(published_at[event] for event in end.events) - began)}"
     goes_on = max(now - began, timedelta(0))
     slow = f", which is slow: it should end within {format_duration(saga.slow_after)}"
     return f"{saga.name}: goes on for {span(goes_on)}{slow if goes_on > saga.slow_after else ''}"

@@ -1,4 +1,4 @@
-"""Lists sagas with their status, and with whatever holds each of them up.
+"""Lists sagas with their status, and with the reasons why each does not go on.
 
 The context that says a saga's first event knows the status; every context knows what waits in it.
 """
@@ -21,7 +21,7 @@ from shared.wire.listing import PAGE_AT_MOST, AggregateList, AskList, Listed
 from shared.wire.waiting import AskWaiting, Waiting, WaitingItem
 
 WAITING_AT_MOST: Final = 20_000
-"""So many items of one context are read; with more, the context itself is in trouble."""
+"""At most this many items of one context are read; with more, the context itself is in trouble."""
 UNPUBLISHED_AT_MOST: Final = timedelta(seconds=10)
 
 
@@ -123,10 +123,10 @@ def _question(saga: Saga, context: Context, aggregate: Aggregate, selection: Sel
 
 def _ends(saga: Saga, context: Context) -> tuple[str, ...]:
     """The events of this context that end the saga."""
-    said = {
+    names = {
         event.partition(".")[2] for end in saga.ends for event in end.events if event.startswith(f"{context.name}.")
     }
-    return tuple(sorted(said))
+    return tuple(sorted(names))
 
 
 async def _waiting(broker: Broker, contexts: Sequence[Context]) -> tuple[list[Waiting], tuple[str, ...]]:
@@ -156,7 +156,7 @@ async def _waiting(broker: Broker, contexts: Sequence[Context]) -> tuple[list[Wa
 
 
 def _held_up(pages: Iterable[Waiting], now: datetime) -> dict[str, list[str]]:
-    """By key, what holds its saga up. A call that nobody has answered for the first time yet does not."""
+    """By key, the reasons why its saga does not go on. A young first call is none of them."""
     found: dict[str, list[str]] = {}
     for page in pages:
         for item in page.items:

@@ -15,8 +15,8 @@ from shared.wire.messages import (
     TIMER_ID,
     MalformedKeyError,
     check_key,
+    fallback_id,
     parse_subject,
-    place_id,
     split_edition,
 )
 from shared.wire.streams import EVENTS, TIMERS
@@ -180,7 +180,7 @@ def message_of(stream: str, stored: Stored) -> Message:
     subject = parse_subject(stored.subject)
     headers = stored.headers
     return Message(
-        id=headers.get(MSG_ID) or headers.get(TIMER_ID) or place_id(stream, stored.sequence, stored.at),
+        id=headers.get(MSG_ID) or headers.get(TIMER_ID) or fallback_id(stream, stored.sequence, stored.at),
         caused_by=headers.get(CAUSATION_ID, ""),
         commanded=CAUSATION_HASH in headers,
         kind=subject.kind,

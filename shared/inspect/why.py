@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from shared.context import Context, Service
+from shared.context import Context
 from shared.inspect.causes import TROUBLES, Cause, Kind, causes_of, deadlines, silences
 from shared.inspect.evidence import Evidence, Silence
 from shared.inspect.next_commands import next_commands
@@ -12,7 +12,7 @@ from shared.saga import Saga
 from shared.wire.about import About
 
 
-class Verdict(Struct, frozen=True, kw_only=True):
+class Explanation(Struct, frozen=True, kw_only=True):
     """The causes, the first one first, and how each saga of the key stands."""
 
     key: str
@@ -21,30 +21,29 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
     @property
     def is_trouble(self) -> bool:
-        """Whether somebody should do something."""
+        """Whether an operator should do something."""
         return any(cause.kind in TROUBLES for cause in self.causes)
 
 
 def explain(
-    evidence: Evidence, members: Mapping[str, Context | Service], sagas: Iterable[Saga], standings: Sequence[str]
-) -> Verdict:
+    evidence: Evidence, contexts: Mapping[str, Context], sagas: Iterable[Saga], standings: Sequence[str]
+) -> Explanation:
     """The causes in the order in which an operator should look at them."""
-    contexts = {name: member for name, member in members.items() if isinstance(member, Context)}
-    causes = list(causes_of(evidence, contexts, members))
-    said = {f"{message.context}.{message.type}" for message in evidence.messages if message.kind == "evt"}
-    begun = [saga for saga in sagas if saga.has_begun(said)]
-    goes_on = [saga for saga in begun if saga.end(said) is None]
+    causes = list(causes_of(evidence, contexts))
+    published = {f"{message.context}.{message.type}" for message in evidence.messages if message.kind == "evt"}
+    begun = [saga for saga in sagas if saga.has_begun(published)]
+    goes_on = [saga for saga in begun if saga.end(published) is None]
     if goes_on:
         causes += silences(evidence, contexts, named={cause.context for cause in causes})
     causes.sort(key=lambda cause: cause.kind)
-    if not said and not evidence.commands and not any(_knows(answer) for answer in evidence.answers.values()):
+    if not published and not evidence.commands and not any(_knows(answer) for answer in evidence.answers.values()):
         text = f"nobody knows {evidence.key}: no stream has a message under it, and no context a state"
         causes.append(Cause(kind=Kind.UNKNOWN_KEY, context="", text=text, remedy="check the key and the server"))
     elif begun and not goes_on and not causes:
         causes = [Cause(kind=Kind.ENDED, context="", text=f"{evidence.key} has ended, and nothing of it is open")]
     elif goes_on and not [cause for cause in causes if cause.kind <= Kind.UNDER_WAY]:
         answers = {name: answer for name, answer in evidence.answers.items() if isinstance(answer, About)}
-        if commands := next_commands(goes_on, said, contexts, answers):
+        if commands := next_commands(goes_on, published, contexts, answers):
             text = f"nothing of it is under way; a command brings it on: {' or '.join(commands)}"
             causes.append(
                 Cause(
@@ -58,7 +57,7 @@ def explain(
         causes += deadlines(evidence)
     if not causes:
         causes.append(_nothing_open(evidence.key, has_begun=bool(begun)))
-    return Verdict(key=evidence.key, causes=tuple(causes), standings=tuple(standings))
+    return Explanation(key=evidence.key, causes=tuple(causes), standings=tuple(standings))
 
 
 def _nothing_open(key: str, *, has_begun: bool) -> Cause:

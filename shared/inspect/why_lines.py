@@ -1,25 +1,25 @@
-"""Writes a verdict as sentences that a tired person understands, and the evidence as a line for each context."""
+"""Writes an explanation as sentences that a tired person understands, and the evidence as a line for each context."""
 
 from shared.inspect.causes import Kind
 from shared.inspect.evidence import Evidence
-from shared.inspect.why import Verdict
+from shared.inspect.why import Explanation
 from shared.wire.about import About
 
 
-def sentences(verdict: Verdict) -> list[tuple[str, str]]:
+def sentences(explanation: Explanation) -> list[tuple[str, str]]:
     """Each cause as a sentence, and its remedy, which may be empty."""
     said = []
-    for number, cause in enumerate(verdict.causes):
+    for number, cause in enumerate(explanation.causes):
         waits = number == 0 and cause.kind <= Kind.DEADLINE_ARMED
-        text = f"{verdict.key} waits: {cause.text}." if waits else f"{cause.text[:1].upper()}{cause.text[1:]}."
+        text = f"{explanation.key} waits: {cause.text}." if waits else f"{cause.text[:1].upper()}{cause.text[1:]}."
         said.append((text, cause.remedy))
     return said
 
 
-def paragraph(verdict: Verdict) -> list[str]:
+def paragraph(explanation: Explanation) -> list[str]:
     """The causes as sentences, each with its remedy, and the standing of each saga."""
-    lines = [line for text, remedy in sentences(verdict) for line in (text, remedy and f"    {remedy}") if line]
-    return [*lines, *verdict.standings]
+    lines = [line for text, remedy in sentences(explanation) for line in (text, remedy and f"    {remedy}") if line]
+    return [*lines, *explanation.standings]
 
 
 def facts(evidence: Evidence) -> dict[str, str]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from shared.atomic_file import replace_file
+
 
 class NewError(Exception):
     """Nothing was written; the text says why and what to do next."""
@@ -62,16 +64,9 @@ class Changes:
 
 
 def _write_whole(file: Path, content: bytes) -> None:
-    """Replace a file as a whole, so that a full disk leaves the old one."""
-    target = file.resolve()
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        unfinished.write_bytes(content)
-        shutil.copymode(target, unfinished)
-        unfinished.replace(target)
-    except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink()
+        replace_file(file, content)
+    except OSError as error:  # It names the unfinished file.
         raise OSError(error.errno, error.strerror, str(file)) from error
 
 

@@ -65,7 +65,7 @@ def write_context(name: str, hears: Iterable[str], directory: Path, settings: Se
 def _package_folder(package: str, directory: Path) -> Path:
     """Return the folder of the package; raises NewError when it is not one of this directory."""
     catalog.names()  # Raises CatalogError where there is no such package at all.
-    found = [Path(place).resolve() for place in importlib.import_module(package).__path__]
+    found = [Path(path).resolve() for path in importlib.import_module(package).__path__]
     folder = directory / package.replace(".", "/")
     if folder.resolve() not in found or not folder.is_dir():
         raise NewError(
@@ -86,8 +86,8 @@ def _files(words: Mapping[str, str], folder: Path, directory: Path, *, hears_any
             files[directory / above / "__init__.py"] = ""
     for path, text in rendered.items():
         of_tests = path.parts[0] == "tests"
-        place = TESTS / context / path.name if of_tests else PurePosixPath(folder.as_posix()) / context / path
-        files[directory / place] = text
+        target = TESTS / context / path.name if of_tests else PurePosixPath(folder.as_posix()) / context / path
+        files[directory / target] = text
     return files
 
 
@@ -113,8 +113,8 @@ def _write_golden(directory: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
         command, cwd=directory, capture_output=True, text=True, check=False
     )
     if wrote.returncode != 0:
-        said = (wrote.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        return (), (f"write the golden examples: python -m {GOLDEN} (it failed: {said})",)
+        problem = (wrote.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        return (), (f"write the golden examples: python -m {GOLDEN} (it failed: {problem})",)
     return tuple(directory / line for line in wrote.stdout.splitlines()), ()
 
 

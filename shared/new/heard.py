@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, NewType, get_type_hints
 
 from shared.config.spelling import did_you_mean
-from shared.context import Context, Service
+from shared.context import Context
 from shared.new.changes import NewError
 
 
@@ -17,7 +17,7 @@ class Heard(NamedTuple):
     key_type: str
 
 
-def find_heard(names: Iterable[str], members: Mapping[str, Context | Service], package: str) -> tuple[Heard, ...]:
+def find_heard(names: Iterable[str], members: Mapping[str, Context], package: str) -> tuple[Heard, ...]:
     """Return each event that is named `CONTEXT.EVENT`, once.
 
     Raises:
@@ -26,20 +26,17 @@ def find_heard(names: Iterable[str], members: Mapping[str, Context | Service], p
     return tuple(_find(name, members, package) for name in dict.fromkeys(names))
 
 
-def _find(name: str, members: Mapping[str, Context | Service], package: str) -> Heard:
+def _find(name: str, members: Mapping[str, Context], package: str) -> Heard:
     source, _, event = name.partition(".")
     published = {
         f"{one.name}.{kind.__name__}": (aggregate.key, kind)
         for one in members.values()
-        if isinstance(one, Context)
         for aggregate in one.aggregates
         for kind in aggregate.events
     }
     if name in published:
         key, kind = published[name]
         return Heard(source, event, key, _type_of_the_key(kind, key, package))
-    if isinstance(members.get(source), Service):
-        raise NewError(f"--hears {name}: {source} is a service, which answers requests and publishes no event")
     if source in members and event:
         known = [one.partition(".")[2] for one in published if one.startswith(f"{source}.")]
         meant = did_you_mean(event, known) or f"; it publishes {', '.join(known)}"

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from shared.context import Context, Service
+from shared.context import Context
 from shared.new.changes import NewError
 from shared.new.heard import Heard
 
@@ -68,14 +68,12 @@ def check_context_name(name: str) -> None:
         raise NewError(f"{name!r} is a word of Python; choose another name")
 
 
-def names_of(context: str, heard: tuple[Heard, ...], members: Mapping[str, Context | Service]) -> Names:
+def names_of(context: str, heard: tuple[Heard, ...], members: Mapping[str, Context]) -> Names:
     """Return the names in a new context; raises NewError where one of them is taken."""
     names = Names(context, singular(context))
     if hidden := sorted(names.classes & IMPORTED):
         raise NewError(f"{context!r} needs a class {hidden[0]}, which hides one of Chorus; choose another name")
-    publishers = {
-        event.__name__: one.name for one in members.values() if isinstance(one, Context) for event in one.publishes
-    }
+    publishers = {event.__name__: one.name for one in members.values() for event in one.publishes}
     for event in names.events:
         if event in publishers:
             raise NewError(

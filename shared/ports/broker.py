@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from shared.context import NO_ENDPOINTS, Endpoints
 from shared.ports.clock import moment
-from shared.wire.messages import MSG_ID, place_id
+from shared.wire.messages import MSG_ID, fallback_id
 from shared.wire.streams import EVENTS
 
 CONSUMER_NOT_FOUND = 10014
@@ -22,11 +22,24 @@ class BrokerUnavailableError(BrokerError):
 
 
 class NoRespondersError(BrokerUnavailableError):
-    """Nobody listens on the subject: the stream or the service is not there now."""
+    """Nothing listens on the subject: no stream takes it, and no service answers it."""
+
+
+class Denial(NamedTuple):
+    """A permission that this connection's user lacks, and how often the server has denied it."""
+
+    action: Literal["publish", "subscribe"]
+    subject: str
+    user: str
+    times: int
 
 
 class BrokerDeniedError(BrokerUnavailableError):
     """This user lacks a permission; the request succeeds once an operator grants it."""
+
+    def __init__(self, text: str, denial: Denial | None = None) -> None:
+        super().__init__(text)
+        self.denial = denial
 
 
 class BrokerLoginError(BrokerError):
@@ -49,7 +62,7 @@ class BrokerRefusedError(BrokerError):
 
 
 class Delivery:
-    """A stored message as a consumer delivers it; the consumer then had `pending` more to deliver."""
+    """A stored message as a consumer delivers it, with `pending` more to come; or as it is read from elsewhere."""
 
     __slots__ = ("at_ns", "body", "consumer_sequence", "headers", "pending", "reply", "sequence", "subject")
 
@@ -57,13 +70,13 @@ class Delivery:
         self,
         *,
         sequence: int,
-        consumer_sequence: int,
-        pending: int,
         at_ns: int,
         subject: str,
         headers: Mapping[str, str],
         body: bytes,
-        reply: str,
+        consumer_sequence: int = 0,
+        pending: int = 0,
+        reply: str = "",
     ) -> None:
         self.sequence = sequence
         self.consumer_sequence = consumer_sequence
@@ -99,8 +112,8 @@ class Stored(NamedTuple):
 
     @property
     def event_id(self) -> str:
-        """The id of a message in EVENTS: its own, or one that follows from its place in the stream."""
-        return self.headers.get(MSG_ID) or place_id(EVENTS, self.sequence, self.at)
+        """The id of a message in EVENTS: its own, or a fallback id."""
+        return self.headers.get(MSG_ID) or fallback_id(EVENTS, self.sequence, self.at)
 
 
 class Outgoing(NamedTuple):
@@ -137,15 +150,6 @@ class ConsumerInfo(NamedTuple):
     pending: int
     unacknowledged: int
     pinned: bool
-
-
-class Denial(NamedTuple):
-    """A permission that this connection's user lacks, and how often the server has denied it."""
-
-    action: Literal["publish", "subscribe"]
-    subject: str
-    user: str
-    times: int
 
 
 class PullEpoch(Protocol):
@@ -237,10 +241,10 @@ class Broker(Protocol):
         ...
 
     async def serve(
-        self, name: str, version: str, description: str, endpoints: Endpoints, asked_of_all: Endpoints = NO_ENDPOINTS
+        self, name: str, version: str, description: str, endpoints: Endpoints, broadcast: Endpoints = NO_ENDPOINTS
     ) -> Callable[[], Awaitable[None]]:
         """Answer requests as an ADR-32 service; returns a function that stops it.
 
-        One of the processes of the service gets a request to `endpoints`; all of them get one to `asked_of_all`.
+        One of the processes of the service gets a request to `endpoints`; all of them get one to `broadcast`.
         """
         ...

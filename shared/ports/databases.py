@@ -4,9 +4,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from shared.ports.history import History
 from shared.ports.rows import StrangerRow
 from shared.ports.store import Store
-from shared.ports.store_reader import StoreReader, Waiting
+from shared.ports.store_reader import Backlog, StoreReader
 
 
 class Replacement(Protocol):
@@ -45,7 +46,7 @@ class Databases(Protocol):
         ...
 
     def reading(self, context: str) -> AbstractContextManager[StoreReader]:
-        """Read the database of a context beside its workers.
+        """Read the database of a context while its workers run.
 
         Raises:
             DatabaseError: it is missing, broken, of another context, or of another release.
@@ -53,8 +54,12 @@ class Databases(Protocol):
         """
         ...
 
-    def waiting(self, name: str) -> Waiting:
-        """Count what waits in the database of a context; nothing waits in a missing one or in that of a service."""
+    def history(self, context: str) -> AbstractContextManager[History]:
+        """Read all that a context has decided, beside its workers; raises as `reading`."""
+        ...
+
+    def backlog(self, name: str) -> Backlog:
+        """Count what waits in the database of a context; nothing waits in a missing one."""
         ...
 
     async def open(self, context: str) -> Store:

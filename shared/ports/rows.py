@@ -78,6 +78,21 @@ class AnswerRow(NamedTuple):
     answer: bytes
 
 
+class InputRow(NamedTuple):
+    """A command, a request, or the outcome of a call, as it was decided; the journal then ended with row `after_n`.
+
+    `type` is the name of the command, and `body` its JSON; that of a client's command as the client sent it.
+    """
+
+    kind: str
+    id: str
+    type: str
+    key: str
+    at_ns: int
+    after_n: int
+    body: bytes
+
+
 class ParkedRow(NamedTuple):
     """A parked message; `reason` is empty when it did not fail itself and only waits behind an earlier one."""
 

@@ -8,7 +8,7 @@ run it: SQLite runs it in a thread of its own.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
-from shared.ports.rows import AnswerRow, EffectRow, JournalRow, Move, NumberedRow, Position
+from shared.ports.rows import AnswerRow, EffectRow, InputRow, JournalRow, Move, NumberedRow, Position
 from shared.ports.store_parts import ParkedMessages, PublishedRows, RefusedRows
 from shared.ports.store_reader import StoreReader
 
@@ -67,6 +67,14 @@ class Transaction(Protocol):
 
     def add_answers(self, rows: Sequence[AnswerRow]) -> None:
         """Add answers to requests."""
+        ...
+
+    def keep_inputs(self) -> None:
+        """Make room for inputs, in a database that has none yet."""
+        ...
+
+    def add_inputs(self, rows: Sequence[InputRow]) -> None:
+        """Keep inputs, unless one of the same kind and id is kept already."""
         ...
 
     def append(self, rows: Sequence[JournalRow]) -> list[NumberedRow]:
@@ -164,7 +172,7 @@ class Store(Protocol):
         ...
 
     async def look(self, work: Callable[[StoreReader], T]) -> T:
-        """Run `work` beside the transactions: it waits for none of them, and no transaction waits for it.
+        """Run `work` on a second connection, which only reads: it waits for no transaction, and no transaction for it.
 
         Raises:
             DatabaseBusyError: the database is locked as a whole.

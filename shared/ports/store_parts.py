@@ -69,7 +69,7 @@ class PublishedRows(Protocol):
         """Those of these messages of EVENTS that neither the journal nor the table of strangers explains.
 
         An operator's declaration explains every message under its id. A stranger that was recorded by its form explains
-        only the message at its place: a lost event of ours may have the same id.
+        only the message at its sequence: a lost event of ours may have the same id.
         """
         ...
 
@@ -116,6 +116,6 @@ class RefusedRows(Protocol):
         """The strangers that an operator declared."""
         ...
 
-    def with_taken_ids(self, partitions: Iterable[int]) -> list[RefusedRow]:
+    def with_id_conflicts(self, partitions: Iterable[int]) -> list[RefusedRow]:
         """The unpublished rows of these partitions whose id another message in their stream has."""
         ...

@@ -1,7 +1,7 @@
-"""The port for whoever only reads a context's database: an operator's tools, and a worker that answers questions.
+"""The read-only port to a context's database, for an operator's tools and for a worker that answers questions.
 
-A reader works beside running workers, without a lock that they could wait for. A method takes all that a caller wants
-to know at once, so that an adapter with a network in between needs one round trip per answer.
+A reader works while workers run, and holds no lock that they wait for. A method takes all parts of a question at once,
+so that an adapter with a network in between needs one round trip per answer.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,15 +33,15 @@ class KeptRow(NamedTuple):
     behind: int
 
 
-class Place(NamedTuple):
-    """Where an event stands: its number in the journal, and its sequence in the stream or None before its PubAck."""
+class Publication(NamedTuple):
+    """The sequence that a journal row has in its stream, or None before its PubAck."""
 
     n: int
     event_id: str
     sequence: int | None
 
 
-class Waiting(Struct, frozen=True, kw_only=True):
+class Backlog(Struct, frozen=True, kw_only=True):
     """The parked messages, refused keys and unpublished rows in a database; or why it is `unreadable` now."""
 
     parked: int = 0
@@ -144,12 +144,12 @@ class StoreReader(Protocol):
         """The rows about a key of this partition: aggregates of these names, and timers of these kinds."""
         ...
 
-    def places_of_rows(self, numbers: Iterable[int]) -> dict[int, Place]:
-        """The places of these journal rows, by number."""
+    def publications_of_rows(self, numbers: Iterable[int]) -> dict[int, Publication]:
+        """The publications of these journal rows, by number."""
         ...
 
-    def places_of_events(self, event_ids: Iterable[str]) -> dict[str, Place]:
-        """The places of those of these events that the journal has, by id."""
+    def publications_of_events(self, event_ids: Iterable[str]) -> dict[str, Publication]:
+        """The publications of those of these events that the journal has, by id."""
         ...
 
     def last_versions(self, aggregates: Iterable[str]) -> dict[str, int]:

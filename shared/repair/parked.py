@@ -1,13 +1,14 @@
 """Finds what waits for an operator, parked messages and refused journal rows, and records the operator's verdicts."""
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from shared.ports.clock import moment
 from shared.ports.databases import Databases
 from shared.ports.rows import JournalRow, ParkedRow
 from shared.ports.store import Transaction
@@ -54,7 +55,7 @@ class Parked(_Waiting, frozen=True, kw_only=True):
     @property
     def remedy(self) -> str:
         """The commands with which an operator resolves it."""
-        return f"fix the cause, then chorus parked retry {self.key}; or chorus parked skip {self.number}"
+        return f"fix the cause, then chorus parked retry {self.key}; or chorus parked skip {self.number} --why '…'"
 
 
 class Refused(_Waiting, frozen=True, kw_only=True):
@@ -82,8 +83,8 @@ class Refused(_Waiting, frozen=True, kw_only=True):
         if not self.sequence:
             return f"fix the cause, then chorus parked retry {self.number}"
         return (
-            f"chorus parked void {self.number} publishes the event under its next edition; chorus parked retry"
-            f" {self.number} publishes it as it is, if the other message is gone from {self.stream}"
+            f"chorus parked void {self.number} --why '…' publishes the event under its next edition;"
+            f" chorus parked retry {self.number} publishes it as it is, if the other message is gone from {self.stream}"
         )
 
 
@@ -182,7 +183,7 @@ def _read_parked(reader: StoreReader, context: str) -> list[Parked]:
             **_shared_fields(number, context, row, verdict),
             message_id=row.message_id,
             sequence=row.seq,
-            at=datetime.fromtimestamp(row.at_ns / 1e9, UTC),
+            at=moment(row.at_ns),
             reason=row.reason,
             stream=row.stream,
         )

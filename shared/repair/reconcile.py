@@ -12,7 +12,7 @@ from shared.engine.monitor.troubles import Troubles
 from shared.engine.publish.relay import Relay
 from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.reconcile import SUBJECTS, Reconciler, sequences_by_id
-from shared.ports.broker import Broker, Stored
+from shared.ports.broker import Broker, BrokerUnavailableError, Stored
 from shared.ports.clock import Clock
 from shared.ports.databases import Databases
 from shared.wire.streams import EVENTS, TIMERS
@@ -79,7 +79,13 @@ async def compare(broker: Broker, databases: Databases, context: str) -> Differe
 
 
 async def publish_missing(
-    broker: Broker, databases: Databases, clock: Clock, context: Context, *, partitions: int
+    broker: Broker,
+    databases: Databases,
+    clock: Clock,
+    context: Context,
+    *,
+    partitions: int,
+    within_s: float = PUBLISHED_WITHIN_S,
 ) -> int:
     """Publish the journal rows that the streams lack, in journal order per key; return how many they were.
 
@@ -87,7 +93,7 @@ async def publish_missing(
 
     Raises:
         DatabaseError: the streams have events of the context that its database lacks.
-        TimeoutError: the broker did not acknowledge all rows within PUBLISHED_WITHIN_S; it may have stored some.
+        BrokerUnavailableError: it did not acknowledge all rows within `within_s`, and may have stored some.
     """
     store = await databases.open(context.name)
     try:
@@ -96,21 +102,27 @@ async def publish_missing(
             await reconciler.correct(stream)
         numbers = list(range(partitions))
         rows = await store.read(lambda transaction: transaction.unpublished(numbers))
-        taken = await store.read(lambda transaction: transaction.refused.with_taken_ids(numbers))
+        conflicts = await store.read(lambda transaction: transaction.refused.with_id_conflicts(numbers))
         alarms = Alarms(clock)
         troubles = Troubles(alarms, broker, context.name)
         relay = Relay(broker, clock, linger_s={}, wake=lambda: None, troubles=troubles)
         for number in numbers:
             relay.assign(number)
-        relay.blocked.expect(taken)
+        relay.blocked.expect(conflicts)
         relay.add(rows)
         try:
-            with anyio.fail_after(PUBLISHED_WITHIN_S):
+            with anyio.fail_after(within_s):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(relay.run)
                     while relay.is_publishing:
                         await clock.sleep(POLL_S)
                     tasks.cancel_scope.cancel()
+        except TimeoutError as error:
+            why = "; ".join(alarm.reason for alarm in alarms.raised) or "the broker is slow"
+            raise BrokerUnavailableError(
+                f"{relay.backlog} rows of {context.name} had no acknowledgement within {within_s:g} s ({why}); mend the"
+                " cause, and reconcile again"
+            ) from error
         finally:
             with anyio.CancelScope(shield=True):
                 acknowledged = relay.drain_acknowledged()

@@ -12,8 +12,8 @@ from shared.repair.parked import Parked, Refused, Unresolved
 
 POLL_S: Final = 0.1
 
-State: TypeAlias = Literal["pending", "open", "settled"]
-"""`pending`: no worker has acted yet. `open`: it waits for an operator again. `settled`: resolved."""
+State: TypeAlias = Literal["pending", "open", "resolved"]
+"""`pending`: no worker has acted yet. `open`: it waits for an operator again. `resolved`: it waits no more."""
 
 Outcome: TypeAlias = tuple[str, State]
 """The outcome of a verdict in words, and its state."""
@@ -26,7 +26,7 @@ class VerdictResult(Struct, frozen=True, kw_only=True):
     key: str
     message_id: str
     outcome: str
-    is_settled: bool = False
+    is_resolved: bool = False
     is_pending: bool = False
 
 
@@ -60,7 +60,7 @@ def _result(one: Unresolved, outcome: str, state: State) -> VerdictResult:
         key=one.key,
         message_id=one.message_id,
         outcome=outcome,
-        is_settled=state == "settled",
+        is_resolved=state == "resolved",
         is_pending=state == "pending",
     )
 
@@ -73,7 +73,7 @@ def _of_parked(reader: StoreReader, messages: Sequence[Parked]) -> dict[str, Out
     def outcome(one: Parked) -> Outcome:
         kept = still.get((one.row, one.message_id))
         if kept is None:
-            return ("skipped" if one.message_id in skipped else "decided"), "settled"
+            return ("skipped" if one.message_id in skipped else "decided"), "resolved"
         if kept.verdict:
             return "", "pending"
         if not kept.row.reason:
@@ -85,13 +85,13 @@ def _of_parked(reader: StoreReader, messages: Sequence[Parked]) -> dict[str, Out
 
 def _of_refused(reader: StoreReader, rows: Sequence[Refused]) -> dict[str, Outcome]:
     """The outcomes by number. A voided row has the next edition of its id."""
-    places = reader.places_of_rows(one.row for one in rows)
+    publications = reader.publications_of_rows(one.row for one in rows)
     still = {kept.refusal.n: kept for kept in reader.refused(one.row for one in rows)}
 
     def outcome(one: Refused) -> Outcome:
-        place, kept = places.get(one.row), still.get(one.row)
-        if place is not None and place.sequence is not None:
-            return f"published as {place.event_id} at sequence {place.sequence}", "settled"
+        publication, kept = publications.get(one.row), still.get(one.row)
+        if publication is not None and publication.sequence is not None:
+            return f"published as {publication.event_id} at sequence {publication.sequence}", "resolved"
         if kept is None:
             return "not published yet", "pending"
         return ("", "pending") if kept.verdict else (f"refused again: {kept.refusal.reason}", "open")

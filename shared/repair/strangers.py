@@ -41,11 +41,11 @@ def find_in_journal(databases: Databases, context: str, message_id: str) -> str 
     if databases.is_lost(context):
         return None
     with databases.reading(context) as reader:
-        place = reader.places_of_events([message_id]).get(message_id)
-    if place is None:
+        found = reader.publications_of_events([message_id]).get(message_id)
+    if found is None:
         return None
-    published = "not published yet" if place.sequence is None else f"published at sequence {place.sequence}"
-    return f"row {place.n}, {published}"
+    published = "not published yet" if found.sequence is None else f"published at sequence {found.sequence}"
+    return f"row {found.n}, {published}"
 
 
 async def find_in_events(broker: Broker, message_id: str) -> Stored | None:

@@ -57,7 +57,7 @@ async def child_process(
             yield process
         finally:
             with anyio.CancelScope(shield=True):
-                await _stop(process)
+                await stop_process(process)
             lines.deadline = anyio.current_time() + LAST_LINES_WITHIN_S
 
 
@@ -72,8 +72,9 @@ async def receive_report(listener: UNIXDatagramSocket, within_s: float) -> set[b
 
 def send_signal(process: Process, number: signal.Signals) -> None:
     """Send a signal, unless the process has just ended."""
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(number)
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(number)
 
 
 def last_error(lines: Sequence[str]) -> str:
@@ -94,7 +95,8 @@ def _error_in(line: str) -> str:
     return ": ".join(str(logged[field]) for field in ("event", "reason") if field in logged)
 
 
-async def _stop(process: Process) -> None:
+async def stop_process(process: Process) -> None:
+    """Send SIGTERM, and SIGKILL after STOPS_WITHIN_S. Idempotent."""
     send_signal(process, signal.SIGTERM)
     with anyio.move_on_after(STOPS_WITHIN_S):
         await process.wait()

@@ -29,7 +29,7 @@ async def unhealthy_reason(monitor_url: str) -> str | None:
 async def update_health_alarm(alarms: Alarms, monitor_url: str) -> None:
     """Raise an alarm when the server says that it is not well, and clear it when it is.
 
-    A silent monitor changes nothing, because the connection to the server tells more.
+    A silent monitor changes nothing: when the server is down, the connection shows it.
     """
     try:
         reason = await unhealthy_reason(monitor_url)

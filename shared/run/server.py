@@ -8,7 +8,7 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
@@ -20,12 +20,12 @@ import anyio.abc
 import anyio.to_thread
 
 from shared.ports.broker import BrokerUnavailableError
+from shared.run.child_process import send_signal, stop_process
 from shared.run.die_with_parent import die_with_parent
 from shared.run.server_log import last_errors, new_log
 
 READY_WITHIN_S = 30.0
 """Enough to recover a large store; a server with an empty store is ready after 20 ms."""
-STOP_WITHIN_S = 10.0
 POLL_S = 0.01
 ASK_TIMEOUT_S = 5.0
 ANY_PORT = -1
@@ -57,13 +57,12 @@ class LocalServer:
         return await self._process.wait()
 
     async def stop(self) -> None:
-        """Send SIGTERM, and SIGKILL after STOP_WITHIN_S. Idempotent."""
-        await _stop(self._process)
+        """Send SIGTERM, and SIGKILL after STOPS_WITHIN_S. Idempotent."""
+        await stop_process(self._process)
 
     async def kill(self) -> None:
         """Send SIGKILL, as a crash would end it."""
-        if self._process.returncode is None:
-            self._process.send_signal(signal.SIGKILL)
+        send_signal(self._process, signal.SIGKILL)
         await self._process.wait()
 
 
@@ -110,7 +109,7 @@ async def local_server(
         yield await _when_ready(process, directory, recovers_within_s)
     finally:
         with anyio.CancelScope(shield=True):
-            await _stop(process)
+            await stop_process(process)
             await process.aclose()
 
 
@@ -171,7 +170,7 @@ def _configure(directory: Path, configuration: dict[str, Any]) -> Path:
 
 async def _when_ready(process: anyio.abc.Process, directory: Path, recovers_within_s: float) -> LocalServer:
     ports_file = directory / PORTS / f"{server_binary().name}_{process.pid}.ports"
-    said = ""
+    health = ""
     with anyio.move_on_after(recovers_within_s) as patience:
         while process.returncode is None:
             try:
@@ -180,25 +179,14 @@ async def _when_ready(process: anyio.abc.Process, directory: Path, recovers_with
                 healthz = await query_monitor(server.monitor_url, "/healthz")
                 if healthz.get("status") == "ok":
                     return server
-                if not said:
+                if not health:
                     patience.deadline = min(patience.deadline, anyio.current_time() + READY_WITHIN_S)
-                said = f", it says {healthz.get('error')}"
+                health = f", it says {healthz.get('error')}"
             except (FileNotFoundError, json.JSONDecodeError, BrokerUnavailableError, ServerError):
                 pass
             await anyio.sleep(POLL_S)
     ended = "was not ready in time" if process.returncode is None else f"ended with exit code {process.returncode}"
-    raise ServerError("\n".join([f"the nats-server in {directory} {ended}{said}:", *last_errors(directory)]))
-
-
-async def _stop(process: anyio.abc.Process) -> None:
-    if process.returncode is not None:
-        return
-    process.terminate()
-    with anyio.move_on_after(STOP_WITHIN_S):
-        await process.wait()
-        return
-    process.kill()
-    await process.wait()
+    raise ServerError("\n".join([f"the nats-server in {directory} {ended}{health}:", *last_errors(directory)]))
 
 
 async def query_monitor(monitor_url: str, path: str) -> Mapping[str, Any]:
@@ -211,7 +199,8 @@ async def query_monitor(monitor_url: str, path: str) -> Mapping[str, Any]:
 
     def get() -> Any:
         where = urlsplit(monitor_url)
-        connection = HTTPConnection(where.hostname or "", where.port, timeout=ASK_TIMEOUT_S)
+        connect = HTTPSConnection if where.scheme == "https" else HTTPConnection
+        connection = connect(where.hostname or "", where.port, timeout=ASK_TIMEOUT_S)
         try:
             connection.request("GET", path)
             return json.loads(connection.getresponse().read())

@@ -1,4 +1,4 @@
-"""The log of a server of our own, in its directory; the log of the previous run is kept beside it."""
+"""The log of a server of our own, in its directory; the log of the previous run is kept next to it."""
 
 from contextlib import suppress
 from pathlib import Path

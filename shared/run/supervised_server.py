@@ -1,9 +1,10 @@
 """Keeps a nats-server of our own running: restarts it when it dies, hangs, or says that it is not well."""
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
@@ -12,7 +13,7 @@ from shared.engine.retry import Backoff, Delays
 from shared.ports.broker import BrokerUnavailableError
 from shared.run.child_process import WriteLine
 from shared.run.healthz import unhealthy_reason
-from shared.run.server import LocalServer, ServerError, local_server
+from shared.run.server import NOTHING_MORE, LocalServer, ServerError, local_server
 
 ASK_EVERY_S = 1.0
 UNWELL_AT_MOST_S = 5.0
@@ -30,9 +31,16 @@ SPACE_AT_LEAST = 4 * 2**20
 
 @asynccontextmanager
 async def supervised_server(
-    directory: Path, *, port: int, write_line: WriteLine, silent_at_most_s: float = SILENT_AT_MOST_S
+    directory: Path,
+    *,
+    port: int,
+    write_line: WriteLine,
+    silent_at_most_s: float = SILENT_AT_MOST_S,
+    more: Mapping[str, Any] = NOTHING_MORE,
 ) -> AsyncIterator[str]:
     """Run a server and yield its URL. A restart uses the same port, where its clients look for it.
+
+    `more` is added to its configuration, such as its users.
 
     The server runs until the block is left, even while the block is cancelled: workers need it to drain.
 
@@ -40,8 +48,8 @@ async def supervised_server(
         ServerError: the first start failed.
     """
     supervising = anyio.CancelScope(shield=True)
-    async with local_server(directory, port=port) as server, anyio.create_task_group() as tasks:
-        tasks.start_soon(_supervise, server, write_line, supervising, silent_at_most_s)
+    async with local_server(directory, port=port, more=more) as server, anyio.create_task_group() as tasks:
+        tasks.start_soon(_supervise, server, write_line, supervising, silent_at_most_s, more)
         try:
             yield server.url
         finally:
@@ -49,7 +57,11 @@ async def supervised_server(
 
 
 async def _supervise(
-    server: LocalServer, write_line: WriteLine, scope: anyio.CancelScope, silent_at_most_s: float
+    server: LocalServer,
+    write_line: WriteLine,
+    scope: anyio.CancelScope,
+    silent_at_most_s: float,
+    more: Mapping[str, Any],
 ) -> None:
     """Restart the server whenever it ends; after a failed start, wait twice as long before the next."""
     port = urlsplit(server.url).port or -1
@@ -61,7 +73,9 @@ async def _supervise(
             write_line("chorus", f"the nats-server ended, starting it again in {delay_s:g} s")
             await anyio.sleep(delay_s)
             try:
-                async with local_server(server.directory, port=port, recovers_within_s=RECOVERS_WITHIN_S) as again:
+                async with local_server(
+                    server.directory, port=port, more=more, recovers_within_s=RECOVERS_WITHIN_S
+                ) as again:
                     write_line("chorus", "the nats-server is back")
                     began = anyio.current_time()
                     await _run_once(again, write_line, silent_at_most_s)

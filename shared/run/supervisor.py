@@ -4,7 +4,8 @@ Workers speak systemd's notify protocol, so they need no second protocol in prod
 its own (`NOTIFY_SOCKET`), sends READY=1 when its consumers are bound and WATCHDOG=1 every second. The supervisor
 answers silence with SIGKILL, because a process that is stopped inside its transaction would block its whole context.
 
-A worker that exits with 64 or 78 refuses to start: its command line or its configuration is wrong. The supervisor tries
+A worker that exits with 64, 77 or 78 refuses to start: its command line, a permission or its configuration is wrong.
+The supervisor tries
 again, with longer and longer pauses, because an operator may correct it; the other workers go on.
 """
 
@@ -42,7 +43,7 @@ LINES_KEPT = 20
 
 
 class Refusal(NamedTuple):
-    """Why a program does not start: its exit code, 64 or 78, and its last error line."""
+    """Why a program does not start: its exit code, 64, 77 or 78, and its last error line."""
 
     code: int
     reason: str
@@ -135,7 +136,7 @@ class Supervisor:
                     if anyio.current_time() - began > PROVEN_AFTER_S:
                         restarts.reset()
                         refusals.reset()
-                    if code in (Exit.USAGE, Exit.MISCONFIGURED):
+                    if code in (Exit.USAGE, Exit.DENIED, Exit.MISCONFIGURED):
                         delay_s = refusals.next_s()
                         self._refuse(child, code, delay_s)
                     else:

@@ -1,20 +1,27 @@
 """Runs a whole system on one machine: a server, its streams, and a worker process for every context."""
 
 import sys
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from shared import catalog
+from shared.access.directory import apply as apply_keys
+from shared.access.directory import public_keys
+from shared.access.login import login
+from shared.access.roles import OPERATOR, users
+from shared.access.server import authorization
 from shared.adapters.jetstream import connect
 from shared.catalog import CatalogError, Loaded
 from shared.config.connection import ConnectionOptions, find_connection
-from shared.config.settings import Settings
+from shared.config.settings import Settings, contexts_package
 from shared.context import Context
 from shared.run.child_process import ChildProgram, WriteLine
 from shared.run.supervised_server import supervised_server
 from shared.run.supervisor import Supervisor, supervised
+from shared.schemas.bucket import bucket, write
+from shared.schemas.files import files_of
 from shared.streams.apply import Applied, apply
 from shared.streams.file import read_topology
 from shared.topology import Declared, declare
@@ -43,10 +50,12 @@ async def open_system(
     port: int | None = None,
     copies: int = 1,
     tolerant: bool = False,
+    secure: bool = False,
 ) -> AsyncIterator[System]:
     """Apply the streams and start the workers, on a server of our own if `port` is given (-1: any free port).
 
     Without `port` they use the server that `environ` names. When the block is left, the workers stop before the server.
+    With `secure` our own server knows only the users of `chorus access`, whose keys are made when they are missing.
 
     Raises:
         CatalogError: a context has mistakes, or with `tolerant` no context can run.
@@ -61,11 +70,13 @@ async def open_system(
     data_dir = private_directory(settings.data_dir)
     async with AsyncExitStack() as stack:
         if port is not None:
-            server = supervised_server(data_dir / "nats", port=port, write_line=write_line)
+            more = _users_of(settings, loaded) if secure else {}
+            server = supervised_server(data_dir / "nats", port=port, write_line=write_line, more=more)
             environ = own_environment(environ, url=await stack.enter_async_context(server), data_dir=data_dir)
-        options = find_connection(environ)
-        wanted = declare(read_topology(settings.streams_file), loaded.members.values())
-        if (await _apply(options, wanted, {*loaded.broken, *loaded.misfits})).refused:
+        options = login(find_connection(environ), OPERATOR, settings.seeds)
+        wanted = wanted_of(settings, loaded.members.values())
+        absent = {*loaded.broken, *loaded.misfits}
+        if (await _apply(options, wanted, loaded.members.values(), absent)).refused:
             raise DestructiveChangeError(
                 "streams.yaml asks for a change that would destroy stored messages; nothing was applied,"
                 " run chorus streams plan to see it"
@@ -76,41 +87,63 @@ async def open_system(
 
 def declared(settings: Settings) -> tuple[Declared, ...]:
     """The streams and consumers that this code needs; raises StreamsFileError or CatalogError."""
-    return declare(read_topology(settings.streams_file), catalog.contexts(settings).values())
+    return wanted_of(settings, catalog.contexts(settings).values())
+
+
+def wanted_of(settings: Settings, members: Iterable[Context]) -> tuple[Declared, ...]:
+    """The streams and consumers of these contexts, and the bucket of their schemas; raises StreamsFileError."""
+    topology = read_topology(settings.streams_file)
+    return (*declare(topology, members), bucket(topology))
 
 
 async def apply_streams(options: ConnectionOptions, settings: Settings) -> Applied:
     """Connect, and create or update the streams and consumers as declared."""
-    return await _apply(options, declared(settings), set())
+    options = login(options, OPERATOR, settings.seeds)
+    return await _apply(options, declared(settings), catalog.contexts(settings).values(), set())
 
 
-async def _apply(options: ConnectionOptions, wanted: Sequence[Declared], absent: Collection[str]) -> Applied:
+def _users_of(settings: Settings, loaded: Loaded) -> Mapping[str, Any]:
+    """The configuration of a server that knows the users of all contexts that load, and nobody else."""
+    known = users(read_topology(settings.streams_file), loaded.members)
+    apply_keys(settings.seeds, known)
+    return {"authorization": authorization(known, public_keys(settings.seeds))}
+
+
+async def _apply(
+    options: ConnectionOptions,
+    wanted: Sequence[Declared],
+    members: Iterable[Context],
+    absent: Collection[str],
+) -> Applied:
     broker = await connect(options, name="chorus streams apply")
     try:
-        return await apply(broker.api, wanted, absent=absent)
+        applied = await apply(broker.api, wanted, absent=absent)
+        if not applied.refused:
+            await write(broker, files_of(members, title=contexts_package()), complete=not absent)
+        return applied
     finally:
         await broker.close()
 
 
 def programs(loaded: Loaded, settings: Settings, copies: int = 1) -> tuple[ChildProgram, ...]:
-    """The worker programs: `copies` for every context, and one for a service, which owns its database.
+    """The worker programs: `copies` for every context.
 
-    A context that does not load has a program too, which says why and is tried again. With CHORUS_METRICS_PORT each
+    A context that does not load has one program, which says why and is tried again. With CHORUS_METRICS_PORT each
     program has a metrics port of its own, counted up from that port.
     """
     named = [
         (name if number == 1 else f"{name}.{number}", name)
         for name in sorted({*loaded.members, *loaded.broken})
-        for number in range(1, copies + 1 if isinstance(loaded.members.get(name), Context) else 2)
+        for number in range(1, copies + 1 if name in loaded.members else 2)
     ]
     first = settings.metrics_port
     return tuple(
         ChildProgram(
             program,
             (sys.executable, "-m", "shared.cli", "worker", name),
-            {} if first is None else {"CHORUS_METRICS_PORT": str(first + place)},
+            {} if first is None else {"CHORUS_METRICS_PORT": str(first + offset)},
         )
-        for place, (program, name) in enumerate(named)
+        for offset, (program, name) in enumerate(named)
     )
 
 

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from shared.config.spelling import did_you_mean
-from shared.context import Context, Service
+from shared.context import Context
 from shared.send.fields import missing_from
 from shared.wire.bodies import BodyDecoder, MalformedBodyError
 from shared.wire.messages import NEVER
@@ -26,7 +26,7 @@ class ComposeError(ValueError):
     """The command is not valid; the text says what to correct."""
 
 
-def find_command(name: str, contexts: Mapping[str, Context | Service]) -> tuple[str, type[Struct]]:
+def find_command(name: str, contexts: Mapping[str, Context]) -> tuple[str, type[Struct]]:
     """The context and type of a command such as `CONTEXT.COMMAND`.
 
     Raises:
@@ -35,7 +35,6 @@ def find_command(name: str, contexts: Mapping[str, Context | Service]) -> tuple[
     known = {
         f"{context.name}.{command.__name__}": (context.name, command)
         for context in contexts.values()
-        if isinstance(context, Context)
         for command in context.accepts
     }
     if name not in known:
@@ -94,23 +93,23 @@ def _suggestion(command: type[Struct], problem: str) -> str:
 
 def _put(given: dict[str, Any], path: str, value: str) -> None:
     steps = [name or int(index) for name, index in _STEP.findall(path)]
-    place: Any = given
+    container: Any = given
     for step, following in zip(steps, [*steps[1:], None], strict=True):
         if isinstance(step, int):
-            if not isinstance(place, list) or step > len(place) or step >= ITEMS_AT_MOST:
+            if not isinstance(container, list) or step > len(container) or step >= ITEMS_AT_MOST:
                 raise ComposeError(f"{path}: number list items from [0], in order and without a gap")
-            if step == len(place):
-                place.append(None)
-        elif not isinstance(place, dict):
+            if step == len(container):
+                container.append(None)
+        elif not isinstance(container, dict):
             raise ComposeError(f"{path} has both a value and fields; give one of them")
-        there = place[step] if isinstance(step, int) else place.get(step)
+        there = container[step] if isinstance(step, int) else container.get(step)
         if following is None:
             if there is not None:
                 raise ComposeError(f"{path} is given twice; give it once")
-            place[step] = _value(value)
+            container[step] = _value(value)
         elif there is None:
-            place[step] = [] if isinstance(following, int) else {}
-        place = place[step]
+            container[step] = [] if isinstance(following, int) else {}
+        container = container[step]
 
 
 def _value(text: str) -> Any:

@@ -7,8 +7,15 @@ from typing import Final, Literal
 
 import anyio
 
-from shared.ports.broker import Broker, BrokerRefusedError, BrokerUnavailableError, Outgoing, Published, Stored
-from shared.streams.apply import STREAM_NOT_FOUND
+from shared.ports.broker import (
+    STREAM_NOT_FOUND,
+    Broker,
+    BrokerRefusedError,
+    NoRespondersError,
+    Outgoing,
+    Published,
+    Stored,
+)
 from shared.wire.engine_events import MessageParked
 from shared.wire.messages import (
     CAUSATION_HASH,
@@ -22,7 +29,7 @@ from shared.wire.messages import (
 from shared.wire.streams import COMMANDS, EVENTS
 
 POLL_S: Final = 0.025
-SETTLED_AFTER_S: Final = 1.0
+EVENTS_WITHIN_S: Final = 1.0
 """A worker removes a command from COMMANDS once it has decided it. The events follow within this time."""
 
 
@@ -43,15 +50,24 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """The answer to a command. `quiet`: decided without an event. `none`: no answer came in time."""
+class Outcome:
+    """The outcome of a command. `quiet`: no event followed the decision. `none`: the time was up first."""
 
     kind: Literal["answered", "rejected", "quiet", "none"]
     events: tuple[Stored, ...] = ()
 
 
-async def send(broker: Broker, context: str, command: str, key: str, body: bytes, message_id: str | None) -> Sent:
-    """Publish a command and wait for its PubAck.
+async def send(
+    broker: Broker,
+    context: str,
+    command: str,
+    key: str,
+    body: bytes,
+    message_id: str | None,
+    *,
+    watcher: Broker | None = None,
+) -> Sent:
+    """Publish a command and wait for its PubAck. `watcher` may read EVENTS, and is needed to wait for an answer.
 
     Raises:
         BrokerRefusedError: the stream refused the command, or no stream takes it (STREAM_NOT_FOUND).
@@ -59,12 +75,10 @@ async def send(broker: Broker, context: str, command: str, key: str, body: bytes
     """
     subject = command_subject(context, command, key)
     identity = check_command_id(message_id or f"send-{uuid.uuid4().hex}")
-    since = (await broker.stream_info(EVENTS)).last_sequence + 1
+    since = 1 if watcher is None else (await watcher.stream_info(EVENTS)).last_sequence + 1
     try:
         published = await broker.publish(Outgoing(subject, {MSG_ID: identity}, body))
-    except BrokerUnavailableError as error:
-        if "no responders" not in str(error):
-            raise
+    except NoRespondersError as error:
         raise BrokerRefusedError(STREAM_NOT_FOUND, f"no stream takes {subject}") from error
     return Sent(
         id=identity,
@@ -75,7 +89,7 @@ async def send(broker: Broker, context: str, command: str, key: str, body: bytes
     )
 
 
-async def answer(broker: Broker, sent: Sent, timeout_s: float) -> Answer:
+async def wait_for_outcome(broker: Broker, sent: Sent, timeout_s: float) -> Outcome:
     """Wait until an event answers the command, or until the command was decided without one."""
     key = sent.subject.rpartition(".")[2]
     gone_at: float | None = None
@@ -83,13 +97,13 @@ async def answer(broker: Broker, sent: Sent, timeout_s: float) -> Answer:
         async for arrived in follow(broker, EVENTS, f"evt.*.*.*.{key}", first=sent.since):
             events = tuple(stored for stored in arrived if _caused_by(stored, sent))
             if events:
-                return Answer(kind="rejected" if any(map(is_refusal, events)) else "answered", events=events)
+                return Outcome(kind="rejected" if any(map(is_refusal, events)) else "answered", events=events)
             now = anyio.current_time()
-            if gone_at is not None and now - gone_at > SETTLED_AFTER_S:
-                return Answer(kind="quiet")
+            if gone_at is not None and now - gone_at > EVENTS_WITHIN_S:
+                return Outcome(kind="quiet")
             if gone_at is None and await broker.get(COMMANDS, sent.published.sequence) is None:
                 gone_at = now
-    return Answer(kind="none")
+    return Outcome(kind="none")
 
 
 def _caused_by(stored: Stored, sent: Sent) -> bool:

@@ -78,8 +78,8 @@ class Demo:
     first_command: str
 
 
-async def play_all(demo: Demo, stage: Stage, tell: Callable[[Scene, list[str]], Awaitable[None]]) -> list[str]:
-    """Play every scene to its end. Give each with its failures to `tell`, in order; return all failures."""
+async def play_all(demo: Demo, stage: Stage, report: Callable[[Scene, list[str]], Awaitable[None]]) -> list[str]:
+    """Play every scene to its end. Give each with its failures to `report`, in order; return all failures."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stage.watched.watch, stage.broker)
         await demo.prepare(stage)
@@ -89,7 +89,7 @@ async def play_all(demo: Demo, stage: Stage, tell: Callable[[Scene, list[str]], 
                 tasks.start_soon(_play, stage, scene, ended[scene.key])
             for scene in act:
                 await ended[scene.key].wait()
-                await tell(scene, _wrong(stage, scene))
+                await report(scene, _wrong(stage, scene))
         tasks.cancel_scope.cancel()
     # Checked again at the end, because a late event may be one too many.
     return [f"{scene.key}: {problem}" for act in demo.acts for scene in act for problem in _wrong(stage, scene)]
@@ -104,7 +104,7 @@ async def _play(stage: Stage, scene: Scene, ended: anyio.Event) -> None:
 
 
 def _wrong(stage: Stage, scene: Scene) -> list[str]:
-    said = stage.watched.types(scene.key)
-    missing = [f"{event} is missing" for event in scene.must if not said[event]]
-    doubled = [f"{event} was said {said[event]} times" for event in scene.must if said[event] > 1]
-    return [*missing, *doubled, *(f"{event} was said" for event in scene.never if said[event])]
+    published = stage.watched.types(scene.key)
+    missing = [f"{event} is missing" for event in scene.must if not published[event]]
+    doubled = [f"{event} was said {published[event]} times" for event in scene.must if published[event] > 1]
+    return [*missing, *doubled, *(f"{event} was said" for event in scene.never if published[event])]

@@ -59,11 +59,11 @@ def simulation(
 ) -> Iterator["Simulation"]:
     """Run a system while the block runs, in a directory of its own.
 
-    `at_work` are the contexts and services to start, all by default. `partitions` replaces the number in streams.yaml.
+    `at_work` are the contexts to start, all by default. `partitions` replaces the number in streams.yaml.
     Log lines are shown from `log_level` on. Other arguments are settings by their names (`chorus config`), such as
     `drain_timeout=timedelta(seconds=5)`.
     """
-    with tempfile.TemporaryDirectory(prefix="chorus-") as directory, _telling(log_level), _Time(seed) as time:
+    with tempfile.TemporaryDirectory(prefix="chorus-") as directory, _logging_from(log_level), _Time(seed) as time:
         world = World(
             catalog.settings_with({"data_dir": Path(directory), **settings}), time.loop, partitions=partitions
         )
@@ -159,23 +159,23 @@ class Simulation:
         return msgspec.json.decode(found.body)
 
     def rows(self, name: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Query the database of a context or a service, which may be running."""
+        """Query the database of a context, which may be running."""
         with closing(open_read_only(self._world.settings.data_dir / f"{name}.db")) as database:
             return database.execute(query, parameters).fetchall()
 
     def start(self, name: str, *, partitions: Sequence[int] | None = None, member: Context | None = None) -> None:
-        """Start a process of a context or a service; two processes of a context share its partitions.
+        """Start a process of a context; two processes of a context share its partitions.
 
         `member` replaces the context as the catalog has it, for example by that of an older release.
         """
         self._world.start(name, partitions=partitions, member=member)
 
     def stop(self, name: str) -> None:
-        """Stop a context or a service once it has finished the work that it has begun."""
+        """Stop a context once it has finished the work that it has begun."""
         self.run(self._world.stop(name))
 
     def kill(self, name: str) -> None:
-        """Kill a context or a service in the middle of its work."""
+        """Kill a context in the middle of its work."""
         self.run(self._world.kill(name))
 
     @property
@@ -198,7 +198,7 @@ class Simulation:
 
     @property
     def _contexts(self) -> Iterator[Context]:
-        return (member for member in self._world.members.values() if isinstance(member, Context))
+        return iter(self._world.members.values())
 
     def _events(self) -> list[Message]:
         kept = self.server.stream(EVENTS).messages.values()
@@ -232,7 +232,7 @@ class _Time:
 
 
 @contextmanager
-def _telling(log_level: str) -> Iterator[None]:
+def _logging_from(log_level: str) -> Iterator[None]:
     """Show log lines from this level on while the block runs."""
     before = structlog.get_config()
     least = logging.getLevelNamesMapping()[log_level.upper()]

@@ -1,4 +1,4 @@
-"""Runs a whole system in one process and in virtual time: every context and service, on a broker in memory.
+"""Runs a whole system in one process and in virtual time: every context, on a broker in memory.
 
 Each process is an asyncio task: a test starts it, kills it or awaits it at any time, outside of any anyio task group.
 """
@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
-import anyio
 from msgspec.structs import replace
 
 from shared import catalog
@@ -15,7 +14,7 @@ from shared.adapters.memory import MemoryBroker, MemoryServer
 from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.adapters.virtual_time import VirtualClock, VirtualLoop
 from shared.config.settings import Settings
-from shared.context import Context, Service
+from shared.context import Context
 from shared.engine.intake.partition import BEGINNING
 from shared.engine.intake.reader import Phase
 from shared.engine.process import ContextProcess, check_streams
@@ -46,7 +45,7 @@ class World:
         self._at_work: list[_AtWork] = []
 
     def start(self, name: str, *, partitions: Sequence[int] | None = None, member: Context | None = None) -> None:
-        """Start one more process of a context or service; `partitions` limits a context's process to some of them.
+        """Start one more process of a context; `partitions` limits it to some of them.
 
         `member` replaces the context as the catalog has it, for example by that of an older release.
         """
@@ -76,19 +75,18 @@ class World:
 
     def unfinished(self) -> Iterator[str]:
         """The work that is left, deadlines aside; raises the exception of a context that has died."""
-        held: dict[str, set[int]] = {}
+        owned: dict[str, set[int]] = {}
         for one in self._at_work:
             if one.task.done():
                 one.task.result()
             if one.process is None:
-                if isinstance(one.member, Context) or not one.ready:
-                    yield f"{one.name} is starting"
+                yield f"{one.name} is starting"
                 continue
-            held.setdefault(one.name, set()).update(one.process.ownership.owned)
+            owned.setdefault(one.name, set()).update(one.process.ownership.owned)
             yield from self._to_do(one.process)
         for one in self._at_work:
-            missing = set(one.numbers) - held.get(one.name, set())
-            if isinstance(one.member, Context) and missing:
+            missing = set(one.numbers) - owned.get(one.name, set())
+            if missing:
                 yield f"{one.name} has not taken partition {min(missing)} yet"
 
     async def until_quiet(self, within: timedelta) -> None:
@@ -146,23 +144,18 @@ class World:
 
 
 class _AtWork:
-    """One process of a context or service."""
+    """One process of a context."""
 
-    def __init__(self, world: World, member: Context | Service, numbers: Sequence[int]) -> None:
+    def __init__(self, world: World, member: Context, numbers: Sequence[int]) -> None:
         self.name = member.name
-        self.member = member
         self.numbers = numbers
         self.broker = MemoryBroker(world.server)
         self.process: ContextProcess | None = None
-        self.ready = False
         self._world = world
-        self._stopped = anyio.Event()
-        work = self._decide(member) if isinstance(member, Context) else self._serve(member)
-        self.task = world.server.loop.create_task(work, name=member.name)
+        self.task = world.server.loop.create_task(self._decide(member), name=member.name)
 
     def stop(self) -> None:
         """Stop the process once it has finished the work that it has begun."""
-        self._stopped.set()
         if self.process is not None:
             self.process.loop.stop()
 
@@ -180,17 +173,9 @@ class _AtWork:
             partitions=topology.partitions,
             priority_timeout_s=topology.consumers.priority_timeout.total_seconds(),
             batch_at_most=settings.batch_at_most,
+            records_inputs=settings.record_inputs,
         )
         async with self.process.at_work():
-            self.ready = True
             await self.process.loop.run()
             await self.process.drain(settings.drain_timeout.total_seconds())
-        self.broker.close()
-
-    async def _serve(self, service: Service) -> None:
-        async with service.open(self._world.settings.data_dir) as endpoints:
-            stop = await self.broker.serve(service.name, service.version, service.description, endpoints)
-            self.ready = True
-            await self._stopped.wait()
-            await stop()
         self.broker.close()

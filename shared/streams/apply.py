@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
-from shared.ports.broker import BrokerRefusedError
+from shared.ports.broker import CONSUMER_NOT_FOUND, STREAM_NOT_FOUND, BrokerRefusedError
 from shared.streams.drift import (
     Change,
-    Stored,
+    StreamContent,
     consumer_change,
     creation,
     is_ours,
@@ -28,10 +28,8 @@ Request: TypeAlias = Callable[[str, bytes], Awaitable[bytes]]
 """Sends a body to a subject and returns the body of the answer. Its own errors pass through."""
 
 ROUNDS_AT_MOST = 4
-"""Another apply may run at the same time, so every round compares anew."""
+"""Another apply may run at the same time, so every round compares again."""
 
-STREAM_NOT_FOUND = 10059
-CONSUMER_NOT_FOUND = 10014
 _OVERTAKEN = (STREAM_NOT_FOUND, CONSUMER_NOT_FOUND, 10058, 10148, 10149)
 """Not found, or exists already: another apply was faster."""
 
@@ -143,14 +141,14 @@ async def _info(request: Request, stream: str, subjects: str = "") -> Mapping[st
         return None
 
 
-async def _stored(request: Request, declared: Declared, info: Mapping[str, Any]) -> Stored:
+async def _stored(request: Request, declared: Declared, info: Mapping[str, Any]) -> StreamContent:
     state = info["state"]
     waiting: dict[str, int] = {}
     for subject in undeclared_subjects(declared, info["config"]):
         found = await _info(request, declared.name, _as_stored(subject))
         waiting[subject] = sum(found["state"].get("subjects", {}).values()) if found else 0
     now, first = datetime.fromisoformat(info["ts"]), datetime.fromisoformat(state["first_ts"])
-    return Stored(
+    return StreamContent(
         messages=state["messages"],
         size=state["bytes"],
         age=now - first if state["messages"] else timedelta(0),

@@ -5,9 +5,7 @@ replaces the section, and `is_current` tells whether the section still matches t
 """
 
 import inspect
-import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -15,11 +13,12 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any, Final, TypeAlias
 
-from shared.context import Context, Effect, Service
+from shared.atomic_file import replace_file
+from shared.context import Context, Effect
 from shared.streams.file import StreamsFileError, read_topology
 from shared.wire.engine_events import ENGINE_EVENTS
 
-Members: TypeAlias = Mapping[str, Context | Service]
+Members: TypeAlias = Mapping[str, Context]
 
 BEGIN: Final = "# --- begin: choreography, generated from the code by `chorus streams write`; do not edit ---"
 END: Final = "# --- end: choreography ---"
@@ -49,22 +48,16 @@ def write(file: Path, members: Members) -> bool:
     written = _with_section(text, members, str(file))
     if written == text:
         return False
-    target = file.resolve()
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        unfinished.write_bytes(written.encode())
-        shutil.copymode(target, unfinished)
-        unfinished.replace(target)
+        replace_file(file, written.encode())
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise StreamsFileError((f"{file}: {error.strerror}; make it writable or set CHORUS_STREAMS_FILE",)) from error
     return True
 
 
 def choreography(members: Members) -> list[str]:
-    """The section as lines, without its markers: contexts in the order of their names, then services."""
-    contexts = {name: member for name, member in sorted(members.items()) if isinstance(member, Context)}
-    services = {name: member for name, member in sorted(members.items()) if isinstance(member, Service)}
+    """The section as lines, without its markers: contexts in the order of their names."""
+    contexts = dict(sorted(members.items()))
     engine = ", ".join(event.__name__ for event in ENGINE_EVENTS)
     lines = [f"# Every context also says {engine}.", "# An arrow leads to the contexts that hear an event."]
     for name, context in contexts.items():
@@ -76,8 +69,6 @@ def choreography(members: Members) -> list[str]:
         lines += _entry("answers", [", ".join(endpoint.operation for endpoint in context.endpoints)])
         if context.endpoints:
             lines += _entry("asked by", [_askers(name, contexts)])
-    for name in services:
-        lines += ["#", f"# {name}, a service", *_entry("asked by", [_askers(name, contexts)])]
     return lines
 
 

@@ -39,7 +39,7 @@ class Change(Struct, frozen=True, kw_only=True):
     config: ApiConfig = {}
 
 
-class Stored(Struct, frozen=True, kw_only=True):
+class StreamContent(Struct, frozen=True, kw_only=True):
     """The content of a stream. `age` is of the oldest message; `waiting` counts messages of undeclared subjects."""
 
     messages: int
@@ -55,7 +55,7 @@ def creation(declared: Declared) -> Change:
     )
 
 
-def stream_change(declared: Declared, found: ApiConfig, stored: Stored) -> Change | None:
+def stream_change(declared: Declared, found: ApiConfig, stored: StreamContent) -> Change | None:
     """The change that makes a stream as declared, or None."""
     differences = tuple(_differences(declared.config, found))
     if not differences:
@@ -150,7 +150,7 @@ def _overlaid(declared: ApiConfig, found: ApiConfig) -> ApiConfig:
     return {**found, **declared, "metadata": {**found.get("metadata", {}), **declared.get("metadata", {})}}
 
 
-def _lost(difference: Difference, stored: Stored) -> Iterator[str]:
+def _lost(difference: Difference, stored: StreamContent) -> Iterator[str]:
     wanted = difference.declared
     match difference.field:
         case "max_msgs" if 0 < wanted < stored.messages:

@@ -1,7 +1,7 @@
-"""The knowledge that one context has of one key: the answer to `nats req api.CONTEXT.about '{"key": "k-42"}'`.
+"""The state of one key in one context: the answer to `nats req api.CONTEXT.about '{"key": "k-42"}'`.
 
-The process that owns the key's partition answers, and no other. So a context with several processes gives one answer,
-and a context without a live owner gives none, which is an answer as well.
+The process that owns the key's partition answers, and no other. So a context with several processes gives one answer.
+A context without a live owner gives none, which tells the operator that it is down.
 """
 
 from typing import Annotated
@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 ITEMS_AT_MOST = 20
-"""An answer has at most so many items of each kind; `more` then names the kind."""
+"""An answer has at most this many items of each kind; `more` names the kinds that have more."""
 
 STATE_BYTES_AT_MOST = 32 * 1024
 """A larger state is left out."""
@@ -84,9 +84,9 @@ class UnpublishedEvent(Struct, frozen=True, kw_only=True):
 
 
 class ReadingPosition(Struct, frozen=True, kw_only=True):
-    """How far the context has read a stream in the key's partition. `behind` counts the messages that it still has to.
+    """How far the context has read a stream in the key's partition.
 
-    `behind` is null when the broker does not answer.
+    `behind` counts the messages that it has not decided, and is null when the broker does not answer.
     """
 
     stream: str

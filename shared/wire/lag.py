@@ -18,7 +18,7 @@ class AskLag(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Timing(Struct, frozen=True, kw_only=True):
-    """How often a step took how long since the process started; `counts` has one entry per bucket of BUCKETS_S."""
+    """A histogram of the durations of a step since the process started: one count per bucket of BUCKETS_S."""
 
     counts: tuple[int, ...]
     sum_s: float

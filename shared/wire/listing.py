@@ -44,7 +44,7 @@ class Listed(Struct, frozen=True, kw_only=True):
 
 
 class AggregateList(Struct, frozen=True, kw_only=True):
-    """The answer. `counts` says how many aggregates of the kind have each status, whatever else was asked.
+    """The answer. `counts` says how many aggregates of the kind have each status, regardless of the filters.
 
     `next` is 0 on the last page.
     """

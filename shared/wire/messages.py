@@ -55,7 +55,7 @@ FROM_STREAM = msgspec.Meta(extra={"stamped": "at"})
 """Marks a field that is set to the time of storage: `at: Annotated[datetime, FROM_STREAM] = NEVER`."""
 
 TOLD = msgspec.Meta(extra={"told": True})
-"""Marks a field that is worth a place in one line of a timeline: `reason: Annotated[Reason, TOLD]`."""
+"""Marks a field that one line of a timeline shows: `reason: Annotated[Reason, TOLD]`."""
 
 NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -218,7 +218,7 @@ def in_edition(message_id: str, edition: int) -> MessageId:
     return MessageId(first if edition == 1 else f"{first}.{edition}")
 
 
-def place_id(stream: str, sequence: int, at: datetime) -> MessageId:
+def fallback_id(stream: str, sequence: int, at: datetime) -> MessageId:
     """Fallback id of a message without one: stream, stored time and sequence.
 
     The time is part of it because a stream that lost its end, such as an older copy, uses the same sequences again.

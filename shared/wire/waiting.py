@@ -26,7 +26,7 @@ class AskWaiting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class WaitingItem(Struct, frozen=True, kw_only=True):
     """One thing that waits, with the key whose saga it holds up.
 
-    `number` is the place of an item in the list of its kind. `text` is the last error of a call, or the reason
+    The items of one kind are sorted by `number`. `text` is the last error of a call, or the reason
     of a refusal or a parking; it is empty for a message that only waits behind an earlier one of its key.
     """
 

@@ -1,4 +1,4 @@
-"""Writes the health of a process once a second into a file of its own, beside the database of its context.
+"""Writes the health of a process once a second into a file of its own, next to the database of its context.
 
 The process holds an exclusive lock on its file while it lives. A file whose lock is free belongs to a dead process, and
 any reader removes it. A locked file with an old timestamp belongs to a process that hangs. This works between
@@ -28,8 +28,9 @@ State: TypeAlias = Literal["starting", "ready", "stopping"]
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """The health of one process. `partitions` is how many the context has; `asked` and `held` are this process's own.
+    """The health of one process.
 
+    `partitions` is how many the context has, `asked` are those that this process may own, and `held` those it owns.
     `came_round_s` is the time since the worker's loop last finished a round. `behind` counts messages that are
     delivered or waiting and not decided. `behind_since` and `unpublished_since` are the times of the oldest such
     message and of the oldest unpublished row.
@@ -119,8 +120,8 @@ def live_processes(directory: Path) -> list[LiveProcess]:
 
 
 def _live_process(path: Path) -> LiveProcess | None:
-    context, _, place = path.name.removesuffix(ENDING).partition("@")
-    host, _, pid = place.rpartition("-")
+    context, _, process = path.name.removesuffix(ENDING).partition("@")
+    host, _, pid = process.rpartition("-")
     if not pid.isdecimal():
         return None
     try:

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -15,27 +15,26 @@ from shared.adapters.clock import SystemClock
 from shared.adapters.jetstream import JetStream, connect
 from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.config import log
-from shared.config.connection import ConnectionOptions
+from shared.config.connection import ConnectionOptions, ConnectionOptionsError
 from shared.config.exit_codes import Exit
-from shared.config.settings import Settings
-from shared.context import Context, Service
+from shared.config.settings import Settings, SettingsError
+from shared.context import Context
 from shared.engine import failpoints
 from shared.engine.loop import Loop
-from shared.engine.monitor.alarms import Alarms
 from shared.engine.process import ContextProcess, MisconfiguredError, check_streams
 from shared.ports.broker import BrokerDeniedError, BrokerError, BrokerLoginError, BrokerUnavailableError
 from shared.ports.store import DatabaseBusyError, DatabaseError
 from shared.run.healthz import watch_health
 from shared.run.server import ServerError, check_sync_always
-from shared.streams.file import read_topology
+from shared.streams.file import StreamsFileError, read_topology
 from shared.worker import interpreter
 from shared.worker.health_file import HealthFile
 from shared.worker.notify import Notifier
 from shared.worker.pulse import Pulse
-from shared.worker.serving import Serving
+from shared.worker.tracing import traced
 from shared.worker.watchdog import ENDS_AFTER_S, Watchdog
 
-SETTLED_WITHIN_S = 10.0
+OWNED_WITHIN_S = 10.0
 """After this time a worker reports ready even if it lacks some of its partitions; it still gets them later."""
 DATABASE_RETRY_S = 0.5
 
@@ -47,7 +46,7 @@ _log = structlog.get_logger("chorus.worker")
 async def run_worker(
     name: str, *, settings: Settings, connection: ConnectionOptions, partitions: tuple[int, ...] | None
 ) -> int:
-    """Run a context or service of the catalog until SIGTERM, SIGINT or a fatal error; return the exit code."""
+    """Run a context of the catalog until SIGTERM, SIGINT or a fatal error; return the exit code."""
     return await run_member(
         name, lambda: catalog.load(name, settings), settings=settings, connection=connection, partitions=partitions
     )
@@ -55,31 +54,28 @@ async def run_worker(
 
 async def run_member(
     name: str,
-    load: Callable[[], Context | Service],
+    load: Callable[[], Context],
     *,
     settings: Settings,
     connection: ConnectionOptions,
     partitions: tuple[int, ...] | None = None,
     ends_after_s: float = ENDS_AFTER_S,
 ) -> int:
-    """Run the context or service from `load` until SIGTERM, SIGINT or a fatal error; return the exit code."""
+    """Run the context from `load` until SIGTERM, SIGINT or a fatal error; return the exit code."""
     log.configure(settings.log_level, settings.log_format, context=name)
     interpreter.tune()
     if settings.failpoint:
         failpoints.arm(settings.failpoint)
     try:
-        member = load()
+        context = load()
         async with (
             _connected(connection, name) as broker,
             _pulsing(name, settings.data_dir, ends_after_s) as pulse,
         ):
-            if isinstance(member, Service):
-                await _run_service(member, broker, settings, pulse)
-            else:
-                await _run_context(member, broker, settings, partitions, pulse)
+            await _run_context(context, broker, settings, partitions, pulse)
     except BrokerDeniedError as error:
-        _log.error("permission missing", reason=f"{error}; grant this permission to the user of the worker")
-        return Exit.MISCONFIGURED
+        _log.error("permission missing", reason=f"{error}; run chorus access apply and reload the server")
+        return Exit.DENIED
     except BrokerLoginError as error:
         _log.error("login refused", reason=str(error))
         return Exit.MISCONFIGURED
@@ -91,11 +87,21 @@ async def run_member(
             _log.error("the context raised", exc_info=(type(raised), raised, catalog.users_frames(raised)))
         _log.error("bad configuration", reason=str(error))
         return Exit.MISCONFIGURED
-    except (MisconfiguredError, DatabaseError, ServerError, ValueError) as error:
+    except (
+        MisconfiguredError,
+        DatabaseError,
+        ServerError,
+        ConnectionOptionsError,
+        SettingsError,
+        StreamsFileError,
+    ) as error:
         _log.error("bad configuration", reason=str(error))
         return Exit.MISCONFIGURED
     except BaseExceptionGroup as group:
         return _exit_code(group)
+    except Exception as error:
+        _log.error("stopped by a fault", exc_info=error)
+        return Exit.INTERNAL
     return Exit.OK
 
 
@@ -157,56 +163,35 @@ async def _run_context(
     await check_streams(context, broker, topology.partitions, numbers)
     if context.before_open is not None:
         await _once_free(partial(context.before_open, settings.data_dir, topology.partitions))
-    process = pulse.process = ContextProcess(
-        context,
-        await _once_free(partial(SqliteDatabases(settings.data_dir).open, context.name)),
-        broker,
-        SystemClock(),
-        numbers=numbers,
-        partitions=topology.partitions,
-        priority_timeout_s=topology.consumers.priority_timeout.total_seconds(),
-        batch_at_most=settings.batch_at_most,
-    )
-    if settings.metrics_port is not None:
-        from shared.engine.metrics import serve_metrics  # A tenth of a worker's imports, which few need.
+    store = await _once_free(partial(SqliteDatabases(settings.data_dir).open, context.name))
+    with traced(context.name, broker, SystemClock(), traces_per_s=settings.traces_per_s) as (traced_broker, tracing):
+        process = pulse.process = ContextProcess(
+            context,
+            store,
+            traced_broker,
+            SystemClock(),
+            numbers=numbers,
+            partitions=topology.partitions,
+            priority_timeout_s=topology.consumers.priority_timeout.total_seconds(),
+            batch_at_most=settings.batch_at_most,
+            records_inputs=settings.record_inputs,
+            tracing=tracing,
+        )
+        if settings.metrics_port is not None:
+            from shared.engine.metrics import serve_metrics  # A tenth of a worker's imports, which few need.
 
-        serve_metrics(process, settings.metrics_host, settings.metrics_port)
-    async with process.at_work() as tasks:
-        tasks.start_soon(_stop_on_signal_or_disconnect, broker, process.loop)
-        tasks.start_soon(_report_ready, process, pulse)
-        if settings.monitor_url is not None:
-            tasks.start_soon(watch_health, process.alarms, settings.monitor_url)
-        interpreter.keep_all()
-        await process.loop.run()
-        pulse.stopping()
-        await process.drain(settings.drain_timeout.total_seconds())
+            serve_metrics(process, settings.metrics_host, settings.metrics_port)
+        async with process.at_work() as tasks:
+            tasks.start_soon(_stop_on_signal_or_disconnect, broker, process.loop)
+            tasks.start_soon(_report_ready, process, pulse)
+            if settings.monitor_url is not None:
+                tasks.start_soon(watch_health, process.alarms, settings.monitor_url)
+            interpreter.keep_all()
+            await process.loop.run()
+            pulse.stopping()
+            await process.drain(settings.drain_timeout.total_seconds())
     if broker.closed.is_set():
         raise BrokerUnavailableError("the client closed the connection for good")
-
-
-async def _run_service(service: Service, broker: JetStream, settings: Settings, pulse: Pulse) -> None:
-    async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
-        endpoints = await _once_free(lambda: stack.enter_async_context(service.open(settings.data_dir)))
-        pulse.alarms = Alarms(SystemClock())
-        serving = Serving(endpoints, pulse.alarms, database=f"{service.name}.db")
-        stop = await broker.serve(service.name, service.version, service.description, serving.endpoints)
-
-        async def closed() -> None:
-            await broker.closed.wait()
-            raise BrokerUnavailableError("the client closed the connection for good")
-
-        tasks.start_soon(closed)
-        tasks.start_soon(serving.lost)
-        pulse.ready()
-        _log.info("ready")
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for _ in signals:
-                break
-        pulse.stopping()
-        with anyio.move_on_after(settings.drain_timeout.total_seconds()):
-            await stop()
-        tasks.cancel_scope.cancel()
-    _log.info("stopped")
 
 
 async def _once_free(open_: Callable[[], Awaitable[T]]) -> T:
@@ -225,9 +210,9 @@ async def _once_free(open_: Callable[[], Awaitable[T]]) -> T:
 
 async def _report_ready(process: ContextProcess, pulse: Pulse) -> None:
     """Report ready once the context reads every partition, in this process or another."""
-    await process.ownership.wait_until_settled(SETTLED_WITHIN_S)
+    await process.ownership.wait_until_owned(OWNED_WITHIN_S)
     pulse.ready()
-    _log.info("ready", held=process.ownership.owned)
+    _log.info("ready", owned=process.ownership.owned)
 
 
 async def _stop_on_signal_or_disconnect(broker: JetStream, loop: Loop) -> None:

@@ -11,6 +11,7 @@ import structlog
 from shared.engine.monitor.alarms import Alarms
 from shared.ports.clock import moment
 from shared.wire.messages import OCCURRED_AT
+from shared.wire.streams import TIMERS
 from shared.worker.health_file import HealthFile, Report, State
 from shared.worker.notify import Notifier
 from shared.worker.watchdog import Watchdog
@@ -22,17 +23,19 @@ BEAT_S: Final = 1.0
 HUNG_AFTER_S: Final = 5.0
 """After a round of this length the pulse stops reporting the process as alive."""
 
+ALARMS_AT_MOST: Final = 100
+"""A report names at most this many alarms, so that a reader reads all of it. Alarms about one key come last."""
+
 _log = structlog.get_logger("chorus.pulse")
 
 
 class Pulse:
-    """The pulse of one process. A context sets `process` when it has one; a service sets its `alarms`."""
+    """The pulse of one process. The worker sets `process` when it has one."""
 
     def __init__(
         self, context: str, notifier: Notifier, file: HealthFile, watchdog: Watchdog, *, beat_s: float = BEAT_S
     ) -> None:
         self.process: ContextProcess | None = None
-        self.alarms: Alarms | None = None
         self._context = context
         self._notifier = notifier
         self._file = file
@@ -90,21 +93,25 @@ class Pulse:
             at=now,
             started_at=self._started_at,
             state=self._state,
-            alarms=_raised(self.alarms) if self.alarms is not None else (),
         )
         if self.process is None:
             return known
         return with_process(known, self.process, unpublished_since=self._unpublished_since(self.process, now))
 
     def _unpublished_since(self, process: "ContextProcess", now: datetime) -> datetime | None:
-        """When the oldest unpublished row was written. A timer row counts from the first beat with it."""
+        """When the oldest unpublished row was written.
+
+        A timer row counts from the first beat with it: a rebuild writes timers of events that are long past.
+        """
         oldest = process.relay.oldest
         if oldest is None:
             return None
         if self._oldest is None or self._oldest[0] != oldest.n:
             self._oldest = (oldest.n, now)
         occurred_at = oldest.row.headers.get(OCCURRED_AT)
-        return self._oldest[1] if occurred_at is None else datetime.fromisoformat(occurred_at)
+        if oldest.row.stream == TIMERS or occurred_at is None:
+            return self._oldest[1]
+        return datetime.fromisoformat(occurred_at)
 
 
 def with_process(known: Report, process: "ContextProcess", *, unpublished_since: datetime | None) -> Report:
@@ -135,4 +142,5 @@ def with_process(known: Report, process: "ContextProcess", *, unpublished_since:
 
 
 def _raised(alarms: Alarms) -> list[Mapping[str, Any]]:
-    return [msgspec.to_builtins(alarm) for alarm in alarms.raised]
+    ranked = sorted(alarms.raised, key=lambda alarm: alarm.kind == "publication")
+    return [msgspec.to_builtins(alarm) for alarm in ranked[:ALARMS_AT_MOST]]

@@ -1,4 +1,4 @@
-"""Ends this process when its loop stands still, so that its supervisor restarts it.
+"""Ends this process when its loop hangs, so that its supervisor restarts it.
 
 Docker marks a hanging container unhealthy and leaves it running; it restarts only a process that ends. The watchdog is
 a thread. It cannot help a process that is stopped as a whole (SIGSTOP, a paused container), nor one whose event loop is

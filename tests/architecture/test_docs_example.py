@@ -26,7 +26,7 @@ def write_the_example(directory: Path) -> Path:
     """The context of the page beside those of the shop, as a newcomer would have them."""
     (directory / "contexts").mkdir()
     (directory / "contexts/__init__.py").write_text("")
-    for name in {*catalog.names(), "kernel.py", "mail.py", "sagas.py"} - {Path(EXAMPLE).name}:
+    for name in {*catalog.names(), "kernel.py", "mail.py", "mail_settings.py", "sagas.py"} - {Path(EXAMPLE).name}:
         (directory / "contexts" / name).symlink_to(ROOT / "contexts" / name)
     example = directory / EXAMPLE
     example.mkdir()

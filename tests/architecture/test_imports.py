@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
 CLOCK_OR_CHANCE = re.compile(r"\.(?:now|today|utcnow|time|monotonic)\(|\bimport (?:random|uuid|secrets|logging|os)\b")
-REACHES_OUT = {"effects.py", "projections.py", "worker.py", "__main__.py"}
+REACHES_OUT = {"effects.py", "older_books.py", "projections.py", "worker.py", "__main__.py"}
 
 PLANTED = [
     ("contexts/here/upstream.py", "import contexts.there.events", "Contexts never import each other"),
@@ -67,8 +67,10 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
     contexts = [
         "contexts/kernel.py",
         "contexts/mail.py",
+        "contexts/mail_settings.py",
         "contexts/here/events.py",
         "contexts/here/effects.py",
+        "contexts/here/settings.py",
         "contexts/there/events.py",
     ]
     for name in [*machinery, *packages, *contexts, *(where for where, _, _ in PLANTED)]:
@@ -80,6 +82,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
     (root / "shared/batching.py").write_text("import asyncio\n")
     (root / "contexts/here/events.py").write_text("import contexts.kernel\n")
     (root / "contexts/here/effects.py").write_text("import contexts.mail\n")
+    (root / "contexts/here/settings.py").write_text("import contexts.mail_settings\n")
     (root / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     (root / "tests").symlink_to(ROOT / "tests")
     kept = lint_imports(root)

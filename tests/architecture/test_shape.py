@@ -20,10 +20,12 @@ FILE_NAMES = {
     "effects.py",
     "endpoints.py",
     "events.py",
+    "older_books.py",  # Takes over the database of an older release.
     "policies.py",
     "pricing.py",  # A domain service: aggregates of one context decide by the same rules.
     "projections.py",
     "settings.py",
+    "upcasters.py",
     "upstream.py",
     "worker.py",
 }

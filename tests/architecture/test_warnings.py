@@ -10,7 +10,7 @@ def warn(category: type[Warning], module: str) -> None:
     warnings.warn_explicit("there is a newer way", category, f"{module}.py", 1, module=module)
 
 
-@pytest.mark.parametrize("module", ["shared.engine.loop", "contexts.bank.effects", "tests.bench.load", "contexts"])
+@pytest.mark.parametrize("module", ["shared.engine.loop", "contexts.bank.older_books", "tests.bench.load", "contexts"])
 @pytest.mark.parametrize("category", [DeprecationWarning, ResourceWarning, RuntimeWarning, SyntaxWarning])
 def test_a_warning_about_our_code_is_an_error(category: type[Warning], module: str) -> None:
     with pytest.raises(category):

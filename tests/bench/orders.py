@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from shared import catalog
 from shared.config.settings import Settings
-from shared.context import Context
 from shared.ports.broker import Outgoing
 from shared.run.supervisor import Supervisor
 from shared.run.system import programs
@@ -24,7 +23,7 @@ PER_S_AT_LEAST = 400.0
 P99_MS_AT_MOST = 300.0
 RSS_MB_AT_MOST = 150.0
 GROWTH_AT_MOST = 1.25
-"""The last tenth of many orders may cost so much more CPU each than the second."""
+"""The last tenth of many orders may cost this much more CPU each than the second."""
 OPEN_AT_MOST = 2_000
 STOCK_WITHIN_S = 30.0
 MANY_WITHIN_S = 3600.0
@@ -146,7 +145,7 @@ async def _shop(profiled: str | None = None) -> AsyncIterator[tuple[Stage, Super
             for worker in programs(catalog.load_all(settings), settings)
         ]
         async with place.running(workers) as supervisor:
-            await place.held([name for name, member in members.items() if isinstance(member, Context)])
+            await place.held([*members])
             await _fill_shelves(place)
             yield place, supervisor
 

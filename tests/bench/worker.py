@@ -16,7 +16,7 @@ import anyio
 from shared import catalog
 from shared.config.connection import find_connection
 from shared.config.settings import Settings
-from shared.context import Context, Service
+from shared.context import Context
 from shared.worker.main import run_member
 from tests.bench import chain
 
@@ -36,7 +36,7 @@ def run(name: str) -> int:
     return anyio.run(worker, backend_options={"use_uvloop": True})
 
 
-def _load(name: str, settings: Settings) -> Context | Service:
+def _load(name: str, settings: Settings) -> Context:
     ring = {context.name: context for context in chain.contexts()}
     return ring[name] if name in ring else catalog.load(name, settings)
 

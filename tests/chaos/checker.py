@@ -15,7 +15,7 @@ from shared.adapters.jetstream import connect
 from shared.config.connection import find_connection
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.finding import Finding
-from tests.chaos.invariants import messages, shop
+from tests.chaos.invariants import goods, letters, messages, money, orders
 from tests.chaos.invariants.recomputed import databases_come_out_again, decisions_come_out_again
 
 Check = Callable[[Evidence], Iterator[Finding]]
@@ -30,25 +30,25 @@ def files_are_whole_and_ours(evidence: Evidence) -> Iterator[Finding]:
 ALWAYS: Final[tuple[Check, ...]] = (
     messages.same_id_same_content,
     messages.versions_count_up,
-    shop.orders_end_once,
-    shop.stock_adds_up,
-    shop.money_adds_up,
-    shop.parcels_leave_once,
+    orders.orders_end_once,
+    goods.stock_adds_up,
+    money.money_adds_up,
+    orders.parcels_leave_once,
     messages.positions_have_been_heard,
     files_are_whole_and_ours,
 )
 SETTLED: Final[tuple[Check, ...]] = (
-    shop.cancelled_orders_keep_no_money,
-    shop.returns_add_up,
+    money.cancelled_orders_keep_no_money,
+    money.returns_add_up,
     messages.journals_are_published,
     messages.events_are_explained,
     messages.events_have_causes,
     messages.commands_are_answered,
-    shop.orders_are_terminal,
-    shop.reservations_are_settled,
-    shop.nobody_waits_for_units_that_are_there,
-    shop.letters_are_single,
-    shop.tickets_are_single,
+    orders.orders_are_terminal,
+    goods.reservations_are_settled,
+    goods.nobody_waits_for_units_that_are_there,
+    letters.letters_are_single,
+    letters.tickets_are_single,
     messages.nothing_is_left,
 )
 

@@ -1,19 +1,12 @@
 """Plants one bug each in the evidence of a finished run, for the checker to find."""
 
-import sqlite3
-from collections.abc import Callable, Mapping
-from contextlib import closing
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 from contexts.kernel import Sku
-from shared.adapters.sqlite.reading import open_read_only
-from shared.config.settings import Settings
-from shared.ports.broker import Stored
 from shared.wire.messages import CAUSATION_DEPTH, CAUSATION_ID, MSG_ID
-from shared.wire.streams import COMMANDS, EVENTS, TIMERS
-from tests.chaos.evidence import Evidence, Streams, assemble
+from shared.wire.streams import COMMANDS, TIMERS
 from tests.chaos.finding import Invariant
+from tests.chaos.run import Run
 
 PLANTED_SKU = Sku("planted")
 PLANTED_WAIT = Sku("planted-wait")
@@ -21,59 +14,6 @@ PLANTED_WAIT = Sku("planted-wait")
 SHIPPED, REFUNDED, DECLINED = "o-planted-shipped", "o-planted-nowhere", "o-planted-poor"
 LOST = "o-planted-parcel"
 SENT, WAITED_FOR = "o-planted-returned", "o-planted-returning"
-
-
-class Run:
-    """A shop at rest: the messages of its streams, and copies of its databases."""
-
-    def __init__(self, settings: Settings, streams: Streams, databases: Mapping[str, Path]) -> None:
-        self.settings = settings
-        self.streams = streams
-        self.databases = databases
-
-    def copied(self, directory: Path) -> "Run":
-        """A copy, for a test to spoil."""
-        copies = {name: directory / path.name for name, path in self.databases.items()}
-        for name, copy in copies.items():
-            copy.touch(mode=0o600)
-            with closing(open_read_only(self.databases[name])) as source, closing(sqlite3.connect(copy)) as target:
-                source.backup(target)
-        messages = {stream: list(stored) for stream, stored in self.streams.messages.items()}
-        return Run(self.settings, Streams(self.streams.born, messages), copies)
-
-    def change(self, context: str, statement: str, *parameters: object) -> None:
-        """Change a database in a way that changes something."""
-        with closing(sqlite3.connect(self.databases[context], isolation_level=None)) as database:
-            assert database.execute(statement, parameters).rowcount > 0, statement
-
-    def at(self, stream: str, message_id: str) -> int:
-        """Where in a stream a message is."""
-        return [stored.headers.get(MSG_ID) for stored in self.streams.messages[stream]].index(message_id)
-
-    def find(self, key: str, event: str) -> int:
-        """Where in EVENTS an event of a type is."""
-        (found,) = (
-            index
-            for index, stored in enumerate(self.streams.messages[EVENTS])
-            if stored.subject.split(".")[2] == event and stored.subject.split(".")[4] == key
-        )
-        return found
-
-    def events(self) -> list[Stored]:
-        """EVENTS, which may be changed."""
-        events = self.streams.messages[EVENTS]
-        assert isinstance(events, list)
-        return events
-
-    def append(self, stored: Stored, **headers: str) -> None:
-        """Put a message at the end of EVENTS, with some headers otherwise."""
-        events = self.events()
-        given = {name.replace("_", "-"): value for name, value in headers.items()}
-        events.append(stored._replace(sequence=events[-1].sequence + 1, headers={**stored.headers, **given}))
-
-    def evidence(self) -> Evidence:
-        """The evidence that the checker sees."""
-        return assemble(self.settings, self.databases, self.streams)
 
 
 def other_content_under_an_id(run: Run) -> None:
@@ -238,7 +178,7 @@ def snapshot_is_not_the_fold(run: Run) -> None:
 
 
 def input_had_no_effect(run: Run) -> None:
-    """Heard and in the inbox, but what it led to was never written."""
+    """The inbox has the message, and its event was never written."""
     event = "ShipmentRecorded"
     run.change("ordering", "DELETE FROM journal WHERE type = ? AND subject LIKE ?", event, f"%.{SHIPPED}")
     del run.events()[run.find(SHIPPED, event)]
@@ -338,53 +278,6 @@ def event_is_not_heard(run: Run) -> None:
     run.change("ordering", "UPDATE positions SET seq = 1 WHERE stream = 'EVENTS'")
 
 
-def spoilt(run: Run, key: str, **changes: Any) -> None:
-    """Put a copy of an event at the end of EVENTS, as the next of its aggregate, with something else in it."""
-    original = run.events()[run.find(SHIPPED, "OrderShipped")]
-    body = original.body.replace(SHIPPED.encode(), key.encode())
-    forged = original._replace(subject=original.subject.replace(SHIPPED, key), body=body)
-    run.append(forged, Nats_Msg_Id=f"shipping/shipment-{key}@1")
-    run.events()[-1] = run.events()[-1]._replace(**changes)
-
-
-def headers_of(run: Run, **headers: str) -> dict[str, str]:
-    """The headers of an event, with some otherwise."""
-    original = run.events()[run.find(SHIPPED, "OrderShipped")]
-    given = {name.replace("_", "-"): value for name, value in headers.items()}
-    return {**original.headers, MSG_ID: "shipping/shipment-o-forged@1", **given}
-
-
-STRANGERS: Mapping[str, Callable[[Run], dict[str, Any]]] = {
-    "no headers": lambda _: {"headers": {}},
-    "no id": lambda run: {"headers": {n: v for n, v in headers_of(run).items() if n != MSG_ID}},
-    "the id of a client": lambda run: {"headers": headers_of(run, Nats_Msg_Id="m-1")},
-    "the id of another context": lambda run: {"headers": headers_of(run, Nats_Msg_Id="bank/payment-o-forged@1")},
-    "a version that is no number": lambda run: {"headers": headers_of(run, Nats_Msg_Id="shipping/shipment-o@x")},
-    "version 0": lambda run: {"headers": headers_of(run, Nats_Msg_Id="shipping/shipment-o-forged@0")},
-    "a version in another script": lambda run: {"headers": headers_of(run, Nats_Msg_Id="shipping/shipment-o@\u0661")},
-    "a depth that is no number": lambda run: {"headers": headers_of(run, Causation_Depth="deep")},
-    "a hash that is none": lambda run: {"headers": headers_of(run, Causation_Hash="what?")},
-    "a time that is none": lambda run: {"headers": headers_of(run, Occurred_At="yesterday")},
-    "a time without a zone": lambda run: {"headers": headers_of(run, Occurred_At="2026-11-21T09:00:00")},
-    "a key that is none": lambda _: {"subject": "evt.shipping.OrderShipped.0.caf\u00e9"},
-    "too short a subject": lambda _: {"subject": "evt.shipping"},
-    "a partition that is no number": lambda _: {"subject": "evt.shipping.OrderShipped.zero.o-forged"},
-    "a subject of another stream": lambda _: {"subject": "cmd.shipping.OrderShipped.0.o-forged"},
-    "no body": lambda _: {"body": b""},
-    "a body that is no text": lambda _: {"body": b'{"order_id":"\xff\xfe"}'},
-    "a body that is no JSON": lambda _: {"body": b"order_id=o-forged"},
-    "a body that is no object": lambda _: {"body": b"[1]"},
-    "a body too deep": lambda _: {"body": b"[" * 100_000},
-}
-FORGED: Mapping[str, Callable[[Run], dict[str, Any]]] = {
-    "a version that is not the next": lambda run: {"headers": headers_of(run, Nats_Msg_Id="shipping/shipment-o@99")},
-    "a context that is not there": lambda run: {
-        "subject": "evt.nobody.OrderShipped.0.o-forged",
-        "headers": headers_of(run, Nats_Msg_Id="nobody/shipment-o@1", Causation_Hash="00"),
-    },
-    "no field that its readers need": lambda _: {"body": b"{}"},
-    "a field of another type": lambda _: {"body": b'{"order_id":[]}'},
-}
 PLANTED: tuple[tuple[Callable[[Run], None], Invariant], ...] = (
     (other_content_under_an_id, "I1"),
     (inbox_heard_something_else, "I1"),

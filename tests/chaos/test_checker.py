@@ -18,19 +18,10 @@ from tests.chaos.checker import at_rest
 from tests.chaos.evidence import read_streams
 from tests.chaos.finding import Invariant
 from tests.chaos.order_mix import KINDS
-from tests.chaos.planted import (
-    FORGED,
-    LOST,
-    PLANTED,
-    PLANTED_SKU,
-    PLANTED_WAIT,
-    SENT,
-    STRANGERS,
-    WAITED_FOR,
-    Run,
-    spoilt,
-)
+from tests.chaos.planted import LOST, PLANTED, PLANTED_SKU, PLANTED_WAIT, SENT, WAITED_FOR
+from tests.chaos.run import Run
 from tests.chaos.stage import told
+from tests.chaos.strangers import FORGED, STRANGERS, spoilt
 from tests.e2e.shop import MEMBERS, token_of
 from tests.sagas import BACKORDERED, SERVED
 from tests.sagas import LOST as LOST_PARCEL

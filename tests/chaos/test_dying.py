@@ -9,7 +9,7 @@ from typing import get_args
 import anyio
 import pytest
 
-from shared.engine.failpoints import Place
+from shared.engine.failpoints import Failpoint
 from tests.chaos.order_mix import check_endings, place_one_of_each
 from tests.chaos.stage import Stage
 from tests.e2e.ended import Ended
@@ -18,15 +18,15 @@ from tests.sagas import SHIPPED
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-Places = Mapping[str, Sequence[Place]]
+Places = Mapping[str, Sequence[Failpoint]]
 
 CALLING = ("payments", "shipping", "notifications")
 """The contexts that call the outside."""
-OF_CALLS: tuple[Place, ...] = ("before-call", "after-call")
-HEARING: tuple[Place, ...] = ("after-take", "after-load", "inside-transaction", "after-commit")
+OF_CALLS: tuple[Failpoint, ...] = ("before-call", "after-call")
+HEARING: tuple[Failpoint, ...] = ("after-take", "after-load", "inside-transaction", "after-commit")
 """Where support can die: these orders have no case for it, so it hears of them and says nothing."""
 EVERYWHERE: Places = {
-    context: [place for place in get_args(Place) if context in CALLING or place not in OF_CALLS]
+    context: [place for place in get_args(Failpoint) if context in CALLING or place not in OF_CALLS]
     for context in MEMBERS
     if context != "support"
 } | {"support": HEARING}
@@ -114,7 +114,7 @@ class TestKilled:
     async def test_one_process_a_context_dies_wherever_it_can(
         self, stage: Stage, ended: Ended, chance: random.Random
     ) -> None:
-        assert {place for places in ALONE.values() for place in places} == set(get_args(Place))
+        assert {place for places in ALONE.values() for place in places} == set(get_args(Failpoint))
         await die_everywhere(stage, ended, "alone", ALONE, copies=1, chance=chance, at_most=2)
 
     @pytest.mark.long

@@ -1,165 +1,292 @@
 """Random commands, restarts and time in a whole shop in memory: at rest, every promise is kept.
 
-`CHORUS_SEED` is the first seed; a failing test names its seed.
+Hypothesis chooses the steps, and shrinks those of a failure to the few that matter: it prints them as the body of a
+test, to paste here and run. `CHORUS_SEED` seeds it.
 """
 
-import json
-import os
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
-from random import Random
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from msgspec import Struct
 from msgspec.structs import replace
 
 from contexts.inventory.commands import AdjustStock, ReplenishStock
-from contexts.kernel import Line, ReturnId, Sku, SkuQuantity
-from contexts.ordering.commands import RequestReturn
+from contexts.kernel import Address, CustomerId, MethodToken, Money, ReturnId, Sku, SkuQuantity
+from contexts.ordering.commands import (
+    AddItemsToBasket,
+    AnnouncePromotion,
+    ChangePrice,
+    CheckOutBasket,
+    EndPromotion,
+    OrderLine,
+    RemoveItemsFromBasket,
+    RequestReturn,
+    SubmitAddress,
+    SubmitPaymentDetails,
+)
+from contexts.ordering.events import PromotionCode
 from contexts.payments.commands import RetryRefund
 from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturned, ReportReturnReceived
+from contexts.shipping.events import ReturnExpected
 from contexts.support.commands import RateSupport, ResolveTicket
 from shared import catalog
 from shared.adapters.memory import MemoryBroker
 from shared.simulation.testing import Simulation, simulation
+from shared.wire.messages import parse_subject
+from shared.wire.streams import EVENTS
 from tests.chaos.checker import at_rest
 from tests.chaos.evidence import read_streams
-from tests.chaos.planted import Run
+from tests.chaos.run import Run
 from tests.chaos.stage import told
 from tests.e2e.shop import MEMBERS, token_of
-from tests.unit.shopping import CANCEL, PRICE, fill_shelves, order
+from tests.unit.shopping import CANCEL, fill_shelves, order
 
-SKUS = (Sku("mug"), Sku("tea"), Sku("pot"))
-TOKENS = ("tok_ok", "tok_ok", "tok_ok", "tok_slow", "tok_lost", "tok_poor", "tok_nocapture", "tok_norefund")
 STEPS = 70
-FIRST_SEED = int(os.environ.get("CHORUS_SEED", "1"))
-FEW, MANY = 2, 30
-SEEDS = [
-    pytest.param(seed, marks=[pytest.mark.long] if seed >= FIRST_SEED + FEW else [])
-    for seed in range(FIRST_SEED, FIRST_SEED + MANY)
-]
+FEW, MANY = 6, 200
+NO_MAILBOX = "\u00e4nn@example.com"
+"""No mailer takes a letter to this address."""
+
+SKUS = st.sampled_from([Sku("mug"), Sku("tea"), Sku("pot")])
+TOKENS = st.sampled_from([*["tok_ok"] * 4, "tok_slow", "tok_lost", "tok_poor", "tok_nocapture", "tok_norefund"])
+LINES = st.dictionaries(SKUS, st.integers(1, 4), min_size=1, max_size=3)
+CODES = st.sampled_from([PromotionCode("SPRING"), PromotionCode("GIFT")])
+CODE = st.sampled_from([None, None, PromotionCode("SPRING"), PromotionCode("GIFT")])
+KEYS = st.sampled_from([f"o-{number}" for number in range(8)])
+"""The orders, which are also the baskets."""
+WHICH = st.integers(0, 7)
+"""Which one, of as many as there are."""
+TWICE = st.booleans()
+"""Whether a command comes a second time, as a message of its own."""
+
+ACTS: Mapping[str, tuple[int, Mapping[str, st.SearchStrategy[Any]]]] = {
+    "place": (
+        5,
+        {
+            "key": KEYS,
+            "lines": LINES,
+            "token": TOKENS,
+            "postal_code": st.sampled_from(["3000", "3000", "3000", "0000"]),
+            "email": st.sampled_from([*["ann@example.com"] * 5, NO_MAILBOX]),
+            "may_wait": st.booleans(),
+            "code": CODE,
+            "twice": TWICE,
+        },
+    ),
+    "add_items": (4, {"key": KEYS, "lines": LINES, "twice": TWICE}),
+    "remove_items": (1, {"which": WHICH, "lines": LINES}),
+    "submit": (1, {"which": WHICH, "street": st.sampled_from(["Hauptstr. 1", "Nowhere Lane 7"]), "token": TOKENS}),
+    "check_out": (3, {"which": WHICH, "token": TOKENS, "may_wait": st.booleans(), "code": CODE, "twice": TWICE}),
+    "cancel": (1, {"which": WHICH, "twice": TWICE}),
+    "replenish": (4, {"sku": SKUS, "quantity": st.integers(1, 9), "twice": TWICE}),
+    "adjust": (1, {"sku": SKUS, "delta": st.sampled_from([-1, 1])}),
+    "change_price": (1, {"sku": SKUS, "minor": st.sampled_from([1, 300]), "twice": TWICE}),
+    "promote": (1, {"code": CODES, "percent_off": st.sampled_from([10, 90, None])}),
+    "report": (5, {"which": WHICH, "end": st.sampled_from([*["delivered"] * 5, "lost", "returned"]), "twice": TWICE}),
+    "send_back": (
+        4,
+        {
+            "which": WHICH,
+            "return_id": st.sampled_from(["r-1", "r-2"]),
+            "quantity": st.integers(1, 3),
+            "skus": st.integers(1, 3),
+            "twice": TWICE,
+        },
+    ),
+    "receive": (4, {"which": WHICH, "is_complete": st.booleans(), "twice": TWICE}),
+    "support": (1, {"which": WHICH, "score": st.integers(1, 5)}),
+    "wait": (6, {"hours": st.sampled_from([*[0] * 6, 0.02, 0.4, 24, 24 * 15])}),
+    "restart": (1, {"name": st.sampled_from(MEMBERS)}),
+}
+"""The methods of Shop, each with how often it is called among the others, and its arguments."""
+
+Wanted: TypeAlias = dict[Sku, int]
+REPORTS = {"delivered": ReportDelivered, "lost": ReportLost, "returned": ReportReturned}
 
 
-class Crowd:
-    """Customers, carriers and staff who do anything at any time."""
+class Act(NamedTuple):
+    """One step: a method of Shop and its arguments."""
 
-    def __init__(self, shop: Simulation, random: Random) -> None:
-        self._shop = shop
-        self._random = random
-        self._orders: list[str] = []
-        self._deliveries = 0
+    name: str
+    arguments: Mapping[str, Any]
 
-    def act(self) -> None:
-        """Do one thing; a third of the time wait until all of it has ended."""
-        acts: Mapping[Callable[[], None], int] = {
-            self._place: 6,
-            self._replenish: 4,
-            self._adjust: 1,
-            self._cancel: 1,
-            self._report: 5,
-            self._send_back: 4,
-            self._receive: 4,
-            self._ask_support: 1,
-            self._wait: 2,
-            self._restart: 1,
-        }
-        (act,) = self._random.choices(list(acts), weights=list(acts.values()))
-        act()
-        if self._random.random() < 1 / 3:
-            self._shop.run_until_quiet()
 
-    def _place(self) -> None:
-        key = f"o-{len(self._orders)}"
-        self._orders.append(key)
-        lines = tuple(
-            Line(sku=sku, quantity=self._random.randint(1, 4), unit_price=PRICE)
-            for sku in self._random.sample(SKUS, self._random.randint(1, 3))
+def any_act() -> st.SearchStrategy[Act]:
+    """An act by its weight. One rule for all of them, because Hypothesis leaves many rules out of each example."""
+    weighted = [
+        st.builds(Act, st.just(name), st.fixed_dictionaries(dict(arguments)))
+        for name, (weight, arguments) in ACTS.items()
+        for _ in range(weight)
+    ]
+    return st.one_of(*weighted)
+
+
+def units(lines: Wanted) -> tuple[SkuQuantity, ...]:
+    return tuple(SkuQuantity(sku=sku, quantity=quantity) for sku, quantity in lines.items())
+
+
+class Shop(RuleBasedStateMachine):
+    """Customers, carriers and staff who do anything at any time, and processes that die."""
+
+    @initialize(seed=st.integers(0, 2**16))
+    def open(self, seed: int) -> None:
+        self.opened = ExitStack()
+        self.deliveries = 0
+        self.shop: Simulation = self.opened.enter_context(simulation(seed=seed, basket_idle=timedelta(days=3)))
+        for sku in (Sku("mug"), Sku("tea"), Sku("pot")):
+            fill_shelves(self.shop, sku, 3)
+
+    @rule(act=any_act())
+    def act(self, act: Act) -> None:
+        getattr(self, act.name)(**act.arguments)
+
+    def place(
+        self,
+        key: str,
+        lines: Wanted,
+        token: str,
+        postal_code: str,
+        email: str,
+        may_wait: bool,
+        code: PromotionCode | None,
+        twice: bool,
+    ) -> None:
+        placed = replace(
+            order(token=token_of(key, token), postal_code=postal_code, allow_backorder=may_wait),
+            lines=tuple(OrderLine(sku=sku, quantity=quantity) for sku, quantity in lines.items()),
+            email=email,
+            promotion_code=code,
         )
-        placed = order(
-            token=token_of(key, self._random.choice(TOKENS)),
-            postal_code=self._random.choice(("3000", "3000", "3000", "0000")),
-            allow_backorder=self._random.random() < 2 / 3,
-        )
-        email = self._random.choice((*[placed.email] * 7, "\u00e4nn@example.com"))  # No mailer takes the last one.
-        self._send(replace(placed, lines=lines, email=email), key)
+        self._send(placed, key, twice)
 
-    def _replenish(self) -> None:
-        self._deliveries += 1
-        delivery = ReplenishStock(quantity=self._random.randint(1, 9), delivery_id=f"d-{self._deliveries}")
-        self._send(delivery, self._random.choice(SKUS))
+    def add_items(self, key: str, lines: Wanted, twice: bool) -> None:
+        self._send(AddItemsToBasket(customer_id=CustomerId("c-1"), lines=units(lines)), key, twice)
 
-    def _adjust(self) -> None:
-        found = AdjustStock(delta=self._random.choice((-1, 1)), reason="counted")
-        self._send(found, self._random.choice(SKUS))
+    def remove_items(self, which: int, lines: Wanted) -> None:
+        for key in self._one_with("ItemsAddedToBasket", which):
+            self._send(RemoveItemsFromBasket(lines=units(lines)), key)
 
-    def _cancel(self) -> None:
-        self._send(CANCEL, self._any_order())
+    def submit(self, which: int, street: str, token: str) -> None:
+        """Submit an address and payment details."""
+        address = Address(street=street, city="Bern", country="CH", postal_code="3000")
+        for key in self._one_with("ItemsAddedToBasket", which):
+            method = MethodToken(token_of(key, token))
+            self._send(SubmitAddress(address=address), key)
+            self._send(SubmitPaymentDetails(email="ann@example.com", method_token=method), key)
 
-    def _report(self) -> None:
-        if not (key := self._any_order("OrderShipped")):
+    def check_out(self, which: int, token: str, may_wait: bool, code: PromotionCode | None, twice: bool) -> None:
+        """Submit what a basket needs, and check it out when that was answered."""
+        for key in self._one_with("ItemsAddedToBasket", which):
+            self.submit(which, "Hauptstr. 1", token)
+            self.shop.run_until_quiet()
+            self._send(CheckOutBasket(allow_backorder=may_wait, promotion_code=code), key, twice)
+
+    def cancel(self, which: int, twice: bool) -> None:
+        for key in self._one_with("OrderPlaced", which):
+            self._send(CANCEL, key, twice)
+
+    def replenish(self, sku: Sku, quantity: int, twice: bool) -> None:
+        self.deliveries += 1
+        self._send(ReplenishStock(quantity=quantity, delivery_id=f"d-{self.deliveries}"), sku, twice)
+
+    def adjust(self, sku: Sku, delta: int) -> None:
+        self._send(AdjustStock(delta=delta, reason="counted"), sku)
+
+    def change_price(self, sku: Sku, minor: int, twice: bool) -> None:
+        self._send(ChangePrice(unit_price=Money(amount_minor=minor)), sku, twice)
+
+    def promote(self, code: PromotionCode, percent_off: int | None) -> None:
+        """Announce a promotion, or end it."""
+        if percent_off is None:
+            self._send(EndPromotion(), code)
+        else:
+            until = self.shop.now + timedelta(days=30)
+            self._send(AnnouncePromotion(percent_off=percent_off, begins=self.shop.now, until=until), code)
+
+    def report(self, which: int, end: str, twice: bool) -> None:
+        for key in self._one_with("OrderShipped", which):
+            tracking_no = self.shop.content(key, "OrderShipped")["tracking_no"]
+            self._send(REPORTS[end](tracking_no=tracking_no), key, twice)
+
+    def send_back(self, which: int, return_id: ReturnId, quantity: int, skus: int, twice: bool) -> None:
+        """Send this many units back of some articles of an order, which may be more than it has."""
+        for key in self._one_with("DeliveryRecorded", which):
+            bought = [line["sku"] for line in self.shop.content(key, "OrderPlaced")["lines"]]
+            lines = tuple(SkuQuantity(sku=sku, quantity=quantity) for sku in bought[:skus])
+            self._send(RequestReturn(return_id=return_id, lines=lines, reason="too blue"), key, twice)
+
+    def receive(self, which: int, is_complete: bool, twice: bool) -> None:
+        """The parcels of an order's returns come with all that was announced, or with one unit of it."""
+        for key in self._one_with("ReturnExpected", which):
+            announced = [event.body for event in self.shop.events(key) if event.type == "ReturnExpected"]
+            for body in announced:
+                expected = msgspec.json.decode(body, type=ReturnExpected)
+                some = expected.lines if is_complete else (replace(expected.lines[0], quantity=1),)
+                self._send(ReportReturnReceived(return_id=expected.return_id, lines=some), key, twice)
+
+    def support(self, which: int, score: int) -> None:
+        """An operator looks at a case, and the customer rates the help."""
+        for key in self._one_with("TicketOpened", which):
+            self._send(RetryRefund(), key)
+            self._send(ResolveTicket(case="parcel_overdue", note="asked"), key)
+            self._send(RateSupport(score=score), key)
+
+    def wait(self, hours: float) -> None:
+        """Let everything end that waits for no time, and then let time pass."""
+        self.shop.run_until_quiet()
+        self.shop.advance(hours=hours)
+
+    def restart(self, name: str) -> None:
+        self.shop.kill(name)
+        self.shop.start(name)
+
+    def teardown(self) -> None:
+        """Let everything end, and look for a broken promise."""
+        if not hasattr(self, "shop"):
             return
-        report = self._random.choice((ReportDelivered,) * 6 + (ReportLost, ReportReturned))
-        self._send(report(tracking_no=self._shop.content(key, "OrderShipped")["tracking_no"]), key)
+        with self.opened, tempfile.TemporaryDirectory() as directory:
+            self.shop.run_until_quiet()
+            self.shop.advance(hours=2)
+            streams = self.shop.run(read_streams(MemoryBroker(self.shop.server)))
+            databases = {name: self.shop.directory / f"{name}.db" for name in MEMBERS}
+            of_shop = catalog.settings_with({"data_dir": self.shop.directory})
+            evidence = Run(of_shop, streams, databases).copied(Path(directory)).evidence()
+            findings = self.shop.run(at_rest(evidence))
+        assert not findings, told(findings)
 
-    def _send_back(self) -> None:
-        key = self._any_order("OrderDelivered") or self._any_order()
-        return_id = ReturnId(f"r-{self._random.randint(1, 3)}")
-        self._send(RequestReturn(return_id=return_id, lines=self._some(), reason="too blue"), key)
+    def _one_with(self, event: str, which: int) -> Iterator[str]:
+        """The key of one such event; none when there is no such event yet."""
+        stored = self.shop.server.stream(EVENTS).messages.values()
+        subjects = (parse_subject(message.subject) for message in stored)
+        if keys := list(dict.fromkeys(subject.key for subject in subjects if subject.type == event)):
+            yield keys[which % len(keys)]
 
-    def _receive(self) -> None:
-        if not (key := self._any_order("ReturnRequested")):
-            return
-        requested = [json.loads(one.body) for one in self._shop.events(key) if one.type == "ReturnRequested"]
-        expected = self._random.choice(requested)
-        lines = msgspec.convert(expected["lines"], tuple[SkuQuantity, ...])
-        if self._random.random() < 1 / 4:
-            lines = tuple(replace(line, quantity=self._random.randint(1, 3)) for line in lines)
-        self._send(ReportReturnReceived(return_id=expected["return_id"], lines=lines), key)
-
-    def _ask_support(self) -> None:
-        about: tuple[Struct, ...] = (
-            ResolveTicket(case="parcel_overdue", note="asked"),
-            RateSupport(score=4),
-            RetryRefund(),
-        )
-        self._send(self._random.choice(about), self._any_order())
-
-    def _wait(self) -> None:
-        self._shop.advance(minutes=self._random.choice((1, 20, 60 * 24, 60 * 24 * 4, 60 * 24 * 15)))
-
-    def _restart(self) -> None:
-        name = self._random.choice(MEMBERS)
-        self._shop.kill(name)
-        self._shop.start(name)
-
-    def _send(self, command: Struct, key: str) -> None:
-        """Send it, a quarter of the time twice, as two messages."""
-        for _ in range(1 + (self._random.random() < 1 / 4)):
-            self._shop.send(command, key=key)
-
-    def _any_order(self, having: str | None = None) -> str:
-        """One of the orders, or of those with such an event; empty when there is none."""
-        found = [key for key in self._orders if having is None or having in self._shop.facts(key)]
-        return self._random.choice(found) if found else "o-0" if having is None else ""
-
-    def _some(self) -> tuple[SkuQuantity, ...]:
-        return (SkuQuantity(sku=self._random.choice(SKUS), quantity=self._random.randint(1, 2)),)
+    def _send(self, command: Struct, key: str, twice: bool = False) -> None:
+        for _ in range(1 + twice):
+            self.shop.send(command, key=key)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_every_promise_is_kept_whatever_happens(seed: int, tmp_path: Path) -> None:
-    with simulation(seed=seed) as shop:
-        for sku in SKUS:
-            fill_shelves(shop, sku, 3)
-        crowd = Crowd(shop, Random(seed))
-        for _ in range(STEPS):
-            crowd.act()
-        shop.run_until_quiet()
-        shop.advance(hours=2)
-        streams = shop.run(read_streams(MemoryBroker(shop.server)))
-        databases = {name: shop.directory / f"{name}.db" for name in MEMBERS}
-        settings = catalog.settings_with({"data_dir": shop.directory})
-        evidence = Run(settings, streams, databases).copied(tmp_path).evidence()
-        findings = shop.run(at_rest(evidence))
-    assert not findings, f"seed {seed}: {told(findings)}"
+CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
+
+
+@pytest.mark.timeout(1_800)  # To shrink the steps of a failure takes minutes.
+@pytest.mark.parametrize("examples", [FEW, pytest.param(MANY, marks=pytest.mark.long)])
+def test_every_promise_is_kept_whatever_happens(examples: int) -> None:
+    run_state_machine_as_test(
+        Shop,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=STEPS,
+            deadline=None,
+            suppress_health_check=CHECKS,
+            database=None,
+        ),
+    )

@@ -6,11 +6,10 @@ from shared.context import Context
 
 
 def contexts() -> tuple[Context, ...]:
-    """The contexts by name; services, which publish nothing, are not among them."""
+    """The contexts by name."""
     return declared(Settings(), *catalog.names())
 
 
 def declared(settings: Settings, *names: str) -> tuple[Context, ...]:
     """The contexts of these names, in this order."""
-    members = (catalog.load(name, settings) for name in names)
-    return tuple(member for member in members if isinstance(member, Context))
+    return tuple(catalog.load(name, settings) for name in names)

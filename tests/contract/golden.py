@@ -2,9 +2,11 @@
 
 It also writes docs/board.md, which `chorus flow --format markdown` makes from the code.
 The form that an event had before it grew stays beside it as `<Event>.<n>.json`, because such events are in the streams.
+An event whose form changed with a schema version has that version in the name: `<Event>.v2.json`.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,34 +21,43 @@ from shared.flow.graph import derive
 from shared.flow.markdown import page
 from shared.flow.relations import relations
 from shared.wire.engine_events import ENGINE_EVENTS
+from shared.wire.messages import NEVER, OCCURRED_AT, SCHEMA_VERSION
 from tests.contract.declared import contexts
-from tests.contract.examples import example
+from tests.contract.examples import MOMENT, example
 
 GOLDEN = Path(__file__).parent / "golden"
 BOARD = Path(__file__).parents[2] / "docs/board.md"
 COMMAND = "uv run python -m tests.contract.golden"
 
 
-def published(declared: tuple[Context, ...]) -> Iterator[tuple[str, type[Struct]]]:
+def published(declared: tuple[Context, ...]) -> Iterator[tuple[Context, type[Struct]]]:
     """Every context with every event that it publishes."""
     for context in declared:
-        yield from ((context.name, event) for event in context.publishes)
-        yield from ((context.name, event) for event in ENGINE_EVENTS)
+        yield from ((context, event) for event in context.publishes)
+        yield from ((context, event) for event in ENGINE_EVENTS)
 
 
-def newest(context: str, event: type[Struct]) -> Path:
+def newest(context: Context, event: type[Struct]) -> Path:
     """Where the example of an event is."""
-    return GOLDEN / context / f"{event.__name__}.json"
+    since = max((upcaster.until + 1 for upcaster in context.upcasters if upcaster.is_of("", event)), default=1)
+    return GOLDEN / context.name / f"{event.__name__}{f'.v{since}' if since > 1 else ''}.json"
 
 
 def versions(context: str, event: str) -> list[Path]:
-    """The example of an event and those of the times before it grew."""
-    return sorted([*(GOLDEN / context).glob(f"{event}.json"), *(GOLDEN / context).glob(f"{event}.[0-9]*.json")])
+    """The example of an event, those of the times before it grew, and those of earlier versions."""
+    return sorted((GOLDEN / context).glob(f"{event}.json")) + sorted((GOLDEN / context).glob(f"{event}.*.json"))
 
 
-def said_again(body: bytes, event: type[Struct]) -> Any:
+def headers_of(path: Path) -> dict[str, str]:
+    """The headers that an event of this form had."""
+    version = re.search(r"\.v([0-9]+)\.json$", path.name)
+    return {SCHEMA_VERSION: version[1] if version else "1", OCCURRED_AT: MOMENT}
+
+
+def said_again(path: Path, context: Context, event: type[Struct]) -> Any:
     """The example, read and written by the event as it is now."""
-    return json.loads(msgspec.json.encode(msgspec.json.decode(body, type=event)))
+    decoder, body = context.decoder_of(event), path.read_bytes()
+    return json.loads(msgspec.json.encode(decoder.decode(body, key="", at=NEVER, headers=headers_of(path))))
 
 
 def keeps(now: Any, before: Any) -> bool:
@@ -67,11 +78,12 @@ def write(declared: tuple[Context, ...]) -> list[Path]:
         path = newest(context, event)
         if path.exists():
             before = json.loads(path.read_bytes())
-            now = said_again(path.read_bytes(), event)
-            assert keeps(now, before), f"{context}.{event.__name__} says something else than before: give it a new name"
+            now = said_again(path, context, event)
+            assert keeps(now, before), f"{path.name} says something else than before: give it a new name"
             if now == before:
                 continue
-            path.rename(path.with_suffix(f".{len(versions(context, event.__name__))}.json"))
+            form, name = len(versions(context.name, event.__name__)), event.__name__
+            path.rename(path.with_name(path.name.replace(name, f"{name}.{form}", 1)))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(msgspec.json.format(example(event), indent=2) + b"\n")
         written.append(path)

@@ -1,18 +1,20 @@
 """A context can read every event that another one writes, in today's form and in every earlier one (F25)."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import pytest
 from msgspec import Struct
 
 from shared.context import Context
-from shared.wire.bodies import BodyDecoder, stamped_fields
+from shared.wire.bodies import stamped_fields
 from shared.wire.engine_events import ENGINE_EVENTS
-from shared.wire.messages import NEVER
+from shared.wire.messages import NEVER, SCHEMA_VERSION
 from tests.contract.declared import contexts
 from tests.contract.examples import examples
-from tests.contract.golden import keeps, versions
+from tests.contract.golden import headers_of, keeps, said_again, versions
 
 CONTEXTS = {context.name: context for context in contexts()}
 READ = [
@@ -24,6 +26,9 @@ READ = [
 NAMES = [f"{reader.name}-reads-{source}.{event.__name__}" for reader, source, event in READ]
 
 
+NEWEST = {SCHEMA_VERSION: str(max(context.schema_version for context in CONTEXTS.values()))}
+
+
 def writer_of(source: str, event: type[Struct]) -> type[Struct]:
     """The event of the same name in the context that publishes it."""
     said: tuple[type[Struct], ...] = (*CONTEXTS[source].publishes, *ENGINE_EVENTS)
@@ -31,11 +36,18 @@ def writer_of(source: str, event: type[Struct]) -> type[Struct]:
     return found
 
 
-def read(event: type[Struct], body: bytes) -> Struct:
+def read(reader: Context, source: str, event: type[Struct], body: bytes, headers: Mapping[str, str]) -> Struct:
     """The body as the engine hands it to the reader's policy."""
-    decoder = BodyDecoder(event, strict=False)
-    key = json.loads(body).get(decoder.key_field, "") if decoder.key_field else ""
-    return decoder.decode(body, key=key, at=NEVER)
+    decoder = reader.decoder_of(event, source)
+    key_field = decoder.newest.key_field
+    key = json.loads(body).get(key_field, "") if key_field else ""
+    decoded: Struct = decoder.decode(body, key=key, at=NEVER, headers=headers)
+    return decoded
+
+
+def without(seen: dict[str, Any], *stamped: str) -> dict[str, Any]:
+    """The fields that were read, without those that the subject and the stream give."""
+    return {name: value for name, value in seen.items() if name not in stamped}
 
 
 @pytest.mark.parametrize(("reader", "source", "event"), READ, ids=NAMES)
@@ -52,13 +64,16 @@ def test_a_reader_reads_every_value_that_may_be_written(reader: Context, source:
     writer, stamped = writer_of(source, event), stamped_fields(event).values()
     for written in examples(writer):
         body = msgspec.json.encode(msgspec.convert(written, writer))
-        seen = json.loads(msgspec.json.encode(read(event, body)))
-        assert keeps(json.loads(body), {name: seen[name] for name in seen if name not in stamped}), reader.name
+        seen = json.loads(msgspec.json.encode(read(reader, source, event, body, NEWEST)))
+        assert keeps(json.loads(body), without(seen, *stamped)), reader.name
 
 
 @pytest.mark.parametrize(("reader", "source", "event"), READ, ids=NAMES)
-def test_a_reader_reads_the_golden_example_and_those_before(reader: Context, source: str, event: type[Struct]) -> None:
+def test_a_reader_makes_of_every_form_what_its_writer_makes(reader: Context, source: str, event: type[Struct]) -> None:
     golden = versions(source, event.__name__)
     assert golden, f"{reader.name} reads what nobody has ever written"
     for path in golden:
-        read(event, path.read_bytes())
+        seen = read(reader, source, event, path.read_bytes(), headers_of(path))
+        written = said_again(path, CONTEXTS[source], writer_of(source, event))
+        made = without(json.loads(msgspec.json.encode(seen)), *stamped_fields(event).values())
+        assert keeps(written, made), path.name

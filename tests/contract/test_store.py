@@ -11,7 +11,7 @@ from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.ports.databases import Databases
 from shared.ports.rows import JournalRow, Move, ParkedRow, Position, RefusedRow, SkippedRow, StrangerRow
 from shared.ports.store import DatabaseError, FencedError, Store, Transaction
-from shared.ports.store_reader import KeptMessage, KeptRow, Place, Waiting
+from shared.ports.store_reader import Backlog, KeptMessage, KeptRow, Publication
 from shared.wire.messages import MSG_ID, OCCURRED_AT, TIMER_ID
 
 HEADERS = {MSG_ID: "m-1", "Title": 'Łódź "9"'}
@@ -197,9 +197,9 @@ async def test_reader_finds_refused_rows_with_those_that_wait_behind(store: Stor
     await store.transact(lambda transaction: transaction.mark_published([(1, 40)]))
     with databases.reading("till") as reader:
         assert [kept.refusal for kept in reader.refused()] == refusals[1:]
-        places = reader.places_of_rows([1, 3, 9])
-        assert places == {1: Place(1, first.event_id, 40), 3: Place(3, later.event_id, None)}
-        assert reader.places_of_events([later.event_id, "till/till-t-9@1"]) == {later.event_id: places[3]}
+        published = reader.publications_of_rows([1, 3, 9])
+        assert published == {1: Publication(1, first.event_id, 40), 3: Publication(3, later.event_id, None)}
+        assert reader.publications_of_events([later.event_id, "till/till-t-9@1"]) == {later.event_id: published[3]}
 
 
 async def test_reader_compares_the_journal_with_the_stream(store: Store, databases: Databases) -> None:
@@ -213,7 +213,7 @@ async def test_reader_compares_the_journal_with_the_stream(store: Store, databas
 
 
 async def test_waiting_counts_messages_keys_and_rows(store: Store, databases: Databases) -> None:
-    assert databases.waiting("till") == databases.waiting("nobody") == Waiting()
+    assert databases.backlog("till") == databases.backlog("nobody") == Backlog()
     rows = [journal_row(1, **{OCCURRED_AT: NOON}), journal_row(2)]
 
     def work(transaction: Transaction) -> None:
@@ -222,7 +222,7 @@ async def test_waiting_counts_messages_keys_and_rows(store: Store, databases: Da
         transaction.refused.record([RefusedRow(2, "t-2", 0, "taken", 7, NOON)])
 
     await store.transact(work)
-    assert databases.waiting("till") == Waiting(
+    assert databases.backlog("till") == Backlog(
         parked=3,
         parked_keys=("t-3", "t-1"),
         refused_keys=("t-2",),

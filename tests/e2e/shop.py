@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import anyio
 
 from shared import catalog
+from shared.access.export import write_contexts
+from shared.access.of_system import users_of
 from shared.adapters.jetstream import JetStream, connect
 from shared.adapters.sqlite.reading import open_read_only
 from shared.config.connection import ConnectionOptions
@@ -23,6 +25,7 @@ from shared.run.server import LocalServer, local_server
 from shared.run.system import apply_streams, own_environment
 from shared.wire.messages import MSG_ID
 from shared.wire.streams import EVENTS
+from tests.guarded import SECURE, as_tests, guard, url_of_tests
 from tests.ledger import Ledger, read_ledger
 from tests.processes import Worker, spawn_ready
 from tests.sagas import fact_line
@@ -56,14 +59,21 @@ class Shop:
     """Processes by name, such as `ordering`, or `ordering.2` for the second one of a context."""
 
     def __init__(
-        self, servers: AsyncExitStack, server: LocalServer, directory: Path, watcher: Watcher, broker: JetStream
+        self,
+        servers: AsyncExitStack,
+        server: LocalServer,
+        directory: Path,
+        watcher: Watcher,
+        broker: JetStream,
+        users: Mapping[str, Any],
     ) -> None:
         self.url = server.url
         self.directory = directory
         self.watcher = watcher
         self.workers: dict[str, Worker] = {}
-        self.environ: Mapping[str, str] = {}
+        self.environ: dict[str, str] = {}
         self._server = server
+        self._users = users
         self._servers = servers
         self._broker = broker
         self._sockets = Path(tempfile.mkdtemp(prefix="chorus-"))
@@ -112,7 +122,8 @@ class Shop:
     async def start_the_server(self) -> None:
         """Start the server again on its port, and wait until the tests are connected to it again."""
         port = urlsplit(self.url).port or -1
-        self._server = await self._servers.enter_async_context(local_server(self.directory / "nats", port=port))
+        server = local_server(self.directory / "nats", port=port, more=self._users)
+        self._server = await self._servers.enter_async_context(server)
         with anyio.fail_after(WITHIN_S):
             while True:
                 with suppress(BrokerUnavailableError):
@@ -140,7 +151,7 @@ class Shop:
         await self._broker.publish(Outgoing(f"cmd.{command}.{key}", {}, json.dumps(body).encode()))
 
     async def nats(self, *arguments: str) -> Said:
-        """Run the `nats` command against the shop's server."""
+        """Run the `nats` command against the shop's server, as a producer where the server has users."""
         assert NATS_CLI is not None
         process = await asyncio.create_subprocess_exec(
             NATS_CLI,
@@ -148,7 +159,7 @@ class Shop:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env=dict(self.environ),
+            env=self.environ | ({"NATS_CONTEXT": "chorus-producer"} if self._users else {}),
         )
         output, _ = await process.communicate()
         assert process.returncode is not None
@@ -234,6 +245,10 @@ class Shop:
         with closing(open_read_only(self.data_dir(context) / f"{context}.db")) as database:
             return database.execute(query, parameters).fetchall()
 
+    def environment(self, directory: Path) -> dict[str, str]:
+        """The environment of another worker on the shop's server, with a data directory of its own."""
+        return {**self.environ, "CHORUS_DATA_DIR": str(directory)}
+
     def data_dir(self, context: str) -> Path:
         """Where a context has its database."""
         return self.directory / context
@@ -248,15 +263,27 @@ ShopKind = TypeVar("ShopKind", bound=Shop)
 
 
 @asynccontextmanager
-async def opened(kind: type[ShopKind], directory: Path, **settings: str) -> AsyncIterator[ShopKind]:
-    """A shop with a server of its own and one process for each context; `settings` as `order_deadline="2s"`."""
+async def opened(
+    kind: type[ShopKind], directory: Path, *, secure: bool = SECURE, otlp_endpoint: str = "", **settings: str
+) -> AsyncIterator[ShopKind]:
+    """A shop with a server of its own and one process for each context; `settings` as `order_deadline="2s"`.
+
+    With `secure` its server knows the users of the shop, and nobody else.
+    """
+    access = directory / "access"
     async with AsyncExitStack() as servers:
-        server = await servers.enter_async_context(local_server(directory / "nats"))
-        await apply_streams(ConnectionOptions(servers=(server.url,)), Settings())
-        broker = await connect(ConnectionOptions(servers=(server.url,)), name="tests")
-        async with watching(server.url) as watcher:
-            shop = kind(servers, server, directory, watcher, broker)
+        users = guard(access) if secure else {}
+        server = await servers.enter_async_context(local_server(directory / "nats", more=users))
+        await apply_streams(ConnectionOptions(servers=(server.url,)), Settings(access_dir=access))
+        broker = await connect(as_tests(server.url), name="tests")
+        async with watching(url_of_tests(server.url)) as watcher:
+            shop = kind(servers, server, directory, watcher, broker, users)
             shop.environ = environment(server.url, directory, **settings)
+            if otlp_endpoint:
+                shop.environ |= {"OTEL_EXPORTER_OTLP_ENDPOINT": otlp_endpoint}
+            if secure:
+                shop.environ |= {"CHORUS_ACCESS_DIR": str(access)}
+                dict(write_contexts(access, users_of(Settings()), server.url, shop.environ))
             open_shops.append(shop)
             try:
                 await shop.start_all(*MEMBERS)

@@ -17,7 +17,7 @@ import anyio
 
 from shared.config.exit_codes import Exit
 from tests.e2e.shop import as_variables
-from tests.e2e.test_up import ORDER, Up, chorus_up, stock
+from tests.e2e.up import ORDER, Up, chorus_up, stock
 from tests.forking import run_chorus
 from tests.waiting import WITHIN_S
 

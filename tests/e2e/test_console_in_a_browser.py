@@ -21,7 +21,7 @@ from shared.ports.rows import ParkedRow
 from shared.repair.parked import transact
 from shared.wire.messages import partition_of
 from tests.e2e.test_console import shop_with_console
-from tests.e2e.test_up import ORDER, Up, stock
+from tests.e2e.up import ORDER, Up, stock
 from tests.waiting import WITHIN_S
 
 CHROMIUM = shutil.which("chromium")

@@ -205,14 +205,14 @@ class TestRefused:
         assert "chorus streams apply" in line
 
     async def test_partition_that_does_not_exist_is_refused(self, shop: Shop, tmp_path: Path) -> None:
-        code, line = await self.last_line(tmp_path, environment(shop.url, tmp_path), "--partitions", "0,4")
+        code, line = await self.last_line(tmp_path, shop.environment(tmp_path), "--partitions", "0,4")
         assert code == 78
         assert "no partition 4" in line
 
     async def test_database_of_another_context_is_refused(self, shop: Shop, tmp_path: Path) -> None:
         assert await shop.stop("payments") == 0
         (tmp_path / "ordering.db").write_bytes((shop.data_dir("payments") / "payments.db").read_bytes())
-        code, line = await self.last_line(tmp_path, environment(shop.url, tmp_path))
+        code, line = await self.last_line(tmp_path, shop.environment(tmp_path))
         assert code == 78
         assert "belongs to payments" in line
 

@@ -33,7 +33,7 @@ async def open_bank(directory: Path, *, slow_s: float) -> AsyncIterator[Endpoint
     async def decide() -> None:
         while await wakeup.wait():
             wakeup.clear()
-            messages = requests.drain(BATCH_AT_MOST)
+            messages = requests.take(BATCH_AT_MOST)
             batch = Batch(messages, [], Progress([], {}), range(PARTITIONS), 0, clock.now())
             committed = await store.transact(partial(commit, routing=routing, batch=batch))
             requests.answer(committed.answers)

@@ -122,7 +122,7 @@ class TroubledBroker(Broker):
         return await self._real.request(subject, body, headers, timeout_s)
 
     async def serve(
-        self, name: str, version: str, description: str, endpoints: Endpoints, asked_of_all: Endpoints = NO_ENDPOINTS
+        self, name: str, version: str, description: str, endpoints: Endpoints, broadcast: Endpoints = NO_ENDPOINTS
     ) -> Callable[[], Awaitable[None]]:
         """As the real one."""
-        return await self._real.serve(name, version, description, endpoints, asked_of_all)
+        return await self._real.serve(name, version, description, endpoints, broadcast)

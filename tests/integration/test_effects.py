@@ -1,13 +1,15 @@
 """An outside call whose outcome is unknown is repeated under the same key, in order, also by the next process."""
 
+import dataclasses
+
 import anyio
 from structlog.testing import capture_logs
 
 from shared.context import Call
-from tests.integration.engine import PARTITIONS, Counter, running
+from tests.integration.engine import PARTITIONS, Counter, running, working
 from tests.integration.keys import TILL
 from tests.integration.till import Printer, ReceiptRequested, RecordPrinted, till
-from tests.waiting import WITHIN_S
+from tests.waiting import WITHIN_S, until
 
 
 class TestEffects:
@@ -78,3 +80,20 @@ async def test_call_that_stays_unknown_is_logged_at_every_doubling(counter: Coun
             await counter.watcher.until(TILL, "ReceiptPrinted")
     unknown = [line for line in lines if line["event"] == "outcome unknown" and line["log_level"] == "warning"]
     assert [line["attempt"] for line in unknown] == [1, 2, 4]
+
+
+async def test_call_of_which_this_release_knows_no_effect_waits_for_one_that_does_and_says_so(counter: Counter) -> None:
+    async with running(counter):
+        await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "late at 99"}')
+        await counter.watcher.until(TILL, "ReceiptRequested")
+    async with working(counter, dataclasses.replace(till(), effects=())) as process:
+        await counter.ring(TILL, 5)
+        await counter.watcher.until(TILL, "Rung")
+        await until(lambda: process.effects.open_calls(TILL)[0][1].last_error != "")
+        ((_, attempts),) = process.effects.open_calls(TILL)
+        assert attempts.last_error == (
+            "NoEffectError: no effect of this release is asked by ReceiptRequested; run a release that has one"
+        )
+    printer = Printer()
+    async with running(counter, till(printer)):
+        await until(lambda: len(printer.asked) > 0)

@@ -159,6 +159,14 @@ async def test_requests_to_a_locked_database_are_put_off_and_decided_when_asked_
         assert answer == {"total": 2}
 
 
+async def test_requests_are_put_off_while_too_many_rows_are_refused(counter: Counter) -> None:
+    async with at_work(counter, asked_till()) as process:
+        process.relay.blocked.refused_at_most = 0
+        assert await ask(counter, "k-1", 2) == "503"
+        process.relay.blocked.refused_at_most = 1
+        assert await ask(counter, "k-1", 2) == {"total": 2}
+
+
 async def test_queue_of_requests_is_bounded(counter: Counter) -> None:
     routing = Routing(asked_till(), partitions=PARTITIONS)
     store = await counter.databases.open("till")
@@ -174,10 +182,10 @@ async def test_queue_of_requests_is_bounded(counter: Counter) -> None:
     assert refused is not None
     assert refused.error is not None
     assert refused.error[0] == "503"
-    taken = requests.drain(2)
+    taken = requests.take(2)
     assert [message.message_id for message in taken] == ["k-0", "k-1"]
     requests.restore(taken)
-    assert [message.message_id for message in requests.drain(3)] == ["k-0", "k-1", "k-2"]
+    assert [message.message_id for message in requests.take(3)] == ["k-0", "k-1", "k-2"]
     requests.close()
     answers = await asyncio.gather(*waiting)
     assert {getattr(answer, "error", ("", ""))[0] for answer in answers} == {"503"}

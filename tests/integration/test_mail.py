@@ -18,10 +18,10 @@ import anyio
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from contexts.kernel import OrderId
+from contexts.kernel import MailChannel, OrderId
 from contexts.mail import Letter, MailDirectory, Mailer, MailServer
 from contexts.notifications.commands import RecordSent
-from contexts.notifications.events import Channel, NotificationQueued
+from contexts.notifications.events import NotificationQueued
 from contexts.notifications.settings import NotificationsSettings
 from contexts.notifications.worker import context
 from shared.config.secrets import SecretUrl
@@ -222,7 +222,7 @@ async def test_letters_go_to_the_directory_unless_a_server_is_set(tmp_path: Path
     async with mail_server(Inbox()) as address:
         to_server = NotificationsSettings(data_dir=tmp_path / "one", smtp_url=SecretUrl(f"smtp://{address}"))
         to_directory = NotificationsSettings(data_dir=tmp_path / "two")
-        ways: tuple[tuple[NotificationsSettings, Channel], ...] = ((to_server, "smtp"), (to_directory, "directory"))
+        ways: tuple[tuple[NotificationsSettings, MailChannel], ...] = ((to_server, "smtp"), (to_directory, "directory"))
         for settings, channel in ways:
             (mailing,) = context(settings).effects
             outcome = await mailing.call(queued, FirstCall())

@@ -1,6 +1,7 @@
 """The metrics are read from the engine when they are scraped, and docs/metrics.md lists them."""
 
 import re
+import socket
 import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from shared.engine.metrics import EngineCollector, serve_metrics
 from shared.engine.monitor.counters import Counters
 from shared.engine.monitor.timings import Timings
+from shared.engine.process import MisconfiguredError
 from tests.integration.engine import Counter, until_idle, working
 from tests.waiting import WITHIN_S
 
@@ -63,6 +65,13 @@ def test_metrics_are_read_from_the_engine_when_asked() -> None:
     assert said["chorus_alarms", labels(kind="consumer")] == 1
     assert said["chorus_alarms", labels(kind="broker")] == 0
     assert said["chorus_partitions_owned", labels()] == 2
+
+
+def test_port_that_is_taken_is_named_with_the_setting_to_change() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(MisconfiguredError, match=rf"127\.0\.0\.1:{port}: .*set CHORUS_METRICS_PORT"):
+            serve_metrics(cast(Any, engine()), "127.0.0.1", port)
 
 
 def test_histograms_count_each_measurement_in_its_bucket_and_all_above() -> None:

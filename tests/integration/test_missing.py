@@ -86,7 +86,7 @@ async def goes_on(counter: Counter, process: ContextProcess, totals: Mapping[str
 
 
 class TestConsumers:
-    """Deleted by somebody, and made again by `chorus streams apply`."""
+    """Deleted by an operator, and created again by `chorus streams apply`."""
 
     @pytest.fixture
     async def counter(self, account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
@@ -291,5 +291,5 @@ class TestPermissions:
         login = {"NATS_USER": "till", "NATS_PASSWORD": PASSWORD}
         environ = {**environment(guarded.till().servers[0], tmp_path), **login}
         worker = await spawn("ordering", ("contexts.ordering",), environ, tmp_path / "ordering.log")
-        assert await worker.ended() == Exit.MISCONFIGURED
+        assert await worker.ended() == Exit.DENIED
         assert "user till may not publish to $JS.API.STREAM.INFO." in worker.tail

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from contexts.bank.effects import take_over_older_books
+from contexts.bank.older_books import take_over_older_books
 from contexts.bank.settings import BankSettings
 from contexts.bank.worker import context
 from shared.adapters.sqlite.journal.databases import SqliteDatabases

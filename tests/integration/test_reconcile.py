@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.adapters.clock import SystemClock
+from shared.ports.broker import BrokerUnavailableError
 from shared.repair.rebuild import rebuild
 from shared.repair.reconcile import Difference, compare, publish_missing
 from shared.streams.apply import apply
 from shared.topology import declare
 from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, running
 from tests.integration.keys import TILL
+from tests.integration.test_unanswered import DeafBroker
 from tests.integration.till import scanner, till
 
 
@@ -95,3 +97,20 @@ async def test_other_content_and_unknown_events_are_told_and_left_alone(counter:
     assert found.differing == (f"till/till-{TILL}@2",)
     assert found.unexplained == (f"till/till-{TILL}@4",)
     assert not found.missing
+
+
+async def test_broker_that_acknowledges_nothing_is_away_and_the_error_says_what_to_do(counter: Counter) -> None:
+    await ring_three_times(counter)
+    await counter.lose_events()
+    with pytest.raises(
+        BrokerUnavailableError,
+        match=r"^3 rows of till had no acknowledgement within 0\.5 s \(.*the broker answers, but not .*\); mend",
+    ):
+        await publish_missing(
+            DeafBroker(counter.broker, TILL),
+            counter.databases,
+            SystemClock(),
+            till(),
+            partitions=PARTITIONS,
+            within_s=0.5,
+        )

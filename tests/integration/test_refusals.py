@@ -1,11 +1,10 @@
 """Events whose id another message took first: recorded, listed with a remedy, and published in the end."""
 
 import getpass
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import anyio
 import msgspec
@@ -13,28 +12,22 @@ import pytest
 
 from contexts.inventory.settings import InventorySettings
 from contexts.inventory.worker import context as inventory
-from shared.adapters.clock import SystemClock
 from shared.adapters.sqlite.journal.store import SqliteStore
-from shared.ports.broker import Published, Stored
+from shared.ports.broker import Stored
 from shared.ports.rows import StrangerRow
 from shared.repair import parked
 from shared.repair.rebuild import rebuild
 from shared.repair.reconcile import compare
-from shared.repair.results import VerdictResult, wait_for_results
-from shared.repair.strangers import void
+from shared.repair.results import VerdictResult
 from shared.wire.messages import MSG_ID, parse_subject
 from tests.integration.engine import PARTITIONS, Counter, at_work, published, standing, stored_again, working
 from tests.integration.keys import NEIGHBOUR, TILL
+from tests.integration.refusing import TAKEN, come_of, declare_void, is_refused, journal_and_states, take_the_id
 from tests.integration.storeroom import storeroom
-from tests.integration.till import Printer, Rung, till
+from tests.integration.till import Rung, till
 from tests.waiting import WITHIN_S, until
 
-TAKEN = f"till/till-{TILL}@1"
 REMEMBERS = timedelta(seconds=1)
-
-
-async def declare_void(counter: Counter, row: parked.Refused) -> int:
-    return await void(counter.databases, row, who="ann", why="a test script", at=SystemClock().now(), stored=None)
 
 
 @pytest.fixture
@@ -42,16 +35,6 @@ async def forgetful_counter(account_url: str, tmp_path: Path) -> AsyncIterator[C
     """A counter on a server whose duplicate window is one second."""
     async with standing(account_url, tmp_path, remembers=REMEMBERS) as counter:
         yield counter
-
-
-async def take_the_id(counter: Counter) -> Published:
-    """Publish a stranger's message under the id of a future event."""
-    return await counter.publish("evt.till.Whatever.zz", b"{}", TAKEN)
-
-
-async def is_refused(counter: Counter) -> parked.Refused:
-    await until(lambda: len(parked.refused_in(counter.databases, ["till"])) == 1)
-    return parked.refused_in(counter.databases, ["till"])[0]
 
 
 async def until_ids_are_forgotten(counter: Counter) -> None:
@@ -68,11 +51,6 @@ async def under(counter: Counter, message_id: str) -> AsyncIterator[Stored]:
             yield stored
 
 
-async def come_of(counter: Counter, chosen: Sequence[parked.Unresolved], within_s: float = WITHIN_S) -> VerdictResult:
-    (outcome,) = await wait_for_results(counter.databases, chosen, SystemClock(), timeout_s=within_s)
-    return outcome
-
-
 async def test_refused_event_is_on_record_with_its_remedy_until_it_is_published(counter: Counter) -> None:
     async with at_work(counter) as process:
         await take_the_id(counter)
@@ -83,14 +61,14 @@ async def test_refused_event_is_on_record_with_its_remedy_until_it_is_published(
         row = await is_refused(counter)
         assert (row.number, row.key, row.message_id, row.behind, row.sequence) == ("till/r1", TILL, TAKEN, 1, 1)
         assert row.reason == f"EVENTS has another message under the id {TAKEN}, at sequence 1"
-        assert "chorus parked void till/r1" in row.remedy
+        assert "chorus parked void till/r1 --why '…'" in row.remedy
         (alarm,) = process.alarms.raised
         assert (alarm.kind, alarm.subject) == ("publication", TILL)
-        assert "chorus parked void till/r1" in alarm.remedy
+        assert "chorus parked void till/r1 --why '…'" in alarm.remedy
 
         assert await declare_void(counter, row) == 1
         outcome = await come_of(counter, [row])
-        assert (outcome.is_settled, outcome.outcome) == (True, f"published as {TAKEN}.2 at sequence 3")
+        assert (outcome.is_resolved, outcome.outcome) == (True, f"published as {TAKEN}.2 at sequence 3")
         await counter.watcher.until(TILL, "Rung", times=2)
         assert process.alarms.raised == []
     assert published(counter, TILL) == [f"{TAKEN}.2", f"till/till-{TILL}@2"]
@@ -99,6 +77,30 @@ async def test_refused_event_is_on_record_with_its_remedy_until_it_is_published(
     assert counter.rows(
         "SELECT version, event_id FROM journal WHERE aggregate = ? AND version = 1", f"till-{TILL}"
     ) == [(1, f"{TAKEN}.2")]
+
+
+async def test_loop_takes_no_new_messages_while_too_many_rows_are_refused_and_still_hears_the_verdict(
+    counter: Counter,
+) -> None:
+    async with at_work(counter) as process:
+        process.relay.blocked.refused_at_most = 2
+        await take_the_id(counter)
+        await counter.ring(TILL, 5)
+        await counter.ring(TILL, 6)
+        row = await is_refused(counter)
+        await until(lambda: [alarm.kind for alarm in process.alarms.raised] == ["publication", "backlog"])
+        alarm = process.alarms.raised[1]
+        assert alarm.reason == "2 rows are refused or wait behind a refused one, so it takes no new messages"
+        assert "chorus parked ls till" in alarm.remedy
+        await counter.ring(NEIGHBOUR, 1)
+        await until(lambda: process.loop.is_resting)
+        assert published(counter, NEIGHBOUR) == []
+
+        assert await declare_void(counter, row) == 1
+        assert (await come_of(counter, [row])).is_resolved
+        await counter.watcher.until(TILL, "Rung", times=2)
+        await counter.watcher.until(NEIGHBOUR, "Rung")
+        await until(lambda: process.alarms.raised == [])
 
 
 @pytest.mark.parametrize("subject", ["evt.till.Whatever.zz", f"evt.till.Rung.{TILL}"])
@@ -135,7 +137,7 @@ async def test_event_is_never_published_beside_a_strangers_message_under_its_id(
         await until(lambda: counter.watcher.types(NEIGHBOUR)["Rung"] > 1)
         assert (await is_refused(counter)).behind == 1
         await declare_void(counter, row)
-        assert (await come_of(counter, [row])).is_settled
+        assert (await come_of(counter, [row])).is_resolved
         await counter.watcher.until(TILL, "Rung", times=2)
         assert process.alarms.raised == []
     assert published(counter, TILL) == [f"{TAKEN}.2", f"till/till-{TILL}@2"]
@@ -156,7 +158,7 @@ async def test_retry_publishes_an_event_whose_id_was_taken_once_that_message_is_
         await counter.broker.api("$JS.API.STREAM.MSG.DELETE.TIMERS", request)
         told: list[VerdictResult] = []
         with anyio.fail_after(WITHIN_S):
-            while not told or not told[-1].is_settled:
+            while not told or not told[-1].is_resolved:
                 assert await parked.retry(counter.databases, [row], who="ann") == 1
                 told.append(await come_of(counter, [row]))
         await counter.watcher.until(TILL, "TillClosed")
@@ -178,7 +180,7 @@ async def test_verdict_without_a_worker_says_so_and_is_carried_out_before_the_ne
         row = await is_refused(counter)
     await declare_void(counter, row)
     outcome = await come_of(counter, [row], within_s=0.2)
-    assert (outcome.is_settled, outcome.outcome) == (
+    assert (outcome.is_resolved, outcome.outcome) == (
         False,
         "no worker of till has acted on it; see chorus health till",
     )
@@ -188,100 +190,6 @@ async def test_verdict_without_a_worker_says_so_and_is_carried_out_before_the_ne
     assert published(counter, TILL) == [f"{TAKEN}.2"]
 
 
-async def test_stranger_under_the_next_edition_is_answered_with_the_one_after_it(counter: Counter) -> None:
-    async with at_work(counter):
-        await take_the_id(counter)
-        await counter.publish("evt.till.Whatever.zz", b"{}", f"{TAKEN}.2")
-        await counter.ring(TILL, 5)
-        for expected in (TAKEN, f"{TAKEN}.2"):
-            row = await is_refused(counter)
-            assert row.message_id == expected
-            await declare_void(counter, row)
-            outcome = await come_of(counter, [row])
-        assert outcome.outcome == f"published as {TAKEN}.3 at sequence 3"
-
-
-async def test_effect_keeps_its_idempotency_key_in_every_edition(counter: Counter) -> None:
-    printer = Printer()
-    async with at_work(counter, till(printer)):
-        await take_the_id(counter)
-        await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "thanks at 2"}')
-        row = await is_refused(counter)
-        await until(lambda: counter.rows("SELECT count(*) FROM journal WHERE type = 'ReceiptPrinted'") == [(1,)])
-        await declare_void(counter, row)
-        assert (await come_of(counter, [row])).is_settled
-        await counter.watcher.until(TILL, "ReceiptPrinted")
-    assert printer.asked == [("thanks at 2", TAKEN)] * 2
-    printed = next(fact for fact in counter.watcher.about(TILL) if fact.type == "ReceiptPrinted")
-    assert printed.cause == TAKEN
-    rows = journal_and_states(counter)
-
-    await rebuild(till(), counter.broker, counter.databases, partitions=PARTITIONS, force=True)
-    assert journal_and_states(counter) == rows
-    assert counter.rows("SELECT event_id FROM effects") == []
-    assert counter.rows("SELECT message_id, seq FROM strangers") == [(TAKEN, 1)]
-    async with at_work(counter, till(printer)):
-        await counter.ring(NEIGHBOUR, 1)
-        await counter.watcher.until(NEIGHBOUR, "Rung")
-    assert len(printer.asked) == 2
-
-
-async def test_timer_keeps_its_id_in_every_edition_of_the_event_that_armed_it(counter: Counter) -> None:
-    timers = "SELECT event_id FROM journal WHERE subject LIKE 'timer.%'"
-    async with at_work(counter):
-        await take_the_id(counter)
-        await counter.publish(f"cmd.till.CloseAt.{TILL}", b'{"closes_at": "2026-01-01T00:00:00Z"}')
-        row = await is_refused(counter)
-        await declare_void(counter, row)
-        assert (await come_of(counter, [row])).is_settled
-        await counter.watcher.until(TILL, "TillClosed")
-    assert counter.rows(timers) == [(f"{TAKEN}/ClosingTime",)]
-    await rebuild(till(), counter.broker, counter.databases, partitions=PARTITIONS, force=True)
-    assert counter.rows(timers) == [(f"{TAKEN}/ClosingTime",)]
-    assert counter.rows("SELECT count(*) FROM inbox WHERE message_id = ?", f"{TAKEN}/ClosingTime") == [(1,)]
-
-
-@pytest.mark.parametrize(("closes_at", "decided"), [("2026-01-01T00:00:00Z", 1), ("2099-01-01T00:00:00Z", 0)])
-async def test_timer_whose_own_id_was_taken_keeps_its_edition_in_a_rebuild(
-    counter: Counter, closes_at: str, decided: int
-) -> None:
-    timer = f"{TAKEN}/ClosingTime"
-    async with at_work(counter):
-        await counter.publish("timer.till.Whatever.zz", b"{}", timer)
-        await counter.publish("timer.till.Whatever.yy", b"{}", f"{timer}.9")
-        await counter.publish(f"cmd.till.CloseAt.{TILL}", b'{"closes_at": "%s"}' % closes_at.encode())
-        row = await is_refused(counter)
-        await declare_void(counter, row)
-        outcome = await come_of(counter, [row])
-        assert outcome.outcome.startswith(f"published as {timer}.2 at sequence ")
-        await counter.watcher.until(TILL, "ClosingScheduled")
-        if decided:
-            await counter.watcher.until(TILL, "TillClosed")
-    timers = "SELECT event_id, headers FROM journal WHERE subject LIKE 'timer.%'"
-    known = counter.rows(timers)
-    await rebuild(till(), counter.broker, counter.databases, partitions=PARTITIONS, force=True)
-    assert counter.rows(timers) == known
-    assert counter.rows("SELECT count(*) FROM inbox WHERE message_id = ?", f"{timer}.2") == [(decided,)]
-
-
-async def test_effect_that_is_open_after_a_rebuild_is_asked_under_the_id_without_an_edition(counter: Counter) -> None:
-    """The stranger's event is one that a rebuild could read."""
-    body = b'{"till_id": "%s", "text": "not ours"}' % TILL.encode()
-    printer = Printer()
-    async with at_work(counter, till(printer)):
-        await counter.publish(f"evt.till.ReceiptRequested.{TILL}", body, TAKEN, Correlation_Id=TILL, Causation_Id="m-0")
-        await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "thanks at 99"}')
-        row = await is_refused(counter)
-        await declare_void(counter, row)
-        assert (await come_of(counter, [row])).is_settled
-    await rebuild(till(), counter.broker, counter.databases, partitions=PARTITIONS, force=True)
-    assert counter.rows("SELECT event_id FROM effects") == [(TAKEN,)]
-    again = Printer()
-    async with at_work(counter, till(again)):
-        await until(lambda: len(again.asked) > 0)
-    assert set(printer.asked) == set(again.asked) == {("thanks at 99", TAKEN)}
-
-
 async def test_voided_message_explains_itself_to_reconcile(counter: Counter) -> None:
     async with at_work(counter):
         await take_the_id(counter)
@@ -289,7 +197,7 @@ async def test_voided_message_explains_itself_to_reconcile(counter: Counter) -> 
         row = await is_refused(counter)
         assert (await compare(counter.broker, counter.databases, "till")).differing == (TAKEN,)
         await declare_void(counter, row)
-        assert (await come_of(counter, [row])).is_settled
+        assert (await come_of(counter, [row])).is_resolved
     assert (await compare(counter.broker, counter.databases, "till")).is_none
 
 
@@ -358,11 +266,3 @@ async def test_message_under_an_id_that_no_journal_has_is_declared_while_the_wor
         assert "is an event of inventory itself" in await room.chorus(
             "parked", "void", ours, "--why", "x", "--yes", exits=1
         )
-
-
-def journal_and_states(counter: Counter) -> list[tuple[Any, ...]]:
-    """All rows of the journal and all states."""
-    events = counter.rows(
-        "SELECT event_id, aggregate, version, body, published_seq FROM journal WHERE subject LIKE 'evt.%' ORDER BY 2, 3"
-    )
-    return events + counter.rows("SELECT * FROM aggregates ORDER BY id")

@@ -116,7 +116,7 @@ FOREIGN_FILES: dict[str, tuple[bool, Callable[[Path], object], str]] = {
     ),
     "a directory": (False, lambda path: path.mkdir(), "a directory; move it away"),
     "of a newer Chorus": (True, of_version(99), r"written by a newer Chorus \(schema 99, this one knows 3\); upgrade"),
-    "of an older Chorus": (True, of_version(0), "schema 0 is older than 3; move it away and run chorus rebuild"),
+    "of an older Chorus": (True, of_version(0), "schema 0 is older than 3; move it away and run chorus rebuild till"),
     "its name gone": (True, lambda path: overwrite(path, 0, b"?" * 16), "not a database; move it away"),
     "its head gone": (True, lambda path: overwrite(path, 0, b"\xff" * 100), "not a database; move it away"),
     "its first page gone": (True, lambda path: overwrite(path, 100, b"\xff" * (PAGE - 100)), "malformed; move it away"),

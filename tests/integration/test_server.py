@@ -7,7 +7,8 @@ import nats
 import pytest
 
 from shared.ports.broker import BrokerUnavailableError
-from shared.run.server import LocalServer, ServerError, check_sync_always, local_server
+from shared.run.server import LocalServer, ServerError, check_sync_always, local_server, query_monitor
+from tests.integration.monitors import monitor
 
 
 async def stored(url: str) -> list[str]:
@@ -44,6 +45,11 @@ async def test_without_a_monitor_nothing_is_said() -> None:
 async def test_a_monitor_that_is_not_there_is_told() -> None:
     with pytest.raises(BrokerUnavailableError, match="no answer from the monitor"):
         await check_sync_always("http://127.0.0.1:9")
+
+
+async def test_a_monitor_with_an_https_url_is_asked_over_tls() -> None:
+    with monitor() as plain, pytest.raises(BrokerUnavailableError, match="SSL"):
+        await query_monitor(plain.url.replace("http:", "https:"), "/healthz")
 
 
 async def test_it_listens_on_loopback_only(nats_server: LocalServer) -> None:

@@ -14,16 +14,15 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from contexts.bank.hold import Hold
 from contexts.inventory.commands import RegisterStockItem, ReplenishStock
 from contexts.inventory.movement import StockMovement
-from contexts.inventory.stock import StockItem
 from contexts.kernel import Money, OrderId, Sku
 from contexts.ordering.commands import ListPrice, PlaceOrder
 from shared.config.settings import Settings
 from shared.context import Context
 from tests.contract.declared import declared
 from tests.unit.deciding import BankCall, aggregate_of, as_read, decided, result_of, state_of
+from tests.unit.outcomes import Outcome, Said, check_stock, outcome_of
 
 MUG = Sku("mug")
 ON_THE_SHELF = 3
@@ -40,13 +39,8 @@ STEPS_AT_MOST = 2_000
 DEADLINES = ("OrderDeadline", "ExtendedDeadline")
 SILENCES = ("ParcelSilence", "ParcelStillSilent")
 """The timers that are left out: without news they come due for ever, and they decide nothing about an order."""
-
 FOR_BASKETS = ("StockLevelChanged", "PriceChanged")
 """The events that only baskets are decided by; to deliver them too would multiply the worlds, and change no order."""
-
-Said: TypeAlias = Counter[tuple[str, str]]
-"""How often each event was published, by (key, event); a cancellation is counted with its reason."""
-
 Outside: TypeAlias = Mapping[type[Struct], Callable[[Any], tuple[str, Struct]]]
 """The command that customers and carriers send when they hear of an event, and to which context."""
 
@@ -80,17 +74,6 @@ class World(NamedTuple):
     messages: tuple[int, ...]
     deadlines: tuple[int, ...]
     spare: int
-
-
-class Outcome(NamedTuple):
-    """The state of an order in every context when nothing is in flight, and who has the money."""
-
-    order: str
-    reservation: str
-    payment: str
-    shipment: str
-    bank: str
-    reason: str | None = None
 
 
 class Numbers:
@@ -229,7 +212,7 @@ class Explorer:
                 aggregate = aggregate_of(context, event)
                 identity = aggregate.id_of(event)
                 states[identity] = aggregate.evolve(state_of(states, aggregate, identity), event)
-                _check_stock(states[identity])
+                check_stock(states[identity])
                 said[_fact(event)] += 1
                 messages += self._heard(context, event)
                 if any(effect.asked_by is type(event) for effect in context.effects):
@@ -302,38 +285,10 @@ class Explorer:
         came_in = sum(state.quantity or 0 for state in states.values() if isinstance(state, StockMovement))
         assert (stock.on_hand, stock.reserved, stock.waiting) == (came_in - gone, held, ()), (stock, states)
         bank = self.banks.values[world.bank]
-        return tuple(_outcome(placed.order_id, states, said, bank) for placed in self.orders)
+        return tuple(outcome_of(placed.order_id, states, said, bank) for placed in self.orders)
 
     def _said(self, world: World) -> Said:
         return sum((self.locals.values[local].said for local in world.locals), Counter())
-
-
-ONCE = (
-    "OrderPlaced", "OrderConfirmed", "ShipmentRecorded", "InventoryReserved", "InventoryReleased", "StockCommitted",
-    "StockWrittenOff", "CaptureRequested", "PaymentSucceeded", "PaymentFailed", "PaymentVoided", "PaymentRefunded",
-    "DeliveryScheduled", "DispatchRequested", "OrderShipped", "ShipmentCancelled", "ShipmentFailed", "OrderDelivered",
-)  # fmt: skip
-"""The events that are published at most once for an order."""
-
-
-def _outcome(order: OrderId, states: Mapping[str, Any], said: Said, bank: Mapping[str, Any]) -> Outcome:
-    for event in ONCE:
-        assert said[order, event] <= 1, f"{event} was published {said[order, event]} times"
-    reasons = [fact.partition(" ")[2] for key, fact in said if key == order and fact.startswith("OrderCancelled ")]
-    assert len(reasons) <= 1, f"cancelled for {reasons}"
-    return Outcome(
-        states[f"order-{order}"].status,
-        states[f"reservation-{order}"].status,
-        states[f"payment-{order}"].status,
-        states[f"shipment-{order}"].status,
-        bank.get(f"hold-pay-{order}", Hold()).status,
-        reasons[0] if reasons else None,
-    )
-
-
-def _check_stock(state: object) -> None:
-    if isinstance(state, StockItem):
-        assert 0 <= state.reserved <= state.on_hand, state
 
 
 def _fact(event: Any) -> tuple[str, str]:

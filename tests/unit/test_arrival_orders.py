@@ -32,7 +32,8 @@ from contexts.shipping.shipment import Shipment, decide, evolve
 from shared import catalog
 from shared.context import Rejected
 from tests.unit.deciding import NOW
-from tests.unit.explorer import MUG, ON_THE_SHELF, Explorer, Outcome, Outside
+from tests.unit.explorer import MUG, ON_THE_SHELF, Explorer, Outside
+from tests.unit.outcomes import Outcome
 
 AT_ONCE, LATER = timedelta(0), timedelta(hours=1)
 """When a parcel is handed over; LATER is any time after."""

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from contexts.kernel import Line, ReturnId, Sku, SkuQuantity
-from contexts.ordering.commands import PlaceOrder, RequestReturn
+from contexts.kernel import Line, Money, ReturnId, Sku, SkuQuantity
+from contexts.ordering.commands import AnnouncePromotion, ChangePrice, OrderLine, PlaceOrder, RequestReturn
+from contexts.ordering.events import PromotionCode
 from contexts.payments.commands import RetryRefund
 from contexts.sagas import RETURN
 from contexts.shipping.commands import ReportDelivered, ReportReturnReceived
@@ -220,6 +221,21 @@ def test_returns_of_two_skus_give_back_exactly_what_was_paid(running: Simulation
         receive(running, "o-1", f"r-{number}", **wanted)
     assert books(running) == {"capture": 5 * PRICE.amount_minor, "refund": 5 * PRICE.amount_minor}
     assert (level(running), level(running, TEA)) == ((ON_THE_SHELF, 0), (ON_THE_SHELF, 0))
+
+
+def test_return_that_is_worth_nothing_is_refunded_all_the_same(running: Simulation) -> None:
+    """Ten mugs for 1 in all: the first one that comes back is worth it, and the second one nothing."""
+    begins, until = running.now - timedelta(hours=1), running.now + timedelta(hours=1)
+    running.send(ChangePrice(unit_price=Money(amount_minor=1)), key=MUG)
+    running.send(AnnouncePromotion(percent_off=90, begins=begins, until=until), key="GIFT")
+    running.run_until_quiet()
+    mugs = (OrderLine(sku=MUG, quantity=10),)
+    deliver(running, "o-1", replace(order(), lines=mugs, promotion_code=PromotionCode("GIFT")))
+    for return_id in ("r-1", "r-2"):
+        request(running, "o-1", return_id, mug=1)
+        receive(running, "o-1", return_id, mug=1)
+    amounts = [content["amount"]["amount_minor"] for content in contents(running, "o-1", "ReturnRefunded")]
+    assert (amounts, books(running)) == ([1, 0], {"capture": 1, "refund": 1})
 
 
 def test_returned_units_serve_an_order_that_waits(running: Simulation) -> None:

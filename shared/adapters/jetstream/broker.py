@@ -74,8 +74,8 @@ class JetStream:
             if not self._closing:
                 _log.warning("broker connection lost")
 
-        if options.user is not None:
-            self._client.denials.user = options.user
+        if options.acts_as is not None:
+            self._client.denials.user = options.acts_as
         await self._client.connect(
             name=name,
             error_cb=on_error,
@@ -200,9 +200,10 @@ class JetStream:
         return answer.headers, answer.body
 
     async def serve(
-        self, name: str, version: str, description: str, endpoints: Endpoints, asked_of_all: Endpoints = NO_ENDPOINTS
+        self, name: str, version: str, description: str, endpoints: Endpoints, broadcast: Endpoints = NO_ENDPOINTS
     ) -> Callable[[], Awaitable[None]]:
-        return await serve(self._client, name, version, description, endpoints, asked_of_all)
+        with port_errors():
+            return await serve(self._client, name, version, description, endpoints, broadcast)
 
     async def _wait_until_connected(self) -> None:
         """Wait for a lost connection; after a reconnect, raise: the publisher must check the stream first."""

@@ -10,7 +10,7 @@ from typing import Any
 import nats.errors
 
 from shared.adapters.jetstream.denials import DeniedError
-from shared.adapters.jetstream.nats_py import Received
+from shared.adapters.jetstream.nats_py import CONNECTION_ERRORS, Received
 from shared.ports.broker import (
     BrokerDeniedError,
     BrokerError,
@@ -96,15 +96,15 @@ def port_errors() -> Iterator[None]:
     """Raise nats-py's errors as those of the port."""
     try:
         yield
-    except (nats.errors.Error, OSError) as error:
+    except CONNECTION_ERRORS as error:
         raise to_port_error(error) from error
 
 
-def to_port_error(error: nats.errors.Error | OSError) -> BrokerError:
+def to_port_error(error: Exception) -> BrokerError:
     if isinstance(error, nats.errors.MaxPayloadError):
         return BrokerRefusedError(TOO_LARGE, "the message is larger than the server's max_payload")
     if isinstance(error, DeniedError):
-        return BrokerDeniedError(str(error))
+        return BrokerDeniedError(str(error), error.denial)
     if isinstance(error, nats.errors.NoRespondersError):
         return NoRespondersError(str(error))
     return BrokerUnavailableError(str(error) or type(error).__name__)

@@ -24,6 +24,7 @@ class DeniedError(nats.errors.Error):
 
     def __init__(self, denial: Denial) -> None:
         super().__init__(f"permissions violation: user {denial.user} may not {denial.action} to {denial.subject}")
+        self.denial = denial
 
 
 class Denials:
@@ -41,8 +42,8 @@ class Denials:
     def current(self) -> list[Denial]:
         """The denials of the last EXPIRES_AFTER_S."""
         after = self._now() - EXPIRES_AFTER_S
-        for place in [place for place, (_, at) in self._last.items() if at < after]:
-            del self._last[place]
+        for denied in [denied for denied, (_, at) in self._last.items() if at < after]:
+            del self._last[denied]
         return [denial for denial, _ in self._last.values()]
 
     def record(self, action: Action, subject: str) -> Denial:

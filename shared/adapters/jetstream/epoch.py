@@ -6,12 +6,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import nats.errors
 from nats.aio.subscription import Subscription
 
 from shared.adapters.jetstream.client import JetStreamClient
 from shared.adapters.jetstream.conversions import port_errors, to_delivery
-from shared.adapters.jetstream.nats_py import Received
+from shared.adapters.jetstream.nats_py import CONNECTION_ERRORS, Received
 from shared.ports.broker import Delivery, Status
 from shared.topology import PRIORITY_GROUP
 
@@ -38,7 +37,7 @@ class JetStreamEpoch:
         await self._send({"batch": 1, "no_wait": True, "group": PRIORITY_GROUP, "id": pin})
 
     async def close(self) -> None:
-        with contextlib.suppress(nats.errors.Error, OSError):
+        with contextlib.suppress(*CONNECTION_ERRORS):
             await self._subscription.unsubscribe()
 
     async def _send(self, request: Mapping[str, Any]) -> None:

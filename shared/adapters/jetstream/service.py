@@ -9,12 +9,12 @@ import uuid
 from collections.abc import Awaitable, Callable
 
 import anyio
-import nats.errors
 import structlog
 from nats.aio.client import Client
 from nats.micro import add_service
 from nats.micro.request import Request as MicroRequest
 
+from shared.adapters.jetstream.nats_py import CONNECTION_ERRORS
 from shared.context import Endpoints, Request
 
 REQUESTS_AT_MOST = 1_000
@@ -23,12 +23,12 @@ _log = structlog.get_logger("chorus.service")
 
 
 async def serve(
-    client: Client, name: str, version: str, description: str, endpoints: Endpoints, asked_of_all: Endpoints
+    client: Client, name: str, version: str, description: str, endpoints: Endpoints, broadcast: Endpoints
 ) -> Callable[[], Awaitable[None]]:
     """Answer up to 1,000 requests at once; returns a function that stops the service."""
     service = await add_service(client, name=name, version=version, description=description)
     alone = uuid.uuid4().hex  # nats-py has no endpoint without a queue group, so each process has one of its own.
-    handlers = {**endpoints, **asked_of_all}
+    handlers = {**endpoints, **broadcast}
     tasks: set[asyncio.Task[None]] = set()
     slots = anyio.Semaphore(REQUESTS_AT_MOST)
 
@@ -41,7 +41,7 @@ async def serve(
                 await request.respond_error(answered.error[0], answered.error[1], data=answered.body)
             else:
                 await request.respond(answered.body)
-        except nats.errors.Error as error:
+        except CONNECTION_ERRORS as error:
             _log.warning("answer not sent", subject=subject, error=str(error))
         finally:
             slots.release()
@@ -60,11 +60,11 @@ async def serve(
             name=subject.replace(".", "-"),
             subject=subject,
             handler=handler(subject),
-            queue_group=alone if subject in asked_of_all else None,
+            queue_group=alone if subject in broadcast else None,
         )
 
     async def stop() -> None:
-        with contextlib.suppress(nats.errors.Error):
+        with contextlib.suppress(*CONNECTION_ERRORS):
             await service.stop()
         await asyncio.gather(*tasks, return_exceptions=True)
 

@@ -136,15 +136,15 @@ class MemoryBroker:
         return await reply.wait()
 
     async def serve(
-        self, name: str, version: str, description: str, endpoints: Endpoints, asked_of_all: Endpoints = NO_ENDPOINTS
+        self, name: str, version: str, description: str, endpoints: Endpoints, broadcast: Endpoints = NO_ENDPOINTS
     ) -> Callable[[], Awaitable[None]]:
         """Serve the endpoints; `$SRV` requests about the service itself are not answered."""
         del name, version, description
         serving = [
-            (subject, MemoryEndpoint(self._link, handle)) for subject, handle in {**endpoints, **asked_of_all}.items()
+            (subject, MemoryEndpoint(self._link, handle)) for subject, handle in {**endpoints, **broadcast}.items()
         ]
         self._endpoints.extend(serving)
-        self.server.asked_of_all |= asked_of_all.keys()
+        self.server.broadcast |= broadcast.keys()
         for subject, endpoint in serving:
             self.server.endpoints.setdefault(subject, []).append(endpoint)
 

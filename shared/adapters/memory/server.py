@@ -71,7 +71,7 @@ class MemoryServer:
         self.consumers: dict[tuple[str, str], Consumer] = {}
         self.connections: list[Connection] = []
         self.endpoints: dict[str, list[Endpoint]] = {}
-        self.asked_of_all: set[str] = set()
+        self.broadcast: set[str] = set()
         """The subjects whose requests go to all endpoints, not to one of them."""
         self._numbers = count(1)
 
@@ -174,13 +174,13 @@ class MemoryServer:
         if not endpoints:
             reply.send(NO_RESPONDERS)
             return
-        for endpoint in endpoints if subject in self.asked_of_all else [self.loop.random.choice(endpoints)]:
+        for endpoint in endpoints if subject in self.broadcast else [self.loop.random.choice(endpoints)]:
             endpoint.handle(request, reply)
 
     def delete_stream(self, stream: str) -> None:
         """Lose a stream with its messages and consumers; `apply` creates it again, with another `created`."""
         self.streams.pop(stream).deleted = True
-        for of_stream, name in [place for place in self.consumers if place[0] == stream]:
+        for of_stream, name in [names for names in self.consumers if names[0] == stream]:
             self.delete_consumer(of_stream, name)
 
     def delete_consumer(self, stream: str, consumer: str) -> None:
@@ -237,5 +237,5 @@ class MemoryServer:
 
 def _copied(copy: DiskCopy) -> DiskCopy:
     streams = {name: stream.copy() for name, stream in copy.streams.items()}
-    consumers = {place: consumer.copy_to(streams[place[0]]) for place, consumer in copy.consumers.items()}
+    consumers = {names: consumer.copy_to(streams[names[0]]) for names, consumer in copy.consumers.items()}
     return DiskCopy(streams, consumers)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from shared.config.units import nanoseconds, parse_duration
 from shared.ports.broker import BrokerRefusedError
+from shared.ports.clock import since_1970_ns
 from shared.wire.messages import SCHEDULE, SCHEDULE_TARGET, SCHEDULE_TTL
 
 TTL = "Nats-TTL"
@@ -55,7 +56,7 @@ def parse_schedule(
     ttl = headers.get(SCHEDULE_TTL)
     if ttl is not None:
         _duration_ns(ttl, BrokerRefusedError(10191, "message schedules invalid per-message TTL"))
-    return Schedule(nanoseconds(due - datetime.fromtimestamp(0, UTC)), target, ttl)
+    return Schedule(since_1970_ns(due), target, ttl)
 
 
 def _duration_ns(text: str, refusal: BrokerRefusedError) -> int | None:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 BUSY_TIMEOUT_MS = 5_000
 LOOKED_WITHIN_S = 0.2
-"""An answer beside the transactions does not wait longer for a database that is locked as a whole."""
+"""`look` waits at most this long for a database that is locked as a whole."""
 RESTORE_FROM_BACKUP = "restore it from a backup"
 
 

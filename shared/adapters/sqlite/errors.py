@@ -22,5 +22,5 @@ def translated(error: sqlite3.Error, path: Path) -> Exception:
     if code is not None and code & 0xFF in _TRANSIENT:
         return DatabaseBusyError(f"{path}: {error}")
     if code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return DatabaseError(f"{path}: {error}; move it away and run chorus rebuild")
+        return DatabaseError(f"{path}: {error}; move it away and run chorus rebuild {path.stem}")
     return error

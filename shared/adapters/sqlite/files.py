@@ -28,7 +28,7 @@ class DatabaseFiles:
     def remember(self) -> None:
         """Call when the connection was opened, under the file lock that a replacement needs as well.
 
-        Otherwise the files may be others by now than those that the connection has open.
+        Otherwise these may be other files than those that the connection has open.
         """
         self._opened = {f"{self._database}{part}": _identity(f"{self._database}{part}") for part in PARTS}
 

@@ -1,4 +1,4 @@
-"""Opens a database file for reading beside the process that writes it; needs no event loop, and no write lock."""
+"""Opens a database file for reading while another process writes it; needs no event loop, and no write lock."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def open_read_only(path: Path, *, timeout_s: float = LOCKED_AT_MOST_S) -> sqlite
 
 @contextmanager
 def reading(path: Path, *, schema: str, version: int) -> Iterator[sqlite3.Connection]:
-    """Read beside a running worker; raises DatabaseError when the file is of another program, newer or corrupt."""
+    """Read while a worker runs; raises DatabaseError when the file is of another program, newer or corrupt."""
     with closing(open_read_only(path)) as connection:
         try:
             check(connection, path, schema, version, remedy="start its worker, which migrates it")

@@ -45,7 +45,7 @@ class Replacement:
         with _locked(Path(f"{self.path}.lock"), fcntl.LOCK_EX):
             if self.old is not None:
                 self.old.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                self.old.close()  # Only here: whoever opens the database waits for the lock of this block first.
+                self.old.close()  # Only here: a process that opens the database waits for the lock of this block first.
             was_there = self.path.exists()
             if was_there and self.old is None and _opens(self.path):
                 raise DatabaseError(f"{self.path} was created by a worker just now; stop that worker, and try again")
@@ -80,7 +80,7 @@ def replacing(path: Path) -> Iterator[Replacement]:
 
 
 def _open_exclusively(path: Path) -> sqlite3.Connection | None:
-    """A connection that keeps all others out; None when the file does not exist or is no database."""
+    """A connection that locks all other processes out; None when the file does not exist or is no database."""
     if not path.is_file():
         return None
     connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)

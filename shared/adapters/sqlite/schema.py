@@ -43,7 +43,7 @@ def _migrate(
     found = _pragma(connection, "user_version")
     steps = [migrations[older] for older in range(found, version) if older in migrations]
     if found >= version or len(steps) < version - found:
-        check(connection, path, schema, version, remedy="move it away and run chorus rebuild")
+        check(connection, path, schema, version, remedy=f"move it away and run chorus rebuild {path.stem}")
         return
     _check_owner(connection, path)
     try:
@@ -62,7 +62,7 @@ def _check_owner(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def check(connection: sqlite3.Connection, path: Path, schema: str, version: int, *, remedy: str) -> None:
-    """Check mark, version and tables. Contexts and services have the same mark and differ by their tables."""
+    """Check application id, version and tables. Databases of other kinds have the same id and other tables."""
     _check_owner(connection, path)
     found, tables = _pragma(connection, "user_version"), _tables(connection)
     with closing(sqlite3.connect(":memory:")) as empty:

@@ -14,7 +14,6 @@ SKEWED: float = 2.0
 async def content(console: Console, _: Request) -> Values:
     """Ask the owners of all partitions."""
     report = await console.lags.report()
-    services = sorted(set(console.sources.reader.members) - set(report.skew))
     return {
         "contexts": [
             (summary, [*lags], report.skew[summary.context])
@@ -23,7 +22,6 @@ async def content(console: Console, _: Request) -> Values:
             )
         ],
         "skewed": SKEWED,
-        "services": services,
         "commands": ("chorus lag --watch", "chorus health", console.sources.nats("micro", "ls")),
     }
 

@@ -24,21 +24,21 @@ async def content(console: Console, request: Request) -> Values:
     key, sources = key_of(request), console.sources
     reader = sources.reader
     reading = await reader.read(sources.broker, key)
-    verdict = reader.explain(reading.evidence)
+    explanation = reader.explain(reading.evidence)
     found = list(steps(reading.roots))
-    rows = rows_of(reading.roots, reader.telling)[:STEPS_AT_MOST]
+    rows = rows_of(reading.roots, reader.told_fields)[:STEPS_AT_MOST]
     return {
         "key": key,
-        "sentences": sentences(verdict),
-        "standings": verdict.standings,
-        "is_trouble": any(cause.kind in TROUBLES for cause in verdict.causes),
+        "sentences": sentences(explanation),
+        "standings": explanation.standings,
+        "is_trouble": any(cause.kind in TROUBLES for cause in explanation.causes),
         "facts": facts(reading.evidence),
         "aggregates": {
             name: [one.id for one in answer.aggregates]
             for name, answer in reading.evidence.answers.items()
             if isinstance(answer, About)
         },
-        "steps": [(step, line(step, reading.annotations, reader.telling)) for step in found[:STEPS_AT_MOST]],
+        "steps": [(step, line(step, reading.annotations, reader.told_fields)) for step in found[:STEPS_AT_MOST]],
         "left_out": max(0, len(found) - STEPS_AT_MOST),
         "bars": bars(rows),
         "lanes": lanes(rows, f"chorus timeline {key}") if rows else "",

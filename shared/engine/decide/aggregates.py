@@ -55,7 +55,7 @@ class LoadedAggregates:
 
 
 class AlsoRead(Mapping[Asked, State]):
-    """The aggregates that a decision reads beside its own, by key, or by (key, part)."""
+    """The other aggregates that a decision reads, by key, or by (key, part)."""
 
     def __init__(self, aggregates: LoadedAggregates, kind: Aggregate) -> None:
         self._aggregates = aggregates

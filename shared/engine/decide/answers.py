@@ -1,4 +1,4 @@
-"""The answers of one batch: one answer for each idempotency key, for ever, and another request under it is a conflict.
+"""The answers of one batch. An idempotency key has one answer for ever; another request under it is a conflict.
 
 The table of answers is the inbox of requests. It is apart from the inbox of messages, so that no client can use up the
 id of a message that is still to come.
@@ -19,11 +19,11 @@ _encoder = msgspec.json.Encoder()
 
 
 class Given(NamedTuple):
-    """The answer to one asker, `asker.n`; the first answer under a key may be held back."""
+    """The answer to one asker, `asker.n`; the first answer under a key may be sent later."""
 
     asker: Asker
     answer: Answer
-    held_back_s: float = 0.0
+    reply_delay_s: float = 0.0
 
 
 class Answers:
@@ -52,13 +52,13 @@ class Answers:
         return True
 
     def give(self, request: Incoming, asker: Asker, events: Sequence[Event]) -> None:
-        """Answer a request that was decided just now; raises whatever the functions of its endpoint raise."""
+        """Answer a request that was decided just now; raises the errors of its endpoint's functions."""
         decided = tuple(events)
-        held_back_s = asker.endpoint.held_back_s(asker.command, decided)
+        reply_delay_s = asker.endpoint.reply_delay_s(asker.command, decided)
         row = answer_row(asker.endpoint.operation, request.message_id, request.content, asker.endpoint.answer(decided))
         self._known[request.message_id] = row
         self.new.append(row)
-        self.given.append(Given(asker, Answer(body=row.answer), held_back_s))
+        self.given.append(Given(asker, Answer(body=row.answer), reply_delay_s))
 
     def refuse(self, asker: Asker, code: str, text: str) -> None:
         """Answer with an error and keep nothing: the client may ask again."""

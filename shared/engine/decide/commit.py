@@ -11,6 +11,7 @@ from typing import NamedTuple
 from shared.engine.decide.answers import Given
 from shared.engine.decide.decisions import Decisions
 from shared.engine.decide.incoming import Incoming
+from shared.engine.decide.recording import inputs_of
 from shared.engine.decide.routing import Routing
 from shared.engine.failpoints import reach
 from shared.ports.broker import Delivery
@@ -67,6 +68,9 @@ def commit(transaction: Transaction, routing: Routing, batch: Batch) -> Committe
     reach("after-load")
     decisions.decide(messages)
     numbered = _write(transaction, decisions, batch.now)
+    if routing.records_inputs:
+        after_n = numbered[0].n - 1 if numbered else batch.last_number
+        transaction.add_inputs(inputs_of(messages, decisions.ended_effects, after_n=after_n))
     record(transaction, batch.progress)
     reach("inside-transaction")
     others: list[NumberedRow] = []
@@ -89,9 +93,9 @@ def moves_of(messages: Sequence[Incoming], position: Callable[[str, int], Positi
     newest: dict[tuple[str, int], Position] = {}
     for message in messages:
         if isinstance(message.source, Delivery):
-            place = (message.stream, message.partition)
-            if place not in newest or message.source.sequence > newest[place].seq:
-                newest[place] = Position(message.source.sequence, message.message_id)
+            read = (message.stream, message.partition)
+            if read not in newest or message.source.sequence > newest[read].seq:
+                newest[read] = Position(message.source.sequence, message.message_id)
     moves = []
     for (stream, partition), last in newest.items():
         at = position(stream, partition)

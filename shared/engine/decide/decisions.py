@@ -37,7 +37,11 @@ class Decisions:
         context = routing.context
         self.aggregates = LoadedAggregates(transaction, routing.states)
         self._outgoing = OutgoingRows(
-            context.name, schema_version=context.schema_version, partitions=routing.partitions, now=now
+            context.name,
+            schema_version=context.schema_version,
+            partitions=routing.partitions,
+            now=now,
+            tracing=routing.tracing,
         )
         self.inbox = Inbox(transaction)
         self.answers = Answers(transaction)
@@ -85,9 +89,11 @@ class Decisions:
 
     def _decide_delivered(self, message: Incoming, delivery: Delivery) -> None:
         if type(message.handling) is Ignore:
+            self._note("ignored", message)
             return
         match self.inbox.check(message):
             case Seen.DUPLICATE:
+                self._note("duplicate", message)
                 return
             case Seen.REUSED_ID:
                 self._report_reused_id(message, delivery)
@@ -97,6 +103,7 @@ class Decisions:
         if type(message.handling) is Refuse:
             self._reject(message, message.handling.reason, message.handling.details)
         elif message.key in self.parked_keys:
+            self._note("parked behind another", message)
             self.rows += self.parked_keys.park(message, delivery, "")
         elif (failure := self._try(message)) is not None:
             self.rows += self.parked_keys.park(message, delivery, failure)
@@ -124,11 +131,12 @@ class Decisions:
 
     def _decide_request(self, message: Incoming, asker: Asker) -> None:
         if self.answers.repeat(message, asker):
+            self._note("duplicate", message)
             self.inbox.duplicates += 1
         elif message.key in self.parked_keys:
             self.answers.refuse(asker, "503", f"{message.key} waits for an operator; ask again with the same key")
         elif (failure := self._try(message, lambda events: self.answers.give(message, asker, events))) is not None:
-            _log.error("request failed", request=message.type, id=message.message_id, reason=failure)
+            _log.error("request failed", request=message.type, **_ids(message), reason=failure)
             self.answers.refuse(asker, "500", failure.strip().splitlines()[-1][:500])
 
     def _try(self, message: Incoming, then: Callable[[Sequence[Event]], None] | None = None) -> str | None:
@@ -153,7 +161,7 @@ class Decisions:
         if self._debug:
             _log.debug(
                 "decided",
-                saga=message.correlation_id,
+                **_ids(message),
                 heard=message.type,
                 commands=[type(command).__name__ for command in commands],
                 events=[row.type for row in self.rows[rows:]],
@@ -189,12 +197,17 @@ class Decisions:
         if follows.timer is not None:
             self.rows.append(follows.timer)
 
+    def _note(self, outcome: str, message: Incoming) -> None:
+        """Log a message that came to no decision."""
+        if self._debug:
+            _log.debug(outcome, **_ids(message), heard=message.type)
+
     def _reject(self, message: Incoming, reason: str, details: tuple[Detail, ...]) -> None:
         self.rows.append(self._outgoing.rejection(message, reason, details))
-        _log.info("rejected", command=message.type, saga=message.correlation_id, reason=reason)
+        _log.info("rejected", command=message.type, **_ids(message), reason=reason)
 
     def _report_reused_id(self, message: Incoming, delivery: Delivery) -> None:
-        _log.error("known id, other content", message=message.message_id, type=message.type, saga=message.key)
+        _log.error("known id, other content", **_ids(message), type=message.type)
         if message.stream == COMMANDS:
             problem = f"{message.message_id} was used for other content before; use a new id"
             self._reject(message, MESSAGE_ID_REUSED, (Detail(path=MSG_ID, message=problem),))
@@ -230,3 +243,8 @@ class Decisions:
                 for kind, keys_in in deciding.keys_in_state:
                     named |= {kind.id_from(asked): kind for asked in keys_in(command, state)}
         return named
+
+
+def _ids(message: Incoming) -> dict[str, str]:
+    """The saga and the message that a log line is about."""
+    return {"saga": message.correlation_id, "message": message.message_id}

@@ -12,12 +12,12 @@ from shared.ports.store import Transaction
 
 
 class Seen(Enum):
-    """The answer of the inbox about a message."""
+    """The result of `Inbox.check`."""
 
     NEW = "new"
     DUPLICATE = "duplicate"
     REUSED_ID = "reused id"
-    """The id came before, with other content; nobody has reported this content yet."""
+    """A known id with other content, which is not reported yet."""
 
 
 class Inbox:

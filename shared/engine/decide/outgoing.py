@@ -7,6 +7,7 @@ import msgspec
 
 from shared.context import Detail, Event
 from shared.engine.decide.incoming import Asker, Incoming
+from shared.engine.decide.tracing import NOT_TRACING, Tracing
 from shared.ports.broker import Delivery
 from shared.ports.rows import JournalRow, ParkedRow, ParkedVerdict
 from shared.wire.bodies import BODY_BYTES_AT_MOST
@@ -36,6 +37,7 @@ from shared.wire.messages import (
     timer_subject,
 )
 from shared.wire.streams import COMMANDS
+from shared.wire.trace_context import TRACEPARENT
 
 DUE_KEPT: Final = "720h"
 """How long a timer that has fired stays in TIMERS for a context that does not run."""
@@ -51,11 +53,20 @@ _encoder = msgspec.json.Encoder()
 class OutgoingRows:
     """Makes the rows of one batch of one context. `now` becomes their Occurred-At."""
 
-    def __init__(self, context: str, *, schema_version: int, partitions: int, now: datetime) -> None:
+    def __init__(
+        self,
+        context: str,
+        *,
+        schema_version: int,
+        partitions: int,
+        now: datetime,
+        tracing: Tracing = NOT_TRACING,
+    ) -> None:
         self._context = context
         self._schema_version = str(schema_version)
         self._partitions = partitions
         self._now = rfc3339(now)
+        self._tracing = tracing
 
     def event(self, cause: Incoming, event: Event, aggregate: str, key: str, version: int) -> JournalRow:
         """An event of an aggregate; raises MalformedKeyError when its key cannot be a token of a subject."""
@@ -144,6 +155,8 @@ class OutgoingRows:
         elif isinstance(cause.source, Asker):  # A request is in no stream, and a rebuild answers it again.
             headers[CAUSATION_HASH] = cause.content.hex()
             headers[CAUSATION_SUBJECT] = cause.source.endpoint.subject
+        if cause.traceparent and (traceparent := self._tracing.of_row(cause.traceparent, identity)):
+            headers[TRACEPARENT] = traceparent
         partition = partition_of(key, self._partitions)
         return JournalRow(identity, aggregate, version, subject, kind, headers, _encoder.encode(body), partition)
 
@@ -161,8 +174,9 @@ def unparked_aggregate(message_id: str) -> str:
 def timer_row(context: str, row: JournalRow, timer: str, key: str, at: datetime) -> JournalRow:
     """The message by which the event in `row` arms a timer. The server publishes its body again when `at` comes.
 
-    The depth starts again at 0: a chain of causes that waits for time is no endless loop, and may arm a timer for ever.
-    The timer names its event without the edition, so its id stays when the event gets another edition.
+    The depth starts again at 0: a chain of causes that waits for a deadline is no endless loop, and may go on for ever.
+    The timer names its event without the edition, so its id stays when the event gets another edition. It says when the
+    event occurred, and in which schema version it is.
     """
     armed_by, _ = split_edition(row.event_id)
     identity = f"{armed_by}/{timer}"
@@ -172,10 +186,14 @@ def timer_row(context: str, row: JournalRow, timer: str, key: str, at: datetime)
         CORRELATION_ID: row.headers[CORRELATION_ID],
         CAUSATION_ID: armed_by,
         CAUSATION_DEPTH: "0",
+        OCCURRED_AT: row.headers[OCCURRED_AT],
+        SCHEMA_VERSION: row.headers[SCHEMA_VERSION],
         SCHEDULE: f"@at {rfc3339(at)}",
         SCHEDULE_TARGET: due_subject(context, timer, key),
         SCHEDULE_TTL: DUE_KEPT,
     }
+    if traceparent := row.headers.get(TRACEPARENT):
+        headers[TRACEPARENT] = traceparent
     subject = timer_subject(context, timer, key)
     return JournalRow(
         identity, f"{timer}/{row.aggregate}", row.version, subject, timer, headers, row.body, row.partition

@@ -57,7 +57,14 @@ class ParkedKeys:
         rows = []
         if message.key not in self._count_by_key:
             self._count_by_key[message.key] = 0
-            _log.error("parked", key=message.key, message=message.message_id, type=message.type, reason=reason)
+            _log.error(
+                "parked",
+                saga=message.correlation_id,
+                message=message.message_id,
+                key=message.key,
+                type=message.type,
+                reason=reason,
+            )
             rows.append(self._outgoing.dead_letter(message, delivery, reason))
         self._count_by_key[message.key] += 1
         row = ParkedRow(
@@ -69,7 +76,14 @@ class ParkedKeys:
 
     def park_again(self, message: Incoming, waiting: ParkedVerdict, reason: str) -> list[JournalRow]:
         """Keep a message parked whose retry failed; a new reason goes on record as an event of its own."""
-        _log.error("parked again", key=message.key, message=message.message_id, type=message.type, reason=reason)
+        _log.error(
+            "parked again",
+            saga=message.correlation_id,
+            message=message.message_id,
+            key=message.key,
+            type=message.type,
+            reason=reason,
+        )
         self._failed_keys.add(message.key)
         self.failed_again[waiting.id] = (message.key, reason)
         version = self._last_versions.get(parked_aggregate(message.message_id), 0)
@@ -80,9 +94,16 @@ class ParkedKeys:
     def unpark(self, message: Incoming, waiting: ParkedVerdict) -> JournalRow:
         """Release a message that was decided or skipped."""
         if waiting.skip:
-            _log.warning("skipped", key=message.key, message=message.message_id, who=waiting.who, why=waiting.why)
+            _log.warning(
+                "skipped",
+                saga=message.correlation_id,
+                message=message.message_id,
+                key=message.key,
+                who=waiting.who,
+                why=waiting.why,
+            )
         else:
-            _log.warning("unparked", key=message.key, message=message.message_id)
+            _log.warning("unparked", saga=message.correlation_id, message=message.message_id, key=message.key)
         self.unparked.append(waiting.id)
         self._count_by_key[message.key] -= 1
         if not self._count_by_key[message.key]:

@@ -6,7 +6,6 @@ which a policy raises, is poison.
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -15,10 +14,12 @@ from msgspec import Struct
 
 from shared.context import Command, Context, Decider, Detail, Effect, Event, KeysInState, KeysKnown, Timer
 from shared.endpoint import Endpoint
-from shared.engine.decide.headers import MalformedHeaderError, checked, correlation_in, depth_in
+from shared.engine.decide.headers import MalformedHeaderError, checked, correlation_in, depth_in, id_in
 from shared.engine.decide.incoming import IGNORE, Asker, Decide, Handling, Incoming, Poison, Refuse, Source
+from shared.engine.decide.tracing import NOT_TRACING, Tracing
 from shared.ports.broker import Delivery
 from shared.ports.rows import EffectRow, ParkedVerdict
+from shared.upcaster import EventDecoder
 from shared.wire.bodies import BodyDecoder, MalformedBodyError
 from shared.wire.messages import (
     CAUSATION_DEPTH,
@@ -34,11 +35,12 @@ from shared.wire.messages import (
     check_command_id,
     check_message_id,
     content_hash,
+    fallback_id,
     parse_subject,
     partition_of,
-    place_id,
 )
 from shared.wire.streams import COMMANDS, TIMERS
+from shared.wire.trace_context import TRACEPARENT
 
 FRAMES_KEPT: Final = 6
 TRACEBACK_LENGTH_AT_MOST: Final = 8_000
@@ -49,7 +51,7 @@ UNKEYED: Final = "unkeyed"
 
 _encoder = msgspec.json.Encoder()
 
-Route: TypeAlias = tuple[BodyDecoder[Any], Callable[[Any], Sequence[Command]]]
+Route: TypeAlias = tuple[BodyDecoder[Any], Callable[[Any], Sequence[Command]], EventDecoder | None]
 
 
 class Deciding(NamedTuple):
@@ -67,9 +69,13 @@ class Routing:
     `deciders` goes by the type of a command, and `states`, which decode snapshots, by the name of an aggregate.
     """
 
-    def __init__(self, context: Context, *, partitions: int) -> None:
+    def __init__(
+        self, context: Context, *, partitions: int, records_inputs: bool = False, tracing: Tracing = NOT_TRACING
+    ) -> None:
         self.context = context
+        self.records_inputs = records_inputs
         self.partitions = partitions
+        self.tracing = tracing
         self.deciders: dict[type[Struct], Deciding] = {}
         for decider in context.deciders:
             deciding = Deciding(decider, decider.aggregate.id_of, decider.keys_known, decider.keys_in_state)
@@ -82,19 +88,18 @@ class Routing:
         self.event_types = {event.__name__: event for event in context.publishes}
         self._routes: dict[tuple[str, str, str], Route] = {}
         for command in context.accepts:
-            decoder: BodyDecoder[Any] = BodyDecoder(command, strict=True)
-            self._routes["cmd", context.name, command.__name__] = (decoder, _itself)
+            self._routes["cmd", context.name, command.__name__] = (BodyDecoder(command, strict=True), _itself, None)
         for timer in context.timers:
-            decoder = BodyDecoder(timer.armed_by, strict=False)
-            self._routes["due", context.name, timer.name] = (decoder, timer.whenever_due)
+            versions = context.decoder_of(timer.armed_by)
+            self._routes["due", context.name, timer.name] = (versions.newest, timer.whenever_due, versions.if_any)
         policies: dict[tuple[str, type[Event]], list[Callable[[Any], Sequence[Command]]]] = {}
         for policy in context.policies:
             policies.setdefault((policy.source, policy.event), []).append(policy.whenever)
         for (source, event), of_event in policies.items():
-            decoder = BodyDecoder(event, strict=False)
-            self._routes["evt", source, event.__name__] = (decoder, _all_of(of_event))
+            versions = context.decoder_of(event, "" if source == context.name else source)
+            self._routes["evt", source, event.__name__] = (versions.newest, _all_of(of_event), versions.if_any)
         self.endpoints = {endpoint.subject: endpoint for endpoint in context.endpoints}
-        self._asking = {event.__name__: BodyDecoder(event, strict=False) for event in self.effects}
+        self._asking = {event.__name__: context.decoder_of(event) for event in self.effects}
 
     def delivered(self, stream: str, partition: int, delivery: Delivery) -> Incoming:
         """A message that a stream delivers."""
@@ -103,16 +108,7 @@ class Routing:
     def parked(self, waiting: ParkedVerdict) -> Incoming:
         """A parked message, read again as if it were delivered now."""
         row = waiting.row
-        delivery = Delivery(
-            sequence=row.seq,
-            consumer_sequence=0,
-            pending=0,
-            at_ns=row.at_ns,
-            subject=row.subject,
-            headers=row.headers,
-            body=row.body,
-            reply="",
-        )
+        delivery = Delivery(sequence=row.seq, at_ns=row.at_ns, subject=row.subject, headers=row.headers, body=row.body)
         return self._incoming(row.stream, row.partition, delivery, waiting)._replace(message_id=row.message_id)
 
     def outcome(self, row: EffectRow, command: Command) -> Incoming:
@@ -128,6 +124,7 @@ class Routing:
             depth=int(row.headers[CAUSATION_DEPTH]),
             source=row,
             handling=Decide((command,)),
+            traceparent=row.headers.get(TRACEPARENT, ""),
         )
 
     def asked(self, endpoint: Endpoint, n: int, key: str, said: Struct, headers: Mapping[str, str]) -> Incoming:
@@ -145,15 +142,16 @@ class Routing:
             depth=depth_in(headers, CAUSATION_DEPTH_AT_MOST),
             source=Asker(n, endpoint, command),
             handling=Decide((command,)),
+            traceparent=headers.get(TRACEPARENT) or self.tracing.begin(key),
         )
 
     def reacts_to(self, subject: Subject) -> bool:
         """Whether the context has a policy for such an event."""
         return (subject.kind, subject.context, subject.type) in self._routes
 
-    def asking_event(self, type_name: str, body: bytes, key: str, at: datetime) -> Any:
-        """One of the context's own events that ask for an effect, from its body in the journal."""
-        return self._asking[type_name].decode(body, key=key, at=at)
+    def asking_event(self, row: EffectRow) -> Any:
+        """One of the context's own events that ask for an effect."""
+        return self._asking[row.type].decode(row.body, key=row.key, at=NEVER, headers=row.headers)
 
     def _incoming(self, stream: str, partition: int, delivery: Delivery, source: Source) -> Incoming:
         headers = delivery.headers
@@ -162,7 +160,7 @@ class Routing:
         except (MalformedSubjectError, MalformedKeyError) as error:
             return _without_key(stream, partition, delivery, source, str(error))
         given = id_in(stream, headers)
-        message_id = given or _place_id(stream, delivery)
+        message_id = given or _fallback_id(stream, delivery)
         correlation_id: str = subject.key
         depth = 0
         handling: Handling
@@ -175,7 +173,7 @@ class Routing:
             handling = self._handling(subject, delivery)
         except (MalformedBodyError, MalformedHeaderError) as error:
             if error.path in (MSG_ID, TIMER_ID):
-                message_id = _place_id(stream, delivery)
+                message_id = _fallback_id(stream, delivery)
             handling = _malformed(stream, error.path, error.problem)
         except Exception:
             handling = Poison(current_traceback())
@@ -190,6 +188,7 @@ class Routing:
             depth,
             source,
             handling,
+            headers.get(TRACEPARENT) or (self.tracing.begin(message_id) if stream == COMMANDS else ""),
         )
 
     def _handling(self, subject: Subject, delivery: Delivery) -> Handling:
@@ -197,14 +196,12 @@ class Routing:
         route = self._routes.get((subject.kind, subject.context, subject.type))
         if route is None:
             return IGNORE
-        decoder, whenever = route
+        decoder, whenever, versions = route
+        if versions is not None and versions.is_older(delivery.headers):
+            event = versions.decode(delivery.body, key=subject.key, at=delivery.at, headers=delivery.headers)
+            return Decide(whenever(event))
         at = NEVER if decoder.at_field is None else delivery.at  # Few types ask for the time, which is slow to make.
         return Decide(whenever(decoder.decode(delivery.body, key=subject.key, at=at)))
-
-
-def id_in(stream: str, headers: Mapping[str, str]) -> str | None:
-    """The id that a message gives itself. The server removes a timer's `Nats-Msg-Id` when the timer fires."""
-    return headers.get(TIMER_ID) if stream == TIMERS else headers.get(MSG_ID)
 
 
 def current_traceback() -> str:
@@ -225,7 +222,7 @@ def _without_key(stream: str, partition: int, delivery: Delivery, source: Source
         stream=stream,
         partition=partition,
         key=UNKEYED,
-        message_id=_place_id(stream, delivery),
+        message_id=_fallback_id(stream, delivery),
         type=tokens[2] if len(tokens) > 2 else "Unknown",
         content=content_hash(delivery.body),
         correlation_id=UNKEYED,
@@ -235,8 +232,8 @@ def _without_key(stream: str, partition: int, delivery: Delivery, source: Source
     )
 
 
-def _place_id(stream: str, delivery: Delivery) -> str:
-    return place_id(stream, delivery.sequence, delivery.at)
+def _fallback_id(stream: str, delivery: Delivery) -> str:
+    return fallback_id(stream, delivery.sequence, delivery.at)
 
 
 def _itself(command: Command) -> Sequence[Command]:

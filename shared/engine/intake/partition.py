@@ -33,7 +33,7 @@ NOTICE_TTL = "10s"
 
 
 class Partition:
-    """`lock` excludes `keep_alive`, a task of its own, while the loop takes the partition over or releases it."""
+    """The loop holds `lock` while it takes the partition over or releases it; the task `keep_alive` then waits."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Partition:
         self.number = number
         self.is_owned = False
         self.must_be_compared = False
-        """Whether a stream may have been created anew, so that the database has to be compared with it."""
+        """Whether a stream may have been replaced, so that the database has to be compared with it."""
         self.positions: dict[str, Position] = {}
         self.taken = 0
         """Messages that the loop has taken since this process began to own the partition."""
@@ -78,7 +78,7 @@ class Partition:
         return self._lead.phase in (Phase.PINNED, Phase.READING)
 
     @property
-    def is_settled(self) -> bool:
+    def has_known_owner(self) -> bool:
         """Whether this process reads the partition, or knows that another one owns it."""
         return (self.is_owned and not self.is_broken) or (self._is_owned_elsewhere and not self.is_leading)
 
@@ -102,7 +102,7 @@ class Partition:
         except BrokerError as error:
             self.failed(error)
         else:
-            if self.is_settled:
+            if self.has_known_owner:
                 self._troubles.succeeded(f"partition {self.number}")
 
     async def _keep_alive(self) -> None:
@@ -132,7 +132,7 @@ class Partition:
         self._troubles.failed(f"partition {self.number}", error)
 
     def pause_takeovers(self) -> None:
-        """Wait before the next takeover: only an operator can give the partition what it lacks."""
+        """Wait before the next takeover: only an operator can add the missing consumer or permission."""
         self._no_takeover_until = self._clock.monotonic() + TAKEOVER_RETRY_S
 
     async def begin_reading(self) -> None:
@@ -155,7 +155,7 @@ class Partition:
     async def take(self, stream: str, at_most: int) -> list[Delivery]:
         """Remove and return deliveries of one stream, in order. A timer waits for the events that came before it.
 
-        Never raises: what has left the buffer must reach the loop.
+        Never raises: a delivery that has left the buffer must reach the loop.
         """
         reader = self.readers.get(stream)
         if reader is None or not reader.buffered or reader.phase is not Phase.READING:
@@ -189,8 +189,11 @@ class Partition:
         return timers.count_up_to(last)
 
     async def _offer_if_vacant(self) -> None:
-        self._is_owned_elsewhere = False
-        info = await self._broker.consumer_info(self._lead.stream, self._lead.consumer)
+        try:
+            info = await self._broker.consumer_info(self._lead.stream, self._lead.consumer)
+        except BrokerError:
+            self._is_owned_elsewhere = False
+            raise
         self._is_owned_elsewhere = info.pinned
         if not info.pinned:
             await self._broker.publish(Outgoing(self._notice, {"Nats-TTL": NOTICE_TTL}, b"{}"))

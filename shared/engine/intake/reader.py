@@ -42,7 +42,7 @@ class Phase(Enum):
 class Reader:
     """Pulls from one durable consumer into a buffer.
 
-    `keep_alive` does all the waiting and must be called several times per `priority_timeout`.
+    Call `keep_alive` several times per `priority_timeout`: it does everything that waits for the broker.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Reader:
             await self._broker.unpin(self.stream, self.consumer)
 
     async def keep_alive(self) -> None:
-        """Refresh the pin, ask for more, resume after a gap; go idle when the pin is lost or the server is silent."""
+        """Refresh the pin, pull more, resume after a gap; go idle when the pin is lost or the server is silent."""
         if self.phase is Phase.IDLE:
             return
         now = self._clock.monotonic()
@@ -162,7 +162,7 @@ class Reader:
         try:
             await self._broker.reset(self.stream, self.consumer, again)
         except BrokerError:
-            self._lost = True  # The whole partition begins anew, not only this reader.
+            self._lost = True  # The whole partition begins again, not only this reader.
             raise
         self.received = position
         self.consumer_sequence = 0

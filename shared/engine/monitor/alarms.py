@@ -14,7 +14,9 @@ from msgspec import Struct
 
 from shared.ports.clock import Clock
 
-Kind: TypeAlias = Literal["broker", "consumer", "database", "permission", "publication", "server", "stream_full"]
+Kind: TypeAlias = Literal[
+    "backlog", "broker", "consumer", "database", "permission", "publication", "server", "stream_full"
+]
 """The kind of a condition; a label of the metric."""
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -69,5 +71,5 @@ class Alarms:
     def clear_except(self, kind: Kind, subjects: Iterable[str]) -> None:
         """Clear every alarm of a kind but those of these subjects."""
         kept = set(subjects)
-        for _, subject in [place for place in self._raised if place[0] == kind and place[1] not in kept]:
+        for subject in [name for found, name in self._raised if found == kind and name not in kept]:
             self.clear(kind, subject)

@@ -8,31 +8,31 @@ from shared.ports.store import Store
 
 
 class Stall:
-    """A supervisor kills a worker by `seconds`.
+    """A supervisor kills the worker when `seconds` becomes too large.
 
-    It is zero during a takeover, which may compare whole streams, and while the database waits for a transaction of
-    another process. A new process would be no faster at either.
+    `seconds` is zero during a takeover, which may compare whole streams, and while the database waits for a
+    transaction of another process. A new process would be no faster at either.
     """
 
     def __init__(self, clock: Clock, store: Store) -> None:
         self._clock = clock
         self._store = store
-        self._came_round = clock.monotonic()
+        self._round_began = clock.monotonic()
         self._excused = False
 
     @property
     def seconds(self) -> float:
         """Seconds since the loop last began a round."""
         excused = self._excused or self._store.waits_for_lock
-        return 0.0 if excused else self._clock.monotonic() - self._came_round
+        return 0.0 if excused else self._clock.monotonic() - self._round_began
 
     def end(self) -> None:
-        """The loop begins a round."""
-        self._came_round = self._clock.monotonic()
+        """Count from now: the loop begins a round."""
+        self._round_began = self._clock.monotonic()
 
     @contextmanager
     def excused(self) -> Iterator[None]:
-        """The work in this block may take long."""
+        """Count nothing while the block runs: it may take long."""
         self._excused = True
         try:
             yield

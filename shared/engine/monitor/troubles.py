@@ -16,7 +16,7 @@ from shared.wire.streams import STREAM_OF
 SERVER: Final = "JetStream"
 STREAM_FULL: Final = 10077
 
-_Place = tuple[Kind, str]
+_AlarmId = tuple[Kind, str]
 
 
 class Troubles:
@@ -25,12 +25,14 @@ class Troubles:
     def __init__(self, alarms: Alarms, broker: Broker, context: str) -> None:
         self.alarms = alarms
         self._broker = broker
+        self._context = context
         self._database = f"{context}.db"
-        self._places_by_source: dict[str, set[_Place]] = {}
+        self._alarms_by_source: dict[str, set[_AlarmId]] = {}
         self._denied: dict[str, int] = {}
+        self._is_full = False
         self.database_busy = False
         self.stream_is_missing: Callable[[], None] = _nothing
-        """Called when nobody answers a publication: the stream may be another one when it is there again."""
+        """Called when no stream answers a publication: the stream that comes back may be another one."""
 
     def failed(self, source: str, error: BrokerError) -> None:
         """A source has failed. A denied permission raises no alarm here, because `check_permissions` raises it."""
@@ -42,7 +44,7 @@ class Troubles:
         if isinstance(error, BrokerRefusedError) and error.missing:
             kind, subject, reason, remedy = "consumer", error.subject, error.text, "run chorus streams apply"
             self._release(source, [("broker", SERVER)])  # The server answers.
-        self._places_by_source.setdefault(source, set()).add((kind, subject))
+        self._alarms_by_source.setdefault(source, set()).add((kind, subject))
         self.alarms.raise_(kind, subject, reason=reason, remedy=remedy)
 
     def unpublished(self, stream: str, error: BrokerError) -> None:
@@ -53,7 +55,7 @@ class Troubles:
         if not isinstance(error, BrokerRefusedError) or error.code != STREAM_FULL:
             self.failed(source, error)
             return
-        self._places_by_source.setdefault(source, set()).add(("stream_full", stream))
+        self._alarms_by_source.setdefault(source, set()).add(("stream_full", stream))
         remedy = "raise its max_msgs or max_bytes in streams.yaml and run chorus streams apply, or drain it"
         self.alarms.raise_("stream_full", stream, reason=str(error), remedy=remedy)
 
@@ -61,15 +63,16 @@ class Troubles:
         """The relay has published all of its current rows of a stream."""
         self.succeeded(_publishing(stream))
 
-    def refused(self, numbered: NumberedRow, reason: str, *, is_id_taken: bool) -> None:
+    def refused(self, numbered: NumberedRow, reason: str, *, is_id_conflict: bool) -> None:
         """The broker refuses a row for good, so no row of its key can be published."""
         n, row = numbered
         number = f"{row.subject.split('.')[1]}/r{n}"
+        verdict = f"void {number} --why '…'" if is_id_conflict else f"retry {number}"
         self.alarms.raise_(
             "publication",
             row.key,
             reason=f"{row.event_id}: {reason}",
-            remedy=f"chorus parked show {number}, then chorus parked {'void' if is_id_taken else 'retry'} {number}",
+            remedy=f"chorus parked show {number}, then chorus parked {verdict}",
         )
 
     def unanswered(self, numbered: NumberedRow) -> None:
@@ -83,14 +86,29 @@ class Troubles:
             f" publish to {row.subject}; the worker tries again by itself",
         )
 
+    def check_backlog(self, refused: int, *, is_full: bool) -> None:
+        """Raise an alarm while the loop takes no new messages because this many rows wait for an operator."""
+        if is_full == self._is_full:
+            return
+        self._is_full = is_full
+        if is_full:
+            self.alarms.raise_(
+                "backlog",
+                self._context,
+                reason=f"{refused} rows are refused or wait behind a refused one, so it takes no new messages",
+                remedy=f"chorus parked ls {self._context}, and retry or void what it lists",
+            )
+        else:
+            self.alarms.clear("backlog", self._context)
+
     def key_is_free(self, key: str) -> None:
         """The rows of this key can be published again, or belong to another process now."""
         self.alarms.clear("publication", key)
 
     def succeeded(self, source: str) -> None:
         """A source has succeeded."""
-        if source in self._places_by_source:
-            self._release(source, list(self._places_by_source[source]))
+        if source in self._alarms_by_source:
+            self._release(source, list(self._alarms_by_source[source]))
 
     def check_permissions(self) -> None:
         """Raise an alarm for each missing permission, and clear the alarms of permissions that were granted since."""
@@ -118,17 +136,17 @@ class Troubles:
             self.database_busy = False
             self.alarms.clear("database", self._database)
 
-    def _release(self, source: str, places: Iterable[_Place]) -> None:
-        for place in places:
-            self._places_by_source.get(source, set()).discard(place)
-            if not any(place in places_of for places_of in self._places_by_source.values()):
-                self.alarms.clear(*place)
-        if not self._places_by_source.get(source):
-            self._places_by_source.pop(source, None)
+    def _release(self, source: str, alarms: Iterable[_AlarmId]) -> None:
+        for alarm in alarms:
+            self._alarms_by_source.get(source, set()).discard(alarm)
+            if not any(alarm in raised for raised in self._alarms_by_source.values()):
+                self.alarms.clear(*alarm)
+        if not self._alarms_by_source.get(source):
+            self._alarms_by_source.pop(source, None)
 
 
 def _nothing() -> None:
-    """Nobody has to be told yet."""
+    """Do nothing, until `ContextProcess` sets a callback."""
 
 
 def _publishing(stream: str) -> str:

@@ -1,49 +1,33 @@
 """Blocked keys: one key that cannot be published holds up no other key.
 
 The broker may refuse a row for good, or not answer it while it answers other rows, for example because a permission is
-missing. Either blocks the key of the row: its rows wait here, in order, and a task beside the relay retries the first
+missing. Either blocks the key of the row: its rows wait here, in order, and a task of its own retries the first
 one. A refusal also goes on record (table `refused`), and an alarm names the remedy.
 
-A row must never be published beside another message that has its id. The task retries it every 30 s, but publishes it
-only when the other message has left the stream, or under the next edition of its id (`chorus parked void`).
+The stream must never hold two messages under one id. The task retries such a row every 30 s, but publishes it only when
+the other message has left the stream, or under the next edition of its id (`chorus parked void`).
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import anyio
 
 from shared.engine.monitor.troubles import Troubles
-from shared.engine.publish.answers import Answer, Full, Refused, Unanswered, publish_again
-from shared.engine.retry import Backoff, Delays
+from shared.engine.publish.blocked_key import BlockedKey
+from shared.engine.publish.single import Full, PublishResult, Refused, Unanswered, publish_again
 from shared.engine.wakeup import Wakeup
 from shared.ports.broker import Broker, BrokerDeniedError
 from shared.ports.clock import Clock
 from shared.ports.rows import NumberedRow, RefusedRow
 from shared.wire.messages import rfc3339
 
-UNANSWERED_DELAYS: Final = Delays(first_s=0.05, last_s=5.0, shortened_by=0.5)
 REFUSED_RETRY_S: Final = 30.0
 ALARM_AFTER_TRIES: Final = 2
 """One lost answer raises no alarm."""
 RETRIED_AT_ONCE: Final = 1_000
-
-
-class _BlockedKey:
-    """The rows of one key. The first one blocks the rest."""
-
-    __slots__ = ("backoff", "in_flight", "partition", "refusal", "retry_at", "rows", "tries")
-
-    def __init__(self, partition: int, refusal: RefusedRow | None = None) -> None:
-        self.partition = partition
-        self.rows: deque[NumberedRow] = deque()
-        self.refusal = refusal
-        """Why the broker refuses the first row; None when it gave no answer."""
-        self.retry_at = 0.0
-        self.backoff = Backoff(UNANSWERED_DELAYS)
-        self.tries = 0
-        self.in_flight = False
+REFUSED_AT_MOST: Final = 20_000
+"""Backpressure: with more refused rows and rows behind them in memory, the loop takes no new messages."""
 
 
 class BlockedKeys:
@@ -67,8 +51,9 @@ class BlockedKeys:
         self._requeue = requeue
         self._is_verified = is_verified
         self._acknowledged = acknowledged
-        self._keys: dict[str, _BlockedKey] = {}
-        self._taken_ids: dict[int, RefusedRow] = {}
+        self.refused_at_most = REFUSED_AT_MOST
+        self._keys: dict[str, BlockedKey] = {}
+        self._id_conflicts: dict[int, RefusedRow] = {}
         """Refusals from before this process owned the partition, by journal number, until their rows arrive."""
         self._refusals: list[RefusedRow] = []
         self._wakeup = Wakeup()
@@ -84,6 +69,16 @@ class BlockedKeys:
     def unanswered(self) -> int:
         """The number of rows whose key waits for an answer, not for an operator."""
         return sum(len(blocked.rows) for blocked in tuple(self._keys.values()) if blocked.refusal is None)
+
+    @property
+    def refused(self) -> int:
+        """The number of rows whose key waits for an operator."""
+        return len(self) - self.unanswered
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many rows wait for an operator that the loop should take no new messages."""
+        return self.refused >= self.refused_at_most
 
     @property
     def reasons(self) -> dict[str, str]:
@@ -102,23 +97,23 @@ class BlockedKeys:
         return refusals
 
     def restore_refusals(self, refusals: Iterable[RefusedRow]) -> None:
-        """Take refusals back whose commit failed."""
+        """Put refusals back whose commit failed."""
         self._refusals = [*refusals, *self._refusals]
 
     def expect(self, refusals: Iterable[RefusedRow]) -> None:
         """Block these rows when they come: another message has their ids. Call before the relay gets the rows."""
-        self._taken_ids |= {refusal.n: refusal for refusal in refusals}
+        self._id_conflicts |= {refusal.n: refusal for refusal in refusals}
 
     def keep_back(self, rows: list[NumberedRow]) -> list[NumberedRow]:
         """Keep the rows of blocked keys and return all other rows."""
-        if not self._keys and not self._taken_ids:
+        if not self._keys and not self._id_conflicts:
             return rows
         passed = []
         for numbered in rows:
             key = numbered.row.key
-            refusal = self._taken_ids.pop(numbered.n, None)
+            refusal = self._id_conflicts.pop(numbered.n, None)
             if refusal is not None and key not in self._keys:
-                self._keys[key] = _BlockedKey(numbered.row.partition, refusal)
+                self._keys[key] = BlockedKey(numbered.row.partition, refusal)
             if key in self._keys:
                 self._keys[key].rows.append(numbered)
             else:
@@ -126,10 +121,10 @@ class BlockedKeys:
         self._wakeup.set()
         return passed
 
-    def block(self, numbered: NumberedRow, answer: Answer) -> None:
+    def block(self, numbered: NumberedRow, answer: PublishResult) -> None:
         """Block the key of a row because of this answer. The caller then hands the rows of the key to `hold`."""
         key = numbered.row.key
-        blocked = self._keys.setdefault(key, _BlockedKey(numbered.row.partition))
+        blocked = self._keys.setdefault(key, BlockedKey(numbered.row.partition))
         blocked.tries += 1
         if isinstance(answer, Refused):
             self._refuse(blocked, numbered, answer)
@@ -155,7 +150,7 @@ class BlockedKeys:
             if blocked.partition == partition:
                 self._troubles.key_is_free(key)
                 del self._keys[key]
-        self._taken_ids = {n: refusal for n, refusal in self._taken_ids.items() if refusal.partition != partition}
+        self._id_conflicts = {n: refusal for n, refusal in self._id_conflicts.items() if refusal.partition != partition}
 
     def retry(self, numbers: Iterable[int]) -> None:
         """Retry these journal rows now."""
@@ -192,7 +187,7 @@ class BlockedKeys:
         self._wakeup.set()
 
     async def run(self) -> None:
-        """Retry blocked rows for ever."""
+        """Retry blocked rows until cancelled."""
         async with anyio.create_task_group() as tasks:
             while True:
                 self._wakeup.clear()
@@ -201,7 +196,7 @@ class BlockedKeys:
                         tasks.start_soon(self._retry, keys)
                 await self._wakeup.wait(self._next_s())
 
-    def _ready(self) -> tuple[list[_BlockedKey], list[_BlockedKey]]:
+    def _ready(self) -> tuple[list[BlockedKey], list[BlockedKey]]:
         """The keys to retry now: refused, and unanswered apart, because an unanswered retry may take the time-out."""
         if not self._is_verified():
             return [], []
@@ -215,7 +210,7 @@ class BlockedKeys:
             return None
         return max(0.0, min(waiting) - self._clock.monotonic())
 
-    async def _retry(self, keys: Sequence[_BlockedKey]) -> None:
+    async def _retry(self, keys: Sequence[BlockedKey]) -> None:
         connection = self._broker.reconnects
         rows = [blocked.rows[0] for blocked in keys]
         for blocked in keys:
@@ -236,15 +231,15 @@ class BlockedKeys:
                 self.block(numbered, answer)
         self._wakeup.set()
 
-    def _refuse(self, blocked: _BlockedKey, numbered: NumberedRow, answer: Refused) -> None:
+    def _refuse(self, blocked: BlockedKey, numbered: NumberedRow, answer: Refused) -> None:
         n, row = numbered
         before = blocked.refusal
         since = before.since if before is not None and before.n == n else rfc3339(self._clock.now())
         blocked.refusal = RefusedRow(n, row.key, row.partition, answer.reason, answer.seq, since)
         blocked.retry_at = self._clock.monotonic() + REFUSED_RETRY_S
         self._refusals.append(blocked.refusal)
-        self._troubles.refused(numbered, answer.reason, is_id_taken=bool(answer.seq))
+        self._troubles.refused(numbered, answer.reason, is_id_conflict=bool(answer.seq))
 
 
-def _is_denied(answer: Answer) -> bool:
+def _is_denied(answer: PublishResult) -> bool:
     return isinstance(answer, Unanswered) and isinstance(answer.error, BrokerDeniedError)

@@ -16,9 +16,10 @@ import structlog
 from shared.engine.failpoints import reach
 from shared.engine.monitor.timings import Timings
 from shared.engine.monitor.troubles import Troubles
-from shared.engine.publish.answers import Full, Refused, by_key, by_stream, is_answering, outgoing, publish_each
-from shared.engine.publish.blocked import UNANSWERED_DELAYS, BlockedKeys
+from shared.engine.publish.blocked import BlockedKeys
+from shared.engine.publish.blocked_key import UNANSWERED_DELAYS
 from shared.engine.publish.queue import PublishQueue
+from shared.engine.publish.single import Full, Refused, by_key, by_stream, is_answering, outgoing, publish_each
 from shared.engine.retry import Backoff
 from shared.engine.wakeup import Wake, Wakeup
 from shared.ports.broker import Broker, BrokerDeniedError, BrokerError, BrokerRefusedError, BrokerUnavailableError
@@ -26,12 +27,12 @@ from shared.ports.clock import Clock
 from shared.ports.rows import NumberedRow
 
 BATCH_AT_LEAST = 12
-"""A batch costs the server as much as 8 single publishes, or 12 on a busy disk, whatever its size (measured)."""
+"""A batch of any size costs the server as much as 8 single publishes, or 12 on a busy disk (measured)."""
 BATCH_AT_MOST = 1_000
 BATCH_TRIES = 2
 """When the broker answers, but not this batch, the relay publishes its rows singly: one of them may be the reason."""
 BACKLOG_AT_MOST = 20_000
-"""Backpressure: with more rows due or unanswered the loop takes no new messages."""
+"""Backpressure, like `blocked.REFUSED_AT_MOST`: with more rows due or unanswered the loop takes no new messages."""
 
 _log = structlog.get_logger("chorus.relay")
 
@@ -95,7 +96,7 @@ class Relay:
     @property
     def is_full(self) -> bool:
         """Whether the loop should take no new messages for now."""
-        return self._queue.due + self.blocked.unanswered >= BACKLOG_AT_MOST
+        return self._queue.due + self.blocked.unanswered >= BACKLOG_AT_MOST or self.blocked.is_full
 
     def assign(self, partition: int) -> None:
         """Publish the rows of a partition from now on."""
@@ -125,11 +126,11 @@ class Relay:
         return acknowledged
 
     def restore_acknowledged(self, acknowledged: Sequence[tuple[int, int]]) -> None:
-        """Take back what `drain_acknowledged` returned: the commit failed."""
+        """Put back what `drain_acknowledged` returned, because the commit failed."""
         self._acknowledged = [*acknowledged, *self._acknowledged]
 
     async def run(self) -> None:
-        """Publish for ever."""
+        """Publish until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._run_rounds)
             tasks.start_soon(self.blocked.run)
@@ -232,12 +233,11 @@ class Relay:
 
     def _is_ours(self, numbered: NumberedRow) -> bool:
         """Whether a row of this round may still be published here. If not, its new owner finds it in the journal."""
-        return (
-            self._round_connection == self._broker.reconnects and numbered.row.partition not in self._revoked_in_round
-        )
+        is_current = self._round_connection == self._broker.reconnects
+        return is_current and numbered.row.partition not in self._revoked_in_round
 
     def _acknowledge(self, published: Iterable[tuple[NumberedRow, int]]) -> None:
-        """Note the PubAcks, except for revoked partitions: their stream may have been created anew."""
+        """Note the PubAcks, except for revoked partitions: their stream may have been replaced."""
         acknowledged = [(numbered.n, sequence) for numbered, sequence in published if self._is_ours(numbered)]
         self._acknowledged.extend(acknowledged)
         self.published += len(acknowledged)

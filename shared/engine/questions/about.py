@@ -15,9 +15,9 @@ from shared.engine.effects import EffectRunner
 from shared.engine.intake.partition import BEGINNING, Partition
 from shared.engine.monitor.alarms import Alarm, Alarms
 from shared.engine.ownership import PartitionOwnership
-from shared.engine.questions.asking import process_name, refusal
 from shared.engine.questions.deadlines import would_act
 from shared.engine.questions.lag import messages_behind
+from shared.engine.questions.replies import process_name, refusal
 from shared.ports.broker import Broker
 from shared.ports.clock import Clock, moment
 from shared.ports.rows import JournalRow
@@ -142,7 +142,7 @@ class AboutQuestion:
         timer = self._timers[row.type]
         states = {aggregate.id: aggregate.state for aggregate in aggregates}
         due_at = row.headers[SCHEDULE].removeprefix("@at ")
-        is_idle = not would_act(self._context, timer, row.body, row.key, states, due_at)
+        is_idle = not would_act(self._context, timer, row, states, due_at)
         return ArmedDeadline(timer=row.type, id=row.event_id, due_at=due_at, is_idle=is_idle)
 
     def _parked(self, message: KeptMessage) -> ParkedMessage:

@@ -6,16 +6,18 @@ from datetime import datetime
 import msgspec
 
 from shared.context import Context, Timer
-from shared.wire.bodies import BodyDecoder
+from shared.ports.rows import JournalRow
 
 
-def would_act(context: Context, timer: Timer, body: bytes, key: str, states: Mapping[str, str], due_at: str) -> bool:
+def would_act(context: Context, timer: Timer, armed: JournalRow, states: Mapping[str, str], due_at: str) -> bool:
     """Put the commands of a timer to their deciders. `states` are the aggregates of the key as JSON, by id.
 
     True also where that cannot be told: a decision that needs other aggregates, or one that raises.
     """
     try:
-        event = BodyDecoder(timer.armed_by, strict=False).decode(body, key=key, at=datetime.fromisoformat(due_at))
+        decoder = context.decoder_of(timer.armed_by)
+        due = datetime.fromisoformat(due_at)
+        event = decoder.decode(armed.body, key=armed.key, at=due, headers=armed.headers)
         for command in timer.whenever_due(event):
             decider = next(one for one in context.deciders if type(command) in one.commands)
             aggregate = decider.aggregate

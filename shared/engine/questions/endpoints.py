@@ -18,7 +18,7 @@ from shared.ports.store import Store
 class Questions:
     """The questions of one process.
 
-    `asked_of_all` need the memory of the process that owns a partition, so all processes get them. The others are
+    `broadcast` need the memory of the process that owns a partition, so all processes get them. The others are
     answered from the database, which every process of the context reads.
     """
 
@@ -39,8 +39,8 @@ class Questions:
         name = context.name
         self.about = AboutQuestion(context, store, broker, clock, ownership, effects, alarms, partitions=partitions)
         lag = LagQuestion(name, broker, clock, ownership, relay, effects, loop)
-        self.asked_of_all: Endpoints = {f"api.{name}.about": self.about.answer, f"api.{name}.lag": lag.answer}
-        self.asked_of_one: Endpoints = {
+        self.broadcast: Endpoints = {f"api.{name}.about": self.about.answer, f"api.{name}.lag": lag.answer}
+        self.endpoints: Endpoints = {
             f"api.{name}.waiting": WaitingQuestion(name, store, clock).answer,
             f"api.{name}.list": ListingQuestion(context, store, clock).answer,
         }

@@ -9,7 +9,7 @@ from shared.engine.intake.reader import Reader
 from shared.engine.loop import Loop
 from shared.engine.ownership import PartitionOwnership
 from shared.engine.publish.relay import Relay
-from shared.engine.questions.asking import process_name, refusal
+from shared.engine.questions.replies import process_name, refusal
 from shared.ports.broker import Broker, BrokerError
 from shared.ports.clock import Clock, moment
 from shared.wire.lag import AskLag, PartitionLag, StreamLag

@@ -6,7 +6,7 @@ import msgspec
 
 from shared.config.spelling import did_you_mean
 from shared.context import Answer, Context, Request
-from shared.engine.questions.asking import refusal, unreadable
+from shared.engine.questions.replies import refusal, unreadable
 from shared.ports.clock import Clock
 from shared.ports.store import DatabaseBusyError, DatabaseError, Store
 from shared.ports.store_reader import AggregateQuery, ListedRow, StoreReader

@@ -3,7 +3,7 @@
 import msgspec
 
 from shared.context import Answer, Request
-from shared.engine.questions.asking import refusal, unreadable
+from shared.engine.questions.replies import refusal, unreadable
 from shared.ports.clock import Clock, moment
 from shared.ports.store import DatabaseBusyError, DatabaseError, Store
 from shared.ports.store_reader import StoreReader, WaitingRow

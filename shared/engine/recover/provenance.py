@@ -16,7 +16,6 @@ from shared.engine.decide.headers import MalformedHeaderError, checked, correlat
 from shared.engine.decide.outgoing import parked_aggregate, unparked_aggregate
 from shared.engine.decide.routing import Routing
 from shared.ports.broker import Stored
-from shared.wire.bodies import BodyDecoder
 from shared.wire.engine_events import ENGINE_EVENTS, MessageParked, MessageUnparked
 from shared.wire.messages import (
     CAUSATION_DEPTH,
@@ -58,7 +57,7 @@ class Provenance:
         self._routing = routing
         self.context = routing.context.name
         self._names = {aggregate.name for aggregate in routing.context.aggregates}
-        self._decoders = {name: BodyDecoder(kind, strict=False) for name, kind in routing.event_types.items()}
+        self._decoders = {name: routing.context.decoder_of(kind) for name, kind in routing.event_types.items()}
         self._own_decoders: Mapping[str, msgspec.json.Decoder[Any]] = {
             kind.__name__: msgspec.json.Decoder(kind) for kind in ENGINE_EVENTS
         }
@@ -106,7 +105,7 @@ class Provenance:
         if context != self.context or found is None:
             raise _NotOursError(f"its id is not one that {self.context} gives")
         if (decoder := self._decoders.get(subject.type)) is not None:
-            event = decoder.decode(stored.body, key=subject.key, at=NEVER)
+            event = decoder.decode(stored.body, key=subject.key, at=NEVER, headers=stored.headers)
             named = self._aggregate_of(event, subject)
         elif (own := self._own_decoders.get(subject.type)) is not None:
             named = _aggregate_of_own(own.decode(stored.body), found["aggregate"])

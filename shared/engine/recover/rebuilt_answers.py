@@ -27,8 +27,8 @@ class AnsweredRequests:
         """Remember the request that led to an event; `event` is None for one of the engine."""
         subject = row.headers.get(CAUSATION_SUBJECT, "")
         if event is None and row.type == CommandRejected.__name__:
-            said = _rejection.decode(row.body)
-            event = Rejected(reason=said.reason, details=said.details)
+            rejection = _rejection.decode(row.body)
+            event = Rejected(reason=rejection.reason, details=rejection.details)
         if subject in self._endpoints and event is not None:
             content = bytes.fromhex(row.headers[CAUSATION_HASH])
             self._asked.setdefault(row.headers[CAUSATION_ID], (subject, content, []))[2].append(event)

@@ -14,7 +14,7 @@ from shared.engine.decide.consequences import consequences
 from shared.engine.decide.inbox import reused_id
 from shared.engine.decide.outgoing import MESSAGE_ID_REUSED
 from shared.engine.decide.routing import Routing
-from shared.engine.recover.beginning import past_of
+from shared.engine.recover.catch_up import past_of
 from shared.engine.recover.editions import timer_in_edition
 from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.rebuilt_answers import AnsweredRequests
@@ -31,9 +31,9 @@ from shared.wire.messages import (
     MSG_ID,
     Subject,
     content_hash,
+    fallback_id,
     parse_subject,
     partition_of,
-    place_id,
     rfc3339,
     split_edition,
 )
@@ -49,7 +49,7 @@ class _Heard(NamedTuple):
     sequence: int
     partition: int
     is_read_again: bool
-    """Whether the worker reads it again when it starts (`beginning.py`)."""
+    """Whether the worker reads it again when it starts (`catch_up.py`)."""
 
 
 class History:
@@ -74,7 +74,7 @@ class History:
         self._fold = Fold(context)
         self._ids: set[str] = set()
         self._rows: list[JournalRow] = []
-        self._marks: list[tuple[int, int]] = []
+        self._published: list[tuple[int, int]] = []
         self._inbox: dict[str, bytes] = {}
         self._open_effects: dict[str, tuple[int, str, int]] = {}
         self._own_bodies: dict[str, bytes] = {}
@@ -90,8 +90,8 @@ class History:
         self._heard: dict[str, _Heard] = {}
         self._unheard: set[str] = set()
         """Causes of own events that did not come before them in the stream."""
-        self._put_together = False
-        """Whether an event comes before its cause: then the stream was lost, and journals restored its events."""
+        self._was_restored = False
+        """Whether an event comes before its cause, because the stream was lost and journals restored its events."""
         self._positions: dict[int, tuple[int, str]] = {}
         self._requests = AnsweredRequests(self._routing)
 
@@ -113,7 +113,7 @@ class History:
         Raises:
             DatabaseError: this release cannot read an own event, or it does not follow those before it.
         """
-        message_id = stored.headers.get(MSG_ID) or place_id(EVENTS, stored.sequence, stored.at)
+        message_id = stored.headers.get(MSG_ID) or fallback_id(EVENTS, stored.sequence, stored.at)
         try:
             subject = parse_subject(stored.subject)
         except ValueError:
@@ -129,7 +129,7 @@ class History:
             if (reason := self._provenance.why_not(stored)) is not None:
                 if self._provenance.may_be_newer(stored):
                     problem = f"{message_id} is {subject.type}, which this release does not know; run a newer one"
-                    raise self._with_way_out(DatabaseError(problem), message_id)
+                    raise self._with_remedy(DatabaseError(problem), message_id)
                 self._set_aside(message_id, stored, reason)
             elif edition < self._superseded.get(identity, 1):
                 self._set_aside(message_id, stored, "an operator declared it void")
@@ -138,14 +138,14 @@ class History:
                 try:
                     self._add_own(message_id, subject, stored)
                 except DatabaseError as error:
-                    self._with_way_out(error, message_id)
+                    self._with_remedy(error, message_id)
                     raise
                 except (ValueError, ArithmeticError, LookupError, TypeError) as error:
                     problem = f"{message_id} cannot be taken in: {type(error).__name__}: {error}"
-                    raise self._with_way_out(DatabaseError(problem), message_id) from error
+                    raise self._with_remedy(DatabaseError(problem), message_id) from error
 
-    def _with_way_out(self, error: DatabaseError, message_id: str) -> DatabaseError:
-        """The event may be a stranger's that has the form of ours: only an operator can know."""
+    def _with_remedy(self, error: DatabaseError, message_id: str) -> DatabaseError:
+        """Add the remedy: the event may be a stranger's that has the form of ours, and only an operator can know."""
         error.add_note(
             f"if somebody else published it, run chorus parked void {message_id} --why '…' and then"
             f" chorus rebuild {self._context} --force"
@@ -157,7 +157,7 @@ class History:
         heard = _Heard(content_hash(stored.body), stored.sequence, subject.partition, is_read_again)
         self._heard.setdefault(message_id, heard)
         if message_id in self._unheard:
-            self._put_together = True
+            self._was_restored = True
             self._inbox.setdefault(message_id, heard.hash)
 
     def _set_aside(self, message_id: str, stored: Stored, reason: str) -> None:
@@ -166,13 +166,13 @@ class History:
 
     def _add_own(self, message_id: str, subject: Subject, stored: Stored) -> None:
         identity, _ = split_edition(message_id)
-        place, _, version = identity.removeprefix(f"{self._context}/").rpartition("@")
+        aggregate, _, version = identity.removeprefix(f"{self._context}/").rpartition("@")
         headers = {  # Without the server's own headers, which the journal never had.
             name: value for name, value in stored.headers.items() if name == MSG_ID or not name.startswith("Nats-")
         }
         row = JournalRow(
             message_id,
-            place,
+            aggregate,
             int(version),
             f"evt.{self._context}.{subject.type}.{subject.key}",
             subject.type,
@@ -181,7 +181,7 @@ class History:
             partition_of(subject.key, self._partitions),
         )
         self._rows.append(row)
-        self._marks.append((len(self._rows), stored.sequence))
+        self._published.append((len(self._rows), stored.sequence))
         self._remember_cause(subject.type, stored)
         self._parked.add(stored, subject)
         event = self._fold.add(row)
@@ -228,7 +228,7 @@ class History:
         Every message before our position was decided or is parked. After a loss of the stream, when journals restored
         its events, only the causes of own events are known to be decided, so the worker reads from the start.
         """
-        if self._put_together:
+        if self._was_restored:
             self._positions.clear()
         for message_id, heard in self._heard.items():
             if not heard.is_read_again and heard.sequence <= self._positions.get(heard.partition, (0, ""))[0]:
@@ -236,7 +236,7 @@ class History:
         self._inbox = {**self._parked.hashes, **self._inbox}
         for first in range(0, len(self._rows), BATCH):
             transaction.append(self._rows[first : first + BATCH])
-        transaction.mark_published(self._marks)
+        transaction.mark_published(self._published)
         transaction.save_snapshots(self._fold.snapshots())
         transaction.set_meta(SNAPSHOTS, shape_of(self._routing.context))
         transaction.add_effects([(n, identity, key, p) for identity, (n, key, p) in self._open_effects.items()])

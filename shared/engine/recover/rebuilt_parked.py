@@ -23,7 +23,7 @@ class ParkedHistory:
 
     def __init__(self) -> None:
         self.hashes: dict[str, bytes] = {}
-        """The content hash of every message that was ever parked, by its id; the inbox needs all of them."""
+        """The content hash of every message that was parked at any time, by its id; the inbox needs all of them."""
         self._rows: dict[str, ParkedRow] = {}
         self._unparked: dict[str, _Unparked] = {}
         self._led_to_events: set[tuple[str, str]] = set()

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 import structlog
 
-from shared.engine.decide.routing import id_in
+from shared.engine.decide.headers import id_in
 from shared.engine.recover.provenance import Provenance
 from shared.ports.broker import Broker, Stored, StreamInfo
 from shared.ports.rows import StrangerRow
 from shared.ports.store import DatabaseError, Store, Transaction
-from shared.wire.messages import place_id, rfc3339
+from shared.wire.messages import CORRELATION_ID, fallback_id, rfc3339
 from shared.wire.streams import EVENTS, TIMERS
 
 SUBJECTS = {EVENTS: "evt.", TIMERS: "timer."}
@@ -56,7 +56,7 @@ class Reconciler:
                 troubled[stream] = trouble
         if EVENTS not in troubled:
             await self._check_newer_events()
-        elif TIMERS in born:  # Timers may be lost as well, and their places taken.
+        elif TIMERS in born:  # Timers may be lost as well, and their sequences used again.
             troubled.setdefault(TIMERS, "events were lost")
         for stream, trouble in troubled.items():
             _log.error("the broker lost or replaced data; reconciling", stream=stream, trouble=trouble)
@@ -64,9 +64,9 @@ class Reconciler:
         return not troubled
 
     async def has_changed(self) -> bool:
-        """Whether EVENTS was created anew or has lost its end since the last call.
+        """Whether EVENTS was replaced or has lost its end since the last call.
 
-        For a context without a consumer on EVENTS, which would notice it.
+        For a context without a consumer on EVENTS: no reader would notice.
         """
         info = await self._broker.stream_info(EVENTS)
         before, self._seen = self._seen, (info.created, info.last_sequence)
@@ -115,8 +115,8 @@ class Reconciler:
             return None
         if created != info.created:
             return f"it was created again on {info.created}; the database knows the one of {created}"
-        for what, place in (("position", position), ("last publication", published)):
-            if place is not None and (difference := await self._difference(stream, info, *place)):
+        for what, known in (("position", position), ("last publication", published)):
+            if known is not None and (difference := await self._difference(stream, info, *known)):
                 return f"our {what}: {difference}"
         return None
 
@@ -128,7 +128,7 @@ class Reconciler:
         stored = await self._broker.get(stream, sequence)
         if stored is None:
             return f"nothing is at {sequence} any more" if stream == EVENTS else None
-        found = id_in(stream, stored.headers) or place_id(stream, sequence, stored.at)
+        found = id_in(stream, stored.headers) or fallback_id(stream, sequence, stored.at)
         return None if found == message_id else f"{found} is at {sequence} in the place of {message_id}"
 
     async def _check_newer_events(self) -> None:
@@ -173,7 +173,10 @@ class Reconciler:
             )
         row = StrangerRow(message_id, stored.sequence, stored.subject, reason, rfc3339(stored.at), "", "")
         await self._store.transact(lambda transaction: transaction.refused.record_strangers([row]))
-        _log.error("a stranger's message is set aside", id=message_id, subject=stored.subject, reason=reason)
+        saga = stored.headers.get(CORRELATION_ID, "")
+        _log.error(
+            "a stranger's message is set aside", saga=saga, message=message_id, subject=stored.subject, reason=reason
+        )
 
 
 async def sequences_by_id(broker: Broker, stream: str, context: str) -> dict[str, int]:

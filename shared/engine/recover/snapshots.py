@@ -1,4 +1,4 @@
-"""State is the fold of the journal. Snapshots are a cache of it, and are renewed when one is missing."""
+"""Folds the journal into snapshots. A snapshot is a cache: the state of an aggregate is the fold of its events."""
 
 from functools import partial
 from itertools import groupby
@@ -9,7 +9,7 @@ import msgspec
 from shared.context import Context, Event, State
 from shared.ports.rows import SNAPSHOTS, JournalRow
 from shared.ports.store import DatabaseError, Store, Transaction
-from shared.wire.bodies import BodyDecoder, MalformedBodyError
+from shared.wire.bodies import MalformedBodyError
 from shared.wire.messages import NEVER, aggregate_name, content_hash
 
 AGGREGATES_AT_ONCE: Final = 1_000
@@ -32,7 +32,7 @@ class Fold:
         self.states: dict[str, Folded] = {}
         self._names = {aggregate.name for aggregate in context.aggregates}
         self._known = {
-            event.__name__: (aggregate, BodyDecoder(event, strict=False))
+            event.__name__: (aggregate, context.decoder_of(event))
             for aggregate in context.aggregates
             for event in aggregate.events
         }
@@ -49,15 +49,15 @@ class Fold:
             return None
         aggregate, decoder = self._known[row.type]
         try:
-            event = decoder.decode(row.body, key=row.key, at=NEVER)
+            event: Event = decoder.decode(row.body, key=row.key, at=NEVER, headers=row.headers)
         except MalformedBodyError as error:
             raise DatabaseError(f"{row.event_id} cannot be read: {error}") from error
-        held = self.states.get(row.aggregate) or Folded(0, aggregate.state())
-        if row.version != held.version + 1:
-            raise DatabaseError(f"{row.event_id} follows version {held.version}: an event between them is missing")
+        before = self.states.get(row.aggregate) or Folded(0, aggregate.state())
+        if row.version != before.version + 1:
+            raise DatabaseError(f"{row.event_id} follows version {before.version}: an event between them is missing")
         try:
-            state = aggregate.evolve(held.state, event)
-        except Exception as error:  # A builder's code may raise any. It only asserts what no own event can break.
+            state = aggregate.evolve(before.state, event)
+        except Exception as error:  # `evolve` is the builder's code and may raise anything.
             problem = f"{row.event_id}: {row.type} cannot follow what came before it: {type(error).__name__}: {error}"
             raise DatabaseError(problem) from error
         self.states[row.aggregate] = Folded(row.version, state)

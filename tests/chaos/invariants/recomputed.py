@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from shared.context import Aggregate, Asked, Context, Effect, Rejected, UnknownO
 from shared.engine.decide.incoming import Decide
 from shared.engine.decide.routing import Routing
 from shared.ports.broker import Broker, Delivery, Stored
+from shared.ports.clock import since_1970_ns
 from shared.repair.rebuild import rebuild
 from shared.wire.bodies import BodyDecoder
 from shared.wire.engine_events import MessageParked, MessageUnparked
@@ -24,15 +25,13 @@ from tests.chaos.evidence import Database, Evidence, Replay, Row, read_database
 from tests.chaos.finding import Finding
 
 _encode = msgspec.json.Encoder().encode
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 ABOUT_PARKED = {MessageParked.__name__, MessageUnparked.__name__}
 
 LoadedAggregates = dict[str, tuple[int, Any]]
 
 
-class _Beside(Mapping[Asked, Any]):
+class _AlsoRead(Mapping[Asked, Any]):
     """The other aggregates that a decision reads."""
 
     def __init__(self, states: LoadedAggregates, aggregate: Aggregate) -> None:
@@ -67,7 +66,7 @@ class _Recorded:
 
 
 class Recomputation:
-    """One context decided again, from its journal and what it has heard."""
+    """One context decided again, from its journal and the messages that it has heard."""
 
     def __init__(self, evidence: Evidence, name: str, context: Context) -> None:
         self._evidence = evidence
@@ -134,7 +133,7 @@ class Recomputation:
         return (outcome,), True
 
     def _commands_of(self, stored: Stored) -> Sequence[Any]:
-        at_ns = (stored.at.astimezone(UTC) - _EPOCH) // _MICROSECOND * 1_000
+        at_ns = since_1970_ns(stored.at)
         delivery = Delivery(
             sequence=stored.sequence,
             consumer_sequence=0,
@@ -156,7 +155,7 @@ class Recomputation:
         for command in commands:
             decider, id_of, _, _ = self._reactions.deciders[type(command)]
             state = _state(self._states, decider.aggregate, id_of(command))
-            others = [_Beside(self._states, reads.aggregate) for reads in decider.also_reads]
+            others = [_AlsoRead(self._states, reads.aggregate) for reads in decider.also_reads]
             for event in decider.decide(command, state, *others):
                 decided.append(event)
                 if not isinstance(event, Rejected):
@@ -212,8 +211,7 @@ async def decisions_come_out_again(evidence: Evidence) -> list[Finding]:
         settings = msgspec.structs.replace(evidence.settings, of_contexts=of_contexts)
         found: list[Finding] = []
         for name, context in catalog.contexts(settings).items():
-            if isinstance(context, Context):
-                found += await Recomputation(evidence, name, context).findings()
+            found += await Recomputation(evidence, name, context).findings()
         return found
 
 
@@ -270,7 +268,7 @@ def _state(states: LoadedAggregates, aggregate: Aggregate, identity: str) -> Any
 
 
 def _told(event: Struct, timeless: bool) -> tuple[str, Any]:
-    """The type of an event and what it says; `timeless` leaves out the times, which came from a clock."""
+    """The type and the fields of an event; `timeless` leaves out the times, which came from a clock."""
     if isinstance(event, Rejected):
         return "CommandRejected", None
     fields = msgspec.structs.asdict(event)

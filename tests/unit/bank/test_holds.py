@@ -244,8 +244,8 @@ def test_names_that_no_subject_can_carry_are_told_apart_and_keep_their_beginning
 def test_only_tokens_that_ask_for_it_hold_answers_back() -> None:
     (endpoint,) = [one for one in endpoints(2.0) if one.operation == "capture"]
 
-    def held_back(account: str) -> float:
+    def reply_delay(account: str) -> float:
         captured = HoldCaptured(payment_id=PAYMENT, account_id=AccountId(account), amount=TOTAL)
-        return endpoint.held_back_s(CAPTURE, (captured,))
+        return endpoint.reply_delay_s(CAPTURE, (captured,))
 
-    assert [held_back("tok_ok"), held_back("tok_slow_1"), held_back("tok_lost_1")] == [0.0, 2.0, float("inf")]
+    assert [reply_delay("tok_ok"), reply_delay("tok_slow_1"), reply_delay("tok_lost_1")] == [0.0, 2.0, float("inf")]

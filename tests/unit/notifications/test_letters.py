@@ -8,12 +8,12 @@ from email.policy import default
 
 import pytest
 
-from contexts.kernel import Money, OrderId
+from contexts.kernel import MailChannel, MailRefusal, Money, OrderId
 from contexts.mail import Letter
 from contexts.notifications import policies
 from contexts.notifications.commands import RecordNotSent, RecordSent
 from contexts.notifications.effects import Postbox
-from contexts.notifications.events import Channel, NotificationQueued, Refusal
+from contexts.notifications.events import NotificationQueued
 from contexts.notifications.upstream import OrderCancelled, OrderPlaced, OrderShipped
 
 ORDER = OrderId("o-42")
@@ -23,15 +23,15 @@ NINE = datetime(2026, 11, 21, 9, tzinfo=UTC)
 
 
 class Pile:
-    """A mailer that keeps what it is given, and refuses when told to."""
+    """A mailer that keeps every letter, and refuses it when told to."""
 
-    channel: Channel = "directory"
+    channel: MailChannel = "directory"
 
-    def __init__(self, refusal: Refusal | None = None) -> None:
+    def __init__(self, refusal: MailRefusal | None = None) -> None:
         self.letters: list[Letter] = []
         self._refusal = refusal
 
-    async def send(self, letter: Letter) -> Refusal | None:
+    async def send(self, letter: Letter) -> MailRefusal | None:
         self.letters.append(letter)
         return self._refusal
 
@@ -81,7 +81,7 @@ async def test_letter_of_the_same_event_has_the_same_message_id() -> None:
 
 
 @pytest.mark.parametrize("refusal", ["address_refused", "letter_refused"])
-async def test_refusal_comes_back_as_the_outcome(refusal: Refusal) -> None:
+async def test_refusal_comes_back_as_the_outcome(refusal: MailRefusal) -> None:
     outcome = await Postbox(Pile(refusal), SENDER).mail(queued(), FirstCall())
     assert outcome == RecordNotSent(order_id=ORDER, template="order_received", reason=refusal)
 

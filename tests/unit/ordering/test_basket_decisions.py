@@ -26,6 +26,7 @@ from contexts.ordering.commands import (
 )
 from contexts.ordering.events import (
     AddressAnswerRecorded,
+    AlertCleared,
     AlertSet,
     BasketAbandoned,
     BasketEvent,
@@ -228,8 +229,25 @@ def test_checkout_that_is_asked_again_is_quiet() -> None:
 
 def test_short_article_sets_an_alert() -> None:
     _, alert, followed = answer(CHECK, after(ADD), EMPTY)
-    assert alert == AlertSet(order_id=KEY, sku=MUG, requested=2, available=0)
+    assert alert == AlertSet(order_id=KEY, sku=MUG, requested=2, available=0, number=1)
     assert followed == BasketFollowed(sku=MUG, order_id=KEY, is_short=True)
+
+
+def test_alerts_of_a_basket_are_numbered_and_a_cleared_one_names_the_last() -> None:
+    more = replace(ADD, lines=lines(("tea", 1)))
+    short = after(ADD, CHECK, more, shelves=EMPTY)
+    assert short.alerts_set == 1
+    decided = answer(replace(CHECK, change=2), short, {MUG: Shelf(available=2), TEA: Shelf()})
+    assert AlertCleared(order_id=KEY, sku=MUG, requested=2, available=2, number=1) in decided
+    assert AlertSet(order_id=KEY, sku=TEA, requested=1, available=0, number=2) in decided
+
+
+def test_alert_of_an_earlier_release_counts_though_it_has_no_number() -> None:
+    unnumbered = AlertSet(order_id=KEY, sku=MUG, requested=2, available=0)
+    state = basket.evolve(after(ADD), unnumbered)
+    follows = shelf_after(BasketFollowed(sku=MUG, order_id=KEY, is_short=True))
+    _, cleared, _ = shelf.decide(NoteStock(sku=MUG, available=2, number=1), follows, {KEY: state}, PRICES)
+    assert cleared == AlertCleared(order_id=KEY, sku=MUG, requested=2, available=2, number=1)
 
 
 def test_shelf_that_follows_too_many_baskets_sets_no_alert() -> None:

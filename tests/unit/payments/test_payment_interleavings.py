@@ -9,7 +9,6 @@ from contexts.kernel import Line, MethodToken, Money, OrderId, ReturnId, Sku, Sk
 from contexts.payments.commands import (
     AuthorizePayment,
     CapturePayment,
-    PaymentCommand,
     RecordAuthorizationRefused,
     RecordAuthorized,
     RecordCaptured,
@@ -32,8 +31,9 @@ from contexts.payments.events import (
     RefundRequested,
     VoidRequested,
 )
-from contexts.payments.payment import Payment, decide, evolve
+from contexts.payments.payment import Payment, evolve
 from shared.context import Rejected
+from tests.unit.payments.deciding import AnyCommand, decide
 
 ORDER = OrderId("o-42")
 LATER = datetime(2026, 11, 21, 9, 0, 30, tzinfo=UTC)
@@ -62,10 +62,10 @@ SHIPMENT_FAILED = UndoPayment(order_id=ORDER, reason="shipment_failed")
 
 
 class World(NamedTuple):
-    """Where everything stands: what may still arrive, what the bank is still asked, whose money it is."""
+    """The payment, the messages in flight, the open questions to the bank, and who has the money."""
 
     payment: Payment
-    arriving: tuple[PaymentCommand, ...]
+    arriving: tuple[AnyCommand, ...]
     asked: tuple[PaymentEvent, ...]
     bank: str
     captured: bool
@@ -81,7 +81,7 @@ class Ending(NamedTuple):
     bank: str
 
 
-def endings(*messages: PaymentCommand) -> set[Ending]:
+def endings(*messages: AnyCommand) -> set[Ending]:
     """Walk through every world that can be reached, checking each, and return how they end."""
     return walked(World(Payment(), in_order(messages + messages), (), "nothing", False, False, 0, 0))
 
@@ -104,7 +104,7 @@ def walked(start: World) -> set[Ending]:
 
 
 def steps(world: World) -> list[World]:
-    """Any message that may arrive does, or the bank answers what it was asked first."""
+    """Every world that can be next: one message arrives, or the bank answers its oldest question."""
     found = []
     for command in dict.fromkeys(world.arriving):
         remaining = list(world.arriving)
@@ -119,7 +119,7 @@ def steps(world: World) -> list[World]:
     return found
 
 
-def outcomes(asked: PaymentEvent, bank: str, refusals: int) -> list[tuple[str, PaymentCommand]]:
+def outcomes(asked: PaymentEvent, bank: str, refusals: int) -> list[tuple[str, AnyCommand]]:
     """The answers that the bank may give: it does what it is asked, or refuses anything but a void."""
     match asked:
         case AuthorizationRequested():
@@ -135,7 +135,7 @@ def outcomes(asked: PaymentEvent, bank: str, refusals: int) -> list[tuple[str, P
             return [("nothing", RecordVoided(order_id=ORDER))]
         case RefundRequested(attempt=attempt, return_id=return_id):
             assert bank == "taken", "refunded what was not captured"
-            done: tuple[str, PaymentCommand] = ("taken", RecordRefunded(order_id=ORDER, return_id=return_id))
+            done: tuple[str, AnyCommand] = ("taken", RecordRefunded(order_id=ORDER, return_id=return_id))
             refused_refund = RecordRefundRefused(
                 order_id=ORDER, attempt=attempt, reason="refund_refused", retry_at=LATER, return_id=return_id
             )
@@ -144,8 +144,8 @@ def outcomes(asked: PaymentEvent, bank: str, refusals: int) -> list[tuple[str, P
             raise AssertionError(f"the bank is not asked by {asked}")
 
 
-def deliver(command: PaymentCommand, world: World) -> World:
-    """Decide, check that asking again is quiet, and hand what the events ask for to the bank and the timer."""
+def deliver(command: AnyCommand, world: World) -> World:
+    """Decide, check that asking again is quiet, and pass the calls to the bank and the retries to the timer."""
     payment, arriving, asked = world.payment, list(world.arriving), list(world.asked)
     events = decide(command, payment)
     captured, voided, refunded_minor = world.captured, world.voided, world.refunded_minor
@@ -173,7 +173,7 @@ def deliver(command: PaymentCommand, world: World) -> World:
     return World(payment, in_order(arriving), tuple(asked), bank, captured, voided, refunded_minor, world.refusals)
 
 
-def in_order(commands: list[PaymentCommand] | tuple[PaymentCommand, ...]) -> tuple[PaymentCommand, ...]:
+def in_order(commands: list[AnyCommand] | tuple[AnyCommand, ...]) -> tuple[AnyCommand, ...]:
     """One spelling for one multiset, so that a world is met once."""
     return tuple(sorted(commands, key=repr))
 
@@ -211,7 +211,7 @@ def test_cancelled_order_that_was_never_placed_here_asks_the_bank_nothing() -> N
 def test_returns_race_a_refund_of_the_whole_order_and_no_more_is_given_back_than_was_taken(
     returns: tuple[RefundReturn, ...],
 ) -> None:
-    """Whichever comes first, and whatever the bank refuses at first (F31)."""
+    """The order of the messages and the first answers of the bank do not matter (F31)."""
     found = paid_endings(*returns, SHIPMENT_FAILED)
     assert found == {Ending("REFUNDED", "nothing")}
 
@@ -221,7 +221,7 @@ def test_returns_leave_the_rest_of_the_money_here() -> None:
     assert paid_endings(ONE_BACK, TWO_BACK) == {Ending("REFUNDED", "nothing")}
 
 
-def paid_endings(*messages: PaymentCommand) -> set[Ending]:
+def paid_endings(*messages: AnyCommand) -> set[Ending]:
     """The endings of a payment that was captured before these messages."""
     payment = Payment()
     for command in (PLACED, RESERVED, RecordAuthorized(order_id=ORDER), RecordCaptured(order_id=ORDER)):

@@ -1,11 +1,10 @@
-"""A timeline tells what has not happened yet: what is open, waited for, and expected next."""
+"""A timeline also lists open calls, awaited commands and the events that may be next."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from contexts.sagas import SAGAS
-from shared.context import Context
 from shared.flow.graph import derive
 from shared.inspect.ahead import ahead_of
 from shared.inspect.drawing import ahead_text
@@ -30,7 +29,7 @@ def shop() -> Iterator[Simulation]:
 def ahead(shop: Simulation) -> dict[str, list[str]]:
     """All that lies ahead, by the event below which the tree has it."""
     members = shop._world.members
-    contexts = [member for member in members.values() if isinstance(member, Context)]
+    contexts = [*members.values()]
     evidence = shop.run(collect(shop._broker, contexts, KEY, PARTITIONS, shop.now))
     found: dict[str, list[str]] = {}
     parents: list[str] = []

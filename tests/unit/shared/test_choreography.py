@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from shared.context import Aggregate, Call, Context, Decider, Effect, Endpoint, Event, Policy, Service, Timer
+from shared.context import Aggregate, Call, Context, Decider, Effect, Endpoint, Event, Policy, Timer
 from shared.streams.choreography import BEGIN, END, choreography, is_current, services_of, write
 from shared.streams.file import StreamsFileError, read_topology
 from shared.wire.engine_events import CommandRejected
@@ -68,8 +68,7 @@ BELLS = context(
         Policy("doors", DoorOpened, whenever_do_nothing),
     ),
 )
-WEATHER = Service(name="weather", version="1", description="", open=lambda _: None)  # type: ignore[arg-type, return-value]
-MEMBERS = {member.name: member for member in (WEATHER, DOORS, BELLS)}
+MEMBERS = {member.name: member for member in (DOORS, BELLS)}
 
 
 def test_each_context_lists_what_it_accepts_hears_says_and_asks_and_its_deadlines() -> None:
@@ -85,9 +84,6 @@ def test_each_context_lists_what_it_accepts_hears_says_and_asks_and_its_deadline
         "#              heard by no context: DoorClosed",
         "#   asks       weather through knock, on DoorOpened: RecordKnock",
         "#   deadlines  CloseDue, armed by DoorOpened",
-        "#",
-        "# weather, a service",
-        "#   asked by   doors",
     ]
 
 

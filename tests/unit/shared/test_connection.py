@@ -153,6 +153,28 @@ def test_unusable_value_is_named_with_its_problem(home: Path, environ: dict[str,
     assert problem in str(refused.value)
 
 
+SEED = f"SU{'A' * 56}"
+JWT = "-----BEGIN NATS USER JWT-----\neyJ.eyJ.sig\n------END NATS USER JWT------\n"
+SEED_BLOCK = f"-----BEGIN USER NKEY SEED-----\n{SEED}\n------END USER NKEY SEED------\n"
+
+
+def test_files_of_a_login_are_given_to_the_client(home: Path) -> None:
+    (home / "creds").write_text(f"{JWT}\n{SEED_BLOCK}")
+    (home / "nkey").write_text(f"{SEED}\n")
+    for variable, name, argument in (("NATS_CREDS", "creds", "user_credentials"), ("NATS_NKEY", "nkey", "nkeys_seed")):
+        found = find_connection({"HOME": str(home), variable: str(home / name)})
+        assert found.client_arguments()[argument] == str(home / name)
+
+
+@pytest.mark.parametrize("content", ["", "garbage\n", JWT, SEED_BLOCK, f"{JWT}{SEED_BLOCK}".replace("\n", "\r\n")])
+@pytest.mark.parametrize("variable", ["NATS_CREDS", "NATS_NKEY"])
+def test_a_file_without_a_login_is_named_when_it_is_used(home: Path, variable: str, content: str) -> None:
+    (home / "login").write_text(content, newline="")
+    found = find_connection({"HOME": str(home), variable: str(home / "login")})
+    with pytest.raises(ConnectionOptionsError, match=f"{home / 'login'} is not an? (credentials|nkey) file"):
+        found.client_arguments()
+
+
 def test_invalid_tls_file_is_named_when_it_is_used(home: Path) -> None:
     found = find_connection({"HOME": str(home), "NATS_CA": "/dev/null"})
     with pytest.raises(ConnectionOptionsError, match="TLS files /dev/null"):

@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 
-from shared.streams.drift import Stored, consumer_change, describe, stream_change
+from shared.streams.drift import StreamContent, consumer_change, describe, stream_change
 from shared.topology import Declared
 
 FOUND = {"name": "EVENTS", "subjects": ["evt.a.*.*"], "retention": "limits", "metadata": {"_nats.ver": "2.15.1"}}
-FULL = Stored(messages=10, size=1000, age=timedelta(hours=1), waiting={"evt.b.*.*": 3, "evt.c.*.*": 0})
-EMPTY = Stored(messages=0, size=0, age=timedelta(0), waiting={})
+FULL = StreamContent(messages=10, size=1000, age=timedelta(hours=1), waiting={"evt.b.*.*": 3, "evt.c.*.*": 0})
+EMPTY = StreamContent(messages=0, size=0, age=timedelta(0), waiting={})
 
 
 def stream(**keys: Any) -> Declared:

@@ -14,16 +14,15 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 from rich.console import Console, Group
 
 from shared.cli.timeline_follow import LastLines
-from shared.context import Context
 from shared.export.gantt import AHEAD_FROM, WIDTH, bars
 from shared.export.mermaid import sequence
 from shared.export.otlp import traces
 from shared.export.rows import CLIENT, Row, rows_of
 from shared.export.svg import lanes
+from shared.inspect.comparison import compare, draw
 from shared.inspect.following import following
-from shared.inspect.parting import compare, draw
-from shared.inspect.telling import Telling
 from shared.inspect.timeline import Ahead, Message, tree, with_ahead
+from shared.inspect.told_fields import ToldFields
 from shared.simulation.testing import Simulation, simulation
 from tests.unit.shopping import fill_shelves, order
 
@@ -43,19 +42,19 @@ def shop() -> Iterator[Simulation]:
 
 
 @pytest.fixture(scope="module")
-def telling(shop: Simulation) -> Telling:
-    return Telling(member for member in shop._world.members.values() if isinstance(member, Context))
+def told_fields(shop: Simulation) -> ToldFields:
+    return ToldFields(shop._world.members.values())
 
 
 @pytest.fixture(scope="module")
-def rows(shop: Simulation, telling: Telling) -> tuple[Row, ...]:
+def rows(shop: Simulation, told_fields: ToldFields) -> tuple[Row, ...]:
     """The rows of an order that is paid, and something that lies ahead of it."""
     messages = shop.events(PAID)
     shipped = next(message for message in messages if message.type == "OrderShipped")
     waits = Ahead(
         kind="wait", context="shipping", text="waits; #1", after=shipped.id, then=("shipping.OrderDelivered",)
     )
-    return rows_of(with_ahead(tree(messages), [waits]), telling)
+    return rows_of(with_ahead(tree(messages), [waits]), told_fields)
 
 
 def test_each_row_stands_below_its_cause_and_what_lies_ahead_is_last(rows: tuple[Row, ...]) -> None:
@@ -71,7 +70,7 @@ def test_a_cause_that_is_not_in_the_log_has_a_row() -> None:
     orphan = Message(
         id="b", caused_by="a", kind="evt", context="here", type="B", key="k", at=NINE, stream="EVENTS", sequence=1
     )
-    assert [row.title for row in rows_of(tree([orphan]), Telling())] == ["not in the log: a", "B"]
+    assert [row.title for row in rows_of(tree([orphan]), ToldFields())] == ["not in the log: a", "B"]
 
 
 def test_lanes_have_a_note_for_each_row_none_of_which_covers_another(rows: tuple[Row, ...]) -> None:
@@ -128,8 +127,8 @@ def base64_of(text: str) -> str:
     return base64.b64encode(bytes.fromhex(text)).decode()
 
 
-def test_two_sagas_part_at_the_first_message_that_one_of_them_lacks(shop: Simulation, telling: Telling) -> None:
-    comparison = compare(shop.events(PAID), shop.events(POOR), telling)
+def test_two_sagas_part_at_the_first_message_that_one_of_them_lacks(shop: Simulation, told_fields: ToldFields) -> None:
+    comparison = compare(shop.events(PAID), shop.events(POOR), told_fields)
     assert comparison.parting == (
         "they part after payments.AuthorizationRequested: o-paid goes on with payments.PaymentAuthorized, o-poor goes"
         " on with payments.PaymentFailed authorize insufficient_funds"
@@ -142,25 +141,27 @@ def test_two_sagas_part_at_the_first_message_that_one_of_them_lacks(shop: Simula
     assert [(bool(pair.left), bool(pair.right)) for pair in letters].count((True, True)) == 1, "order_received"
 
 
-def test_sagas_with_the_same_messages_do_not_part_whatever_their_times(shop: Simulation, telling: Telling) -> None:
-    comparison = compare(shop.events(PAID), shop.events(ALIKE), telling)
+def test_sagas_with_the_same_messages_do_not_part_whatever_their_times(
+    shop: Simulation, told_fields: ToldFields
+) -> None:
+    comparison = compare(shop.events(PAID), shop.events(ALIKE), told_fields)
     assert comparison.parting == ""
     assert all(pair.left and pair.right for pair in comparison.pairs)
 
 
-def test_a_saga_without_a_common_message_parts_at_the_beginning(shop: Simulation, telling: Telling) -> None:
+def test_a_saga_without_a_common_message_parts_at_the_beginning(shop: Simulation, told_fields: ToldFields) -> None:
     first, second = (shop.events(key)[:1] for key in (PAID, POOR))
     other = [one for one in shop.events(POOR) if one.type == "PaymentFailed"]
-    assert compare(first, second, telling).parting == ""
-    assert compare(first, other, telling).parting.startswith(
+    assert compare(first, second, told_fields).parting == ""
+    assert compare(first, other, told_fields).parting.startswith(
         "they part at the beginning: o-paid goes on with ordering."
     )
 
 
-def test_the_comparison_marks_each_message_that_one_saga_lacks(shop: Simulation, telling: Telling) -> None:
+def test_the_comparison_marks_each_message_that_one_saga_lacks(shop: Simulation, told_fields: ToldFields) -> None:
     console = Console(width=100, force_terminal=False)
     with console.capture() as captured:
-        console.print(draw(compare(shop.events(PAID), shop.events(POOR), telling), PAID, POOR))
+        console.print(draw(compare(shop.events(PAID), shop.events(POOR), told_fields), PAID, POOR))
     lines = captured.get().splitlines()
     assert lines[0].split() == [PAID, POOR]
     marks = {line.split()[-1].partition(" ")[0]: line[0] for line in lines[1:] if "Order" in line}
@@ -207,10 +208,10 @@ def test_bar_reaches_from_the_cause_to_the_message(rows: tuple[Row, ...]) -> Non
     assert (drawn[-1].look, drawn[-1].left + drawn[-1].width) == ("ahead", WIDTH)
 
 
-def test_days_do_not_hide_milliseconds(shop: Simulation, telling: Telling) -> None:
+def test_days_do_not_hide_milliseconds(shop: Simulation, told_fields: ToldFields) -> None:
     messages = shop.events(PAID)
     last = replace(messages[-1], at=messages[-1].at + timedelta(days=3))
-    drawn = bars(rows_of(tree([*messages[:-1], last]), telling))
+    drawn = bars(rows_of(tree([*messages[:-1], last]), told_fields))
     assert len({round(bar.left + bar.width) for bar in drawn}) > len(messages) / 2
     assert drawn[-1].left + drawn[-1].width == pytest.approx(WIDTH)
 
@@ -219,5 +220,5 @@ def test_saga_of_one_message_has_a_bar() -> None:
     message = Message(
         id="a/b-c@1", caused_by="", kind="evt", context="a", type="Done", key="c", at=NINE, stream="EVENTS", sequence=1
     )
-    (bar,) = bars(rows_of(tree([message]), Telling()))
+    (bar,) = bars(rows_of(tree([message]), ToldFields()))
     assert (bar.left, bar.width > 0, bar.look) == (0, True, "event")

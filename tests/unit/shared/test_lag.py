@@ -23,7 +23,7 @@ def shop() -> Iterator[Simulation]:
 
 
 def contexts(shop: Simulation) -> list[Context]:
-    return [member for member in shop._world.members.values() if isinstance(member, Context)]
+    return [*shop._world.members.values()]
 
 
 def report(shop: Simulation, *keys: str) -> Report:

@@ -57,6 +57,8 @@ def test_the_streams_file_beside_the_package_is_taken(system: Path) -> None:
         ("send", "flights.ReserveFlight", "t-1", "to=Bern", "nights=3", "--show-nats"),
         ("streams", "plan", "--show-nats"),
         ("flow",),
+        ("schema", "export"),
+        ("schema", "--help"),
         ("flow", "--help"),
         ("up", "--help"),
         ("demo", "--help"),

@@ -19,12 +19,12 @@ from contexts.ordering.commands import (
     SubmitAddress,
     SubmitPaymentDetails,
 )
-from shared.adapters.sqlite.journal.tables import SCHEMA
+from shared.adapters.sqlite.journal.tables import INPUTS, SCHEMA
 from shared.adapters.sqlite.journal.transaction import SqliteTransaction
 from shared.simulation.testing import simulation
 from tests.unit.shopping import fill_shelves, order
 
-GROWING = ("journal", "inbox", "aggregates", "effects")
+GROWING = ("journal", "inbox", "aggregates", "effects", "inputs")
 """Tables that every message makes longer. The others have a row per partition, or wait for an operator."""
 
 SEVERAL = 5
@@ -60,7 +60,7 @@ def repeated_queries(transactions: list[list[str]]) -> dict[str, int]:
 def whole_tables(statements: set[str]) -> list[tuple[str, str]]:
     """(table, statement) of the growing tables that these statements read from end to end."""
     with closing(sqlite3.connect(":memory:")) as empty:
-        empty.executescript(SCHEMA)
+        empty.executescript(f"{SCHEMA}; {INPUTS}")
         plans = [(one, empty.execute(f"EXPLAIN QUERY PLAN {one}").fetchall()) for one in statements]
     return [
         (table, one)

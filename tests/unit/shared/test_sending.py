@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from msgspec import Struct
 from contexts.kernel import Address, Email, Line, Quantity
 from shared import catalog
 from shared.config.settings import Settings
-from shared.context import Context, Service
+from shared.context import Context
 from shared.send.compose import ComposeError, check_body, compose, find_command
 from shared.send.fields import fields_of
 from tests.unit.shared.test_cli import chorus
@@ -36,8 +35,8 @@ class Cancel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 ORDERING = Context(name="ordering", deciders=(), accepts=(PlaceOrder, Replenish))
-BANK = Service(name="bank", version="1.0.0", description="", open=lambda _: nullcontext({}))
-CONTEXTS: Mapping[str, Context | Service] = {"ordering": ORDERING, "bank": BANK}
+BANK = Context(name="bank", deciders=())
+CONTEXTS: Mapping[str, Context] = {"ordering": ORDERING, "bank": BANK}
 
 ADDRESS = ("address.street=Main 1", "address.city=Bern", "address.country=CH", "address.postal_code=3000")
 
@@ -132,7 +131,6 @@ def test_a_whole_body_that_fits_is_taken() -> None:
 EVERY_COMMAND = [
     pytest.param(f"{context.name}.{command.__name__}", command, id=f"{context.name}.{command.__name__}")
     for context in catalog.contexts(Settings()).values()
-    if isinstance(context, Context)
     for command in context.accepts
 ]
 

@@ -160,3 +160,9 @@ def test_a_value_for_a_setting_that_nobody_declares_is_refused() -> None:
 def test_a_default_that_follows_the_data_is_described_so() -> None:
     described = describe(Settings(data_dir=Path("/d")), {}, {"letters": NotificationsSettings})
     assert [setting.default for setting in described if setting.name == "mail_dir"] == ["/d/mail"]
+
+
+def test_a_switch_is_written_as_true_or_false() -> None:
+    assert not read_settings({"CHORUS_RECORD_INPUTS": "false"}).record_inputs
+    with pytest.raises(SettingsError, match="CHORUS_RECORD_INPUTS: 'no' cannot be used: use true, false"):
+        read_settings({"CHORUS_RECORD_INPUTS": "no"})

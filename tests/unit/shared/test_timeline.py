@@ -6,8 +6,8 @@ from rich.console import Console
 
 from shared.context import Aggregate, Context, Decider
 from shared.inspect.drawing import draw
-from shared.inspect.telling import Telling
 from shared.inspect.timeline import Message, message_of, steps, tree
+from shared.inspect.told_fields import ToldFields
 from shared.ports.broker import Stored
 from shared.wire.messages import TOLD
 
@@ -40,7 +40,9 @@ class PaymentFailed(Struct, frozen=True, kw_only=True):
 PAYMENT = Aggregate(
     name="payment", key="order_id", state=Struct, events=(PaymentFailed,), evolve=lambda state, _: state
 )
-TELLING = Telling([Context(name="ordering", deciders=(Decider(aggregate=PAYMENT, commands=(), decide=lambda *_: ()),))])
+TELLING = ToldFields(
+    [Context(name="ordering", deciders=(Decider(aggregate=PAYMENT, commands=(), decide=lambda *_: ()),))]
+)
 
 PLACED = message("Placed", "place-o-1", 1, commanded=True)
 RESERVED = message("Reserved", "Placed", 2)
@@ -124,21 +126,21 @@ def test_a_due_timer_is_known_by_its_timer_id_and_a_nameless_message_by_its_plac
 
 def test_a_body_tells_only_what_fits_in_a_line() -> None:
     failed = message("PaymentFailed", "", 1, body=b'{"reason":"declined","order_id":"o-1","stage":"o-1","note":"?"}')
-    assert TELLING.says(failed) == {"reason": "declined"}
-    assert TELLING.says(message("PaymentFailed", "", 1, body=b"{")) == {}
-    assert TELLING.says(message("PaymentFailed", "", 1, body=b"[1]")) == {}
+    assert TELLING.of(failed) == {"reason": "declined"}
+    assert TELLING.of(message("PaymentFailed", "", 1, body=b"{")) == {}
+    assert TELLING.of(message("PaymentFailed", "", 1, body=b"[1]")) == {}
 
 
 def test_of_a_message_of_an_unknown_context_only_its_name_is_told() -> None:
     failed = message("PaymentFailed", "", 1, body=b'{"reason":"declined"}')
-    assert Telling().says(failed) == {}
+    assert ToldFields().of(failed) == {}
 
 
 def test_the_drawing_is_plain_in_a_pipe_and_fits_eighty_columns() -> None:
     refused = message("PaymentFailed", "Authorized", 9, body=b'{"reason":"insufficient_funds","stage":"authorize"}')
     console = Console(width=80, force_terminal=False)
     with console.capture() as captured:
-        console.print(draw(tree((PLACED, RESERVED, AUTHORIZED, refused)), telling=TELLING))
+        console.print(draw(tree((PLACED, RESERVED, AUTHORIZED, refused)), told_fields=TELLING))
     assert [line.rstrip() for line in captured.get().splitlines()] == [
         "               command place-o-1",
         "0.0 ms         └ ordering.Placed",

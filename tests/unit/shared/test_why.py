@@ -7,11 +7,10 @@ import pytest
 from msgspec.structs import replace
 
 from contexts.sagas import SAGAS
-from shared.context import Context
 from shared.inspect.causes import Cause, Kind
 from shared.inspect.evidence import Evidence, collect
 from shared.inspect.sagas import standings
-from shared.inspect.why import Verdict, explain
+from shared.inspect.why import Explanation, explain
 from shared.simulation.testing import Simulation, simulation
 from shared.wire.about import About
 from shared.wire.messages import MSG_ID
@@ -29,19 +28,19 @@ def shop() -> Iterator[Simulation]:
 
 
 def gathered(shop: Simulation, key: str) -> Evidence:
-    contexts = [member for member in shop._world.members.values() if isinstance(member, Context)]
+    contexts = [*shop._world.members.values()]
     return shop.run(collect(shop._broker, contexts, key, PARTITIONS, shop.now))
 
 
-def why(shop: Simulation, key: str = KEY) -> Verdict:
+def why(shop: Simulation, key: str = KEY) -> Explanation:
     evidence = gathered(shop, key)
     return explain(evidence, shop._world.members, SAGAS, standings(SAGAS, evidence.messages, evidence.at))
 
 
 def first(shop: Simulation) -> Cause:
-    verdict = why(shop)
-    assert verdict.is_trouble
-    return verdict.causes[0]
+    explanation = why(shop)
+    assert explanation.is_trouble
+    return explanation.causes[0]
 
 
 def place(shop: Simulation, token: str = "tok_ok") -> None:
@@ -139,9 +138,9 @@ def test_missing_consumer_is_named_with_its_remedy(shop: Simulation) -> None:
 def test_parcel_that_nobody_reports_waits_for_a_command(shop: Simulation) -> None:
     place(shop)
     shop.run_until_quiet()
-    verdict = why(shop)
-    assert not verdict.is_trouble
-    cause = verdict.causes[0]
+    explanation = why(shop)
+    assert not explanation.is_trouble
+    cause = explanation.causes[0]
     assert cause.kind is Kind.WAITS_FOR_COMMAND
     assert cause.text == (
         "nothing of it is under way; a command brings it on:"
@@ -161,9 +160,9 @@ def test_deadline_is_told_last(shop: Simulation) -> None:
 def test_stray_event_begins_no_saga_and_leaves_nothing_open(shop: Simulation) -> None:
     shop.publish(f"evt.payments.PaymentVoided.{KEY}", b"{}", {MSG_ID: f"payments/payment-{KEY}@1"})
     shop.run_until_quiet()
-    verdict = why(shop)
-    assert [cause.kind for cause in verdict.causes] == [Kind.NOTHING_BEGUN]
-    assert not verdict.is_trouble
+    explanation = why(shop)
+    assert [cause.kind for cause in explanation.causes] == [Kind.NOTHING_BEGUN]
+    assert not explanation.is_trouble
 
 
 def test_saga_that_goes_on_though_nobody_has_anything_of_it_is_trouble(shop: Simulation) -> None:
@@ -176,8 +175,8 @@ def test_saga_that_goes_on_though_nobody_has_anything_of_it_is_trouble(shop: Sim
         for name, answer in evidence.answers.items()
         if isinstance(answer, About)
     }
-    verdict = explain(replace(evidence, answers=forgotten), shop._world.members, SAGAS, ())
-    (cause,) = verdict.causes
+    explanation = explain(replace(evidence, answers=forgotten), shop._world.members, SAGAS, ())
+    (cause,) = explanation.causes
     assert cause.kind is Kind.STRANDED
     assert cause.remedy == f"chorus timeline {KEY}; chorus reconcile --dry-run"
 
@@ -205,12 +204,12 @@ def test_first_call_that_is_not_answered_for_long_is_trouble() -> None:
 def test_ended_saga_waits_for_nothing(shop: Simulation) -> None:
     shop.send(order(token="tok_poor"), key=KEY, message_id="m-1")
     shop.run_until_quiet()
-    verdict = why(shop)
-    assert [cause.kind for cause in verdict.causes] == [Kind.ENDED]
-    assert not verdict.is_trouble
+    explanation = why(shop)
+    assert [cause.kind for cause in explanation.causes] == [Kind.ENDED]
+    assert not explanation.is_trouble
 
 
 def test_unknown_key_is_told(shop: Simulation) -> None:
-    verdict = why(shop, "nobody")
-    assert [cause.kind for cause in verdict.causes] == [Kind.UNKNOWN_KEY]
-    assert verdict.is_trouble
+    explanation = why(shop, "nobody")
+    assert [cause.kind for cause in explanation.causes] == [Kind.UNKNOWN_KEY]
+    assert explanation.is_trouble

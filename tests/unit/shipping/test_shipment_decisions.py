@@ -54,7 +54,7 @@ CANCEL = CancelShipment(order_id=ORDER, reason="customer")
 TAKEN = RecordDispatched(order_id=ORDER, tracking_no="T-1", carrier="Post", shipped_at=NOON)
 NOT_TAKEN = RecordDispatchRefused(order_id=ORDER, reason="not_served")
 SILENT, STILL_SILENT = (NoteSilence(order_id=ORDER, shipped_at=NOON, times=times) for times in (1, 2))
-REPORT_DELIVERED = ReportDelivered(order_id=ORDER, tracking_no="T-1")
+REPORT_DELIVERED = ReportDelivered(order_id=ORDER, tracking_no="T-1", said_at=NOON)
 REPORT_LOST = ReportLost(order_id=ORDER, tracking_no="T-1")
 REPORT_RETURNED = ReportReturned(order_id=ORDER, tracking_no="T-1")
 REPORTS: tuple[Report, ...] = (REPORT_DELIVERED, REPORT_LOST, REPORT_RETURNED)
@@ -72,7 +72,7 @@ RETURNED = ShipmentFailed(order_id=ORDER, stage="returned", reason="returned_to_
 OVERDUE, STILL_OVERDUE = (
     ParcelOverdue(order_id=ORDER, tracking_no="T-1", shipped_at=NOON, times=times) for times in (1, 2)
 )
-DELIVERED = OrderDelivered(order_id=ORDER, tracking_no="T-1")
+DELIVERED = OrderDelivered(order_id=ORDER, tracking_no="T-1", delivered_at=NOON)
 
 READY = (RESERVED, PAID, SCHEDULED)
 ON_ITS_WAY = (*READY, REQUESTED, SHIPPED)
@@ -129,7 +129,7 @@ ANSWERS: dict[tuple[str, ShipmentCommand], tuple[ShipmentEvent, ...]] = {
     ("dispatched", REPORT_LOST): (LOST,),
     ("dispatched", REPORT_RETURNED): (RETURNED,),
 }
-"""Every answer there is but the refusals below; whatever is not here is too early, too late or asked before."""
+"""Every answer there is but the refusals below; any other command is too early, too late or asked before."""
 
 
 def after(*events: ShipmentEvent) -> Shipment:
@@ -140,7 +140,7 @@ def after(*events: ShipmentEvent) -> Shipment:
 
 
 def named(value: object) -> str:
-    """A test id of what is asked; requirements differ only in what they require."""
+    """The test id of a command, or of several; of a requirement its name."""
     match value:
         case tuple():
             return "-".join(map(named, value))
@@ -242,10 +242,3 @@ def test_silence_is_said_after_each_period_until_there_is_news() -> None:
     assert (first.at(SHIPPED), further.at(OVERDUE)) == (NOON + SILENCE, NOON + 2 * SILENCE)
     assert further.at(STILL_OVERDUE) == NOON + 3 * SILENCE
     assert (first.whenever_due(SHIPPED), further.whenever_due(OVERDUE)) == ([SILENT], [STILL_SILENT])
-
-
-def test_parcel_of_an_earlier_release_arms_no_deadline() -> None:
-    """Such an event does not tell when the parcel left."""
-    _, silence, _ = timers(DELAY, SILENCE)
-    assert silence.at(replace(SHIPPED, shipped_at=None)) is None
-    assert silence.whenever_due(replace(SHIPPED, shipped_at=None)) == []

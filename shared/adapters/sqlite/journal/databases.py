@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shared.adapters.sqlite import reading
-from shared.adapters.sqlite.journal.reader import SqliteReader, count_waiting
+from shared.adapters.sqlite.journal.history import SqliteHistory
+from shared.adapters.sqlite.journal.reader import SqliteReader, read_backlog
 from shared.adapters.sqlite.journal.refused import SqliteRefusedRows
 from shared.adapters.sqlite.journal.tables import SCHEMA, SCHEMA_VERSION, check_owner
 from shared.adapters.sqlite.journal.transaction import SqliteTransaction
 from shared.adapters.sqlite.replace import Replacement, replacing
 from shared.ports.rows import StrangerRow
-from shared.ports.store_reader import Waiting
+from shared.ports.store_reader import Backlog
 
 if TYPE_CHECKING:
     from shared.adapters.sqlite.journal.store import SqliteStore
@@ -46,15 +47,22 @@ class SqliteDatabases:
             check_owner(path, SqliteTransaction(connection).meta("context"), context)
             yield SqliteReader(connection)
 
-    def waiting(self, name: str) -> Waiting:
+    @contextmanager
+    def history(self, context: str) -> Iterator[SqliteHistory]:
+        path = self._path(context)
+        with reading.reading(path, schema=SCHEMA, version=SCHEMA_VERSION) as connection:
+            check_owner(path, SqliteTransaction(connection).meta("context"), context)
+            yield SqliteHistory(connection)
+
+    def backlog(self, name: str) -> Backlog:
         path = self._path(name)
         if not path.is_file():
-            return Waiting()
+            return Backlog()
         try:
             with closing(reading.open_read_only(path, timeout_s=COUNTED_WITHIN_S)) as connection:
-                return count_waiting(connection)
+                return read_backlog(connection)
         except sqlite3.Error as error:
-            return Waiting(unreadable=f"{path}: {error}")
+            return Backlog(unreadable=f"{path}: {error}")
 
     async def open(self, context: str) -> "SqliteStore":
         from shared.adapters.sqlite.journal.store import SqliteStore

@@ -8,16 +8,17 @@ from shared.ports.store_reader import AggregateQuery, ListedRow, WaitingRow
 from shared.wire.messages import aggregate_id
 from shared.wire.waiting import Kind
 
-_OCCURRED_AT: Final = "json_extract({}.headers, '$.\"Occurred-At\"')"
-_AMONG: Final = "IN (SELECT value FROM json_each(?))"
-_HAS_KEY: Final = f"(a.id {_AMONG} OR substr(a.id, 1, instr(a.id, '.') - 1) {_AMONG})"
+OCCURRED_AT: Final = "json_extract({}.headers, '$.\"Occurred-At\"')"
+AMONG: Final = "IN (SELECT value FROM json_each(?))"
+_HAS_KEY: Final = f"(a.id {AMONG} OR substr(a.id, 1, instr(a.id, '.') - 1) {AMONG})"
 """The id of an aggregate with a part goes on with a `.`, which no key contains."""
 _HAS_FIELD: Final = (
     "EXISTS (SELECT 1 FROM json_tree(state) WHERE key = ?"
     " AND ? = CASE WHEN type IN ('true', 'false') THEN type ELSE CAST(atom AS TEXT) END)"
 )
-_HAS_EVENT: Final = f"SELECT 1 FROM journal WHERE aggregate = a.id AND type {_AMONG}"  # noqa: S608  No input.
-_KEY: Final = "substr(subject, length(rtrim(subject, replace(subject, '.', ''))) + 1)"
+_HAS_EVENT: Final = f"SELECT 1 FROM journal WHERE aggregate = a.id AND type {AMONG}"  # noqa: S608  No input.
+KEY: Final = "substr(subject, length(rtrim(subject, replace(subject, '.', ''))) + 1)"
+"""The last part of a journal row's subject."""
 _SOURCES: Final = {
     "call": "effects",
     "refused": "refused",
@@ -39,7 +40,7 @@ class SqliteListing:
         direction = "ASC" if query.oldest_first else "DESC"
         found = self._connection.execute(
             f"SELECT began, a.id, a.version, coalesce(json_extract(a.state, '$.status'), ''),"  # noqa: S608  No input.
-            f" {_OCCURRED_AT.format('born')}, last.type, {_OCCURRED_AT.format('last')} FROM ("
+            f" {OCCURRED_AT.format('born')}, last.type, {OCCURRED_AT.format('last')} FROM ("
             " SELECT a.id, first.n AS began FROM aggregates a"
             " CROSS JOIN journal first ON first.aggregate = a.id AND first.version = 1"
             f" WHERE {' AND '.join(where)} ORDER BY first.n {direction} LIMIT ?"
@@ -70,7 +71,7 @@ class SqliteListing:
             ]
         text, attempts = {"call": ("last_error", "attempts"), "refused": ("reason", "0")}.get(kind, ("''", "0"))
         found = self._connection.execute(
-            f"SELECT waits.n, {_KEY}, journal.event_id, type, coalesce({_OCCURRED_AT.format('journal')}, ''),"  # noqa: S608  No input.
+            f"SELECT waits.n, {KEY}, journal.event_id, type, coalesce({OCCURRED_AT.format('journal')}, ''),"  # noqa: S608  No input.
             f" {attempts}, {text} FROM {_SOURCES[kind]} waits CROSS JOIN journal ON journal.n = waits.n"
             " WHERE waits.n > ? ORDER BY waits.n LIMIT ?",
             (after, limit),
@@ -94,7 +95,7 @@ class SqliteListing:
             middle = (low + high + 1) // 2
             # A timer's row has no time, but the row before it has.
             row = self._connection.execute(
-                f"SELECT {_OCCURRED_AT.format('journal')} AS at FROM journal"  # noqa: S608  No input.
+                f"SELECT {OCCURRED_AT.format('journal')} AS at FROM journal"  # noqa: S608  No input.
                 " WHERE n <= ? AND at IS NOT NULL ORDER BY n DESC LIMIT 1",
                 (middle,),
             ).fetchone()

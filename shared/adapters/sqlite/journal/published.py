@@ -42,13 +42,13 @@ class SqlitePublishedRows:
         }
 
     def unexplained(self, found: Sequence[Stored]) -> list[Stored]:
-        places = [(stored.event_id, stored.sequence, rfc3339(stored.at)) for stored in found]
+        known = [(stored.event_id, stored.sequence, rfc3339(stored.at)) for stored in found]
         query = (
             "SELECT key FROM json_each(?) WHERE json_extract(value, '$[0]') NOT IN (SELECT event_id FROM journal)"
             " AND NOT EXISTS (SELECT 1 FROM strangers WHERE message_id = json_extract(value, '$[0]') AND (who <> ''"
             " OR (seq = json_extract(value, '$[1]') AND at = json_extract(value, '$[2]'))))"
         )
-        return [found[index] for (index,) in self._connection.execute(query, (json_text(places),))]
+        return [found[index] for (index,) in self._connection.execute(query, (json_text(known),))]
 
     def missing(self, subjects: str, there: Iterable[str], *, timers: bool) -> list[str]:
         self._load_there(dict.fromkeys(there, 0))

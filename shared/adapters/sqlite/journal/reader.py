@@ -3,9 +3,9 @@
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
-from shared.adapters.sqlite.journal.listing import SqliteListing
+from shared.adapters.sqlite.journal.listing import AMONG, KEY, OCCURRED_AT, SqliteListing
 from shared.adapters.sqlite.journal.parked import COLUMNS as PARKED_COLUMNS
 from shared.adapters.sqlite.journal.parked import parked_row
 from shared.adapters.sqlite.journal.published import SqlitePublishedRows
@@ -13,17 +13,14 @@ from shared.adapters.sqlite.journal.statements import JOURNAL_COLUMNS, journal_r
 from shared.adapters.sqlite.journal.transaction import SqliteTransaction
 from shared.ports.broker import Stored
 from shared.ports.rows import AnswerRow, JournalRow, RefusedRow
-from shared.ports.store_reader import AggregateRow, KeptMessage, KeptRow, KeyRows, Place, UnpublishedRow, Waiting
+from shared.ports.store_reader import AggregateRow, Backlog, KeptMessage, KeptRow, KeyRows, Publication, UnpublishedRow
 from shared.wire.messages import aggregate_id
 
-_AMONG = "IN (SELECT value FROM json_each(?))"
 _BEHIND = (
-    "SELECT count(*) FROM journal later WHERE later.published_seq IS NULL AND later.partition = refused.partition"
-    " AND later.n > refused.n AND substr(later.subject, -1 - length(key)) = '.' || key"
+    f"SELECT n, row_number() OVER (PARTITION BY {KEY} ORDER BY n DESC) - 1 AS behind FROM journal"  # noqa: S608  No input.
+    " WHERE published_seq IS NULL"
 )
-
-
-OCCURRED_AT_OF: Final = "json_extract({}.headers, '$.\"Occurred-At\"')"
+"""The number of unpublished rows of its key that are later than each unpublished row."""
 
 
 class SqliteReader(SqliteListing):
@@ -40,13 +37,13 @@ class SqliteReader(SqliteListing):
         return [KeptMessage(number, parked_row(*row), verdict) for number, verdict, *row in found]
 
     def skipped(self, message_ids: Iterable[str]) -> set[str]:
-        query = f"SELECT message_id FROM skipped WHERE message_id {_AMONG}"  # noqa: S608  No input.
+        query = f"SELECT message_id FROM skipped WHERE message_id {AMONG}"  # noqa: S608  No input.
         return {message_id for (message_id,) in self._connection.execute(query, (json_text(list(message_ids)),))}
 
     def refused(self, numbers: Iterable[int] | None = None) -> list[KeptRow]:
         query = (
-            f"SELECT n, key, refused.partition, reason, seq, since, verdict, ({_BEHIND}), {JOURNAL_COLUMNS}"  # noqa: S608  No input.
-            " FROM refused JOIN journal USING (n) WHERE published_seq IS NULL"
+            f"SELECT n, key, refused.partition, reason, seq, since, verdict, behind, {JOURNAL_COLUMNS}"  # noqa: S608  No input.
+            f" FROM refused JOIN journal USING (n) JOIN ({_BEHIND}) USING (n) WHERE published_seq IS NULL"
         )
         return [
             KeptRow(RefusedRow(n, key, partition, reason, seq, since), journal_row(*row), verdict, behind)
@@ -63,11 +60,11 @@ class SqliteReader(SqliteListing):
         armed = self._armed(f"{timer}/{aggregate.id}" for timer in timers for aggregate in aggregates)
         return KeyRows(aggregates, armed[:limit], parked, self._unpublished(key, partition, limit))
 
-    def places_of_rows(self, numbers: Iterable[int]) -> dict[int, Place]:
-        return {place.n: place for place in self._places("n", list(numbers))}
+    def publications_of_rows(self, numbers: Iterable[int]) -> dict[int, Publication]:
+        return {one.n: one for one in self._publications("n", list(numbers))}
 
-    def places_of_events(self, event_ids: Iterable[str]) -> dict[str, Place]:
-        return {place.event_id: place for place in self._places("event_id", list(event_ids))}
+    def publications_of_events(self, event_ids: Iterable[str]) -> dict[str, Publication]:
+        return {one.event_id: one for one in self._publications("event_id", list(event_ids))}
 
     def last_versions(self, aggregates: Iterable[str]) -> dict[str, int]:
         return self._transaction.last_versions(aggregates)
@@ -91,7 +88,7 @@ class SqliteReader(SqliteListing):
         if numbers is None:
             return self._connection.execute(f"{query} ORDER BY {column}")
         word = "AND" if " WHERE published_seq" in query else "WHERE"
-        where = f"{query} {word} {column} {_AMONG} ORDER BY {column}"
+        where = f"{query} {word} {column} {AMONG} ORDER BY {column}"
         return self._connection.execute(where, (json_text(list(numbers)),))
 
     def _aggregates_of(self, key: str, names: Sequence[str], limit: int) -> list[AggregateRow]:
@@ -100,7 +97,7 @@ class SqliteReader(SqliteListing):
             AggregateRow(*row)
             for identity in (aggregate_id(name, key) for name in names)
             for row in self._connection.execute(
-                f"SELECT a.id, a.version, state, type, {OCCURRED_AT_OF.format('journal')}"  # noqa: S608  No input.
+                f"SELECT a.id, a.version, state, type, {OCCURRED_AT.format('journal')}"  # noqa: S608  No input.
                 " FROM aggregates a LEFT JOIN journal ON journal.aggregate = a.id AND journal.version = a.version"
                 " WHERE a.id = ? OR (a.id > ? AND a.id < ?) ORDER BY a.id LIMIT ?",
                 (identity, f"{identity}.", f"{identity}/", limit),
@@ -129,26 +126,26 @@ class SqliteReader(SqliteListing):
         )
         return [UnpublishedRow(n, journal_row(*row), reason) for n, reason, *row in found]
 
-    def _places(self, column: str, named: Sequence[int | str]) -> list[Place]:
-        query = f"SELECT n, event_id, published_seq FROM journal WHERE {column} {_AMONG}"  # noqa: S608  No input.
-        return [Place(*place) for place in self._connection.execute(query, (json_text(named),))]
+    def _publications(self, column: str, named: Sequence[int | str]) -> list[Publication]:
+        query = f"SELECT n, event_id, published_seq FROM journal WHERE {column} {AMONG}"  # noqa: S608  No input.
+        return [Publication(*row) for row in self._connection.execute(query, (json_text(named),))]
 
 
-def count_waiting(connection: sqlite3.Connection) -> Waiting:
-    """Count what waits, in a database of any release or of a service."""
+def read_backlog(connection: sqlite3.Connection) -> Backlog:
+    """Count what waits, in a database of any release."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if not {"journal", "parked"} <= tables:
-        return Waiting()
+        return Backlog()
     parked = dict(connection.execute("SELECT key, count(*) FROM parked GROUP BY key ORDER BY min(id)").fetchall())
     refused: tuple[str, ...] = ()
     if "refused" in tables:  # A database of an older release has no such table.
         refused = tuple(key for (key,) in connection.execute("SELECT DISTINCT key FROM refused ORDER BY key"))
     # A timer row has no time, but the row before it is the event that armed it, which has.
     rows, oldest = connection.execute(
-        f"SELECT count(*), min(coalesce({OCCURRED_AT_OF.format('journal')}, {OCCURRED_AT_OF.format('armed_by')}))"  # noqa: S608  No input.
+        f"SELECT count(*), min(coalesce({OCCURRED_AT.format('journal')}, {OCCURRED_AT.format('armed_by')}))"  # noqa: S608  No input.
         " FROM journal LEFT JOIN journal armed_by ON armed_by.n = journal.n - 1 WHERE journal.published_seq IS NULL"
     ).fetchone()
-    return Waiting(
+    return Backlog(
         parked=sum(parked.values()),
         parked_keys=tuple(parked),
         refused_keys=refused,

@@ -26,7 +26,7 @@ class SqliteRefusedRows:
             rows,
         )
 
-    def with_taken_ids(self, partitions: Iterable[int]) -> list[RefusedRow]:
+    def with_id_conflicts(self, partitions: Iterable[int]) -> list[RefusedRow]:
         return [
             RefusedRow(*row)
             for row in self._connection.execute(

@@ -112,6 +112,18 @@ CREATE TABLE answers (
 """
 """`answers`: the answers to requests, for ever. It is the inbox of requests, so their keys are no message ids."""
 
+INPUTS: Final = """
+CREATE TABLE IF NOT EXISTS inputs (
+  i INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL, key TEXT NOT NULL,
+  at_ns INTEGER NOT NULL, after_n INTEGER NOT NULL, body BLOB NOT NULL, UNIQUE (kind, id, type)
+) STRICT
+"""
+"""The inputs that `chorus replay` decides again, in the order in which they were decided.
+
+Only a worker that records them creates the table. It belongs to no schema version, so a worker of an earlier release
+goes on with the database.
+"""
+
 SCHEMA: Final = f"{_SINCE_1}; {_SINCE_2}; {_SINCE_3}"
 
 MIGRATIONS: Final[Mapping[int, str]] = {1: _SINCE_2, 2: _SINCE_3}
@@ -119,6 +131,6 @@ MIGRATIONS: Final[Mapping[int, str]] = {1: _SINCE_2, 2: _SINCE_3}
 
 
 def check_owner(path: Path, owner: str | None, context: str) -> None:
-    """Raise DatabaseError when the database at `path` belongs to another context; `owner` None is nobody yet."""
+    """Raise DatabaseError when the database at `path` belongs to another context; `owner` is None in a new one."""
     if owner not in (None, context):
         raise DatabaseError(f"{path}: belongs to {owner}, not to {context}; set CHORUS_DATA_DIR to another directory")

@@ -19,7 +19,8 @@ from shared.adapters.sqlite.journal.statements import (
     journal_row,
     json_text,
 )
-from shared.ports.rows import AnswerRow, EffectRow, JournalRow, Move, NumberedRow, Position
+from shared.adapters.sqlite.journal.tables import INPUTS
+from shared.ports.rows import AnswerRow, EffectRow, InputRow, JournalRow, Move, NumberedRow, Position
 from shared.ports.store import FencedError
 
 _EVENTS: Final = f"SELECT {JOURNAL_COLUMNS} FROM journal WHERE subject GLOB 'evt.*'"  # noqa: S608  No input.
@@ -69,6 +70,13 @@ class SqliteTransaction:
     def add_answers(self, rows: Sequence[AnswerRow]) -> None:
         insert(self._connection, "INSERT INTO answers VALUES", 4, rows)
 
+    def keep_inputs(self) -> None:
+        self._connection.execute(INPUTS)
+
+    def add_inputs(self, rows: Sequence[InputRow]) -> None:
+        into = "INSERT OR IGNORE INTO inputs (kind, id, type, key, at_ns, after_n, body) VALUES"
+        insert(self._connection, into, 7, rows)
+
     def append(self, rows: Sequence[JournalRow]) -> list[NumberedRow]:
         if not rows:
             return []
@@ -103,7 +111,7 @@ class SqliteTransaction:
         return starmap(journal_row, self._connection.execute(query, (aggregate, up_to)))
 
     def last_versions(self, aggregates: Iterable[str]) -> dict[str, int]:
-        # Without GROUP BY, SQLite reads one entry of the index per aggregate, whatever the number of its events.
+        # Without GROUP BY, SQLite reads one entry of the index per aggregate, however many events it has.
         query = "SELECT value, (SELECT max(version) FROM journal WHERE aggregate = value) FROM json_each(?)"
         found = self._connection.execute(query, (json_text(list(aggregates)),))
         return {aggregate: version for aggregate, version in found if version is not None}

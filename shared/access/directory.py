@@ -1,0 +1,133 @@
+"""The directory of the keys: a seed file for each user, their public keys, and the server's two files.
+
+`chorus access apply` writes it. A process reads its own seed from it; the server gets `rights.conf` and `users.conf`.
+The list of public keys in `keys.json` outlives the seeds, which may be moved to the machines of their users.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from shared.access.keys import SeedError, new_seed, public_key, read_public_key
+from shared.access.rights import User
+from shared.access.server import rights_file, users_file
+from shared.atomic_file import write_file
+
+RIGHTS_FILE: Final = "rights.conf"
+USERS_FILE: Final = "users.conf"
+KEYS_FILE: Final = "keys.json"
+SEED_SUFFIX: Final = ".nk"
+PRIVATE: Final = 0o600
+PUBLIC: Final = 0o644
+"""The mode of the server's files: the server runs as another user."""
+
+Action = Literal["create", "rotate", "retire", "remove", "write"]
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """A change to the directory: to a user's keys, or to a file for the server."""
+
+    action: Action
+    name: str
+    text: str
+
+
+def seed_file(directory: Path, user: str) -> Path:
+    """The file with the seed of a user."""
+    return directory / f"{user}{SEED_SUFFIX}"
+
+
+def public_keys(directory: Path) -> Mapping[str, tuple[str, ...]]:
+    """The public keys of each user, the newest first; raises SeedError when the list cannot be read."""
+    file = directory / KEYS_FILE
+    try:
+        listed = json.loads(file.read_text())
+        return {str(user): tuple(str(key) for key in keys) for user, keys in listed.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise SeedError(f"{file} cannot be read: {error}") from error
+
+
+def plan(
+    directory: Path, users: Sequence[User], *, rotate: Collection[str] = (), retire: Collection[str] = ()
+) -> tuple[Change, ...]:
+    """The changes that `apply` would make."""
+    known = public_keys(directory)
+    changes = []
+    for user in users:
+        keys = known.get(user.name, ())
+        if not keys:
+            changes.append(Change(action="create", name=user.name, text=user.purpose))
+        elif user.name in rotate:
+            changes.append(Change(action="rotate", name=user.name, text="a new key beside the former ones"))
+        elif user.name in retire and len(keys) > 1:
+            changes.append(Change(action="retire", name=user.name, text=f"the former keys, {len(keys) - 1}"))
+    wanted = {user.name for user in users}
+    changes += [
+        Change(action="remove", name=name, text="no context and no role has this name")
+        for name in known
+        if name not in wanted
+    ]
+    planned = {change.name: change.action for change in changes}
+    kept = {name: keys for name, keys in known.items() if name in wanted}
+    for name, text in ((RIGHTS_FILE, rights_file(users)), (USERS_FILE, users_file(users, kept))):
+        if _text(directory / name) != text or (name == USERS_FILE and planned):
+            changes.append(Change(action="write", name=name, text="for the server; then reload it"))
+    return tuple(changes)
+
+
+def apply(
+    directory: Path, users: Sequence[User], *, rotate: Collection[str] = (), retire: Collection[str] = ()
+) -> tuple[Change, ...]:
+    """Make the missing seeds and write the files; returns the changes.
+
+    Raises:
+        SeedError: a seed or the list of keys cannot be read.
+        OSError: the directory cannot be written.
+    """
+    changes = plan(directory, users, rotate=rotate, retire=retire)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    keys = dict(public_keys(directory))
+    for change in changes:
+        file = seed_file(directory, change.name)
+        match change.action:
+            case "create" if file.exists():  # The list was lost, or an operator brought the seed.
+                keys[change.name] = (read_public_key(file),)
+            case "create":  # The seed first: after a crash, the next `apply` lists its key.
+                seed = new_seed()
+                _write_seed(file, seed)
+                keys[change.name] = (public_key(seed),)
+            case "rotate":  # The list first: after a crash, the former seed is still there and listed.
+                seed = new_seed()
+                keys[change.name] = (public_key(seed), *keys[change.name])
+                _write_list(directory, keys)
+                _write_seed(file, seed)
+            case "retire":
+                keys[change.name] = keys[change.name][:1]
+            case "remove":
+                del keys[change.name]  # Its seed stays: the server does not know it, and the context may come back.
+            case "write":
+                pass
+    _write_list(directory, keys)
+    write_file(directory / RIGHTS_FILE, rights_file(users), mode=PUBLIC)
+    write_file(directory / USERS_FILE, users_file(users, keys), mode=PUBLIC)
+    return changes
+
+
+def _text(file: Path) -> str | None:
+    try:
+        return file.read_text()
+    except OSError:
+        return None
+
+
+def _write_list(directory: Path, keys: Mapping[str, Sequence[str]]) -> None:
+    write_file(directory / KEYS_FILE, json.dumps(keys, indent=2) + "\n", mode=PUBLIC)
+
+
+def _write_seed(file: Path, seed: str) -> None:
+    write_file(file, f"{seed}\n", mode=PRIVATE)

@@ -1,0 +1,108 @@
+"""Signs the rights as JWTs of NATS, for servers whose users come from a resolver: an operator, an account, its users.
+
+A JWT is signed with the nkey of its issuer (ADR-14): header and claims in base64url, the algorithm `ed25519-nkey`.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+
+from shared.access.keys import new_seed, public_key, sign
+from shared.access.rights import RESPONSES_AT_MOST, Rights, User
+
+RESPONSE_WITHIN_NS: Final = 60 * 10**9
+NO_LIMIT: Final = -1
+CONTROL_LINE_BYTES: Final = 65_536
+"""A client sends its JWT in one protocol line; 4 KiB, the server's default, are too short for a context's rights."""
+NAME: Final = "chorus"
+
+
+class Trust(Struct, frozen=True, kw_only=True):
+    """The seeds of an operator, of the account whose users they are, and of the account that every server needs.
+
+    The server gets the JWTs only.
+    """
+
+    operator: str
+    account: str
+    system: str
+
+
+def new_trust() -> Trust:
+    """New random seeds."""
+    return Trust(operator=new_seed("operator"), account=new_seed("account"), system=new_seed("account"))
+
+
+def operator_jwt(trust: Trust, at: int) -> str:
+    """The JWT of the operator, which signs itself. `at` is the time of issue in seconds since 1970."""
+    return _signed(trust.operator, trust.operator, NAME, {"type": "operator", "version": 2}, at)
+
+
+def account_jwt(trust: Trust, at: int) -> str:
+    """The JWT of the account of all users, with JetStream and without limits."""
+    stored = dict.fromkeys(("mem_storage", "disk_storage", "streams", "consumer"), NO_LIMIT)
+    return _account(trust, trust.account, NAME, stored, at)
+
+
+def system_jwt(trust: Trust, at: int) -> str:
+    """The JWT of the account in which the server does its own work; no user is in it."""
+    return _account(trust, trust.system, "SYS", {}, at)
+
+
+def user_creds(trust: Trust, user: User, seed: str, at: int) -> str:
+    """The text of a `.creds` file: the JWT of a user, and its seed."""
+    jwt = _signed(trust.account, seed, user.name, _user_claims(user.rights), at)
+    return (
+        f"-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n"
+        f"-----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
+    )
+
+
+def resolver_file(trust: Trust, at: int) -> str:
+    """Configuration of a server that trusts this operator and holds this account in memory."""
+    account, system = public_key(trust.account), public_key(trust.system)
+    return (
+        f"max_control_line: {CONTROL_LINE_BYTES}\n"
+        f"operator: {operator_jwt(trust, at)}\n"
+        f"system_account: {system}\n"
+        "resolver: MEMORY\n"
+        f"resolver_preload: {{\n  {account}: {account_jwt(trust, at)}\n  {system}: {system_jwt(trust, at)}\n}}\n"
+    )
+
+
+def _account(trust: Trust, seed: str, name: str, stored: Mapping[str, int], at: int) -> str:
+    unlimited = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "conn", "leaf"), NO_LIMIT)
+    limits = {**unlimited, "wildcards": True, **stored}
+    nats = {"limits": limits, "default_permissions": {"pub": {}, "sub": {}}, "type": "account", "version": 2}
+    return _signed(trust.operator, seed, name, nats, at)
+
+
+def _user_claims(rights: Rights) -> dict[str, Any]:
+    publish: dict[str, Sequence[str]] = {"allow": rights.publish} if rights.publish else {"deny": [">"]}
+    if rights.never:
+        publish["deny"] = rights.never
+    claims: dict[str, Any] = {"pub": publish, "sub": {"allow": rights.subscribe}}
+    if rights.answers:
+        claims["resp"] = {"max": RESPONSES_AT_MOST, "ttl": RESPONSE_WITHIN_NS}
+    unlimited = dict.fromkeys(("subs", "data", "payload"), NO_LIMIT)
+    return {**claims, **unlimited, "type": "user", "version": 2}
+
+
+def _signed(issuer: str, subject: str, name: str, nats: Mapping[str, Any], at: int) -> str:
+    claims = {"iat": at, "iss": public_key(issuer), "name": name, "sub": public_key(subject), "nats": nats}
+    identity = hashlib.sha256(json.dumps(claims, sort_keys=True).encode()).digest()
+    claims["jti"] = base64.b32encode(identity).rstrip(b"=").decode()
+    signed = f"{_encoded({'typ': 'JWT', 'alg': 'ed25519-nkey'})}.{_encoded(claims)}"
+    return f"{signed}.{_base64url(sign(issuer, signed.encode()))}"
+
+
+def _encoded(part: Mapping[str, Any]) -> str:
+    return _base64url(json.dumps(part, separators=(",", ":")).encode())
+
+
+def _base64url(text: bytes) -> str:
+    return base64.urlsafe_b64encode(text).rstrip(b"=").decode()

@@ -1,0 +1,31 @@
+"""Connects as one user: takes its seed from the directory of the keys, unless the connection names a login itself."""
+
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from shared.access.directory import KEYS_FILE, SEED_SUFFIX, seed_file
+from shared.config.connection import INBOX, ConnectionOptions
+
+
+def login(options: ConnectionOptions, user: str, directory: Path) -> ConnectionOptions:
+    """The options with the nkey and the inbox prefix of a user; unchanged where there is no seed of it.
+
+    Options that name a seed in such a directory get the inbox prefix of its user. A server without users ignores both.
+    An empty file is no seed: where the server has no users, the systemd unit still needs a file.
+    """
+    file = seed_file(directory, user)
+    named = options.nkey
+    if named is not None and options.inbox_prefix is None and _is_of_a_user(named):
+        return replace(options, inbox_prefix=f"{INBOX}{named.stem}")
+    if options.has_login or not _holds_something(file):
+        return options
+    return replace(options, nkey=file, inbox_prefix=f"{INBOX}{user}")
+
+
+def _holds_something(file: Path) -> bool:
+    return file.is_file() and file.stat().st_size > 0
+
+
+def _is_of_a_user(seed: Path) -> bool:
+    return seed.suffix == SEED_SUFFIX and (seed.parent / KEYS_FILE).is_file()

@@ -1,0 +1,157 @@
+"""Derives the users of a system: one for each context and service, and the roles of people and tools. Pure.
+
+Nothing is declared. A context may say its own events, set its own timers, write dead letters, ask exactly the services
+that its effects name, and read exactly its own consumers; a new context has its user as soon as it exists.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from shared.access import grants
+from shared.access.rights import Rights, User
+from shared.context import Context
+from shared.engine.intake.partition import NOTICE
+from shared.streams.choreography import services_of
+from shared.topology import Topology, consumer_name, streams_of
+from shared.wire.streams import COMMANDS, DEAD_LETTERS, EVENTS, SCHEMAS_STREAM, SCHEMAS_SUBJECT, TIMERS
+
+OPERATOR: Final = "operator"
+PRODUCER: Final = "producer"
+TESTER: Final = "tester"
+INSIGHTS: Final = "insights"
+MONITOR: Final = "monitor"
+ROLES: Final = (OPERATOR, PRODUCER, TESTER, INSIGHTS, MONITOR)
+MIRROR: Final = "MIRROR"
+"""A copy of EVENTS that an operator makes for testers. A user who may create a stream may publish anything with it: the
+server checks no permission for its sources, its mirror and its `republish`. So testers create none."""
+QUESTIONS: Final = ("about", "waiting", "list", "lag")
+
+Contexts = Mapping[str, Context]
+
+
+class AccessError(ValueError):
+    """The users cannot be derived; the text names the remedy."""
+
+
+def users(topology: Topology, contexts: Contexts) -> tuple[User, ...]:
+    """The users of the contexts by name, then the roles.
+
+    Raises:
+        AccessError: a context has the name of a role.
+    """
+    if taken := sorted({*contexts} & {*ROLES} - {INSIGHTS}):
+        raise AccessError(f"the context {taken[0]} has the name of a role of chorus access: rename the context")
+    contexts = dict(sorted(contexts.items()))
+    found = [_context(topology, context) for context in contexts.values()]
+    roles = (
+        _operator(contexts),
+        _producer(contexts),
+        _tester(topology, contexts),
+        _insights(topology),
+        _monitor(contexts),
+    )
+    return (*found, *(role for role in roles if role.name not in contexts))
+
+
+def _context(topology: Topology, context: Context) -> User:
+    name = context.name
+    consumers = [
+        (stream, consumer_name(name, number)) for stream in streams_of(context) for number in range(topology.partitions)
+    ]
+    services = sorted({service for effect in context.effects for service in services_of(effect)})
+    publish = [
+        *(f"{kind}.{name}.>" for kind in ("evt", "timer", "dlq")),
+        f"due.{name}.{NOTICE}.*",
+        # `api.<context>.<Command>` validates a command and then publishes it.
+        *(f"cmd.{name}.{command.__name__}.*" for command in context.accepts),
+        *(f"svc.{service}.*" for service in services),
+        f"{grants.API}.STREAM.INFO.{COMMANDS}",
+        *(subject for stream in (EVENTS, TIMERS, DEAD_LETTERS) for subject in grants.read(stream)),
+        *(subject for stream, consumer in consumers for subject in grants.pull(stream, consumer)),
+    ]
+    answered = [f"api.{name}.*", *([f"svc.{name}.*"] if context.endpoints else [])]
+    return _user(name, f"the workers of {name}", publish, [*answered, *grants.discovery(name)], answers=True)
+
+
+def _operator(contexts: Mapping[str, Context]) -> User:
+    publish = [
+        *grants.look(()),
+        *(subject for stream in (*grants.ALL_STREAMS, MIRROR, SCHEMAS_STREAM) for subject in grants.manage(stream)),
+        f"{SCHEMAS_SUBJECT}>",
+        # `chorus reconcile` publishes again what the journals have and the streams have lost.
+        *(f"{kind}.{name}.>" for name in contexts for kind in ("evt", "timer", "dlq")),
+        *_questions(contexts, QUESTIONS),
+        *grants.discover(),
+    ]
+    purpose = "streams, consumers, parked messages, reconcile"
+    return _user(OPERATOR, purpose, publish, ["$JS.EVENT.ADVISORY.>"])
+
+
+def _producer(contexts: Mapping[str, Context]) -> User:
+    publish = [f"api.{context.name}.{command.__name__}" for context in contexts.values() for command in context.accepts]
+    # Every command, not only those that exist: COMMANDS takes no other, and the sender of a typo learns it at once.
+    publish.append("cmd.*.*.*")
+    return _user(PRODUCER, "clients: commands, and nothing of what became of them", publish, [])
+
+
+def _tester(topology: Topology, contexts: Mapping[str, Context]) -> User:
+    consumers = [
+        consumer_name(context.name, number)
+        for context in contexts.values()
+        for number in range(topology.partitions)
+        if EVENTS in streams_of(context)
+    ]
+    publish = [
+        *grants.look((*grants.ALL_STREAMS, MIRROR)),
+        *(subject for stream in (*grants.ALL_STREAMS, MIRROR, SCHEMAS_STREAM) for subject in grants.read(stream)),
+        *(subject for stream in (EVENTS, DEAD_LETTERS, MIRROR) for subject in grants.own_consumers(stream)),
+        *_questions(contexts, QUESTIONS),
+        *grants.discover(),
+    ]
+    never = grants.foreign_consumers(EVENTS, consumers)
+    return _user(TESTER, "reads every stream, changes nothing", publish, [], never=never)
+
+
+def _insights(topology: Topology) -> User:
+    numbers = range(topology.partitions)
+    consumers = [subject for n in numbers for subject in grants.pull(EVENTS, consumer_name(INSIGHTS, n))]
+    publish = [*grants.read(EVENTS), *consumers]
+    subscribe = [f"api.{INSIGHTS}.*", *grants.discovery(INSIGHTS)]
+    return _user(INSIGHTS, "the read side: hears EVENTS, answers questions", publish, subscribe, answers=True)
+
+
+def _monitor(contexts: Mapping[str, Context]) -> User:
+    publish = [*grants.look(grants.ALL_STREAMS), *_questions(contexts, ("lag",)), *grants.discover()]
+    return _user(MONITOR, "metrics and alerts: no message of any stream", publish, ["$JS.EVENT.ADVISORY.>"])
+
+
+def _questions(contexts: Mapping[str, Context], names: tuple[str, ...]) -> list[str]:
+    return [f"api.{context}.{name}" for context in contexts for name in names]
+
+
+def _user(
+    name: str,
+    purpose: str,
+    publish: list[str],
+    subscribe: list[str],
+    *,
+    never: tuple[str, ...] = (),
+    answers: bool = False,
+) -> User:
+    user = User(name=name, purpose=purpose, rights=Rights())
+    rights = Rights(
+        publish=tuple(dict.fromkeys(publish)),
+        never=never,
+        subscribe=(f"{user.inbox_prefix}.>", *subscribe),
+        answers=answers,
+    )
+    return User(name=name, purpose=purpose, rights=rights)
+
+
+def who_may(users: tuple[User, ...], action: str, subject: str) -> list[str]:
+    """The users who may publish or subscribe to a subject."""
+    return [
+        user.name
+        for user in users
+        if (user.rights.may_publish(subject) if action == "publish" else user.rights.may_subscribe(subject))
+    ]
