@@ -94,7 +94,7 @@ def merged(lines: Iterable[Line | SkuQuantity]) -> tuple[SkuQuantity, ...]:
 
 
 def refuse_no_price(price: Money, path: str) -> None:
-    """Raise MalformedBodyError, naming `path`, when a price is nothing at all."""
+    """Raise MalformedBodyError, naming `path`, when a price is 0."""
     if price.amount_minor == 0:
         raise MalformedBodyError(path, "a price is more than 0")
 

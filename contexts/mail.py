@@ -56,7 +56,7 @@ class Mailer(Protocol):
 
 
 class MailDirectory:
-    """Letters as files `<name>.eml`, whole and on disk when they appear, for their owner's eyes only."""
+    """Letters as files `<name>.eml`, whole and on disk when they appear; only their owner may read them."""
 
     channel: ClassVar[MailChannel] = "directory"
 
@@ -131,7 +131,7 @@ class MailServer:
     """Letters over SMTP: `smtps://` speaks TLS, `smtp://` upgrades to it when the server can.
 
     A password is never sent without TLS. A letter is refused for good when the server says 5xx to its recipient or its
-    content; what it says about us (sender, password) can be mended, so such letters wait.
+    content. A refusal of our sender or our password can be mended, so such letters wait.
     """
 
     channel: ClassVar[MailChannel] = "smtp"
@@ -140,7 +140,7 @@ class MailServer:
         try:
             parts = urlsplit(url)
             self._port = parts.port
-        except ValueError:  # It may quote what it takes for a port and is a part of a password.
+        except ValueError:  # Its message may quote a part of the password, taken for a port.
             raise ValueError(f"{WRITE_IT} (and in a password %2F for /, %40 for @)") from None
         if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
             raise ValueError(WRITE_IT)

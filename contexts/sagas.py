@@ -1,7 +1,7 @@
 """Declares how an order may end, for watchers. It steers nothing: each context decides for itself.
 
-The checkout ends when the basket becomes an order, or is abandoned. An order has two sagas more. The purchase ends with
-the last word about whether the order stands; the order itself ends when the parcel has arrived, or when the order is
+The checkout ends when the basket becomes an order, or is abandoned. An order has two sagas more. The purchase ends
+when the order is confirmed or cancelled; the order itself ends when the parcel has arrived, or when the order is
 cancelled and its money is settled. After the delivery the same key may have another: a return ends when it is refunded,
 or when its parcel does not come.
 """

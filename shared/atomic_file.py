@@ -1,4 +1,4 @@
-"""Replaces a file as a whole, so that a crash or a full disk leaves the old one."""
+"""Writes a file as a whole, so that a crash or a full disk leaves the old one, or none."""
 
 import os
 import shutil
@@ -6,10 +6,27 @@ from contextlib import suppress
 from pathlib import Path
 
 
+def write_file(file: Path, text: str, *, mode: int) -> None:
+    """Create or replace a file, with this mode whatever the umask is. Raises OSError."""
+    unfinished = _unfinished(file)
+    unfinished.unlink(missing_ok=True)
+    try:
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(text)
+            out.flush()
+            os.fchmod(out.fileno(), mode)
+            os.fsync(out.fileno())
+        unfinished.replace(file)
+    except OSError:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise
+
+
 def replace_file(file: Path, content: bytes) -> None:
     """Replace the content of an existing file, also through a link; its mode stays. Raises OSError."""
     target = file.resolve()
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    unfinished = _unfinished(target)
     try:
         unfinished.write_bytes(content)
         shutil.copymode(target, unfinished)
@@ -18,3 +35,7 @@ def replace_file(file: Path, content: bytes) -> None:
         with suppress(OSError):
             unfinished.unlink()
         raise
+
+
+def _unfinished(file: Path) -> Path:
+    return file.with_name(f".{file.name}.{os.getpid()}")

@@ -61,7 +61,7 @@ class MealDiscarded(Asked, frozen=True, kw_only=True): ...
 
 
 class State(Struct, frozen=True, kw_only=True):
-    """Nothing; what matters here is who says which event."""
+    """Nothing: the tests are about the events that are published and heard."""
 
 
 def decide_sale(command: Struct, _state: State) -> tuple[Struct, ...]:

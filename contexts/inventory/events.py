@@ -52,7 +52,7 @@ class StockMovementRecorded(Struct, frozen=True, kw_only=True):
 
 
 class StockLevelChanged(Struct, frozen=True, kw_only=True):
-    """This much is on hand, and so much of it is promised: 0 <= reserved <= on_hand, the rest is available.
+    """The units on hand, and the reserved ones among them: 0 <= reserved <= on_hand, and the others are available.
 
     `number` counts the levels of the article from 1; a release that did not count them has left 0.
     """

@@ -148,7 +148,7 @@ def _free(
 def _levels(
     lines: tuple[SkuQuantity, ...], stock: Mapping[str, StockItem], *, on_hand: int = 0, reserved: int = 0
 ) -> tuple[StockLevelChanged, ...]:
-    """The levels after each line was added to (+1) or taken from (-1) what is on hand, and what is reserved."""
+    """The levels after each line was added to (+1) or taken from (-1) the units on hand and the reserved ones."""
     return tuple(
         moved(line.sku, stock[line.sku], on_hand=on_hand * line.quantity, reserved=reserved * line.quantity)
         for line in lines

@@ -32,7 +32,7 @@ STOCK = Aggregate(
     state=StockItem,
     events=get_args(StockEvent),
     evolve=stock.evolve,
-    linger_s=0.1,  # No order waits to hear what is left on the shelves.
+    linger_s=0.1,  # No order waits for the levels of the stock.
 )
 MOVEMENT = Aggregate(
     name="movement",

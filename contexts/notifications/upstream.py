@@ -84,7 +84,7 @@ class ShipmentFailed(Struct, frozen=True, kw_only=True):
 
 
 class PaymentRefunded(Struct, frozen=True, kw_only=True):
-    """The money is the customer's again: that of a return, or of the whole order."""
+    """The customer has the money back: for a return, or for the whole order."""
 
     order_id: OrderId
     amount: Money
@@ -92,7 +92,7 @@ class PaymentRefunded(Struct, frozen=True, kw_only=True):
 
 
 class RefundFailed(Struct, frozen=True, kw_only=True):
-    """The money is not the customer's yet."""
+    """The bank has refused to give the money back, and is asked again."""
 
     order_id: OrderId
 

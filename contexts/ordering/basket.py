@@ -68,7 +68,7 @@ class Shelf(Protocol):
 
     @property
     def available(self) -> int:
-        """The units that are promised to nobody."""
+        """The units that may still be promised."""
         ...
 
     def lacks(self, quantity: int) -> bool:
@@ -199,7 +199,7 @@ def skus_of(command: BasketCommand) -> tuple[Sku, ...]:
 
 
 def skus_in(command: Struct, basket: Basket) -> tuple[Sku, ...]:
-    """The articles that the basket has or shows: an addition reads their prices, its end their shelves."""
+    """The articles that the basket has or shows: an addition reads their prices, an abandonment their shelves."""
     if isinstance(command, RemoveItemsFromBasket | SubmitAddress | SubmitPaymentDetails):
         return ()
     return basket.skus

@@ -309,7 +309,7 @@ class RecordPaymentAnswer(Struct, frozen=True, kw_only=True):
 
 
 class AbandonBasket(Struct, frozen=True, kw_only=True):
-    """The basket was to change by then, and may have changed since."""
+    """The basket was idle until `idle_at`. Stale once it has changed."""
 
     order_id: OrderId
     idle_at: datetime
@@ -327,7 +327,7 @@ BasketCommand: TypeAlias = (
 
 
 class NoteStock(Struct, frozen=True, kw_only=True):
-    """Inventory has this many units of the article that are promised to nobody; `number` counts its levels."""
+    """Inventory has this many available units of the article; `number` counts its levels."""
 
     sku: Sku
     available: int

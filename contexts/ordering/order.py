@@ -1,7 +1,7 @@
 """Whether an order stands, is confirmed, or is cancelled: the judge of every race until the confirmation.
 
 Pure: no I/O, clock, randomness or logging. Asking twice gives the answer once. From the confirmation to the dispatch
-shipping is the judge: a cancellation then waits for what it says.
+shipping is the judge: a cancellation then waits for its answer.
 """
 
 from collections import Counter
@@ -241,7 +241,7 @@ def _cancel(command: CancelOrder, order: Order) -> tuple[OrderEvent | Rejected, 
             rejected = OrderCancellationRejected(order_id=command.order_id, reason=command.reason, state=order.status)
             return (rejected,)
         case "UNKNOWN":
-            return (Rejected.at("order_unknown", "$", "nobody has placed this order"),)
+            return (Rejected.at("order_unknown", "$", "there is no such order; it was not placed"),)
         case "SHIPPED" | "DELIVERED":
             return (Rejected.at("too_late_to_cancel", "$", f"the order is {order.status}"),)
         case _:

@@ -144,7 +144,7 @@ def whenever_a_stock_level_changes_clear_the_alerts_it_satisfies(event: StockLev
 
 
 def whenever_a_price_changes_show_it_in_the_baskets(event: PriceChanged) -> list[ShowPrice]:
-    """Shows the current price, whichever change is heard of (F28)."""
+    """Shows the price that is current now, which may be newer than this change (F28)."""
     return [ShowPrice(sku=event.sku)]
 
 

@@ -20,7 +20,7 @@ FORMER_PRICES_AT_MOST = 16
 
 
 class FormerPrice(Struct, frozen=True, kw_only=True):
-    """A price that was valid until then."""
+    """A price that was valid until that time."""
 
     unit_price: Money
     until: datetime

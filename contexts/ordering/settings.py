@@ -17,7 +17,7 @@ class OrderingSettings(Settings, frozen=True, kw_only=True):
     price_honoured: Annotated[
         timedelta, Meta(description="how long after a change of price an order may still name the former one")
     ] = timedelta(minutes=15)
-    basket_idle: Annotated[timedelta, Meta(description="a basket that has not changed for so long is abandoned")] = (
+    basket_idle: Annotated[timedelta, Meta(description="a basket is abandoned this long after its last change")] = (
         timedelta(hours=24)
     )
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z", description="the currency of the shop")] = "EUR"

@@ -35,7 +35,7 @@ class StockItemRegistered(Struct, frozen=True, kw_only=True):
 
 
 class StockLevelChanged(Struct, frozen=True, kw_only=True):
-    """This many units of an article are promised to nobody; `number` counts the levels of the article."""
+    """This many units of an article are available; `number` counts the levels of the article."""
 
     sku: Sku
     available: int

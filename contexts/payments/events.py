@@ -109,7 +109,7 @@ class RefundRequested(Struct, frozen=True, kw_only=True):
 
 
 class PaymentRefunded(Struct, frozen=True, kw_only=True):
-    """The amount is the customer's again: that of a return, or all that was left of the payment."""
+    """The customer has the amount back: for a return, or all that was left of the payment."""
 
     order_id: OrderId
     payment_id: PaymentId

@@ -92,7 +92,7 @@ class RecordDispatchRefused(Struct, frozen=True, kw_only=True):
 
 
 class NoteSilence(Struct, frozen=True, kw_only=True):
-    """The carrier has said nothing for another while, for the `times`th time."""
+    """The carrier has reported nothing for another period, for the `times`th time."""
 
     order_id: OrderId
     shipped_at: datetime

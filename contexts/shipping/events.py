@@ -53,7 +53,7 @@ class OrderShipped(Struct, frozen=True, kw_only=True):
 
 
 class ParcelOverdue(Struct, frozen=True, kw_only=True):
-    """The carrier has said nothing about the parcel for too long; said again, `times` counting up, until it does."""
+    """The carrier has not reported on the parcel for too long; repeated, with `times` counted up, until it does."""
 
     order_id: OrderId
     tracking_no: Annotated[str, TOLD]

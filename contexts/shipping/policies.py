@@ -67,12 +67,12 @@ def whenever_return_requested_expect_its_parcel(event: ReturnRequested) -> list[
 
 
 def whenever_a_parcel_is_silent_for_too_long_say_so(event: OrderShipped) -> list[NoteSilence]:
-    """Says it unless the carrier has reported an end (P56)."""
+    """Publishes ParcelOverdue, unless the carrier has reported an end (P56)."""
     return [NoteSilence(order_id=event.order_id, shipped_at=event.shipped_at, times=1)]
 
 
 def whenever_a_parcel_is_still_silent_say_so_again(event: ParcelOverdue) -> list[NoteSilence]:
-    """Says it again after the same time, so that no order rests for ever (P56)."""
+    """Publishes it again after the same time, so that no order rests for ever (P56)."""
     return [NoteSilence(order_id=event.order_id, shipped_at=event.shipped_at, times=event.times + 1)]
 
 

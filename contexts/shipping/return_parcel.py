@@ -56,7 +56,7 @@ def _receive(command: ReportReturnReceived, parcel: ReturnParcel) -> tuple[Retur
     came, expected = units_of(command.lines), units_of(parcel.expected)
     lines = merged(sorted(command.lines, key=lambda line: line.sku))
     if parcel.status == "UNKNOWN":
-        return (Rejected.at("not_expected", "$.return_id", "nobody has requested this return"),)
+        return (Rejected.at("not_expected", "$.return_id", "this return was not requested"),)
     if parcel.status == "RECEIVED":
         if lines == parcel.received:
             return ()

@@ -23,7 +23,7 @@ STOCK = "stock_low"
 """The case of an article, whose sku is the key."""
 
 NEVER_RETRIED = 1_000
-"""Counts as so many refusals: the bank cannot be asked again."""
+"""The number of a refusal after which the bank cannot be asked again: it opens a ticket at once."""
 
 
 def whenever_refund_failed_open_a_ticket(event: RefundFailed) -> list[OpenTicket]:
@@ -49,13 +49,13 @@ def whenever_shipment_failed_open_a_ticket_for_a_lost_parcel(event: ShipmentFail
 
 
 def whenever_parcel_overdue_open_a_ticket(event: ParcelOverdue) -> list[OpenTicket]:
-    """Somebody has to ask the carrier (P57)."""
+    """Has an operator ask the carrier (P57)."""
     why = f"the carrier has not reported on parcel {event.tracking_no} for long"
     return [OpenTicket(order_id=event.order_id, case=OVERDUE, why=why, occurrence=event.times)]
 
 
 def whenever_order_delivered_close_the_ticket_of_its_parcel(event: OrderDelivered) -> list[CloseTicket]:
-    """The parcel is there after all (P57)."""
+    """Ends the wait for news of the parcel (P57)."""
     return [CloseTicket(order_id=event.order_id, case=OVERDUE, note="the parcel has arrived")]
 
 
@@ -66,13 +66,13 @@ def whenever_notification_failed_open_a_ticket(event: NotificationFailed) -> lis
 
 
 def whenever_return_lapsed_open_a_ticket(event: ReturnLapsed) -> list[OpenTicket]:
-    """Somebody may ask the customer for the parcel (P57)."""
+    """Has an operator ask the customer for the parcel (P57)."""
     why = f"the parcel of return {event.return_id} has not come in time"
     return [OpenTicket(order_id=event.order_id, case=_case(RETURN, event.return_id), why=why)]
 
 
 def whenever_return_refunded_close_its_ticket(event: ReturnRefunded) -> list[CloseTicket]:
-    """The parcel has come after all, and the customer has the money (P57)."""
+    """Also ends a return whose parcel came after it lapsed (P57)."""
     note = "the return has come and is refunded"
     return [CloseTicket(order_id=event.order_id, case=_case(RETURN, event.return_id), note=note)]
 

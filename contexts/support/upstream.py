@@ -18,7 +18,7 @@ class RefundFailed(Struct, frozen=True, kw_only=True):
 
 
 class PaymentRefunded(Struct, frozen=True, kw_only=True):
-    """The money is the customer's again: that of a return, or of the whole order."""
+    """The customer has the money back: for a return, or for the whole order."""
 
     order_id: OrderId
     return_id: ReturnId | None = None

@@ -5,21 +5,24 @@ The list of public keys in `keys.json` outlives the seeds, which may be moved to
 """
 
 import json
-import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
 from msgspec import Struct
 
-from shared.access.keys import SeedError, new_seed, public_key, read_public_key, write_seed
+from shared.access.keys import SeedError, new_seed, public_key, read_public_key
 from shared.access.rights import User
 from shared.access.server import rights_file, users_file
+from shared.atomic_file import write_file
 
 RIGHTS_FILE: Final = "rights.conf"
 USERS_FILE: Final = "users.conf"
 KEYS_FILE: Final = "keys.json"
 SEED_SUFFIX: Final = ".nk"
+PRIVATE: Final = 0o600
+PUBLIC: Final = 0o644
+"""The mode of the server's files: the server runs as another user."""
 
 Action = Literal["create", "rotate", "retire", "remove", "write"]
 
@@ -94,22 +97,24 @@ def apply(
         match change.action:
             case "create" if file.exists():  # The list was lost, or an operator brought the seed.
                 keys[change.name] = (read_public_key(file),)
-            case "create" | "rotate":
+            case "create":  # The seed first: after a crash, the next `apply` lists its key.
                 seed = new_seed()
-                keys[change.name] = (public_key(seed), *keys.get(change.name, ()))
-                _write(
-                    directory / KEYS_FILE, json.dumps(keys, indent=2)
-                )  # Before the seed: a crash leaves no stray key.
-                write_seed(file, seed)
+                _write_seed(file, seed)
+                keys[change.name] = (public_key(seed),)
+            case "rotate":  # The list first: after a crash, the former seed is still there and listed.
+                seed = new_seed()
+                keys[change.name] = (public_key(seed), *keys[change.name])
+                _write_list(directory, keys)
+                _write_seed(file, seed)
             case "retire":
                 keys[change.name] = keys[change.name][:1]
             case "remove":
                 del keys[change.name]  # Its seed stays: the server does not know it, and the context may come back.
             case "write":
                 pass
-    _write(directory / KEYS_FILE, json.dumps(keys, indent=2))
-    _write(directory / RIGHTS_FILE, rights_file(users))
-    _write(directory / USERS_FILE, users_file(users, keys))
+    _write_list(directory, keys)
+    write_file(directory / RIGHTS_FILE, rights_file(users), mode=PUBLIC)
+    write_file(directory / USERS_FILE, users_file(users, keys), mode=PUBLIC)
     return changes
 
 
@@ -120,9 +125,9 @@ def _text(file: Path) -> str | None:
         return None
 
 
-def _write(file: Path, text: str) -> None:
-    """Replace a file as a whole. Everybody may read it, because the server runs as another user."""
-    new = file.with_name(f"{file.name}.new")
-    new.write_text(text if text.endswith("\n") else f"{text}\n")
-    os.chmod(new, 0o644)
-    new.replace(file)
+def _write_list(directory: Path, keys: Mapping[str, Sequence[str]]) -> None:
+    write_file(directory / KEYS_FILE, json.dumps(keys, indent=2) + "\n", mode=PUBLIC)
+
+
+def _write_seed(file: Path, seed: str) -> None:
+    write_file(file, f"{seed}\n", mode=PRIVATE)

@@ -1,7 +1,6 @@
 """Writes the users for other tools: `.creds` files with JWTs, and contexts of the nats CLI (ADR-21)."""
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from shared.access.jwt import Trust, new_trust, resolver_file, user_creds
 from shared.access.keys import SeedError
 from shared.access.rights import User
 from shared.access.roles import ROLES
+from shared.atomic_file import write_file
 
 TRUST_FILE: Final = "trust.json"
 RESOLVER_FILE: Final = "resolver.conf"
@@ -37,7 +37,7 @@ def write_jwts(directory: Path, users: Sequence[User]) -> list[Path]:
         if not file.is_file():
             raise SeedError(f"{file} is missing; run chorus access apply")
         written.append(directory / f"{user.name}.creds")
-        _write_private(written[-1], user_creds(trust, user, file.read_text().strip(), at))
+        write_file(written[-1], user_creds(trust, user, file.read_text().strip(), at), mode=0o600)
     return written
 
 
@@ -59,7 +59,7 @@ def write_contexts(
                 "nkey": str(seed.absolute()),
                 "inbox_prefix": user.inbox_prefix,
             }
-            _write_private(file, json.dumps(content, indent=2) + "\n")
+            write_file(file, json.dumps(content, indent=2) + "\n", mode=0o600)
             yield name, file
 
 
@@ -70,13 +70,7 @@ def _trust(directory: Path) -> Trust:
     except FileNotFoundError:
         trust = new_trust()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_private(file, msgspec.json.encode(trust).decode())
+        write_file(file, msgspec.json.encode(trust).decode(), mode=0o600)
         return trust
     except (OSError, msgspec.DecodeError) as error:
         raise SeedError(f"{file} cannot be read: {type(error).__name__}; move it away to make new seeds") from None
-
-
-def _write_private(file: Path, text: str) -> None:
-    file.unlink(missing_ok=True)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(text)

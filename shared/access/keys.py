@@ -46,17 +46,6 @@ def sign(seed: str, text: bytes) -> bytes:
     return bytes(nkeys.from_seed(bytearray(seed.encode())).sign(text))
 
 
-def write_seed(file: Path, seed: str) -> None:
-    """Write a seed for its owner only; replaces the file as a whole."""
-    new = file.with_name(f"{file.name}.new")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        out.write(f"{seed}\n")
-        out.flush()
-        os.fsync(out.fileno())
-    new.replace(file)
-
-
 def read_public_key(file: Path) -> str:
     """The public key of the seed in a file; raises SeedError."""
     try:

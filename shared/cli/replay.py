@@ -20,6 +20,7 @@ def replay(
     /,
     *,
     diff: Annotated[bool, Parameter(negative="", show_default=False, help="show each event that would differ")] = False,
+    save_as_test: Annotated[str | None, Parameter(help="write the saga of this key as a test")] = None,
     json: Json = False,
     connection: Connection = HERE,
 ) -> int:
@@ -30,13 +31,22 @@ def replay(
     journal. Exit 1 when one differs: run it before a release. Workers may run. The
     command only reads: nothing is published, called or written.
 
+    --save-as-test prints a saga as a test in virtual time: its commands, those that
+    its decisions depend on, and the facts. It is played once before; exit 1 when it
+    comes out otherwise.
+
     For example:
 
         chorus replay CONTEXT --diff
         chorus replay CONTEXT --diff --json
+        chorus replay --save-as-test KEY > tests/test_saga.py
     """
+    if save_as_test is not None:
+        if name is not None or diff or json:
+            raise CommandError(Exit.USAGE, "--save-as-test takes the key of a saga, and no context")
+        return _save_as_test(save_as_test, connection)
     if name is None or not diff:
-        raise CommandError(Exit.USAGE, "name a context and give --diff")
+        raise CommandError(Exit.USAGE, "name a context and give --diff, or give --save-as-test KEY")
     return _diff(name, connection, json=json)
 
 
@@ -84,3 +94,40 @@ def _summary(name: str, counts: "Counter[str]", differ: int) -> str:
     kinds = ", ".join(f"{times} {kind}s" for kind, times in sorted(decided.items()))
     verdict = f"{differ} differ" if differ else "nothing differs"
     return f"{name}: {verdict}; decided again: {kinds or 'nothing'}; recorded events: {counts['recorded events']}"
+
+
+def _save_as_test(key: str, connection: Connection) -> int:
+    import anyio
+
+    from shared import catalog
+    from shared.context import Context
+    from shared.replay.saga_recording import NoSuchSagaError, Recording, record
+    from shared.streams.file import read_topology
+    from shared.wire.messages import MalformedKeyError, check_key
+
+    settings = catalog.read_settings(os.environ)
+    contexts = [one for one in catalog.contexts(settings).values() if isinstance(one, Context)]
+    partitions = read_topology(settings.streams_file).partitions
+    try:
+        check_key(key)
+    except MalformedKeyError as error:
+        raise CommandError(Exit.USAGE, str(error)) from error
+
+    async def run() -> tuple[Recording, Recording]:
+        async with connection.connected("replay") as broker:
+            return await record(
+                key, contexts, databases(settings), broker, partitions=partitions, settings=settings.of_contexts
+            )
+
+    try:
+        recordings = anyio.run(run)
+    except NoSuchSagaError as error:
+        raise CommandError(Exit.NO, str(error)) from error
+
+    from shared.replay.saga_test import ComesOutOtherwiseError, played, source
+
+    try:
+        show_lines([source(played(*recordings)).rstrip()])
+    except ComesOutOtherwiseError as error:
+        raise CommandError(Exit.NO, f"the saga comes out otherwise: {error}") from error
+    return Exit.OK

@@ -4,7 +4,6 @@ Each value comes from the first source that has it: a flag, a `NATS_…` variabl
 selected (ADR-21), the default.
 """
 
-import json
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 from msgspec import Struct
 
 from shared.config.login_files import LoginFileError, check_credentials, check_nkey
+from shared.config.nats_context import NatsContextError, read_context
 from shared.config.secrets import Secret, without_password
-from shared.config.spelling import did_you_mean
 
 DEFAULT_SERVER = "nats://127.0.0.1:4222"
 DEFAULT_PORT = 4222
@@ -35,12 +34,6 @@ VARIABLES = {
 }
 """The variables of the nats CLI by what they set; `NATS_CONTEXT` names the context file."""
 
-_IN_CONTEXT_FILES = {
-    "url": "server",
-    **{name: name for name in VARIABLES if name != "server"},
-    "inbox_prefix": "inbox_prefix",
-}
-_NOT_SUPPORTED = ("nsc", "socks_proxy", "user_jwt", "jetstream_domain", "jetstream_api_prefix")
 _FILES = ("creds", "nkey", "cert", "key", "ca")
 
 
@@ -127,15 +120,12 @@ def find_connection(environ: Mapping[str, str], flags: Mapping[str, str | None] 
 
     add({name: value for name, value in flags.items() if name != "context"}, {name: f"--{name}" for name in flags})
     add({name: environ.get(variable) for name, variable in VARIABLES.items()}, VARIABLES)
-    directory = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "")) / ".config") / "nats"
-    asked_for = flags.get("context") or environ.get("NATS_CONTEXT")
-    context = asked_for or _selected(directory)
-    if context:
-        file = _context_file(directory, context)
-        add(
-            _read_context(file),
-            dict.fromkeys(("tls_first", *_IN_CONTEXT_FILES.values()), f"context {context} ({file})"),
-        )
+    try:
+        chosen = read_context(environ, flags.get("context") or environ.get("NATS_CONTEXT"))
+    except NatsContextError as error:
+        raise ConnectionOptionsError(str(error)) from error
+    if chosen is not None:
+        add(chosen.values, dict.fromkeys(chosen.values, f"context {chosen.name} ({chosen.file})"))
     return _options(values, sources, environ)
 
 
@@ -201,50 +191,6 @@ def _servers(text: str, source: str) -> tuple[tuple[str, ...], Mapping[str, str]
     if any(login != logins[0] for login in logins):
         raise ConnectionOptionsError(f"{source}: the URLs carry different users; give all servers the same user")
     return tuple(servers), logins[0] if logins else {}
-
-
-def _selected(directory: Path) -> str:
-    selection = directory / "context.txt"
-    try:
-        return selection.read_text().strip()
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConnectionOptionsError(f"{selection}: {error}") from error
-
-
-def _context_file(directory: Path, name: str) -> Path:
-    contexts = directory / "context"
-    file = contexts / f"{name}.json"
-    try:
-        there = file.parent == contexts and file.is_file()
-    except OSError:  # No file can have this name.
-        there = False
-    if not there:
-        known = sorted(found.stem for found in contexts.glob("*.json"))
-        raise ConnectionOptionsError(f"there is no nats context {name!r}{did_you_mean(name, known)} in {contexts}")
-    return file
-
-
-def _read_context(file: Path) -> Mapping[str, str]:
-    try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ConnectionOptionsError(f"{file}: {error}") from error
-    if not isinstance(content, dict):
-        raise ConnectionOptionsError(f"{file}: not a nats context, which is a JSON object")
-    for name in _NOT_SUPPORTED:
-        if content.get(name):
-            raise ConnectionOptionsError(
-                f"{file}: {name} is set, which Chorus does not support; choose another nats context"
-            )
-    found = {"tls_first": "yes" if content.get("tls_first") is True else ""}
-    for theirs, ours in _IN_CONTEXT_FILES.items():
-        value = content.get(theirs) or ""
-        if not isinstance(value, str):
-            raise ConnectionOptionsError(f"{file}: {theirs} must be text")
-        found[ours] = value
-    return found
 
 
 def _file(text: str, source: str, environ: Mapping[str, str]) -> Path:

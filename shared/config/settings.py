@@ -122,6 +122,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "auto"
     metrics_port: Annotated[Port | None, Meta(description="the port of /metrics; none unless set")] = None
     metrics_host: Annotated[str, Meta(description="the address /metrics answers on")] = "127.0.0.1"
+    traces_per_s: Annotated[
+        int, Meta(ge=0, le=10_000, description="how many traces a worker begins per second at most; 0 sends none")
+    ] = 0
     monitor_url: Annotated[
         HttpUrl | None, Meta(description="the server's monitoring, to check that it syncs always and is well")
     ] = None

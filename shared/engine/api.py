@@ -20,6 +20,7 @@ from shared.wire.messages import (
     check_key,
     command_subject,
 )
+from shared.wire.trace_context import TRACEPARENT
 
 _encoder = msgspec.json.Encoder()
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -45,7 +46,11 @@ def _endpoint(context: str, command: type[Command], broker: Broker) -> Callable[
             check_size(request.body)
             key = _key(request.body, key_field)
             decoder.decode(request.body, key=key, at=NEVER)
-            headers = {MSG_ID: check_command_id(request.headers.get(MSG_ID) or f"api-{uuid.uuid4().hex}")}
+            headers: dict[str, str] = {
+                MSG_ID: check_command_id(request.headers.get(MSG_ID) or f"api-{uuid.uuid4().hex}")
+            }
+            if TRACEPARENT in request.headers:
+                headers[TRACEPARENT] = request.headers[TRACEPARENT]
         except MalformedBodyError as error:
             return _problem(400, "malformed", error.problem, error.path)
         except MalformedKeyError as error:

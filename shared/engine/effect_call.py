@@ -5,10 +5,12 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from shared.context import UnknownOutcomeError
+from shared.engine.decide.tracing import Tracing
 from shared.ports.broker import Broker, BrokerError
 from shared.ports.clock import Clock
 from shared.ports.rows import EffectRow
 from shared.wire.messages import CAUSATION_DEPTH, CORRELATION_ID
+from shared.wire.trace_context import TRACEPARENT
 
 
 class Attempts(NamedTuple):
@@ -24,14 +26,15 @@ class Attempts(NamedTuple):
 class EffectCall:
     """The tools of an effect while it calls the outside."""
 
-    def __init__(self, broker: Broker, clock: Clock, row: EffectRow, timeout_s: float) -> None:
+    def __init__(self, broker: Broker, clock: Clock, row: EffectRow, timeout_s: float, tracing: Tracing) -> None:
         self.idempotency_key = row.event_id
         self.saga = row.headers[CORRELATION_ID]
         self.attempt = row.attempts
         self._broker = broker
         self._clock = clock
         self._timeout_s = timeout_s
-        self._of_the_saga = {name: row.headers[name] for name in (CORRELATION_ID, CAUSATION_DEPTH)}
+        self._row = row
+        self._tracing = tracing
         self._asks = ""
         self._last_error = ""
         self._next_at: datetime | None = None
@@ -49,8 +52,12 @@ class EffectCall:
     async def request(self, subject: str, body: bytes, headers: Mapping[str, str]) -> tuple[Mapping[str, str], bytes]:
         """Send a NATS request; raises UnknownOutcomeError when no answer comes in time."""
         self._asks = subject
+        of_row = self._row.headers
+        of_the_saga = {name: of_row[name] for name in (CORRELATION_ID, CAUSATION_DEPTH)}
+        if traceparent := of_row.get(TRACEPARENT):
+            of_the_saga[TRACEPARENT] = self._tracing.of_request(traceparent, self._row.event_id, self.attempt)
         try:
-            return await self._broker.request(subject, body, {**self._of_the_saga, **headers}, self._timeout_s)
+            return await self._broker.request(subject, body, {**of_the_saga, **headers}, self._timeout_s)
         except BrokerError as error:
             raise UnknownOutcomeError(str(error)) from error
 

@@ -195,7 +195,7 @@ class EffectRunner:
         """The outcome of the first effect of this queue, or None: it failed, and `revoke` has removed it meanwhile."""
         effect = self._by_name.get(row.type)
         timeout_s = 0.0 if effect is None else effect.timeout_s
-        call = self._calls[row.event_id] = EffectCall(self._broker, self._clock, row, timeout_s)
+        call = self._calls[row.event_id] = EffectCall(self._broker, self._clock, row, timeout_s, self._routing.tracing)
         backoff = Backoff(UNKNOWN_OUTCOME_DELAYS)
         began = self._clock.monotonic()
         try:
@@ -219,7 +219,7 @@ class EffectRunner:
                 raise NoEffectError(f"no effect of this release is asked by {row.type}; run a release that has one")
             event = self._routing.asking_event(row)
             async with self._slots[row.type]:
-                with anyio.fail_after(effect.timeout_s):
+                with self._routing.tracing.attempt(row, call.attempt), anyio.fail_after(effect.timeout_s):
                     reach("before-call")
                     outcome = await effect.call(event, call)
                     reach("after-call")

@@ -126,6 +126,8 @@ class Loop:
         """The next batch: outcomes of effects, requests, parked messages to retry, then deliveries in stream order."""
         messages = self._effects.drain_outcomes(self._ownership.owned)
         if self._relay.is_full:
+            if self._relay.blocked.is_full:  # Only an operator can make room, which may take hours.
+                self._requests.put_off((), "too many rows of this context are refused")
             await self._unparked(limit=0)  # A verdict on a refused row may make room.
             return messages
         messages += self._requests.take(self._batch_at_most - len(messages) if self._ownership.may_answer else 0)
@@ -161,7 +163,7 @@ class Loop:
                 break
             except DatabaseBusyError as error:
                 await self._wait_for_database(error)
-                messages = self._requests.put_off(messages, error)
+                messages = self._requests.put_off(messages, str(error))
                 batch = batch._replace(messages=messages)
                 if self._stopped.is_set or not messages:
                     self._restore_progress(progress)
@@ -174,6 +176,7 @@ class Loop:
         reach("after-commit")
         for stream, number, _, seq, message_id in moves:
             self._partitions[number].positions[stream] = Position(seq, message_id)
+        self._routing.tracing.decided(messages, committed.rows, batch.now)
         self._publish(committed)
         self._requests.answer(committed.answers)
         await self._acknowledge(messages)
@@ -233,7 +236,7 @@ class Loop:
 
     async def _wait_for_database(self, error: DatabaseBusyError) -> None:
         self._troubles.busy(error)
-        self._requests.put_off((), error)
+        self._requests.put_off((), str(error))
         self.stall.end()
         await self._clock.sleep(BUSY_RETRY_S)
 

@@ -15,6 +15,7 @@ from anyio.abc import TaskGroup
 from shared.context import Context
 from shared.engine.api import api_of
 from shared.engine.decide.routing import Routing
+from shared.engine.decide.tracing import NOT_TRACING, Tracing
 from shared.engine.effects import EffectRunner
 from shared.engine.guarded import guarded
 from shared.engine.intake.partition import Partition
@@ -60,6 +61,7 @@ class ContextProcess:
         priority_timeout_s: float,
         batch_at_most: int,
         records_inputs: bool = False,
+        tracing: Tracing = NOT_TRACING,
     ) -> None:
         self.context = context
         self.store = store
@@ -69,7 +71,9 @@ class ContextProcess:
         self._numbers = numbers
         self.alarms = Alarms(clock)
         self.troubles = Troubles(self.alarms, broker, context.name)
-        routing = self._routing = Routing(context, partitions=partitions, records_inputs=records_inputs)
+        routing = self._routing = Routing(
+            context, partitions=partitions, records_inputs=records_inputs, tracing=tracing
+        )
         linger_s = {aggregate.name: aggregate.linger_s for aggregate in context.aggregates if aggregate.linger_s}
         self.relay = Relay(broker, clock, linger_s=linger_s, wake=self._wake, troubles=self.troubles)
         self.effects = EffectRunner(routing, broker, clock, wake=self._wake)

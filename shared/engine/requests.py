@@ -72,12 +72,12 @@ class Requests:
         for one in given:
             self._finish(one.asker, one)
 
-    def put_off(self, messages: Sequence[Incoming], error: Exception) -> list[Incoming]:
+    def put_off(self, messages: Sequence[Incoming], reason: str) -> list[Incoming]:
         """Answer 503 to every request of a batch and every waiting one; returns the other messages of the batch."""
         others = []
         for message in (*messages, *self.take(WAITING_AT_MOST)):
             if isinstance(message.source, Asker):
-                self._finish(message.source, Given(message.source, ask_again(str(error))))
+                self._finish(message.source, Given(message.source, ask_again(reason)))
             else:
                 others.append(message)
         return others

@@ -60,9 +60,8 @@ def canvas_link(text: str, entered: Entered) -> str:
 
 
 def units(text: str, entered: Entered) -> str:
-    """Enter the context where credentials are made and units are enabled."""
+    """Enter the context where units are enabled."""
     name = entered.names.context
-    text = re.sub(r"^(# for context in [\w ]+)(; do)$", rf"\1 {name}\2", text, count=1, flags=re.MULTILINE)
     return re.sub(r"(systemctl enable --now (?:chorus-worker@\w+[ \\\n]*)*chorus-worker@\w+)\n",
                   rf"\1 \\\n    chorus-worker@{name}\n", text, count=1)  # fmt: skip
 

@@ -62,7 +62,7 @@ class BrokerRefusedError(BrokerError):
 
 
 class Delivery:
-    """A stored message as a consumer delivers it; the consumer then had `pending` more to deliver."""
+    """A stored message as a consumer delivers it, with `pending` more to come; or as it is read from elsewhere."""
 
     __slots__ = ("at_ns", "body", "consumer_sequence", "headers", "pending", "reply", "sequence", "subject")
 
@@ -70,13 +70,13 @@ class Delivery:
         self,
         *,
         sequence: int,
-        consumer_sequence: int,
-        pending: int,
         at_ns: int,
         subject: str,
         headers: Mapping[str, str],
         body: bytes,
-        reply: str,
+        consumer_sequence: int = 0,
+        pending: int = 0,
+        reply: str = "",
     ) -> None:
         self.sequence = sequence
         self.consumer_sequence = consumer_sequence

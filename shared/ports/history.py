@@ -32,8 +32,12 @@ class History(Protocol):
         """The rows of one input; several for a request that became several commands."""
         ...
 
-    def input_keys(self, keys: Iterable[str]) -> list[InputRow]:
-        """The commands of clients under these keys, in the order in which they were decided."""
+    def commands(self, keys: Iterable[str] | None = None) -> list[InputRow]:
+        """The commands of clients, all or under these keys, in the order in which they were decided."""
+        ...
+
+    def events_of_saga(self, correlation_id: str) -> list[NumberedRow]:
+        """The events of one saga under every key. It reads the whole journal."""
         ...
 
     def event(self, event_id: str) -> JournalRow | None:

@@ -10,16 +10,16 @@ from typing import Final
 
 import msgspec
 
-from shared.context import Context, Rejected
-from shared.engine.decide.incoming import Decide, Poison, Refuse
+from shared.context import Context
 from shared.engine.decide.outgoing import MESSAGE_ID_REUSED, parked_aggregate
 from shared.engine.decide.routing import Routing
 from shared.ports.history import History
 from shared.ports.rows import JournalRow, NumberedRow
+from shared.replay.deciding import decide
 from shared.replay.difference import Decided, Difference, rejection
 from shared.replay.heard import EventReader
 from shared.replay.inputs import Input, Inputs
-from shared.replay.states import STATES_AT_MOST, Beside, States, Tried
+from shared.replay.states import STATES_AT_MOST, States
 from shared.wire.bodies import MalformedBodyError
 from shared.wire.engine_events import CommandRejected, MessageParked, MessageUnparked
 from shared.wire.messages import CAUSATION_HASH, CAUSATION_ID, CAUSATION_SUBJECT
@@ -80,7 +80,7 @@ class Replay:
             self._decide_quiet(quiet, end)
         async for event in self._inputs.rest_of_events.rest():
             self._decide_quiet(self._inputs.event(event), end)
-        for difference in self._said_nothing():
+        for difference in self._still_silent():
             yield difference
 
     def _groups(self) -> Iterator[list[NumberedRow]]:
@@ -102,11 +102,11 @@ class Replay:
     def _decide_quiet(self, quiet: Input, n: int) -> None:
         """Decide an input that led to nothing when it was decided first."""
         self.counts[quiet.kind] += 1
-        now, problem = self._decide(quiet, n)
+        now, problem, _ = decide(self._routing, self._states, quiet, n)
         if (now or problem) and len(self._silent) < SILENT_AT_MOST:
             self._silent[quiet.id] = Difference(quiet.kind, quiet.id, quiet.type, quiet.key, (), now, problem)
 
-    def _said_nothing(self) -> Iterator[Difference]:
+    def _still_silent(self) -> Iterator[Difference]:
         """The differences of inputs that led to nothing, unless they were no inputs yet, or were parked."""
         ids = [*self._silent]
         decided = self._history.in_inbox(ids)
@@ -117,41 +117,17 @@ class Replay:
                 yield difference
 
     def _compared(self, found: Input, group: Sequence[NumberedRow]) -> Difference | None:
-        now, problem = self._decide(found, group[0].n)
+        now, problem, _ = decide(self._routing, self._states, found, group[0].n)
         recorded, unreadable = self._recorded(group)
         problem = problem or unreadable
-        for place, ((_, row), before) in enumerate(zip(group, recorded, strict=True)):
-            if place < len(now) and now[place].type == row.type and self._is_older(row):
+        for number, ((_, row), before) in enumerate(zip(group, recorded, strict=True)):
+            if number < len(now) and now[number].type == row.type and self._is_older(row):
                 # Only the fields that the older form had can be compared.
-                content = {name: value for name, value in now[place].content.items() if name in before.content}
-                now[place] = now[place]._replace(content=content)
+                content = {name: value for name, value in now[number].content.items() if name in before.content}
+                now[number] = now[number]._replace(content=content)
         if recorded == now and not problem:
             return None
         return Difference(found.kind, found.id, found.type, found.key, recorded, now, problem)
-
-    def _decide(self, found: Input, n: int) -> tuple[list[Decided], str]:
-        """(the events that the code at hand decides, the reason why it would park the message)."""
-        handling, decided = found.handling, []
-        if isinstance(handling, Refuse):
-            return [rejection(Rejected(reason=handling.reason, details=handling.details))], ""
-        if isinstance(handling, Poison):
-            return [], f"the message would be parked: {handling.reason.strip().splitlines()[-1]}"
-        tried = Tried(self._states, n)
-        try:
-            for command in handling.commands if isinstance(handling, Decide) else ():
-                decider, id_of = self._routing.deciders[type(command)][:2]
-                others = [Beside(tried, reads.aggregate) for reads in decider.also_reads]
-                for event in decider.decide(command, tried.get(decider.aggregate, id_of(command)), *others):
-                    if isinstance(event, Rejected):
-                        decided.append(rejection(event))
-                        continue
-                    aggregate = self._routing.aggregate_of[type(event)]
-                    identity = aggregate.id_of(event)
-                    tried.evolve(aggregate, identity, event)
-                    decided.append(Decided(type(event).__name__, identity, msgspec.to_builtins(event)))
-        except Exception as error:  # A builder's code may raise any.
-            return [], f"the message would be parked: {type(error).__name__}: {error}"
-        return decided, ""
 
     def _recorded(self, group: Sequence[NumberedRow]) -> tuple[list[Decided], str]:
         """(the recorded events in their newest form, why one of them cannot be read)."""
@@ -167,8 +143,8 @@ class Replay:
                 event, problem = None, f"{row.event_id} cannot be read any more: {error}"
             content = msgspec.json.decode(row.body) if event is None else msgspec.to_builtins(event)
             if event is not None and self._states.is_older(row):
-                said = msgspec.json.decode(row.body)
-                content = {name: value for name, value in content.items() if name in said}
+                older = msgspec.json.decode(row.body)
+                content = {name: value for name, value in content.items() if name in older}
             recorded.append(Decided(row.type, row.aggregate, content))
         return recorded, problem
 
@@ -182,7 +158,7 @@ class Replay:
             event = self._states.event_in(row)
             if event is not None:
                 self._states.fold(row, event, n)
-        except Exception as error:  # As above; what cannot be read was told by `_recorded`.
+        except Exception as error:  # As above. `_recorded` has reported an event that cannot be read.
             if isinstance(error, MalformedBodyError):
                 return None
             problem = f"{row.event_id} cannot follow what came before it: {type(error).__name__}: {error}"
@@ -198,5 +174,7 @@ def _of_engine(row: JournalRow) -> bool:
     """Whether the engine refused the command for its headers or its subject, which are not kept."""
     if row.type != CommandRejected.__name__:
         return False
-    said = _rejected.decode(row.body)
-    return said.reason == MESSAGE_ID_REUSED or bool(said.details and not said.details[0].path.startswith("$"))
+    rejected = _rejected.decode(row.body)
+    return rejected.reason == MESSAGE_ID_REUSED or bool(
+        rejected.details and not rejected.details[0].path.startswith("$")
+    )

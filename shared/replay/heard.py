@@ -53,18 +53,18 @@ class HeardEvents:
 
     async def take(self, event_id: str) -> Found:
         """The event with this id, and the events before it that nobody took."""
-        source, key = source_and_key(event_id)
+        _, key = source_and_key(event_id)
         partition = self._partitions.get(partition_of(key, self._routing.partitions)) if key else None
         quiet: list[Stored] = []
         while partition is not None:
-            for place, event in enumerate(partition.buffered):
+            for before, event in enumerate(partition.buffered):
                 if event.event_id == event_id:
-                    quiet += [partition.buffered.popleft() for _ in range(place)]
+                    quiet += [partition.buffered.popleft() for _ in range(before)]
                     partition.buffered.popleft()
                     return Found(event, quiet)
             if len(partition.buffered) < WINDOW and await self._fill(partition):
                 continue
-            earlier = await self._under_its_key(event_id, source, key)
+            earlier = await self.under_its_key(event_id)
             if partition.is_at_end or earlier is None or earlier.sequence < partition.buffered[0].sequence:
                 return Found(earlier, quiet)
             quiet += partition.buffered
@@ -92,11 +92,14 @@ class HeardEvents:
         except ValueError:
             return False  # A stranger's subject.
 
-    async def _under_its_key(self, event_id: str, source: str, key: str) -> Stored | None:
-        number = partition_of(key, self._routing.partitions)
-        async for event in self._reader.read(EVENTS, f"evt.{source}.*.{number}.{key}"):
-            if event.event_id == event_id:
-                return event
+    async def under_its_key(self, event_id: str) -> Stored | None:
+        """An event by its id, wherever it stands."""
+        source, key = source_and_key(event_id)
+        if key:
+            number = partition_of(key, self._routing.partitions)
+            async for event in self._reader.read(EVENTS, f"evt.{source}.*.{number}.{key}"):
+                if event.event_id == event_id:
+                    return event
         return None
 
 

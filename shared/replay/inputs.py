@@ -1,7 +1,6 @@
 """Finds the input behind each decision in a journal, and the inputs between them that led to nothing."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -9,6 +8,7 @@ import msgspec
 from shared.engine.decide.incoming import Decide, Handling
 from shared.engine.decide.routing import Routing
 from shared.ports.broker import Delivery, Stored
+from shared.ports.clock import since_1970_ns
 from shared.ports.history import History, Reached
 from shared.ports.rows import InputRow, JournalRow
 from shared.replay.heard import EventReader, HeardEvents
@@ -61,21 +61,41 @@ class Inputs:
 
     async def behind(self, row: JournalRow, n: int) -> Behind:
         """The input that led to row `n`."""
+        kind, cause, armed = self._cause_of(row)
+        if armed is not None:
+            return Behind(self._deadline(cause, armed), kind, [])
+        if kind != "event":
+            return self._recorded(kind, cause, n)
+        found = await self._heard.take(cause)
+        quiet = [self.event(event) for event in found.quiet]
+        return Behind(None if found.event is None else self.event(found.event), kind, quiet)
+
+    async def find(self, row: JournalRow) -> Input | None:
+        """The input that led to any row, without those before it."""
+        kind, cause, armed = self._cause_of(row)
+        if armed is not None:
+            return self._deadline(cause, armed)
+        if kind != "event":
+            rows = self._history.input(kind, cause)
+            return self._decoded(rows) if rows else None
+        event = await self._heard.under_its_key(cause)
+        return None if event is None else self.event(event)
+
+    def _cause_of(self, row: JournalRow) -> tuple[str, str, JournalRow | None]:
+        """(kind, id) of the cause of a row, and the event that armed it where it is a deadline."""
         cause = row.headers.get(CAUSATION_ID, "")
         if CAUSATION_SUBJECT in row.headers:
-            return self._recorded("request", cause, n)
+            return "request", cause, None
         if CAUSATION_HASH in row.headers:
-            return self._recorded("command", cause, n)
+            return "command", cause, None
         armed_by, _, timer = cause.rpartition("/")
         if timer in self._timers and (armed := self._history.event(split_edition(armed_by)[0])) is not None:
-            return Behind(self._deadline(cause, timer, armed), "deadline", [])
+            return "deadline", cause, armed
         if cause.startswith(f"{self._routing.context.name}/"):
             asked = self._history.event(cause)
             if asked is not None and self._asks(asked.type) and not self._reacts_to(asked):
-                return self._recorded("outcome", cause, n)
-        found = await self._heard.take(cause)
-        quiet = [self._event(event) for event in found.quiet]
-        return Behind(None if found.event is None else self._event(found.event), "event", quiet)
+                return "outcome", cause, None
+        return "event", cause, None
 
     async def rest(self) -> list[Input]:
         """The recorded inputs after the last decision. Events of others follow by `rest_of_events`."""
@@ -88,10 +108,6 @@ class Inputs:
     def rest_of_events(self) -> HeardEvents:
         """The heard events after the last decision."""
         return self._heard
-
-    def event(self, stored: Stored) -> Input:
-        """A heard event as an input."""
-        return self._event(stored)
 
     def _recorded(self, kind: str, cause: str, n: int) -> Behind:
         """Take an input that was kept. Those before it led to nothing, as inputs and journal go alike."""
@@ -122,24 +138,31 @@ class Inputs:
         row = rows[0]
         if row.kind == "command":
             subject = f"cmd.{self._routing.context.name}.{row.type}.{self._partition(row.key)}.{row.key}"
-            delivery = _delivery(0, row.at_ns, subject, {}, row.body)
+            delivery = Delivery(sequence=0, at_ns=row.at_ns, subject=subject, headers={}, body=row.body)
             handling = self._routing.delivered(COMMANDS, self._partition(row.key), delivery).handling
         else:
             known = [one for one in rows if one.type in self._commands]
             handling = Decide([msgspec.json.decode(one.body, type=self._commands[one.type]) for one in known])
         return Input(row.kind, row.id, row.type, row.key, handling)
 
-    def _deadline(self, cause: str, timer: str, armed: JournalRow) -> Input:
+    def _deadline(self, cause: str, armed: JournalRow) -> Input:
+        timer = cause.rpartition("/")[2]
         subject = f"due.{self._routing.context.name}.{timer}.{armed.partition}.{armed.key}"
-        headers = {TIMER_ID: cause, SCHEMA_VERSION: armed.headers.get(SCHEMA_VERSION, "1")}
-        delivery = _delivery(0, 0, subject, {**armed.headers, **headers}, armed.body)
+        headers = {**armed.headers, TIMER_ID: cause, SCHEMA_VERSION: armed.headers.get(SCHEMA_VERSION, "1")}
+        delivery = Delivery(sequence=0, at_ns=0, subject=subject, headers=headers, body=armed.body)
         incoming = self._routing.delivered(TIMERS, armed.partition, delivery)
         return Input("deadline", cause, timer, armed.key, incoming.handling)
 
-    def _event(self, stored: Stored) -> Input:
+    def event(self, stored: Stored) -> Input:
+        """A heard event as an input."""
         subject = parse_subject(stored.subject)
-        at_ns = round(stored.at.timestamp() * 1e6) * 1_000
-        delivery = _delivery(stored.sequence, at_ns, stored.subject, stored.headers, stored.body)
+        delivery = Delivery(
+            sequence=stored.sequence,
+            at_ns=since_1970_ns(stored.at),
+            subject=stored.subject,
+            headers=stored.headers,
+            body=stored.body,
+        )
         incoming = self._routing.delivered(EVENTS, subject.partition, delivery)
         return Input("event", stored.event_id, f"{subject.context}.{subject.type}", subject.key, incoming.handling)
 
@@ -152,16 +175,3 @@ class Inputs:
 
     def _partition(self, key: str) -> int:
         return partition_of(key, self._routing.partitions)
-
-
-def _delivery(sequence: int, at_ns: int, subject: str, headers: Mapping[str, str], body: bytes) -> Delivery:
-    return Delivery(
-        sequence=sequence,
-        consumer_sequence=0,
-        pending=0,
-        at_ns=at_ns,
-        subject=subject,
-        headers=headers,
-        body=body,
-        reply="",
-    )

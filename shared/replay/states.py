@@ -18,12 +18,14 @@ STATES_AT_MOST: Final = 20_000
 class States:
     """Folds recorded events, whatever the code at hand would decide instead."""
 
-    def __init__(self, context: Context, history: History, *, at_most: int = STATES_AT_MOST) -> None:
+    def __init__(
+        self, context: Context, history: History, *, at_most: int = STATES_AT_MOST, from_start: bool = True
+    ) -> None:
         self._history = history
         self._at_most = at_most
-        self._held: OrderedDict[str, State] = OrderedDict()
-        self._is_complete = True
-        """Whether no state was dropped yet, so that one that is not held is a new one."""
+        self._states: OrderedDict[str, State] = OrderedDict()
+        self._is_complete = from_start
+        """Whether no state was dropped yet, so that one that is not in memory is a new one."""
         self._known = {
             event.__name__: (aggregate, context.decoder_of(event))
             for aggregate in context.aggregates
@@ -48,27 +50,27 @@ class States:
 
     def get(self, aggregate: Aggregate, identity: str, n: int) -> State:
         """The state before row `n`."""
-        state = self._held.get(identity)
+        state = self._states.get(identity)
         if state is None:
             state = aggregate.state()
             if not self._is_complete:
                 for row in self._history.events_before(identity, n):
                     state = aggregate.evolve(state, self.event_in(row))
-            self._hold(identity, state)
+            self._keep(identity, state)
         else:
-            self._held.move_to_end(identity)
+            self._states.move_to_end(identity)
         return state
 
     def fold(self, row: JournalRow, event: Event, n: int) -> None:
         """Apply a recorded event; raises what its `evolve` raises."""
         aggregate, _ = self._known[row.type]
-        self._hold(row.aggregate, aggregate.evolve(self.get(aggregate, row.aggregate, n), event))
+        self._keep(row.aggregate, aggregate.evolve(self.get(aggregate, row.aggregate, n), event))
 
-    def _hold(self, identity: str, state: State) -> None:
-        self._held[identity] = state
-        self._held.move_to_end(identity)
-        if len(self._held) > self._at_most:
-            self._held.popitem(last=False)
+    def _keep(self, identity: str, state: State) -> None:
+        self._states[identity] = state
+        self._states.move_to_end(identity)
+        if len(self._states) > self._at_most:
+            self._states.popitem(last=False)
             self._is_complete = False
 
 
@@ -79,9 +81,12 @@ class Tried:
         self._states = states
         self._n = n
         self._changed: dict[str, State] = {}
+        self.touched: set[str] = set()
+        """The ids of all aggregates that were read or changed."""
 
     def get(self, aggregate: Aggregate, identity: str) -> State:
         """The state after the events so far."""
+        self.touched.add(identity)
         changed = self._changed.get(identity)
         return self._states.get(aggregate, identity, self._n) if changed is None else changed
 

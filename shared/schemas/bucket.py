@@ -10,25 +10,22 @@ from typing import Final
 
 from shared.ports.broker import Broker, BrokerRefusedError, Outgoing
 from shared.topology import Declared, Topology
-from shared.wire.streams import EVENTS
+from shared.wire.streams import EVENTS, SCHEMAS_STREAM, SCHEMAS_SUBJECT
 
-BUCKET: Final = "SCHEMAS"
-STREAM: Final = f"KV_{BUCKET}"
 HISTORY: Final = 10
 """How many values of a key the bucket keeps (`nats kv history`)."""
 
 BATCH_AT_MOST: Final = 200
 
-_PREFIX: Final = f"$KV.{BUCKET}."
 _OPERATION: Final = "KV-Operation"
 
 
 def bucket(topology: Topology) -> Declared:
     """The stream of the bucket, with as many replicas as EVENTS."""
     config = {
-        "name": STREAM,
+        "name": SCHEMAS_STREAM,
         "description": "JSON Schemas of all messages, and the AsyncAPI document",
-        "subjects": [f"{_PREFIX}>"],
+        "subjects": [f"{SCHEMAS_SUBJECT}>"],
         "retention": "limits",
         "storage": "file",
         "discard": "new",
@@ -39,7 +36,7 @@ def bucket(topology: Topology) -> Declared:
         "allow_direct": True,
         "deny_delete": True,
     }
-    return Declared(kind="stream", stream=STREAM, name=STREAM, config=config)
+    return Declared(kind="stream", stream=SCHEMAS_STREAM, name=SCHEMAS_STREAM, config=config)
 
 
 def key_of(path: str) -> str:
@@ -55,8 +52,8 @@ async def differing(broker: Broker, files: Mapping[str, bytes], *, complete: boo
     wanted = {key_of(path): content for path, content in files.items()}
     there: dict[str, bytes] = {}
     try:
-        async for stored in broker.read(STREAM, f"{_PREFIX}>"):
-            key = stored.subject.removeprefix(_PREFIX)
+        async for stored in broker.read(SCHEMAS_STREAM, f"{SCHEMAS_SUBJECT}>"):
+            key = stored.subject.removeprefix(SCHEMAS_SUBJECT)
             there.pop(key, None)
             if _OPERATION not in stored.headers:
                 there[key] = stored.body
@@ -72,7 +69,7 @@ async def write(broker: Broker, files: Mapping[str, bytes], *, complete: bool = 
     """Write the keys that differ, and return them; raises BrokerError."""
     changed = await differing(broker, files, complete=complete)
     messages = [
-        Outgoing(f"{_PREFIX}{key}", {} if value is not None else {_OPERATION: "DEL"}, value or b"")
+        Outgoing(f"{SCHEMAS_SUBJECT}{key}", {} if value is not None else {_OPERATION: "DEL"}, value or b"")
         for key, value in changed.items()
     ]
     for first in range(0, len(messages), BATCH_AT_MOST):

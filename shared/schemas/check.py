@@ -31,14 +31,14 @@ class Finding(NamedTuple):
     remedy: str
 
 
-class _Place(NamedTuple):
+class _Message(NamedTuple):
     context: str
     kind: str
     name: str
     until: int | None
 
     @property
-    def message(self) -> str:
+    def label(self) -> str:
         form = "" if self.until is None else f", up to Schema-Version {self.until}"
         return f"{self.context}.{self.name}{form}"
 
@@ -47,61 +47,61 @@ def check(committed: Schemas, now: Schemas, mode: Mode | None = None) -> list[Fi
     """Each breaking change from the committed schemas, by path, to those of the code."""
     found: list[Finding] = []
     for path in sorted(committed):
-        place = _place(path)
-        wanted = mode or NEEDED[place.kind]
+        message = _message_at(path)
+        wanted = mode or NEEDED[message.kind]
         if wanted != "forward":
-            found += _backward(place, committed[path], now.get(_read_by(path, committed, now)))
-        if wanted != "backward" and place.until is None:
-            found += _forward(place, committed[path], now.get(path))
+            found += _backward(message, committed[path], now.get(_read_by(path, committed, now)))
+        if wanted != "backward" and message.until is None:
+            found += _forward(message, committed[path], now.get(path))
     return found
 
 
-def _place(path: str) -> _Place:
+def _message_at(path: str) -> _Message:
     found = _PATH.fullmatch(path)
     assert found is not None, path
-    return _Place(
+    return _Message(
         found["context"], found["kind"], found["name"], None if found["until"] is None else int(found["until"])
     )
 
 
 def _read_by(path: str, committed: Schemas, now: Schemas) -> str:
     """The schema with which the code reads what was written as in `path`: an upcaster's, if the version was raised."""
-    before = _place(path)
+    before = _message_at(path)
     if before.until is not None:
         return path
-    raised = [other for other in now if other not in committed and _place(other)._replace(until=None) == before]
-    older = [other for other in raised if _place(other).until is not None]
-    return min(older, key=lambda other: _place(other).until or 0, default=path)
+    raised = [other for other in now if other not in committed and _message_at(other)._replace(until=None) == before]
+    older = [other for other in raised if _message_at(other).until is not None]
+    return min(older, key=lambda other: _message_at(other).until or 0, default=path)
 
 
-def _backward(place: _Place, before: Schema, now: Schema | None) -> Iterator[Finding]:
+def _backward(message: _Message, before: Schema, now: Schema | None) -> Iterator[Finding]:
     if now is None:
-        yield _gone(place)
+        yield _gone(message)
         return
     # Events from before a field was added are still in the streams, so not all have every field.
     for problem in problems(now, before, writes_all=False):
-        text = _BACKWARD.get(problem.reason, "{what} was {written}, is {read}").format(**_said(problem))
-        yield Finding(place.message, problem.path, "backward", text, _REMEDIES[place.kind, "backward"])
+        text = _BACKWARD.get(problem.reason, "{what} was {written}, is {read}").format(**_words(problem))
+        yield Finding(message.label, problem.path, "backward", text, _REMEDIES[message.kind, "backward"])
 
 
-def _forward(place: _Place, before: Schema, now: Schema | None) -> Iterator[Finding]:
+def _forward(message: _Message, before: Schema, now: Schema | None) -> Iterator[Finding]:
     if now is None:
         return  # `_backward` has said so, or nobody asked for it.
-    for problem in problems(before, now, writes_all=place.kind == "events"):
-        text = _FORWARD.get(problem.reason, "{what} was {read}, is {written}").format(**_said(problem))
-        yield Finding(place.message, problem.path, "forward", text, _REMEDIES[place.kind, "forward"])
+    for problem in problems(before, now, writes_all=message.kind == "events"):
+        text = _FORWARD.get(problem.reason, "{what} was {read}, is {written}").format(**_words(problem))
+        yield Finding(message.label, problem.path, "forward", text, _REMEDIES[message.kind, "forward"])
 
 
-def _gone(place: _Place) -> Finding:
-    if place.kind == "events":
+def _gone(message: _Message) -> Finding:
+    if message.kind == "events":
         text = "is gone, and journals and streams have such events"
     else:
         text = "is gone, and clients send it"
-    remedy = "add the upcaster again" if place.until is not None else "declare it again"
-    return Finding(place.message, "$", "backward", text, remedy)
+    remedy = "add the upcaster again" if message.until is not None else "declare it again"
+    return Finding(message.label, "$", "backward", text, remedy)
 
 
-def _said(problem: Problem) -> dict[str, str]:
+def _words(problem: Problem) -> dict[str, str]:
     what = {"kind": "it", "value": "a value"}.get(problem.reason, problem.reason)
     return {"what": what, "written": problem.written, "read": problem.read}
 

@@ -1,4 +1,4 @@
-"""The names of the four streams, and the stream of each kind of subject (docs/wire.md)."""
+"""The names of the four streams and of the bucket, and the stream of each kind of subject (docs/wire.md)."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -7,6 +7,12 @@ COMMANDS: Final = "COMMANDS"
 EVENTS: Final = "EVENTS"
 TIMERS: Final = "TIMERS"
 DEAD_LETTERS: Final = "DEAD_LETTERS"
+
+SCHEMAS: Final = "SCHEMAS"
+"""The key-value bucket of the schemas of all messages."""
+SCHEMAS_STREAM: Final = f"KV_{SCHEMAS}"
+SCHEMAS_SUBJECT: Final = f"$KV.{SCHEMAS}."
+"""What the subject of each key begins with."""
 
 READ: Final = (EVENTS, COMMANDS, TIMERS)
 """The streams that a context reads, in the order in which its loop drains them."""

@@ -31,6 +31,7 @@ from shared.worker.health_file import HealthFile
 from shared.worker.lifecycle import once_free, stop_on_signal_or_disconnect
 from shared.worker.notify import Notifier
 from shared.worker.pulse import Pulse
+from shared.worker.tracing import traced
 from shared.worker.watchdog import ENDS_AFTER_S, Watchdog
 
 OWNED_WITHIN_S = 10.0
@@ -176,30 +177,33 @@ async def _run_context(
     await check_streams(context, broker, topology.partitions, numbers)
     if context.before_open is not None:
         await once_free(partial(context.before_open, settings.data_dir, topology.partitions), SystemClock())
-    process = pulse.process = ContextProcess(
-        context,
-        await once_free(partial(SqliteDatabases(settings.data_dir).open, context.name), SystemClock()),
-        broker,
-        SystemClock(),
-        numbers=numbers,
-        partitions=topology.partitions,
-        priority_timeout_s=topology.consumers.priority_timeout.total_seconds(),
-        batch_at_most=settings.batch_at_most,
-        records_inputs=settings.record_inputs,
-    )
-    if settings.metrics_port is not None:
-        from shared.engine.metrics import serve_metrics  # A tenth of a worker's imports, which few need.
+    store = await once_free(partial(SqliteDatabases(settings.data_dir).open, context.name), SystemClock())
+    with traced(context.name, broker, SystemClock(), traces_per_s=settings.traces_per_s) as (traced_broker, tracing):
+        process = pulse.process = ContextProcess(
+            context,
+            store,
+            traced_broker,
+            SystemClock(),
+            numbers=numbers,
+            partitions=topology.partitions,
+            priority_timeout_s=topology.consumers.priority_timeout.total_seconds(),
+            batch_at_most=settings.batch_at_most,
+            records_inputs=settings.record_inputs,
+            tracing=tracing,
+        )
+        if settings.metrics_port is not None:
+            from shared.engine.metrics import serve_metrics  # A tenth of a worker's imports, which few need.
 
-        serve_metrics(process, settings.metrics_host, settings.metrics_port)
-    async with process.at_work() as tasks:
-        tasks.start_soon(stop_on_signal_or_disconnect, broker.closed, process.loop)
-        tasks.start_soon(_report_ready, process, pulse)
-        if settings.monitor_url is not None:
-            tasks.start_soon(watch_health, process.alarms, settings.monitor_url)
-        interpreter.keep_all()
-        await process.loop.run()
-        pulse.stopping()
-        await process.drain(settings.drain_timeout.total_seconds())
+            serve_metrics(process, settings.metrics_host, settings.metrics_port)
+        async with process.at_work() as tasks:
+            tasks.start_soon(stop_on_signal_or_disconnect, broker.closed, process.loop)
+            tasks.start_soon(_report_ready, process, pulse)
+            if settings.monitor_url is not None:
+                tasks.start_soon(watch_health, process.alarms, settings.monitor_url)
+            interpreter.keep_all()
+            await process.loop.run()
+            pulse.stopping()
+            await process.drain(settings.drain_timeout.total_seconds())
     if broker.closed.is_set():
         raise BrokerUnavailableError("the client closed the connection for good")
 

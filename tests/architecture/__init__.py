@@ -1,1 +1,1 @@
-"""The shape of the code and of what is deployed: checked, so that the next context looks like the first."""
+"""The shape of the code and of the deployment: checked, so that the next context looks like the first."""

@@ -1,4 +1,4 @@
-"""An import contract that names what modules may import, where the stock ones name what they may not."""
+"""An import contract that lists the allowed imports of modules, where the stock ones list the forbidden ones."""
 
 from grimp import ImportGraph
 from importlinter import Contract, ContractCheck, fields, output

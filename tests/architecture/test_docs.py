@@ -26,6 +26,7 @@ from shared.config.exit_codes import Exit
 from shared.context import Rejected
 from shared.topology import STREAMS
 from shared.wire import messages
+from shared.wire.trace_context import TRACEPARENT
 from tests.architecture.pages import DOCS, EXAMPLE, PAGES, README, ROOT, Page, commands, defined_in, names
 from tests.contract.declared import contexts, read_sides
 from tests.contract.examples import examples
@@ -149,7 +150,8 @@ def test_a_subject_in_a_block_is_one_that_exists_unless_it_is_refused() -> None:
     queries = {(side.name, query.name) for side in read_sides() for group in side.groups for query in group.queries}
     example = ("vouchers", "RedeemVoucher")
     for block in (block for page in PAGES if page is not OF_ANOTHER_SYSTEM for block in page.blocks("console")):
-        for line, answer in zip(block.splitlines(), [*block.splitlines()[2:], "", ""], strict=True):
+        lines = block.splitlines()
+        for line, answer in zip(lines, [*lines[2:], "", ""][: len(lines)], strict=True):
             asked = re.findall(r"(?:\bcmd|\bapi|chorus send) ?\.?(\w+)\.(\w+)", line) if line.startswith("$ ") else []
             said = re.findall(r"\bevt\.(\w+)\.(\w+)", line)
             assert "no responders" in answer or {*asked} <= {*accepted, *queries, example}, line
@@ -190,7 +192,7 @@ def test_the_table_of_headers_is_the_headers() -> None:
                  "CAUSATION_DEPTH", "OCCURRED_AT", "SCHEMA_VERSION", "SCHEDULE", "SCHEDULE_TARGET", "SCHEDULE_TTL",
                  "TIMER_ID")  # fmt: skip
     listed = [header for cells in DOCS["wire"].rows("Headers", "header") for header in names(cells[0])]
-    assert listed == [getattr(messages, constant) for constant in constants]
+    assert listed == [*(getattr(messages, constant) for constant in constants), TRACEPARENT]
 
 
 def test_every_promise_names_its_test() -> None:

@@ -191,7 +191,7 @@ async def carry_out(load: Load) -> Sent:
 
 
 def main(file: Path) -> None:
-    """Do what the file says."""
+    """Send the commands as the file says."""
     load = msgspec.json.decode(file.read_bytes(), type=Load)
     sent = anyio.run(carry_out, load, backend_options={"use_uvloop": True})
     file.with_suffix(".sent").write_bytes(msgspec.json.encode(sent))

@@ -23,7 +23,7 @@ PER_S_AT_LEAST = 400.0
 P99_MS_AT_MOST = 300.0
 RSS_MB_AT_MOST = 150.0
 GROWTH_AT_MOST = 1.25
-"""The last tenth of many orders may cost so much more CPU each than the second."""
+"""The last tenth of many orders may cost this much more CPU each than the second."""
 OPEN_AT_MOST = 2_000
 STOCK_WITHIN_S = 30.0
 MANY_WITHIN_S = 3600.0

@@ -22,7 +22,7 @@ class Run(Struct, frozen=True, kw_only=True):
 
 
 class OpenLoop(Struct, frozen=True, kw_only=True):
-    """How long a saga takes while so many begin in a second."""
+    """How long a saga takes while this many begin in a second."""
 
     per_s: float
     latency: Latency

@@ -73,7 +73,7 @@ class Stage:
                 print(f"{warning}, {times} times", file=sys.stderr)
 
     async def held(self, contexts: Collection[str]) -> None:
-        """Wait until every partition of these contexts is held by somebody."""
+        """Wait until every partition of these contexts has an owner."""
         free = [consumer for context in contexts for consumer in self.consumers(context)]
         with anyio.fail_after(HELD_WITHIN_S):
             while free:
@@ -87,7 +87,7 @@ class Stage:
         await self._pause(commands, {"pause_until": "2099-01-01T00:00:00Z"})
 
     async def let_go(self, commands: Collection[str]) -> None:
-        """Deliver what was held back."""
+        """Deliver the messages that were held back."""
         await self._pause(commands, {})
 
     async def _pause(self, consumers: Collection[str], until: Mapping[str, str]) -> None:
@@ -137,7 +137,7 @@ class Count:
         return (await self._broker.consumer_info("EVENTS", self._name)).pending
 
     async def reaches(self, wanted: int, *, within_s: float) -> None:
-        """Wait for so many; raises TimeoutError naming how many there are."""
+        """Wait for this many; raises TimeoutError with the number there is."""
         found = -1
         with anyio.move_on_after(within_s):
             while True:

@@ -18,7 +18,7 @@ from shared import catalog
 from shared.adapters.sqlite.reading import open_read_only
 from shared.config.settings import Settings
 from shared.context import Context
-from shared.engine.decide.routing import id_in
+from shared.engine.decide.headers import id_in
 from shared.ports.broker import Broker, Stored, StreamInfo
 from shared.ports.rows import Position
 from shared.streams.file import read_topology
@@ -41,7 +41,7 @@ OURS_ALONE = 0o600
 
 
 class Row(NamedTuple):
-    """A row of a journal; what it says is published under `subject`."""
+    """A row of a journal; its body is published under `subject`."""
 
     n: int
     event_id: str
@@ -90,7 +90,7 @@ class Given(NamedTuple):
 
     @property
     def is_done(self) -> bool:
-        """Whether it did what was asked."""
+        """Whether the bank did it."""
         return bool(json.loads(self.answer)["outcome"] == "done")
 
 
@@ -134,7 +134,7 @@ class Stranger(NamedTuple):
 
 
 class Evidence(Struct, frozen=True, kw_only=True, dict=True):
-    """All that the checker looks at. `files` are what is wrong with the databases as files.
+    """All that the checker looks at. `files` are the faults of the databases as files.
 
     `read_sides` are the ids of the events that each read side has in the outboxes of its groups.
     """
@@ -214,7 +214,7 @@ class Streams(NamedTuple):
 
 
 async def gather(broker: Broker, settings: Settings, databases: Mapping[str, Path]) -> Evidence:
-    """Read it all; the databases first, so that what they have heard of is in the streams that are read after them."""
+    """Read it all; the databases first, so that the streams have every message that the databases have heard."""
     read = assemble(settings, databases, Streams({}, {}))
     streams = await read_streams(broker)
     return msgspec.structs.replace(read, born=streams.born, streams=streams.messages)

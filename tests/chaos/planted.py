@@ -178,7 +178,7 @@ def snapshot_is_not_the_fold(run: Run) -> None:
 
 
 def input_had_no_effect(run: Run) -> None:
-    """Heard and in the inbox, but what it led to was never written."""
+    """The inbox has the message, and its event was never written."""
     event = "ShipmentRecorded"
     run.change("ordering", "DELETE FROM journal WHERE type = ? AND subject LIKE ?", event, f"%.{SHIPPED}")
     del run.events()[run.find(SHIPPED, event)]

@@ -106,7 +106,7 @@ class Stage(Shop):
         await until(lambda: text in self.log(name)[after:], f"{name} logs {text!r}")
 
     def keep_a_copy(self) -> Path:
-        """Copy what a killed server has on disk."""
+        """Copy the files of a killed server."""
         copy = self.directory / "older"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(self.directory / "nats" / "jetstream", copy)

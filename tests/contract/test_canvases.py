@@ -42,7 +42,7 @@ def names(cell: str) -> list[str]:
 
 
 def reactions(context: Context) -> list[list[str]]:
-    """The whenever-table as it must be: what is heard, its policy, and the commands that the policy gives."""
+    """The whenever-table as it must be: each event, its policy, and the commands of the policy."""
     heard = [(policy.event.__name__, policy.whenever) for policy in context.policies]
     due = [(timer.name, timer.whenever_due) for timer in context.timers]
     return [

@@ -1,4 +1,4 @@
-"""streams.yaml says who says and hears what, as the code of the contexts does."""
+"""streams.yaml lists the events that each context publishes and hears, as the code has them."""
 
 from shared import catalog
 from shared.config.settings import Settings

@@ -1,4 +1,4 @@
-"""A published event only grows: what it once said on the wire, it still says."""
+"""A published event only grows: every field that it had on the wire, it still has."""
 
 import json
 

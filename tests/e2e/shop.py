@@ -264,7 +264,7 @@ ShopKind = TypeVar("ShopKind", bound=Shop)
 
 @asynccontextmanager
 async def opened(
-    kind: type[ShopKind], directory: Path, *, secure: bool = SECURE, **settings: str
+    kind: type[ShopKind], directory: Path, *, secure: bool = SECURE, otlp_endpoint: str = "", **settings: str
 ) -> AsyncIterator[ShopKind]:
     """A shop with a server of its own and one process for each context; `settings` as `order_deadline="2s"`.
 
@@ -279,6 +279,8 @@ async def opened(
         async with watching(url_of_tests(server.url)) as watcher:
             shop = kind(servers, server, directory, watcher, broker, users)
             shop.environ = environment(server.url, directory, **settings)
+            if otlp_endpoint:
+                shop.environ |= {"OTEL_EXPORTER_OTLP_ENDPOINT": otlp_endpoint}
             if secure:
                 shop.environ |= {"CHORUS_ACCESS_DIR": str(access)}
                 dict(write_contexts(access, users_of(Settings()), server.url, shop.environ))

@@ -20,6 +20,7 @@ from shared.config.secrets import Secret
 from shared.config.settings import default_streams_file
 from shared.config.units import nanoseconds
 from shared.context import Context
+from shared.engine.decide.tracing import NOT_TRACING, Tracing
 from shared.engine.loop import Loop
 from shared.engine.process import ContextProcess
 from shared.ports.broker import Broker, Outgoing, Published
@@ -142,8 +143,9 @@ async def working(
     *,
     broker: Broker | None = None,
     batch_at_most: int = 1_000,
+    tracing: Tracing = NOT_TRACING,
 ) -> AsyncIterator[ContextProcess]:
-    """As `running`, but yields the whole process."""
+    """As `running`, but yields the whole process, which may be traced."""
     context = context or till()
     own = await connect(ConnectionOptions(servers=(counter.url,)), name="till")
     broker = broker or own
@@ -157,6 +159,7 @@ async def working(
         partitions=PARTITIONS,
         priority_timeout_s=1.0,
         batch_at_most=batch_at_most,
+        tracing=tracing,
     )
     try:
         async with process.at_work():

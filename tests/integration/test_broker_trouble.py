@@ -7,7 +7,7 @@ from tests.integration.keys import PARTITION, TILL
 
 
 class TestBrokerTrouble:
-    """Consumers and streams that are not what they were."""
+    """Consumers and streams that were changed or replaced."""
 
     @pytest.mark.parametrize("sequence", [1, 1_000])
     async def test_consumer_that_somebody_else_resets_changes_nothing(self, counter: Counter, sequence: int) -> None:

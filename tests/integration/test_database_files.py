@@ -175,7 +175,7 @@ class HeldLock:
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether somebody waits for it, as the kernel lists it."""
+        """Whether a process waits for the lock, as the kernel lists it."""
         inode = os.fstat(self._file.fileno()).st_ino
         return any("->" in line and f":{inode} " in line for line in Path("/proc/locks").read_text().splitlines())
 

@@ -61,7 +61,7 @@ class TestDoubles:
     async def test_conflict_can_neither_be_told_beforehand_nor_stop_the_worker(
         self, forgetful_counter: Counter
     ) -> None:
-        """Ids are public, so a client could guess what the inbox will remember of a conflict."""
+        """Ids are public, so a client could guess the id under which the inbox remembers a conflict."""
         counter = forgetful_counter
         async with running(counter):
             await counter.ring(TILL, 5, "m-1")

@@ -159,6 +159,14 @@ async def test_requests_to_a_locked_database_are_put_off_and_decided_when_asked_
         assert answer == {"total": 2}
 
 
+async def test_requests_are_put_off_while_too_many_rows_are_refused(counter: Counter) -> None:
+    async with at_work(counter, asked_till()) as process:
+        process.relay.blocked.refused_at_most = 0
+        assert await ask(counter, "k-1", 2) == "503"
+        process.relay.blocked.refused_at_most = 1
+        assert await ask(counter, "k-1", 2) == {"total": 2}
+
+
 async def test_queue_of_requests_is_bounded(counter: Counter) -> None:
     routing = Routing(asked_till(), partitions=PARTITIONS)
     store = await counter.databases.open("till")

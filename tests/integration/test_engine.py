@@ -174,7 +174,7 @@ class TestTime:
             await counter.watcher.until(TILL, "TillClosed")
 
     async def test_timer_is_decided_after_every_event_that_was_there_when_it_came_due(self, counter: Counter) -> None:
-        """A worker that was away for long must not close before it has heard what was sold meanwhile."""
+        """A worker that was away for long must not close before it has heard of the sales meanwhile."""
         async with running(counter):
             soon = datetime.now(UTC) + timedelta(milliseconds=100)
             await counter.publish(f"cmd.till.CloseAt.{TILL}", closing_at(soon))
@@ -206,7 +206,7 @@ class TestLinger:
 
 
 class TestJournal:
-    """The database remembers what the stream has, and the other way round."""
+    """The database has every event of the stream, and the other way round."""
 
     async def test_stream_has_what_the_journal_has(self, counter: Counter) -> None:
         async with running(counter):

@@ -1,4 +1,4 @@
-"""Snapshots can be dropped, altered or outdated: who starts folds the journal anew, before anything is decided."""
+"""Snapshots can be dropped, altered or outdated: a worker folds the journal anew before it decides anything."""
 
 import asyncio
 import sqlite3
@@ -128,7 +128,7 @@ async def test_rebuilt_database_has_the_same_snapshots_and_nothing_to_fold(count
 
 
 async def filled(path: Path, *, tills: int) -> Store:
-    """A database with so many tills, each of which rang twice, and without a snapshot."""
+    """A database with this many tills, each of which rang twice, and without a snapshot."""
     rows = [
         JournalRow(
             f"till/till-t-{number}@{version}", f"till-t-{number}", version, f"evt.till.Rung.t-{number}", "Rung", {},

@@ -86,7 +86,7 @@ async def goes_on(counter: Counter, process: ContextProcess, totals: Mapping[str
 
 
 class TestConsumers:
-    """Deleted by somebody, and made again by `chorus streams apply`."""
+    """Deleted by an operator, and created again by `chorus streams apply`."""
 
     @pytest.fixture
     async def counter(self, account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:

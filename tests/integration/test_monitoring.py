@@ -26,7 +26,7 @@ MONITOR = "io.nats.monitor."
 
 
 def thresholds(stream: str) -> list[str]:
-    """The flags that say what the metadata of a till's consumer says."""
+    """The flags of the nats command for the metadata of a till's consumer."""
     (consumer,) = (d for d in declare(TOPOLOGY, [till()]) if (d.stream, d.name) == (stream, "till-0"))
     known = {name.removeprefix(MONITOR): value for name, value in consumer.config["metadata"].items()}
     pinned = ["--pinned"] if known.get("pinned") == "true" else []

@@ -35,7 +35,7 @@ def waiting_in(directory: Path, context: str = "till") -> list[parked.Parked]:
 
 
 class TestParking:
-    """A message on which our code raises waits with all later ones of its key until somebody has looked."""
+    """A message on which our code raises waits, with all later ones of its key, for an operator."""
 
     async def test_retry_after_the_code_is_mended_resumes_in_order(self, counter: Counter, tmp_path: Path) -> None:
         stuck = tmp_path / "stuck"

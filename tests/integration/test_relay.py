@@ -143,7 +143,7 @@ async def test_what_lingers_is_left_to_who_has_its_partition_now(counter: Counte
 
 @pytest.mark.parametrize("versions", [1, BATCH_AT_LEAST])
 async def test_answer_that_comes_once_the_partition_was_left_marks_nothing(counter: Counter, versions: int) -> None:
-    """By then the stream may have been made anew, and what it has of the partition been counted."""
+    """By then the stream may have been created again, and its messages of the partition been counted."""
     broker = SlowBroker(counter.broker)
     rows = rows_of("a", versions=versions)
     async with publishing(broker) as (relay, marked):

@@ -10,9 +10,10 @@ from nats.js.errors import KeyDeletedError, KeyNotFoundError
 
 from shared.adapters.jetstream import JetStream, connect
 from shared.config.connection import find_connection
-from shared.schemas.bucket import BUCKET, bucket, differing, key_of, write
+from shared.schemas.bucket import bucket, differing, key_of, write
 from shared.streams.apply import apply, plan
 from shared.streams.file import read_topology
+from shared.wire.streams import SCHEMAS
 
 TOPOLOGY = read_topology(Path(__file__).parents[2] / "streams.yaml")
 DONE, UNDONE = "here/events/ThingDone.json", "here/events/ThingUndone.json"
@@ -31,7 +32,7 @@ async def value(url: str, key: str) -> bytes | None:
     """The value as another program reads it."""
     client = await nats.connect(url)
     try:
-        entry = await (await client.jetstream().key_value(BUCKET)).get(key)
+        entry = await (await client.jetstream().key_value(SCHEMAS)).get(key)
         return entry.value
     except (KeyNotFoundError, KeyDeletedError):
         return None

@@ -89,7 +89,7 @@ class TestStrangers:
     async def test_stranger_on_record_by_its_form_does_not_hide_a_lost_event_under_its_id(
         self, counter: Counter
     ) -> None:
-        """Neither in what is new in the stream nor when the whole stream is compared."""
+        """Neither among new messages nor when the whole stream is compared."""
         async with running(counter):
             await counter.ring("t-1", 1)
             await counter.watcher.until("t-1", "Rung")
@@ -113,7 +113,7 @@ class TestStrangers:
 
     @staticmethod
     async def is_refused(counter: Counter) -> str:
-        """Start a worker, which stops; what it says."""
+        """Start a worker, which stops; its message."""
         with pytest.raises(BaseExceptionGroup) as refused, anyio.fail_after(WITHIN_S):
             async with running(counter):
                 await anyio.sleep_forever()
@@ -143,7 +143,7 @@ class TestStrangers:
     async def test_event_of_our_form_that_stops_a_rebuild_is_named_and_can_be_declared_void(
         self, counter: Counter, kind: str, version: int, told: str
     ) -> None:
-        """The database is lost, so nothing else knows that somebody else published it."""
+        """The database is lost, so only the stream can show that the message is a stranger's."""
         async with running(counter):
             await counter.ring("t-1", 1)
             await counter.watcher.until("t-1", "Rung")

@@ -50,7 +50,7 @@ class RecordPrinted(Struct, frozen=True, kw_only=True):
 
 
 class Rung(Struct, frozen=True, kw_only=True):
-    """The amount is in the drawer; `total` is what is in it now."""
+    """The amount is in the drawer, and `total` with it."""
 
     till_id: str
     amount: int

@@ -37,7 +37,11 @@ class Decisions:
         context = routing.context
         self.aggregates = LoadedAggregates(transaction, routing.states)
         self._outgoing = OutgoingRows(
-            context.name, schema_version=context.schema_version, partitions=routing.partitions, now=now
+            context.name,
+            schema_version=context.schema_version,
+            partitions=routing.partitions,
+            now=now,
+            tracing=routing.tracing,
         )
         self.inbox = Inbox(transaction)
         self.answers = Answers(transaction)

@@ -1,9 +1,10 @@
-"""Checks the headers of a message: the saga that it belongs to, and how many causes it has."""
+"""Reads the headers of a message: its id, the saga that it belongs to, and how many causes it has."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from shared.wire.messages import CAUSATION_DEPTH, CORRELATION_ID, check_key
+from shared.wire.messages import CAUSATION_DEPTH, CORRELATION_ID, MSG_ID, TIMER_ID, check_key
+from shared.wire.streams import TIMERS
 
 T = TypeVar("T")
 
@@ -15,6 +16,11 @@ class MalformedHeaderError(ValueError):
         super().__init__(f"{path}: {problem}")
         self.path = path
         self.problem = problem
+
+
+def id_in(stream: str, headers: Mapping[str, str]) -> str | None:
+    """The id that a message gives itself. The server removes a timer's `Nats-Msg-Id` when the timer fires."""
+    return headers.get(TIMER_ID) if stream == TIMERS else headers.get(MSG_ID)
 
 
 def correlation_in(headers: Mapping[str, str]) -> str | None:

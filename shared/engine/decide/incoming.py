@@ -54,7 +54,10 @@ Source: TypeAlias = Delivery | ParkedVerdict | EffectRow | Asker
 
 
 class Incoming(NamedTuple):
-    """One message. `depth` counts its causes; `content` is the hash of its body, by which dedup compares messages."""
+    """One message. `depth` counts its causes; `content` is the hash of its body, by which dedup compares messages.
+
+    `traceparent` is the span that it comes from, as a header says it; empty for a message that is not traced.
+    """
 
     stream: str
     """Empty for the outcome of an effect and for a request."""
@@ -67,6 +70,7 @@ class Incoming(NamedTuple):
     depth: int
     source: Source
     handling: Handling
+    traceparent: str = ""
 
 
 def replies_to(messages: Sequence[Incoming]) -> list[str]:

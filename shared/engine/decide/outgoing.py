@@ -7,6 +7,7 @@ import msgspec
 
 from shared.context import Detail, Event
 from shared.engine.decide.incoming import Asker, Incoming
+from shared.engine.decide.tracing import NOT_TRACING, Tracing
 from shared.ports.broker import Delivery
 from shared.ports.rows import JournalRow, ParkedRow, ParkedVerdict
 from shared.wire.bodies import BODY_BYTES_AT_MOST
@@ -36,6 +37,7 @@ from shared.wire.messages import (
     timer_subject,
 )
 from shared.wire.streams import COMMANDS
+from shared.wire.trace_context import TRACEPARENT
 
 DUE_KEPT: Final = "720h"
 """How long a timer that has fired stays in TIMERS for a context that does not run."""
@@ -51,11 +53,20 @@ _encoder = msgspec.json.Encoder()
 class OutgoingRows:
     """Makes the rows of one batch of one context. `now` becomes their Occurred-At."""
 
-    def __init__(self, context: str, *, schema_version: int, partitions: int, now: datetime) -> None:
+    def __init__(
+        self,
+        context: str,
+        *,
+        schema_version: int,
+        partitions: int,
+        now: datetime,
+        tracing: Tracing = NOT_TRACING,
+    ) -> None:
         self._context = context
         self._schema_version = str(schema_version)
         self._partitions = partitions
         self._now = rfc3339(now)
+        self._tracing = tracing
 
     def event(self, cause: Incoming, event: Event, aggregate: str, key: str, version: int) -> JournalRow:
         """An event of an aggregate; raises MalformedKeyError when its key cannot be a token of a subject."""
@@ -144,6 +155,8 @@ class OutgoingRows:
         elif isinstance(cause.source, Asker):  # A request is in no stream, and a rebuild answers it again.
             headers[CAUSATION_HASH] = cause.content.hex()
             headers[CAUSATION_SUBJECT] = cause.source.endpoint.subject
+        if cause.traceparent and (traceparent := self._tracing.of_row(cause.traceparent, identity)):
+            headers[TRACEPARENT] = traceparent
         partition = partition_of(key, self._partitions)
         return JournalRow(identity, aggregate, version, subject, kind, headers, _encoder.encode(body), partition)
 
@@ -179,6 +192,8 @@ def timer_row(context: str, row: JournalRow, timer: str, key: str, at: datetime)
         SCHEDULE_TARGET: due_subject(context, timer, key),
         SCHEDULE_TTL: DUE_KEPT,
     }
+    if traceparent := row.headers.get(TRACEPARENT):
+        headers[TRACEPARENT] = traceparent
     subject = timer_subject(context, timer, key)
     return JournalRow(
         identity, f"{timer}/{row.aggregate}", row.version, subject, timer, headers, row.body, row.partition

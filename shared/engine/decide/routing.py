@@ -14,8 +14,9 @@ from msgspec import Struct
 
 from shared.context import Command, Context, Decider, Detail, Effect, Event, KeysInState, KeysKnown, Timer
 from shared.endpoint import Endpoint
-from shared.engine.decide.headers import MalformedHeaderError, checked, correlation_in, depth_in
+from shared.engine.decide.headers import MalformedHeaderError, checked, correlation_in, depth_in, id_in
 from shared.engine.decide.incoming import IGNORE, Asker, Decide, Handling, Incoming, Poison, Refuse, Source
+from shared.engine.decide.tracing import NOT_TRACING, Tracing
 from shared.ports.broker import Delivery
 from shared.ports.rows import EffectRow, ParkedVerdict
 from shared.upcaster import EventDecoder
@@ -39,6 +40,7 @@ from shared.wire.messages import (
     partition_of,
 )
 from shared.wire.streams import COMMANDS, TIMERS
+from shared.wire.trace_context import TRACEPARENT
 
 FRAMES_KEPT: Final = 6
 TRACEBACK_LENGTH_AT_MOST: Final = 8_000
@@ -67,10 +69,13 @@ class Routing:
     `deciders` goes by the type of a command, and `states`, which decode snapshots, by the name of an aggregate.
     """
 
-    def __init__(self, context: Context, *, partitions: int, records_inputs: bool = False) -> None:
+    def __init__(
+        self, context: Context, *, partitions: int, records_inputs: bool = False, tracing: Tracing = NOT_TRACING
+    ) -> None:
         self.context = context
         self.records_inputs = records_inputs
         self.partitions = partitions
+        self.tracing = tracing
         self.deciders: dict[type[Struct], Deciding] = {}
         for decider in context.deciders:
             deciding = Deciding(decider, decider.aggregate.id_of, decider.keys_known, decider.keys_in_state)
@@ -103,10 +108,7 @@ class Routing:
     def parked(self, waiting: ParkedVerdict) -> Incoming:
         """A parked message, read again as if it were delivered now."""
         row = waiting.row
-        delivery = Delivery(
-            sequence=row.seq, consumer_sequence=0, pending=0, at_ns=row.at_ns, subject=row.subject, headers=row.headers,
-            body=row.body, reply="",
-        )  # fmt: skip
+        delivery = Delivery(sequence=row.seq, at_ns=row.at_ns, subject=row.subject, headers=row.headers, body=row.body)
         return self._incoming(row.stream, row.partition, delivery, waiting)._replace(message_id=row.message_id)
 
     def outcome(self, row: EffectRow, command: Command) -> Incoming:
@@ -122,6 +124,7 @@ class Routing:
             depth=int(row.headers[CAUSATION_DEPTH]),
             source=row,
             handling=Decide((command,)),
+            traceparent=row.headers.get(TRACEPARENT, ""),
         )
 
     def asked(self, endpoint: Endpoint, n: int, key: str, said: Struct, headers: Mapping[str, str]) -> Incoming:
@@ -139,6 +142,7 @@ class Routing:
             depth=depth_in(headers, CAUSATION_DEPTH_AT_MOST),
             source=Asker(n, endpoint, command),
             handling=Decide((command,)),
+            traceparent=headers.get(TRACEPARENT) or self.tracing.begin(key),
         )
 
     def reacts_to(self, subject: Subject) -> bool:
@@ -184,6 +188,7 @@ class Routing:
             depth,
             source,
             handling,
+            headers.get(TRACEPARENT) or (self.tracing.begin(message_id) if stream == COMMANDS else ""),
         )
 
     def _handling(self, subject: Subject, delivery: Delivery) -> Handling:
@@ -197,11 +202,6 @@ class Routing:
             return Decide(whenever(event))
         at = NEVER if decoder.at_field is None else delivery.at  # Few types ask for the time, which is slow to make.
         return Decide(whenever(decoder.decode(delivery.body, key=subject.key, at=at)))
-
-
-def id_in(stream: str, headers: Mapping[str, str]) -> str | None:
-    """The id that a message gives itself. The server removes a timer's `Nats-Msg-Id` when the timer fires."""
-    return headers.get(TIMER_ID) if stream == TIMERS else headers.get(MSG_ID)
 
 
 def current_traceback() -> str:

@@ -73,13 +73,10 @@ async def _batches(broker: Broker, routing: Routing, name: str, past: Past) -> A
 def _incoming(routing: Routing, partition: int, stored: Stored) -> Incoming:
     delivery = Delivery(
         sequence=stored.sequence,
-        consumer_sequence=0,
-        pending=0,
         at_ns=since_1970_ns(stored.at),
         subject=stored.subject,
         headers=stored.headers,
         body=stored.body,
-        reply="",
     )
     return routing.delivered(EVENTS, partition, delivery)
 

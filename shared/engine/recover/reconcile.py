@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from shared.engine.decide.routing import id_in
+from shared.engine.decide.headers import id_in
 from shared.engine.recover.provenance import Provenance
 from shared.ports.broker import Broker, Stored, StreamInfo
 from shared.ports.rows import StrangerRow

@@ -31,7 +31,7 @@ ABOUT_PARKED = {MessageParked.__name__, MessageUnparked.__name__}
 LoadedAggregates = dict[str, tuple[int, Any]]
 
 
-class _Beside(Mapping[Asked, Any]):
+class _AlsoRead(Mapping[Asked, Any]):
     """The other aggregates that a decision reads."""
 
     def __init__(self, states: LoadedAggregates, aggregate: Aggregate) -> None:
@@ -66,7 +66,7 @@ class _Recorded:
 
 
 class Recomputation:
-    """One context decided again, from its journal and what it has heard."""
+    """One context decided again, from its journal and the messages that it has heard."""
 
     def __init__(self, evidence: Evidence, name: str, context: Context) -> None:
         self._evidence = evidence
@@ -155,7 +155,7 @@ class Recomputation:
         for command in commands:
             decider, id_of, _, _ = self._reactions.deciders[type(command)]
             state = _state(self._states, decider.aggregate, id_of(command))
-            others = [_Beside(self._states, reads.aggregate) for reads in decider.also_reads]
+            others = [_AlsoRead(self._states, reads.aggregate) for reads in decider.also_reads]
             for event in decider.decide(command, state, *others):
                 decided.append(event)
                 if not isinstance(event, Rejected):
@@ -268,7 +268,7 @@ def _state(states: LoadedAggregates, aggregate: Aggregate, identity: str) -> Any
 
 
 def _told(event: Struct, timeless: bool) -> tuple[str, Any]:
-    """The type of an event and what it says; `timeless` leaves out the times, which came from a clock."""
+    """The type and the fields of an event; `timeless` leaves out the times, which came from a clock."""
     if isinstance(event, Rejected):
         return "CommandRejected", None
     fields = msgspec.structs.asdict(event)

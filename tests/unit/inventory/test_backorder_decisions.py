@@ -54,7 +54,7 @@ class Warehouse:
             self.deliver(sku, quantity)
 
     def order(self, order: str, *, allow_backorder: bool = True, **lines: int) -> list[str]:
-        """Order so many of each SKU."""
+        """Place an order with these quantities, by SKU."""
         wanted = tuple(SkuQuantity(sku=Sku(sku), quantity=quantity) for sku, quantity in lines.items())
         return self.decide(
             ReserveStock(order_id=OrderId(order), lines=wanted, allow_backorder=allow_backorder, asked_at=ASKED_AT)
@@ -148,7 +148,7 @@ def test_order_that_leaves_gives_way_in_every_queue_it_stood_in(leave) -> None: 
 
 @pytest.mark.parametrize("deliveries", permutations(("mug", "tea", "mug", "tea")))
 def test_two_orders_for_the_same_two_skus_never_wait_for_each_other(deliveries: tuple[str, ...]) -> None:
-    """In whatever order the SKUs are replenished (F32)."""
+    """The order in which the SKUs are replenished does not matter (F32)."""
     room = Warehouse()
     room.order("o-1", mug=1, tea=1)
     room.order("o-2", tea=1, mug=1)

@@ -165,11 +165,11 @@ ANSWERS: dict[tuple[str, ReservationCommand], tuple[Event, ...]] = {
     ("committed", RETURN): (PUT_BACK, *FULL),
     ("committed", REFUSE): (PUT_BACK, *FULL),
 }
-"""Every answer there is; whatever is not here is too early, too late or asked before, and stays quiet."""
+"""Every answer there is. Any other command in any other state is too early, too late or asked before, and is quiet."""
 
 
 def named(value: object) -> str:
-    """A test id of what is asked: releases and failed shipments differ only in why."""
+    """The test id of a command: releases and failed shipments differ only in their reason."""
     match value:
         case ReleaseStock(reason=why) | SettleFailedShipment(stage=why):
             return why

@@ -23,7 +23,7 @@ NINE = datetime(2026, 11, 21, 9, tzinfo=UTC)
 
 
 class Pile:
-    """A mailer that keeps what it is given, and refuses when told to."""
+    """A mailer that keeps every letter, and refuses it when told to."""
 
     channel: MailChannel = "directory"
 

@@ -108,7 +108,7 @@ def too_late(state: Status) -> OrderCancellationRejected:
     return OrderCancellationRejected(order_id=ORDER, reason="found it cheaper", state=state)
 
 
-NO_SUCH_ORDER = Rejected.at("order_unknown", "$", "nobody has placed this order")
+NO_SUCH_ORDER = Rejected.at("order_unknown", "$", "there is no such order; it was not placed")
 STILL_TOO_LATE = Rejected.at("too_late_to_cancel", "$", "the order is SHIPPED")
 
 HISTORIES: dict[str, tuple[OrderEvent, ...]] = {
@@ -205,7 +205,7 @@ ANSWERS: dict[tuple[str, OrderCommand], tuple[OrderEvent | Rejected, ...]] = {
     ("shipped", DELIVER): (DELIVERED,),
     ("shipped_and_refused", DELIVER): (DELIVERED,),
 }
-"""Every answer there is; whatever is not here is too early, too late or asked before, and stays quiet."""
+"""Every answer there is. Any other command in any other state is too early, too late or asked before, and is quiet."""
 
 
 @pytest.mark.parametrize("history", HISTORIES)
@@ -217,7 +217,7 @@ def test_every_command_in_every_state(history: str, command: OrderCommand) -> No
 @pytest.mark.parametrize("history", HISTORIES)
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: type(command).__name__)
 def test_asking_twice_gives_the_answer_once(history: str, command: OrderCommand) -> None:
-    """A Rejected is no event: whoever asks again is told no again, and the order stays as it is."""
+    """A Rejected is no event: a command that is sent again is rejected again, and the order stays as it is."""
     answer = [event for event in ANSWERS.get((history, command), ()) if not isinstance(event, Rejected)]
     again = decide(command, after(*HISTORIES[history], *answer))
     assert [event for event in again if not isinstance(event, Rejected)] == []

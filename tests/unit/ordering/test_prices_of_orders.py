@@ -1,4 +1,4 @@
-"""The price of an order is the shop's: unknown articles, changed prices, promotions, and what is too much (F27)."""
+"""The price of an order is the shop's: unknown articles, changed prices, promotions, and bounds (F27)."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta

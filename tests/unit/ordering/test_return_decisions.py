@@ -71,7 +71,7 @@ ANSWERS: dict[tuple[str, ReturnCommand], tuple[object, ...]] = {
     ("received", REFUND): (REFUNDED,),
     ("received_late", REFUND): (REFUNDED,),
 }
-"""Every answer there is; whatever is not here is too early, too late or asked before, and stays quiet."""
+"""Every answer there is. Any other command in any other state is too early, too late or asked before, and is quiet."""
 
 
 def after(*events: ReturnEvent) -> Return:

@@ -142,7 +142,7 @@ ANSWERS: dict[tuple[str, AnyCommand], tuple[PaymentEvent, ...]] = {
     ("refund_refused", RETRY): (REFUNDING_AGAIN,),
     ("refund_refused", RETRY_DUE): (REFUNDING_AGAIN,),
 }
-"""Every answer there is; whatever is not here is too early, too late or asked before, and stays quiet."""
+"""Every answer there is. Any other command in any other state is too early, too late or asked before, and is quiet."""
 
 
 @pytest.mark.parametrize("history", HISTORIES)

@@ -62,7 +62,7 @@ SHIPMENT_FAILED = UndoPayment(order_id=ORDER, reason="shipment_failed")
 
 
 class World(NamedTuple):
-    """Where everything stands: what may still arrive, what the bank is still asked, whose money it is."""
+    """The payment, the messages in flight, the open questions to the bank, and who has the money."""
 
     payment: Payment
     arriving: tuple[AnyCommand, ...]
@@ -104,7 +104,7 @@ def walked(start: World) -> set[Ending]:
 
 
 def steps(world: World) -> list[World]:
-    """Any message that may arrive does, or the bank answers what it was asked first."""
+    """Every world that can be next: one message arrives, or the bank answers its oldest question."""
     found = []
     for command in dict.fromkeys(world.arriving):
         remaining = list(world.arriving)
@@ -145,7 +145,7 @@ def outcomes(asked: PaymentEvent, bank: str, refusals: int) -> list[tuple[str, A
 
 
 def deliver(command: AnyCommand, world: World) -> World:
-    """Decide, check that asking again is quiet, and hand what the events ask for to the bank and the timer."""
+    """Decide, check that asking again is quiet, and pass the calls to the bank and the retries to the timer."""
     payment, arriving, asked = world.payment, list(world.arriving), list(world.asked)
     events = decide(command, payment)
     captured, voided, refunded_minor = world.captured, world.voided, world.refunded_minor
@@ -211,7 +211,7 @@ def test_cancelled_order_that_was_never_placed_here_asks_the_bank_nothing() -> N
 def test_returns_race_a_refund_of_the_whole_order_and_no_more_is_given_back_than_was_taken(
     returns: tuple[RefundReturn, ...],
 ) -> None:
-    """Whichever comes first, and whatever the bank refuses at first (F31)."""
+    """The order of the messages and the first answers of the bank do not matter (F31)."""
     found = paid_endings(*returns, SHIPMENT_FAILED)
     assert found == {Ending("REFUNDED", "nothing")}
 

@@ -1,4 +1,4 @@
-"""`api.CONTEXT.about`: a context says what it knows of a key, and waits for nothing while it says so."""
+"""`api.CONTEXT.about`: a context answers all that it knows of a key, without waiting for anything."""
 
 from collections.abc import Iterator
 from datetime import timedelta

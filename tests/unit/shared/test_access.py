@@ -1,5 +1,6 @@
 """The users of a system follow from its code, and their keys stay with their owners."""
 
+import errno
 import json
 import stat
 from datetime import timedelta
@@ -14,6 +15,7 @@ from shared.access.of_system import users_of
 from shared.access.rights import Rights
 from shared.access.roles import AccessError, users, who_may
 from shared.access.server import rights_file, users_file
+from shared.atomic_file import write_file
 from shared.config.connection import ConnectionOptions
 from shared.config.settings import Settings
 from shared.context import Context
@@ -118,6 +120,27 @@ class TestDirectory:
         (tmp_path / "keys.json").unlink()
         apply(tmp_path, those)
         assert public_keys(tmp_path) == before
+
+    @pytest.mark.parametrize("written", range(1, 6))
+    def test_apply_that_is_interrupted_is_finished_by_the_next(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+    ) -> None:
+        those = users(TOPOLOGY, TILLS)
+        left = [written]
+
+        def interrupted(file: Path, text: str, *, mode: int) -> None:
+            if not left[0]:
+                raise OSError(errno.ENOSPC, "no space left")
+            left[0] -= 1
+            write_file(file, text, mode=mode)
+
+        with monkeypatch.context() as patched:
+            patched.setattr("shared.access.directory.write_file", interrupted)
+            with pytest.raises(OSError, match="no space left"):
+                apply(tmp_path, those)
+        apply(tmp_path, those)
+        for user in those:
+            assert public_keys(tmp_path)[user.name] == (read_public_key(seed_file(tmp_path, user.name)),)
 
     def test_seeds_may_leave_for_the_machines_of_their_users(self, tmp_path: Path) -> None:
         those = users(TOPOLOGY, TILLS)

@@ -1,4 +1,4 @@
-"""A timeline tells what has not happened yet: what is open, waited for, and expected next."""
+"""A timeline also lists open calls, awaited commands and the events that may be next."""
 
 from collections.abc import Iterator
 

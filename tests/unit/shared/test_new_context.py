@@ -63,7 +63,7 @@ def snapshot(directory: Path) -> dict[str, bytes]:
 
 
 def complaints(directory: Path, *commands: Sequence[str]) -> str:
-    """Run tools beside our interpreter; what they say when they are not content."""
+    """Run tools beside our interpreter; their complaints."""
     said = ""
     for name, *words in commands:
         tool = Path(SCRIPT).with_name(name)
@@ -131,7 +131,7 @@ def test_it_is_entered_into_every_list_of_the_shop(shop: Path) -> None:
     assert "| `StockReplenished` | inventory | support, invoices |" in (shop / "docs/tutorial.md").read_text()
     assert "| `invoices.ReserveInvoice` | `order_id` |" in (shop / "docs/domain.md").read_text()
     assert "(contexts/invoices/README.md)" in (shop / "README.md").read_text()
-    assert " invoices; do\n" in (shop / "docs/operate.md").read_text()
+    assert "chorus-worker@invoices\n" in (shop / "docs/operate.md").read_text()
     assert "# invoices\n" in (shop / "streams.yaml").read_text()
     assert (shop / "tests/contract/golden/invoices/InvoiceReserved.json").is_file()
     assert '(["a client sends it"])' in (shop / "docs/board.md").read_text().split("### invoices in order\n")[1]

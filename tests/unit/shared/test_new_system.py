@@ -23,7 +23,7 @@ def listing(directory: Path) -> set[str]:
 
 
 def tool(name: str, *words: str, cwd: Path) -> str:
-    """Run a tool beside our interpreter; what it says, if it is not content."""
+    """Run a tool beside our interpreter; its complaints."""
     ran = subprocess.run(
         [Path(SCRIPT).with_name(name), *words], cwd=cwd, capture_output=True, text=True, timeout=120, check=False
     )

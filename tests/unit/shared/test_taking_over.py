@@ -166,7 +166,7 @@ class _Partition:
 
 
 async def test_what_is_broken_is_let_go_though_nothing_can_be_taken_over() -> None:
-    """Else it publishes into a stream that is made again, before what was lost is there."""
+    """Otherwise it publishes into a stream that was created again, before the lost events are there."""
 
     async def check(*_: object) -> bool:
         raise BrokerUnavailableError("the stream is gone")
@@ -186,7 +186,7 @@ async def test_what_is_broken_is_let_go_though_nothing_can_be_taken_over() -> No
 
 
 async def test_what_is_broken_publishes_nothing_more_whatever_the_loop_is_doing() -> None:
-    """Its stream may be made anew at any moment, and would have what came later before what was lost."""
+    """Its stream may be created again at any moment, and would have later events before the lost ones."""
     whole, broken = _Partition(0, broken=False), _Partition(1, broken=True)
     dropped: list[int] = []
     relay: Any = SimpleNamespace(revoke=dropped.append)

@@ -1,4 +1,4 @@
-"""A bell that is rung before, while or after somebody waits."""
+"""A wakeup that comes before, during or after the wait."""
 
 import asyncio
 

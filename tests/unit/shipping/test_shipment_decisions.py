@@ -129,7 +129,7 @@ ANSWERS: dict[tuple[str, ShipmentCommand], tuple[ShipmentEvent, ...]] = {
     ("dispatched", REPORT_LOST): (LOST,),
     ("dispatched", REPORT_RETURNED): (RETURNED,),
 }
-"""Every answer there is but the refusals below; whatever is not here is too early, too late or asked before."""
+"""Every answer there is but the refusals below; any other command is too early, too late or asked before."""
 
 
 def after(*events: ShipmentEvent) -> Shipment:
@@ -140,7 +140,7 @@ def after(*events: ShipmentEvent) -> Shipment:
 
 
 def named(value: object) -> str:
-    """A test id of what is asked; requirements differ only in what they require."""
+    """The test id of a command, or of several; of a requirement its name."""
     match value:
         case tuple():
             return "-".join(map(named, value))

@@ -90,7 +90,7 @@ ANSWERS: dict[tuple[str, TicketCommand], tuple[object, ...]] = {
     ("open_again", TOLD): (TOLD_IT,),
     ("open_again", NOT_TOLD): (NOT_TOLD_IT,),
 }
-"""Every answer there is; whatever is not here was answered before, or has nothing to close."""
+"""Every answer there is; any other command was answered before, or has nothing to close."""
 
 
 def after(*events: TicketEvent) -> Ticket:

@@ -47,11 +47,16 @@ class SqliteHistory:
         query = f"{_INPUTS} WHERE kind = ? AND id = ? ORDER BY i"
         return list(starmap(InputRow, self._connection.execute(query, (kind, input_id))))
 
-    def input_keys(self, keys: Iterable[str]) -> list[InputRow]:
+    def commands(self, keys: Iterable[str] | None = None) -> list[InputRow]:
         if not self._has_inputs:
             return []
-        query = f"{_INPUTS} WHERE kind = 'command' AND key IN (SELECT value FROM json_each(?)) ORDER BY i"  # noqa: S608  No input.
-        return list(starmap(InputRow, self._connection.execute(query, (json_text(list(keys)),))))
+        among = "" if keys is None else " AND key IN (SELECT value FROM json_each(?))"
+        query = f"{_INPUTS} WHERE kind = 'command'{among} ORDER BY i"
+        return list(starmap(InputRow, self._connection.execute(query, () if keys is None else (json_text([*keys]),))))
+
+    def events_of_saga(self, correlation_id: str) -> list[NumberedRow]:
+        query = f"{_ROWS} AND json_extract(headers, '$.\"Correlation-Id\"') = ? ORDER BY n"
+        return [NumberedRow(n, journal_row(*row)) for n, *row in self._connection.execute(query, (correlation_id,))]
 
     def event(self, event_id: str) -> JournalRow | None:
         first, _ = split_edition(event_id)
