@@ -197,10 +197,8 @@ class Loop:
         self._relay.add(committed.rows)
         self._effects.add(committed.effects)
         for effect, reason in committed.undecided:
-            saga = effect.headers[CORRELATION_ID]
-            _log.error(
-                "outcome cannot be decided", saga=saga, message=effect.event_id, effect=effect.type, reason=reason
-            )
+            saga, message = effect.headers[CORRELATION_ID], effect.event_id
+            _log.error("outcome cannot be decided", saga=saga, message=message, effect=effect.type, reason=reason)
             self._effects.repeat_later(effect)
 
     async def _acknowledge(self, messages: Sequence[Incoming]) -> None:

@@ -109,13 +109,18 @@ class EngineCollector(Collector):
 
 
 def serve_metrics(process: ContextProcess, host: str, port: int) -> int:
+    """Answer `/metrics` for a context; see `serve_collector`."""
+    return serve_collector(EngineCollector(process), host, port)
+
+
+def serve_collector(collector: Collector, host: str, port: int) -> int:
     """Answer `/metrics` from a thread of its own, and return its port; port 0 takes a free one.
 
     Raises:
         MisconfiguredError: another process has the port, or the host is not one of this machine.
     """
     registry = CollectorRegistry()
-    registry.register(EngineCollector(process))
+    registry.register(collector)
     try:
         server, _ = start_http_server(port, addr=host, registry=registry)
     except OSError as error:

@@ -98,7 +98,7 @@ def _files(words: Mapping[str, str], folder: Path, directory: Path, *, hears_any
 def _write_choreography(made: Changes, directory: Path, settings: Settings) -> tuple[str, ...]:
     """Write who says and hears what, now that the context is there; raises NewError when it cannot be loaded."""
     importlib.invalidate_caches()
-    members = catalog.contexts(settings)
+    members = catalog.members(settings)
     file = settings.streams_file
     if not file.resolve().is_relative_to(directory.resolve()):
         return (f"make a streams.yaml of your own: copy {file} here, and run chorus streams write",)

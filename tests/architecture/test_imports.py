@@ -25,6 +25,7 @@ PLANTED = [
     ),
     ("shared/wire/bodies.py", "import nats", "One package speaks to NATS"),
     ("contexts/here/effects.py", "import aiosqlite", "One module opens SQLite"),
+    ("shared/worker/main.py", "import opentelemetry", "One module sends spans"),
     (
         "shared/repair/parked.py",
         "import shared.adapters.sqlite.reading",
@@ -80,8 +81,10 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
         module.parent.mkdir(parents=True, exist_ok=True)
         module.write_text("")
     (root / "shared/adapters/jetstream/broker.py").write_text("import nats\n")
+    (root / "shared/adapters/tracing/otlp.py").write_text("import opentelemetry\n")
     (root / "shared/adapters/sqlite/connection.py").write_text("import aiosqlite\n")
     (root / "shared/batching.py").write_text("import asyncio\n")
+    (root / "shared/adapters/tracing/otlp.py").write_text("import opentelemetry\n")
     (root / "contexts/here/events.py").write_text("import contexts.kernel\n")
     (root / "contexts/here/effects.py").write_text("import contexts.mail\n")
     (root / "contexts/door.py").write_text("import contexts.here.commands\n")

@@ -14,7 +14,7 @@ import anyio
 from shared.access.roles import users
 from shared.adapters.jetstream import JetStream, connect
 from shared.config.settings import Settings
-from shared.context import Context
+from shared.context import Member
 from shared.run.child_process import ChildProgram
 from shared.run.server import check_sync_always, local_server
 from shared.run.supervisor import Supervisor, supervised
@@ -150,7 +150,7 @@ class Count:
 
 
 @asynccontextmanager
-async def stage(members: Iterable[Context], consumers: Sequence[Declared] | None = None) -> AsyncIterator[Stage]:
+async def stage(members: Iterable[Member], consumers: Sequence[Declared] | None = None) -> AsyncIterator[Stage]:
     """An empty server with the members' streams and consumers, or with others; gone when the block is left.
 
     With CHORUS_SECURE=1 it knows the users of the members, and each worker connects as its own.

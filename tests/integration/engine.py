@@ -31,7 +31,7 @@ from shared.wire.messages import MSG_ID
 from shared.wire.streams import COMMANDS
 from tests.integration.till import scanner, till
 from tests.saying import said
-from tests.waiting import WITHIN_S, until
+from tests.waiting import WITHIN_S, until, until_answer
 from tests.watching import Fact, Watcher, watching
 
 PARTITIONS = 2
@@ -184,9 +184,11 @@ async def working(
 
 async def stored_again(publish: Callable[[], Awaitable[Any]]) -> None:
     """Publish until the server has forgotten the id and stores the message once more."""
-    with anyio.fail_after(WITHIN_S):
-        while (await publish()).duplicate:
-            pass
+
+    async def is_stored() -> bool:
+        return not (await publish()).duplicate
+
+    await until_answer(is_stored)
 
 
 async def until_idle(counter: Counter) -> None:

@@ -57,7 +57,7 @@ class Storeroom(Counter):
 @asynccontextmanager
 async def storeroom(url: str, directory: Path) -> AsyncIterator[Storeroom]:
     broker = await connect(ConnectionOptions(servers=(url,)), name="tests")
-    members = [catalog.load(name, Settings()) for name in catalog.names()]
+    members = [catalog.load_member(name, Settings()) for name in catalog.names()]
     await apply(broker.api, declare(TOPOLOGY, members))
     async with (
         watching(url, EVENTS) as events,
