@@ -223,14 +223,22 @@ def _heard(members: Mapping[str, Member], absent: frozenset[str]) -> Iterator[Mi
             published = {one.__name__: one for one in (*_published_by(members, source), *ENGINE_EVENTS)}
             heard = f"{name} hears {source}.{event}"
             if source not in members:
-                text = f"{heard}, but there is no context {source!r}{did_you_mean(source, members)}"
-                yield Mistake(name, text)
+                yield Mistake(name, f"{heard}, but there is no context {source!r}{did_you_mean(source, members)}")
             elif event not in published:
                 known = [one.__name__ for one in members[source].publishes]
                 yield Mistake(name, f"{heard}, which {source} never says{did_you_mean(event, known)}")
             else:
                 for problem in incompatible_fields(heard_as, published[event]):
                     yield Mistake(name, f"{_place(heard_as)} cannot read what {source} writes: {problem}")
+                if (key := _key_of(members[source], published[event])) and heard_as.__struct_fields__[:1] != (key,):
+                    problem = f"does not begin with the field {key!r}, the key of the event: make it the first field"
+                    yield Mistake(name, f"{_place(heard_as)} {problem}")
+
+
+def _key_of(source: Member, event: type[Struct]) -> str | None:
+    """The field with the key of an event, which the engine compares with the key of its subject."""
+    aggregates = source.aggregates if isinstance(source, Context) else ()
+    return next((one.key for one in aggregates if event in one.events and one.key in event.__struct_fields__), None)
 
 
 def _published_by(members: Mapping[str, Member], source: str) -> tuple[type[Struct], ...]:

@@ -188,7 +188,7 @@ def test_the_table_of_streams_has_each_with_bounds_that_it_has() -> None:
 
 
 def test_the_table_of_headers_is_the_headers() -> None:
-    constants = ("MSG_ID", "CORRELATION_ID", "CAUSATION_ID", "CAUSATION_HASH", "CAUSATION_SUBJECT",
+    constants = ("MSG_ID", "CORRELATION_ID", "ACTING_FOR", "CAUSATION_ID", "CAUSATION_HASH", "CAUSATION_SUBJECT",
                  "CAUSATION_DEPTH", "OCCURRED_AT", "SCHEMA_VERSION", "SCHEDULE", "SCHEDULE_TARGET", "SCHEDULE_TTL",
                  "TIMER_ID")  # fmt: skip
     listed = [header for cells in DOCS["wire"].rows("Headers", "header") for header in names(cells[0])]

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 
 from shared import catalog
+from shared.access.login import login
 from shared.config.connection import find_connection
 from shared.config.settings import Settings
 from shared.context import Member
@@ -29,9 +30,8 @@ def run(name: str) -> int:
     settings = catalog.read_settings(os.environ)
 
     async def worker() -> int:
-        return await run_member(
-            name, lambda: _load(name, settings), settings=settings, connection=find_connection(os.environ)
-        )
+        connection = login(find_connection(os.environ), name, settings.seeds)
+        return await run_member(name, lambda: _load(name, settings), settings=settings, connection=connection)
 
     return anyio.run(worker, backend_options={"use_uvloop": True})
 

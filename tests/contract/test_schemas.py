@@ -36,9 +36,9 @@ def validator_of(message: PublishedMessage) -> Any:
 
 
 def as_sent(message: PublishedMessage, example: dict[str, Any]) -> dict[str, Any]:
-    """The example as a client sends it: without the time, which the stream sets."""
-    at = stamped_fields(message.type).get("at")
-    return {name: value for name, value in example.items() if name != at}
+    """The example as a client sends it: without the time, which the stream sets, and the actor, whom a header names."""
+    stamped = stamped_fields(message.type)
+    return {name: value for name, value in example.items() if name not in (stamped.get("at"), stamped.get("actor"))}
 
 
 def references(document: Any) -> Iterator[str]:
