@@ -20,8 +20,9 @@ from shared.run.server import LocalServer, local_server
 from tests.waiting import until
 
 CONTEXTS = {name: one for name, one in catalog.contexts(Settings()).items() if isinstance(one, Context)}
-ROLES = ("operator", "producer", "tester", "insights", "monitor")
-USERS = (*CONTEXTS, *ROLES)
+SIDE = "insights"
+ROLES = ("operator", "producer", "tester", "monitor")
+USERS = (*sorted((*CONTEXTS, SIDE)), *ROLES)
 STREAMS = ("COMMANDS", "EVENTS", "TIMERS", "DEAD_LETTERS")
 READS = {  # The streams that each context has consumers on.
     "bank": ("COMMANDS", "TIMERS"),
@@ -34,7 +35,7 @@ READS = {  # The streams that each context has consumers on.
 }
 ASKS = {"payments": "bank"}
 NOBODY = ("evt.stranger.Event.k", "cmd.stranger.Command.k", "hello", "_INBOX.x", "$SYS.REQ.SERVER.PING", "$KV.b.k")
-CONSUMERS = ("payments-0", "inventory-3", "bank-1", "insights-0", "mine")
+CONSUMERS = ("payments-0", "inventory-3", "bank-1", "insights-projection", "mine")
 LAST = "nobody.may"
 ON_CONSUMERS = ("CREATE", "DURABLE.CREATE", "DELETE", "INFO", "MSG.NEXT", "RESET", "UNPIN", "PAUSE")
 ON_STREAMS = ("CREATE", "UPDATE", "DELETE", "INFO", "PURGE", "MSG.GET", "MSG.DELETE", "SNAPSHOT", "RESTORE")
@@ -56,7 +57,8 @@ def published() -> Iterator[str]:
     yield from (f"_INBOX_{user}.x.1" for user in USERS)
     yield from ("$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.EVENT.ADVISORY.API", "$SRV.PING")
     yield from ("$SRV.STATS.payments", "$SRV.INFO.payments.id")
-    for stream in (*STREAMS, "MIRROR", "OTHER"):
+    yield from ("$KV.orders.k", f"api.{SIDE}.search", f"evt.{SIDE}.StockLow.k-1", f"evt.{SIDE}.Some.k-1")
+    for stream in (*STREAMS, "MIRROR", "KV_orders", "OTHER"):
         yield from (f"$JS.API.STREAM.{verb}.{stream}" for verb in ON_STREAMS)
         yield from (f"$JS.API.DIRECT.GET.{stream}", f"$JS.API.DIRECT.GET.{stream}.evt.payments.Some.0.k")
         yield from (f"$JS.API.CONSUMER.{verb}.{stream}" for verb in ("LIST", "NAMES", "CREATE"))
@@ -117,6 +119,7 @@ def _questions(*names: str) -> Iterator[str]:
 def _operator() -> Iterator[str]:
     yield from _look()
     yield from _questions("about", "waiting", "list", "lag")
+    yield f"api.{SIDE}.search"
     for name in CONTEXTS:  # To reconcile.
         yield from (f"{kind}.{name}.Some.k-1" for kind in ("evt", "timer", "dlq"))
         yield f"evt.{name}.Some.0.k-1"
@@ -134,11 +137,14 @@ def _producer() -> Iterator[str]:
 def _tester() -> Iterator[str]:
     yield from _look(*STREAMS, "MIRROR")
     yield from _questions("about", "waiting", "list", "lag")
-    for stream in (*STREAMS, "MIRROR"):
+    yield f"api.{SIDE}.search"
+    for stream in (*STREAMS, "MIRROR", "KV_orders"):
         yield from _direct(stream)
-    for stream in ("EVENTS", "DEAD_LETTERS", "MIRROR"):
+        yield f"$JS.API.STREAM.INFO.{stream}"
+    for stream in ("EVENTS", "DEAD_LETTERS", "MIRROR", "KV_orders"):
         for consumer in CONSUMERS:
-            foreign = stream == "EVENTS" and consumer in ("payments-0", "inventory-3")
+            yield f"$JS.API.CONSUMER.INFO.{stream}.{consumer}"
+            foreign = stream == "EVENTS" and consumer in ("payments-0", "inventory-3", "insights-projection")
             if not foreign:
                 yield from (f"$JS.API.CONSUMER.{verb}.{stream}.{consumer}" for verb in ("CREATE", "DELETE", "MSG.NEXT"))
                 yield f"$JS.API.CONSUMER.CREATE.{stream}.{consumer}.evt.payments.>"
@@ -146,9 +152,11 @@ def _tester() -> Iterator[str]:
 
 
 def _insights() -> Iterator[str]:
-    yield "$JS.API.STREAM.INFO.EVENTS"
+    yield from (f"$JS.API.STREAM.INFO.{stream}" for stream in ("EVENTS", "KV_orders"))
     yield from _direct("EVENTS")
-    yield from _pull("EVENTS", "insights-0")
+    yield from _direct("KV_orders")
+    yield from _pull("EVENTS", "insights-projection")
+    yield from ("$KV.orders.k", f"evt.{SIDE}.StockLow.k-1")
 
 
 def _monitor() -> Iterator[str]:
