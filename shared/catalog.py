@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from shared.config.environment import DeclaredSettings, Setting, describe, load_settings, make_settings
 from shared.config.settings import Settings, contexts_package
 from shared.config.spelling import did_you_mean
-from shared.context import Context
+from shared.context import Context, Member
 from shared.mistakes import between, within
+from shared.readside import ReadSide
 
 
 class CatalogError(Exception):
@@ -56,7 +57,15 @@ def check_known(name: str) -> None:
 
 
 def load(name: str, settings: Settings) -> Context:
-    """One context.
+    """One context; raises as `load_member`, and CatalogError for the read side, which decides nothing."""
+    member = load_member(name, settings)
+    if not isinstance(member, Context):
+        raise CatalogError((f"{name} is the read side: it has no journal, and decides nothing",))
+    return member
+
+
+def load_member(name: str, settings: Settings) -> Member:
+    """One context or read side.
 
     Raises:
         UnknownContextError: there is none of this name.
@@ -69,19 +78,19 @@ def load(name: str, settings: Settings) -> Context:
     return member
 
 
-def _declared(name: str, settings: Settings) -> Context:
+def _declared(name: str, settings: Settings) -> Member:
     where = place(name, "worker.py")
     worker = _module(f"{name}.worker")
     if worker is None:
         raise CatalogError((f"{where} is missing: it declares the context as one value",))
-    declare = getattr(worker, "context", None)
+    declare = getattr(worker, "context", None) or getattr(worker, "read_side", None)
     if declare is None:
-        raise CatalogError((f"{where} has no function context(settings)",))
+        raise CatalogError((f"{where} has no function context(settings) or read_side(settings)",))
     own = settings.narrowed(_settings_type(name))
     with _of_the_context(where):
         declared = declare(own)
-    if not isinstance(declared, Context) or declared.name != name:
-        raise CatalogError((f"{where} does not declare a Context named {name!r}",))
+    if not isinstance(declared, Context | ReadSide) or declared.name != name:
+        raise CatalogError((f"{where} does not declare a Context or ReadSide named {name!r}",))
     return declared
 
 
@@ -180,14 +189,20 @@ def file_of(module: str) -> Path | None:
 
 
 class Loaded(NamedTuple):
-    """The contexts that can run, and why the others cannot, by name.
+    """The contexts and read sides that can run, and why the others cannot, by name.
 
     Those in `misfits` load and have mistakes; those in `broken` do not load.
     """
 
     members: Mapping[str, Context]
+    read_sides: Mapping[str, ReadSide]
     misfits: Mapping[str, CatalogError]
     broken: Mapping[str, CatalogError]
+
+    @property
+    def running(self) -> Mapping[str, Member]:
+        """The contexts and the read sides together."""
+        return {**self.members, **self.read_sides}
 
     def reason(self, name: str) -> CatalogError | None:
         """Why a context cannot run; None for one that can, and for one that is not there."""
@@ -196,7 +211,7 @@ class Loaded(NamedTuple):
 
 def load_all(settings: Settings) -> Loaded:
     """Every context that can run, although others may have mistakes; raises CatalogError without a package."""
-    found: dict[str, Context] = {}
+    found: dict[str, Member] = {}
     broken: dict[str, CatalogError] = {}
     for name in names():
         try:
@@ -208,13 +223,24 @@ def load_all(settings: Settings) -> Loaded:
     for mistake in (*mistakes, *between(found, frozenset(broken))):
         texts.setdefault(mistake.context, []).append(mistake.text)
     misfits = {name: CatalogError(tuple(problems)) for name, problems in texts.items()}
-    return Loaded({name: member for name, member in found.items() if name not in misfits}, misfits, broken)
+    fit = {name: member for name, member in found.items() if name not in misfits}
+    return Loaded(
+        {name: member for name, member in fit.items() if isinstance(member, Context)},
+        {name: member for name, member in fit.items() if isinstance(member, ReadSide)},
+        misfits,
+        broken,
+    )
 
 
 def contexts(settings: Settings) -> Mapping[str, Context]:
-    """All contexts by name; raises CatalogError with everything that is wrong, at once."""
+    """All contexts by name, without read sides; raises as `members`."""
+    return {name: member for name, member in members(settings).items() if isinstance(member, Context)}
+
+
+def members(settings: Settings) -> Mapping[str, Member]:
+    """All contexts and read sides by name; raises CatalogError with everything that is wrong, at once."""
     loaded = load_all(settings)
     if wrong := [*loaded.broken.values(), *loaded.misfits.values()]:
         problems = tuple(problem for error in wrong for problem in error.problems)
         raise CatalogError(problems, tuple(raised for error in wrong for raised in error.raised))
-    return loaded.members
+    return loaded.running

@@ -20,6 +20,7 @@ from shared.endpoint import Answer as Answer
 from shared.endpoint import Endpoint as Endpoint
 from shared.endpoint import Endpoints as Endpoints
 from shared.endpoint import Request as Request
+from shared.readside import ReadSide
 from shared.upcaster import EventDecoder
 from shared.upcaster import Upcaster as Upcaster
 from shared.wire.engine_events import Detail as Detail
@@ -229,3 +230,7 @@ class Context:
     def publishes(self) -> tuple[type[Event], ...]:
         """Every event type of the context's aggregates."""
         return tuple(event for aggregate in self.aggregates for event in aggregate.events)
+
+
+Member: TypeAlias = Context | ReadSide
+"""Declared by the worker.py of a folder: a context, or the read side."""

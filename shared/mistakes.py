@@ -5,16 +5,17 @@ commands it gives is then only known when it runs.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from msgspec import Struct
 
 from shared.compatibility import incompatible_fields
 from shared.config.spelling import did_you_mean
-from shared.context import Aggregate, Command, Context
+from shared.context import Aggregate, Command, Context, Member
+from shared.readside import ReadSide
 from shared.return_types import command_of, commands_of
-from shared.version_mistakes import of_older_events, of_upcasters
+from shared.version_mistakes import of_older_events, of_upcasters, reads_of
 from shared.wire.engine_events import ENGINE_EVENTS
 from shared.wire.messages import MESSAGE_ID_LENGTH_AT_MOST, check_name, longest_id
 
@@ -28,8 +29,12 @@ class Mistake(NamedTuple):
     text: str
 
 
-def within(context: Context) -> tuple[Mistake, ...]:
-    """Find the mistakes within one context, without the other contexts."""
+def within(member: Member) -> tuple[Mistake, ...]:
+    """Find the mistakes within one context or read side, without the others."""
+    if isinstance(member, ReadSide):
+        kinds = ([member.name], [event.__name__ for event in member.publishes])
+        return tuple(Mistake(member.name, text) for text in _misnamed(member.name, kinds))
+    context = member
     texts = [
         *_names_of(context),
         *_ids_of(context),
@@ -44,7 +49,7 @@ def within(context: Context) -> tuple[Mistake, ...]:
     return tuple(Mistake(context.name, text) for text in texts)
 
 
-def between(contexts: Mapping[str, Context], absent: frozenset[str] = frozenset()) -> tuple[Mistake, ...]:
+def between(contexts: Mapping[str, Member], absent: frozenset[str] = frozenset()) -> tuple[Mistake, ...]:
     """Find the mistakes between contexts; events of `absent` contexts are not checked."""
     versions = (Mistake(name, text) for name, text in of_older_events(contexts))
     return (*_publishers(contexts), *_heard(contexts, absent), *versions)
@@ -59,6 +64,11 @@ def _names_of(context: Context) -> Iterator[str]:
         [timer.name for timer in context.timers],
         [aggregate.name for aggregate in context.aggregates],
     )
+    yield from _misnamed(name, kinds)
+
+
+def _misnamed(name: str, kinds: Iterable[list[str]]) -> Iterator[str]:
+    """Names that are used twice, that are the engine's own, or that no subject can carry."""
     for words in kinds:
         for word in sorted(set(words)):
             if words.count(word) > 1:
@@ -193,7 +203,7 @@ def _unanswered(context: Context, command: type[Command]) -> str:
     return f"which no decider of {context.name} answers{meant}: add it to the commands of a Decider"
 
 
-def _publishers(members: Mapping[str, Context]) -> Iterator[Mistake]:
+def _publishers(members: Mapping[str, Member]) -> Iterator[Mistake]:
     publishers: dict[str, list[str]] = {}
     for name, context in sorted(members.items()):
         for event in context.publishes:
@@ -204,26 +214,34 @@ def _publishers(members: Mapping[str, Context]) -> Iterator[Mistake]:
             yield Mistake(publishing[-1], text)
 
 
-def _heard(members: Mapping[str, Context], absent: frozenset[str]) -> Iterator[Mistake]:
-    for name, context in members.items():
-        for policy in context.policies:
-            event, source = policy.event.__name__, policy.source
+def _heard(members: Mapping[str, Member], absent: frozenset[str]) -> Iterator[Mistake]:
+    for name, member in members.items():
+        for source, heard_as in reads_of(member):
+            event = heard_as.__name__
             if source in absent:
                 continue
             published = {one.__name__: one for one in (*_published_by(members, source), *ENGINE_EVENTS)}
             heard = f"{name} hears {source}.{event}"
             if source not in members:
-                text = f"{heard}, but there is no context {source!r}{did_you_mean(source, members)}"
-                yield Mistake(name, text)
+                yield Mistake(name, f"{heard}, but there is no context {source!r}{did_you_mean(source, members)}")
             elif event not in published:
                 known = [one.__name__ for one in members[source].publishes]
                 yield Mistake(name, f"{heard}, which {source} never says{did_you_mean(event, known)}")
             else:
-                for problem in incompatible_fields(policy.event, published[event]):
-                    yield Mistake(name, f"{_place(policy.event)} cannot read what {source} writes: {problem}")
+                for problem in incompatible_fields(heard_as, published[event]):
+                    yield Mistake(name, f"{_place(heard_as)} cannot read what {source} writes: {problem}")
+                if (key := _key_of(members[source], published[event])) and heard_as.__struct_fields__[:1] != (key,):
+                    problem = f"does not begin with the field {key!r}, the key of the event: make it the first field"
+                    yield Mistake(name, f"{_place(heard_as)} {problem}")
 
 
-def _published_by(members: Mapping[str, Context], source: str) -> tuple[type[Struct], ...]:
+def _key_of(source: Member, event: type[Struct]) -> str | None:
+    """The field with the key of an event, which the engine compares with the key of its subject."""
+    aggregates = source.aggregates if isinstance(source, Context) else ()
+    return next((one.key for one in aggregates if event in one.events and one.key in event.__struct_fields__), None)
+
+
+def _published_by(members: Mapping[str, Member], source: str) -> tuple[type[Struct], ...]:
     return members[source].publishes if source in members else ()
 
 

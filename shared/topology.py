@@ -5,15 +5,20 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from shared.config.units import nanoseconds
-from shared.context import Context
+from shared.context import Context, Member
+from shared.readside import Group, ReadSide, catch_up_of, place_of
 from shared.wire.messages import Kind, filter_subject
 from shared.wire.streams import COMMANDS, DEAD_LETTERS, EVENTS, TIMERS
 
 STREAMS = (COMMANDS, EVENTS, TIMERS, DEAD_LETTERS)
 
 PRIORITY_GROUP = "w"
+BUCKET_HISTORY = 5
+"""How many values of a key a bucket keeps, for `nats kv history`, unless streams.yaml says otherwise."""
+
 PARTITIONS_METADATA = "chorus.partitions"
 """The metadata key with the number of partitions; a worker refuses to start when it differs from streams.yaml."""
 
@@ -36,11 +41,15 @@ class ConsumerBounds(Struct, frozen=True, kw_only=True):
 
 
 class Topology(Struct, frozen=True, kw_only=True):
-    """The contents of streams.yaml: the number of partitions, the keys of each stream, and the bounds of consumers."""
+    """The contents of streams.yaml: the number of partitions, the keys of each stream, and the bounds of consumers.
+
+    `buckets` are the keys of the stream of each KV bucket.
+    """
 
     partitions: int
     streams: Mapping[str, ApiConfig]
     consumers: ConsumerBounds
+    buckets: ApiConfig = {}
 
 
 class Declared(Struct, frozen=True, kw_only=True):
@@ -52,16 +61,21 @@ class Declared(Struct, frozen=True, kw_only=True):
     config: ApiConfig
 
 
-def declare(topology: Topology, contexts: Iterable[Context]) -> tuple[Declared, ...]:
+def declare(topology: Topology, contexts: Iterable[Member]) -> tuple[Declared, ...]:
     """All streams with at least one subject, then all consumers."""
-    members = sorted(contexts, key=lambda context: context.name)
-    streams = [_stream(topology, name, subjects) for name, subjects in _subjects(members).items() if subjects]
+    declared = list(contexts)
+    members = sorted((member for member in declared if isinstance(member, Context)), key=lambda context: context.name)
+    reading = sorted((member for member in declared if isinstance(member, ReadSide)), key=lambda member: member.name)
+    streams = [_stream(topology, name, subjects) for name, subjects in _subjects(members, reading).items() if subjects]
     consumers = [
-        _consumer(topology, context, stream, partition, filters)
+        _consumer(topology, context.name, stream, consumer_name(context.name, partition), filters)
         for context in members
         for partition in range(topology.partitions)
         for stream, filters in filters_of(context, partition).items()
     ]
+    for name, group in ((side.name, group) for side in reading for group in side.groups):
+        streams += [_bucket(topology, name, table.name) for table in group.buckets]
+        consumers += _group_consumers(topology, name, group)
     return (*streams, *consumers)
 
 
@@ -95,11 +109,12 @@ def consumer_name(context: str, partition: int) -> str:
     return f"{context}-{partition}"
 
 
-def _subjects(contexts: list[Context]) -> Mapping[str, list[str]]:
+def _subjects(contexts: list[Context], reading: list[ReadSide]) -> Mapping[str, list[str]]:
     accepted = [f"cmd.{context.name}.{command.__name__}.*" for context in contexts for command in context.accepts]
+    publishing = [*(one.name for one in contexts), *(side.name for side in reading if side.publishes)]
     return {
         COMMANDS: sorted(accepted),
-        EVENTS: [f"evt.{context.name}.*.*" for context in contexts],
+        EVENTS: [f"evt.{name}.*.*" for name in publishing],
         TIMERS: ["due.*.*.*", "timer.*.*.*"],
         DEAD_LETTERS: ["dlq.*.*.*"],
     }
@@ -121,13 +136,46 @@ def _stream(topology: Topology, name: str, subjects: list[str]) -> Declared:
     return Declared(kind="stream", stream=name, name=name, config=config)
 
 
-def _consumer(topology: Topology, context: Context, stream: str, partition: int, filters: tuple[str, ...]) -> Declared:
+def _bucket(topology: Topology, context: str, name: str) -> Declared:
+    """The stream of a KV bucket, as the clients of KV expect it."""
+    stream = f"KV_{name}"
+    config = {
+        "name": stream,
+        "subjects": [f"$KV.{name}.>"],
+        "max_msgs_per_subject": BUCKET_HISTORY,
+        "discard": "new",
+        "deny_delete": True,
+        "allow_rollup_hdrs": True,
+        "allow_direct": True,
+        "allow_atomic": True,
+        "storage": "file",
+        **topology.buckets,
+    }
+    config["metadata"] = {**config.get("metadata", {}), "context": context}
+    return Declared(kind="stream", stream=stream, name=stream, config=config)
+
+
+def _group_consumers(topology: Topology, context: str, group: Group) -> tuple[Declared, Declared]:
+    """The consumers of a group read all partitions in the order of the stream: what it hears, and everything.
+
+    The second one is for a group that is far behind. Nobody reads it otherwise, so no check watches it.
+    """
+    heard = [*group.hears, *((context, says.type) for says in group.says)]
+    filters = tuple(sorted({f"evt.{source}.{event.__name__}.*.*" for source, event in heard}))
+    place = place_of(context, group.name)
+    unwatched = replace(topology, consumers=replace(topology.consumers, metadata={"owner": "chorus"}))
+    return (
+        _consumer(topology, context, EVENTS, place, filters),
+        _consumer(unwatched, context, EVENTS, catch_up_of(place), ()),
+    )
+
+
+def _consumer(topology: Topology, context: str, stream: str, name: str, filters: tuple[str, ...]) -> Declared:
     bounds = topology.consumers
-    name = consumer_name(context.name, partition)
     config = {
         "name": name,
         "durable_name": name,
-        "filter_subjects": list(filters),
+        **({"filter_subjects": list(filters)} if filters else {}),
         # A reset can go back to any sequence only on a consumer that began with the first.
         "deliver_policy": "all",
         "replay_policy": "instant",
@@ -141,7 +189,7 @@ def _consumer(topology: Topology, context: Context, stream: str, partition: int,
         "metadata": {
             **bounds.metadata,
             **(bounds.timers_metadata if stream == TIMERS else {}),
-            "context": context.name,
+            "context": context,
             PARTITIONS_METADATA: str(topology.partitions),
         },
     }

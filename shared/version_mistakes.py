@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from shared.compatibility import incompatible_fields
-from shared.context import Context, Event, Upcaster
+from shared.context import Context, Event, Member, Upcaster
 
 
 def of_upcasters(context: Context) -> Iterator[str]:
@@ -28,10 +28,10 @@ def of_upcasters(context: Context) -> Iterator[str]:
             yield f"{name} is for no event that it hears: name the event of a policy, and its source"
 
 
-def of_older_events(members: Mapping[str, Context]) -> Iterator[tuple[str, str]]:
+def of_older_events(members: Mapping[str, Member]) -> Iterator[tuple[str, str]]:
     """(context, mistake) where a context cannot read what another one once wrote."""
     for name, reader in members.items():
-        for source, event in dict.fromkeys((policy.source, policy.event) for policy in reader.policies):
+        for source, event in reads_of(reader):
             writer = members.get(source)
             if writer is None or writer is reader:
                 continue
@@ -47,7 +47,14 @@ def of_older_events(members: Mapping[str, Context]) -> Iterator[tuple[str, str]]
                     yield name, f"{name} cannot read {what}: {problem}, or declare an Upcaster"
 
 
-def _of(writer: Context, event: type[Event]) -> list[Upcaster]:
+def reads_of(member: Member) -> list[tuple[str, type[Event]]]:
+    """Every event that a context or a read side hears, in the form in which it reads it."""
+    if isinstance(member, Context):
+        return list(dict.fromkeys((policy.source, policy.event) for policy in member.policies))
+    return list(dict.fromkeys(heard for group in member.groups for heard in group.hears))
+
+
+def _of(writer: Member, event: type[Event]) -> list[Upcaster]:
     return [one for one in writer.upcasters if not one.source and one.event.__name__ == event.__name__]
 
 

@@ -36,8 +36,8 @@ WHAT_BECAME_OF_THE_PARCEL = {
     "lost": "The carrier has lost your parcel.",
     "returned": "Your parcel came back to us.",
 }
-BETWEEN_US = frozenset({"letter"})
-"""The cases of which the customer is not told: a letter about refused letters would be refused as well."""
+BETWEEN_US = frozenset({"letter", "stock_low"})
+"""The cases of which no customer is told: a letter about refused letters would be refused too; an article has none."""
 
 MINOR_DIGITS = {
     **dict.fromkeys(("CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF", "XPF"), 0),

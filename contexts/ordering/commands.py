@@ -27,7 +27,7 @@ from contexts.kernel import (
     refuse_no_price,
 )
 from contexts.ordering.events import PromotionCode
-from shared.wire.messages import FROM_STREAM, FROM_SUBJECT, NEVER, TOLD
+from shared.wire.messages import FROM_ACTOR, FROM_STREAM, FROM_SUBJECT, NEVER, TOLD
 
 SKUS_AT_MOST = 500
 """No promotion names more articles; one that names none is for all."""
@@ -53,12 +53,15 @@ Refusal: TypeAlias = Literal[
     "basket_closed",
     "basket_not_ready",
     "other_customer",
+    "not_your_order",
     "not_in_basket",
     "too_many_lines",
 ]
 """Why an order is not taken, cancelled again or taken back, and why a basket, a price or a promotion stays as it is."""
 
 Code: TypeAlias = Annotated[PromotionCode, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+Actor: TypeAlias = Annotated[str, FROM_ACTOR]
+"""The customer in whose name a command is sent; empty when its sender does not say."""
 Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
 
 
@@ -82,6 +85,7 @@ class PlaceOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     allow_backorder: bool = False
     promotion_code: Code | None = None
     asked_at: Annotated[datetime, FROM_STREAM] = NEVER
+    acting_for: Actor = ""
 
     def __post_init__(self) -> None:
         refuse_card_number(self.method_token, "$.method_token")
@@ -92,6 +96,7 @@ class CancelOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
     reason: Annotated[Text, TOLD]
+    acting_for: Actor = ""
 
 
 class RequestReturn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -102,6 +107,7 @@ class RequestReturn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     lines: SkuQuantities
     reason: Annotated[Text, TOLD]
     asked_at: Annotated[datetime, FROM_STREAM] = NEVER
+    acting_for: Actor = ""
 
 
 class RecordReturnReceipt(Struct, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ from contexts.ordering.commands import (
     PlaceOrder,
     RecordDelivery,
     RecordShipment,
+    RequestReturn,
 )
 from contexts.ordering.events import (
     DeliveryRecorded,
@@ -79,8 +80,11 @@ def decide(
     order_deadline: timedelta,
     price_honoured: timedelta,
     currency: str,
+    require_actor: bool = False,
 ) -> tuple[OrderEvent | Rejected, ...]:
     """Decide on the command: no event when it was answered before, or when the order is past it."""
+    if require_actor and (refused := not_yours(command, order)):
+        return (refused,)
     match command:
         case PlaceOrder():
             return _place(
@@ -228,6 +232,21 @@ def _is_asked_again(command: PlaceOrder, placed: OrderPlaced) -> bool:
             for line, bought in zip(command.lines, placed.lines, strict=True)
         )
     )
+
+
+def not_yours(command: OrderCommand | RequestReturn, order: Order) -> Rejected | None:
+    """The refusal of a command that is not sent in the name of the order's customer; None when it may be decided."""
+    match command:
+        case PlaceOrder():
+            customer_id = command.customer_id
+        case CancelOrder() | RequestReturn() if order.placed is not None:
+            customer_id = order.placed.customer_id
+        case _:
+            return None
+    if command.acting_for == customer_id:
+        return None
+    sender = f"it acts for {command.acting_for!r}" if command.acting_for else "it does not say for whom it acts"
+    return Rejected.at("not_your_order", "$", f"{sender}, who is not the customer of the order")
 
 
 def _cancel(command: CancelOrder, order: Order) -> tuple[OrderEvent | Rejected, ...]:

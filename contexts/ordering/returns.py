@@ -28,7 +28,7 @@ from contexts.ordering.events import (
     ReturnRefunded,
     ReturnRequested,
 )
-from contexts.ordering.order import Order
+from contexts.ordering.order import Order, not_yours
 from shared.context import Rejected
 
 RETURNS_AT_MOST = 20
@@ -57,11 +57,14 @@ def decide(
     *,
     return_window: timedelta,
     return_wait: timedelta,
+    require_actor: bool = False,
 ) -> tuple[ReturnEvent | ReturnCounted | Rejected, ...]:
     """Decide on the command: no event when it was answered before, or when the return is past it."""
     order_id, return_id = command.order_id, command.return_id
     match command:
         case RequestReturn():
+            if require_actor and (refused := not_yours(command, orders[order_id])):
+                return (refused,)
             return _request(command, state, orders[order_id], return_window, return_wait)
         case RecordReturnReceipt() if state.status in ("REQUESTED", "LAPSED"):
             return (ReturnReceiptRecorded(order_id=order_id, return_id=return_id, lines=command.lines),)

@@ -14,6 +14,9 @@ class OrderingSettings(Settings, frozen=True, kw_only=True):
     order_deadline: Annotated[timedelta, Meta(description="an order not confirmed by then expires")] = timedelta(
         minutes=15
     )
+    require_actor: Annotated[
+        bool, Meta(description="whether a command about an order has to name its customer in Acting-For")
+    ] = False
     price_honoured: Annotated[
         timedelta, Meta(description="how long after a change of price an order may still name the former one")
     ] = timedelta(minutes=15)

@@ -79,8 +79,14 @@ def context(settings: OrderingSettings) -> Context:
         order_deadline=settings.order_deadline,
         price_honoured=settings.price_honoured,
         currency=currency,
+        require_actor=settings.require_actor,
     )
-    take_back = partial(returns.decide, return_window=settings.return_window, return_wait=settings.return_wait)
+    take_back = partial(
+        returns.decide,
+        return_window=settings.return_window,
+        return_wait=settings.return_wait,
+        require_actor=settings.require_actor,
+    )
     return Context(
         name="ordering",
         deciders=(

@@ -3,6 +3,7 @@
 from contexts.mail import LETTERS_AT_ONCE, Mailer, written
 from contexts.support.commands import RecordOperatorNotTold, RecordOperatorTold
 from contexts.support.events import TicketOpened
+from contexts.support.policies import STOCK
 from shared.context import Call, Effect
 from shared.wire.messages import check_key
 
@@ -22,7 +23,7 @@ class Desk:
             f"ticket-{order_id}-{case}-{opened.occurrence}",
             sender=self._sender,
             recipient=self._operator,
-            subject=f"Order {order_id} needs you: {case} (priority {opened.priority})",
+            subject=f"{_about(opened)} needs you: {case} (priority {opened.priority})",
             text=_text(opened),
             date=call.now,
             idempotency_key=call.idempotency_key,
@@ -48,7 +49,7 @@ class Desk:
 def _text(opened: TicketOpened) -> str:
     return "\n".join(
         (
-            f"Order {opened.order_id}: {opened.why}.",
+            f"{_about(opened)}: {opened.why}.",
             "",
             f"See what happened: chorus timeline {opened.order_id}",
             "Close the ticket, unless good news does so:",
@@ -56,3 +57,8 @@ def _text(opened: TicketOpened) -> str:
             "",
         )
     )
+
+
+def _about(opened: TicketOpened) -> str:
+    """The thing that the case is about: an order, or an article under its sku."""
+    return f"{'Article' if opened.case == STOCK else 'Order'} {opened.order_id}"

@@ -1,6 +1,6 @@
 """Support's reactions, the whole table at the foot: trouble opens the ticket of its case, and good news closes it."""
 
-from contexts.kernel import ReturnId
+from contexts.kernel import OrderId, ReturnId
 from contexts.support.commands import CloseTicket, OpenTicket
 from contexts.support.upstream import (
     NotificationFailed,
@@ -11,11 +11,16 @@ from contexts.support.upstream import (
     ReturnLapsed,
     ReturnRefunded,
     ShipmentFailed,
+    StockLow,
+    StockReplenished,
 )
 from shared.context import Policy
 
 REFUND, LOST, OVERDUE, LETTER, RETURN = "refund", "parcel_lost", "parcel_overdue", "letter", "return"
 """The cases; those of a return end in its id."""
+
+STOCK = "stock_low"
+"""The case of an article, whose sku is the key."""
 
 NEVER_RETRIED = 1_000
 """The number of a refusal after which the bank cannot be asked again: it opens a ticket at once."""
@@ -72,6 +77,18 @@ def whenever_return_refunded_close_its_ticket(event: ReturnRefunded) -> list[Clo
     return [CloseTicket(order_id=event.order_id, case=_case(RETURN, event.return_id), note=note)]
 
 
+def whenever_stock_low_open_a_ticket(event: StockLow) -> list[OpenTicket]:
+    """Somebody has to buy the article in (P57)."""
+    why = f"{event.available} units are left, which run out about {event.runs_out_at:%Y-%m-%d %H:%M} UTC"
+    return [OpenTicket(order_id=OrderId(event.sku), case=STOCK, why=why, occurrence=event.number)]
+
+
+def whenever_stock_replenished_close_the_ticket_of_its_article(event: StockReplenished) -> list[CloseTicket]:
+    """There is stock again (P57)."""
+    note = f"{event.quantity} units have come"
+    return [CloseTicket(order_id=OrderId(event.sku), case=STOCK, note=note)]
+
+
 POLICIES: tuple[Policy, ...] = (
     Policy("payments", RefundFailed, whenever_refund_failed_open_a_ticket),
     Policy("payments", PaymentRefunded, whenever_payment_refunded_close_its_tickets),
@@ -81,6 +98,8 @@ POLICIES: tuple[Policy, ...] = (
     Policy("ordering", ReturnLapsed, whenever_return_lapsed_open_a_ticket),
     Policy("ordering", ReturnRefunded, whenever_return_refunded_close_its_ticket),
     Policy("notifications", NotificationFailed, whenever_notification_failed_open_a_ticket),
+    Policy("insights", StockLow, whenever_stock_low_open_a_ticket),
+    Policy("inventory", StockReplenished, whenever_stock_replenished_close_the_ticket_of_its_article),
 )
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from contexts.kernel import FailureStage, OrderId, ReturnId
+from contexts.kernel import FailureStage, OrderId, ReturnId, Sku
 
 
 class RefundFailed(Struct, frozen=True, kw_only=True):
@@ -65,3 +65,19 @@ class ReturnRefunded(Struct, frozen=True, kw_only=True):
 
     order_id: OrderId
     return_id: ReturnId
+
+
+class StockLow(Struct, frozen=True, kw_only=True):
+    """An article runs out soon, for the `number`th time."""
+
+    sku: Sku
+    available: int
+    runs_out_at: datetime
+    number: int
+
+
+class StockReplenished(Struct, frozen=True, kw_only=True):
+    """A delivery was counted in."""
+
+    sku: Sku
+    quantity: int

@@ -20,4 +20,4 @@ def users_here(environ: Mapping[str, str]) -> tuple[User, ...]:
 
 def users_of(settings: Settings) -> tuple[User, ...]:
     """The users of the system that these settings name; raises CatalogError, StreamsFileError or AccessError."""
-    return users(read_topology(settings.streams_file), catalog.contexts(settings))
+    return users(read_topology(settings.streams_file), catalog.members(settings))

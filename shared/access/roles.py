@@ -9,8 +9,9 @@ from typing import Final
 
 from shared.access import grants
 from shared.access.rights import Rights, User
-from shared.context import Context
+from shared.context import Context, Member
 from shared.engine.intake.partition import NOTICE
+from shared.readside import ReadSide, catch_up_of, place_of
 from shared.streams.choreography import services_of
 from shared.topology import Topology, consumer_name, streams_of
 from shared.wire.streams import COMMANDS, DEAD_LETTERS, EVENTS, SCHEMAS_STREAM, SCHEMAS_SUBJECT, TIMERS
@@ -27,22 +28,25 @@ server checks no permission for its sources, its mirror and its `republish`. So 
 QUESTIONS: Final = ("about", "waiting", "list", "lag")
 
 Contexts = Mapping[str, Context]
+Members = Mapping[str, Member]
 
 
 class AccessError(ValueError):
     """The users cannot be derived; the text names the remedy."""
 
 
-def users(topology: Topology, contexts: Contexts) -> tuple[User, ...]:
-    """The users of the contexts by name, then the roles.
+def users(topology: Topology, members: Members) -> tuple[User, ...]:
+    """The users of the contexts and read sides by name, then the roles.
 
     Raises:
         AccessError: a context has the name of a role.
     """
-    if taken := sorted({*contexts} & {*ROLES} - {INSIGHTS}):
+    contexts = {name: member for name, member in sorted(members.items()) if isinstance(member, Context)}
+    sides = {name: member for name, member in sorted(members.items()) if isinstance(member, ReadSide)}
+    if taken := sorted({*members} & {*ROLES} - {INSIGHTS}):
         raise AccessError(f"the context {taken[0]} has the name of a role of chorus access: rename the context")
-    contexts = dict(sorted(contexts.items()))
-    found = [_context(topology, context) for context in contexts.values()]
+    found = [*(_context(topology, one) for one in contexts.values()), *map(_read_side, sides.values())]
+    found.sort(key=lambda user: user.name)
     roles = (
         _operator(contexts),
         _producer(contexts),
@@ -50,7 +54,7 @@ def users(topology: Topology, contexts: Contexts) -> tuple[User, ...]:
         _insights(topology),
         _monitor(contexts),
     )
-    return (*found, *(role for role in roles if role.name not in contexts))
+    return (*found, *(role for role in roles if role.name not in members))
 
 
 def _context(topology: Topology, context: Context) -> User:
@@ -110,6 +114,23 @@ def _tester(topology: Topology, contexts: Mapping[str, Context]) -> User:
     ]
     never = grants.foreign_consumers(EVENTS, consumers)
     return _user(TESTER, "reads every stream, changes nothing", publish, [], never=never)
+
+
+def _read_side(side: ReadSide) -> User:
+    places = [place_of(side.name, group.name) for group in side.groups]
+    consumers = [consumer for place in places for consumer in (place, catch_up_of(place))]
+    buckets = [table.name for group in side.groups for table in group.buckets]
+    publish = [
+        *(f"evt.{side.name}.{event.__name__}.*" for event in side.publishes),
+        *(subject for consumer in consumers for subject in grants.pull(EVENTS, consumer)),
+        *grants.read(EVENTS),
+        *(f"$KV.{bucket}.>" for bucket in buckets),
+        *(subject for bucket in buckets for subject in grants.read(f"KV_{bucket}")),
+    ]
+    subscribe = [f"api.{side.name}.*", *(subject for place in places for subject in grants.discovery(place))]
+    return _user(
+        side.name, f"the groups of {side.name}: hear EVENTS, answer questions", publish, subscribe, answers=True
+    )
 
 
 def _insights(topology: Topology) -> User:

@@ -27,6 +27,7 @@ COMMANDS = (
     Command("new system", "new:system", "Make a small system of two contexts that runs."),
     Command("new context", "new:context", "Make a context in the system of this directory."),
     Command("worker", "worker:worker", "Run one worker of one context."),
+    Command("door", "door:door", "Answer HTTP requests with commands."),
     Command("send", "send:send", "Send a command, and wait for its outcome if asked."),
     Command("timeline", "timeline:timeline", "Show what caused what for one key, with times."),
     Command("why", "why:why", "Explain what a saga waits for."),
@@ -54,6 +55,7 @@ COMMANDS = (
     Command("rebuild", "rebuild:rebuild", "Rebuild the lost database of a context from EVENTS."),
     Command("replay", "replay:replay", "Decide what is recorded again, with the code at hand."),
     Command("reconcile", "reconcile:reconcile", "Publish again the events that the streams have lost."),
+    Command("audit", "audit:audit", "Find the events that no journal has."),
     Command("health", "health:health", "Tell whether the workers on this machine are well."),
 )
 

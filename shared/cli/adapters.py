@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from shared.adapters.jetstream import JetStream as JetStream
     from shared.config.connection import ConnectionOptions
     from shared.config.settings import Settings
@@ -19,6 +21,13 @@ def databases(settings: "Settings") -> "Databases":
     from shared.adapters.sqlite.journal.databases import SqliteDatabases
 
     return SqliteDatabases(settings.data_dir)
+
+
+def set_group_aside(settings: "Settings", place: str) -> "Path | None":
+    """Rename the database of a group; returns its new path. Raises DatabaseError while a process is the group."""
+    from shared.adapters.sqlite.views.store import set_aside
+
+    return set_aside(settings.data_dir / f"{place}.db")
 
 
 def clock() -> "Clock":

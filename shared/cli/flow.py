@@ -11,6 +11,7 @@ from shared.cli.output import show, show_json, show_lines
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
+    from shared.config.settings import Settings
     from shared.flow.graph import Flow
     from shared.flow.selection import Selection
     from shared.saga import Saga
@@ -23,6 +24,9 @@ def flow(
     saga: Annotated[str | None, Parameter(help="only the part of this saga")] = None,
     from_: Annotated[str | None, Parameter(name="--from", help="only what can follow from this event")] = None,
     check: Annotated[bool, Parameter(negative="", show_default=False, help="find mistakes instead of drawing")] = False,
+    topologies: Annotated[
+        bool, Parameter(negative="", show_default=False, help="draw the tables and topologies of the read side")
+    ] = False,
     format: Annotated[Format, Parameter(help="how to print it")] = "text",
     json: Json = False,
 ) -> int:
@@ -41,6 +45,7 @@ def flow(
         chorus flow --check
         chorus flow --saga NAME
         chorus flow --from CONTEXT.EVENT --format svg > flow.svg
+        chorus flow --topologies
     """
     from shared import catalog
     from shared.flow.graph import UnknownNameError, derive
@@ -51,6 +56,10 @@ def flow(
     if check and (saga or from_ or format != "text"):
         raise CommandError(Exit.USAGE, "--check looks at the whole system; give it alone, or with --json")
     settings = catalog.read_settings(os.environ)
+    if topologies:
+        if saga or from_ or check or json or format not in ("text", "mermaid"):
+            raise CommandError(Exit.USAGE, "--topologies goes alone, or with --format text or mermaid")
+        return _topologies(settings, format)
     graph = derive(catalog.contexts(settings))
     sagas = catalog.declared_in("sagas", "SAGAS") or ()
     if check:
@@ -62,6 +71,15 @@ def flow(
     except UnknownNameError as error:
         raise CommandError(Exit.USAGE, str(error)) from error
     _draw(graph, selection, "json" if json else format)
+    return Exit.OK
+
+
+def _topologies(settings: "Settings", format: Format) -> int:
+    from shared import catalog
+    from shared.flow.topologies import as_mermaid, as_text
+
+    sides = catalog.load_all(settings).read_sides.values()
+    show_lines(as_mermaid(sides) if format == "mermaid" else as_text(sides))
     return Exit.OK
 
 

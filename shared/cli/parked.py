@@ -1,7 +1,7 @@
 """`chorus parked ls` and `show`: messages that made our code fail, and events that the broker refuses."""
 
 import os
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 from cyclopts import Parameter
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from shared.ports.broker import Stored
     from shared.ports.databases import Databases
     from shared.repair.parked import Parked, Refused, Unresolved
+    from shared.repair.strangers import SetAside
+
+STRANGERS_SHOWN: Final = 20
 
 What: TypeAlias = Annotated[
     str, Parameter(name="WHAT", help="a key, a message id, or CONTEXT/NUMBER as `parked ls` prints")
@@ -32,16 +35,22 @@ def ls(
     A message that made our code fail parks its key: it and all later messages of
     the key wait in order, and other keys go on. An event that the broker refuses
     for good, for example because another message has its id, waits with all later
-    events of its key; its number begins with r. Exit 1 when the list is not empty.
+    events of its key; its number begins with r. Exit 1 when something waits.
+
+    Below it lists the newest messages in EVENTS that no context has said. They wait
+    for nobody: the contexts have set them aside and decide nothing on them.
 
     For example:
 
         chorus parked ls
         chorus parked ls CONTEXT --json
     """
-    _, unresolved = read_unresolved(context)
+    from shared.repair.strangers import set_aside_in
+
+    here, unresolved = read_unresolved(context)
+    strangers, in_all = set_aside_in(here, _contexts(context), STRANGERS_SHOWN)
     if json:
-        show_json([summary(one) for one in unresolved])
+        show_json([*(summary(one) for one in unresolved), *(_stranger_as_json(one) for one in strangers)])
     elif not unresolved:
         show_lines(["nothing is parked"])
     else:
@@ -62,7 +71,31 @@ def ls(
                 "" if waits else one.remedy,
             )
         show(table)
+    if not json:
+        show_lines(_stranger_lines(strangers, in_all))
     return Exit.NO if unresolved else Exit.OK
+
+
+def _stranger_lines(strangers: "list[SetAside]", in_all: int) -> list[str]:
+    if not strangers:
+        return []
+    head = f"set aside, {in_all} in all: messages in EVENTS that no context has said (chorus audit finds all of them)"
+    return [
+        head,
+        *(f"  EVENTS {one.sequence}  {one.subject}: {one.reason} ({', '.join(one.contexts)})" for one in strangers),
+    ]
+
+
+def _stranger_as_json(one: "SetAside") -> dict[str, Any]:
+    return {
+        "kind": "stranger",
+        "sequence": one.sequence,
+        "subject": one.subject,
+        "message_id": one.message_id,
+        "at": one.at,
+        "cause": one.reason,
+        "contexts": [*one.contexts],
+    }
 
 
 def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE) -> None:
@@ -99,10 +132,14 @@ def read_unresolved(context: str | None) -> tuple["Databases", list["Unresolved"
 
     if context is not None:
         catalog.check_known(context)
-    settings = catalog.read_settings(os.environ)
-    here = databases(settings)
-    contexts = [name for name in catalog.names() if context in (None, name)]
+    here, contexts = databases(catalog.read_settings(os.environ)), _contexts(context)
     return here, [*parked_in(here, contexts), *refused_in(here, contexts)]
+
+
+def _contexts(chosen: str | None) -> list[str]:
+    from shared import catalog
+
+    return [name for name in catalog.names() if chosen in (None, name)]
 
 
 def choose_by_name(unresolved: list["Unresolved"], what: str) -> list["Unresolved"]:

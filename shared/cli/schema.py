@@ -30,7 +30,7 @@ def export(*, directory: Directory = None, json: Json = False) -> int:
     from shared.schemas.files import DIRECTORY, files_of, write
 
     settings = catalog.read_settings(os.environ)
-    files = files_of(catalog.contexts(settings).values(), title=contexts_package())
+    files = files_of(catalog.members(settings).values(), title=contexts_package())
     place = directory or DIRECTORY
     try:
         changed = write(place, files)
@@ -72,7 +72,7 @@ def check(
     from shared.schemas.files import DIRECTORY, committed_schemas, schemas_of
 
     place = directory or DIRECTORY
-    now = schemas_of(catalog.contexts(catalog.read_settings(os.environ)).values())
+    now = schemas_of(catalog.members(catalog.read_settings(os.environ)).values())
     try:
         before = committed_schemas(place)
     except (OSError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +27,7 @@ def send(
     *fields: Annotated[str, Parameter(name="FIELD=VALUE", help="the body, such as items[0].name=blue")],
     body: Annotated[str | None, Parameter(help="the whole body: JSON, a file, or - for standard input")] = None,
     id: Annotated[str | None, Parameter(help="its id (Nats-Msg-Id); two commands with one id have one effect")] = None,
+    acting_for: Annotated[str, Parameter(show_default=False, help="in whose name it is sent (Acting-For)")] = "",
     wait: Annotated[bool, Parameter(negative="", show_default=False, help="wait for the outcome")] = False,
     timeout: Annotated[str, Parameter(help="how long to wait for it")] = "10s",
     json: Json = False,
@@ -48,6 +50,7 @@ def send(
     from shared import catalog
     from shared.config.units import parse_duration
     from shared.send.compose import find_command
+    from shared.wire.messages import ACTING_FOR, MSG_ID, check_actor
 
     try:
         loaded = catalog.load_all(catalog.read_settings(os.environ))
@@ -56,14 +59,17 @@ def send(
             raise wrong
         context, command_type = find_command(command, members)
         content = _checked_body(command_type, key, fields, body, id)
+        check_actor(acting_for)
         patience_s = parse_duration(timeout).total_seconds()
     except ValueError as error:
         raise CommandError(Exit.USAGE, str(error)) from error
     name = command_type.__name__
     if show_nats:
-        show_lines(_nats_commands(connection, context, name, key, content, id, wait=wait))
+        headers = {MSG_ID: id or "", ACTING_FOR: acting_for}
+        show_lines(_nats_commands(connection, context, name, key, content, headers, wait=wait))
         return Exit.OK
-    sent, outcome = anyio.run(_send, connection, (context, name, key, content, id), patience_s if wait else None, json)
+    command_of = (context, name, key, content, id)
+    sent, outcome = anyio.run(_send, connection, command_of, acting_for, patience_s if wait else None, json)
     if json:
         show_json(_as_json(sent, outcome))
     elif outcome is not None:
@@ -76,7 +82,11 @@ def send(
 
 
 async def _send(
-    connection: Connection, command: tuple[str, str, str, bytes, str | None], wait_s: float | None, quiet: bool
+    connection: Connection,
+    command: tuple[str, str, str, bytes, str | None],
+    acting_for: str,
+    wait_s: float | None,
+    quiet: bool,
 ) -> "tuple[Sent, Outcome | None]":
     """Publish the command, print the PubAck unless `quiet`, and wait for the outcome when `wait_s` is given."""
     from shared.send.duplicate_id import find_other_use
@@ -86,7 +96,7 @@ async def _send(
         broker = await stack.enter_async_context(connection.connected("send", PRODUCER))
         # A producer may read nothing, so the outcome is read as a tester, on a connection of its own.
         watcher = None if wait_s is None else await stack.enter_async_context(connection.connected("send", TESTER))
-        sent = await send(broker, *command, watcher=watcher)
+        sent = await send(broker, *command, watcher=watcher, acting_for=acting_for)
         if sent.published.duplicate:
             if watcher is None:
                 watcher = await stack.enter_async_context(connection.connected("send", TESTER))
@@ -111,12 +121,19 @@ def _checked_body(command_type: Any, key: str, fields: tuple[str, ...], body: st
 
 
 def _nats_commands(
-    connection: Connection, context: str, name: str, key: str, content: bytes, id: str | None, *, wait: bool
+    connection: Connection,
+    context: str,
+    name: str,
+    key: str,
+    content: bytes,
+    given: Mapping[str, str],
+    *,
+    wait: bool,
 ) -> list[str]:
     """The commands of the nats CLI that publish the command and, with `wait`, show its events."""
     from shared.wire.messages import command_subject
 
-    headers = [f"--header=Nats-Msg-Id:{id}"] if id else []
+    headers = [f"--header={header}:{value}" for header, value in given.items() if value]
     subject = command_subject(context, name, key)
     publish = connection.nats("pub", "-J", *headers, subject, content.decode(errors="replace"))
     follow = connection.nats("sub", "--stream=EVENTS", "--all", f"evt.*.*.*.{key}")

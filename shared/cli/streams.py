@@ -49,7 +49,7 @@ def plan(*, json: Json = False, show_nats: ShowNats = False, connection: Connect
         async with connection.connected("streams plan", OPERATOR) as broker:
             return await changes_of(broker.api, wanted), [*await differing(broker, _schemas(settings))]
 
-    current = is_current(settings.streams_file, catalog.contexts(settings))
+    current = is_current(settings.streams_file, catalog.members(settings))
     changes, keys = anyio.run(compare)
     if json:
         show_json([*_as_json(changes), *_bucket_as_json(keys)])
@@ -78,7 +78,7 @@ def write() -> int:
     from shared.streams.choreography import write as write_choreography
 
     settings = catalog.read_settings(os.environ)
-    members = catalog.contexts(settings)
+    members = catalog.members(settings)
     if write_choreography(settings.streams_file, members):
         show_lines([f"{settings.streams_file}: wrote the choreography of {len(members)} contexts"])
     else:
@@ -151,7 +151,7 @@ def _schemas(settings: "Settings") -> "Mapping[str, bytes]":
     from shared import catalog
     from shared.schemas.files import files_of
 
-    return files_of(catalog.contexts(settings).values(), title=settings.contexts)
+    return files_of(catalog.members(settings).values(), title=settings.contexts)
 
 
 def _bucket_lines(keys: "Collection[str]") -> list[str]:

@@ -181,6 +181,7 @@ def as_json(
                     "sequence": message.sequence,
                     "parked": annotations.parked.get(step.node.id, []),
                     "journal": annotations.journal.get(step.node.id),
+                    "stranger": message.strange or None,
                     **told_fields.of(message),
                 }
                 if (message := step.node.message)

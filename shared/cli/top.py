@@ -9,15 +9,20 @@ from cyclopts import Parameter
 from shared.cli.adapters import clock
 from shared.cli.errors import CommandError
 from shared.cli.flags import HERE, Connection, Json
-from shared.cli.output import console, show, show_json
+from shared.cli.output import console, show, show_json, show_lines
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import RenderableType
 
+    from shared.context import Context
     from shared.inspect.lag import Report
-    from shared.inspect.saga_rates import SagaRates
+    from shared.inspect.saga_rates import SagaRates, SagaTail
     from shared.inspect.sagas_now import Listing
+    from shared.ports.broker import Broker
+    from shared.saga import Saga
 
 STUCK_SHOWN = 8
 
@@ -26,17 +31,22 @@ def top(
     *,
     once: Annotated[bool, Parameter(negative="", show_default=False, help="show it once, and exit")] = False,
     every: Annotated[str, Parameter(help="how often to look")] = "2s",
+    metrics_port: Annotated[
+        int | None, Parameter(help="answer Prometheus on this port of 127.0.0.1, and draw nothing")
+    ] = None,
     json: Json = False,
     connection: Connection = HERE,
 ) -> None:
     """Show rates, latencies, lag and what is stuck, on one screen.
 
     Goes on until Ctrl-C. Rates and latencies are those of the last minute, as far as
-    this command has been watching.
+    this command has been watching. With --metrics-port it serves the metrics of sagas,
+    which no worker can know, to Prometheus.
 
     For example:
 
         chorus top
+        chorus top --metrics-port 9470
         chorus top --once --json
     """
     import anyio
@@ -65,6 +75,8 @@ def top(
         async with connection.connected("top") as broker:
             began = clock().now()
             tail = SagaTail(broker, sagas, first=(await broker.stream_info(EVENTS)).last_sequence + 1)
+            if metrics_port is not None:
+                await _serve(tail, metrics_port, broker, sagas, contexts, every_s)
             before = await sample(broker, contexts, partitions)
             while True:
                 await anyio.sleep(every_s)
@@ -83,6 +95,30 @@ def top(
                 before = after
 
     run_until_interrupted(look)
+
+
+async def _serve(
+    tail: "SagaTail",
+    port: int,
+    broker: "Broker",
+    sagas: "Sequence[Saga]",
+    contexts: "Sequence[Context]",
+    every_s: float,
+) -> None:
+    """Look for ever; Prometheus reads the last look."""
+    import anyio
+
+    from shared.inspect.saga_metrics import SagaCollector, serve_sagas
+
+    collector = SagaCollector(tail)
+    try:
+        found = serve_sagas(collector, "127.0.0.1", port)
+    except OSError as error:
+        raise CommandError(Exit.MISCONFIGURED, f"port {port}: {error.strerror}; choose another one") from error
+    show_lines([f"metrics of sagas on http://127.0.0.1:{found}/metrics"])
+    while True:
+        await collector.look(broker, sagas, contexts, clock().now())
+        await anyio.sleep(every_s)
 
 
 def _show(

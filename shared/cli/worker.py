@@ -15,6 +15,7 @@ def worker(
     /,
     *,
     partitions: Annotated[str | None, Parameter(help="own only these, such as 0,1")] = None,
+    group: Annotated[str | None, Parameter(help="of a read side: run only this group")] = None,
     connection: Connection = HERE,
 ) -> int:
     """Run one worker of one context.
@@ -27,6 +28,7 @@ def worker(
 
         chorus worker CONTEXT
         chorus worker CONTEXT --partitions 0,1
+        chorus worker CONTEXT --group GROUP
     """
     import anyio
 
@@ -40,7 +42,7 @@ def worker(
     from shared.worker.main import run_worker
 
     async def run() -> int:
-        return await run_worker(name, settings=settings, connection=options, partitions=numbers)
+        return await run_worker(name, settings=settings, connection=options, partitions=numbers, group=group)
 
     return anyio.run(run, backend_options={"use_uvloop": os.name == "posix"})
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args, get_origin, ge
 import msgspec
 from msgspec import Meta, Struct
 
-from shared.config.secrets import SecretUrl
+from shared.config.secrets import Secret, SecretUrl
 from shared.config.settings import Settings, SettingsError
 from shared.config.spelling import did_you_mean
 from shared.config.units import format_duration, parse_duration
@@ -184,5 +184,7 @@ def _shown(value: Any) -> str:
             return format_duration(value)
         case SecretUrl():
             return repr(value)
+        case Secret():
+            return repr(value) if value else ""
         case _:
             return str(value)

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from shared.config.secrets import Secret
+
 CONTEXTS_VARIABLE = "CHORUS_CONTEXTS"
 PACKAGE_NAME = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*\Z"
 
@@ -124,6 +126,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     metrics_host: Annotated[str, Meta(description="the address /metrics answers on")] = "127.0.0.1"
     console_port: Annotated[Port, Meta(description="the port of the console")] = 4280
     console_host: Annotated[str, Meta(description="the address the console answers on")] = "127.0.0.1"
+    door_rate: Annotated[
+        float, Meta(gt=0, le=100_000, description="requests a second that chorus door takes from one address")
+    ] = 10.0
+    door_trusts_actor: Annotated[
+        bool, Meta(description="whether chorus door passes Acting-For on; only behind a proxy that sets it")
+    ] = False
+    webhook_secrets: Annotated[
+        Secret, Meta(description="sender=secret,… of the webhooks of chorus door; each 16 characters or more")
+    ] = Secret("")
     traces_per_s: Annotated[
         int, Meta(ge=0, le=10_000, description="how many traces a worker begins per second at most; 0 sends none")
     ] = 0

@@ -13,9 +13,11 @@ from shared.context import Answer, Command, Context, Endpoints, Request
 from shared.ports.broker import Broker, BrokerRefusedError, BrokerUnavailableError, Outgoing
 from shared.wire.bodies import BodyDecoder, MalformedBodyError, check_size
 from shared.wire.messages import (
+    ACTING_FOR,
     MSG_ID,
     NEVER,
     MalformedKeyError,
+    check_actor,
     check_command_id,
     check_key,
     command_subject,
@@ -46,9 +48,12 @@ def _endpoint(context: str, command: type[Command], broker: Broker) -> Callable[
             check_size(request.body)
             key = _key(request.body, key_field)
             decoder.decode(request.body, key=key, at=NEVER)
+            actor = check_actor(request.headers.get(ACTING_FOR, ""))
             headers: dict[str, str] = {
                 MSG_ID: check_command_id(request.headers.get(MSG_ID) or f"api-{uuid.uuid4().hex}")
             }
+            if actor:
+                headers[ACTING_FOR] = actor
             if TRACEPARENT in request.headers:
                 headers[TRACEPARENT] = request.headers[TRACEPARENT]
         except MalformedBodyError as error:

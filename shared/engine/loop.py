@@ -180,7 +180,7 @@ class Loop:
         self._publish(committed)
         self._requests.answer(committed.answers)
         await self._acknowledge(messages)
-        self.counters.count(messages, self._clock.now(), duplicates=committed.duplicates, parked=committed.parked)
+        self.counters.count(messages, self._clock.now(), committed.duplicates, committed.parked, committed.strangers)
 
     async def _yield_to_new_owner(self, messages: Sequence[Incoming], progress: Progress, error: FencedError) -> None:
         """Another process has decided these messages: drop the batch and release its partitions."""
@@ -197,10 +197,8 @@ class Loop:
         self._relay.add(committed.rows)
         self._effects.add(committed.effects)
         for effect, reason in committed.undecided:
-            saga = effect.headers[CORRELATION_ID]
-            _log.error(
-                "outcome cannot be decided", saga=saga, message=effect.event_id, effect=effect.type, reason=reason
-            )
+            saga, message = effect.headers[CORRELATION_ID], effect.event_id
+            _log.error("outcome cannot be decided", saga=saga, message=message, effect=effect.type, reason=reason)
             self._effects.repeat_later(effect)
 
     async def _acknowledge(self, messages: Sequence[Incoming]) -> None:

@@ -33,6 +33,7 @@ class EngineCollector(Collector):
         counters = self._process.loop.counters
         yield self._counter("chorus_messages_decided", "messages decided", counters.decided)
         yield self._counter("chorus_messages_duplicate", "messages that dedup found again", counters.duplicates)
+        yield self._counter("chorus_messages_strange", "messages that no context has said", counters.strangers)
         yield self._counter("chorus_batches", "transactions committed", counters.batches)
         yield self._counter("chorus_batches_fenced", "transactions that lost to another process", counters.fenced)
         yield self._counter("chorus_messages_published", "journal rows published", self._process.relay.published)
@@ -108,13 +109,18 @@ class EngineCollector(Collector):
 
 
 def serve_metrics(process: ContextProcess, host: str, port: int) -> int:
+    """Answer `/metrics` for a context; see `serve_collector`."""
+    return serve_collector(EngineCollector(process), host, port)
+
+
+def serve_collector(collector: Collector, host: str, port: int) -> int:
     """Answer `/metrics` from a thread of its own, and return its port; port 0 takes a free one.
 
     Raises:
         MisconfiguredError: another process has the port, or the host is not one of this machine.
     """
     registry = CollectorRegistry()
-    registry.register(EngineCollector(process))
+    registry.register(collector)
     try:
         server, _ = start_http_server(port, addr=host, registry=registry)
     except OSError as error:

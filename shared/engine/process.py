@@ -135,7 +135,8 @@ class ContextProcess:
         The end of the block cancels the tasks and closes the database. Call `drain` first to leave nothing half done.
         """
         try:
-            await self._be_ready_to_decide()
+            with self.loop.stall.excused():
+                await self._be_ready_to_decide()
             async with anyio.create_task_group() as tasks:
                 self.effects.start(tasks)
                 tasks.start_soon(self.relay.run)
@@ -178,7 +179,7 @@ class ContextProcess:
         while True:
             try:
                 if self._routing.records_inputs:
-                    await self.store.transact(lambda transaction: transaction.keep_inputs())
+                    await self._make_room_for_inputs()
                 folded = await ensure_snapshots(self.store, self.context)
                 backfilled = await self._count_and_backfill_parked()
                 heard = await catch_up(self.store, self._broker, self._clock, self._routing)
@@ -196,6 +197,11 @@ class ContextProcess:
             _log.warning("publishing the parking events that an older release did not publish", messages=backfilled)
         if heard:
             _log.warning("decided earlier events for new policies", events=heard)
+
+    async def _make_room_for_inputs(self) -> None:
+        """Look first: a process that starts while another one has the write lock must not wait for it."""
+        if not await self.store.read(lambda transaction: transaction.keeps_inputs()):
+            await self.store.transact(lambda transaction: transaction.keep_inputs())
 
     async def _count_and_backfill_parked(self) -> int:
         """Count the parked messages, and append the parking events that are missing; returns how many were."""

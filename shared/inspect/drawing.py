@@ -57,6 +57,8 @@ def line(step: Step, annotations: Annotations = NO_ANNOTATIONS, told_fields: Tol
         line.append(f" {text}", style="dim")
     if node.copies > 1:
         line.append(f" ({node.copies} copies)", style="red")
+    if message.strange:
+        line.append(f" a stranger's: {message.strange}", style="red")
     if parked := annotations.parked.get(node.id):
         line.append(f" parked in {', '.join(parked)}", style="red")
     if note := JOURNAL_NOTES.get(annotations.journal.get(node.id, "same")):

@@ -49,11 +49,16 @@ def examine(
     """The health of each context. With `here`, only contexts with a process on this host, judged by that process."""
     found = live_processes(data_dir)
     host = socket.gethostname()
-    names = {process.context for process in found if process.host == host} if here else {*contexts}
+    names = {_whose(process) for process in found if process.host == host} if here else {*contexts}
     return [
-        _health(name, [p for p in found if p.context == name], databases, host, now or datetime.now(UTC))
+        _health(name, [p for p in found if _whose(p) == name], databases, host, now or datetime.now(UTC))
         for name in sorted(names)
     ]
+
+
+def _whose(process: LiveProcess) -> str:
+    """The context of a process: a group of a read side adds its own name behind a dash, which no context has."""
+    return process.context.partition("-")[0]
 
 
 def _health(name: str, everywhere: Sequence[LiveProcess], databases: Databases, host: str, now: datetime) -> Health:

@@ -13,7 +13,7 @@ def standings(sagas: Iterable[Saga], messages: Sequence[Message], now: datetime)
     """A line for each saga that these messages begin, such as `thing: done after 38.9 ms`."""
     published_at: dict[str, datetime] = {}
     for message in sorted(messages, key=lambda stored: stored.at):
-        if message.kind == "evt":
+        if message.kind == "evt" and not message.strange:
             published_at.setdefault(f"{message.context}.{message.type}", message.at)
     return [_standing(saga, published_at, now) for saga in sagas if saga.has_begun(published_at)]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
+from shared.engine.decide.form import why_strange
 from shared.ports.broker import Broker, Stored
 from shared.wire.messages import (
     CAUSATION_HASH,
@@ -39,6 +40,8 @@ class Message:
     stream: str
     sequence: int
     body: bytes = b""
+    strange: str = ""
+    """Why no context has said this event, by its headers; empty for all others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +194,7 @@ def message_of(stream: str, stored: Stored) -> Message:
         stream=stream,
         sequence=stored.sequence,
         body=stored.body,
+        strange=why_strange(stored.subject, headers) if stream == EVENTS else "",
     )
 
 

@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
 from shared import catalog
+from shared.access.of_system import users_of
+from shared.access.server import rights_file
 from shared.config.settings import Settings, contexts_package
 from shared.new.changes import Changes, NewError, alone_in, changes
 from shared.new.formatting import format_modules
@@ -19,6 +21,7 @@ from shared.new.words import words_of
 from shared.streams import choreography
 
 TESTS: Final = PurePosixPath("tests/unit")
+RIGHTS: Final = PurePosixPath("deploy/nats/rights.conf")
 GOLDEN: Final = "tests.contract.golden"
 """The module with which a repository writes the golden examples of its events, where it has one."""
 
@@ -58,6 +61,7 @@ def write_context(name: str, hears: Iterable[str], directory: Path, settings: Se
             for path, text in listed_in(directory, entered):
                 made.replace(path, text)
             left = _write_choreography(made, directory, settings)
+            _write_rights(made, directory, settings)
         examples, failed = _write_golden(directory)
     return Written((*made.written, *examples), (*_to_do(name, words, directory), *left, *failed))
 
@@ -94,7 +98,7 @@ def _files(words: Mapping[str, str], folder: Path, directory: Path, *, hears_any
 def _write_choreography(made: Changes, directory: Path, settings: Settings) -> tuple[str, ...]:
     """Write who says and hears what, now that the context is there; raises NewError when it cannot be loaded."""
     importlib.invalidate_caches()
-    members = catalog.contexts(settings)
+    members = catalog.members(settings)
     file = settings.streams_file
     if not file.resolve().is_relative_to(directory.resolve()):
         return (f"make a streams.yaml of your own: copy {file} here, and run chorus streams write",)
@@ -102,6 +106,13 @@ def _write_choreography(made: Changes, directory: Path, settings: Settings) -> t
     if choreography.write(file, members):
         made.written.append(file)
     return ()
+
+
+def _write_rights(made: Changes, directory: Path, settings: Settings) -> None:
+    """Write the rights of all users anew, where the repository shows them."""
+    file = directory / RIGHTS
+    if file.is_file():
+        made.replace(file, rights_file(users_of(settings)))
 
 
 def _write_golden(directory: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:

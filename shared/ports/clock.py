@@ -22,11 +22,6 @@ class Clock(Protocol):
         ...
 
 
-def nanoseconds_at(time: datetime) -> int:
-    """An aware time as nanoseconds since 1970, to the microsecond."""
-    return int(time.timestamp() * 1e6) * 1000
-
-
 def moment(nanoseconds: int) -> datetime:
     """Nanoseconds since 1970 as an aware UTC time, to the microsecond."""
     seconds, rest = divmod(nanoseconds, 1_000_000_000)

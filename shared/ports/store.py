@@ -69,6 +69,10 @@ class Transaction(Protocol):
         """Add answers to requests."""
         ...
 
+    def keeps_inputs(self) -> bool:
+        """Whether the database has room for inputs."""
+        ...
+
     def keep_inputs(self) -> None:
         """Make room for inputs, in a database that has none yet."""
         ...

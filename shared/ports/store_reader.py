@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from shared.ports.broker import Stored
-from shared.ports.rows import AnswerRow, JournalRow, ParkedRow, RefusedRow
+from shared.ports.rows import AnswerRow, JournalRow, ParkedRow, RefusedRow, StrangerRow
 from shared.wire.waiting import Kind as WaitingKind
 
 
@@ -170,6 +170,10 @@ class StoreReader(Protocol):
 
     def unexplained(self, found: Sequence[Stored]) -> list[Stored]:
         """Those of these messages of EVENTS that neither the journal nor the table of strangers explains."""
+        ...
+
+    def strangers(self, limit: int) -> tuple[list[StrangerRow], int]:
+        """The newest messages that were set aside and that no operator declared, and how many there are in all."""
         ...
 
     def missing(self, subjects: str, there: Iterable[str], *, timers: bool) -> list[str]:

@@ -1,6 +1,9 @@
 """Records strangers: messages in EVENTS that have an id of a context and that the context did not publish."""
 
+from collections.abc import Iterable
 from datetime import datetime
+
+from msgspec import Struct
 
 from shared.ports.broker import Broker, Stored
 from shared.ports.databases import Databases
@@ -34,6 +37,40 @@ async def declare_stranger(databases: Databases, context: str, stranger: Strange
     Makes the database when it is lost: a rebuild with `force` replaces it and keeps what is declared in it.
     """
     await transact(databases, context, lambda transaction: transaction.refused.record_strangers([stranger]))
+
+
+class SetAside(Struct, frozen=True, kw_only=True):
+    """A message that `contexts` have set aside, because no context has said it."""
+
+    message_id: str
+    sequence: int
+    subject: str
+    reason: str
+    at: str
+    contexts: tuple[str, ...]
+
+
+def set_aside_in(databases: Databases, contexts: Iterable[str], limit: int) -> tuple[list[SetAside], int]:
+    """The newest messages that these contexts have set aside, and how many there are at least."""
+    found: dict[int, SetAside] = {}
+    at_least = 0
+    for context in contexts:
+        if databases.exists(context):
+            with databases.reading(context) as reader:
+                rows, count = reader.strangers(limit)
+            at_least = max(at_least, count)
+            for row in rows:
+                known = found[row.seq].contexts if row.seq in found else ()
+                found[row.seq] = SetAside(
+                    message_id=row.message_id,
+                    sequence=row.seq,
+                    subject=row.subject,
+                    reason=row.reason,
+                    at=row.at,
+                    contexts=(*known, context),
+                )
+    newest = sorted(found.values(), key=lambda one: one.sequence, reverse=True)[:limit]
+    return newest, max(at_least, len(found))
 
 
 def find_in_journal(databases: Databases, context: str, message_id: str) -> str | None:

@@ -6,6 +6,7 @@ not lead to others. A replay only reads: it has no transaction, no effect runner
 
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -16,13 +17,13 @@ from shared.engine.decide.routing import Routing
 from shared.ports.history import History
 from shared.ports.rows import JournalRow, NumberedRow
 from shared.replay.deciding import decide
-from shared.replay.difference import Decided, Difference, rejection
+from shared.replay.difference import Decided, Difference, rejection, without_times
 from shared.replay.heard import EventReader
 from shared.replay.inputs import Input, Inputs
 from shared.replay.states import STATES_AT_MOST, States
 from shared.wire.bodies import MalformedBodyError
 from shared.wire.engine_events import CommandRejected, MessageParked, MessageUnparked
-from shared.wire.messages import CAUSATION_HASH, CAUSATION_ID, CAUSATION_SUBJECT
+from shared.wire.messages import CAUSATION_HASH, CAUSATION_ID, CAUSATION_SUBJECT, OCCURRED_AT
 
 PAGE: Final = 1_000
 ROWS_AHEAD: Final = 2_000
@@ -75,6 +76,7 @@ class Replay:
             for number, row in group:
                 if (problem := self._fold(row, number)) is not None:
                     yield problem
+            self._confirm(behind.quiet, group[-1].n + 1)
         end = self._reached.n + 1
         for quiet in await self._inputs.rest():
             self._decide_quiet(quiet, end)
@@ -106,6 +108,17 @@ class Replay:
         if (now or problem) and len(self._silent) < SILENT_AT_MOST:
             self._silent[quiet.id] = Difference(quiet.kind, quiet.id, quiet.type, quiet.key, (), now, problem)
 
+    def _confirm(self, quiet: Sequence[Input], n: int) -> None:
+        """Decide inputs that led to nothing once more, after the decision that follows them in the stream.
+
+        Where it was the first of the two, as when a new policy heard the past, they had nothing left to do.
+        """
+        for one in quiet:
+            if one.id in self._silent:
+                now, problem, _ = decide(self._routing, self._states, one, n)
+                if not now and not problem:
+                    del self._silent[one.id]
+
     def _still_silent(self) -> Iterator[Difference]:
         """The differences of inputs that led to nothing, unless they were no inputs yet, or were parked."""
         ids = [*self._silent]
@@ -125,6 +138,9 @@ class Replay:
                 # Only the fields that the older form had can be compared.
                 content = {name: value for name, value in now[number].content.items() if name in before.content}
                 now[number] = now[number]._replace(content=content)
+        if found.stored_at is not None and found.stored_at > datetime.fromisoformat(group[0].row.headers[OCCURRED_AT]):
+            types = self._routing.event_types
+            recorded, now = ([without_times(one, types.get(one.type)) for one in events] for events in (recorded, now))
         if recorded == now and not problem:
             return None
         return Difference(found.kind, found.id, found.type, found.key, recorded, now, problem)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import Struct, inspect
 
 from shared.context import Rejected
 from shared.wire.engine_events import CommandRejected
@@ -62,6 +63,26 @@ class Difference(NamedTuple):
             "now": [event._asdict() for event in self.now],
             "problem": self.problem,
         }
+
+
+def without_times(event: Decided, kind: type[Struct] | None) -> Decided:
+    """The event without its times: they are unknown once the input was stored again, after the decision."""
+    if kind is None:
+        return event
+    described = inspect.type_info(kind)
+    assert isinstance(described, inspect.StructType)
+    times = {field.encode_name for field in described.fields if _is_time(field.type)}
+    return event._replace(content={name: value for name, value in event.content.items() if name not in times})
+
+
+def _is_time(kind: inspect.Type) -> bool:
+    match kind:
+        case inspect.Metadata():
+            return _is_time(kind.type)
+        case inspect.UnionType():
+            return any(map(_is_time, kind.types))
+        case _:
+            return isinstance(kind, inspect.DateTimeType)
 
 
 def rejection(rejected: Rejected | CommandRejected) -> Decided:

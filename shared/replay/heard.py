@@ -45,6 +45,7 @@ class HeardEvents:
     def __init__(self, reader: EventReader, routing: Routing, positions: Mapping[int, int]) -> None:
         self._reader = reader
         self._routing = routing
+        self._heard = {(policy.source, policy.event.__name__) for policy in routing.context.policies}
         self._partitions = {
             number: _Partition(reader.read(EVENTS, f"evt.*.*.{number}.*", up_to=position))
             for number, position in positions.items()
@@ -80,17 +81,12 @@ class HeardEvents:
     async def _fill(self, partition: _Partition) -> bool:
         """Buffer the next event that the context reacts to; False at the end."""
         async for event in partition.events:
-            if self._reacts_to(event.subject):
+            # Most events of a partition are for others, so the subject is not parsed.
+            if tuple(event.subject.split(".", 3)[1:3]) in self._heard and _is_well_formed(event.subject):
                 partition.buffered.append(event)
                 return True
         partition.is_at_end = True
         return False
-
-    def _reacts_to(self, subject: str) -> bool:
-        try:
-            return self._routing.reacts_to(parse_subject(subject))
-        except ValueError:
-            return False  # A stranger's subject.
 
     async def under_its_key(self, event_id: str) -> Stored | None:
         """An event by its id, wherever it stands."""
@@ -101,6 +97,15 @@ class HeardEvents:
                 if event.event_id == event_id:
                     return event
         return None
+
+
+def _is_well_formed(subject: str) -> bool:
+    """Whether the subject is one that a context gives; a stranger's may have a malformed key."""
+    try:
+        parse_subject(subject)
+    except ValueError:
+        return False
+    return True
 
 
 def source_and_key(event_id: str) -> tuple[str, str]:

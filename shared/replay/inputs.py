@@ -1,6 +1,7 @@
 """Finds the input behind each decision in a journal, and the inputs between them that led to nothing."""
 
 from collections import OrderedDict
+from datetime import datetime
 from typing import Final, NamedTuple
 
 import msgspec
@@ -28,13 +29,17 @@ PAGE: Final = 1_000
 
 
 class Input(NamedTuple):
-    """An input and how the code at hand handles it. `kind` is command, event, deadline, outcome or request."""
+    """An input and how the code at hand handles it. `kind` is command, event, deadline, outcome or request.
+
+    `stored_at` is when EVENTS stored a heard event.
+    """
 
     kind: str
     id: str
     type: str
     key: str
     handling: Handling
+    stored_at: datetime | None = None
 
 
 class Behind(NamedTuple):
@@ -164,7 +169,8 @@ class Inputs:
             body=stored.body,
         )
         incoming = self._routing.delivered(EVENTS, subject.partition, delivery)
-        return Input("event", stored.event_id, f"{subject.context}.{subject.type}", subject.key, incoming.handling)
+        name = f"{subject.context}.{subject.type}"
+        return Input("event", stored.event_id, name, subject.key, incoming.handling, stored.at)
 
     def _asks(self, type_name: str) -> bool:
         return any(event.__name__ == type_name for event in self._routing.effects)

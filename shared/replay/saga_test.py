@@ -47,16 +47,16 @@ def played(*recordings: Recording) -> Played:
         same_facts: Played | None = None
         for seed in SEEDS:
             try:
-                said = _play(recording, seed)
+                found = _play(recording, seed)
             except (BrokerError, StillBusyError) as error:
                 otherwise = otherwise or str(error)
                 continue
-            goes_on = any(len(said[name]) > len(facts) for name, facts in recording.facts.items())
-            if all(list(said[name][: len(facts)]) == list(facts) for name, facts in recording.facts.items()):
+            goes_on = any(len(found[name]) > len(facts) for name, facts in recording.facts.items())
+            if all(list(found[name][: len(facts)]) == list(facts) for name, facts in recording.facts.items()):
                 return Played(recording, seed, True, goes_on)
-            if all(not Counter(facts) - Counter(said[name]) for name, facts in recording.facts.items()):
+            if all(not Counter(facts) - Counter(found[name]) for name, facts in recording.facts.items()):
                 same_facts = same_facts or Played(recording, seed, False, goes_on)
-            otherwise = otherwise or _otherwise(recording.facts, said)
+            otherwise = otherwise or _otherwise(recording.facts, found)
         if same_facts is not None:
             return same_facts
     raise ComesOutOtherwiseError(otherwise)
@@ -82,9 +82,9 @@ def _let_pass(running: Simulation, by: timedelta) -> None:
     running.advance(seconds=max(by.total_seconds(), 0))
 
 
-def _otherwise(recorded: Facts, said: Facts) -> str:
-    name = next(name for name, facts in recorded.items() if list(said[name][: len(facts)]) != list(facts))
-    return f"{name} said {', '.join(recorded[name])}; in virtual time it says {', '.join(said[name]) or 'nothing'}"
+def _otherwise(recorded: Facts, found: Facts) -> str:
+    name = next(name for name, facts in recorded.items() if list(found[name][: len(facts)]) != list(facts))
+    return f"{name} said {', '.join(recorded[name])}; in virtual time it says {', '.join(found[name]) or 'nothing'}"
 
 
 def _settings(recording: Recording) -> dict[str, Any]:
@@ -119,13 +119,13 @@ def _lines(saga: Played) -> Iterator[str]:
 
 
 def _asserted(saga: Played, name: str, facts: Sequence[str]) -> Iterator[str]:
-    said = f'running.facts("{saga.recording.key}", of="{name}")'
+    facts_now = f'running.facts("{saga.recording.key}", of="{name}")'
     if saga.exact:
-        yield f"        assert {said}{f'[:{len(facts)}]' if saga.goes_on else ''} == ["
+        yield f"        assert {facts_now}{f'[:{len(facts)}]' if saga.goes_on else ''} == ["
     elif saga.goes_on:
-        yield f"        assert Counter({said}) >= Counter(["
+        yield f"        assert Counter({facts_now}) >= Counter(["
     else:
-        yield f"        assert sorted({said}) == ["
+        yield f"        assert sorted({facts_now}) == ["
     yield from (f'            "{event}",' for event in (facts if saga.exact else sorted(facts)))
     yield "        ])" if saga.goes_on and not saga.exact else "        ]"
 

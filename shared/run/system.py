@@ -16,7 +16,8 @@ from shared.adapters.jetstream import connect
 from shared.catalog import CatalogError, Loaded
 from shared.config.connection import ConnectionOptions, find_connection
 from shared.config.settings import Settings, contexts_package
-from shared.context import Context
+from shared.context import Member
+from shared.readside import place_of
 from shared.run.child_process import ChildProgram, WriteLine
 from shared.run.supervised_server import supervised_server
 from shared.run.supervisor import Supervisor, supervised
@@ -64,8 +65,8 @@ async def open_system(
     """
     settings = catalog.read_settings(environ)
     loaded = catalog.load_all(settings)
-    if not tolerant or not loaded.members:
-        catalog.contexts(settings)  # Raises all mistakes at once.
+    if not tolerant or not loaded.running:
+        catalog.members(settings)  # Raises all mistakes at once.
     workers = programs(loaded, settings, copies)
     data_dir = private_directory(settings.data_dir)
     async with AsyncExitStack() as stack:
@@ -74,9 +75,9 @@ async def open_system(
             server = supervised_server(data_dir / "nats", port=port, write_line=write_line, more=more)
             environ = own_environment(environ, url=await stack.enter_async_context(server), data_dir=data_dir)
         options = login(find_connection(environ), OPERATOR, settings.seeds)
-        wanted = wanted_of(settings, loaded.members.values())
+        wanted = wanted_of(settings, loaded.running.values())
         absent = {*loaded.broken, *loaded.misfits}
-        if (await _apply(options, wanted, loaded.members.values(), absent)).refused:
+        if (await _apply(options, wanted, loaded.running.values(), absent)).refused:
             raise DestructiveChangeError(
                 "streams.yaml asks for a change that would destroy stored messages; nothing was applied,"
                 " run chorus streams plan to see it"
@@ -87,10 +88,10 @@ async def open_system(
 
 def declared(settings: Settings) -> tuple[Declared, ...]:
     """The streams and consumers that this code needs; raises StreamsFileError or CatalogError."""
-    return wanted_of(settings, catalog.contexts(settings).values())
+    return wanted_of(settings, catalog.members(settings).values())
 
 
-def wanted_of(settings: Settings, members: Iterable[Context]) -> tuple[Declared, ...]:
+def wanted_of(settings: Settings, members: Iterable[Member]) -> tuple[Declared, ...]:
     """The streams and consumers of these contexts, and the bucket of their schemas; raises StreamsFileError."""
     topology = read_topology(settings.streams_file)
     return (*declare(topology, members), bucket(topology))
@@ -99,12 +100,12 @@ def wanted_of(settings: Settings, members: Iterable[Context]) -> tuple[Declared,
 async def apply_streams(options: ConnectionOptions, settings: Settings) -> Applied:
     """Connect, and create or update the streams and consumers as declared."""
     options = login(options, OPERATOR, settings.seeds)
-    return await _apply(options, declared(settings), catalog.contexts(settings).values(), set())
+    return await _apply(options, declared(settings), catalog.members(settings).values(), set())
 
 
 def _users_of(settings: Settings, loaded: Loaded) -> Mapping[str, Any]:
     """The configuration of a server that knows the users of all contexts that load, and nobody else."""
-    known = users(read_topology(settings.streams_file), loaded.members)
+    known = users(read_topology(settings.streams_file), loaded.running)
     apply_keys(settings.seeds, known)
     return {"authorization": authorization(known, public_keys(settings.seeds))}
 
@@ -112,7 +113,7 @@ def _users_of(settings: Settings, loaded: Loaded) -> Mapping[str, Any]:
 async def _apply(
     options: ConnectionOptions,
     wanted: Sequence[Declared],
-    members: Iterable[Context],
+    members: Iterable[Member],
     absent: Collection[str],
 ) -> Applied:
     broker = await connect(options, name="chorus streams apply")
@@ -126,24 +127,26 @@ async def _apply(
 
 
 def programs(loaded: Loaded, settings: Settings, copies: int = 1) -> tuple[ChildProgram, ...]:
-    """The worker programs: `copies` for every context.
+    """The worker programs: `copies` for every context, and one for every group of a read side.
 
     A context that does not load has one program, which says why and is tried again. With CHORUS_METRICS_PORT each
     program has a metrics port of its own, counted up from that port.
     """
-    named = [
-        (name if number == 1 else f"{name}.{number}", name)
-        for name in sorted({*loaded.members, *loaded.broken})
-        for number in range(1, copies + 1 if name in loaded.members else 2)
-    ]
+    named: list[tuple[str, tuple[str, ...]]] = []
+    for name in sorted({*loaded.running, *loaded.broken}):
+        if (side := loaded.read_sides.get(name)) is not None:
+            named += [(place_of(name, group.name), (name, "--group", group.name)) for group in side.groups]
+        else:
+            numbers = range(1, copies + 1 if name in loaded.members else 2)
+            named += [(name if number == 1 else f"{name}.{number}", (name,)) for number in numbers]
     first = settings.metrics_port
     return tuple(
         ChildProgram(
             program,
-            (sys.executable, "-m", "shared.cli", "worker", name),
+            (sys.executable, "-m", "shared.cli", "worker", *arguments),
             {} if first is None else {"CHORUS_METRICS_PORT": str(first + offset)},
         )
-        for offset, (program, name) in enumerate(named)
+        for offset, (program, arguments) in enumerate(named)
     )
 
 

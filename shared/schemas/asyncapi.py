@@ -9,10 +9,11 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from shared.context import Context
+from shared.context import Context, Member
 from shared.return_types import command_of
 from shared.schemas.json_schema import KEY_PATTERN, Schema, components_of
 from shared.schemas.messages import OF_EVERY_CONTEXT, PublishedMessage, contexts_of, endpoint_of, published_messages
+from shared.version_mistakes import reads_of
 from shared.wire.engine_events import ENGINE_EVENTS
 from shared.wire.messages import (
     CAUSATION_DEPTH,
@@ -57,7 +58,7 @@ _HEADERS: Final[Mapping[str, tuple[Mapping[str, Schema], Sequence[str]]]] = {
 """(the properties, the names of the required ones) of the headers of each kind of message."""
 
 
-def document_of(members: Iterable[Context], *, title: str) -> Document:
+def document_of(members: Iterable[Member], *, title: str) -> Document:
     """The document of a system that consists of these contexts."""
     contexts = contexts_of(members)
     messages = published_messages(contexts)
@@ -99,7 +100,7 @@ def _ref(*path: str) -> Schema:
     return {"$ref": "/".join(("#", *path))}
 
 
-def _replies(context: Context) -> Iterator[PublishedMessage]:
+def _replies(context: Member) -> Iterator[PublishedMessage]:
     """The replies whose type the endpoint's function names."""
     for endpoint in context.endpoints:
         reply = command_of(endpoint.answer)
@@ -125,7 +126,7 @@ def _headers() -> Iterator[tuple[str, Schema]]:
 
 
 def _channels(
-    contexts: Sequence[Context], messages: Sequence[PublishedMessage], replies: Sequence[PublishedMessage]
+    contexts: Sequence[Member], messages: Sequence[PublishedMessage], replies: Sequence[PublishedMessage]
 ) -> Iterator[tuple[str, Schema]]:
     forms: dict[str, list[PublishedMessage]] = {}
     for message in messages:
@@ -140,7 +141,7 @@ def _channels(
         yield _id(reply), {"address": None, "messages": {reply.name: _ref("components", "messages", _id(reply))}}
 
 
-def _channel(contexts: Sequence[Context], name: str, forms: Sequence[PublishedMessage]) -> Schema:
+def _channel(contexts: Sequence[Member], name: str, forms: Sequence[PublishedMessage]) -> Schema:
     """The subject of a message, with each of its forms."""
     of, kind, message = name.split(".")
     messages = {f"{form.name}{_form(form)}": _ref("components", "messages", _id(form)) for form in forms}
@@ -151,16 +152,17 @@ def _channel(contexts: Sequence[Context], name: str, forms: Sequence[PublishedMe
     return {"address": address, "messages": messages, "parameters": {"key": _ref("components", "parameters", "key")}}
 
 
-def _operations(contexts: Sequence[Context]) -> Iterator[tuple[str, Schema]]:
+def _operations(contexts: Sequence[Member]) -> Iterator[tuple[str, Schema]]:
     for context in contexts:
-        for event in (*context.publishes, *ENGINE_EVENTS):
+        for event in (*context.publishes, *(ENGINE_EVENTS if isinstance(context, Context) else ())):
             channel = f"{context.name}.events.{event.__name__}"
             yield f"{context.name}.sends.{event.__name__}", _operation("send", channel)
         for command in context.accepts:
             channel = f"{context.name}.commands.{command.__name__}"
             yield f"{context.name}.takes.{command.__name__}", _operation("receive", channel)
-        for source, name in dict.fromkeys((policy.source, policy.event.__name__) for policy in context.policies):
-            yield f"{context.name}.hears.{source}.{name}", _operation("receive", f"{source}.events.{name}")
+        for source, event in reads_of(context):
+            channel = f"{source}.events.{event.__name__}"
+            yield f"{context.name}.hears.{source}.{event.__name__}", _operation("receive", channel)
         replies = {reply.name.removesuffix(".reply") for reply in _replies(context)}
         for endpoint in context.endpoints:
             channel = f"{context.name}.requests.{endpoint.operation}"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from shared.context import Context
+from shared.context import Member
 from shared.schemas.asyncapi import document_of
 from shared.schemas.json_schema import schema_of
 from shared.schemas.messages import published_messages
@@ -29,12 +29,12 @@ class Written(NamedTuple):
     removed: Sequence[str]
 
 
-def schemas_of(members: Iterable[Context]) -> dict[str, Any]:
+def schemas_of(members: Iterable[Member]) -> dict[str, Any]:
     """The JSON Schema of each message, by path."""
     return {one.path: {**schema_of(one.type), "title": one.name} for one in published_messages(members)}
 
 
-def files_of(members: Iterable[Context], *, title: str) -> dict[str, bytes]:
+def files_of(members: Iterable[Member], *, title: str) -> dict[str, bytes]:
     """The content of each file, by its path."""
     declared = [*members]
     documents = {**schemas_of(declared), ASYNCAPI: document_of(declared, title=title)}

@@ -97,11 +97,11 @@ def _bare(kind: inspect.Type) -> inspect.Type:
 
 
 def _stamped(message: type[Struct], schema: Schema) -> None:
-    """Describe the field that comes from the subject, and remove the one that the stream sets."""
+    """Describe the field that comes from the subject, and remove those that the stream and a header set."""
     fields = {field.name: field.encode_name for field in msgspec.structs.fields(message)}
     for source, name in stamped_fields(message).items():
         properties = schema["properties"]
-        if source == "at":
+        if source in ("at", "actor"):
             del properties[fields[name]]
         else:
             properties[fields[name]] = {

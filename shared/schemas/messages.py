@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
-from shared.context import Context, Endpoint
+from shared.context import Endpoint, Member
 from shared.wire.engine_events import ENGINE_EVENTS
 
 Kind: TypeAlias = Literal["events", "commands", "requests"]
@@ -31,7 +31,7 @@ class PublishedMessage(NamedTuple):
         return f"{self.context}/{self.kind}/{self.name}{form}.json"
 
 
-def published_messages(members: Iterable[Context]) -> tuple[PublishedMessage, ...]:
+def published_messages(members: Iterable[Member]) -> tuple[PublishedMessage, ...]:
     """Every event in each of its versions, every command that clients may send, every request; in order of path."""
     found = [PublishedMessage(OF_EVERY_CONTEXT, "events", event.__name__, event) for event in ENGINE_EVENTS]
     for context in contexts_of(members):
@@ -39,17 +39,17 @@ def published_messages(members: Iterable[Context]) -> tuple[PublishedMessage, ..
     return tuple(sorted(found, key=lambda message: message.path))
 
 
-def contexts_of(members: Iterable[Context]) -> list[Context]:
+def contexts_of(members: Iterable[Member]) -> list[Member]:
     """The contexts by name."""
     return sorted(members, key=lambda context: context.name)
 
 
-def endpoint_of(context: Context, operation: str) -> Endpoint:
+def endpoint_of(context: Member, operation: str) -> Endpoint:
     """The endpoint of an operation."""
     return next(endpoint for endpoint in context.endpoints if endpoint.operation == operation)
 
 
-def _of(context: Context) -> Iterator[PublishedMessage]:
+def _of(context: Member) -> Iterator[PublishedMessage]:
     for event in context.publishes:
         yield PublishedMessage(context.name, "events", event.__name__, event)
     for upcaster in (one for one in context.upcasters if not one.source):

@@ -18,9 +18,11 @@ from shared.ports.broker import (
 )
 from shared.wire.engine_events import MessageParked
 from shared.wire.messages import (
+    ACTING_FOR,
     CAUSATION_HASH,
     CAUSATION_ID,
     MSG_ID,
+    check_actor,
     check_command_id,
     command_subject,
     content_hash,
@@ -66,6 +68,7 @@ async def send(
     message_id: str | None,
     *,
     watcher: Broker | None = None,
+    acting_for: str = "",
 ) -> Sent:
     """Publish a command and wait for its PubAck. `watcher` may read EVENTS, and is needed to wait for an answer.
 
@@ -77,7 +80,8 @@ async def send(
     identity = check_command_id(message_id or f"send-{uuid.uuid4().hex}")
     since = 1 if watcher is None else (await watcher.stream_info(EVENTS)).last_sequence + 1
     try:
-        published = await broker.publish(Outgoing(subject, {MSG_ID: identity}, body))
+        headers = {MSG_ID: identity, **({ACTING_FOR: check_actor(acting_for)} if acting_for else {})}
+        published = await broker.publish(Outgoing(subject, headers, body))
     except NoRespondersError as error:
         raise BrokerRefusedError(STREAM_NOT_FOUND, f"no stream takes {subject}") from error
     return Sent(

@@ -38,7 +38,7 @@ from shared.inspect.timeline import Message, message_of
 from shared.ports.broker import Outgoing, Published
 from shared.simulation.world import StillBusyError, World
 from shared.wire.bodies import stamped_fields
-from shared.wire.messages import MSG_ID, NEVER, command_subject
+from shared.wire.messages import ACTING_FOR, MSG_ID, NEVER, command_subject
 from shared.wire.streams import EVENTS
 
 __all__ = ["Simulation", "StillBusyError", "simulation"]
@@ -99,8 +99,11 @@ class Simulation:
         for how, unset in (("key", ""), ("at", NEVER)):
             if how in stamped and getattr(command, stamped[how]) == unset:
                 del content[stamped[how]]
+        headers = {MSG_ID: message_id} if message_id else {}
+        if actor := content.pop(stamped.get("actor"), ""):
+            headers[ACTING_FOR] = actor
         subject = command_subject(context.name, type(command).__name__, key)
-        return self.publish(subject, msgspec.json.encode(content), {MSG_ID: message_id} if message_id else {})
+        return self.publish(subject, msgspec.json.encode(content), headers)
 
     def publish(self, subject: str, body: bytes, headers: Mapping[str, str] | None = None) -> Published:
         """Publish anything anywhere, as the nats CLI would, and wait for its PubAck."""

@@ -7,19 +7,25 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
+import anyio
 from msgspec.structs import replace
 
 from shared import catalog
 from shared.adapters.memory import MemoryBroker, MemoryServer
 from shared.adapters.sqlite.journal.databases import SqliteDatabases
+from shared.adapters.sqlite.views.store import SqliteViewStore, only_one
 from shared.adapters.virtual_time import VirtualClock, VirtualLoop
 from shared.config.settings import Settings
-from shared.context import Context
+from shared.context import Context, Member
 from shared.engine.intake.partition import BEGINNING
 from shared.engine.intake.reader import Phase
+from shared.engine.monitor.alarms import Alarms
 from shared.engine.process import ContextProcess, check_streams
+from shared.groups.process import GroupProcess
+from shared.readside import Group, ReadSide, place_of
 from shared.streams.file import read_topology
 from shared.topology import declare
+from shared.wire.streams import EVENTS
 
 LOOKED_AFTER_S = 0.005
 LOOKED_AFTER_AT_MOST_S = 0.25
@@ -41,7 +47,7 @@ class World:
         self.members = catalog.contexts(settings)
         topology = read_topology(settings.streams_file)
         self.topology = topology if partitions is None else replace(topology, partitions=partitions)
-        self.server.apply(declare(self.topology, self.members.values()))
+        self.server.apply(declare(self.topology, catalog.members(settings).values()))
         self._at_work: list[_AtWork] = []
 
     def start(self, name: str, *, partitions: Sequence[int] | None = None, member: Context | None = None) -> None:
@@ -49,7 +55,7 @@ class World:
 
         `member` replaces the context as the catalog has it, for example by that of an older release.
         """
-        running = member or catalog.load(name, self.settings)
+        running = member or catalog.load_member(name, self.settings)
         numbers = range(self.topology.partitions) if partitions is None else partitions
         self._at_work.append(_AtWork(self, running, numbers))
 
@@ -79,14 +85,18 @@ class World:
         for one in self._at_work:
             if one.task.done():
                 one.task.result()
+            for group in one.groups:
+                if not group.is_resting or self.server.consumer(EVENTS, group.name).info().pending:
+                    yield f"{group.name} has to read {EVENTS}"
             if one.process is None:
-                yield f"{one.name} is starting"
+                if len(one.groups) < one.groups_in_all or isinstance(one.member, Context):
+                    yield f"{one.name} is starting"
                 continue
             owned.setdefault(one.name, set()).update(one.process.ownership.owned)
             yield from self._to_do(one.process)
         for one in self._at_work:
             missing = set(one.numbers) - owned.get(one.name, set())
-            if missing:
+            if missing and isinstance(one.member, Context):
                 yield f"{one.name} has not taken partition {min(missing)} yet"
 
     async def until_quiet(self, within: timedelta) -> None:
@@ -144,20 +154,50 @@ class World:
 
 
 class _AtWork:
-    """One process of a context."""
+    """One process of a context, or of all groups of a read side."""
 
-    def __init__(self, world: World, member: Context, numbers: Sequence[int]) -> None:
+    def __init__(self, world: World, member: Member, numbers: Sequence[int]) -> None:
         self.name = member.name
+        self.member = member
+        self.groups: list[GroupProcess] = []
+        self.groups_in_all = len(member.groups) if isinstance(member, ReadSide) else 0
         self.numbers = numbers
         self.broker = MemoryBroker(world.server)
         self.process: ContextProcess | None = None
         self._world = world
-        self.task = world.server.loop.create_task(self._decide(member), name=member.name)
+        work = self._read(member) if isinstance(member, ReadSide) else self._decide(member)
+        self.task = world.server.loop.create_task(work, name=member.name)
 
     def stop(self) -> None:
         """Stop the process once it has finished the work that it has begun."""
         if self.process is not None:
             self.process.loop.stop()
+        for group in self.groups:
+            group.stop()
+
+    async def _read(self, side: ReadSide) -> None:
+        async with anyio.create_task_group() as tasks:
+            for group in side.groups:
+                tasks.start_soon(self._read_group, side.name, group)
+        self.broker.close()
+
+    async def _read_group(self, context: str, group: Group) -> None:
+        world = self._world
+        path = world.settings.data_dir / f"{place_of(context, group.name)}.db"
+        with only_one(path) as alone:
+            assert alone, f"{path} belongs to another process"
+            process = GroupProcess(
+                context,
+                group,
+                await SqliteViewStore.open(path, group),
+                self.broker,
+                world.clock,
+                alarms=Alarms(world.clock),
+                priority_timeout_s=world.topology.consumers.priority_timeout.total_seconds(),
+            )
+            self.groups.append(process)
+            async with process.at_work():
+                await process.run()
 
     async def _decide(self, context: Context) -> None:
         settings, topology = self._world.settings, self._world.topology

@@ -14,11 +14,12 @@ from textwrap import wrap
 from typing import Any, Final, TypeAlias
 
 from shared.atomic_file import replace_file
-from shared.context import Context, Effect
+from shared.context import Context, Effect, Member
+from shared.readside import ReadSide
 from shared.streams.file import StreamsFileError, read_topology
 from shared.wire.engine_events import ENGINE_EVENTS
 
-Members: TypeAlias = Mapping[str, Context]
+Members: TypeAlias = Mapping[str, Member]
 
 BEGIN: Final = "# --- begin: choreography, generated from the code by `chorus streams write`; do not edit ---"
 END: Final = "# --- end: choreography ---"
@@ -57,7 +58,7 @@ def write(file: Path, members: Members) -> bool:
 
 def choreography(members: Members) -> list[str]:
     """The section as lines, without its markers: contexts in the order of their names."""
-    contexts = dict(sorted(members.items()))
+    contexts = {name: member for name, member in sorted(members.items()) if isinstance(member, Context)}
     engine = ", ".join(event.__name__ for event in ENGINE_EVENTS)
     lines = [f"# Every context also says {engine}.", "# An arrow leads to the contexts that hear an event."]
     for name, context in contexts.items():
@@ -69,7 +70,21 @@ def choreography(members: Members) -> list[str]:
         lines += _entry("answers", [", ".join(endpoint.operation for endpoint in context.endpoints)])
         if context.endpoints:
             lines += _entry("asked by", [_askers(name, contexts)])
+    for name, member in sorted(members.items()):
+        if isinstance(member, ReadSide):
+            lines += ["#", f"# {name}, the read side", *_groups_of(member), *_entry("says", _said_by(member, contexts))]
     return lines
+
+
+def _groups_of(member: ReadSide) -> Iterator[str]:
+    for group in member.groups:
+        by_source: dict[str, dict[str, None]] = {}
+        for source, event in group.hears:
+            by_source.setdefault(source, {})[event.__name__] = None
+        heard = [f"{group.name}: {source}: {', '.join(events)}" for source, events in sorted(by_source.items())]
+        yield from _entry("hears", heard)
+        yield from _entry("answers", [", ".join(query.name for query in group.queries)])
+        yield from _entry("buckets", [", ".join(table.name for table in group.buckets)])
 
 
 def _askers(name: str, contexts: Mapping[str, Context]) -> str:
@@ -94,9 +109,11 @@ def _heard_by(context: Context) -> Iterator[str]:
     return (f"{source}: {', '.join(events)}" for source, events in sorted(by_source.items()))
 
 
-def _said_by(context: Context, contexts: Mapping[str, Context]) -> Iterator[str]:
+def _said_by(context: Context | ReadSide, contexts: Mapping[str, Context]) -> Iterator[str]:
     """The events of a context: first those that a context hears, each with its readers."""
-    readers: dict[str, list[str]] = {event.__name__: [] for event in (*context.publishes, *ENGINE_EVENTS)}
+    readers: dict[str, list[str]] = {
+        event.__name__: [] for event in (*context.publishes, *(ENGINE_EVENTS if isinstance(context, Context) else ()))
+    }
     for name, reader in contexts.items():
         for event in sorted({policy.event.__name__ for policy in reader.policies if policy.source == context.name}):
             readers.setdefault(event, []).append(name)

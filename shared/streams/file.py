@@ -60,16 +60,18 @@ class _File:
         return [f"{self._name}:{line}: {text}" for line, text in sorted(self._problems, key=lambda problem: problem[0])]
 
     def topology(self, root: yaml.Node) -> Topology | None:
-        top = self._mapping(root, "", ("partitions", "streams", "consumers"), required=True)
+        top = self._mapping(root, "", ("partitions", "streams", "consumers", "buckets"), required=True)
         partitions = self._value(top.get("partitions"), "partitions", keys.read_partitions)
         named = self._mapping(top.get("streams"), "streams", STREAMS, required=True)
         streams = {name: self._stream(node, name) for name, node in named.items()}
         bounds = self._keys(
             top.get("consumers"), "consumers", keys.CONSUMER_KEYS, keys.CONSUMER_METADATA, required=True
         )
+        buckets = self._keys(top.get("buckets"), "buckets", keys.BUCKET_KEYS)
         if self._problems:
             return None
-        return Topology(partitions=partitions, streams=streams, consumers=ConsumerBounds(**bounds))
+        consumers = ConsumerBounds(**bounds)
+        return Topology(partitions=partitions, streams=streams, consumers=consumers, buckets=buckets)
 
     def _stream(self, node: yaml.Node, name: str) -> Mapping[str, Any]:
         where = f"streams.{name}"
@@ -133,7 +135,7 @@ class _File:
             else:
                 found[name], lines[name] = value, key.start_mark.line + 1
         for name in known or () if required else ():
-            if name not in found and name not in keys.CONSUMER_METADATA:
+            if name not in found and name not in keys.OPTIONAL:
                 self._add(node, f"{f'{where}.{name}' if where else name} is missing")
         return found
 

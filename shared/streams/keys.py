@@ -101,8 +101,13 @@ CONSUMER_KEYS: Mapping[str, Read] = {
     "ack_wait": _wait,
     "max_ack_pending": _count,
 }
+BUCKET_KEYS: Mapping[str, Read] = {
+    key: STREAM_KEYS[key]
+    for key in ("description", "storage", "compression", "num_replicas", "max_msgs_per_subject", "max_bytes", "max_age")
+}
 METADATA = ("metadata",)
 CONSUMER_METADATA = (*METADATA, "timers_metadata")
+OPTIONAL = (*CONSUMER_METADATA, "buckets")
 DERIVED = ("name", "subjects", "subject_transform", "republish", "sources", "mirror")
 
 MUST_BE: Mapping[str, Mapping[str, tuple[Any, str]]] = {

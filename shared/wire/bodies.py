@@ -52,9 +52,13 @@ class BodyDecoder(Generic[T]):
         stamped = stamped_fields(message_type)
         self.key_field = stamped.get("key")
         self.at_field = stamped.get("at")
+        self.actor_field = stamped.get("actor")
 
-    def decode(self, body: bytes, *, key: str, at: datetime) -> T:
-        """Decode one body; raises MalformedBodyError with the JSON path and the problem."""
+    def decode(self, body: bytes, *, key: str, at: datetime, actor: str = "") -> T:
+        """Decode one body; raises MalformedBodyError with the JSON path and the problem.
+
+        `actor` is in whose name the message is sent.
+        """
         check_size(body)
         try:
             if self._strict:
@@ -72,6 +76,10 @@ class BodyDecoder(Generic[T]):
             if getattr(message, self.at_field) != NEVER:
                 raise MalformedBodyError(f"$.{self.at_field}", "this field is set by the stream; leave it out")
             msgspec.structs.force_setattr(message, self.at_field, at)
+        if self.actor_field is not None:
+            if getattr(message, self.actor_field):
+                raise MalformedBodyError(f"$.{self.actor_field}", "this field is set by a header; leave it out")
+            msgspec.structs.force_setattr(message, self.actor_field, actor)
         return message
 
     def _stamp(self, message: T, field: str, key: str) -> None:

@@ -32,6 +32,9 @@ SCHEDULE_TARGET = "Nats-Schedule-Target"
 SCHEDULE_TTL = "Nats-Schedule-TTL"
 TIMER_ID = "Timer-Id"
 IDEMPOTENCY_KEY = "Idempotency-Key"
+ACTING_FOR = "Acting-For"
+"""Of a command: in whose name it is sent, as the sender that authenticated its user says."""
+ACTOR_LENGTH_AT_MOST = 200
 
 Kind = Literal["cmd", "evt", "due"]
 
@@ -53,6 +56,9 @@ FROM_SUBJECT = msgspec.Meta(extra={"stamped": "key"})
 
 FROM_STREAM = msgspec.Meta(extra={"stamped": "at"})
 """Marks a field that is set to the time of storage: `at: Annotated[datetime, FROM_STREAM] = NEVER`."""
+
+FROM_ACTOR = msgspec.Meta(extra={"stamped": "actor"})
+"""Marks a field that is set to the header `Acting-For`: `acting_for: Annotated[str, FROM_ACTOR] = ""`."""
 
 TOLD = msgspec.Meta(extra={"told": True})
 """Marks a field that one line of a timeline shows: `reason: Annotated[Reason, TOLD]`."""
@@ -101,6 +107,13 @@ def check_command_id(message_id: str) -> MessageId:
     if "/" in message_id and "@" in message_id:
         raise ValueError(f"{message_id[:80]!r} has both / and @, like the ids that Chorus gives; use another id")
     return check_message_id(message_id)
+
+
+def check_actor(actor: str) -> str:
+    """Return in whose name a command is sent; raise ValueError when the text is too long."""
+    if len(actor) > ACTOR_LENGTH_AT_MOST:
+        raise ValueError(f"{len(actor)} characters are more than {ACTOR_LENGTH_AT_MOST}")
+    return actor
 
 
 def command_subject(context: str, command: str, key: str) -> str:

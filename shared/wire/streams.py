@@ -12,10 +12,10 @@ SCHEMAS: Final = "SCHEMAS"
 """The key-value bucket of the schemas of all messages."""
 SCHEMAS_STREAM: Final = f"KV_{SCHEMAS}"
 SCHEMAS_SUBJECT: Final = f"$KV.{SCHEMAS}."
-"""What the subject of each key begins with."""
+"""The beginning of the subject of each key."""
 
 READ: Final = (EVENTS, COMMANDS, TIMERS)
-"""The streams that a context reads, in the order in which its loop drains them."""
+"""The streams that a context reads, in the order in which its loop takes their messages."""
 
 STREAM_OF: Final[Mapping[str, str]] = {
     "cmd": COMMANDS,

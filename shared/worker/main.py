@@ -1,11 +1,9 @@
 """Runs one process of one context: connects, checks streams and settings, decides until a signal, and drains."""
 
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import anyio
 import structlog
@@ -18,17 +16,19 @@ from shared.config import log
 from shared.config.connection import ConnectionOptions, ConnectionOptionsError
 from shared.config.exit_codes import Exit
 from shared.config.settings import Settings, SettingsError
-from shared.context import Context
+from shared.context import Context, Member
 from shared.engine import failpoints
-from shared.engine.loop import Loop
 from shared.engine.process import ContextProcess, MisconfiguredError, check_streams
 from shared.ports.broker import BrokerDeniedError, BrokerError, BrokerLoginError, BrokerUnavailableError
-from shared.ports.store import DatabaseBusyError, DatabaseError
+from shared.ports.store import DatabaseError
+from shared.readside import ReadSide, place_of
 from shared.run.healthz import watch_health
 from shared.run.server import ServerError, check_sync_always
 from shared.streams.file import StreamsFileError, read_topology
 from shared.worker import interpreter
+from shared.worker.groups import run_groups
 from shared.worker.health_file import HealthFile
+from shared.worker.lifecycle import once_free, stop_on_signal_or_disconnect
 from shared.worker.notify import Notifier
 from shared.worker.pulse import Pulse
 from shared.worker.tracing import traced
@@ -36,43 +36,57 @@ from shared.worker.watchdog import ENDS_AFTER_S, Watchdog
 
 OWNED_WITHIN_S = 10.0
 """After this time a worker reports ready even if it lacks some of its partitions; it still gets them later."""
-DATABASE_RETRY_S = 0.5
-
-T = TypeVar("T")
 
 _log = structlog.get_logger("chorus.worker")
 
 
 async def run_worker(
-    name: str, *, settings: Settings, connection: ConnectionOptions, partitions: tuple[int, ...] | None
+    name: str,
+    *,
+    settings: Settings,
+    connection: ConnectionOptions,
+    partitions: tuple[int, ...] | None,
+    group: str | None = None,
 ) -> int:
-    """Run a context of the catalog until SIGTERM, SIGINT or a fatal error; return the exit code."""
+    """Run a context or read side of the catalog until SIGTERM, SIGINT or a fatal error; return the exit code."""
     return await run_member(
-        name, lambda: catalog.load(name, settings), settings=settings, connection=connection, partitions=partitions
+        name,
+        lambda: catalog.load_member(name, settings),
+        settings=settings,
+        connection=connection,
+        partitions=partitions,
+        group=group,
     )
 
 
 async def run_member(
     name: str,
-    load: Callable[[], Context],
+    load: Callable[[], Member],
     *,
     settings: Settings,
     connection: ConnectionOptions,
     partitions: tuple[int, ...] | None = None,
+    group: str | None = None,
     ends_after_s: float = ENDS_AFTER_S,
 ) -> int:
-    """Run the context from `load` until SIGTERM, SIGINT or a fatal error; return the exit code."""
+    """Run the context or read side from `load` until SIGTERM, SIGINT or a fatal error; return the exit code.
+
+    `group` is the one group to run of a read side; without it all of them run in this process.
+    """
     log.configure(settings.log_level, settings.log_format, context=name)
     interpreter.tune()
     if settings.failpoint:
         failpoints.arm(settings.failpoint)
     try:
-        context = load()
+        member = load()
         async with (
             _connected(connection, name) as broker,
-            _pulsing(name, settings.data_dir, ends_after_s) as pulse,
+            _pulsing(name if group is None else place_of(name, group), settings.data_dir, ends_after_s) as pulse,
         ):
-            await _run_context(context, broker, settings, partitions, pulse)
+            if isinstance(member, ReadSide):
+                await run_groups(member, group, broker, settings, pulse)
+            else:
+                await _run_context(member, broker, settings, partitions, pulse)
     except BrokerDeniedError as error:
         _log.error("permission missing", reason=f"{error}; run chorus access apply and reload the server")
         return Exit.DENIED
@@ -162,8 +176,8 @@ async def _run_context(
     numbers = partitions if partitions is not None else tuple(range(topology.partitions))
     await check_streams(context, broker, topology.partitions, numbers)
     if context.before_open is not None:
-        await _once_free(partial(context.before_open, settings.data_dir, topology.partitions))
-    store = await _once_free(partial(SqliteDatabases(settings.data_dir).open, context.name))
+        await once_free(partial(context.before_open, settings.data_dir, topology.partitions), SystemClock())
+    store = await once_free(partial(SqliteDatabases(settings.data_dir).open, context.name), SystemClock())
     with traced(context.name, broker, SystemClock(), traces_per_s=settings.traces_per_s) as (traced_broker, tracing):
         process = pulse.process = ContextProcess(
             context,
@@ -182,7 +196,7 @@ async def _run_context(
 
             serve_metrics(process, settings.metrics_host, settings.metrics_port)
         async with process.at_work() as tasks:
-            tasks.start_soon(_stop_on_signal_or_disconnect, broker, process.loop)
+            tasks.start_soon(stop_on_signal_or_disconnect, broker.closed, process.loop)
             tasks.start_soon(_report_ready, process, pulse)
             if settings.monitor_url is not None:
                 tasks.start_soon(watch_health, process.alarms, settings.monitor_url)
@@ -194,38 +208,8 @@ async def _run_context(
         raise BrokerUnavailableError("the client closed the connection for good")
 
 
-async def _once_free(open_: Callable[[], Awaitable[T]]) -> T:
-    """Open a database, and wait for it while `chorus rebuild` or another process has it locked."""
-    waiting = False
-    while True:
-        try:
-            return await open_()
-        except DatabaseBusyError as error:
-            if not waiting:
-                remedy = "nothing, if chorus rebuild is under way; else end the process that has it open, or free space"
-                _log.warning("database busy, waiting for it", reason=str(error), remedy=remedy)
-            waiting = True
-            await SystemClock().sleep(DATABASE_RETRY_S)
-
-
 async def _report_ready(process: ContextProcess, pulse: Pulse) -> None:
     """Report ready once the context reads every partition, in this process or another."""
     await process.ownership.wait_until_owned(OWNED_WITHIN_S)
     pulse.ready()
     _log.info("ready", owned=process.ownership.owned)
-
-
-async def _stop_on_signal_or_disconnect(broker: JetStream, loop: Loop) -> None:
-    """Stop the loop on a signal, or when the client has closed the connection for good."""
-    async with anyio.create_task_group() as tasks:
-
-        async def closed() -> None:
-            await broker.closed.wait()
-            _log.error("broker connection closed for good")
-            loop.stop()
-
-        tasks.start_soon(closed)
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for number in signals:
-                _log.info("stopping", signal=signal.Signals(number).name)
-                loop.stop()

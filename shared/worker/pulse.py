@@ -1,6 +1,6 @@
 """Tells the supervisor, the health file and the watchdog once a second that this process lives."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,12 +30,15 @@ _log = structlog.get_logger("chorus.pulse")
 
 
 class Pulse:
-    """The pulse of one process. The worker sets `process` when it has one."""
+    """The pulse of one process. A worker sets `process` when it has one; the groups of a read side have `alarms`."""
 
     def __init__(
         self, context: str, notifier: Notifier, file: HealthFile, watchdog: Watchdog, *, beat_s: float = BEAT_S
     ) -> None:
         self.process: ContextProcess | None = None
+        self.alarms: Alarms | None = None
+        self.stalled_s: Callable[[], float] = _not_stalled
+        """For how long the loop of this process has not come round; a context's own says so itself."""
         self._context = context
         self._notifier = notifier
         self._file = file
@@ -72,7 +75,8 @@ class Pulse:
         self._beat()
 
     def _beat(self) -> None:
-        if self.process is None or self.process.loop.stall.seconds < HUNG_AFTER_S:
+        stalled_s = self.stalled_s() if self.process is None else self.process.loop.stall.seconds
+        if stalled_s < HUNG_AFTER_S:
             self._watchdog.feed()
             self._notifier.alive()
         try:
@@ -93,6 +97,8 @@ class Pulse:
             at=now,
             started_at=self._started_at,
             state=self._state,
+            came_round_s=round(self.stalled_s(), 1),
+            alarms=_raised(self.alarms) if self.alarms is not None else (),
         )
         if self.process is None:
             return known
@@ -139,6 +145,10 @@ def with_process(known: Report, process: "ContextProcess", *, unpublished_since:
         behind_since=None if behind_since is None else moment(behind_since),
         alarms=_raised(process.alarms),
     )
+
+
+def _not_stalled() -> float:
+    return 0.0
 
 
 def _raised(alarms: Alarms) -> list[Mapping[str, Any]]:

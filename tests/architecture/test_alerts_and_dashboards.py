@@ -24,7 +24,7 @@ DASHBOARDS: Final = {path.stem: json.loads(path.read_text()) for path in sorted(
 WIDTH: Final = 24
 """The columns of a dashboard in Grafana."""
 OF_PROMETHEUS: Final = {"up": {"job", "instance"}}
-VARIABLES: Final = {"$__rate_interval": "1m", "$context": ".+"}
+VARIABLES: Final = {"$__rate_interval": "1m", "$context": ".+", "$saga": ".+"}
 """Grafana puts a value in the place of each before it asks Prometheus."""
 ENDINGS: Final = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_count", "_sum")}
 PROMTOOL: Final = shutil.which("promtool")
@@ -38,15 +38,20 @@ class Selected(NamedTuple):
 
 
 def known() -> dict[str, set[str]]:
-    """The labels of each series by its name, from docs/metrics.md, which tests/integration holds to the code."""
-    rows = re.findall(r"^\| `(chorus_\w+)` \| (\w+) \|([^|]*)\|", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE)
+    """The labels of each series by its name, from docs/metrics.md, which other tests hold to the code."""
+    of_workers, _, of_sagas = (ROOT / "docs/metrics.md").read_text().partition("\n## Metrics of sagas\n")
+    rows = [
+        (label, *row)
+        for label, text in (("context", of_workers), ("saga", of_sagas))
+        for row in re.findall(r"^\| `(chorus_\w+)` \| (\w+) \|([^|]*)\|", text, re.MULTILINE)
+    ]
     return OF_PROMETHEUS | {
         f"{metric}{ending}": {
-            *{"context", "job", "instance"},
+            *{label, "job", "instance"},
             *re.findall(r"`(\w+)`", further),
             *(["le"] if ending == "_bucket" else []),
         }
-        for metric, kind, further in rows
+        for label, metric, kind, further in rows
         for ending in ENDINGS[kind]
     }
 
@@ -141,8 +146,9 @@ def test_dashboards_ask_for_metrics_and_labels_that_exist() -> None:
     queries = [(place, target["expr"]) for place, panel in panels() for target in panel["targets"]]
     assert {place: found for place, query in queries if (found := unknown(query))} == {}
     variables = [one["query"] for board in DASHBOARDS.values() for one in board["templating"]["list"]]
-    assert set(variables) == {"prometheus", "label_values(chorus_partitions_owned, context)"}
-    assert "chorus_partitions_owned" in known()
+    asked = {match.groups() for one in variables if (match := re.fullmatch(r"label_values\((\w+), (\w+)\)", one))}
+    assert asked == {("chorus_partitions_owned", "context"), ("chorus_sagas_begun_total", "saga")}
+    assert all(label in known()[metric] for metric, label in asked)
 
 
 def test_dashboards_show_every_metric_of_the_docs() -> None:
@@ -155,7 +161,7 @@ def test_dashboards_show_every_metric_of_the_docs() -> None:
 def test_dashboards_have_the_form_that_grafana_imports(name: str) -> None:
     dashboard = DASHBOARDS[name]
     assert (dashboard["uid"], dashboard["schemaVersion"]) == (f"chorus-{name}", 39)
-    assert [one["type"] for one in dashboard["templating"]["list"]] == ["datasource", "query"]
+    assert [one["type"] for one in dashboard["templating"]["list"]][:2] == ["datasource", "query"]
     assert [panel["id"] for panel in dashboard["panels"]] == list(range(1, len(dashboard["panels"]) + 1))
     for panel in dashboard["panels"]:
         assert panel["type"] in ("stat", "timeseries"), panel["title"]

@@ -29,7 +29,7 @@ from shared.topology import STREAMS
 from shared.wire import messages
 from shared.wire.trace_context import TRACEPARENT
 from tests.architecture.pages import DOCS, EXAMPLE, PAGES, README, ROOT, Page, commands, defined_in, names
-from tests.contract.declared import contexts
+from tests.contract.declared import contexts, read_sides
 from tests.contract.examples import examples
 
 CHORUS = {command.words: command for command in COMMANDS}
@@ -148,13 +148,14 @@ def test_every_context_has_its_canvas_linked() -> None:
 def test_a_subject_in_a_block_is_one_that_exists_unless_it_is_refused() -> None:
     accepted = {(context.name, command.__name__) for context in contexts() for command in context.accepts}
     published = {(context.name, event.__name__) for context in contexts() for event in context.publishes}
+    queries = {(side.name, query.name) for side in read_sides() for group in side.groups for query in group.queries}
     example = ("vouchers", "RedeemVoucher")
     for block in (block for page in PAGES if page is not OF_ANOTHER_SYSTEM for block in page.blocks("console")):
         lines = block.splitlines()
         for line, answer in zip(lines, [*lines[2:], "", ""][: len(lines)], strict=True):
             asked = re.findall(r"(?:\bcmd|\bapi|chorus send) ?\.?(\w+)\.(\w+)", line) if line.startswith("$ ") else []
             said = re.findall(r"\bevt\.(\w+)\.(\w+)", line)
-            assert "no responders" in answer or {*asked} <= {*accepted, example}, line
+            assert "no responders" in answer or {*asked} <= {*accepted, *queries, example}, line
             assert {*said} <= published, line
 
 
@@ -188,7 +189,7 @@ def test_the_table_of_streams_has_each_with_bounds_that_it_has() -> None:
 
 
 def test_the_table_of_headers_is_the_headers() -> None:
-    constants = ("MSG_ID", "CORRELATION_ID", "CAUSATION_ID", "CAUSATION_HASH", "CAUSATION_SUBJECT",
+    constants = ("MSG_ID", "CORRELATION_ID", "ACTING_FOR", "CAUSATION_ID", "CAUSATION_HASH", "CAUSATION_SUBJECT",
                  "CAUSATION_DEPTH", "OCCURRED_AT", "SCHEMA_VERSION", "SCHEDULE", "SCHEDULE_TARGET", "SCHEDULE_TTL",
                  "TIMER_ID")  # fmt: skip
     listed = [header for cells in DOCS["wire"].rows("Headers", "header") for header in names(cells[0])]

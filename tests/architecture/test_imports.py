@@ -25,6 +25,7 @@ PLANTED = [
     ),
     ("shared/wire/bodies.py", "import nats", "One package speaks to NATS"),
     ("contexts/here/effects.py", "import aiosqlite", "One module opens SQLite"),
+    ("shared/worker/main.py", "import opentelemetry", "One module sends spans"),
     (
         "shared/repair/parked.py",
         "import shared.adapters.sqlite.reading",
@@ -67,6 +68,8 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
     contexts = [
         "contexts/kernel.py",
         "contexts/mail.py",
+        "contexts/door.py",
+        "contexts/here/commands.py",
         "contexts/mail_settings.py",
         "contexts/here/events.py",
         "contexts/here/effects.py",
@@ -78,10 +81,13 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
         module.parent.mkdir(parents=True, exist_ok=True)
         module.write_text("")
     (root / "shared/adapters/jetstream/broker.py").write_text("import nats\n")
+    (root / "shared/adapters/tracing/otlp.py").write_text("import opentelemetry\n")
     (root / "shared/adapters/sqlite/connection.py").write_text("import aiosqlite\n")
     (root / "shared/batching.py").write_text("import asyncio\n")
+    (root / "shared/adapters/tracing/otlp.py").write_text("import opentelemetry\n")
     (root / "contexts/here/events.py").write_text("import contexts.kernel\n")
     (root / "contexts/here/effects.py").write_text("import contexts.mail\n")
+    (root / "contexts/door.py").write_text("import contexts.here.commands\n")
     (root / "contexts/here/settings.py").write_text("import contexts.mail_settings\n")
     (root / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     (root / "tests").symlink_to(ROOT / "tests")

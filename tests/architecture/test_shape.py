@@ -25,6 +25,7 @@ FILE_NAMES = {
     "pricing.py",  # A domain service: aggregates of one context decide by the same rules.
     "projections.py",
     "settings.py",
+    "topologies.py",
     "upcasters.py",
     "upstream.py",
     "worker.py",

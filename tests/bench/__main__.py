@@ -1,4 +1,4 @@
-"""`python -m tests.bench chain|orders`: how fast, beside what the same machine can do at best."""
+"""`python -m tests.bench chain|orders|insights`: how fast, beside what the same machine can do at best."""
 
 import sys
 from collections.abc import Awaitable, Callable
@@ -6,14 +6,14 @@ from typing import Annotated
 
 import anyio
 from cyclopts import App, Parameter
+from msgspec.structs import replace
 from rich.console import Console
 
+from tests.bench import insights as of_insights
 from tests.bench import orders as of_orders
 from tests.bench import sagas as of_sagas
-from tests.bench.orders import ManyOrders, Orders
 from tests.bench.profiles import Profile
-from tests.bench.report import as_json, show
-from tests.bench.sagas import Chain
+from tests.bench.report import Result, as_json, show
 
 WIDTH = 132
 """Of the tables in a pipe or a file."""
@@ -24,6 +24,8 @@ AsJson = Annotated[bool, Parameter(name="--json", negative="", help="one JSON ob
 Quick = Annotated[bool, Parameter(negative="", help="a few sagas only, to see that it runs; the figures mean nothing")]
 ProfileOf = Annotated[str | None, Parameter(name="--profile", help="run this context under a profiler instead")]
 Many = Annotated[int | None, Parameter(help="send so many as fast as they are shipped, and show every tenth of them")]
+
+Events = Annotated[int | None, Parameter(help="catch up on so many")]
 
 
 @app.command
@@ -46,7 +48,16 @@ def orders(*, json: AsJson = False, quick: Quick = False, profile: ProfileOf = N
     return _measured(lambda: of_orders.measure(plan), json, quick)
 
 
-def _measured(work: Callable[[], Awaitable[Chain | Orders | ManyOrders | Profile]], json: bool, quick: bool) -> int:
+@app.command
+def insights(*, json: AsJson = False, quick: Quick = False, events: Events = None) -> int:
+    """A group that catches up, answers, and follows a busy shop, beside a bare loop that only reads and commits."""
+    plan = of_insights.QUICK if quick else of_insights.Plan()
+    if events is not None:
+        plan = replace(plan, events=events)
+    return _measured(lambda: of_insights.measure(plan), json, quick)
+
+
+def _measured(work: Callable[[], Awaitable[Result | Profile]], json: bool, quick: bool) -> int:
     """Show what was measured; 1 when a target was missed."""
     result = anyio.run(work, backend_options={"use_uvloop": True})
     if json:

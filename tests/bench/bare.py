@@ -18,12 +18,12 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from shared.adapters.jetstream import JetStream, connect
-from shared.config.connection import ConnectionOptions
 from shared.ports.broker import Delivery, Outgoing, PullEpoch, Status
 from shared.topology import Declared
 from shared.wire.messages import MSG_ID
 from shared.worker.notify import Notifier
 from tests.bench.hop import database_at
+from tests.guarded import as_tests
 
 BATCH_AT_MOST = 1_000
 ROWS_AT_ONCE = 128
@@ -161,7 +161,7 @@ async def main(name: str) -> None:
     """Run one process of the loop until SIGTERM."""
     directory = Path(os.environ["CHORUS_DATA_DIR"])
     notifier = Notifier.from_environment()
-    broker = await connect(ConnectionOptions(servers=(os.environ["NATS_URL"],)), name=f"bare {name}")
+    broker = await connect(as_tests(os.environ["NATS_URL"]), name=f"bare {name}")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(Bare(name, broker, directory / f"{name}.db").run)
         tasks.start_soon(_beat, notifier)

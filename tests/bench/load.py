@@ -15,12 +15,12 @@ import msgspec
 from msgspec import Struct
 
 from shared.adapters.jetstream import JetStream, connect
-from shared.config.connection import ConnectionOptions
 from shared.ports.broker import Outgoing
 from shared.run.die_with_parent import die_with_parent
 from shared.run.system import own_environment
 from shared.wire.messages import MSG_ID, command_subject
 from tests.bench.stage import Count, Stage
+from tests.guarded import as_tests
 
 AT_ONCE = 128
 """So many publishes wait for their PubAck side by side; the server syncs each, so more would only queue."""
@@ -177,7 +177,7 @@ async def _windowed(sender: Sender, load: Load, broker: JetStream) -> None:
 
 async def carry_out(load: Load) -> Sent:
     """Send it all."""
-    broker = await connect(ConnectionOptions(servers=(os.environ["NATS_URL"],)), name="bench load")
+    broker = await connect(as_tests(os.environ["NATS_URL"]), name="bench load")
     sender = Sender(broker, load)
     late_ms = 0.0
     if load.per_s:

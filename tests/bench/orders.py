@@ -91,19 +91,19 @@ class OrdersLostError(Exception):
 
 async def measure(plan: Plan) -> Orders:
     """Capacity first, then the open loop on the same shop."""
-    async with _shop() as (place, supervisor):
+    async with shop() as (place, supervisor):
         load = Load(kind="orders", count=plan.waiting)
         capacity = await saturated(place, supervisor, load, place.consumers("ordering"))
         load = Load(kind="orders", count=round(plan.seconds * plan.per_s), first=plan.waiting, per_s=plan.per_s)
         slow = await open_loop(place, supervisor, load)
         await place.quiet()
-        await _check(place, plan.waiting + load.count + round(plan.per_s))
+        await check(place, plan.waiting + load.count + round(plan.per_s))
     return Orders(capacity=capacity, open_loop=slow)
 
 
 async def measure_many(orders: int) -> ManyOrders:
     """Send orders as fast as they are shipped."""
-    async with _shop() as (place, supervisor):
+    async with shop() as (place, supervisor):
         shipped = await place.count(KINDS["orders"].ends_with)
         costs = [place.costs(supervisor)]
         async with anyio.create_task_group() as tasks:
@@ -112,7 +112,7 @@ async def measure_many(orders: int) -> ManyOrders:
                 await shipped.reaches(orders * part // 10, within_s=MANY_WITHIN_S)
                 costs.append(place.costs(supervisor))
         await place.quiet()
-        await _check(place, orders)
+        await check(place, orders)
         paces = tenths(await marks(place.broker, KINDS["orders"].ends_with))
     return ManyOrders(
         orders=orders,
@@ -124,7 +124,7 @@ async def measure_many(orders: int) -> ManyOrders:
 
 async def profile(plan: Plan, context: str) -> Profile:
     """Where one context's process spends its time while orders queue."""
-    async with _shop(profiled=context) as (place, supervisor):
+    async with shop(profiled=context) as (place, supervisor):
         file = place.directory / "profile"
         load = Load(kind="orders", count=plan.waiting)
         await saturated(place, supervisor, load, place.consumers("ordering"))
@@ -133,16 +133,19 @@ async def profile(plan: Plan, context: str) -> Profile:
 
 
 @asynccontextmanager
-async def _shop(profiled: str | None = None) -> AsyncIterator[tuple[Stage, Supervisor]]:
-    """Every worker ready and the shelves full."""
+async def shop(profiled: str | None = None, *, reading: bool = False) -> AsyncIterator[tuple[Stage, Supervisor]]:
+    """Every worker ready and the shelves full; `reading` adds the read side."""
     settings = Settings()
     members = catalog.contexts(settings)
-    async with stage(members.values()) as place:
+    loaded = catalog.load_all(settings)
+    if not reading:
+        loaded = loaded._replace(read_sides={})
+    async with stage(loaded.running.values()) as place:
         workers = [
             bench_program(worker.name, "worker", worker.name, str(place.directory / "profile"))
             if worker.name == profiled
             else worker
-            for worker in programs(catalog.load_all(settings), settings)
+            for worker in programs(loaded, settings)
         ]
         async with place.running(workers) as supervisor:
             await place.held([*members])
@@ -163,7 +166,7 @@ async def _fill_shelves(place: Stage) -> None:
     await listed.reaches(len(SKUS), within_s=STOCK_WITHIN_S)
 
 
-async def _check(place: Stage, orders: int) -> None:
+async def check(place: Stage, orders: int) -> None:
     wanted = {
         "ordering.OrderPlaced": orders,
         "payments.PaymentSucceeded": orders,

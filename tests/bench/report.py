@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.costs import Machine, Spent
+from tests.bench.insights import Insights
 from tests.bench.orders import ManyOrders, Orders
 from tests.bench.profiles import Line, Profile
 from tests.bench.runs import OpenLoop, Target
@@ -16,7 +17,7 @@ from tests.bench.sagas import HOPS, Chain, sagas_per_s
 
 MACHINE = ("load", "others' cores", "idle cores")
 
-Result = Chain | Orders | ManyOrders
+Result = Chain | Orders | ManyOrders | Insights
 
 
 def as_json(result: Result | Profile) -> str:
@@ -36,6 +37,8 @@ def show(result: Result | Profile, console: Console) -> None:
             _show_orders(result, console)
         case ManyOrders():
             _show_many(result, console)
+        case Insights():
+            _show_insights(result, console)
         case Profile():
             console.print(_profile("event loop", result.loop), _profile("database", result.database))
     if not isinstance(result, Profile):
@@ -81,6 +84,20 @@ def _show_many(many: ManyOrders, console: Console) -> None:
         cpu.add_row(name, *(f"{tenth.spent.cpu_us[name]:,.0f}" for tenth in many.tenths))
         memory.add_row(name, *(f"{tenth.spent.rss_mb[name]:.0f}" for tenth in many.tenths))
     console.print(pace, cpu, memory)
+
+
+def _show_insights(found: Insights, console: Console) -> None:
+    caught, live = found.catch_up, found.live
+    console.print(
+        f"{caught.events:,} events in EVENTS, of which the group hears {caught.heard:,}: it caught up in"
+        f" {caught.seconds:.1f} s, its start included; {caught.per_s:,.0f} events/s of the stream and"
+        f" {caught.heard_per_s:,.0f} that it folded; the bare loop read {caught.events / caught.bare_seconds:,.0f};"
+        f" the buckets took {caught.buckets_seconds:.1f} s more"
+    )
+    answers = f"p50 {found.answers.p50_ms:.2f} ms, p99 {found.answers.p99_ms:.2f} ms"
+    console.print(f"a query of one order: {answers}; lag: p50 {live.lag_p50_ms:.1f} ms, p99 {live.lag_p99_ms:.1f} ms")
+    console.print(f"{live.orders_per_s_alone:,.0f} orders/s without the groups, {live.orders_per_s:,.0f} with them")
+    console.print(_costs({"per event": caught.spent}))
 
 
 def _costs(runs: Mapping[str, Spent]) -> Table:

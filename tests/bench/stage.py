@@ -11,10 +11,10 @@ from pathlib import Path
 
 import anyio
 
+from shared.access.roles import users
 from shared.adapters.jetstream import JetStream, connect
-from shared.config.connection import ConnectionOptions
 from shared.config.settings import Settings
-from shared.context import Context
+from shared.context import Member
 from shared.run.child_process import ChildProgram
 from shared.run.server import check_sync_always, local_server
 from shared.run.supervisor import Supervisor, supervised
@@ -23,6 +23,7 @@ from shared.streams.apply import apply
 from shared.streams.file import read_topology
 from shared.topology import Declared, consumer_name, declare
 from tests.bench.costs import Reading, read_costs
+from tests.guarded import SECURE, as_tests, guard
 
 HELD_WITHIN_S = 30.0
 QUIET_FOR_S = 0.5
@@ -149,17 +150,22 @@ class Count:
 
 
 @asynccontextmanager
-async def stage(members: Iterable[Context], consumers: Sequence[Declared] | None = None) -> AsyncIterator[Stage]:
-    """An empty server with the members' streams and consumers, or with others; gone when the block is left."""
+async def stage(members: Iterable[Member], consumers: Sequence[Declared] | None = None) -> AsyncIterator[Stage]:
+    """An empty server with the members' streams and consumers, or with others; gone when the block is left.
+
+    With CHORUS_SECURE=1 it knows the users of the members, and each worker connects as its own.
+    """
     topology = read_topology(Settings().streams_file)
-    declared = declare(topology, members)
+    by_name = {member.name: member for member in members}
+    declared = declare(topology, by_name.values())
     if consumers is not None:
         declared = (*(part for part in declared if part.kind == "stream"), *consumers)
     with tempfile.TemporaryDirectory(prefix="chorus-bench-") as path:
         directory = Path(path)
-        async with local_server(directory / "nats") as server:
+        more = guard(directory / "access", users(topology, by_name)) if SECURE else {}
+        async with local_server(directory / "nats", more=more) as server:
             await check_sync_always(server.monitor_url)
-            broker = await connect(ConnectionOptions(servers=(server.url,)), name="bench")
+            broker = await connect(as_tests(server.url), name="bench")
             try:
                 await apply(broker.api, declared)
                 yield Stage(broker, server.url, server.pid, directory, topology.partitions)

@@ -14,9 +14,10 @@ from typing import Any
 import anyio
 
 from shared import catalog
+from shared.access.login import login
 from shared.config.connection import find_connection
 from shared.config.settings import Settings
-from shared.context import Context
+from shared.context import Member
 from shared.worker.main import run_member
 from tests.bench import chain
 
@@ -29,16 +30,15 @@ def run(name: str) -> int:
     settings = catalog.read_settings(os.environ)
 
     async def worker() -> int:
-        return await run_member(
-            name, lambda: _load(name, settings), settings=settings, connection=find_connection(os.environ)
-        )
+        connection = login(find_connection(os.environ), name, settings.seeds)
+        return await run_member(name, lambda: _load(name, settings), settings=settings, connection=connection)
 
     return anyio.run(worker, backend_options={"use_uvloop": True})
 
 
-def _load(name: str, settings: Settings) -> Context:
+def _load(name: str, settings: Settings) -> Member:
     ring = {context.name: context for context in chain.contexts()}
-    return ring[name] if name in ring else catalog.load(name, settings)
+    return ring[name] if name in ring else catalog.load_member(name, settings)
 
 
 @contextmanager

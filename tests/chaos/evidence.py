@@ -4,7 +4,7 @@ import json
 import re
 import sqlite3
 import stat
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from functools import cache, cached_property
@@ -134,7 +134,10 @@ class Stranger(NamedTuple):
 
 
 class Evidence(Struct, frozen=True, kw_only=True, dict=True):
-    """All that the checker looks at. `files` are the faults of the databases as files."""
+    """All that the checker looks at. `files` are the faults of the databases as files.
+
+    `read_sides` are the ids of the events that each read side has in the outboxes of its groups.
+    """
 
     settings: Settings
     partitions: int
@@ -144,6 +147,7 @@ class Evidence(Struct, frozen=True, kw_only=True, dict=True):
     databases: Mapping[str, Database]
     books: Books
     files: Sequence[str]
+    read_sides: Mapping[str, Collection[str]] = {}
 
     @property
     def strangers(self) -> Sequence[Stranger]:
@@ -233,8 +237,18 @@ def assemble(settings: Settings, databases: Mapping[str, Path], streams: Streams
         streams=streams.messages,
         databases={name: read_database(databases[name]) for name in contexts},
         books=read_books(databases["bank"]),
-        files=[problem for path in databases.values() for problem in problems_of(path)],
+        files=[problem for name in contexts for problem in problems_of(databases[name])],
+        read_sides={name: _outboxes_of(path) for name, path in databases.items() if name not in contexts},
     )
+
+
+def _outboxes_of(path: Path) -> Collection[str]:
+    """The ids of the events of a read side; `path` is the place that its database would have as a context."""
+    found: set[str] = set()
+    for group in path.parent.glob(f"{path.stem}-*.db"):
+        with closing(open_read_only(group)) as database:
+            found.update(event_id for (event_id,) in database.execute("SELECT event_id FROM outbox"))
+    return found
 
 
 _KNOWN: list[tuple[Settings, Mapping[str, Context]]] = []

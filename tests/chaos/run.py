@@ -24,10 +24,13 @@ class Run:
     def copied(self, directory: Path) -> "Run":
         """A copy, for a test to spoil."""
         copies = {name: directory / path.name for name, path in self.databases.items()}
-        for name, copy in copies.items():
-            copy.touch(mode=0o600)
-            with closing(open_read_only(self.databases[name])) as source, closing(sqlite3.connect(copy)) as target:
-                source.backup(target)
+        for path in self.databases.values():
+            # A read side has no database of its own name, and one for each of its groups.
+            for file in [path] if path.exists() else path.parent.glob(f"{path.stem}-*.db"):
+                copy = directory / file.name
+                copy.touch(mode=0o600)
+                with closing(open_read_only(file)) as source, closing(sqlite3.connect(copy)) as target:
+                    source.backup(target)
         messages = {stream: list(stored) for stream, stored in self.streams.messages.items()}
         return Run(self.settings, Streams(self.streams.born, messages), copies)
 

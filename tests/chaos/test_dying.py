@@ -25,11 +25,13 @@ CALLING = ("payments", "shipping", "notifications")
 OF_CALLS: tuple[Failpoint, ...] = ("before-call", "after-call")
 HEARING: tuple[Failpoint, ...] = ("after-take", "after-load", "inside-transaction", "after-commit")
 """Where support can die: these orders have no case for it, so it hears of them and says nothing."""
+READING: tuple[Failpoint, ...] = ("after-take", "inside-transaction", "after-commit")
+"""Where the read side can die."""
 EVERYWHERE: Places = {
     context: [place for place in get_args(Failpoint) if context in CALLING or place not in OF_CALLS]
     for context in MEMBERS
-    if context != "support"
-} | {"support": HEARING}
+    if context not in ("support", "insights")
+} | {"support": HEARING, "insights": READING}
 ALONE: Places = {
     "ordering": ("inside-transaction", "after-ack"),
     "inventory": ("after-load", "after-commit"),
@@ -38,6 +40,7 @@ ALONE: Places = {
     "notifications": ("after-call",),
     "bank": ("after-commit", "after-ack"),
     "support": ("inside-transaction",),
+    "insights": ("inside-transaction",),
 }
 SHARED: Places = {
     "ordering": ("after-commit",),

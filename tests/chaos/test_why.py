@@ -17,6 +17,7 @@ from tests.e2e.ended import Ended
 from tests.e2e.shop import opened
 from tests.forking import run_chorus
 from tests.sagas import SHIPPED
+from tests.saying import said
 from tests.waiting import WITHIN_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -130,7 +131,8 @@ async def test_frozen_bank_is_named(stage: Stage, ended: Ended) -> None:
 async def test_poison_is_named_with_its_reason(tmp_path: Path) -> None:
     """On a stage of its own, since a message that nobody has caused stays in EVENTS."""
     async with opened(Stage, tmp_path) as stage:
-        poison = Outgoing("evt.payments.PaymentSucceeded.why5", {MSG_ID: "payments/payment-why5@9"}, b"no JSON")
+        headers = {**said("why5"), MSG_ID: "payments/payment-why5@9"}
+        poison = Outgoing("evt.payments.PaymentSucceeded.why5", headers, b"no JSON")
         await stage._broker.publish(poison)
         await until_why(
             stage,

@@ -1,11 +1,10 @@
 """The servers of the broker contract: JetStream in real time, its twin in virtual time."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Protocol
 
-import anyio
 from msgspec.structs import replace
 
 from shared.adapters.jetstream import JetStream, connect
@@ -20,9 +19,7 @@ from shared.streams.file import read_topology
 from shared.topology import Declared, Topology, declare
 from shared.wire.messages import partition_of
 from tests.integration.till import scanner, till
-from tests.waiting import WITHIN_S
-
-POLL_S = 0.005
+from tests.waiting import until
 
 PARTITIONS = 2
 FULL = 5
@@ -152,20 +149,6 @@ class Receiver:
     def _on_delivery(self, delivery: Delivery, pin: str | None) -> None:
         self.deliveries.append(delivery)
         self.pins.append(pin)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds."""
-    with anyio.fail_after(WITHIN_S):
-        while not condition():  # noqa: ASYNC110  A server causes it, and sets no event.
-            await anyio.sleep(POLL_S)
-
-
-async def until_answer(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until a condition holds that takes a request to check."""
-    with anyio.fail_after(WITHIN_S):
-        while not await condition():  # noqa: ASYNC110  As above.
-            await anyio.sleep(POLL_S)
 
 
 def scanned(key: str, message_id: str | None = None, body: bytes = b"{}", **headers: str) -> Outgoing:

@@ -3,11 +3,17 @@
 from shared import catalog
 from shared.config.settings import Settings
 from shared.context import Context
+from shared.readside import ReadSide
 
 
 def contexts() -> tuple[Context, ...]:
     """The contexts by name."""
-    return declared(Settings(), *catalog.names())
+    return tuple(catalog.contexts(Settings()).values())
+
+
+def read_sides() -> tuple[ReadSide, ...]:
+    """The read sides by name."""
+    return tuple(catalog.load_all(Settings()).read_sides.values())
 
 
 def declared(settings: Settings, *names: str) -> tuple[Context, ...]:

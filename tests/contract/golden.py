@@ -16,13 +16,13 @@ from msgspec import Struct
 
 from shared import catalog
 from shared.config.settings import Settings
-from shared.context import Context
+from shared.context import Context, Member
 from shared.flow.graph import derive
 from shared.flow.markdown import page
 from shared.flow.relations import relations
 from shared.wire.engine_events import ENGINE_EVENTS
 from shared.wire.messages import NEVER, OCCURRED_AT, SCHEMA_VERSION
-from tests.contract.declared import contexts
+from tests.contract.declared import contexts, read_sides
 from tests.contract.examples import MOMENT, example
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -30,14 +30,15 @@ BOARD = Path(__file__).parents[2] / "docs/board.md"
 COMMAND = "uv run python -m tests.contract.golden"
 
 
-def published(declared: tuple[Context, ...]) -> Iterator[tuple[Context, type[Struct]]]:
+def published(declared: tuple[Context, ...]) -> Iterator[tuple[Member, type[Struct]]]:
     """Every context with every event that it publishes."""
     for context in declared:
         yield from ((context, event) for event in context.publishes)
         yield from ((context, event) for event in ENGINE_EVENTS)
+    yield from ((side, event) for side in read_sides() for event in side.publishes)
 
 
-def newest(context: Context, event: type[Struct]) -> Path:
+def newest(context: Member, event: type[Struct]) -> Path:
     """Where the example of an event is."""
     since = max((upcaster.until + 1 for upcaster in context.upcasters if upcaster.is_of("", event)), default=1)
     return GOLDEN / context.name / f"{event.__name__}{f'.v{since}' if since > 1 else ''}.json"
@@ -54,7 +55,7 @@ def headers_of(path: Path) -> dict[str, str]:
     return {SCHEMA_VERSION: version[1] if version else "1", OCCURRED_AT: MOMENT}
 
 
-def said_again(path: Path, context: Context, event: type[Struct]) -> Any:
+def said_again(path: Path, context: Member, event: type[Struct]) -> Any:
     """The example, read and written by the event as it is now."""
     decoder, body = context.decoder_of(event), path.read_bytes()
     return json.loads(msgspec.json.encode(decoder.decode(body, key="", at=NEVER, headers=headers_of(path))))

@@ -21,8 +21,8 @@ from tests.contract.brokers import (
     ring,
     scanned,
     tills,
-    until_answer,
 )
+from tests.waiting import until_answer
 
 TOO_LARGE = b"x" * (64 * 1024 + 1)
 

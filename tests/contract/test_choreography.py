@@ -7,4 +7,4 @@ from tests.architecture.pages import ROOT
 
 
 def test_the_choreography_in_streams_yaml_matches_the_code() -> None:
-    assert is_current(ROOT / "streams.yaml", catalog.contexts(Settings())), "run: chorus streams write"
+    assert is_current(ROOT / "streams.yaml", catalog.members(Settings())), "run: chorus streams write"

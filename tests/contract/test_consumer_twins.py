@@ -16,10 +16,8 @@ from tests.contract.brokers import (
     is_free,
     ring,
     scanned,
-    until,
-    until_answer,
 )
-from tests.waiting import WITHIN_S
+from tests.waiting import WITHIN_S, until, until_answer
 
 
 async def test_consumer_delivers_its_partition_in_order(broker: Broker) -> None:

@@ -30,7 +30,8 @@ from shared.topology import Topology, declare
 from shared.wire.messages import MSG_ID
 from shared.wire.streams import COMMANDS
 from tests.integration.till import scanner, till
-from tests.waiting import WITHIN_S, until
+from tests.saying import said
+from tests.waiting import WITHIN_S, until, until_answer
 from tests.watching import Fact, Watcher, watching
 
 PARTITIONS = 2
@@ -62,8 +63,16 @@ class Counter:
 
     async def scan(self, key: str, amount: int, message_id: str) -> Published:
         """Publish an event of the scanner."""
-        body = b'{"till_id": "%s", "amount": %d}' % (key.encode(), amount)
-        return await self.publish(f"evt.scanner.GoodsScanned.{key}", body, message_id)
+        return await self.scan_body(key, b'{"till_id": "%s", "amount": %d}' % (key.encode(), amount), message_id)
+
+    async def scan_body(self, key: str, body: bytes, message_id: str, **headers: str) -> Published:
+        """Publish an event of the scanner with this body, in the form that a context gives to its events."""
+        return await self.say(f"evt.scanner.GoodsScanned.{key}", body, message_id, **headers)
+
+    async def say(self, subject: str, body: bytes, message_id: str, **headers: str) -> Published:
+        """Publish an event in the form that a context gives to its events."""
+        form = {name.replace("-", "_"): value for name, value in said(subject.rpartition(".")[2]).items()}
+        return await self.publish(subject, body, message_id, **{**form, **headers})
 
     async def lose_events(self) -> None:
         """Delete EVENTS, and create it again as an operator would."""
@@ -175,9 +184,11 @@ async def working(
 
 async def stored_again(publish: Callable[[], Awaitable[Any]]) -> None:
     """Publish until the server has forgotten the id and stores the message once more."""
-    with anyio.fail_after(WITHIN_S):
-        while (await publish()).duplicate:
-            pass
+
+    async def is_stored() -> bool:
+        return not (await publish()).duplicate
+
+    await until_answer(is_stored)
 
 
 async def until_idle(counter: Counter) -> None:

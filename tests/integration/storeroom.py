@@ -31,7 +31,7 @@ class Storeroom(Counter):
     """A counter over the streams of the whole shop, of which only inventory is at work."""
 
     async def order(self, key: str) -> None:
-        await self.publish(
+        await self.say(
             f"evt.ordering.OrderPlaced.{key}",
             msgspec.json.encode({**PLACED, "order_id": key}),
             f"ordering/order-{key}@1",
@@ -39,7 +39,7 @@ class Storeroom(Counter):
 
     async def cancel(self, key: str) -> None:
         body = msgspec.json.encode({**CANCELLED, "order_id": key})
-        await self.publish(f"evt.ordering.OrderCancelled.{key}", body, f"ordering/order-{key}@2")
+        await self.say(f"evt.ordering.OrderCancelled.{key}", body, f"ordering/order-{key}@2")
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Read inventory's database beside its worker."""
@@ -57,7 +57,7 @@ class Storeroom(Counter):
 @asynccontextmanager
 async def storeroom(url: str, directory: Path) -> AsyncIterator[Storeroom]:
     broker = await connect(ConnectionOptions(servers=(url,)), name="tests")
-    members = [catalog.load(name, Settings()) for name in catalog.names()]
+    members = [catalog.load_member(name, Settings()) for name in catalog.names()]
     await apply(broker.api, declare(TOPOLOGY, members))
     async with (
         watching(url, EVENTS) as events,

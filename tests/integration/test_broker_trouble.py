@@ -12,23 +12,23 @@ class TestBrokerTrouble:
     @pytest.mark.parametrize("sequence", [1, 1_000])
     async def test_consumer_that_somebody_else_resets_changes_nothing(self, counter: Counter, sequence: int) -> None:
         async with running(counter):
-            await counter.scan(TILL, 1, "scanner/scan-1@1")
+            await counter.scan(TILL, 1, "scanner/scan-t-1@1")
             await counter.watcher.until(TILL, "Rung")
             await counter.broker.reset("EVENTS", f"till-{PARTITION}", sequence)
             for number in range(2, 6):
-                await counter.scan(TILL, 1, f"scanner/scan-{number}@1")
+                await counter.scan(TILL, 1, f"scanner/scan-t-1@{number}")
             await counter.watcher.until(TILL, "Rung", times=5)
         assert counter.totals(TILL) == [1, 2, 3, 4, 5]
 
     async def test_consumer_that_is_set_ahead_before_anything_new_came_skips_nothing(self, counter: Counter) -> None:
         async with running(counter):
-            await counter.scan(TILL, 1, "scanner/scan-1@1")
+            await counter.scan(TILL, 1, "scanner/scan-t-1@1")
             await counter.watcher.until(TILL, "Rung")
         async with running(counter):
             await counter.ring(TILL, 1)
             await counter.watcher.until(TILL, "Rung", times=2)
             await counter.broker.reset("EVENTS", f"till-{PARTITION}", 1_000)
-            await counter.scan(TILL, 1, "scanner/scan-2@1")
+            await counter.scan(TILL, 1, "scanner/scan-t-1@2")
             await counter.watcher.until(TILL, "Rung", times=3)
         assert counter.totals(TILL) == [1, 2, 3]
 

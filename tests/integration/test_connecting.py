@@ -8,7 +8,7 @@ import anyio
 import pytest
 from anyio.abc import SocketStream
 
-from shared.adapters.jetstream import connect
+from shared.adapters.jetstream import bounds, connect
 from shared.config.connection import ConnectionOptions
 from shared.ports.broker import BrokerUnavailableError
 from shared.run.server import LocalServer
@@ -54,7 +54,8 @@ async def test_command_tries_every_server_before_it_gives_up(nats_server: LocalS
             await connect(ConnectionOptions(servers=(dead.url, UNUSED_PORT)), name="test")
 
 
-async def test_worker_reports_at_once_that_it_waits_and_retries() -> None:
+async def test_worker_reports_at_once_that_it_waits_and_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "CONNECT_TIMEOUT_S", 1.0)
     reasons: list[tuple[str, int]] = []
     async with dead_server() as dead:
 

@@ -147,6 +147,7 @@ async def test_transaction_on_a_replaced_file_is_rolled_back(tmp_path: Path) -> 
         assert away.execute("SELECT count(*) FROM notes").fetchone() == (0,)
 
 
+@pytest.mark.usefixtures("impatient_databases")
 async def test_worker_waits_for_a_reader_of_the_log(tmp_path: Path) -> None:
     """Otherwise its commits would be lost when the worker stops."""
     path = tmp_path / "till.db"

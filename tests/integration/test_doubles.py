@@ -42,17 +42,17 @@ class TestDoubles:
         counter = forgetful_counter
         async with running(counter):
             await counter.ring(TILL, 5, "m-1")
-            await counter.scan(TILL, 2, "scanner/scan-1@1")
+            await counter.scan(TILL, 2, "scanner/scan-t-1@1")
             await counter.watcher.until(TILL, "Rung", times=2)
         for database_is_lost in (False, True):
             if database_is_lost:
                 await rebuild(till(), counter.broker, counter.databases, partitions=PARTITIONS, force=True)
             await stored_again(partial(counter.ring, TILL, 5, "m-1"))
-            await stored_again(partial(counter.scan, TILL, 2, "scanner/scan-1@1"))
+            await stored_again(partial(counter.scan, TILL, 2, "scanner/scan-t-1@1"))
             await stored_again(partial(counter.ring, TILL, 6, "m-1"))
             heard = counter.watcher.types(NEIGHBOUR)["Rung"]
             async with running(counter):
-                await counter.scan(NEIGHBOUR, 1, f"scanner/scan-{heard + 2}@1")
+                await counter.scan(NEIGHBOUR, 1, f"scanner/scan-{NEIGHBOUR}@{heard + 2}")
                 await counter.watcher.until(NEIGHBOUR, "Rung", times=heard + 1)
                 await until_idle(counter)
         assert sorted(counter.totals(TILL)) in ([2, 7], [5, 7])
@@ -78,9 +78,9 @@ class TestDoubles:
 
     async def test_command_cannot_take_the_place_of_an_event_to_come(self, counter: Counter) -> None:
         async with running(counter):
-            await counter.ring(TILL, 5, "scanner/scan-1@1")
+            await counter.ring(TILL, 5, "scanner/scan-t-1@1")
             rejected = await counter.watcher.until(TILL, "CommandRejected")
-            await counter.scan(TILL, 2, "scanner/scan-1@1")
+            await counter.scan(TILL, 2, "scanner/scan-t-1@1")
             await counter.watcher.until(TILL, "Rung")
         assert rejected.content["details"][0]["path"] == "Nats-Msg-Id"
         assert counter.totals(TILL) == [2]

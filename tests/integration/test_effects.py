@@ -76,7 +76,7 @@ class PatientPrinter(Printer):
 async def test_call_that_stays_unknown_is_logged_at_every_doubling(counter: Counter) -> None:
     with capture_logs() as lines:
         async with running(counter):
-            await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "thanks at 7"}')
+            await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "thanks at 5"}')
             await counter.watcher.until(TILL, "ReceiptPrinted")
     unknown = [line for line in lines if line["event"] == "outcome unknown" and line["log_level"] == "warning"]
     assert [line["attempt"] for line in unknown] == [1, 2, 4]

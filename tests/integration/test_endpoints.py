@@ -147,6 +147,7 @@ async def test_request_about_a_parked_key_is_put_off_and_others_are_answered(cou
         assert await ask(counter, "k-1", 1) == {"total": JAMS_AT + 1}
 
 
+@pytest.mark.usefixtures("impatient_databases")
 async def test_requests_to_a_locked_database_are_put_off_and_decided_when_asked_again(counter: Counter) -> None:
     async with at_work(counter, asked_till()):
         with closing(sqlite3.connect(counter.directory / "till.db", isolation_level=None)) as another:

@@ -126,9 +126,9 @@ class TestPoison:
             for amount in (5, JAMS_AT, 6, 7):
                 await counter.ring(TILL, amount)
             await counter.letters.until(TILL, "Ring")
-            await counter.scan(TILL, 8, "scanner/scan-1@1")
+            await counter.scan(TILL, 8, "scanner/scan-t-1@1")
             await counter.ring(NEIGHBOUR, 1)
-            await counter.scan(NEIGHBOUR, 2, "scanner/scan-2@1")
+            await counter.scan(NEIGHBOUR, 2, f"scanner/scan-{NEIGHBOUR}@2")
             await counter.watcher.until(NEIGHBOUR, "Rung", times=2)
             letter = (await counter.letters.until(TILL, "Ring")).content
         assert counter.totals(TILL) == [5]
@@ -152,7 +152,7 @@ class TestPoison:
 
     async def test_event_that_cannot_be_read_is_poison(self, counter: Counter) -> None:
         async with running(counter):
-            await counter.publish(f"evt.scanner.GoodsScanned.{TILL}", b'{"amount": "?"}', "scanner/scan-1@1")
+            await counter.scan_body(TILL, b'{"amount": "?"}', "scanner/scan-t-1@1")
             letter = await counter.letters.until(TILL, "GoodsScanned")
         assert letter.content["reason"].startswith("$.amount: ")
 
@@ -180,8 +180,8 @@ class TestTime:
             await counter.publish(f"cmd.till.CloseAt.{TILL}", closing_at(soon))
             await counter.watcher.until(TILL, "ClosingScheduled")
         scanned = 600  # More than the worker asks for at once.
-        for number in range(scanned):
-            await counter.scan(TILL, 1, f"scanner/scan-{number}@1")
+        for number in range(1, scanned + 1):
+            await counter.scan(TILL, 1, f"scanner/scan-t-1@{number}")
         await counter.timers.until(TILL, "ClosingTime", times=2)  # Set, and due.
         async with running(counter, batch_at_most=50):
             closed = await counter.watcher.until(TILL, "TillClosed")
@@ -244,7 +244,7 @@ class TestJournal:
         async with running(counter, till(printer)):
             await counter.ring(TILL, 5, "m-1")
             await counter.watcher.until(TILL, "Rung")
-            await counter.scan(TILL, 2, "scanner/scan-1@1")
+            await counter.scan(TILL, 2, "scanner/scan-t-1@1")
             await counter.publish(f"cmd.till.PrintReceipt.{TILL}", b'{"text": "thanks at 1"}')
             await counter.watcher.until(TILL, "ReceiptPrinted")
         remembered = (
@@ -294,19 +294,19 @@ class TestFence:
         self, counter: Counter
     ) -> None:
         async with running(counter):
-            first = await counter.scan(TILL, 1, "scanner/scan-1@1")
+            first = await counter.scan(TILL, 1, "scanner/scan-t-1@1")
             await counter.watcher.until(TILL, "Rung")
             other = await SqliteStore.open(counter.directory / "till.db", context="till")
             at = first.sequence + 2  # Behind what was scanned, and what was rung for it.
 
             def decide_elsewhere(transaction: Transaction) -> None:
-                transaction.advance_positions([Move("EVENTS", PARTITION, first.sequence, at, "scanner/scan-2@1")])
-                transaction.add_to_inbox([("scanner/scan-2@1", content_hash(b'{"till_id": "t-1", "amount": 2}'))])
+                transaction.advance_positions([Move("EVENTS", PARTITION, first.sequence, at, "scanner/scan-t-1@2")])
+                transaction.add_to_inbox([("scanner/scan-t-1@2", content_hash(b'{"till_id": "t-1", "amount": 2}'))])
 
             await other.transact(decide_elsewhere)
             await other.close()
-            assert (await counter.scan(TILL, 2, "scanner/scan-2@1")).sequence == at
-            await counter.scan(TILL, 3, "scanner/scan-3@1")
+            assert (await counter.scan(TILL, 2, "scanner/scan-t-1@2")).sequence == at
+            await counter.scan(TILL, 3, "scanner/scan-t-1@3")
             await counter.watcher.until(TILL, "Rung", times=2)
         assert counter.totals(TILL) == [1, 4]
 

@@ -13,9 +13,11 @@ import pytest
 from msgspec import Struct, structs
 from structlog.testing import capture_logs
 
+from shared.adapters.clock import SystemClock
 from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.context import Context
+from shared.engine.process import ContextProcess
 from shared.engine.recover.snapshots import AGGREGATES_AT_ONCE, ensure_snapshots
 from shared.ports.rows import JournalRow
 from shared.ports.store import DatabaseError, Store
@@ -230,6 +232,7 @@ async def test_event_that_the_fold_cannot_take_is_named(tmp_path: Path) -> None:
         await store.close()
 
 
+@pytest.mark.usefixtures("impatient_databases")
 async def test_worker_waits_for_a_locked_database_and_folds_before_it_decides(counter: Counter) -> None:
     counter.change("DELETE FROM aggregates")
     await counter.ring("t-1", 4)
@@ -240,6 +243,32 @@ async def test_worker_waits_for_a_locked_database_and_folds_before_it_decides(co
             await logged(logs, "alarm raised")
             other.execute("ROLLBACK")
     assert counter.totals("t-1") == [1, 3, 6, 10]
+
+
+async def test_worker_that_folds_for_long_does_not_count_as_hung(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A supervisor would start it again, and again it would not finish."""
+    stalled_s: list[float] = []
+
+    async def fold(store: Store, context: Context) -> int | None:
+        stalled_s.append(process.loop.stall.seconds)
+        return await ensure_snapshots(store, context)
+
+    monkeypatch.setattr("shared.engine.process.ensure_snapshots", fold)
+    process = ContextProcess(
+        till(),
+        await SqliteStore.open(counter.directory / "till.db", context="till"),
+        counter.broker,
+        SystemClock(),
+        numbers=range(PARTITIONS),
+        partitions=PARTITIONS,
+        priority_timeout_s=1.0,
+        batch_at_most=1,
+    )
+    async with process.at_work():
+        pass
+    assert stalled_s == [0.0]
 
 
 async def logged(logs: Sequence[MutableMapping[str, Any]], event: str) -> None:

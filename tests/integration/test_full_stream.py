@@ -47,7 +47,7 @@ class TestTooMuch:
                 )
                 assert said.returncode == 1
                 assert b"maximum messages exceeded" in said.stdout
-            await counter.scan(TILL, 9, "scanner/scan-1@1")
+            await counter.scan(TILL, 9, "scanner/scan-t-1@1")
             await stop()
             async with running(counter):
                 await counter.watcher.until(TILL, "Rung", times=4)

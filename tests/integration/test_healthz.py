@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
 
 from shared.adapters.clock import SystemClock
@@ -11,12 +12,13 @@ from shared.config.settings import Settings
 from shared.engine.monitor.alarms import Alarms
 from shared.ports.broker import BrokerUnavailableError
 from shared.run.child_process import ChildProgram, child_process
-from shared.run.healthz import unhealthy_reason, update_health_alarm
+from shared.run.healthz import unhealthy_reason, update_health_alarm, watch_health
 from shared.run.server import LocalServer
 from shared.run.system import apply_streams
 from tests.e2e.shop import environment
 from tests.integration.lines import Lines
 from tests.integration.monitors import NO_SPACE, monitor
+from tests.waiting import until
 
 
 async def test_server_that_is_well_has_no_ailment(nats_server: LocalServer) -> None:
@@ -58,6 +60,19 @@ async def test_monitor_that_is_away_changes_no_alarm() -> None:
     assert [alarm.reason for alarm in alarms.raised] == [NO_SPACE]
 
 
+async def test_server_is_asked_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.run.healthz.ASK_EVERY_S", 0.01)
+    alarms = Alarms(SystemClock())
+    with monitor() as shown:
+        shown.trouble = NO_SPACE
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch_health, alarms, shown.url)
+            await until(lambda: alarms.raised)
+            shown.trouble = ""
+            await until(lambda: not alarms.raised)
+            tasks.cancel_scope.cancel()
+
+
 async def test_worker_tells_what_the_monitor_of_its_server_says(account_url: str, tmp_path: Path) -> None:
     await apply_streams(ConnectionOptions(servers=(account_url,)), Settings())
     lines = Lines()
@@ -69,5 +84,3 @@ async def test_worker_tells_what_the_monitor_of_its_server_says(account_url: str
             raised = await lines.until("alarm raised")
             assert '"kind": "server"' in raised
             assert "no space left on device" in raised
-            shown.trouble = ""
-            await lines.until("alarm cleared")

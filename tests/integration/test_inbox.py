@@ -1,24 +1,9 @@
 """A message has one effect, however often it arrives; other content under a known id is refused."""
 
-import anyio
+from functools import partial
 
-from tests.integration.engine import Counter, rejection, running
+from tests.integration.engine import Counter, rejection, running, stored_again
 from tests.integration.keys import TILL
-from tests.waiting import WITHIN_S
-
-
-async def ring_again(counter: Counter, amount: int, message_id: str) -> None:
-    """Send a command until the server has forgotten its id and stores it once more."""
-    with anyio.fail_after(WITHIN_S):
-        while (await counter.ring(TILL, amount, message_id)).duplicate:
-            pass
-
-
-async def scan_again(counter: Counter, amount: int, message_id: str) -> None:
-    """Say an event until the server has forgotten its id and stores it once more."""
-    with anyio.fail_after(WITHIN_S):
-        while (await counter.scan(TILL, amount, message_id)).duplicate:
-            pass
 
 
 class TestInbox:
@@ -29,7 +14,7 @@ class TestInbox:
         async with running(counter) as loop:
             await counter.ring(TILL, 5, "m-1")
             await counter.watcher.until(TILL, "Rung")
-            await ring_again(counter, 5, "m-1")
+            await stored_again(partial(counter.ring, TILL, 5, "m-1"))
             await counter.ring(TILL, 2, "m-2")
             await counter.watcher.until(TILL, "Rung", times=2)
             assert counter.totals(TILL) == [5, 7]
@@ -39,10 +24,10 @@ class TestInbox:
         """After the dedup window (R8, F18)."""
         counter = forgetful_counter
         async with running(counter):
-            await counter.scan(TILL, 5, "scanner/scan-1@1")
+            await counter.scan(TILL, 5, "scanner/scan-t-1@1")
             await counter.watcher.until(TILL, "Rung")
-            await scan_again(counter, 5, "scanner/scan-1@1")
-            await counter.scan(TILL, 2, "scanner/scan-2@1")
+            await stored_again(partial(counter.scan, TILL, 5, "scanner/scan-t-1@1"))
+            await counter.scan(TILL, 2, "scanner/scan-t-1@2")
             await counter.watcher.until(TILL, "Rung", times=2)
         assert counter.totals(TILL) == [5, 7]
 
@@ -54,7 +39,7 @@ class TestInbox:
             await counter.ring(TILL, 5, "m-1")
             await counter.watcher.until(TILL, "Rung")
             for amount in (6, 6, 7):
-                await ring_again(counter, amount, "m-1")
+                await stored_again(partial(counter.ring, TILL, amount, "m-1"))
             await counter.watcher.until(TILL, "CommandRejected", times=2)
             await counter.ring(TILL, 1, "m-2")
             await counter.watcher.until(TILL, "Rung", times=2)
@@ -66,14 +51,14 @@ class TestInbox:
     async def test_event_with_other_content_under_a_known_id_is_set_aside(self, forgetful_counter: Counter) -> None:
         counter = forgetful_counter
         async with running(counter):
-            await counter.scan(TILL, 5, "scanner/scan-1@1")
+            await counter.scan(TILL, 5, "scanner/scan-t-1@1")
             await counter.watcher.until(TILL, "Rung")
-            await scan_again(counter, 6, "scanner/scan-1@1")
-            await counter.scan(TILL, 2, "scanner/scan-2@1")
+            await stored_again(partial(counter.scan, TILL, 6, "scanner/scan-t-1@1"))
+            await counter.scan(TILL, 2, "scanner/scan-t-1@2")
             await counter.watcher.until(TILL, "Rung", times=2)
         assert counter.totals(TILL) == [5, 7]
         letter = await counter.letters.until(TILL, "GoodsScanned")
-        assert letter.content["reason"].startswith("scanner/scan-1@1 came before")
+        assert letter.content["reason"].startswith("scanner/scan-t-1@1 came before")
 
     async def test_command_without_an_id_takes_effect_each_time_it_is_sent(self, counter: Counter) -> None:
         async with running(counter):
@@ -91,6 +76,6 @@ class TestInbox:
             await counter.watcher.until(TILL, "Rung")
         counter.change("UPDATE positions SET seq = 0, message_id = ''")
         async with running(counter):
-            await counter.scan(TILL, 2, "scanner/scan-1@1")
+            await counter.scan(TILL, 2, "scanner/scan-t-1@1")
             await counter.watcher.until(TILL, "Rung", times=2)
         assert counter.totals(TILL) == [5, 7]

@@ -1,5 +1,6 @@
 """The metrics are read from the engine when they are scraped, and docs/metrics.md lists them."""
 
+import os
 import re
 import socket
 import urllib.request
@@ -10,12 +11,17 @@ from typing import Any, cast
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from contexts.sagas import SAGAS
+from shared.config.exit_codes import Exit
 from shared.engine.metrics import EngineCollector, serve_metrics
 from shared.engine.monitor.counters import Counters
 from shared.engine.monitor.timings import Timings
 from shared.engine.process import MisconfiguredError
+from shared.groups.metrics import GroupCollector
+from shared.run.system import own_environment
 from tests.integration.engine import Counter, until_idle, working
-from tests.waiting import WITHIN_S
+from tests.processes import spawn
+from tests.waiting import WITHIN_S, until
 
 DOCS = Path(__file__).parents[2] / "docs/metrics.md"
 
@@ -86,15 +92,19 @@ def test_histograms_count_each_measurement_in_its_bucket_and_all_above() -> None
 
 
 def test_the_docs_list_every_metric_with_its_type_and_its_labels() -> None:
-    rows = re.findall(r"^\| `(chorus_\w+)` \| (\w+) \|([^|]*)\|", DOCS.read_text(), re.MULTILINE)
+    of_workers, _, _ = DOCS.read_text().partition("\n## Metrics of sagas\n")
+    rows = re.findall(r"^\| `(chorus_\w+)` \| (\w+) \|([^|]*)\|", of_workers, re.MULTILINE)
     said = {name: (kind, {*re.findall(r"`(\w+)`", further)}) for name, kind, further in rows}
     process = engine()
     process.loop.counters.reaction_times.by_type["OrderPlaced"] = Timings()
     reader = SimpleNamespace(stream="EVENTS", oldest=None, newest=None)
     process.ownership.partitions = {0: SimpleNamespace(number=0, is_owned=True, readers={"EVENTS": reader})}
+    group: Any = SimpleNamespace(
+        group="there", folded=1, set_aside=0, progress=SimpleNamespace(up_to=1), reading=SimpleNamespace(behind=0)
+    )
     found = {
         metric.name: (metric.type, {name for sample in metric.samples for name in sample.labels} - {"context", "le"})
-        for metric in EngineCollector(process).collect()
+        for metric in (*EngineCollector(process).collect(), *GroupCollector("here", [group], process.alarms).collect())
     }
     assert said == found
 
@@ -111,3 +121,19 @@ async def test_running_engine_measures_its_reactions_and_how_far_it_is_behind(co
     assert said["chorus_behind_seconds", frozenset({name, ("partition", "0"), ("stream", "EVENTS")})] == 0
     assert said["chorus_commit_seconds_count", frozenset({name})] >= 1
     assert said["chorus_publish_seconds_count", frozenset({name})] >= 1
+
+
+async def test_top_serves_the_metrics_of_sagas_and_names_a_port_that_is_taken(counter: Counter, tmp_path: Path) -> None:
+    environ = own_environment(os.environ, url=counter.url, data_dir=tmp_path)
+    top = await spawn("top", ("shared.cli", "top", "--metrics-port", "0"), environ, tmp_path / "top.log")
+    try:
+        await until(lambda: "/metrics" in top.tail or not top.running)
+        (port,) = re.findall(r"^metrics of sagas on http://127\.0\.0\.1:(\d+)/metrics$", top.tail, re.MULTILINE)
+        samples = scraped(int(port))
+        again = await spawn("top", ("shared.cli", "top", "--metrics-port", port), environ, tmp_path / "again.log")
+        assert await again.ended() == Exit.MISCONFIGURED
+    finally:
+        await top.kill()
+    begun = {dict(pairs)["saga"] for name, pairs in samples if name == "chorus_sagas_begun_total"}
+    assert begun == {saga.name for saga in SAGAS}
+    assert again.tail == f"chorus: port {port}: Address already in use; choose another one"

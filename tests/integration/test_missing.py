@@ -242,7 +242,10 @@ class TestPermissions:
         [
             ("publish", "$JS.API.CONSUMER.RESET.EVENTS.*", "$JS.API.CONSUMER.RESET.EVENTS.till-0"),
             ("publish", "$JS.API.CONSUMER.MSG.NEXT.EVENTS.*", "$JS.API.CONSUMER.MSG.NEXT.EVENTS.till-0"),
-            ("publish", "$JS.API.CONSUMER.MSG.NEXT.TIMERS.*", "$JS.API.CONSUMER.MSG.NEXT.TIMERS.till-0"),
+            pytest.param(
+                *("publish", "$JS.API.CONSUMER.MSG.NEXT.TIMERS.*", "$JS.API.CONSUMER.MSG.NEXT.TIMERS.till-0"),
+                marks=pytest.mark.long,  # As for EVENTS.
+            ),
             ("publish", "$JS.API.CONSUMER.INFO.>", "$JS.API.CONSUMER.INFO.TIMERS.till-0"),
             ("subscribe", "_INBOX.>", "_INBOX.>"),
         ],

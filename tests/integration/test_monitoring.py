@@ -78,7 +78,7 @@ async def test_a_dead_till_is_critical_where_it_is_idle_and_where_messages_wait(
     for partition in range(PARTITIONS):
         await checked(counter, TIMERS, partition, expected=CRITICAL)
     await counter.ring(KEY, 6)
-    await counter.scan(KEY, 7, "scanner/scan-1@1")
+    await counter.scan(KEY, 7, "scanner/scan-t-1@1")
     for stream in (COMMANDS, EVENTS):
         await checked(counter, stream, PARTITION, expected=CRITICAL)
     async with running(counter):

@@ -181,7 +181,7 @@ class TestParking:
 
     async def test_poison_of_any_size_leaves_a_letter_that_the_server_takes(self, counter: Counter) -> None:
         async with running(counter):
-            await counter.publish(f"evt.scanner.GoodsScanned.{TILL}", b"\x00" * 900_000, "scanner/scan-1@1")
+            await counter.scan_body(TILL, b"\x00" * 900_000, "scanner/scan-t-1@1")
             letter = await counter.letters.until(TILL, "GoodsScanned")
             await counter.ring(NEIGHBOUR, 1)
             await counter.watcher.until(NEIGHBOUR, "Rung")

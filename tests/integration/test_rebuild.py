@@ -2,10 +2,10 @@
 
 import shutil
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import anyio
 import pytest
 
 from shared.adapters.sqlite.journal.databases import SqliteDatabases
@@ -19,9 +19,9 @@ from shared.repair.rebuild import rebuild
 from shared.wire.messages import MSG_ID
 from shared.wire.streams import EVENTS
 from tests.integration.databases import PARKED, SKIPPED, forge, lose, make_anew, state
-from tests.integration.engine import PARTITIONS, Counter, running
+from tests.integration.engine import PARTITIONS, Counter, running, stored_again
 from tests.integration.till import stuck_till, till
-from tests.waiting import WITHIN_S, until
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ class TestParked:
     async def test_poison_of_any_content_and_size_is_parked_again(self, counter: Counter, body: bytes) -> None:
         headers = {f"X-{number}": "x" * 2_000 for number in range(25)}
         async with running(counter):
-            await counter.publish("evt.scanner.GoodsScanned.t-1", body, "scanner/scan-t-1@1", **headers)
+            await counter.scan_body("t-1", body, "scanner/scan-t-1@1", **headers)
             await counter.scan("t-1", 2, "scanner/scan-t-1@2")
             await until(lambda: len(waiting(counter)) == 2)
             await counter.published()
@@ -169,7 +169,7 @@ class TestParked:
         async with running(counter):
             for amount in (13, 6):
                 await counter.ring("t-1", amount, f"m-{amount}")
-            await counter.publish("evt.scanner.GoodsScanned.t-2", body, "scanner/scan-t-2@1")
+            await counter.scan_body("t-2", body, "scanner/scan-t-2@1")
             await until(lambda: len(waiting(counter)) == 3)
             await counter.published()
         counter.change("DELETE FROM journal WHERE type = 'MessageParked'")
@@ -190,9 +190,7 @@ class TestParked:
         async with running(counter):
             await counter.ring("t-1", 13, "m-13")
             await until(lambda: len(waiting(counter)) == 1)
-            with anyio.fail_after(WITHIN_S):
-                while (await counter.ring("t-1", 14, "m-13")).duplicate:
-                    pass
+            await stored_again(partial(counter.ring, "t-1", 14, "m-13"))
             await counter.watcher.until("t-1", "CommandRejected")
             await counter.published()
         known = counter.rows(PARKED)

@@ -59,12 +59,12 @@ async def test_what_was_lost_is_published_again_in_its_order(counter: Counter, w
 async def test_database_is_rebuilt_from_a_stream_that_was_put_together_anew(counter: Counter) -> None:
     """In such a stream an effect may precede its cause, and an undecided message a decided one."""
     async with running(counter):
-        await counter.scan(TILL, 1, "scanner/scan-1@1")
+        await counter.scan(TILL, 1, "scanner/scan-t-1@1")
         await counter.watcher.until(TILL, "Rung")
     await counter.lose_events()
-    await counter.scan(TILL, 2, "scanner/scan-2@1")
+    await counter.scan(TILL, 2, "scanner/scan-t-1@2")
     await mend(counter)
-    await counter.scan(TILL, 1, "scanner/scan-1@1")
+    await counter.scan(TILL, 1, "scanner/scan-t-1@1")
     await rebuild(till(), counter.broker, counter.databases, partitions=PARTITIONS, force=True)
     async with running(counter):
         await counter.watcher.until(TILL, "Rung", times=2)

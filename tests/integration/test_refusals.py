@@ -39,7 +39,7 @@ async def forgetful_counter(account_url: str, tmp_path: Path) -> AsyncIterator[C
 
 async def until_ids_are_forgotten(counter: Counter) -> None:
     """Wait until the server stores a message again under every id that it has now."""
-    scan = partial(counter.scan, NEIGHBOUR, 1, "scanner/scan-1@1")
+    scan = partial(counter.scan, NEIGHBOUR, 1, f"scanner/scan-{NEIGHBOUR}@1")
     await scan()
     await stored_again(scan)
 

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Coroutine
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ from shared.repair.parked import parked_in
 from shared.repair.rebuild import rebuild
 from shared.wire.streams import EVENTS
 from tests.integration.databases import copy, tables
-from tests.integration.engine import PARTITIONS, Counter, leaves, running, standing
+from tests.integration.engine import PARTITIONS, Counter, leaves, running, standing, stored_again
 from tests.integration.till import till
 from tests.waiting import WITHIN_S
 
@@ -255,12 +256,10 @@ class TestOlderCopy:
     ) -> None:
         async with standing(account_url, tmp_path, remembers=timedelta(milliseconds=100)) as counter:
             async with running(counter):
-                await counter.scan("t-1", 1, "scanner/scan-1@1")
+                await counter.scan("t-1", 1, "scanner/scan-t-1@1")
                 await counter.watcher.until("t-1", "Rung")
             copy(tmp_path / "till.db", tmp_path / "copy")
-            with anyio.fail_after(WITHIN_S):
-                while (await counter.scan("t-1", 1, "scanner/scan-1@1")).duplicate:
-                    pass
+            await stored_again(partial(counter.scan, "t-1", 1, "scanner/scan-t-1@1"))
             async with running(counter) as loop:
                 with anyio.fail_after(WITHIN_S):
                     while not loop.counters.duplicates:
@@ -269,6 +268,6 @@ class TestOlderCopy:
             assert (tmp_path / "till.db").read_bytes() != (tmp_path / "copy").read_bytes()
             copy(tmp_path / "copy", tmp_path / "till.db")
             async with running(counter):
-                await counter.scan("t-1", 2, "scanner/scan-2@1")
+                await counter.scan("t-1", 2, "scanner/scan-t-1@2")
                 await counter.watcher.until("t-1", "Rung", times=2)
             assert counter.totals("t-1") == [1, 3]

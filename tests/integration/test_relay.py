@@ -13,7 +13,7 @@ from shared.engine.monitor.troubles import STREAM_FULL, Troubles
 from shared.engine.publish.relay import BATCH_AT_LEAST, Relay
 from shared.ports.broker import Broker, BrokerError, BrokerRefusedError, Outgoing, Published
 from shared.ports.rows import JournalRow, NumberedRow
-from shared.wire.messages import MSG_ID
+from shared.wire.messages import CORRELATION_ID, MSG_ID
 from tests.integration.brokers import Answer, Trouble, TroubledBroker
 from tests.integration.engine import PARTITIONS, Counter
 from tests.waiting import WITHIN_S
@@ -26,9 +26,11 @@ def row(n: int, key: str, version: int, *, partition: int = 0, aggregate: str = 
     """The `version`-th fact about a till, or about its drawer, for which nobody waits."""
     identity = f"till/{aggregate}-{key}@{version}"
     body = b'{"till_id": "%s", "amount": 1, "total": %d}' % (key.encode(), version)
+    headers = {MSG_ID: identity, CORRELATION_ID: key}
     subject = f"evt.till.Rung.{key}"
+    headers = {MSG_ID: identity, CORRELATION_ID: key}
     return NumberedRow(
-        n, JournalRow(identity, f"{aggregate}-{key}", version, subject, "Rung", {MSG_ID: identity}, body, partition)
+        n, JournalRow(identity, f"{aggregate}-{key}", version, subject, "Rung", headers, body, partition)
     )
 
 

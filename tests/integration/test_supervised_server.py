@@ -20,6 +20,14 @@ DISK_MB = 24
 CHUNK = b"x" * 500_000
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watch that asks more often, and waits for less."""
+    monkeypatch.setattr("shared.run.supervised_server.ASK_EVERY_S", 0.2)
+    monkeypatch.setattr("shared.run.supervised_server.UNWELL_AT_MOST_S", 1.0)
+    monkeypatch.setattr("shared.run.server.ASK_TIMEOUT_S", 1.0)
+
+
 @asynccontextmanager
 async def kept(directory: Path, heard: Lines) -> AsyncIterator[str]:
     async with supervised_server(directory, port=-1, write_line=heard.tell, silent_at_most_s=1.0) as url:
@@ -87,7 +95,8 @@ async def test_server_that_says_it_is_not_well_is_started_again(tmp_path: Path) 
         await store(url, b"2")
 
 
-async def test_server_that_hangs_is_started_again(tmp_path: Path) -> None:
+async def test_server_that_hangs_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.run.child_process.STOPS_WITHIN_S", 1.0)
     heard = Lines()
     async with kept(tmp_path, heard) as url:
         os.kill(pid_in(tmp_path), signal.SIGSTOP)

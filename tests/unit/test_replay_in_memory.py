@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from contexts.inventory.commands import ReplenishStock
 from contexts.payments.events import PaymentAuthorized
 from contexts.shipping.commands import ReportDelivered
 from shared import catalog
@@ -221,3 +222,36 @@ def test_a_rebuilt_database_and_events_of_an_older_version_are_replayed(tmp_path
             broker = MemoryBroker(shop.server, faultless=True)
             shop.run(rebuild(context(name), broker, SqliteDatabases(tmp_path), partitions=PARTITIONS))
             assert lines(replayed(shop, context(name), tmp_path)[0]) == []
+
+
+def test_the_past_that_a_new_policy_heard_out_of_order_is_no_difference() -> None:
+    """It hears the last level of an article before those that were waiting for it in the stream."""
+    newest = context("ordering")
+    without = tuple(one for one in newest.policies if one.event.__name__ != "StockLevelChanged")
+    others = [name for name in catalog.names() if name != "ordering"]
+    with simulation(seed=1, partitions=PARTITIONS, at_work=others) as shop:
+        shop.start("ordering", member=replace(newest, policies=without))
+        fill_shelves(shop)
+        shop.stop("ordering")
+        for number in (1, 2):
+            shop.send(ReplenishStock(quantity=number, delivery_id=f"d-{number}"), key="mug")
+            shop.run_until_quiet()
+        shop.start("ordering")
+        shop.run_until_quiet()
+        assert shop.facts("mug", of="ordering") == ["PriceListed", "StockNoted"]
+        assert lines(replayed(shop, newest)[0]) == []
+
+
+def test_times_of_events_that_were_published_again_do_not_count() -> None:
+    """A stream that lost its events got them back from the journals, with another time of storage."""
+    with simulation(seed=1, partitions=PARTITIONS) as shop:
+        fill_shelves(shop)
+        shop.send(order(), key="o-1")
+        shop.run_until_quiet()
+        again = {
+            number: message._replace(at_ns=message.at_ns + 3_600 * 10**9)
+            for number, message in shop.server.stream("EVENTS").messages.items()
+        }
+        shop.server.stream("EVENTS").messages.update(again)
+        for name in ("shipping", "ordering"):
+            assert lines(replayed(shop, context(name))[0]) == []

@@ -42,7 +42,7 @@ class Consumer(StreamObserver):
         """Apply a new configuration."""
         self.config = config
         self.name: str = config["name"]
-        self._matches = matcher(config["filter_subjects"])
+        self._matches = matcher(config.get("filter_subjects", (">",)))
         self._explicit = config["ack_policy"] == "explicit"
         self._matching = [
             message.sequence for message in self.stream.messages.values() if self._matches(message.subject)

@@ -7,6 +7,7 @@ from heapq import heappop, heappush
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
+from shared.adapters.memory.bounds import beyond_history, check_expected, header_bytes
 from shared.adapters.memory.subjects import matcher, transform
 from shared.adapters.memory.timing_headers import NEXT, SCHEDULER, TTL, Schedule, parse_schedule, parse_ttl_ns
 from shared.adapters.virtual_time import VirtualClock
@@ -33,7 +34,7 @@ class StoredMessage(NamedTuple):
     @property
     def size(self) -> int:
         """Its bytes on the wire, headers included."""
-        return len(self.body) + _header_bytes(self.headers)
+        return len(self.body) + header_bytes(self.headers)
 
     def as_stored(self, stream: str) -> Stored:
         """The message as a reader receives it, with the headers that the server adds."""
@@ -178,10 +179,11 @@ class Stream:
     def _check(self, message: Outgoing) -> tuple[int | None, Schedule | None]:
         """The TTL and the schedule of the message; raises BrokerRefusedError when the stream cannot store it."""
         headers = message.headers
+        check_expected(headers, self.last_sequence)
         ttl_ns = parse_ttl_ns(headers, allowed=self.config.get("allow_msg_ttl", False))
         schedule = self._schedule(message.subject, headers)
         at_most = self.config.get("max_msg_size", -1)
-        if 0 <= at_most < len(message.body) + _header_bytes(headers):
+        if 0 <= at_most < len(message.body) + header_bytes(headers):
             raise BrokerRefusedError(10054, "message size exceeds maximum allowed")
         return ttl_ns, schedule
 
@@ -220,6 +222,8 @@ class Stream:
         for observer in list(self.observers):
             observer.on_stored(stored)
         self._enforce_max_bytes()
+        for sequence in beyond_history(self.config, self.messages.values(), stored.subject):
+            self.remove(sequence)
         return stored.sequence
 
     def _enforce_max_bytes(self) -> None:
@@ -240,9 +244,3 @@ class Stream:
         if schedule.ttl is not None:
             headers[TTL] = schedule.ttl
         self.store(Outgoing(schedule.target, headers, message.body))
-
-
-def _header_bytes(headers: Mapping[str, str]) -> int:
-    """The bytes of a header block on the wire: the version line, one line per header and an empty line."""
-    lines = sum(len(name.encode()) + len(value.encode()) + 4 for name, value in headers.items())
-    return lines + 12 if headers else 0

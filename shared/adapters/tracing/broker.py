@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.ports.broker import Broker, BrokerError, Outgoing, Published
-from shared.ports.clock import Clock, nanoseconds_at
+from shared.ports.clock import Clock, since_1970_ns
 from shared.ports.spans import Span, Spans
 from shared.wire.messages import CAUSATION_ID, CORRELATION_ID, MSG_ID, SCHEDULE
 from shared.wire.streams import STREAM_OF
@@ -45,7 +45,7 @@ class TracedBroker:
             self._spans.add([span for message in traced for span in _publication(message, began_ns, ended_ns)])
 
     def _now_ns(self) -> int:
-        return nanoseconds_at(self._clock.now())
+        return since_1970_ns(self._clock.now())
 
 
 def _publication(message: Outgoing, began_ns: int, ended_ns: int) -> list[Span]:

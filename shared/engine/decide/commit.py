@@ -13,6 +13,7 @@ from shared.engine.decide.decisions import Decisions
 from shared.engine.decide.incoming import Incoming
 from shared.engine.decide.recording import inputs_of
 from shared.engine.decide.routing import Routing
+from shared.engine.decide.set_aside import set_aside
 from shared.engine.failpoints import reach
 from shared.ports.broker import Delivery
 from shared.ports.rows import EffectRow, Move, NumberedRow, Position, RefusedRow
@@ -54,6 +55,8 @@ class Committed(NamedTuple):
     last_number: int
     answers: Sequence[Given]
     """The answers to the requests of the batch."""
+    strangers: int
+    """How many messages of the batch no context has said."""
 
 
 def commit(transaction: Transaction, routing: Routing, batch: Batch) -> Committed:
@@ -64,13 +67,16 @@ def commit(transaction: Transaction, routing: Routing, batch: Batch) -> Committe
     """
     transaction.advance_positions(batch.moves)
     decisions = Decisions(routing, transaction, batch.now)
-    messages = decisions.load(batch.messages)
+    believed, strangers = set_aside(batch.messages)
+    messages = decisions.load(believed)
     reach("after-load")
     decisions.decide(messages)
     numbered = _write(transaction, decisions, batch.now)
     if routing.records_inputs:
         after_n = numbered[0].n - 1 if numbered else batch.last_number
         transaction.add_inputs(inputs_of(messages, decisions.ended_effects, after_n=after_n))
+    if strangers:
+        transaction.refused.record_strangers(strangers)
     record(transaction, batch.progress)
     reach("inside-transaction")
     others: list[NumberedRow] = []
@@ -85,6 +91,7 @@ def commit(transaction: Transaction, routing: Routing, batch: Batch) -> Committe
         len(decisions.parked_keys),
         numbered[-1].n if numbered else batch.last_number,
         decisions.answers.given,
+        len(strangers),
     )
 
 

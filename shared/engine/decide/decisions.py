@@ -15,7 +15,8 @@ from shared.engine.decide.inbox import Inbox, Seen
 from shared.engine.decide.incoming import Asker, Decide, Ignore, Incoming, Poison, Refuse
 from shared.engine.decide.outgoing import MESSAGE_ID_REUSED, OutgoingRows
 from shared.engine.decide.parking import ParkedKeys
-from shared.engine.decide.routing import Deciding, Routing, current_traceback
+from shared.engine.decide.routing import Deciding, Routing
+from shared.engine.decide.tracebacks import current_traceback
 from shared.ports.broker import Delivery
 from shared.ports.rows import EffectRow, JournalRow, ParkedVerdict
 from shared.ports.store import Transaction
@@ -34,11 +35,10 @@ class Decisions:
     def __init__(self, routing: Routing, transaction: Transaction, now: datetime) -> None:
         self._routing = routing
         self._transaction = transaction
-        context = routing.context
         self.aggregates = LoadedAggregates(transaction, routing.states)
         self._outgoing = OutgoingRows(
-            context.name,
-            schema_version=context.schema_version,
+            routing.context.name,
+            schema_version=routing.context.schema_version,
             partitions=routing.partitions,
             now=now,
             tracing=routing.tracing,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from shared.wire.messages import CAUSATION_DEPTH, CORRELATION_ID, MSG_ID, TIMER_ID, check_key
+from shared.wire.messages import ACTING_FOR, CAUSATION_DEPTH, CORRELATION_ID, MSG_ID, TIMER_ID, check_actor, check_key
 from shared.wire.streams import TIMERS
 
 T = TypeVar("T")
@@ -32,6 +32,11 @@ def correlation_in(headers: Mapping[str, str]) -> str | None:
 def depth_in(headers: Mapping[str, str], at_most: int) -> int:
     """How many causes a message has; raises MalformedHeaderError when that is no number, or too large."""
     return checked(CAUSATION_DEPTH, lambda given: _depth(given, at_most), headers.get(CAUSATION_DEPTH, "0"))
+
+
+def actor_in(headers: Mapping[str, str]) -> str:
+    """In whose name a command is sent; empty when it does not say. Raises MalformedHeaderError when it is too long."""
+    return checked(ACTING_FOR, check_actor, headers.get(ACTING_FOR, ""))
 
 
 def checked(header: str, check: Callable[[str], T], value: str) -> T:

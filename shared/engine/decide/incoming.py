@@ -32,11 +32,17 @@ class Poison(NamedTuple):
     reason: str
 
 
+class Stranger(NamedTuple):
+    """Record the message and decide nothing: it cannot be from the context that its subject names."""
+
+    reason: str
+
+
 class Ignore(NamedTuple):
     """Do nothing and remember nothing: the context does not react to this type of message."""
 
 
-Handling: TypeAlias = Decide | Refuse | Poison | Ignore
+Handling: TypeAlias = Decide | Refuse | Poison | Stranger | Ignore
 
 IGNORE: Final = Ignore()
 

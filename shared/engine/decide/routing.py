@@ -4,23 +4,32 @@ Pure: nothing here waits or writes, and nothing raises. A malformed command is r
 which a policy raises, is poison.
 """
 
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
-from shared.context import Command, Context, Decider, Detail, Effect, Event, KeysInState, KeysKnown, Timer
+from shared.context import Command, Context, Decider, Detail, Effect, KeysInState, KeysKnown, Timer
 from shared.endpoint import Endpoint
+from shared.engine.decide.form import StrangerError
 from shared.engine.decide.headers import MalformedHeaderError, checked, correlation_in, depth_in, id_in
-from shared.engine.decide.incoming import IGNORE, Asker, Decide, Handling, Incoming, Poison, Refuse, Source
+from shared.engine.decide.incoming import (
+    Asker,
+    Decide,
+    Incoming,
+    Poison,
+    Refuse,
+    Source,
+    Stranger,
+)
+from shared.engine.decide.routes import Routes
+from shared.engine.decide.tracebacks import current_traceback
 from shared.engine.decide.tracing import NOT_TRACING, Tracing
 from shared.ports.broker import Delivery
 from shared.ports.rows import EffectRow, ParkedVerdict
-from shared.upcaster import EventDecoder
-from shared.wire.bodies import BodyDecoder, MalformedBodyError
+from shared.wire.bodies import MalformedBodyError
 from shared.wire.messages import (
     CAUSATION_DEPTH,
     CAUSATION_DEPTH_AT_MOST,
@@ -42,16 +51,10 @@ from shared.wire.messages import (
 from shared.wire.streams import COMMANDS, TIMERS
 from shared.wire.trace_context import TRACEPARENT
 
-FRAMES_KEPT: Final = 6
-TRACEBACK_LENGTH_AT_MOST: Final = 8_000
-"""The end of a longer traceback is kept, because the end names the error."""
-
 UNKEYED: Final = "unkeyed"
 """The key under which the engine answers a command that has no proper key."""
 
 _encoder = msgspec.json.Encoder()
-
-Route: TypeAlias = tuple[BodyDecoder[Any], Callable[[Any], Sequence[Command]], EventDecoder | None]
 
 
 class Deciding(NamedTuple):
@@ -86,18 +89,7 @@ class Routing:
         self.effects: dict[type[Struct], Effect] = {effect.asked_by: effect for effect in context.effects}
         self.timers: dict[type[Struct], Timer] = {timer.armed_by: timer for timer in context.timers}
         self.event_types = {event.__name__: event for event in context.publishes}
-        self._routes: dict[tuple[str, str, str], Route] = {}
-        for command in context.accepts:
-            self._routes["cmd", context.name, command.__name__] = (BodyDecoder(command, strict=True), _itself, None)
-        for timer in context.timers:
-            versions = context.decoder_of(timer.armed_by)
-            self._routes["due", context.name, timer.name] = (versions.newest, timer.whenever_due, versions.if_any)
-        policies: dict[tuple[str, type[Event]], list[Callable[[Any], Sequence[Command]]]] = {}
-        for policy in context.policies:
-            policies.setdefault((policy.source, policy.event), []).append(policy.whenever)
-        for (source, event), of_event in policies.items():
-            versions = context.decoder_of(event, "" if source == context.name else source)
-            self._routes["evt", source, event.__name__] = (versions.newest, _all_of(of_event), versions.if_any)
+        self._routes = Routes(context, partitions)
         self.endpoints = {endpoint.subject: endpoint for endpoint in context.endpoints}
         self._asking = {event.__name__: context.decoder_of(event) for event in self.effects}
 
@@ -147,7 +139,7 @@ class Routing:
 
     def reacts_to(self, subject: Subject) -> bool:
         """Whether the context has a policy for such an event."""
-        return (subject.kind, subject.context, subject.type) in self._routes
+        return subject in self._routes
 
     def asking_event(self, row: EffectRow) -> Any:
         """One of the context's own events that ask for an effect."""
@@ -161,16 +153,17 @@ class Routing:
             return _without_key(stream, partition, delivery, source, str(error))
         given = id_in(stream, headers)
         message_id = given or _fallback_id(stream, delivery)
-        correlation_id: str = subject.key
-        depth = 0
-        handling: Handling
+        correlation_id, depth = str(subject.key), 0
         try:
             if given:
                 check_id = check_command_id if stream == COMMANDS else check_message_id
                 checked(TIMER_ID if stream == TIMERS else MSG_ID, check_id, given)
+            self._routes.check_form(subject, headers)
             correlation_id = correlation_in(headers) or subject.key
             depth = depth_in(headers, COMMAND_DEPTH_AT_MOST if stream == COMMANDS else CAUSATION_DEPTH_AT_MOST)
-            handling = self._handling(subject, delivery)
+            handling = self._routes.handling(subject, delivery)
+        except StrangerError as error:
+            handling = Stranger(str(error))
         except (MalformedBodyError, MalformedHeaderError) as error:
             if error.path in (MSG_ID, TIMER_ID):
                 message_id = _fallback_id(stream, delivery)
@@ -191,29 +184,11 @@ class Routing:
             headers.get(TRACEPARENT) or (self.tracing.begin(message_id) if stream == COMMANDS else ""),
         )
 
-    def _handling(self, subject: Subject, delivery: Delivery) -> Handling:
-        """Decode the body and ask the policies. The stream itself refuses commands of an unknown type."""
-        route = self._routes.get((subject.kind, subject.context, subject.type))
-        if route is None:
-            return IGNORE
-        decoder, whenever, versions = route
-        if versions is not None and versions.is_older(delivery.headers):
-            event = versions.decode(delivery.body, key=subject.key, at=delivery.at, headers=delivery.headers)
-            return Decide(whenever(event))
-        at = NEVER if decoder.at_field is None else delivery.at  # Few types ask for the time, which is slow to make.
-        return Decide(whenever(decoder.decode(delivery.body, key=subject.key, at=at)))
 
-
-def current_traceback() -> str:
-    """The exception that is being handled, with its last frames, as text that SQLite and JSON can hold."""
-    text = traceback.format_exc(limit=-FRAMES_KEPT)[-TRACEBACK_LENGTH_AT_MOST:]
-    return text.encode(errors="backslashreplace").decode()
-
-
-def _malformed(stream: str, path: str, problem: str) -> Refuse | Poison:
+def _malformed(stream: str, path: str, problem: str) -> Refuse | Poison | Stranger:
     if stream == COMMANDS:
         return Refuse("malformed", (Detail(path=path, message=problem),))
-    return Poison(f"{path}: {problem}")
+    return Stranger(f"{path}: {problem}") if path in (MSG_ID, TIMER_ID) else Poison(f"{path}: {problem}")
 
 
 def _without_key(stream: str, partition: int, delivery: Delivery, source: Source, problem: str) -> Incoming:
@@ -234,13 +209,3 @@ def _without_key(stream: str, partition: int, delivery: Delivery, source: Source
 
 def _fallback_id(stream: str, delivery: Delivery) -> str:
     return fallback_id(stream, delivery.sequence, delivery.at)
-
-
-def _itself(command: Command) -> Sequence[Command]:
-    return (command,)
-
-
-def _all_of(policies: Sequence[Callable[[Any], Sequence[Command]]]) -> Callable[[Any], Sequence[Command]]:
-    if len(policies) == 1:
-        return policies[0]
-    return lambda event: [command for policy in policies for command in policy(event)]

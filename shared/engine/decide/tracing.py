@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from shared.engine.decide.incoming import Incoming
-from shared.ports.clock import Clock, nanoseconds_at
+from shared.ports.clock import Clock, since_1970_ns
 from shared.ports.rows import EffectRow, NumberedRow
 from shared.ports.spans import Span, Spans
 from shared.wire.messages import CAUSATION_ID, TIMER_ID
@@ -149,8 +149,8 @@ class SpanTracing:
                         given.span_id,
                         f"call {row.type}",
                         "client",
-                        nanoseconds_at(began),
-                        nanoseconds_at(self._clock.now()),
+                        since_1970_ns(began),
+                        since_1970_ns(self._clock.now()),
                         {"messaging.message.id": row.event_id, "chorus.key": row.key, "chorus.attempt": attempt},
                         error,
                     )
@@ -167,8 +167,8 @@ class SpanTracing:
             "" if given.span_id == own else given.span_id,
             f"decide {message.type}",
             "consumer",
-            nanoseconds_at(began),
-            nanoseconds_at(ended),
+            since_1970_ns(began),
+            since_1970_ns(ended),
             {
                 "messaging.system": "nats",
                 "messaging.operation.type": "process",

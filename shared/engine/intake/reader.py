@@ -54,6 +54,7 @@ class Reader:
         *,
         priority_timeout_s: float,
         wake: Callable[[], None],
+        pull_batch: int = PULL_BATCH,
     ) -> None:
         self.stream = stream
         self.consumer = consumer
@@ -67,6 +68,7 @@ class Reader:
         self._clock = clock
         self._refresh_s = priority_timeout_s / 3
         self._wake = wake
+        self._pull_batch = pull_batch
         self._pulls: PullEpoch | None = None
         self._pin: str | None = None
         self._outstanding = 0
@@ -150,8 +152,8 @@ class Reader:
         """Backpressure: let the server send only as many messages as the buffer has room for."""
         # While `_pulls` is None a new epoch is opening, and pulls by itself.
         if self.phase is Phase.READING and self._pulls is not None and not self._gap and self._pin is not None:
-            missing = PULL_BATCH - len(self._buffer) - max(self._outstanding, 0)
-            if missing >= PULL_BATCH // 2:
+            missing = self._pull_batch - len(self._buffer) - max(self._outstanding, 0)
+            if missing >= self._pull_batch // 2:
                 await self._pull(missing)
 
     async def _resume(self, position: int) -> None:
@@ -168,7 +170,7 @@ class Reader:
         self.consumer_sequence = 0
         await self._open()
         self._enter(Phase.READING)
-        await self._pull(1 if self._pin is None else PULL_BATCH)
+        await self._pull(1 if self._pin is None else self._pull_batch)
 
     def _on_delivery(self, epoch: int, delivery: Delivery, pin: str | None) -> None:
         if epoch != self.epoch:

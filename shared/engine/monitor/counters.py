@@ -15,15 +15,19 @@ class Counters:
         self.decided = 0
         self.duplicates = 0
         self.parked = 0
+        self.strangers = 0
         self.batches = 0
         self.fenced = 0
         self.commit_times = Timings()
         self.reaction_times = ReactionTimes()
 
-    def count(self, messages: Sequence[Incoming], committed_at: datetime, *, duplicates: int, parked: int) -> None:
+    def count(
+        self, messages: Sequence[Incoming], committed_at: datetime, duplicates: int, parked: int, strangers: int
+    ) -> None:
         """Count a batch that was committed."""
         self.batches += 1
         self.decided += len(messages)
         self.duplicates += duplicates
         self.parked = parked
+        self.strangers += strangers
         self.reaction_times.add(messages, committed_at)

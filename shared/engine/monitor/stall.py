@@ -10,8 +10,8 @@ from shared.ports.store import Store
 class Stall:
     """A supervisor kills the worker when `seconds` becomes too large.
 
-    `seconds` is zero during a takeover, which may compare whole streams, and while the database waits for a
-    transaction of another process. A new process would be no faster at either.
+    `seconds` is zero during the start, which may fold a whole journal, during a takeover, which may compare whole
+    streams, and while the database waits for a transaction of another process. A new process would be no faster.
     """
 
     def __init__(self, clock: Clock, store: Store) -> None:

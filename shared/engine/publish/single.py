@@ -159,7 +159,7 @@ async def _classified(broker: Broker, numbered: NumberedRow, answer: Published |
         return Full(error) if error.code == STREAM_FULL else Refused(str(error))
     except BrokerError as error:
         row = numbered.row
-        saga = row.headers[CORRELATION_ID]
+        saga = row.headers.get(CORRELATION_ID)
         _log.debug("publish unanswered, sent again", saga=saga, message=row.event_id, reason=str(error))
         return Unanswered(error)
     return answer.sequence

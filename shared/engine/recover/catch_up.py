@@ -11,7 +11,7 @@ from functools import partial
 
 from shared.context import Past
 from shared.engine.decide.commit import Batch, Progress, commit
-from shared.engine.decide.incoming import Incoming
+from shared.engine.decide.incoming import Incoming, Stranger
 from shared.engine.decide.routing import Routing
 from shared.ports.broker import Broker, Delivery, Stored
 from shared.ports.clock import Clock, since_1970_ns
@@ -61,7 +61,10 @@ async def _batches(broker: Broker, routing: Routing, name: str, past: Past) -> A
     for partition in range(routing.partitions):
         batch: dict[str, Incoming] = {}
         async for stored in broker.read(EVENTS, filter_subject("evt", source, event, partition)):
-            batch[stored.subject if past == "last" else stored.event_id] = _incoming(routing, partition, stored)
+            message = _incoming(routing, partition, stored)
+            if type(message.handling) is Stranger:
+                continue  # It must not take the place of an event of its subject, or of one with its id.
+            batch[stored.subject if past == "last" else stored.event_id] = message
             if past == "all" and len(batch) == BATCH:
                 yield [*batch.values()]
                 batch.clear()

@@ -100,6 +100,7 @@ def _published(row: Row, found: list[Stored]) -> Iterator[Finding]:
 def events_are_explained(evidence: Evidence) -> Iterator[Finding]:
     """I10: a journal has every event of the stream, or its context has it on record as foreign."""
     written = {name: {row.event_id for row in database.journal} for name, database in evidence.databases.items()}
+    written |= {name: {*ids} for name, ids in evidence.read_sides.items()}
     for stranger in evidence.strangers:
         what = f"a stranger at {stranger.sequence}: {stranger.why}"
         yield Finding(invariant="I10", where=stranger.id, what=what)

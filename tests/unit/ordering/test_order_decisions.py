@@ -146,6 +146,7 @@ def decide(
     *,
     prices: Mapping[Sku, ListedPrice] = PRICES,
     promotions: Mapping[PromotionCode, Promotion] = promoted(),
+    require_actor: bool = False,
 ) -> tuple[OrderEvent | Rejected, ...]:
     return decide_in_a_shop(
         command,
@@ -155,6 +156,7 @@ def decide(
         order_deadline=timedelta(minutes=15),
         price_honoured=timedelta(minutes=15),
         currency="EUR",
+        require_actor=require_actor,
     )
 
 
@@ -319,3 +321,32 @@ def test_order_that_is_being_cancelled_names_the_context_that_it_waits_for() -> 
     assert after(*HISTORIES["cancelling"]).waits_for == "shipping"
     answered = ("shipped_and_refused", "delivered", "cancelled", "confirmed")
     assert [after(*HISTORIES[history]).waits_for for history in answered] == [None] * 4
+
+
+class TestActors:
+    """Where actors are required, nobody decides about the order of another customer."""
+
+    @pytest.mark.parametrize("actor", ["", "c-8"])
+    @pytest.mark.parametrize("history", ["pending", "confirmed", "shipped"])
+    def test_cancellation_by_another_is_refused_whatever_the_state(self, history: str, actor: str) -> None:
+        (refused,) = decide(replace(CANCEL, acting_for=actor), after(*HISTORIES[history]), require_actor=True)
+        assert isinstance(refused, Rejected)
+        assert refused.reason == "not_your_order"
+
+    def test_own_order_is_cancelled(self) -> None:
+        mine = replace(CANCEL, acting_for=PLACED.customer_id)
+        assert decide(mine, after(PLACED), require_actor=True) == decide(CANCEL, after(PLACED))
+
+    def test_order_in_the_name_of_another_is_refused(self) -> None:
+        (refused,) = decide(replace(PLACE, acting_for="c-8"), after(), require_actor=True)
+        assert isinstance(refused, Rejected)
+        assert refused.reason == "not_your_order"
+        mine = replace(PLACE, acting_for=PLACE.customer_id)
+        assert decide(mine, after(), require_actor=True) == decide(PLACE, after())
+
+    def test_commands_of_the_context_itself_need_no_actor(self) -> None:
+        for command in (CONFIRM, EXPIRE):
+            assert decide(command, after(PLACED), require_actor=True) == decide(command, after(PLACED))
+
+    def test_nobody_is_asked_for_where_actors_are_not_required(self) -> None:
+        assert decide(replace(CANCEL, acting_for="c-8"), after(PLACED)) == decide(CANCEL, after(PLACED))

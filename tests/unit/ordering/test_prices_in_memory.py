@@ -134,11 +134,13 @@ def test_stranger_with_a_key_that_is_none_stops_no_worker_that_hears_the_past() 
         shop.start("ordering", member=older())
         fill_shelves(shop)
         shop.publish("evt.inventory.StockItemRegistered.caf\u00e9", b"{}")
+        shop.publish("evt.inventory.StockLevelChanged.mug", b'{"sku": "mug", "available": 1000000, "number": 99}')
         shop.run_until_quiet()
         shop.stop("ordering")
         shop.start("ordering")
         shop.run_until_quiet()
         assert list(prices(shop)) == ["price-mug"]
+        assert available(shop, "mug") < 1_000_000
 
 
 def test_rebuilt_database_hears_what_the_older_release_has_not() -> None:

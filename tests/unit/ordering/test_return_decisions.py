@@ -164,3 +164,13 @@ def test_only_a_return_whose_parcel_is_not_here_lapses(history: str) -> None:
 
 def test_refund_of_a_whole_order_ends_no_return() -> None:
     assert whenever_payment_refunded_record_the_end_of_its_return(PaymentRefunded(order_id=ORDER, amount=AMOUNT)) == []
+
+
+@pytest.mark.parametrize("actor", ["", "c-8"])
+def test_return_by_another_customer_is_refused_where_actors_are_required(actor: str) -> None:
+    of = orders(*ARRIVED)
+    (refused,) = decide(replace(REQUEST, acting_for=actor), Return(), of, require_actor=True)
+    assert isinstance(refused, Rejected)
+    assert refused.reason == "not_your_order"
+    mine = replace(REQUEST, acting_for=PLACED.customer_id)
+    assert decide(mine, Return(), of, require_actor=True) == (REQUESTED, COUNTED)

@@ -9,22 +9,33 @@ from msgspec import Struct
 from contexts.ordering.commands import PlaceOrder
 from shared.context import Answer, Context, Request
 from shared.engine.api import api_of
-from shared.engine.decide.incoming import Decide, Incoming, Poison, Refuse
+from shared.engine.decide.incoming import Decide, Incoming, Poison, Refuse, Stranger
 from shared.engine.decide.routing import Routing
 from shared.ports.broker import Broker, Delivery, Outgoing, Published
 from shared.wire.bodies import BODY_BYTES_AT_MOST
+from shared.wire.messages import MSG_ID
 from shared.wire.streams import COMMANDS
 from tests.contract.declared import contexts
 from tests.contract.examples import examples
+from tests.saying import said
 
 PARTITIONS = 4
 AT_NS = 1_795_251_600_000_000_000
 MEMBERS = {context.name: context for context in contexts()}
 ROUTINGS = {name: Routing(context, partitions=PARTITIONS) for name, context in MEMBERS.items()}
-ORDER: dict[str, Any] = {name: value for name, value in examples(PlaceOrder)[0].items() if name != "asked_at"} | {
-    "order_id": "o-42"
-}
+NOT_IN_BODIES = ("asked_at", "acting_for")
+ORDER: dict[str, Any] = {
+    name: value for name, value in examples(PlaceOrder)[0].items() if name not in NOT_IN_BODIES
+} | {"order_id": "o-42"}
 SUBJECT = "cmd.ordering.PlaceOrder.3.o-42"
+
+
+def form(subject: str) -> Mapping[str, str]:
+    """The headers with which a context says an event, or the server a timer that is due."""
+    kind, context, name, _, key = subject.split(".", 4)
+    if kind == "due":
+        return {"Nats-Scheduler": f"timer.{context}.{name}.{key}"}
+    return {**said(key), MSG_ID: f"{context}/some-{key}@1"}
 
 
 def taken(
@@ -49,6 +60,11 @@ def refused(message: Incoming) -> Refuse | None:
 def poisoned(message: Incoming) -> str:
     """Why the message is poison; empty when it is none."""
     return message.handling.reason if isinstance(message.handling, Poison) else ""
+
+
+def strange(message: Incoming) -> str:
+    """Why the message is a stranger's; empty when it is not."""
+    return message.handling.reason if isinstance(message.handling, Stranger) else ""
 
 
 def commanded(message: Incoming) -> Sequence[Any]:

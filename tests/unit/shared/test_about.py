@@ -10,6 +10,7 @@ from shared.ports.broker import BrokerUnavailableError
 from shared.simulation.testing import Simulation, simulation
 from shared.wire.about import ITEMS_AT_MOST, About
 from shared.wire.messages import MSG_ID
+from tests.saying import said as form_of
 from tests.unit.shopping import fill_shelves, order
 
 KEY = "o-1"
@@ -82,7 +83,11 @@ def test_deadline_that_was_decided_is_not_armed_any_more() -> None:
 
 def test_parked_message_is_told_with_its_reason_and_the_later_ones_behind_it(shop: Simulation) -> None:
     for number in (1, 2):
-        shop.publish(f"evt.payments.PaymentSucceeded.{KEY}", b"not JSON", {MSG_ID: f"payments/payment-{KEY}@{number}"})
+        shop.publish(
+            f"evt.payments.PaymentSucceeded.{KEY}",
+            b"not JSON",
+            {**form_of(KEY), MSG_ID: f"payments/payment-{KEY}@{number}"},
+        )
     shop.run_until_quiet()
     first, second = about(shop, "ordering").parked
     assert first.number == "ordering/1"
@@ -129,7 +134,11 @@ def test_request_that_names_no_key_is_refused(shop: Simulation, body: bytes) -> 
 
 def test_answer_is_bounded_and_says_of_which_kind_there_is_more(shop: Simulation) -> None:
     for number in range(1, ITEMS_AT_MOST + 3):
-        shop.publish(f"evt.payments.PaymentSucceeded.{KEY}", b"not JSON", {MSG_ID: f"payments/payment-{KEY}@{number}"})
+        shop.publish(
+            f"evt.payments.PaymentSucceeded.{KEY}",
+            b"not JSON",
+            {**form_of(KEY), MSG_ID: f"payments/payment-{KEY}@{number}"},
+        )
     shop.run_until_quiet()
     said = about(shop, "ordering")
     assert (len(said.parked), said.more) == (ITEMS_AT_MOST, ("parked",))

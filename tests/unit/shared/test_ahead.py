@@ -13,6 +13,7 @@ from shared.inspect.timeline import Ahead, steps, tree, with_ahead
 from shared.simulation.testing import Simulation, simulation
 from shared.wire.about import About, UnpublishedEvent
 from shared.wire.messages import MSG_ID, rfc3339
+from tests.saying import said
 from tests.unit.shopping import fill_shelves, order
 
 PARTITIONS = 2
@@ -80,7 +81,7 @@ def test_a_command_that_nobody_has_decided_is_told_although_there_is_no_event(sh
 
 
 def test_a_parked_event_is_told_below_it(shop: Simulation) -> None:
-    shop.publish(f"evt.payments.PaymentSucceeded.{KEY}", b"x", {MSG_ID: f"payments/payment-{KEY}@1"})
+    shop.publish(f"evt.payments.PaymentSucceeded.{KEY}", b"x", {**said(KEY), MSG_ID: f"payments/payment-{KEY}@1"})
     place(shop)
     shop.advance(seconds=5)
     assert "… ordering: it is parked, then ordering.OrderConfirmed" in ahead(shop)["PaymentSucceeded"]

@@ -18,10 +18,12 @@ from tests.unit.shared.hostile import KEYS
 from tests.unit.shared.malformed import (
     BODIES,
     commanded,
+    form,
     order,
     poisoned,
     refusal,
     refused,
+    strange,
     taken,
     taken_by,
 )
@@ -40,6 +42,7 @@ AMOUNTS = {
     "half of it": (b"", "$", "not JSON"),
 }
 """In the place of the amount in an event."""
+PLACED = "evt.ordering.OrderPlaced.3.o-42"
 
 
 def placed(amount: bytes) -> bytes:
@@ -59,16 +62,14 @@ class TestBodies:
 
     @pytest.mark.parametrize(("raw", "path", "problem"), AMOUNTS.values(), ids=AMOUNTS.keys())
     def test_of_an_event_it_is_poison(self, raw: bytes, path: str, problem: str) -> None:
-        message = taken_by("payments", EVENTS, "evt.ordering.OrderPlaced.3.o-42", {}, placed(raw))
+        message = taken_by("payments", EVENTS, PLACED, form(PLACED), placed(raw))
         assert poisoned(message)
         assert poisoned(message).startswith(f"{path}: ")
         assert problem in poisoned(message)
         assert (refused(message), message.key, commanded(message)) == (None, "o-42", ())
 
     def test_an_event_may_have_grown(self) -> None:
-        message = taken_by(
-            "payments", EVENTS, "evt.ordering.OrderPlaced.3.o-42", {}, placed(b'1999, "vat": {"of": [7]}')
-        )
+        message = taken_by("payments", EVENTS, PLACED, form(PLACED), placed(b'1999, "vat": {"of": [7]}'))
         assert (poisoned(message), len(commanded(message))) == ("", 1)
 
     def test_none_takes_longer_than_milliseconds(self) -> None:
@@ -205,6 +206,5 @@ class TestHeaders:
     def test_a_timer_has_its_own_header_for_its_id(self) -> None:
         subject = "due.ordering.OrderDeadline.3.o-42"
         message = taken(b"{}", subject=subject, stream=TIMERS, headers={"Timer-Id": "x y", "Nats-Msg-Id": "m-1"})
-        assert poisoned(message)
-        assert poisoned(message).startswith("Timer-Id: 'x y' is not a message id")
+        assert strange(message).startswith("Timer-Id: 'x y' is not a message id")
         check_message_id(message.message_id)

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from shared.catalog import CatalogError, load, names
+from shared.catalog import CatalogError, load, load_member, names
 from shared.config.settings import Settings
 from shared.context import Aggregate, Context, Decider, Effect, Endpoint, Policy, Timer
 from shared.mistakes import between, within
@@ -216,7 +216,7 @@ def test_nothing_is_said_of_what_is_heard_from_a_context_that_did_not_load() -> 
 
 @pytest.mark.parametrize("name", names())
 def test_every_context_of_the_shop_is_found_under_its_name(name: str) -> None:
-    assert load(name, Settings()).name == name
+    assert load_member(name, Settings()).name == name
 
 
 def test_a_context_that_does_not_exist_is_told_with_those_that_do() -> None:

@@ -128,10 +128,13 @@ def test_it_is_entered_into_every_list_of_the_shop(shop: Path) -> None:
     compose = yaml.safe_load((shop / "docker-compose.yml").read_text())
     assert compose["services"]["invoices"]["command"] == ["worker", "invoices"]
     assert "invoices-data" in compose["volumes"]
-    assert "| `StockReplenished` | inventory | invoices |" in (shop / "docs/tutorial.md").read_text()
+    assert "| `StockReplenished` | inventory | support, invoices |" in (shop / "docs/tutorial.md").read_text()
     assert "| `invoices.ReserveInvoice` | `order_id` |" in (shop / "docs/domain.md").read_text()
     assert "(contexts/invoices/README.md)" in (shop / "README.md").read_text()
     assert "chorus-worker@invoices\n" in (shop / "docs/operate.md").read_text()
+    mounts = compose["services"]["invoices"]["volumes"]
+    assert [mount["volume"]["subpath"] for mount in mounts if isinstance(mount, dict)] == ["invoices"]
+    assert "\nRIGHTS_invoices: {\n" in (shop / "deploy/nats/rights.conf").read_text()
     assert "# invoices\n" in (shop / "streams.yaml").read_text()
     assert (shop / "tests/contract/golden/invoices/InvoiceReserved.json").is_file()
     assert '(["a client sends it"])' in (shop / "docs/board.md").read_text().split("### invoices in order\n")[1]

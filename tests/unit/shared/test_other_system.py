@@ -29,7 +29,7 @@ def test_the_directory_one_stands_in_says_which_contexts_run(system: Path) -> No
 
 def test_the_variable_says_which_contexts_run(system: Path) -> None:
     (system / "pyproject.toml").write_text("")
-    assert "there are bank, inventory" in chorus(system, "worker", "nobody").stderr
+    assert "there are bank, insights, inventory" in chorus(system, "worker", "nobody").stderr
     there = chorus(system, "worker", "nobody", CHORUS_CONTEXTS="travel.contexts")
     assert "there are flights, hotels" in there.stderr
 

@@ -28,11 +28,23 @@ from shared.wire.messages import (
     check_key,
     check_message_id,
     parse_subject,
+    partition_of,
 )
 from shared.wire.streams import COMMANDS, EVENTS, TIMERS
 from tests.contract.examples import examples
 from tests.unit.shared.hostile import KEYS, VALUES, YAML, mutated
-from tests.unit.shared.malformed import AT_NS, MEMBERS, PARTITIONS, asked_of, commanded, poisoned, refused, taken_by
+from tests.unit.shared.malformed import (
+    AT_NS,
+    MEMBERS,
+    PARTITIONS,
+    asked_of,
+    commanded,
+    form,
+    poisoned,
+    refused,
+    strange,
+    taken_by,
+)
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 HEADER = st.dictionaries(
@@ -170,14 +182,18 @@ def take(route: Route, data: st.DataObject) -> None:
     context, stream, subject, message_type = route
     body = data.draw(mutated(EXAMPLES[message_type]))
     key, headers = data.draw(KEY), data.draw(HEADER)
-    message = taken_by(context, stream, f"{subject}.3.{key}", headers, body)
+    number = partition_of(key, PARTITIONS) if data.draw(st.booleans()) else 3
+    place = f"{subject}.{number}.{key}"
+    if stream != COMMANDS and data.draw(st.booleans()):
+        headers = {**form(place), **(headers if data.draw(st.booleans()) else {})}
+    message = taken_by(context, stream, place, headers, body)
     check_key(message.key)
     check_key(message.correlation_id)
     check_message_id(message.message_id)
     assert 0 <= message.depth < 32
-    wrong = (refused(message) is not None) + bool(poisoned(message))
+    wrong = (refused(message) is not None) + bool(poisoned(message)) + bool(strange(message))
     assert wrong == (not isinstance(message.handling, Decide))
-    assert stream != COMMANDS or not poisoned(message)
+    assert stream != COMMANDS or not (poisoned(message) or strange(message))
     assert stream == COMMANDS or refused(message) is None
     assert not (wrong and commanded(message))
     answered(MEMBERS[context], message)

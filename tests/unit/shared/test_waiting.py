@@ -9,6 +9,7 @@ import pytest
 from shared.simulation.testing import Simulation, simulation
 from shared.wire.messages import MSG_ID
 from shared.wire.waiting import Waiting
+from tests.saying import said
 from tests.unit.shopping import fill_shelves, order
 
 
@@ -57,7 +58,9 @@ def test_pages_of_one_kind_follow_each_other(shop: Simulation) -> None:
 
 def test_parked_messages_are_told_with_the_reason_of_the_first(shop: Simulation) -> None:
     for number in (1, 2):
-        shop.publish("evt.payments.PaymentSucceeded.o-1", b"x", {MSG_ID: f"payments/payment-o-1@{number}"})
+        shop.publish(
+            "evt.payments.PaymentSucceeded.o-1", b"x", {**said("o-1"), MSG_ID: f"payments/payment-o-1@{number}"}
+        )
     shop.run_until_quiet()
     found = waiting(shop, "ordering")
     first, second = found.items

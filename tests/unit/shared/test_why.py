@@ -14,6 +14,7 @@ from shared.inspect.why import Explanation, explain
 from shared.simulation.testing import Simulation, simulation
 from shared.wire.about import About
 from shared.wire.messages import MSG_ID
+from tests.saying import said
 from tests.unit.shopping import fill_shelves, order
 
 PARTITIONS = 2
@@ -91,7 +92,7 @@ def test_command_that_waits_for_a_context_that_is_down_is_named(shop: Simulation
 
 
 def test_parked_message_is_named_with_its_reason(shop: Simulation) -> None:
-    shop.publish(f"evt.payments.PaymentSucceeded.{KEY}", b"x", {MSG_ID: f"payments/payment-{KEY}@1"})
+    shop.publish(f"evt.payments.PaymentSucceeded.{KEY}", b"x", {**said(KEY), MSG_ID: f"payments/payment-{KEY}@1"})
     place(shop)
     shop.advance(seconds=5)
     cause = first(shop)

@@ -22,8 +22,7 @@ class SqliteHistory:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._transaction = SqliteTransaction(connection)
-        found = connection.execute("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'inputs'")
-        self._has_inputs = bool(found.fetchone()[0])
+        self._has_inputs = self._transaction.keeps_inputs()
 
     def reached(self) -> Reached:
         positions = self._transaction.positions()

@@ -12,7 +12,7 @@ from shared.adapters.sqlite.journal.published import SqlitePublishedRows
 from shared.adapters.sqlite.journal.statements import JOURNAL_COLUMNS, journal_row, json_text
 from shared.adapters.sqlite.journal.transaction import SqliteTransaction
 from shared.ports.broker import Stored
-from shared.ports.rows import AnswerRow, JournalRow, RefusedRow
+from shared.ports.rows import AnswerRow, JournalRow, RefusedRow, StrangerRow
 from shared.ports.store_reader import AggregateRow, Backlog, KeptMessage, KeptRow, KeyRows, Publication, UnpublishedRow
 from shared.wire.messages import aggregate_id
 
@@ -49,6 +49,13 @@ class SqliteReader(SqliteListing):
             KeptRow(RefusedRow(n, key, partition, reason, seq, since), journal_row(*row), verdict, behind)
             for n, key, partition, reason, seq, since, verdict, behind, *row in self._chosen(query, "n", numbers)
         ]
+
+    def strangers(self, limit: int) -> tuple[list[StrangerRow], int]:
+        if not self._connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'strangers'").fetchall():
+            return [], 0  # A database of an older release has no such table.
+        found = self._connection.execute("SELECT * FROM strangers WHERE who = '' ORDER BY seq DESC LIMIT ?", (limit,))
+        rows = [StrangerRow(*row) for row in found]
+        return rows, self._connection.execute("SELECT count(*) FROM strangers WHERE who = ''").fetchone()[0]
 
     def about(self, key: str, partition: int, names: Sequence[str], timers: Sequence[str], *, limit: int) -> KeyRows:
         aggregates = self._aggregates_of(key, names, limit)

@@ -70,6 +70,10 @@ class SqliteTransaction:
     def add_answers(self, rows: Sequence[AnswerRow]) -> None:
         insert(self._connection, "INSERT INTO answers VALUES", 4, rows)
 
+    def keeps_inputs(self) -> bool:
+        query = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'inputs')"
+        return bool(self._connection.execute(query).fetchone()[0])
+
     def keep_inputs(self) -> None:
         self._connection.execute(INPUTS)
 

@@ -1,0 +1,16 @@
+"""The settings of insights."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from msgspec import Meta
+
+from shared.config.settings import Settings
+
+
+class InsightsSettings(Settings, frozen=True, kw_only=True):
+    """When an article is low."""
+
+    stock_low_within: Annotated[
+        timedelta, Meta(description="an article that runs out within this time at its present sales is low")
+    ] = timedelta(days=1)

@@ -1,0 +1,170 @@
+"""The tables of a group's database: those of every group, and those that follow from what the group declares.
+
+The tables of a group are made again, empty, when their shape or the version of the group is another. `n` numbers rows
+in the order of the stream, so a rebuild gives each row the same number, and a page can go on behind one.
+"""
+
+import hashlib
+import sqlite3
+from typing import Final
+
+import msgspec
+
+from shared.readside import Group
+from shared.views import Table
+
+SCHEMA_VERSION: Final = 1
+
+SCHEMA: Final = """
+CREATE TABLE view_meta (
+  key TEXT PRIMARY KEY, value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE known (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  sequence INTEGER NOT NULL, message_id TEXT NOT NULL, at_ns INTEGER NOT NULL, created TEXT NOT NULL
+) STRICT;
+INSERT INTO known VALUES (1, 0, '', 0, '');
+CREATE TABLE versions (
+  aggregate TEXT PRIMARY KEY, version INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE poison (
+  sequence INTEGER PRIMARY KEY, subject TEXT NOT NULL, reason TEXT NOT NULL
+) STRICT;
+CREATE TABLE flow_state (
+  place TEXT NOT NULL, key TEXT NOT NULL, due INTEGER, entry BLOB NOT NULL, PRIMARY KEY (place, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX flow_due ON flow_state (place, due, key) WHERE due IS NOT NULL;
+CREATE TABLE flow_counts (
+  place TEXT NOT NULL, what TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (place, what)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE outbox (
+  n INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE, aggregate TEXT NOT NULL, version INTEGER NOT NULL,
+  subject TEXT NOT NULL, type TEXT NOT NULL, headers TEXT NOT NULL, body TEXT NOT NULL, published_seq INTEGER
+) STRICT;
+CREATE INDEX outbox_unpublished ON outbox (n) WHERE published_seq IS NULL
+"""
+"""`known`: the position. `versions`: dedup, as the last version folded of each aggregate. `poison`: events that could
+not be folded. `flow_state`, `flow_counts`: the topologies. `outbox`: the events of the group, until EVENTS has them and
+after."""
+
+_SHAPE: Final = "shape"
+_TABLES: Final = "tables"
+_GENERATION: Final = "generation"
+_TEXT: Final = "_text"
+
+
+def shape_of(group: Group) -> str:
+    """A hash of the group's version, tables, columns and rows; another one means that the tables are made again."""
+    fields = {table.name: msgspec.structs.fields(table.row) for table in group.all_tables}
+    flows = [(one.name, [type(stage).__name__ for stage in one.stages]) for one in group.topologies]
+    shape = (
+        group.version,
+        flows,
+        [
+            (
+                table.name,
+                table.columns,
+                tuple(table.lists),
+                table.text is not None,
+                [(one.encode_name, str(one.type)) for one in fields[table.name]],
+            )
+            for table in group.all_tables
+        ],
+    )
+    return hashlib.blake2b(repr(shape).encode(), digest_size=16).hexdigest()
+
+
+def make_tables(connection: sqlite3.Connection, group: Group) -> bool:
+    """Make the group's tables, unless they are there; returns whether older ones were dropped."""
+    found = _meta(connection, _SHAPE)
+    shape = shape_of(group)
+    if found == shape:
+        return False
+    for name in _made(connection):
+        connection.execute(f"DROP TABLE IF EXISTS {name}")
+    _forget_position(connection)
+    made = []
+    for table in group.all_tables:
+        for name, statements in _statements(table).items():
+            made.append(name)
+            for statement in statements:
+                connection.execute(statement)
+    set_meta(connection, _TABLES, " ".join(made))
+    set_meta(connection, _SHAPE, shape)
+    return found is not None
+
+
+def forget(connection: sqlite3.Connection) -> None:
+    """Delete all rows, so that the group folds EVENTS from its beginning, and begin a new generation."""
+    for name in _made(connection):
+        if name.endswith(_TEXT):
+            connection.execute(f"INSERT INTO {name} ({name}) VALUES ('delete-all')")  # noqa: S608 - our own name.
+        else:
+            connection.execute(f"DELETE FROM {name}")  # noqa: S608 - our own name.
+    _forget_position(connection)
+    set_meta(connection, _GENERATION, str(int(_meta(connection, _GENERATION) or 0) + 1))
+
+
+def generation(connection: sqlite3.Connection) -> str:
+    """The shape of the tables, and the number of times that they were forgotten."""
+    return f"{_meta(connection, _SHAPE)}/{_meta(connection, _GENERATION) or 0}"
+
+
+def table_name(table: str) -> str:
+    """The table of rows; the prefix keeps it apart from the tables of every group."""
+    return f"v_{table}"
+
+
+def list_name(table: str, column: str) -> str:
+    """The table of a column with several values for a row."""
+    return f"v_{table}_by_{column}"
+
+
+def text_name(table: str) -> str:
+    """The table of the search."""
+    return f"v_{table}{_TEXT}"
+
+
+def set_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
+    """Store a fact about the database."""
+    connection.execute("INSERT OR REPLACE INTO view_meta VALUES (?, ?)", (key, value))
+
+
+def _meta(connection: sqlite3.Connection, key: str) -> str | None:
+    found = connection.execute("SELECT value FROM view_meta WHERE key = ?", (key,)).fetchone()
+    return None if found is None else str(found[0])
+
+
+def _made(connection: sqlite3.Connection) -> list[str]:
+    return (_meta(connection, _TABLES) or "").split()
+
+
+def _forget_position(connection: sqlite3.Connection) -> None:
+    for name in ("versions", "poison", "flow_state", "flow_counts", "outbox"):
+        connection.execute(f"DELETE FROM {name}")  # noqa: S608 - our own name.
+    connection.execute("UPDATE known SET sequence = 0, message_id = '', at_ns = 0, created = ''")
+
+
+def _statements(table: Table) -> dict[str, list[str]]:
+    """The statements that make each table; the names are those of Python fields, so no text of a user is in them."""
+    rows = table_name(table.name)
+    columns = "".join(f", {column} TEXT" for column in table.columns)
+    made = {
+        rows: [
+            f"CREATE TABLE {rows} (n INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, sequence INTEGER NOT NULL,"
+            f" row TEXT NOT NULL{columns}) STRICT",
+            *(f"CREATE INDEX {rows}_{column} ON {rows} ({column}, n)" for column in table.columns),
+            *([f"CREATE INDEX {rows}_sequence ON {rows} (sequence, key)"] if table.bucket else []),
+        ]
+    }
+    for column in table.lists:
+        name = list_name(table.name, column)
+        made[name] = [
+            f"CREATE TABLE {name} (value TEXT NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (value, n))"
+            " STRICT, WITHOUT ROWID"
+        ]
+    if table.text is not None:
+        made[text_name(table.name)] = [
+            f"CREATE VIRTUAL TABLE {text_name(table.name)} USING fts5(text, content='', detail=none)"
+        ]
+    return made

@@ -1,0 +1,131 @@
+"""Turns deliveries of EVENTS into events to fold: those of known contexts, in their own form, each once.
+
+A stored duplicate has the id of an event that was folded before. The versions of one aggregate come in order, so the
+last version of each aggregate is enough to know a duplicate by.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from shared.ports.broker import Delivery
+from shared.readside import Group
+from shared.views import Told
+from shared.wire.bodies import MalformedBodyError
+from shared.wire.messages import MSG_ID, OCCURRED_AT
+
+
+class Heard(NamedTuple):
+    """One event to fold; `kind` is `(context, type)`, and `identity` its id."""
+
+    kind: tuple[str, str]
+    identity: str
+    told: Told
+    content: Any
+    headers: Mapping[str, str]
+
+
+class Poison(NamedTuple):
+    """An event that cannot be read or folded."""
+
+    sequence: int
+    subject: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Admitted:
+    """The outcome of one batch: the events to fold, and the versions to remember."""
+
+    heard: list[Heard]
+    versions: dict[str, int]
+    poison: list[Poison]
+    strangers: int = 0
+    duplicates: int = 0
+
+
+class _Named(NamedTuple):
+    """A delivery whose id has the form that its context gives."""
+
+    aggregate: str
+    version: int
+    edition: bool
+    kind: tuple[str, str]
+    key: str
+    delivery: Delivery
+
+
+class Intake:
+    """Knows the events that a group hears."""
+
+    def __init__(self, context: str, group: Group) -> None:
+        self._own = {(context, says.type.__name__) for says in group.says}
+        self._decoders: Mapping[tuple[str, str], msgspec.json.Decoder[Any]] = {
+            (source, event.__name__): msgspec.json.Decoder(event) for source, event in group.hears
+        }
+        self._older = {
+            (source, event.__name__): older
+            for source, event in group.hears
+            if (older := group.decoder_of(event, source).if_any) is not None
+        }
+
+    def named(self, deliveries: Iterable[Delivery]) -> tuple[list[_Named], list[tuple[int, str]], int]:
+        """The events that the group hears, (sequence, id) of its own, and the number of those of strangers."""
+        found: list[_Named] = []
+        own: list[tuple[int, str]] = []
+        strangers = 0
+        for delivery in deliveries:
+            tokens = delivery.subject.split(".", 4)
+            if len(tokens) != 5:
+                strangers += 1
+                continue
+            kind, key = (tokens[1], tokens[2]), tokens[4]
+            if kind in self._own:
+                own.append((delivery.sequence, delivery.headers.get(MSG_ID, "")))
+                continue
+            if kind not in self._decoders:
+                continue  # While it catches up, the group reads everything.
+            aggregate, at, numbers = delivery.headers.get(MSG_ID, "").rpartition("@")
+            version, edition, _ = numbers.partition(".")
+            context, _, rest = aggregate.partition("/")
+            named = rest.partition("-")[2]
+            if not at or not version.isdecimal() or context != kind[0] or named.partition(".")[0] != key:
+                strangers += 1
+                continue
+            found.append(_Named(aggregate, int(version), bool(edition), kind, key, delivery))
+        return found, own, strangers
+
+    def admit(self, named: Sequence[_Named], versions: dict[str, int], strangers: int) -> Admitted:
+        """The events that are new, given the last `versions` of their aggregates."""
+        admitted = Admitted([], {}, [], strangers)
+        for aggregate, version, edition, kind, key, delivery in named:
+            last = versions.get(aggregate, 0)
+            # A later edition is the same fact again, after an operator declared the first one a stranger's.
+            if version < last or (version == last and not edition):
+                admitted.duplicates += 1
+                continue
+            versions[aggregate] = admitted.versions[aggregate] = version
+            try:
+                content = self._content(kind, key, delivery)
+                said = delivery.headers.get(OCCURRED_AT)
+                # No event occurs after it was stored; a clock that is ahead must not close windows early.
+                at = delivery.at if said is None else min(datetime.fromisoformat(said), delivery.at)
+            except (ValueError, TypeError) as error:  # msgspec's errors are ValueErrors too.
+                admitted.poison.append(Poison(delivery.sequence, delivery.subject, f"{type(error).__name__}: {error}"))
+                continue
+            told = Told(delivery.sequence, key, at)
+            admitted.heard.append(Heard(kind, delivery.headers[MSG_ID], told, content, delivery.headers))
+        return admitted
+
+    def _content(self, kind: tuple[str, str], key: str, delivery: Delivery) -> Any:
+        """The event in its newest form; raises ValueError."""
+        older = self._older.get(kind)
+        if older is None or not older.is_older(delivery.headers):
+            return self._decoders[kind].decode(delivery.body)
+        try:
+            return older.decode(delivery.body, key=key, at=delivery.at, headers=delivery.headers)
+        except MalformedBodyError as error:
+            raise ValueError(f"{error.path}: {error.problem}") from error

@@ -1,0 +1,240 @@
+"""One process of a group: reads EVENTS, folds each batch in one transaction with the position, and answers queries.
+
+The position in the group's database is the truth; the consumer follows it. The file lock of `only_one` lets one process
+at a time be the group, and the compare-and-set of the position is the fence behind it.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from importlib import metadata
+from typing import Final, TypeVar
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+
+from shared.engine.failpoints import reach
+from shared.engine.monitor.alarms import Alarms
+from shared.engine.monitor.troubles import Troubles
+from shared.engine.wakeup import Wakeup
+from shared.groups.buckets import Buckets
+from shared.groups.flow_state import FlowState
+from shared.groups.flowing import Flowing
+from shared.groups.folding import Folding
+from shared.groups.intake import Heard, Intake
+from shared.groups.outbox import Outbox
+from shared.groups.progress import Progress
+from shared.groups.queries import Queries
+from shared.groups.reading import READING, Reading
+from shared.ports.broker import Broker, BrokerError, Delivery
+from shared.ports.clock import Clock
+from shared.ports.rows import NumberedRow
+from shared.ports.store import DatabaseBusyError, FencedError
+from shared.ports.views import Known, ViewStore, ViewTransaction
+from shared.readside import Group, place_of
+from shared.wire.messages import MSG_ID
+
+CATCH_UP_FROM: Final = 20_000
+"""So many events behind, a group reads all of EVENTS and skips what it does not hear (reading.py)."""
+GATHER_S: Final = 0.05
+"""How long events gather between two batches, unless a query waits for them: a batch shares a disk sync, and a row that
+changes twice is written into its bucket once."""
+BATCH_AT_MOST: Final = 4_000
+"""A batch shares one disk sync and one statement per table; beyond this size nothing is gained (measured)."""
+IDLE_S: Final = 0.5
+RETRY_S: Final = 0.25
+
+T = TypeVar("T")
+
+_log = structlog.get_logger("chorus.group")
+
+
+class GroupProcess:
+    """The group `group` of the read side `context`."""
+
+    def __init__(
+        self,
+        context: str,
+        group: Group,
+        store: ViewStore,
+        broker: Broker,
+        clock: Clock,
+        *,
+        alarms: Alarms,
+        priority_timeout_s: float,
+        batch_at_most: int = BATCH_AT_MOST,
+        catch_up_from: int = CATCH_UP_FROM,
+    ) -> None:
+        self.name = place_of(context, group.name)
+        self.group = group.name
+        self.folded = self.set_aside = 0
+        """Events folded, and set aside, since the process started."""
+        self._store = store
+        self._broker = broker
+        self._clock = clock
+        self._batch_at_most = batch_at_most
+        self._wakeup = Wakeup()
+        self._stopped = Wakeup()
+        self._hurry = Wakeup()
+        self._came_round_at = clock.monotonic()
+        self._troubles = Troubles(alarms, broker, self.name)
+        self._intake = Intake(context, group)
+        self._folding = Folding(group)
+        self._flowing = Flowing(group.topologies)
+        self._outbox = Outbox(context, broker, clock, self._troubles)
+        self.reading = Reading(
+            broker,
+            clock,
+            self.name,
+            priority_timeout_s=priority_timeout_s,
+            batch_at_most=batch_at_most,
+            catch_up_from=catch_up_from,
+            wake=self._wakeup.set,
+            troubles=self._troubles,
+        )
+        self.progress = Progress(broker, self.reading, self._hurry)
+        self.buckets = Buckets(group, store, broker, clock, self._troubles, self.progress)
+        self._queries = Queries(context, group, store, clock, self.progress)
+
+    @property
+    def stalled_s(self) -> float:
+        """How long the loop has not come round, waiting for the database aside."""
+        return self._clock.monotonic() - self._came_round_at
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether everything that was read is folded, and the buckets have it."""
+        is_current = self.reading.is_live and self.progress.is_current
+        return is_current and self.buckets.is_resting and self._outbox.is_resting
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[TaskGroup]:
+        """Run every task but the loop while the block runs; the end of the block closes the database."""
+        try:
+            self.progress.moved(await self._patiently(lambda transaction: transaction.known()))
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self.reading.keep_alive)
+                tasks.start_soon(self.buckets.run)
+                tasks.start_soon(self._outbox.run)
+                version = metadata.version("chorus")
+                stop = await self._broker.serve(self.name, version, f"Chorus: {self.name}", self._queries.endpoints)
+                _log.info("at work", known=self.progress.known.sequence)
+                yield tasks
+                await stop()
+                tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._store.close()
+        _log.info("stopped", folded=self.folded)
+
+    def stop(self) -> None:
+        """Take no new messages; `run` returns after the current batch."""
+        self._stopped.set()
+        self._wakeup.set()
+        self._hurry.set()
+
+    async def run(self) -> None:
+        """Fold until `stop`, then let another process have the consumer at once."""
+        while not self._stopped.is_set:
+            self._came_round_at = self._clock.monotonic()
+            self._wakeup.clear()
+            try:
+                if not self.reading.has_begun:
+                    await self._begin_reading()
+                await self._fold_next()
+                if self.progress.is_current and not self._outbox.is_open:
+                    self._outbox.open(await self._patiently(lambda transaction: transaction.unpublished()))
+                self._troubles.succeeded(READING)
+            except BrokerError as error:
+                self._troubles.failed(READING, error)
+                await self._clock.sleep(RETRY_S)
+            except FencedError as error:
+                _log.warning("another process has moved the position", reason=str(error))
+                self.progress.moved(await self._patiently(lambda transaction: transaction.known()))
+                await self.reading.stop(hand_over=False)
+        with anyio.CancelScope(shield=True):
+            try:
+                await self.reading.stop(hand_over=True)
+            except BrokerError as error:
+                _log.debug("pin not handed over", reason=str(error))
+
+    async def _begin_reading(self) -> None:
+        """Read on behind the position. Nothing is published before the stream was read to its end."""
+        self._outbox.close()
+        self.progress.begin(await self.reading.begin(self.progress.known, self._forget))
+
+    async def _forget(self) -> None:
+        await self._patiently(lambda transaction: transaction.forget())
+
+    async def _fold_next(self) -> None:
+        deliveries = self.reading.reader.take(self._batch_at_most)
+        if not deliveries:
+            if not self.progress.is_current:
+                await self.progress.look_ahead()
+            if not self._wakeup.is_set:
+                await self._wakeup.wait(IDLE_S)
+            return
+        reach("after-take")
+        with self.progress.folding():
+            await self.reading.ask_for_more()  # The server sends the next batch while this one is folded.
+            known = self.progress.known
+            last = deliveries[-1]
+            after = Known(last.sequence, last.headers.get(MSG_ID, ""), last.at_ns, known.created)
+            new = await self._patiently(lambda transaction: self._fold(transaction, deliveries, known, after))
+            reach("after-commit")
+            self._outbox.add(new)
+        self.progress.moved(after, at_the_end=last.pending == 0)
+        self.buckets.wake()
+        if last.pending == 0:
+            await self._gather()
+
+    async def _gather(self) -> None:
+        """Let events gather; at the end of a catch-up, go over to the consumer that delivers what the group hears."""
+        if not await self.reading.go_live() and not self.progress.awaited:
+            self._hurry.clear()
+            await self._hurry.wait(GATHER_S)
+
+    def _fold(
+        self, transaction: ViewTransaction, deliveries: Sequence[Delivery], known: Known, after: Known
+    ) -> list[NumberedRow]:
+        """Fold one batch, and return the events to publish; runs in the database's thread, in one transaction."""
+        transaction.advance(known.sequence, after)
+        named, own, strangers = self._intake.named(deliveries)
+        versions = transaction.versions({event.aggregate for event in named})
+        admitted = self._intake.admit(named, versions, strangers)
+        poison = [*admitted.poison, *self._folding.fold(transaction, admitted.heard)]
+        new = self._flow(transaction, admitted.heard)
+        poison += self._flowing.poison
+        transaction.save_versions(admitted.versions)
+        if poison:
+            transaction.set_aside(poison)
+            self.set_aside += len(poison)
+            _log.error("events set aside: no table can fold them", first=poison[0].reason, events=len(poison))
+        if admitted.strangers:
+            _log.warning("events of strangers skipped", events=admitted.strangers)
+        if own:
+            transaction.seen_in_stream(own)
+        self.folded += len(admitted.heard)
+        reach("inside-transaction")
+        return new
+
+    def _flow(self, transaction: ViewTransaction, heard: Sequence[Heard]) -> list[NumberedRow]:
+        if not self._flowing.is_needed:
+            return []
+        state = FlowState(transaction)
+        said = self._flowing.flow(heard, state)
+        state.flush()
+        return transaction.add_to_outbox(self._outbox.rows(said))
+
+    async def _patiently(self, work: Callable[[ViewTransaction], T]) -> T:
+        """Run a transaction, and wait for a database that is locked or has no space."""
+        while True:
+            try:
+                result = await self._store.transact(work)
+            except DatabaseBusyError as error:
+                self._came_round_at = self._clock.monotonic()
+                self._troubles.busy(error)
+                await self._clock.sleep(RETRY_S)
+            else:
+                self._troubles.committed()
+                return result

@@ -1,0 +1,107 @@
+"""How far a group knows EVENTS, and whether it has read to the end."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+
+from shared.engine.intake.reader import Phase
+from shared.engine.wakeup import Wakeup
+from shared.groups.reading import Reading
+from shared.ports.broker import Broker
+from shared.ports.views import Known
+
+
+class Progress:
+    """`known` is the last event that was folded.
+
+    A group hears some events only. So behind its last event there may be others that it need not hear, and `up_to` is
+    how far it is known to have everything that concerns it.
+    """
+
+    def __init__(self, broker: Broker, reading: Reading, hurry: Wakeup) -> None:
+        self.known = Known()
+        self.is_current = False
+        """Whether the group has read to an end of the stream since it began to read."""
+        self.current = anyio.Event()
+        self._confirmed = 0
+        self._reading = reading
+        self.awaited = 0
+        """The number of queries that wait for the group to move."""
+        self._hurry = hurry
+        self._broker = broker
+        self._moved = anyio.Event()
+        self._is_folding = False
+        self._is_looking = False
+
+    @property
+    def up_to(self) -> int:
+        """The sequence up to which the tables have every event that the group hears."""
+        return max(self.known.sequence, self._confirmed)
+
+    def begin(self, known: Known) -> None:
+        """The group begins to read behind this position."""
+        self.known = known
+        self.is_current = False
+        self._confirmed = 0
+        if self.current.is_set():  # Otherwise somebody waits for this one.
+            self.current = anyio.Event()
+
+    def moved(self, known: Known, *, at_the_end: bool = False) -> None:
+        """The group has folded up to this position; `at_the_end` when the stream had no more for it."""
+        self.known = known
+        if at_the_end:
+            self._is_at_the_end()
+        self._tell()
+
+    @contextmanager
+    def folding(self) -> Iterator[None]:
+        """Events that are in no buffer are being folded while the block runs."""
+        self._is_folding = True
+        try:
+            yield
+        finally:
+            self._is_folding = False
+
+    async def look_ahead(self) -> None:
+        """Ask the broker whether the stream has more for this group, once at a time; raises BrokerError."""
+        if self._is_looking:
+            return
+        self._is_looking = True
+        try:
+            await self._look()
+        finally:
+            self._is_looking = False
+
+    async def _look(self) -> None:
+        reader = self._reading.reader
+        last = (await self._broker.stream_info(reader.stream)).last_sequence
+        info = await self._broker.consumer_info(reader.stream, reader.consumer)
+        has_all = info.pending == 0 and info.delivered_consumer_sequence == reader.consumer_sequence
+        is_same = reader is self._reading.reader and reader.phase is Phase.READING
+        if has_all and is_same and not reader.buffered and not self._is_folding:
+            self._confirmed = max(self._confirmed, last)
+            self._is_at_the_end()
+            self._tell()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """A query waits for the group while the block runs: no events gather."""
+        self.awaited += 1
+        self._hurry.set()
+        try:
+            yield
+        finally:
+            self.awaited -= 1
+
+    async def next_move(self) -> None:
+        """Wait until the group has moved."""
+        await self._moved.wait()
+
+    def _is_at_the_end(self) -> None:
+        self.is_current = True
+        self.current.set()
+
+    def _tell(self) -> None:
+        self._moved.set()
+        self._moved = anyio.Event()

@@ -1,0 +1,98 @@
+"""Declares the read side of a system: consumer groups that fold EVENTS into tables and answer queries.
+
+A group is a process of its own with a database of its own. It reads EVENTS in the order of the stream, gives no
+command, and no saga waits for it. Everything in its database follows from the stream, so it may be stopped, lost and
+rebuilt at any time.
+"""
+
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+
+from shared.dataflow import Says, Topology
+from shared.endpoint import Endpoint
+from shared.upcaster import EventDecoder, Upcaster
+from shared.views import Query, Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A consumer group. `upcasters` make the form that it reads of older events.
+
+    `version` is raised when a fold makes something else of the same events. A process that finds a database of another
+    version, or of other tables, folds it anew from the first event.
+    """
+
+    name: str
+    tables: tuple[Table, ...] = ()
+    topologies: tuple[Topology, ...] = ()
+    queries: tuple[Query, ...] = ()
+    upcasters: tuple[Upcaster, ...] = ()
+    version: int = 1
+
+    def decoder_of(self, event: type[Struct], source: str) -> EventDecoder:
+        """Decodes an event of a context in each of its versions."""
+        return EventDecoder(event, (one for one in self.upcasters if one.is_of(source, event)))
+
+    @property
+    def hears(self) -> tuple[tuple[str, type[Struct]], ...]:
+        """Every event that the group reads of other contexts, as (context, type), each once."""
+        sources = [source for topology in self.topologies for source in topology.all_sources]
+        flowing = [(source.context, event) for source in sources for event in source.events]
+        return tuple(dict.fromkeys([*((on.source, on.event) for table in self.tables for on in table.on), *flowing]))
+
+    @property
+    def all_tables(self) -> tuple[Table, ...]:
+        """Its tables, and those that its topologies write."""
+        written = (table for topology in self.topologies for table in topology.tables)
+        return tuple({table.name: table for table in (*self.tables, *written)}.values())
+
+    @property
+    def says(self) -> tuple[Says, ...]:
+        """The events that it publishes."""
+        return tuple(says for topology in self.topologies for says in topology.says)
+
+    @property
+    def buckets(self) -> tuple[Table, ...]:
+        """The tables that are also KV buckets."""
+        return tuple(table for table in self.all_tables if table.bucket)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadSide:
+    """A context that decides nothing: its groups read what the others have said."""
+
+    name: str
+    groups: tuple[Group, ...]
+    schema_version: int = 1
+    accepts: tuple[type[Struct], ...] = field(default=(), init=False)
+    endpoints: tuple[Endpoint, ...] = field(default=(), init=False)
+    """It takes no command, and its queries are no requests that are decided."""
+
+    @property
+    def upcasters(self) -> tuple[Upcaster, ...]:
+        """Those of its groups, each once."""
+        return tuple(dict.fromkeys(one for group in self.groups for one in group.upcasters))
+
+    def decoder_of(self, event: type[Struct], source: str = "") -> EventDecoder:
+        """Decodes an event of a context, or of the read side itself, in each of its versions."""
+        return EventDecoder(event, (one for one in self.upcasters if one.is_of(source, event)))
+
+    @property
+    def publishes(self) -> tuple[type[Struct], ...]:
+        """Every event type that its groups publish, each once."""
+        return tuple(dict.fromkeys(says.type for group in self.groups for says in group.says))
+
+    def group(self, name: str) -> Group | None:
+        """The group of this name."""
+        return next((group for group in self.groups if group.name == name), None)
+
+
+def catch_up_of(place: str) -> str:
+    """The name of the consumer by which a group that is far behind reads all of EVENTS."""
+    return f"{place}-all"
+
+
+def place_of(context: str, group: str) -> str:
+    """The name of a group's database, service and consumer: `<context>-<group>`."""
+    return f"{context}-{group}"

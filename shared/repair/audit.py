@@ -1,0 +1,101 @@
+"""Audits EVENTS: a journal is the proof of its own events, so an event that no journal has was said by somebody else.
+
+Reads the stream once, in batches, and each journal beside its workers. It changes nothing.
+"""
+
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import ExitStack
+from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct
+
+from shared.engine.decide.form import why_strange
+from shared.ports.broker import Broker, Stored
+from shared.ports.databases import Databases
+from shared.ports.store_reader import StoreReader
+from shared.wire.streams import EVENTS
+
+AT_ONCE: Final = 1_000
+
+Finding: TypeAlias = Literal["absent", "other_content", "no_context"]
+"""No row in the journal, a row with other content, or no context of this name."""
+
+
+class Unproven(Struct, frozen=True, kw_only=True):
+    """An event that the journal of its context does not prove.
+
+    `reason` tells why the message has not even the form of its context's events; it is empty when it has.
+    """
+
+    sequence: int
+    at: str
+    subject: str
+    message_id: str
+    finding: Finding
+    reason: str
+
+
+class Audit(Struct, frozen=True, kw_only=True):
+    """How many events were compared. `unread` are contexts without a database here; their events are not judged."""
+
+    events: int
+    unproven: tuple[Unproven, ...]
+    unread: tuple[str, ...]
+
+
+async def audit(broker: Broker, databases: Databases, contexts: Collection[str], partitions: int) -> Audit:
+    """Compare every event with the journal of the context in its subject.
+
+    Raises:
+        BrokerError: the stream could not be read.
+        DatabaseError: a database is broken.
+    """
+    unread = tuple(name for name in contexts if not databases.exists(name))
+    unproven: list[Unproven] = []
+    compared = 0
+    with ExitStack() as stack:
+        readers = {name: stack.enter_context(databases.reading(name)) for name in contexts if databases.exists(name)}
+        async for batch in _batches(broker.read(EVENTS, "evt.>")):
+            by_context: dict[str, list[Stored]] = {}
+            for stored in batch:
+                by_context.setdefault(stored.subject.split(".")[1], []).append(stored)
+            for name, said in by_context.items():
+                if name in readers:
+                    compared += len(said)
+                    unproven += _unproven(readers[name], said, partitions)
+                elif name not in contexts:
+                    compared += len(said)
+                    unproven += [_finding(stored, "no_context", partitions) for stored in said]
+    return Audit(events=compared, unproven=tuple(sorted(unproven, key=lambda one: one.sequence)), unread=unread)
+
+
+async def _batches(messages: AsyncIterator[Stored]) -> AsyncIterator[list[Stored]]:
+    batch: list[Stored] = []
+    async for stored in messages:
+        batch.append(stored)
+        if len(batch) == AT_ONCE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _unproven(reader: StoreReader, said: Sequence[Stored], partitions: int) -> Iterable[Unproven]:
+    bodies = reader.bodies([stored.event_id for stored in said])
+    for stored in said:
+        known = bodies.get(stored.event_id)
+        if known is None:
+            yield _finding(stored, "absent", partitions)
+        elif known != stored.body:
+            yield _finding(stored, "other_content", partitions)
+
+
+def _finding(stored: Stored, finding: Finding, partitions: int) -> Unproven:
+    return Unproven(
+        sequence=stored.sequence,
+        at=stored.at.isoformat(),
+        subject=stored.subject,
+        message_id=stored.event_id,
+        finding=finding,
+        reason=why_strange(stored.subject, stored.headers, partitions),
+    )

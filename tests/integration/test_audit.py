@@ -1,0 +1,83 @@
+"""A stranger's event is decided by nobody and shown everywhere; a journal proves its own events."""
+
+import json
+from datetime import UTC, datetime
+
+from shared.repair.audit import audit
+from shared.repair.strangers import set_aside_in
+from tests.integration.databases import forge
+from tests.integration.engine import PARTITIONS, Counter, running
+from tests.integration.keys import TILL
+from tests.saying import said
+from tests.waiting import until
+
+HERS = b'{"till_id": "t-1", "amount": 500}'
+
+
+async def test_stranger_s_event_is_set_aside_and_the_next_of_its_key_is_decided(counter: Counter) -> None:
+    async with running(counter) as loop:
+        await counter.publish(f"evt.scanner.GoodsScanned.{TILL}", HERS)
+        await counter.publish(f"evt.scanner.GoodsScanned.{TILL}", HERS, "scanner/scan-t-1@1")
+        await counter.scan(TILL, 2, "scanner/scan-t-1@2")
+        await counter.watcher.until(TILL, "Rung")
+        await until(lambda: loop.counters.strangers == 2, "both are counted")
+        assert loop.counters.parked == 0
+    assert counter.totals(TILL) == [2]
+    found, in_all = set_aside_in(counter.databases, ["till"], 20)
+    assert in_all == 2
+    assert [one.contexts for one in found] == [("till",), ("till",)]
+    assert all(one.reason.startswith("it has no header Correlation-Id") for one in found)
+
+
+async def test_id_of_a_stranger_stays_free_for_the_event_that_has_it(forgetful_counter: Counter) -> None:
+    counter = forgetful_counter
+    async with running(counter):
+        await counter.publish(f"evt.scanner.GoodsScanned.{TILL}", HERS, "scanner/scan-t-1@1")
+        while (await counter.scan(TILL, 2, "scanner/scan-t-1@1")).duplicate:
+            pass
+        await counter.watcher.until(TILL, "Rung")
+    assert counter.totals(TILL) == [2]
+
+
+class TestAudit:
+    """`chorus audit` finds what no journal said, also when its form is right."""
+
+    async def test_events_that_the_journal_has_are_proven(self, counter: Counter) -> None:
+        async with running(counter):
+            await counter.ring(TILL, 1)
+            await counter.watcher.until(TILL, "Rung")
+            await counter.published()
+        found = await audit(counter.broker, counter.databases, ["till"], PARTITIONS)
+        assert (found.events, found.unproven, found.unread) == (1, (), ())
+
+    async def test_forged_event_is_found_also_in_the_right_form(self, counter: Counter) -> None:
+        async with running(counter):
+            await counter.ring(TILL, 1)
+            await counter.watcher.until(TILL, "Rung")
+            await counter.published()
+        await forge(counter, "till/till-t-7@1", key="t-7")
+        await counter.publish("evt.till.Rung.t-8", b"{}")
+        found = await audit(counter.broker, counter.databases, ["till", "scanner"], PARTITIONS)
+        assert [(one.finding, one.message_id[:15], bool(one.reason)) for one in found.unproven] == [
+            ("absent", "till/till-t-7@1", False),
+            ("absent", "EVENTS@" + f"{datetime.now(UTC):%Y-%m-%d}"[:8], True),
+        ]
+        assert found.unread == ("scanner",)
+
+    async def test_other_content_under_the_id_of_an_event_is_found(self, forgetful_counter: Counter) -> None:
+        counter = forgetful_counter
+        async with running(counter):
+            await counter.ring(TILL, 1)
+            await counter.watcher.until(TILL, "Rung")
+            await counter.published()
+        form = {name.replace("-", "_"): text for name, text in said(TILL).items()}
+        body = json.dumps({"till_id": TILL, "amount": 99, "total": 99}).encode()
+        while (await counter.publish(f"evt.till.Rung.{TILL}", body, "till/till-t-1@1", **form)).duplicate:
+            pass
+        found = await audit(counter.broker, counter.databases, ["till"], PARTITIONS)
+        assert [(one.finding, one.message_id) for one in found.unproven] == [("other_content", "till/till-t-1@1")]
+
+    async def test_event_of_no_context_is_found(self, counter: Counter) -> None:
+        await counter.scan(TILL, 1, "scanner/scan-t-1@1")
+        found = await audit(counter.broker, counter.databases, [], PARTITIONS)
+        assert [one.finding for one in found.unproven] == ["no_context"]

@@ -1,0 +1,67 @@
+"""No secret leaves a process: neither in output, settings, logs and tracebacks, nor in the arguments of a child."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from shared.access.directory import apply
+from shared.access.export import write_jwts
+from shared.access.of_system import users_of
+from shared.config.secrets import Secret
+from shared.config.settings import Settings
+from tests.e2e.shop import environment
+from tests.forking import run_chorus
+
+PLANTED = "hunter2-planted"
+DEAD = "127.0.0.1:1"
+LOGINS: Mapping[str, Mapping[str, str]] = {
+    "in the URL": {"NATS_URL": f"nats://shop:{PLANTED}@{DEAD}"},
+    "a token in the URL": {"NATS_URL": f"nats://{PLANTED}@{DEAD}"},
+    "with a slash": {"NATS_URL": f"nats://shop:{PLANTED}/@{DEAD}"},
+    "a password": {"NATS_URL": f"nats://{DEAD}", "NATS_USER": "shop", "NATS_PASSWORD": PLANTED},
+    "a token": {"NATS_URL": f"nats://{DEAD}", "NATS_TOKEN": PLANTED},
+    "for letters": {"NATS_URL": f"nats://{DEAD}", "CHORUS_SMTP_URL": f"smtp://shop:{PLANTED}@{DEAD}"},
+}
+COMMANDS = (("config",), ("config", "--json"), ("lag", "--json"), ("send", "bank.OpenAccount", "a-1", "owner=ann"))
+
+
+@pytest.mark.parametrize("login", LOGINS.values(), ids=LOGINS.keys())
+async def test_command_tells_no_secret_of_its_environment(login: Mapping[str, str], tmp_path: Path) -> None:
+    environ = {**environment(f"nats://{DEAD}", tmp_path), **login, "CHORUS_LOG_LEVEL": "debug"}
+    for words in COMMANDS:
+        ran = await run_chorus(*words, environ=environ)
+        assert PLANTED not in ran.output + ran.errors, words
+
+
+async def test_no_command_tells_a_seed(tmp_path: Path) -> None:
+    access = tmp_path / "access"
+    apply(access, users_of(Settings()))
+    write_jwts(access, users_of(Settings()))
+    seeds = [file.read_text().strip() for file in access.glob("*.nk")]
+    assert len(seeds) > 10
+    environ = {**environment(f"nats://{DEAD}", tmp_path), "CHORUS_LOG_LEVEL": "debug"}
+    for words in (
+        ("access", "show", "--json"),
+        ("access", "plan", "--json"),
+        ("access", "apply", "--rotate", "ordering", "--json"),
+        ("access", "export"),
+        ("access", "export", "--format", "contexts"),
+        ("lag",),
+    ):
+        ran = await run_chorus(*words, environ=environ)
+        assert not [seed for seed in seeds if seed in ran.output + ran.errors], words
+
+
+async def test_seed_that_is_none_is_not_quoted(tmp_path: Path) -> None:
+    access = tmp_path / "access"
+    apply(access, users_of(Settings()))
+    (access / "tester.nk").write_text(PLANTED)
+    environ = {**environment(f"nats://{DEAD}", tmp_path), "CHORUS_LOG_LEVEL": "debug"}
+    for words in (("lag",), ("access", "plan")):
+        ran = await run_chorus(*words, environ=environ)
+        assert PLANTED not in ran.output + ran.errors, words
+
+
+def test_secret_hides_itself() -> None:
+    assert (repr(Secret(PLANTED)), f"{Secret(PLANTED)!r}") == ("***", "***")

@@ -1,0 +1,1 @@
+"""Insights, the read side of the shop."""

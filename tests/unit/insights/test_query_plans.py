@@ -1,0 +1,52 @@
+"""A page of the read side costs what it shows: each query reads an index from its end, and sorts nothing."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+
+from contexts.insights.projections import CUSTOMERS, ORDERS, PAYMENTS, STOCK
+from shared.adapters.sqlite.views.reader import SqliteViewReader
+from shared.adapters.sqlite.views.tables import SCHEMA, make_tables
+from shared.readside import Group
+from shared.views import View
+
+GROUP = Group(name="projection", tables=(ORDERS, CUSTOMERS, STOCK, PAYMENTS))
+
+
+@pytest.fixture
+def connection() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as opened:
+        opened.executescript(SCHEMA)
+        make_tables(opened, GROUP)
+        yield opened
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda view: view.row("orders", "o-1"),
+        lambda view: view.page("orders", at_most=50),
+        lambda view: view.page("orders", where={"customer_id": "c-1"}, after=7, at_most=50),
+        lambda view: view.page("orders", where={"state": "SHIPPED"}, at_most=50),
+        lambda view: view.page("orders", where={"sku": "mug", "state": "SHIPPED"}, after=7, at_most=50),
+        lambda view: view.search("orders", "ann bern", after=7, at_most=50),
+        lambda view: view.changed_since("orders", 7, "o-1", at_most=1000),
+    ],
+    ids=["row", "all", "customer", "state", "article", "search", "changed"],
+)
+def test_a_query_reads_an_index_and_sorts_nothing(
+    connection: sqlite3.Connection, ask: Callable[[View], object]
+) -> None:
+    seen: list[str] = []
+    connection.set_trace_callback(seen.append)
+    ask(SqliteViewReader(connection, GROUP))
+    connection.set_trace_callback(None)
+    (query,) = [one for one in seen if one.startswith("SELECT") and " v_orders" in one]
+    steps = [step for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {query}")]
+    assert not any("TEMP B-TREE" in step for step in steps), steps
+    # A scan without a condition reads from the end, and stops after a page.
+    assert " WHERE " not in query or not any(
+        step.startswith("SCAN v_orders") and "VIRTUAL" not in step for step in steps
+    )

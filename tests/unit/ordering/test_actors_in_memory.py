@@ -1,0 +1,39 @@
+"""Nobody cancels the order of another customer where a gateway says in whose name each command is sent."""
+
+from msgspec.structs import replace
+
+from shared.simulation.testing import simulation
+from tests.sagas import SHIPPED
+from tests.unit.shopping import CANCEL, ended, ending_of, fill_shelves, order
+
+
+def test_stranger_s_cancel_is_refused_and_the_order_ships() -> None:
+    with simulation(seed=1, partitions=2, require_actor=True) as shop:
+        fill_shelves(shop)
+        shop.send(replace(order(), acting_for="c-1"), key="o-1")
+        shop.send(replace(CANCEL, acting_for="c-2"), key="o-1", message_id="hers")
+        shop.send(CANCEL, key="o-1", message_id="nobodys")
+        shop.run_until_quiet()
+        refusals = [event for event in shop.events("o-1") if event.type == "CommandRejected"]
+        assert {event.caused_by for event in refusals} == {"hers", "nobodys"}
+        assert all(b"not_your_order" in event.body for event in refusals)
+        assert ended(shop, "o-1") is None
+        assert "OrderShipped" in shop.facts("o-1")
+
+
+def test_customer_cancels_an_order_of_hers() -> None:
+    with simulation(seed=1, partitions=2, require_actor=True, at_work=["ordering"]) as shop:
+        shop.start("inventory")
+        fill_shelves(shop)
+        shop.send(replace(order(), acting_for="c-1"), key="o-1")
+        shop.send(replace(CANCEL, acting_for="c-1"), key="o-1")
+        shop.run_until_quiet()
+        assert "OrderCancelled" in shop.facts("o-1")
+
+
+def test_actors_are_not_required_by_default() -> None:
+    with simulation(seed=1, partitions=2) as shop:
+        fill_shelves(shop)
+        shop.send(replace(order(), acting_for="somebody"), key="o-1")
+        shop.run_until_quiet()
+        ending_of(shop, "o-1", SHIPPED)
