@@ -29,6 +29,7 @@ QUESTIONS: Final = ("about", "waiting", "list", "lag")
 
 Contexts = Mapping[str, Context]
 Members = Mapping[str, Member]
+Sides = Mapping[str, ReadSide]
 
 
 class AccessError(ValueError):
@@ -48,9 +49,9 @@ def users(topology: Topology, members: Members) -> tuple[User, ...]:
     found = [*(_context(topology, one) for one in contexts.values()), *map(_read_side, sides.values())]
     found.sort(key=lambda user: user.name)
     roles = (
-        _operator(contexts),
+        _operator(contexts, sides),
         _producer(contexts),
-        _tester(topology, contexts),
+        _tester(topology, contexts, sides),
         _insights(topology),
         _monitor(contexts),
     )
@@ -77,10 +78,12 @@ def _context(topology: Topology, context: Context) -> User:
     return _user(name, f"the workers of {name}", publish, [*answered, *grants.discovery(name)], answers=True)
 
 
-def _operator(contexts: Mapping[str, Context]) -> User:
+def _operator(contexts: Mapping[str, Context], sides: Sides) -> User:
+    streams = (*grants.ALL_STREAMS, MIRROR, SCHEMAS_STREAM, *_bucket_streams(sides))
     publish = [
         *grants.look(()),
-        *(subject for stream in (*grants.ALL_STREAMS, MIRROR, SCHEMAS_STREAM) for subject in grants.manage(stream)),
+        *(subject for stream in streams for subject in grants.manage(stream)),
+        *(f"api.{side}.*" for side in sides),
         f"{SCHEMAS_SUBJECT}>",
         # `chorus reconcile` publishes again what the journals have and the streams have lost.
         *(f"{kind}.{name}.>" for name in contexts for kind in ("evt", "timer", "dlq")),
@@ -98,17 +101,23 @@ def _producer(contexts: Mapping[str, Context]) -> User:
     return _user(PRODUCER, "clients: commands, and nothing of what became of them", publish, [])
 
 
-def _tester(topology: Topology, contexts: Mapping[str, Context]) -> User:
+def _tester(topology: Topology, contexts: Mapping[str, Context], sides: Sides) -> User:
     consumers = [
         consumer_name(context.name, number)
         for context in contexts.values()
         for number in range(topology.partitions)
         if EVENTS in streams_of(context)
-    ]
+    ] + [consumer for side in sides.values() for consumer in _consumers(side)]
+    buckets = _bucket_streams(sides)
     publish = [
         *grants.look((*grants.ALL_STREAMS, MIRROR)),
-        *(subject for stream in (*grants.ALL_STREAMS, MIRROR, SCHEMAS_STREAM) for subject in grants.read(stream)),
-        *(subject for stream in (EVENTS, DEAD_LETTERS, MIRROR) for subject in grants.own_consumers(stream)),
+        *(
+            subject
+            for stream in (*grants.ALL_STREAMS, MIRROR, SCHEMAS_STREAM, *buckets)
+            for subject in grants.read(stream)
+        ),
+        *(subject for stream in (EVENTS, DEAD_LETTERS, MIRROR, *buckets) for subject in grants.own_consumers(stream)),
+        *(f"api.{side}.*" for side in sides),
         *_questions(contexts, QUESTIONS),
         *grants.discover(),
     ]
@@ -118,11 +127,10 @@ def _tester(topology: Topology, contexts: Mapping[str, Context]) -> User:
 
 def _read_side(side: ReadSide) -> User:
     places = [place_of(side.name, group.name) for group in side.groups]
-    consumers = [consumer for place in places for consumer in (place, catch_up_of(place))]
     buckets = [table.name for group in side.groups for table in group.buckets]
     publish = [
         *(f"evt.{side.name}.{event.__name__}.*" for event in side.publishes),
-        *(subject for consumer in consumers for subject in grants.pull(EVENTS, consumer)),
+        *(subject for consumer in _consumers(side) for subject in grants.pull(EVENTS, consumer)),
         *grants.read(EVENTS),
         *(f"$KV.{bucket}.>" for bucket in buckets),
         *(subject for bucket in buckets for subject in grants.read(f"KV_{bucket}")),
@@ -131,6 +139,15 @@ def _read_side(side: ReadSide) -> User:
     return _user(
         side.name, f"the groups of {side.name}: hear EVENTS, answer questions", publish, subscribe, answers=True
     )
+
+
+def _consumers(side: ReadSide) -> list[str]:
+    places = [place_of(side.name, group.name) for group in side.groups]
+    return [consumer for place in places for consumer in (place, catch_up_of(place))]
+
+
+def _bucket_streams(sides: Sides) -> tuple[str, ...]:
+    return tuple(f"KV_{table.name}" for side in sides.values() for group in side.groups for table in group.buckets)
 
 
 def _insights(topology: Topology) -> User:
