@@ -34,7 +34,7 @@ from shared.run.die_with_parent import PR_SET_PDEATHSIG
 MACHINERY = ("shared.cli", "shared.worker")
 SHOP = "contexts"
 """Packages whose modules are imported before the first fork; a process in another directory may have other contexts."""
-LATE = ("anyio._backends._asyncio", "cyclopts.help", "uvloop")
+LATE = ("anyio._backends._asyncio", "cyclopts.help", "nkeys", "uvloop")
 """Modules that those import only when they run."""
 REQUEST_AT_MOST = 1 << 17
 NEWS_AT_MOST = 64

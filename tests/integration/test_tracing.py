@@ -77,8 +77,8 @@ async def test_an_event_of_another_context_brings_its_trace_and_a_duplicate_leav
     body = b'{"till_id": "t-1", "amount": 5}'
     with collecting() as collector:
         async with traced_till(counter, collector):
-            await counter.publish("evt.scanner.GoodsScanned.t-1", body, "scanner/scan-t-1@1", traceparent=GIVEN)
-            await counter.publish("evt.scanner.GoodsScanned.t-1", body, "scanner/scan-t-1@2")
+            await counter.scan_body("t-1", body, "scanner/scan-t-1@1", traceparent=GIVEN)
+            await counter.scan_body("t-1", body, "scanner/scan-t-1@2")
             rung = await counter.watcher.until("t-1", "Rung", times=2)
             await counter.publish("cmd.till.Ring.t-1", b'{"amount": 6}', "m-6", traceparent=UNSAMPLED)
             await counter.publish("cmd.till.Ring.t-1", b'{"amount": 6}', "m-6", traceparent=GIVEN)
@@ -123,7 +123,7 @@ async def test_dedup_does_not_look_at_the_trace(counter: Counter) -> None:
         await counter.watcher.until("t-1", "Rung")
         await counter.lose_events()
         body = b'{"till_id": "t-1", "amount": 5}'
-        await counter.publish("evt.scanner.GoodsScanned.t-1", body, "scanner/scan-t-1@1", traceparent=GIVEN)
+        await counter.scan_body("t-1", body, "scanner/scan-t-1@1", traceparent=GIVEN)
         await until(lambda: process.loop.counters.duplicates == 1)
     assert counter.letters.facts == []
 
