@@ -17,6 +17,7 @@ ENDS_WITHIN_S = 280.0
     [
         ("chain", ["sagas/s, of the bare loop's", "median, in five unloaded hops", "p99, in five unloaded hops"]),
         ("orders", ["orders/s", "p99 at 20/s, ms"]),
+        ("insights", ["events/s", "memory, MB", "p99 of a query, ms", "p99 of the lag, ms", "orders/s lost"]),
     ],
 )
 def test_a_quick_bench_ends_and_tells_its_ratios(bench: str, ratios: list[str]) -> None:
