@@ -44,3 +44,4 @@ def server_with_accounts(directory: Path) -> Iterator[Accounts]:
     server = local_server(directory, max_file_store=ACCOUNTS * 2**35, more={"accounts": accounts})
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(server) as running:
         yield Accounts(running.url)
+        portal.call(running.kill)  # Its files are of no use to anybody, so it need not close them.

@@ -14,7 +14,15 @@ from tests.accounts import Accounts, server_with_accounts
 SEED = "CHORUS_SEED"
 SHARED = ("chaos", "e2e")
 """Folders whose tests share a shop of processes."""
-ALONE = ("test_beside_up", "test_checker", "test_random_shops", "test_time", "test_up")
+ALONE = (
+    "test_beside_up",
+    "test_checker",
+    "test_console",
+    "test_console_in_a_browser",
+    "test_random_shops",
+    "test_time",
+    "test_up",
+)
 """Files there that start their own."""
 
 

@@ -34,6 +34,7 @@ COMMANDS = (
     Command("ls", "ls:ls", "List sagas: status, age, last event, and what holds each up."),
     Command("lag", "lag:lag", "Show how far each context is behind, partition by partition."),
     Command("top", "top:top", "Show rates, latencies, lag and what is stuck, on one screen."),
+    Command("console", "console:console", "Show the system in a browser, until Ctrl-C."),
     Command("flow", "flow:flow", "Draw who reacts to what, and find the mistakes."),
     Command("show", "show:show_aggregate", "Show an aggregate as of any version of it, or any time."),
     Command("streams plan", "streams:plan", "Show what `streams apply` and `streams write` would change."),

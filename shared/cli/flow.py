@@ -49,6 +49,7 @@ def flow(
     """
     from shared import catalog
     from shared.flow.graph import UnknownNameError, derive
+    from shared.flow.selection import select
 
     if saga is not None and from_ is not None:
         raise CommandError(Exit.USAGE, "--saga and --from select different parts; give one of them")
@@ -66,7 +67,7 @@ def flow(
     if format == "markdown" and not json:
         return _page(graph, sagas, saga, from_)
     try:
-        selection = _selected(graph, sagas, saga, from_)
+        selection = select(graph, sagas, saga, from_)
     except UnknownNameError as error:
         raise CommandError(Exit.USAGE, str(error)) from error
     _draw(graph, selection, "json" if json else format)
@@ -109,15 +110,6 @@ def _page(graph: "Flow", sagas: "tuple[Saga, ...]", saga: str | None, event: str
         )
     show_lines(page(graph, sagas, tuple(relations(graph, catalog.place))))
     return Exit.OK
-
-
-def _selected(graph: "Flow", sagas: "tuple[Saga, ...]", saga: str | None, event: str | None) -> "Selection":
-    from shared.flow.graph import saga_named
-    from shared.flow.selection import after, of_saga, whole
-
-    if saga is not None:
-        return of_saga(graph, saga_named(sagas, saga))
-    return whole(graph) if event is None else after(graph, graph.event(event))
 
 
 def _draw(graph: "Flow", selection: "Selection", format_: Format) -> None:

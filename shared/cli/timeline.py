@@ -12,8 +12,8 @@ from shared.cli.output import show, show_lines
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
-    from shared.cli.saga_reader import Reading, SagaReader
     from shared.inspect.annotations import Annotations
+    from shared.inspect.saga_reader import Reading, SagaReader
     from shared.inspect.timeline import Node
     from shared.inspect.told_fields import ToldFields
 
@@ -82,9 +82,10 @@ def timeline(
         run_until_interrupted(lambda: follow_saga(connection, key, form == "json"))
         return Exit.OK
 
-    from shared.cli.saga_reader import Reading, SagaReader
+    from shared.cli.adapters import saga_reader
+    from shared.inspect.saga_reader import Reading
 
-    reader = SagaReader()
+    reader = saga_reader()
 
     async def read() -> Reading:
         async with connection.connected("timeline") as broker:
@@ -143,11 +144,9 @@ def write(text: str, out: Path | None) -> None:
 
 def nats_commands(connection: Connection, key: str, *, everything: bool) -> list[str]:
     """The commands of the nats CLI that show the same events without the tree; --everything shows all events."""
-    events = "evt.>" if everything else f"evt.*.*.*.{key}"
-    return [
-        connection.nats("sub", "--stream=EVENTS", "--all", "--terminate-at-end", "--wait=1s", events),
-        connection.nats("sub", "--stream=TIMERS", "--all", "--terminate-at-end", "--wait=1s", f"due.*.*.*.{key}"),
-    ]
+    from shared.inspect.timeline import nats_words
+
+    return [connection.nats(*words) for words in nats_words(key, everything=everything)]
 
 
 def as_json(

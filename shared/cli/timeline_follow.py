@@ -6,9 +6,9 @@ A terminal shows the tree and what lies ahead, and draws both again each time. A
 import json
 from typing import TYPE_CHECKING
 
+from shared.cli.adapters import saga_reader
 from shared.cli.flags import Connection
 from shared.cli.output import console, show_lines
-from shared.cli.saga_reader import SagaReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
+    from shared.inspect.saga_reader import SagaReader
     from shared.inspect.timeline import Message
     from shared.inspect.told_fields import ToldFields
     from shared.ports.broker import Broker
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 async def follow_saga(connection: Connection, key: str, as_json: bool) -> None:
     """Follow a saga; raises BrokerUnavailableError when the broker goes away."""
-    reader = SagaReader()
+    reader = saga_reader()
     async with connection.connected("timeline") as broker:
         if console().is_terminal and not as_json:
             await _draw(broker, reader, key)
@@ -31,7 +32,7 @@ async def follow_saga(connection: Connection, key: str, as_json: bool) -> None:
             await _print(broker, reader.told_fields, key, as_json=as_json)
 
 
-async def _draw(broker: "Broker", reader: SagaReader, key: str) -> None:
+async def _draw(broker: "Broker", reader: "SagaReader", key: str) -> None:
     import anyio
     from rich.console import Group
     from rich.live import Live

@@ -152,6 +152,8 @@ def _screen(
 ) -> "list[RenderableType]":
     from rich.table import Table
 
+    from shared.inspect.lag import by_context
+
     sagas = Table("saga", "begun/s", "ended", "per s", "p50", "p99", box=None, pad_edge=False)
     for rate in rates:
         sagas.add_row(rate.saga, f"{rate.begun_per_s:.1f}", "", "", "", "")
@@ -159,20 +161,17 @@ def _screen(
             sagas.add_row("", "", end, f"{per_s:.1f}", _seconds(rate.p50_s.get(end)), _seconds(rate.p99_s.get(end)))
     contexts = Table("context", "behind", "oldest", "per s", "commit p99", "calls", "parked", "owners", box=None)
     contexts.pad_edge = False
-    for name in report.skew:
-        lags = [lag for lag in report.lags if lag.context == name]
-        by_process = {lag.process: lag for lag in lags if lag.process}
-        owned = sum(1 for lag in lags if lag.process)
+    for one in by_context(report):
         contexts.add_row(
-            name,
-            str(sum(lag.messages for lag in lags)),
-            f"{max(lag.oldest_s for lag in lags):.1f} s",
-            f"{sum(lag.per_s for lag in lags):.0f}",
-            _seconds(max((lag.commit_p99_s or 0.0 for lag in lags), default=0.0)),
-            str(sum(lag.calls for lag in by_process.values())),
-            str(max((lag.parked for lag in by_process.values()), default=0)),
-            f"{owned} of {len(lags)} partitions",
-            style=None if owned == len(lags) else "red",
+            one.context,
+            str(one.messages),
+            f"{one.oldest_s:.1f} s",
+            f"{one.per_s:.0f}",
+            _seconds(one.commit_p99_s),
+            str(one.calls),
+            str(one.parked),
+            f"{one.owned} of {one.partitions} partitions",
+            style=None if one.owned == one.partitions else "red",
         )
     shown: list[RenderableType] = [f"{events_per_s:.0f} events/s", "", sagas, "", contexts, ""]
     if listing is None:
@@ -181,8 +180,8 @@ def _screen(
     if not listing.sagas:
         return [*shown, "Nothing is stuck."]
     stuck = Table("stuck", "status", "held up by", box=None, pad_edge=False)
-    for one in listing.sagas:
-        stuck.add_row(one.key, one.status, "\n".join(one.held_up_by) or "nothing: it is slow")
+    for saga in listing.sagas:
+        stuck.add_row(saga.key, saga.status, "\n".join(saga.held_up_by) or "nothing: it is slow")
     return [*shown, "", stuck]
 
 

@@ -5,18 +5,20 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from cyclopts import Parameter
 
-from shared.cli.errors import CommandError
+from shared.cli.adapters import connected_to
+from shared.cli.errors import CommandError, complain
 from shared.cli.flags import HERE, Connection
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
     from shared.catalog import CatalogError
+    from shared.config.settings import Settings
     from shared.run.child_process import WriteLine
     from shared.run.system import System
 
@@ -32,6 +34,7 @@ def up(
     data: Annotated[Path | None, Parameter(help="for the server and the databases [CHORUS_DATA_DIR]")] = None,
     copies: Annotated[int, Parameter(help="workers of each context; they share its partitions")] = 1,
     secure: Annotated[bool, Parameter(negative="", show_default=False, help="the server knows its users only")] = False,
+    console: Annotated[bool, Parameter(negative="", show_default=False, help="chorus console too")] = False,
     connection: Connection = HERE,
 ) -> int:
     """Run a server and every worker, until Ctrl-C.
@@ -45,6 +48,7 @@ def up(
     For example:
 
         chorus up
+        chorus up --console
         chorus up --port 4333 --data /tmp/chorus
         chorus up --secure
         chorus up --server nats://10.0.0.7:4222 --copies 2
@@ -72,12 +76,19 @@ def up(
             Exit.USAGE,
             "--secure is about a server that chorus up starts; give the rights of chorus access apply to yours",
         )
-    log_format = catalog.read_settings(environ).log_format
-    return anyio.run(_up, port, copies, secure, environ, log_format, connection.variables())
+    settings = catalog.read_settings(environ)
+    serve = _console(settings, connection) if console else None
+    return anyio.run(_up, port, copies, secure, environ, settings.log_format, connection.variables(), serve)
 
 
 async def _up(
-    port: int | None, copies: int, secure: bool, environ: Mapping[str, str], log_format: str, flags: Mapping[str, str]
+    port: int | None,
+    copies: int,
+    secure: bool,
+    environ: Mapping[str, str],
+    log_format: str,
+    flags: Mapping[str, str],
+    serve: "Callable[[System], Coroutine[Any, Any, None]] | None",
 ) -> int:
     import anyio
 
@@ -99,6 +110,8 @@ async def _up(
                 write_line("chorus", _left_out(name, error))
             own_server: OwnServer = None if port is None else "secure" if secure else "open"
             tasks.start_soon(_announce, system, began, environ, flags, own_server)
+            if serve is not None:
+                tasks.start_soon(serve, system)
             async for _ in signals:
                 break
             write_line("chorus", "stopping")
@@ -109,6 +122,22 @@ async def _up(
         write_line("chorus", describe_refusal(name, refusal))
     code = code_of(system.supervisor.refusals)
     return Exit.MISCONFIGURED if code is Exit.OK and system.left_out else code
+
+
+def _console(settings: "Settings", connection: Connection) -> "Callable[[System], Coroutine[Any, Any, None]]":
+    """Bind the console's address; return what serves it beside a system. An error of it stops no worker."""
+    from shared.cli.console import check_installed, prepare
+
+    check_installed()
+    serve = prepare(settings, None, None, lambda lines: print("\n".join(lines), flush=True))
+
+    async def beside(system: "System") -> None:
+        try:
+            await serve(connected_to(system.options, "console"), connection.nats)
+        except Exception as error:
+            complain(f"the console has ended, and the workers go on: {error}; start it again with chorus console")
+
+    return beside
 
 
 async def _announce(

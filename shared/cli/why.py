@@ -38,6 +38,7 @@ def why(
     from shared.inspect.evidence import collect
     from shared.inspect.sagas import standings
     from shared.inspect.why import explain
+    from shared.inspect.why_lines import facts, paragraph
     from shared.streams.file import read_topology
     from shared.wire.messages import check_key
 
@@ -57,42 +58,8 @@ def why(
     if json:
         show_json(as_json(explanation, evidence))
     else:
-        show_lines([*paragraph(explanation), *facts(evidence)])
+        show_lines([*paragraph(explanation), "", *(f"{name}: {said}" for name, said in facts(evidence).items())])
     return Exit.NO if explanation.is_trouble else Exit.OK
-
-
-def paragraph(explanation: "Explanation") -> list[str]:
-    """The causes as sentences, each with its remedy, and the standing of each saga."""
-    from shared.inspect.causes import Kind
-
-    lines = []
-    for number, cause in enumerate(explanation.causes):
-        waits = number == 0 and cause.kind <= Kind.DEADLINE_ARMED
-        lines.append(
-            f"{explanation.key} waits: {cause.text}." if waits else f"{cause.text[:1].upper()}{cause.text[1:]}."
-        )
-        if cause.remedy:
-            lines.append(f"    {cause.remedy}")
-    return [*lines, *explanation.standings]
-
-
-def facts(evidence: "Evidence") -> list[str]:
-    """A line for each context: its aggregates of the key, what is open there, and how far it has read."""
-    from shared.wire.about import About
-
-    lines = [""]
-    for name, answer in sorted(evidence.answers.items()):
-        if not isinstance(answer, About):
-            lines.append(f"{name}: no answer")
-            continue
-        found = [f"{one.id} is at version {one.version}, {one.last_event}" for one in answer.aggregates]
-        found += [f"{one.event} is open after {one.attempts} attempts" for one in answer.calls]
-        found += [f"{one.timer} is due at {one.due_at}" for one in answer.deadlines if not one.is_idle]
-        found += [f"{one.subject} is parked" for one in answer.parked]
-        found += [f"{one.type} is not published" for one in answer.unpublished]
-        behind = [f"{one.behind} behind in {one.stream}" for one in answer.positions if one.behind]
-        lines.append(f"{name}: {'; '.join([*found, *behind]) or 'nothing under this key'}")
-    return lines
 
 
 def as_json(explanation: "Explanation", evidence: "Evidence") -> dict[str, Any]:

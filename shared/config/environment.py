@@ -14,7 +14,13 @@ from shared.config.units import format_duration, parse_duration
 
 PREFIX = "CHORUS_"
 
-OF_THE_TESTS = ("CHORUS_REQUIRE_NATS_CLI", "CHORUS_SECURE", "CHORUS_SEED")
+OF_THE_TESTS = (
+    "CHORUS_REQUIRE_BROWSER",
+    "CHORUS_REQUIRE_NATS_CLI",
+    "CHORUS_SCREENSHOTS",
+    "CHORUS_SECURE",
+    "CHORUS_SEED",
+)
 """Read by the test run only, which hands its environment down to the workers it starts."""
 
 DeclaredSettings: TypeAlias = Mapping[str, type[Settings]]

@@ -3,11 +3,11 @@
 A panel is small enough to be drawn by itself: arrows between contexts are names that stand in two panels.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from shared.flow.graph import Flow, Kind, Name, Reaction
+from shared.flow.graph import Flow, Kind, Name, Reaction, saga_named
 from shared.saga import Saga
 
 
@@ -29,6 +29,13 @@ class Selection:
     panels: tuple[Panel, ...]
     first: tuple[Name, ...] = ()
     ends: tuple[Name, ...] = ()
+
+
+def select(flow: Flow, sagas: Sequence[Saga], saga: str | None, event: str | None) -> Selection:
+    """The part of a saga, or else after an event, or else everything; raises UnknownNameError."""
+    if saga is not None:
+        return of_saga(flow, saga_named(sagas, saga))
+    return whole(flow) if event is None else after(flow, flow.event(event))
 
 
 def whole(flow: Flow) -> Selection:

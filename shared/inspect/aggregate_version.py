@@ -60,14 +60,31 @@ def as_of(databases: Databases, context: Context, aggregate: str, at: int | date
             row = following
             fold.add(row)
     assert row is not None
+    return _version(row, latest, fold)
+
+
+def history(databases: Databases, context: Context, aggregate: str, *, first: int, last: int) -> list[AggregateVersion]:
+    """The aggregate after each of its events from `first` to `last`; raises DatabaseError."""
+    found = []
+    with databases.reading(context.name) as reader:
+        latest = reader.last_versions([aggregate]).get(aggregate, 0)
+        fold = Fold(context)
+        for row in reader.events_of(aggregate, up_to=last):
+            fold.add(row)
+            if row.version >= first:
+                found.append(_version(row, latest, fold))
+    return found
+
+
+def _version(row: JournalRow, latest: int, fold: Fold) -> AggregateVersion:
     return AggregateVersion(
-        aggregate=aggregate,
+        aggregate=row.aggregate,
         version=row.version,
         latest=latest,
         event_id=row.event_id,
         type=row.type,
         occurred_at=row.headers[OCCURRED_AT],
-        state=fold.states[aggregate].state,
+        state=fold.states[row.aggregate].state,
     )
 
 

@@ -31,11 +31,12 @@ def draw(
     table.add_column(justify="right", no_wrap=True, style="cyan")
     table.add_column(overflow="fold")
     for step in steps(roots):
-        table.add_row(span(step.after), span(step.took, sign="+"), _line(step, annotations, told_fields))
+        table.add_row(span(step.after), span(step.took, sign="+"), line(step, annotations, told_fields))
     return table
 
 
-def _line(step: Step, annotations: Annotations, told_fields: ToldFields) -> Text:
+def line(step: Step, annotations: Annotations = NO_ANNOTATIONS, told_fields: ToldFields = NAMES_ONLY) -> Text:
+    """One node of a tree: the branches before it, its name, and what is to be said about it."""
     line = Text()
     if step.last:
         line.append("".join("  " if last else "│ " for last in step.last[:-1]), style="dim")

@@ -63,6 +63,40 @@ class Report(Struct, frozen=True, kw_only=True):
     skew: Mapping[str, float]
 
 
+class ContextLag(Struct, frozen=True, kw_only=True):
+    """The partitions of one context in one line: sums, and the worst of each measure."""
+
+    context: str
+    messages: int
+    oldest_s: float
+    per_s: float
+    commit_p99_s: float
+    calls: int
+    parked: int
+    owned: int
+    partitions: int
+
+
+def by_context(report: Report) -> tuple[ContextLag, ...]:
+    """A summary of each context. Calls and parked messages are counts of a whole process, so each counts once."""
+    return tuple(_summary(name, [lag for lag in report.lags if lag.context == name]) for name in report.skew)
+
+
+def _summary(name: str, lags: Sequence[Lag]) -> ContextLag:
+    by_process = {lag.process: lag for lag in lags if lag.process}
+    return ContextLag(
+        context=name,
+        messages=sum(lag.messages for lag in lags),
+        oldest_s=max((lag.oldest_s for lag in lags), default=0.0),
+        per_s=sum(lag.per_s for lag in lags),
+        commit_p99_s=max((lag.commit_p99_s or 0.0 for lag in lags), default=0.0),
+        calls=sum(lag.calls for lag in by_process.values()),
+        parked=max((lag.parked for lag in by_process.values()), default=0),
+        owned=sum(1 for lag in lags if lag.process),
+        partitions=len(lags),
+    )
+
+
 async def sample(broker: Broker, contexts: Iterable[Context], partitions: int) -> Sample:
     """Ask the owners of all partitions at once."""
     found: dict[PartitionOf, PartitionLag | NoAnswerError] = {}

@@ -10,20 +10,26 @@ import ast
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from types import FunctionType, ModuleType
 from typing import Any
 
 from shared.context import Command, Context, Decider
 
+CONTEXTS_REMEMBERED = 100
+"""Reading the source of a context takes some milliseconds, and the console does so for every page."""
+
 
 def outcomes(context: Context) -> Mapping[str, frozenset[str]]:
     """The names of the events that each command of a context can lead to, by the command's name."""
-    read = {
-        command.__name__: _of_command(decider, command) for decider in context.deciders for command in decider.commands
-    }
+    return _of_deciders(context.deciders)
+
+
+@lru_cache(maxsize=CONTEXTS_REMEMBERED)
+def _of_deciders(deciders: tuple[Decider, ...]) -> Mapping[str, frozenset[str]]:
+    read = {command.__name__: _of_command(decider, command) for decider in deciders for command in decider.commands}
     seen = {event for events in read.values() for event in events}
-    for decider in context.deciders:
+    for decider in deciders:
         unseen = {event.__name__ for event in decider.aggregate.events} - seen
         elsewhere = unseen & _named_near(decider) if unseen else unseen
         for command in decider.commands:

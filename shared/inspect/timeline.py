@@ -168,6 +168,16 @@ async def _under_key(broker: Broker, key: str) -> AsyncIterator[Message]:
             yield message_of(stream, stored)
 
 
+def nats_words(key: str, *, everything: bool = False) -> tuple[tuple[str, ...], ...]:
+    """The commands of the nats CLI that show the same messages without the tree; `everything` shows all events."""
+    events = "evt.>" if everything else f"evt.*.*.*.{key}"
+    subjects = ((EVENTS, events), (TIMERS, f"due.*.*.*.{key}"))
+    return tuple(
+        ("sub", f"--stream={stream}", "--all", "--terminate-at-end", "--wait=1s", subject)
+        for stream, subject in subjects
+    )
+
+
 def message_of(stream: str, stored: Stored) -> Message:
     """A stored message as the timeline needs it; without an id of its own it has the one that contexts give it."""
     subject = parse_subject(stored.subject)

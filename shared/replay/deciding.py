@@ -5,7 +5,7 @@ from typing import NamedTuple
 import msgspec
 
 from shared.context import Rejected
-from shared.engine.decide.incoming import Decide, Poison, Refuse
+from shared.engine.decide.incoming import Decide, Poison, Refuse, Stranger
 from shared.engine.decide.routing import Routing
 from shared.replay.difference import Decided, rejection
 from shared.replay.inputs import Input
@@ -30,6 +30,8 @@ def decide(routing: Routing, states: States, found: Input, n: int) -> Outcome:
         return Outcome([rejection(Rejected(reason=handling.reason, details=handling.details))], "")
     if isinstance(handling, Poison):
         return Outcome([], f"the message would be parked: {handling.reason.strip().splitlines()[-1]}")
+    if isinstance(handling, Stranger):
+        return Outcome([], f"the message would be set aside: {handling.reason}")
     decided: list[Decided] = []
     tried = Tried(states, n)
     try:

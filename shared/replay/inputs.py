@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from shared.engine.decide.form import SCHEDULER
 from shared.engine.decide.incoming import Decide, Handling
 from shared.engine.decide.routing import Routing
 from shared.ports.broker import Delivery, Stored
@@ -22,6 +23,7 @@ from shared.wire.messages import (
     parse_subject,
     partition_of,
     split_edition,
+    timer_subject,
 )
 from shared.wire.streams import COMMANDS, EVENTS, TIMERS
 
@@ -153,7 +155,9 @@ class Inputs:
     def _deadline(self, cause: str, armed: JournalRow) -> Input:
         timer = cause.rpartition("/")[2]
         subject = f"due.{self._routing.context.name}.{timer}.{armed.partition}.{armed.key}"
-        headers = {**armed.headers, TIMER_ID: cause, SCHEMA_VERSION: armed.headers.get(SCHEMA_VERSION, "1")}
+        # The header of the server by which a due timer is known from a stranger's message.
+        fired = {TIMER_ID: cause, SCHEDULER: timer_subject(self._routing.context.name, timer, armed.key)}
+        headers = {**armed.headers, SCHEMA_VERSION: armed.headers.get(SCHEMA_VERSION, "1"), **fired}
         delivery = Delivery(sequence=0, at_ns=0, subject=subject, headers=headers, body=armed.body)
         incoming = self._routing.delivered(TIMERS, armed.partition, delivery)
         return Input("deadline", cause, timer, armed.key, incoming.handling)

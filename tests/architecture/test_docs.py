@@ -23,6 +23,7 @@ from shared import catalog
 from shared.cli import COMMANDS
 from shared.config.environment import OF_THE_TESTS
 from shared.config.exit_codes import Exit
+from shared.console.pages import PAGES as CONSOLE_PAGES
 from shared.context import Rejected
 from shared.topology import STREAMS
 from shared.wire import messages
@@ -253,3 +254,9 @@ def test_the_rooms_are_those_of_the_machinery() -> None:
     packages = {path.parent.name for path in ROOT.glob("shared/*/__init__.py")}
     assert {name for name in named if not name.endswith(".py")} == packages
     assert all((ROOT / "shared" / name).exists() for name in named)
+
+
+def test_the_table_of_the_console_is_its_pages() -> None:
+    rows = DOCS["console"].rows("Pages", "page", "path")
+    assert sorted(path.strip("`") for _, path, *_ in rows) == sorted(page.path for page in CONSOLE_PAGES)
+    assert {name for name, *_ in rows} >= {page.menu for page in CONSOLE_PAGES if page.menu}

@@ -39,8 +39,13 @@ FILES = {
 """Modules in which a word has its other meaning throughout, each with its reason."""
 
 
-MACHINERY = sorted(path for suffix in ("py", "tmpl") for path in ROOT.glob(f"shared/**/*.{suffix}"))
-"""Its modules, and the templates of new systems and contexts."""
+MACHINERY = sorted(
+    path
+    for suffix in ("py", "tmpl", "html", "css", "js")
+    for path in ROOT.glob(f"shared/**/*.{suffix}")
+    if not path.name.endswith(".min.js")
+)
+"""Its modules, the templates of new systems and contexts, and the pages of the console; not the scripts of others."""
 
 
 def words_of(text: str) -> set[str]:

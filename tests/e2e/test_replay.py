@@ -2,8 +2,9 @@
 
 import pytest
 
+from tests.contract.declared import contexts
 from tests.e2e.ended import Ended
-from tests.e2e.shop import MEMBERS, Shop
+from tests.e2e.shop import Shop
 from tests.forking import run_chorus
 from tests.sagas import SHIPPED
 
@@ -15,7 +16,7 @@ async def test_every_context_decides_the_same_again(shop: Shop, ended: Ended, or
     await shop.stock(f"s{order}", 10)
     await shop.place(order, f"s{order}")
     await ended.check(order, SHIPPED)
-    for name in MEMBERS:
+    for name in (one.name for one in contexts()):
         environ = {**shop.environ, "CHORUS_DATA_DIR": str(shop.data_dir(name))}
         ran = await run_chorus("replay", name, "--diff", environ=environ)
         assert (ran.code, ran.errors) == (0, ""), ran.output

@@ -15,14 +15,18 @@ from msgspec import Struct
 from shared.adapters.clock import SystemClock
 from shared.context import Context, Endpoint, Rejected, Request
 from shared.engine.decide.routing import Routing
+from shared.engine.decide.tracing import SpanTracing
 from shared.engine.requests import WAITING_AT_MOST, Requests
 from shared.repair.parked import parked_in, retry
 from shared.repair.rebuild import rebuild
+from shared.wire.messages import CORRELATION_ID
+from shared.wire.trace_context import TRACEPARENT
 from tests.integration.engine import PARTITIONS, Counter, at_work, rejection, until_idle
 from tests.integration.till import JAMS_AT, Ring, Rung, stuck_till, till
 from tests.waiting import WITHIN_S
 
 RING = "svc.till.ring"
+GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 class Amount(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -200,3 +204,28 @@ async def test_key_that_is_none_is_a_bad_request(counter: Counter, key: str) -> 
         headers, _ = await counter.broker.request(RING, body, {"Idempotency-Key": key} if key else {}, WITHIN_S)
         assert headers["Nats-Service-Error-Code"] == "400"
         assert "Idempotency-Key" in headers["Nats-Service-Error"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "begins"),
+    [({}, True), ({CORRELATION_ID: "o-1"}, False), ({CORRELATION_ID: "o-1", TRACEPARENT: GIVEN}, False)],
+    ids=["of a client", "of an untraced saga", "of a traced saga"],
+)
+def test_only_a_request_of_a_client_begins_a_trace(headers: dict[str, str], begins: bool) -> None:
+    """The effect of another context sends the saga along, and the first cause of that saga has chosen."""
+    routing = Routing(
+        asked_till(),
+        partitions=PARTITIONS,
+        tracing=SpanTracing("till", NoSpans(), SystemClock(), traces_per_s=1),
+    )
+    (endpoint,) = routing.endpoints.values()
+    message = routing.asked(endpoint, 1, "k-1", Amount(till="t-1", amount=1), headers)
+    given = headers.get(TRACEPARENT, "")
+    assert (message.traceparent not in ("", given), message.traceparent == given) == (begins, not begins)
+
+
+class NoSpans:
+    """Takes no span."""
+
+    def add(self, spans: object) -> None:
+        raise AssertionError(spans)

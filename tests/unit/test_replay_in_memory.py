@@ -21,11 +21,13 @@ from shared.repair.rebuild import rebuild
 from shared.replay.decide_again import Replay
 from shared.replay.difference import Difference
 from shared.simulation.testing import Simulation, simulation
+from shared.wire.messages import MSG_ID
+from tests.contract.declared import contexts
 from tests.older import shipping as shipping_of_the_first_release
 from tests.unit.shopping import CANCEL, fill_shelves, order
 
 PARTITIONS = 2
-DECIDING = catalog.names()
+DECIDING = tuple(one.name for one in contexts())
 
 
 class OnlyReads:
@@ -47,6 +49,7 @@ def busy(shop: Simulation) -> None:
     shop.send(order(quantity=1_000), key="p-2")
     shop.send(CANCEL, key="o-2")
     shop.publish("cmd.ordering.PlaceOrder.x-1", b"{}")
+    shop.publish("evt.payments.PaymentSucceeded.o-9", b"{}", {MSG_ID: "nonsense"})  # A stranger's.
     shop.run_until_quiet()
     shop.send(ReportDelivered(tracking_no=shop.content("o-1", "OrderShipped")["tracking_no"]), key="o-1")
     shop.send(order(), key="o-1")

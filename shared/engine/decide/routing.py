@@ -134,7 +134,7 @@ class Routing:
             depth=depth_in(headers, CAUSATION_DEPTH_AT_MOST),
             source=Asker(n, endpoint, command),
             handling=Decide((command,)),
-            traceparent=headers.get(TRACEPARENT) or self.tracing.begin(key),
+            traceparent=headers.get(TRACEPARENT) or ("" if CORRELATION_ID in headers else self.tracing.begin(key)),
         )
 
     def reacts_to(self, subject: Subject) -> bool:

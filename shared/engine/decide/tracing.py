@@ -1,7 +1,7 @@
 """Traces a saga from hop to hop: which trace a message carries on, and the spans of decisions and calls.
 
-A message is traced while it carries a sampled `traceparent`. A command or a request that carries none may begin a
-trace; an event never does, because its first cause has already chosen.
+A message is traced while it carries a sampled `traceparent`. A command or request of a client that carries none may
+begin a trace. An event, or a request of another context, never does: its first cause has already chosen.
 """
 
 import secrets

@@ -5,7 +5,8 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from google.protobuf import json_format
@@ -13,6 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 from rich.console import Console, Group
 
 from shared.cli.timeline_follow import LastLines
+from shared.export.gantt import AHEAD_FROM, WIDTH, bars
 from shared.export.mermaid import sequence
 from shared.export.otlp import traces
 from shared.export.rows import CLIENT, Row, rows_of
@@ -192,3 +194,31 @@ def test_a_tree_that_is_higher_than_the_terminal_shows_its_end() -> None:
     with console.capture() as captured:
         console.print(LastLines(Group(*(f"line {number}" for number in range(9)))))
     assert captured.get().splitlines() == ["line 6", "line 7", "line 8"]
+
+
+def test_bar_reaches_from_the_cause_to_the_message(rows: tuple[Row, ...]) -> None:
+    drawn = bars(rows)
+    assert [bar.row for bar in drawn] == list(rows)
+    for bar in drawn:
+        assert 0 <= bar.left <= bar.left + bar.width <= WIDTH
+        if bar.row.cause is not None and bar.row.ahead is None and bar.width > 4:
+            cause = drawn[bar.row.cause]
+            assert bar.left == pytest.approx(cause.left + cause.width, abs=5)
+    assert max(bar.left + bar.width for bar in drawn if bar.row.ahead is None) == pytest.approx(AHEAD_FROM)
+    assert (drawn[-1].look, drawn[-1].left + drawn[-1].width) == ("ahead", WIDTH)
+
+
+def test_days_do_not_hide_milliseconds(shop: Simulation, told_fields: ToldFields) -> None:
+    messages = shop.events(PAID)
+    last = replace(messages[-1], at=messages[-1].at + timedelta(days=3))
+    drawn = bars(rows_of(tree([*messages[:-1], last]), told_fields))
+    assert len({round(bar.left + bar.width) for bar in drawn}) > len(messages) / 2
+    assert drawn[-1].left + drawn[-1].width == pytest.approx(WIDTH)
+
+
+def test_saga_of_one_message_has_a_bar() -> None:
+    message = Message(
+        id="a/b-c@1", caused_by="", kind="evt", context="a", type="Done", key="c", at=NINE, stream="EVENTS", sequence=1
+    )
+    (bar,) = bars(rows_of(tree([message]), ToldFields()))
+    assert (bar.left, bar.width > 0, bar.look) == (0, True, "event")

@@ -1,0 +1,28 @@
+"""Holds the state of one running console: its sources, who has access, the tail of EVENTS, and the lag meter."""
+
+from shared.console.access import Access
+from shared.console.live import Tail
+from shared.console.sources import Fresh, LagMeter, Sources
+from shared.inspect.sagas_now import Listing, Selection, list_sagas
+
+STUCK_SHOWN = 20
+STUCK = Selection(stuck=True, oldest_first=True, limit=STUCK_SHOWN)
+
+
+class Console:
+    """The pages read from it. `cookie` is the name of the cookie, which has the port, because cookies do not."""
+
+    def __init__(self, sources: Sources, access: Access, *, cookie: str = "chorus-console") -> None:
+        self.sources = sources
+        self.access = access
+        self.cookie = cookie
+        self.tail = Tail(sources.broker, sources.clock, sources.reader.sagas)
+        self.lags = LagMeter(sources)
+        self.stuck = Fresh(self._list_stuck, sources.clock)
+
+    async def _list_stuck(self) -> Listing | None:
+        """The sagas of the first kind that are stuck; None where none is declared. Raises NoAnswerError."""
+        reader = self.sources.reader
+        if not reader.sagas:
+            return None
+        return await list_sagas(self.sources.broker, reader.sagas[0], reader.contexts, STUCK, self.sources.clock.now())

@@ -1,0 +1,74 @@
+"""Holds the parts that the pages read from: the broker, the databases on this machine, and the declared system."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+import anyio
+
+from shared.config.settings import Settings
+from shared.inspect.lag import Report, Sample, compare, sample
+from shared.inspect.saga_reader import SagaReader
+from shared.ports.broker import Broker
+from shared.ports.clock import Clock
+from shared.ports.databases import Databases
+
+T = TypeVar("T")
+
+FRESH_S: Final = 1.0
+"""A measurement this old is still shown. So any number of open pages ask the contexts once a second."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """The parts. `nats` spells a command of the nats CLI; `differences` are the lines of `chorus streams plan`.
+
+    `journals` are the contexts that have a database, also those that cannot be loaded.
+    """
+
+    settings: Settings
+    broker: Broker
+    databases: Databases
+    clock: Clock
+    reader: SagaReader
+    journals: tuple[str, ...]
+    nats: Callable[..., str]
+    differences: Callable[[], Awaitable[Sequence[str]]]
+
+
+class Fresh(Generic[T]):
+    """A measurement that is made again when it is older than FRESH_S; those who ask meanwhile wait for the same one."""
+
+    def __init__(self, measure: Callable[[], Awaitable[T]], clock: Clock) -> None:
+        self._measure = measure
+        self._clock = clock
+        self._lock = anyio.Lock()
+        self._found: tuple[float, T] | None = None
+
+    async def get(self) -> T:
+        """The last measurement, or a new one; raises what measuring raises."""
+        async with self._lock:
+            now = self._clock.monotonic()
+            if self._found is None or now - self._found[0] > FRESH_S:
+                found = await self._measure()
+                self._found = self._clock.monotonic(), found
+            return self._found[1]
+
+
+class LagMeter:
+    """Measures the lag of all contexts; rates are those since the measurement before."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._before: Sample | None = None
+        self._fresh = Fresh(self._measure, sources.clock)
+
+    async def report(self) -> Report:
+        """Every partition of every context."""
+        return await self._fresh.get()
+
+    async def _measure(self) -> Report:
+        reader, broker = self._sources.reader, self._sources.broker
+        now = await sample(broker, reader.contexts, reader.partitions)
+        before, self._before = self._before, now
+        return await compare(broker, reader.contexts, before or {}, now)
