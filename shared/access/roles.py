@@ -19,17 +19,16 @@ from shared.wire.streams import COMMANDS, DEAD_LETTERS, EVENTS, SCHEMAS_STREAM, 
 OPERATOR: Final = "operator"
 PRODUCER: Final = "producer"
 TESTER: Final = "tester"
-INSIGHTS: Final = "insights"
 MONITOR: Final = "monitor"
-ROLES: Final = (OPERATOR, PRODUCER, TESTER, INSIGHTS, MONITOR)
+ROLES: Final = (OPERATOR, PRODUCER, TESTER, MONITOR)
 MIRROR: Final = "MIRROR"
 """A copy of EVENTS that an operator makes for testers. A user who may create a stream may publish anything with it: the
 server checks no permission for its sources, its mirror and its `republish`. So testers create none."""
 QUESTIONS: Final = ("about", "waiting", "list", "lag")
 
 Contexts = Mapping[str, Context]
-Members = Mapping[str, Member]
 Sides = Mapping[str, ReadSide]
+Members = Mapping[str, Member]
 
 
 class AccessError(ValueError):
@@ -44,18 +43,12 @@ def users(topology: Topology, members: Members) -> tuple[User, ...]:
     """
     contexts = {name: member for name, member in sorted(members.items()) if isinstance(member, Context)}
     sides = {name: member for name, member in sorted(members.items()) if isinstance(member, ReadSide)}
-    if taken := sorted({*members} & {*ROLES} - {INSIGHTS}):
+    if taken := sorted({*members} & {*ROLES}):
         raise AccessError(f"the context {taken[0]} has the name of a role of chorus access: rename the context")
     found = [*(_context(topology, one) for one in contexts.values()), *map(_read_side, sides.values())]
     found.sort(key=lambda user: user.name)
-    roles = (
-        _operator(contexts, sides),
-        _producer(contexts),
-        _tester(topology, contexts, sides),
-        _insights(topology),
-        _monitor(contexts),
-    )
-    return (*found, *(role for role in roles if role.name not in members))
+    roles = (_operator(contexts, sides), _producer(contexts), _tester(topology, contexts, sides), _monitor(contexts))
+    return (*found, *roles)
 
 
 def _context(topology: Topology, context: Context) -> User:
@@ -79,15 +72,18 @@ def _context(topology: Topology, context: Context) -> User:
 
 
 def _operator(contexts: Mapping[str, Context], sides: Sides) -> User:
-    streams = (*grants.ALL_STREAMS, MIRROR, SCHEMAS_STREAM, *_bucket_streams(sides))
     publish = [
         *grants.look(()),
-        *(subject for stream in streams for subject in grants.manage(stream)),
-        *(f"api.{side}.*" for side in sides),
+        *(
+            subject
+            for stream in (*grants.ALL_STREAMS, MIRROR, SCHEMAS_STREAM, *_buckets(sides))
+            for subject in grants.manage(stream)
+        ),
         f"{SCHEMAS_SUBJECT}>",
         # `chorus reconcile` publishes again what the journals have and the streams have lost.
         *(f"{kind}.{name}.>" for name in contexts for kind in ("evt", "timer", "dlq")),
         *_questions(contexts, QUESTIONS),
+        *(f"api.{side}.*" for side in sides),
         *grants.discover(),
     ]
     purpose = "streams, consumers, parked messages, reconcile"
@@ -107,18 +103,16 @@ def _tester(topology: Topology, contexts: Mapping[str, Context], sides: Sides) -
         for context in contexts.values()
         for number in range(topology.partitions)
         if EVENTS in streams_of(context)
-    ] + [consumer for side in sides.values() for consumer in _consumers(side)]
-    buckets = _bucket_streams(sides)
+    ]
+    consumers += [consumer for side in sides.values() for consumer in _consumers(side)]
+    buckets = _buckets(sides)
+    readable = (*grants.ALL_STREAMS, MIRROR, SCHEMAS_STREAM, *buckets)
     publish = [
         *grants.look((*grants.ALL_STREAMS, MIRROR)),
-        *(
-            subject
-            for stream in (*grants.ALL_STREAMS, MIRROR, SCHEMAS_STREAM, *buckets)
-            for subject in grants.read(stream)
-        ),
+        *(subject for stream in readable for subject in grants.read(stream)),
         *(subject for stream in (EVENTS, DEAD_LETTERS, MIRROR, *buckets) for subject in grants.own_consumers(stream)),
-        *(f"api.{side}.*" for side in sides),
         *_questions(contexts, QUESTIONS),
+        *(f"api.{side}.*" for side in sides),
         *grants.discover(),
     ]
     never = grants.foreign_consumers(EVENTS, consumers)
@@ -146,16 +140,9 @@ def _consumers(side: ReadSide) -> list[str]:
     return [consumer for place in places for consumer in (place, catch_up_of(place))]
 
 
-def _bucket_streams(sides: Sides) -> tuple[str, ...]:
-    return tuple(f"KV_{table.name}" for side in sides.values() for group in side.groups for table in group.buckets)
-
-
-def _insights(topology: Topology) -> User:
-    numbers = range(topology.partitions)
-    consumers = [subject for n in numbers for subject in grants.pull(EVENTS, consumer_name(INSIGHTS, n))]
-    publish = [*grants.read(EVENTS), *consumers]
-    subscribe = [f"api.{INSIGHTS}.*", *grants.discovery(INSIGHTS)]
-    return _user(INSIGHTS, "the read side: hears EVENTS, answers questions", publish, subscribe, answers=True)
+def _buckets(sides: Sides) -> list[str]:
+    """The streams of the KV buckets."""
+    return [f"KV_{table.name}" for side in sides.values() for group in side.groups for table in group.buckets]
 
 
 def _monitor(contexts: Mapping[str, Context]) -> User:

@@ -114,9 +114,9 @@ def differing(settings: "Settings") -> Callable[["Request"], Awaitable[Sequence[
     absent = {*loaded.broken, *loaded.misfits}
 
     async def differences(request: "Request") -> Sequence[str]:
-        wanted = wanted_of(settings, loaded.members.values())
+        wanted = wanted_of(settings, loaded.running.values())
         lines = [line for change in await plan(request, wanted, absent) for line in describe(change)]
-        if not absent and not is_current(settings.streams_file, loaded.members):
+        if not absent and not is_current(settings.streams_file, loaded.running):
             lines.append(f"{settings.streams_file}: its choreography differs from the code; run chorus streams write")
         return lines
 

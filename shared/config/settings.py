@@ -124,6 +124,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "auto"
     metrics_port: Annotated[Port | None, Meta(description="the port of /metrics; none unless set")] = None
     metrics_host: Annotated[str, Meta(description="the address /metrics answers on")] = "127.0.0.1"
+    console_port: Annotated[Port, Meta(description="the port of the console")] = 4280
+    console_host: Annotated[str, Meta(description="the address the console answers on")] = "127.0.0.1"
     door_rate: Annotated[
         float, Meta(gt=0, le=100_000, description="requests a second that chorus door takes from one address")
     ] = 10.0
@@ -133,8 +135,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     webhook_secrets: Annotated[
         Secret, Meta(description="sender=secret,… of the webhooks of chorus door; each 16 characters or more")
     ] = Secret("")
-    console_port: Annotated[Port, Meta(description="the port of the console")] = 4280
-    console_host: Annotated[str, Meta(description="the address the console answers on")] = "127.0.0.1"
     traces_per_s: Annotated[
         int, Meta(ge=0, le=10_000, description="how many traces a worker begins per second at most; 0 sends none")
     ] = 0

@@ -34,6 +34,7 @@ from shared.wire.messages import (
     command_subject,
     content_hash,
 )
+from shared.wire.trace_context import TRACEPARENT, parse_traceparent
 
 BODY_WITHIN_S: Final = 10.0
 RETRY_AFTER_S: Final = 5
@@ -125,7 +126,9 @@ class DoorApp:
             key = _key_in(body, key_field) or f"h-{content_hash(message_id.encode()).hex()}"
             _decoded(decoder, body, key)
             subject = command_subject(path.context, path.command.__name__, key)
-            headers = {MSG_ID: message_id, **({ACTING_FOR: actor} if actor else {})}
+            headers: dict[str, str] = {MSG_ID: message_id, **({ACTING_FOR: actor} if actor else {})}
+            if trace := parse_traceparent(request.headers.get(TRACEPARENT, "")):
+                headers[TRACEPARENT] = str(trace)
             return _stored(await self._publish(Outgoing(subject, headers, body)), key_field, key, message_id)
 
         return take

@@ -214,7 +214,7 @@ def _resolver(file: Path) -> Mapping[str, object]:
 async def test_stock_nats_command_acts_as_a_role(guarded: Guarded, tmp_path: Path) -> None:
     environ = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "HOME": str(tmp_path)}
     saved = dict(write_contexts(guarded.directory, USERS, guarded.server.url, environ))
-    assert sorted(saved) == [f"chorus-{role}" for role in ("insights", "monitor", "operator", "producer", "tester")]
+    assert sorted(saved) == [f"chorus-{role}" for role in ("monitor", "operator", "producer", "tester")]
     assert find_connection({**environ, "NATS_CONTEXT": "chorus-tester"}).acts_as == "tester"
 
     def nats(role: str, *words: Sequence[str] | str) -> subprocess.CompletedProcess[str]:

@@ -34,7 +34,7 @@ TILLS = {"till": till(), "scanner": scanner()}
 
 def test_context_of_one_s_own_has_its_user_without_a_line() -> None:
     found = {user.name: user.rights for user in users(TOPOLOGY, TILLS)}
-    assert list(found) == ["scanner", "till", "operator", "producer", "tester", "insights", "monitor"]
+    assert list(found) == ["scanner", "till", "operator", "producer", "tester", "monitor"]
     assert found["till"].may_publish("evt.till.Rung.t-1")
     assert found["till"].may_publish("$JS.API.CONSUMER.MSG.NEXT.COMMANDS.till-1")
     assert not found["till"].may_publish("$JS.API.CONSUMER.MSG.NEXT.COMMANDS.till-2")

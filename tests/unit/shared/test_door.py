@@ -19,6 +19,7 @@ from shared.http.signature import REPLAY_WINDOW_S, sign
 from shared.ports.broker import Broker, BrokerError, BrokerRefusedError, BrokerUnavailableError, Outgoing, Published
 from shared.wire.bodies import BODY_BYTES_AT_MOST
 from shared.wire.messages import ACTING_FOR, MSG_ID
+from shared.wire.trace_context import TRACEPARENT
 from tests.asgi import Said, ask
 from tests.unit.shared.hostile import mutated
 from tests.unit.shared.malformed import NOT_IN_BODIES, ORDER
@@ -136,6 +137,13 @@ class TestCommands:
             stream = Stream()
             await ask(app(stream, trusts_actor=trusts), ORDERS, BODY, {**KEY, ACTING_FOR: "c-1"})
             assert stream.stored[0].headers.get(ACTING_FOR) == expected
+
+    async def test_trace_of_the_client_goes_on_and_what_is_none_does_not(self) -> None:
+        trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        for sent, expected in ((trace, trace), ("00-0af7-b7ad-01", None)):
+            stream = Stream()
+            await ask(app(stream), ORDERS, BODY, {**KEY, TRACEPARENT: sent})
+            assert stream.stored[0].headers.get(TRACEPARENT) == expected
 
     @pytest.mark.parametrize(
         ("error", "status"),

@@ -29,7 +29,7 @@ def logged(source: str) -> Iterator[tuple[int, str, set[str]]]:
         by_level = isinstance(function, ast.Attribute) and function.attr in LEVELS
         if (by_level and ast.unparse(function).startswith("_log.")) or ast.unparse(function) == "log":
             names = {keyword.arg for keyword in node.keywords if keyword.arg}
-            if any(keyword.arg is None and "_ids(" in ast.unparse(keyword.value) for keyword in node.keywords):
+            if any(keyword.arg is None and "ids" in ast.unparse(keyword.value) for keyword in node.keywords):
                 names |= {*FACTS_OF_A_MESSAGE}
             yield node.lineno, ast.unparse(node.args[0]), names
 
