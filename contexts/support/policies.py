@@ -12,7 +12,6 @@ from contexts.support.upstream import (
     ReturnRefunded,
     ShipmentFailed,
     StockLow,
-    StockReplenished,
 )
 from shared.context import Policy
 
@@ -78,15 +77,9 @@ def whenever_return_refunded_close_its_ticket(event: ReturnRefunded) -> list[Clo
 
 
 def whenever_stock_low_open_a_ticket(event: StockLow) -> list[OpenTicket]:
-    """Somebody has to buy the article in (P57)."""
+    """Somebody has to buy the article in, and resolves the ticket (P57)."""
     why = f"{event.available} units are left, which run out about {event.runs_out_at:%Y-%m-%d %H:%M} UTC"
     return [OpenTicket(order_id=OrderId(event.sku), case=STOCK, why=why, occurrence=event.number)]
-
-
-def whenever_stock_replenished_close_the_ticket_of_its_article(event: StockReplenished) -> list[CloseTicket]:
-    """There is stock again (P57)."""
-    note = f"{event.quantity} units have come"
-    return [CloseTicket(order_id=OrderId(event.sku), case=STOCK, note=note)]
 
 
 POLICIES: tuple[Policy, ...] = (
@@ -99,7 +92,6 @@ POLICIES: tuple[Policy, ...] = (
     Policy("ordering", ReturnRefunded, whenever_return_refunded_close_its_ticket),
     Policy("notifications", NotificationFailed, whenever_notification_failed_open_a_ticket),
     Policy("insights", StockLow, whenever_stock_low_open_a_ticket),
-    Policy("inventory", StockReplenished, whenever_stock_replenished_close_the_ticket_of_its_article),
 )
 
 

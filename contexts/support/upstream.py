@@ -74,10 +74,3 @@ class StockLow(Struct, frozen=True, kw_only=True):
     available: int
     runs_out_at: datetime
     number: int
-
-
-class StockReplenished(Struct, frozen=True, kw_only=True):
-    """A delivery was counted in."""
-
-    sku: Sku
-    quantity: int

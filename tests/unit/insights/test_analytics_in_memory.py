@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from contexts.inventory.commands import ReplenishStock
+from contexts.support.commands import ResolveTicket
 from shared.simulation.testing import Simulation, simulation
 from shared.wire.streams import EVENTS
 from tests.unit.insights.test_projection_in_memory import asked
@@ -61,7 +61,7 @@ def test_a_rebuild_says_nothing_again_and_what_the_stream_lacks_once(shop: Simul
     assert len(windows(shop)) == 3  # The minute of o-2 and the first hour were closed by o-3, while insights was dead.
 
 
-def test_support_has_a_ticket_of_an_article_that_runs_out_until_it_is_replenished(shop: Simulation) -> None:
+def test_support_has_a_ticket_of_an_article_that_runs_out_until_an_operator_closes_it(shop: Simulation) -> None:
     for hour in range(3):
         order_now(shop, f"o-{hour}", quantity=30)
         shop.advance(hours=1)
@@ -70,11 +70,7 @@ def test_support_has_a_ticket_of_an_article_that_runs_out_until_it_is_replenishe
     assert (opened["case"], "units are left" in opened["why"]) == ("stock_low", True)
     (letter,) = (shop.directory / "mail").glob("ticket-mug-stock_low-1.eml")
     assert "Article mug needs you: stock_low" in letter.read_text()
-    fill_shelves_again(shop)
+    shop.send(ResolveTicket(case="stock_low", note="bought in"), key="mug")
+    shop.run_until_quiet()
     assert "TicketResolved" in shop.facts("mug", of="support")
     assert shop.facts("mug", of="notifications") == []
-
-
-def fill_shelves_again(shop: Simulation) -> None:
-    shop.send(ReplenishStock(quantity=500, delivery_id="second"), key="mug")
-    shop.run_until_quiet()

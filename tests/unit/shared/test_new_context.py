@@ -128,7 +128,7 @@ def test_it_is_entered_into_every_list_of_the_shop(shop: Path) -> None:
     compose = yaml.safe_load((shop / "docker-compose.yml").read_text())
     assert compose["services"]["invoices"]["command"] == ["worker", "invoices"]
     assert "invoices-data" in compose["volumes"]
-    assert "| `StockReplenished` | inventory | support, invoices |" in (shop / "docs/tutorial.md").read_text()
+    assert "| `StockReplenished` | inventory | invoices |" in (shop / "docs/tutorial.md").read_text()
     assert "| `invoices.ReserveInvoice` | `order_id` |" in (shop / "docs/domain.md").read_text()
     assert "(contexts/invoices/README.md)" in (shop / "README.md").read_text()
     assert "chorus-worker@invoices\n" in (shop / "docs/operate.md").read_text()
