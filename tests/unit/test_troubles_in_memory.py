@@ -12,6 +12,7 @@ from random import Random
 
 import pytest
 
+from shared import catalog
 from shared.adapters.memory import FaultRates
 from shared.adapters.memory.stream import StoredMessage
 from shared.simulation.testing import Simulation, simulation
@@ -77,7 +78,7 @@ def stored(running: Simulation) -> list[StoredMessage]:
 def remake_streams(running: Simulation) -> None:
     """Create the streams again, as an operator does when one is gone."""
     world = running._world
-    running.server.apply(declare(world.topology, world.members.values()))
+    running.server.apply(declare(world.topology, catalog.members(world.settings).values()))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -13,6 +13,7 @@ import pytest
 from contexts.bank.commands import Deposit, OpenAccount, Some, Transfer, Withdraw
 from contexts.bank.settings import BankSettings
 from contexts.bank.worker import context
+from shared import catalog
 from shared.adapters.memory import MemoryBroker
 from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.adapters.sqlite.reading import open_read_only
@@ -205,7 +206,7 @@ def test_events_that_were_lost_with_their_stream_are_published_again_in_order(
     if missing_s:
         withdraw(bank, 10, "meanwhile")
         bank.run(bank._world.clock.sleep(missing_s))
-    bank.server.apply(declare(bank._world.topology, bank._world.members.values()))
+    bank.server.apply(declare(bank._world.topology, catalog.members(bank._world.settings).values()))
     bank.run(bank._world.clock.sleep(5))
     more = ["Withdrawn", "BookingRecorded"] if missing_s else []
     assert bank.facts(ANN) == [*before, *more]
