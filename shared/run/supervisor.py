@@ -159,7 +159,7 @@ class Supervisor:
 
     async def _run(self, child: _Supervised) -> int:
         """Run the program once, from start to end; return its exit code, negative for a signal."""
-        path = self._sockets / child.program.name
+        path = self._sockets / f"{id(child):x}"  # Short: the path of a socket has 107 bytes at most.
         environment = {**self._environment, **child.program.environment, "NOTIFY_SOCKET": str(path)}
         child.lines.clear()
 

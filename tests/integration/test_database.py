@@ -15,7 +15,9 @@ import anyio
 import pytest
 import pytest_asyncio
 
+from shared import catalog
 from shared.adapters.sqlite.database import BUSY_TIMEOUT_MS
+from shared.config.settings import Settings
 from tests.e2e.shop import MEMBERS, Shop, opened
 from tests.forking import ForkedProcess, fork, run_chorus, run_module
 from tests.integration.databases import copy, tables
@@ -203,7 +205,7 @@ class TestShop:
             assert await shop.stop(context) == 0
         said = len(shop.watcher.facts)
         letters = {order: shop.mails(order) for order in ("o-good", "o-poor", "o-nowhere")}
-        for context in MEMBERS:
+        for context in catalog.contexts(Settings()):
             path = shop.data_dir(context) / f"{context}.db"
             before = tables(path)
             await chorus(shop, "rebuild", context, CHORUS_DATA_DIR=str(tmp_path))
