@@ -162,7 +162,8 @@ def test_answer_to_an_older_attempt_is_ignored(shop: Simulation) -> None:
     assert shop.facts(KEY, of="shipping") == ["AddressRejected", "AddressValidated"]
     answers = [fact for fact in shop.facts(KEY, of="payments") if fact != "MethodVerificationRequested"]
     assert answers == ["PaymentDeclined", "PaymentApproved"]
-    assert [fact for fact in told(shop) if "Answer" in fact] == ["AddressAnswerRecorded", "PaymentAnswerRecorded"]
+    recorded = [fact for fact in told(shop) if "Answer" in fact]
+    assert sorted(recorded) == ["AddressAnswerRecorded", "PaymentAnswerRecorded"]
     assert shop.content(KEY, "AddressAnswerRecorded")["attempt"] == 2
     send(shop, CheckOutBasket())
     assert "OrderPlaced" in told(shop)
