@@ -92,7 +92,8 @@ async def _until_signal(demo: "Demo", directory: Path, serve: bool, as_json: boo
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
         async with _stage(demo, directory) as stage:
-            wrong = await _perform(demo, stage, as_json, f"every worker is ready on {stage.url}", "s")
+            opening = f"every worker is ready on {stage.url}, a server that is open to this machine"
+            wrong = await _perform(demo, stage, as_json, opening, "s")
             if not as_json:
                 show_lines(_try_it(demo, stage, serve))
             if serve:

@@ -1,4 +1,4 @@
-"""No secret leaves a process: neither in output, settings, logs and tracebacks, nor in the arguments of a child."""
+"""No command writes a secret: neither into its output, settings and logs, nor into tracebacks."""
 
 from collections.abc import Mapping
 from pathlib import Path
