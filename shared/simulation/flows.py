@@ -12,6 +12,7 @@ def test_things_are_counted_per_minute() -> None:
 
 import json
 import sqlite3
+import weakref
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -39,6 +40,7 @@ class Flow:
         """Why events were set aside."""
         self._group = Group(name="flow", topologies=topologies)
         self._connection = sqlite3.connect(":memory:", isolation_level=None)
+        weakref.finalize(self, self._connection.close)
         self._connection.executescript(SCHEMA)
         make_tables(self._connection, self._group)
         self._flowing = Flowing(topologies)
