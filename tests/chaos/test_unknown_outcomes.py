@@ -29,7 +29,10 @@ async def test_order_is_charged_once_though_the_answer_is_lost_and_payments_dies
     await stage.check_at_rest()
 
 
-@pytest.mark.parametrize(("call", "known"), [(1, "AuthorizationRequested"), (2, "CaptureRequested")])
+@pytest.mark.parametrize(
+    ("call", "known"),
+    [pytest.param(1, "AuthorizationRequested", marks=pytest.mark.long), (2, "CaptureRequested")],
+)
 async def test_order_is_charged_once_though_payments_dies_between_call_and_commit(
     stage: Stage, ended: Ended, call: int, known: str
 ) -> None:
@@ -68,7 +71,15 @@ async def test_order_is_refunded_once_though_the_bank_refuses_and_payments_dies(
     await stage.check_at_rest()
 
 
-@pytest.mark.parametrize("place", ["after-take", "inside-transaction", "after-commit", "before-publish"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param("after-take", marks=pytest.mark.long),
+        "inside-transaction",
+        "after-commit",
+        pytest.param("before-publish", marks=pytest.mark.long),
+    ],
+)
 async def test_order_is_charged_once_though_the_bank_dies_before_it_has_answered(
     stage: Stage, ended: Ended, place: str
 ) -> None:
