@@ -136,7 +136,7 @@ class Decisions:
         elif message.key in self.parked_keys:
             self.answers.refuse(asker, "503", f"{message.key} waits for an operator; ask again with the same key")
         elif (failure := self._try(message, lambda events: self.answers.give(message, asker, events))) is not None:
-            _log.error("request failed", request=message.type, **_ids(message), reason=failure)
+            _log.error("request failed", request=message.type, **message.ids, reason=failure)
             self.answers.refuse(asker, "500", failure.strip().splitlines()[-1][:500])
 
     def _try(self, message: Incoming, then: Callable[[Sequence[Event]], None] | None = None) -> str | None:
@@ -161,7 +161,7 @@ class Decisions:
         if self._debug:
             _log.debug(
                 "decided",
-                **_ids(message),
+                **message.ids,
                 heard=message.type,
                 commands=[type(command).__name__ for command in commands],
                 events=[row.type for row in self.rows[rows:]],
@@ -200,14 +200,14 @@ class Decisions:
     def _note(self, outcome: str, message: Incoming) -> None:
         """Log a message that came to no decision."""
         if self._debug:
-            _log.debug(outcome, **_ids(message), heard=message.type)
+            _log.debug(outcome, **message.ids, heard=message.type)
 
     def _reject(self, message: Incoming, reason: str, details: tuple[Detail, ...]) -> None:
         self.rows.append(self._outgoing.rejection(message, reason, details))
-        _log.info("rejected", command=message.type, **_ids(message), reason=reason)
+        _log.info("rejected", command=message.type, **message.ids, reason=reason)
 
     def _report_reused_id(self, message: Incoming, delivery: Delivery) -> None:
-        _log.error("known id, other content", **_ids(message), type=message.type)
+        _log.error("known id, other content", **message.ids, type=message.type)
         if message.stream == COMMANDS:
             problem = f"{message.message_id} was used for other content before; use a new id"
             self._reject(message, MESSAGE_ID_REUSED, (Detail(path=MSG_ID, message=problem),))
@@ -243,8 +243,3 @@ class Decisions:
                 for kind, keys_in in deciding.keys_in_state:
                     named |= {kind.id_from(asked): kind for asked in keys_in(command, state)}
         return named
-
-
-def _ids(message: Incoming) -> dict[str, str]:
-    """The saga and the message that a log line is about."""
-    return {"saga": message.correlation_id, "message": message.message_id}

@@ -3,7 +3,7 @@
 Routing makes it, and nothing changes it afterwards.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from shared.context import Command, Detail
@@ -77,6 +77,11 @@ class Incoming(NamedTuple):
     source: Source
     handling: Handling
     traceparent: str = ""
+
+    @property
+    def ids(self) -> Mapping[str, str]:
+        """The saga and the message, as every log line about it names them."""
+        return {"saga": self.correlation_id, "message": self.message_id}
 
 
 def replies_to(messages: Sequence[Incoming]) -> list[str]:

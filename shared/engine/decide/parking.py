@@ -57,14 +57,7 @@ class ParkedKeys:
         rows = []
         if message.key not in self._count_by_key:
             self._count_by_key[message.key] = 0
-            _log.error(
-                "parked",
-                saga=message.correlation_id,
-                message=message.message_id,
-                key=message.key,
-                type=message.type,
-                reason=reason,
-            )
+            _log.error("parked", **message.ids, key=message.key, type=message.type, reason=reason)
             rows.append(self._outgoing.dead_letter(message, delivery, reason))
         self._count_by_key[message.key] += 1
         row = ParkedRow(
@@ -76,14 +69,7 @@ class ParkedKeys:
 
     def park_again(self, message: Incoming, waiting: ParkedVerdict, reason: str) -> list[JournalRow]:
         """Keep a message parked whose retry failed; a new reason goes on record as an event of its own."""
-        _log.error(
-            "parked again",
-            saga=message.correlation_id,
-            message=message.message_id,
-            key=message.key,
-            type=message.type,
-            reason=reason,
-        )
+        _log.error("parked again", **message.ids, key=message.key, type=message.type, reason=reason)
         self._failed_keys.add(message.key)
         self.failed_again[waiting.id] = (message.key, reason)
         version = self._last_versions.get(parked_aggregate(message.message_id), 0)
@@ -94,16 +80,9 @@ class ParkedKeys:
     def unpark(self, message: Incoming, waiting: ParkedVerdict) -> JournalRow:
         """Release a message that was decided or skipped."""
         if waiting.skip:
-            _log.warning(
-                "skipped",
-                saga=message.correlation_id,
-                message=message.message_id,
-                key=message.key,
-                who=waiting.who,
-                why=waiting.why,
-            )
+            _log.warning("skipped", **message.ids, key=message.key, who=waiting.who, why=waiting.why)
         else:
-            _log.warning("unparked", saga=message.correlation_id, message=message.message_id, key=message.key)
+            _log.warning("unparked", **message.ids, key=message.key)
         self.unparked.append(waiting.id)
         self._count_by_key[message.key] -= 1
         if not self._count_by_key[message.key]:

@@ -40,6 +40,5 @@ def _record(message: Incoming, reason: str) -> StrangerRow:
             subject, sequence, at_ns = row.subject, row.seq, row.at_ns
         case _:
             raise AssertionError("neither a request nor an outcome has a form")
-    ids = {"saga": message.correlation_id, "message": message.message_id}
-    _log.error("a stranger's message is set aside", **ids, subject=subject, reason=reason)
+    _log.error("a stranger's message is set aside", **message.ids, subject=subject, reason=reason)
     return StrangerRow(message.message_id, sequence, subject, reason, rfc3339(moment(at_ns)), "", "")
