@@ -1,7 +1,8 @@
 """The relay publishes the outbox: per key in journal order, each row under its own id, until the stream has the row.
 
-Many rows go as one atomic batch, which costs the server one fsync. A few rows go as single publishes side by side, but
-never two rows of one key at once, because the first could fail and the second succeed.
+Many rows go as one atomic batch, which costs the server six syncs and a few short-lived files (traced), however many
+rows there are. A few rows go as single publishes side by side, with a sync each, but never two rows of one key at once,
+because the first could fail and the second succeed.
 
 A server that restarts may have lost rows that it had acknowledged. So after a reconnect the relay publishes nothing
 until the reconciler has compared the streams with the journal. Otherwise a later row could overtake a lost one.
@@ -27,7 +28,7 @@ from shared.ports.clock import Clock
 from shared.ports.rows import NumberedRow
 
 BATCH_AT_LEAST = 12
-"""A batch of any size costs the server as much as 8 single publishes, or 12 on a busy disk (measured)."""
+"""A batch of any size costs the server as much as 8 to 14 single publishes, by the state of the disk (measured)."""
 BATCH_AT_MOST = 1_000
 BATCH_TRIES = 2
 """When the broker answers, but not this batch, the relay publishes its rows singly: one of them may be the reason."""
