@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -31,7 +32,9 @@ def run(name: str) -> int:
 
     async def worker() -> int:
         connection = login(find_connection(os.environ), name, settings.seeds)
-        return await run_member(name, lambda: _load(name, settings), settings=settings, connection=connection)
+        member, _, group = name.partition("-")  # As in insights-projection.
+        load = partial(_load, member, settings)
+        return await run_member(member, load, settings=settings, connection=connection, group=group or None)
 
     return anyio.run(worker, backend_options={"use_uvloop": True})
 
