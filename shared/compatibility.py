@@ -4,6 +4,7 @@ It compares kinds of types, not bounds such as the length of a text. A kind that
 """
 
 from collections.abc import Iterator
+from functools import cache
 
 from msgspec import Struct, inspect
 
@@ -27,6 +28,7 @@ PATH_LENGTH_AT_MOST = 300
 """Types may hold themselves; no deeper field is compared."""
 
 
+@cache
 def incompatible_fields(reader: type[Struct], writer: type[Struct]) -> tuple[str, ...]:
     """Every field, by its JSON path, in which the reader cannot read what the writer may write."""
     return tuple(_fields(_struct(reader), _struct(writer), "$", {*stamped_fields(reader).values()}))

@@ -107,6 +107,8 @@ def describe(settings: Settings, environ: Mapping[str, str], declared: DeclaredS
 class _Field(NamedTuple):
     type: Any
     description: str
+    default: tuple[Any, Any]
+    """Its default, and the function that makes one."""
     owner: type[Settings]
     declared_by: str
 
@@ -126,14 +128,15 @@ def fields_of(declared: DeclaredSettings) -> Mapping[str, _Field]:
             name = described.name
             if name == "of_contexts":
                 continue
-            field = _Field(hints[name], _description(hints[name]), owner, declared_by)
+            default = (described.default, described.default_factory)
+            field = _Field(hints[name], _description(hints[name]), default, owner, declared_by)
             first = found.setdefault(name, field)
             if not field.description or described.required:
                 problems.append(
                     f"{declared_by}: the setting {name} needs a default and a description:"
                     ' Annotated[…, Meta(description="…")] = …'
                 )
-            elif _meaning(field, name) != _meaning(first, name):
+            elif not _mean_the_same(field, first):
                 problems.append(
                     f"the setting {name} of {declared_by} has another type or default than that of {first.declared_by}:"
                     " make both the same, or rename one"
@@ -148,14 +151,16 @@ def _description(hint: Any) -> str:
     return next((meta.description for meta in metas if meta.description), "")
 
 
-def _meaning(field: _Field, name: str) -> tuple[Any, Any]:
-    """Its type without the description, and its default."""
-    described = msgspec.inspect.type_info(field.type)
-    (default,) = [one for one in msgspec.structs.fields(field.owner) if one.name == name]
-    return (
-        described.type if isinstance(described, msgspec.inspect.Metadata) else described,
-        (default.default, default.default_factory),
-    )
+def _mean_the_same(one: _Field, other: _Field) -> bool:
+    """Whether they have the same default and, apart from the description, the same type."""
+    if one.default != other.default:
+        return False
+    return one.type == other.type or _undescribed(one.type) == _undescribed(other.type)
+
+
+def _undescribed(hint: Any) -> msgspec.inspect.Type:
+    described = msgspec.inspect.type_info(hint)
+    return described.type if isinstance(described, msgspec.inspect.Metadata) else described
 
 
 def _variable(name: str) -> str:

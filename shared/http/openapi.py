@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from shared.http.door import Door
 from shared.http.signature import HEADER
@@ -63,7 +64,7 @@ def _header(name: str, description: str, *, required: bool) -> dict[str, Any]:
     return {"name": name, "in": "header", "required": required, "description": description, "schema": schema}
 
 
-def _without_stamped(schema: dict[str, Any], kind: type[Any]) -> None:
+def _without_stamped(schema: dict[str, Any], kind: type[Struct]) -> None:
     """Remove the fields that the engine sets; the key stays, because a client may name it."""
     for how, name in stamped_fields(kind).items():
         if how != "key":

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -91,6 +92,7 @@ class BodyDecoder(Generic[T]):
         msgspec.structs.force_setattr(message, field, key)
 
 
+@cache
 def stamped_fields(message_type: type[Struct]) -> Mapping[str, str]:
     """The fields that the decoder sets, by their source: `{"key": "thing_id", "at": "asked_at"}`."""
     found: dict[str, str] = {}
