@@ -21,8 +21,8 @@ def door(
 ) -> int:
     """Answer HTTP requests with commands.
 
-    The paths are those of DOOR in door.py beside the contexts. It publishes commands
-    with their Idempotency-Key as message id, and answers with the PubAck; /openapi.json
+    The paths are those of DOOR in door.py beside the contexts. It publishes each request
+    once under its Idempotency-Key, and answers with the PubAck; /openapi.json
     describes them. It needs the extra chorus[http], and a proxy in front for TLS.
 
     For example:

@@ -1,15 +1,14 @@
 """The door as an ASGI application: reads within bounds, checks, publishes, and answers with the PubAck.
 
-Nothing is stored here. A client that got no answer sends the request again under the same `Idempotency-Key`.
+Nothing is stored here. A client that got no answer sends the request again under the same `Idempotency-Key`. Another
+request under the same key is another command, which the context decides: nothing is dropped unread.
 """
 
 import math
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-import anyio
 import msgspec
 import structlog
 from starlette.applications import Starlette
@@ -20,42 +19,27 @@ from starlette.routing import Route
 from shared.http.door import CommandPath, Door, WebhookPath
 from shared.http.openapi import openapi
 from shared.http.rate import Rate
+from shared.http.reading import RefusedError, decoded, key_in, read_actor, read_body, read_idempotency_key
 from shared.http.signature import HEADER, BadSignatureError, check_signature
-from shared.ports.broker import Broker, BrokerError, BrokerRefusedError, Outgoing, Published
-from shared.wire.bodies import BODY_BYTES_AT_MOST, BodyDecoder, MalformedBodyError, stamped_fields
+from shared.ports.broker import Broker, BrokerDeniedError, BrokerError, BrokerRefusedError, Outgoing, Published
+from shared.wire.bodies import BodyDecoder, stamped_fields
 from shared.wire.messages import (
     ACTING_FOR,
     IDEMPOTENCY_KEY,
     MSG_ID,
-    NEVER,
-    check_actor,
     check_command_id,
-    check_key,
     command_subject,
     content_hash,
 )
 from shared.wire.trace_context import TRACEPARENT, parse_traceparent
 
-BODY_WITHIN_S: Final = 10.0
 RETRY_AFTER_S: Final = 5
 PROBLEM: Final = "application/problem+json"
-_JSON = re.compile(r"application/json\s*(;.*)?", re.IGNORECASE)
 
 Answering: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 _encoder = msgspec.json.Encoder()
 _log = structlog.get_logger("chorus.door")
-
-
-class RefusedError(Exception):
-    """The request is answered with this status and an RFC 9457 problem."""
-
-    def __init__(self, status: int, title: str, detail: str, path: str = "$", retry_after_s: int = 0) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.title = title
-        self.path = path
-        self.retry_after_s = retry_after_s
 
 
 class DoorApp:
@@ -116,16 +100,16 @@ class DoorApp:
         key_field = stamped_fields(path.command)["key"]
 
         async def take(request: Request) -> Response:
-            body = await _body(request)
-            try:
-                message_id = check_command_id(request.headers.get(IDEMPOTENCY_KEY, ""))
-                actor = check_actor(request.headers.get(ACTING_FOR, "")) if self._trusts_actor else ""
-            except ValueError as error:
-                raise RefusedError(400, "malformed", str(error), IDEMPOTENCY_KEY) from error
-            # Without a key in the body, the same Idempotency-Key gives the same key.
-            key = _key_in(body, key_field) or f"h-{content_hash(message_id.encode()).hex()}"
-            _decoded(decoder, body, key)
+            body = await read_body(request)
+            idempotency_key = read_idempotency_key(request)
+            actor = read_actor(request) if self._trusts_actor else ""
+            # Without a key in the body, the same Idempotency-Key of the same actor gives the same key.
+            key = key_in(body, key_field) or f"h-{_digest(idempotency_key, actor)}"
+            command = decoded(decoder, body, key)
             subject = command_subject(path.context, path.command.__name__, key)
+            # The stream drops a message under a known id unread. So the id tells apart the requests of two clients
+            # under one Idempotency-Key, and no client can take the id of a webhook's message.
+            message_id = f"{idempotency_key}:{_digest(subject, actor, command)}"
             headers: dict[str, str] = {MSG_ID: message_id, **({ACTING_FOR: actor} if actor else {})}
             if trace := parse_traceparent(request.headers.get(TRACEPARENT, "")):
                 headers[TRACEPARENT] = str(trace)
@@ -137,7 +121,7 @@ class DoorApp:
         decoder: BodyDecoder[Any] = BodyDecoder(path.body, strict=True)
 
         async def hear(request: Request) -> Response:
-            body = await _body(request)
+            body = await read_body(request)
             secrets = self._secrets.get(path.sender, ())
             if not secrets:
                 raise RefusedError(503, "not set up", f"this door has no secret of {path.sender}", HEADER)
@@ -146,7 +130,7 @@ class DoorApp:
             except BadSignatureError as error:
                 raise RefusedError(401, "not signed", str(error), HEADER) from error
             try:
-                said = path.says(_decoded(decoder, body, ""))
+                said = path.says(decoded(decoder, body, ""))
                 message_id = check_command_id(f"{path.sender}-{said.id}")
                 subject = command_subject(said.context, type(said.command).__name__, said.key)
             except ValueError as error:
@@ -166,46 +150,17 @@ class DoorApp:
         again = f"send it again under the same {IDEMPOTENCY_KEY}"
         try:
             return await self._broker.publish(message)
+        except BrokerDeniedError as error:
+            _log.error("permission missing", reason=str(error))
+            raise RefusedError(500, "fault", "the door may not send this command; its log says why") from error
         except BrokerRefusedError as error:
             raise RefusedError(503, "refused", f"{error.text}; {again}", retry_after_s=RETRY_AFTER_S) from error
         except BrokerError as error:
             raise RefusedError(504, "unknown", f"{error}; {again}", retry_after_s=1) from error
 
 
-async def _body(request: Request) -> bytes:
-    """The body, read within bounds; raises RefusedError."""
-    if _JSON.fullmatch(request.headers.get("content-type", "")) is None:
-        raise RefusedError(415, "not JSON", "send Content-Type: application/json", "Content-Type")
-    too_large = RefusedError(413, "too large", f"a body has at most {BODY_BYTES_AT_MOST} bytes")
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and (len(length) > 9 or int(length) > BODY_BYTES_AT_MOST):
-        raise too_large
-    read = bytearray()
-    with anyio.move_on_after(BODY_WITHIN_S):
-        async for chunk in request.stream():
-            read += chunk
-            if len(read) > BODY_BYTES_AT_MOST:
-                raise too_large
-        return bytes(read)
-    raise RefusedError(408, "too slow", f"the body did not come within {BODY_WITHIN_S:g} s")
-
-
-def _decoded(decoder: BodyDecoder[Any], body: bytes, key: str) -> Any:
-    try:
-        return decoder.decode(body, key=key, at=NEVER)
-    except MalformedBodyError as error:
-        raise RefusedError(400, "malformed", error.problem, error.path) from error
-
-
-def _key_in(body: bytes, field: str) -> str:
-    """The key that a body names; empty when it names none. The decoder finds everything else that is wrong."""
-    try:
-        named = msgspec.json.decode(body, type=dict[str, msgspec.Raw]).get(field)
-        return "" if named is None else check_key(msgspec.json.decode(named, type=str))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
-    except ValueError as error:
-        raise RefusedError(400, "malformed", str(error), f"$.{field}") from error
+def _digest(*parts: Any) -> str:
+    return content_hash(_encoder.encode(parts)).hex()
 
 
 def _stored(ack: Published, key_field: str, key: str, message_id: str) -> Response:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandPath:
-    """`POST path` with the body of `command` of `context`; the header `Idempotency-Key` becomes its message id."""
+    """`POST path` with the body of `command` of `context`; its message id begins with the header `Idempotency-Key`."""
 
     path: str
     context: str

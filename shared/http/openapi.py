@@ -9,9 +9,12 @@ from shared.http.door import Door
 from shared.http.signature import HEADER
 from shared.wire.bodies import stamped_fields
 
+IDEMPOTENCY_KEY_LENGTH_AT_MOST: Final = 200
+"""The message id has 33 characters more."""
+
 ANSWERS: Final = {
     "202": "Stored: the stream has acknowledged the command. What becomes of it is decided later.",
-    "200": "Stored before under this Idempotency-Key, so nothing was stored again.",
+    "200": "The same request was stored before under this Idempotency-Key; nothing was stored again.",
     "400": "The request is malformed; `errors` names the place.",
     "401": "The signature is missing, wrong or too old.",
     "408": "The body did not come in time.",
@@ -32,11 +35,13 @@ def openapi(door: Door, version: str) -> dict[str, Any]:
         _without_stamped(components[kind.__name__], kind)
     paths: dict[str, Any] = {}
     for command in door.commands:
-        key = _header("Idempotency-Key", "Becomes the message id: one key is stored once.", required=True)
+        key = _header(
+            "Idempotency-Key", "The same request under the same key is stored once.", IDEMPOTENCY_KEY_LENGTH_AT_MOST
+        )
         left_out = ("401",)
         paths[command.path] = {"post": _operation(command.summary, of_type[command.command], [key], left_out)}
     for webhook in door.webhooks:
-        signature = _header(HEADER, 't=<seconds>,v1=<hex HMAC-SHA-256 of "<t>.<body>">', required=True)
+        signature = _header(HEADER, 't=<seconds>,v1=<hex HMAC-SHA-256 of "<t>.<body>">', 255)
         paths[webhook.path] = {"post": _operation(webhook.summary, of_type[webhook.body], [signature], ())}
     return {
         "openapi": "3.1.0",
@@ -59,9 +64,9 @@ def _operation(
     }
 
 
-def _header(name: str, description: str, *, required: bool) -> dict[str, Any]:
-    schema = {"type": "string", "minLength": 1, "maxLength": 255}
-    return {"name": name, "in": "header", "required": required, "description": description, "schema": schema}
+def _header(name: str, description: str, length_at_most: int) -> dict[str, Any]:
+    schema = {"type": "string", "minLength": 1, "maxLength": length_at_most}
+    return {"name": name, "in": "header", "required": True, "description": description, "schema": schema}
 
 
 def _without_stamped(schema: dict[str, Any], kind: type[Struct]) -> None:

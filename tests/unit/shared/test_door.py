@@ -1,6 +1,7 @@
 """The HTTP door: bounded, signed, idempotent, and described by the code; no bytes make it fail (R11)."""
 
 import json
+import re
 from typing import Any, cast
 
 import msgspec
@@ -16,7 +17,15 @@ from shared.http.openapi import ANSWERS, openapi
 from shared.http.rate import CLIENTS_AT_MOST, Rate
 from shared.http.secrets import secrets_in
 from shared.http.signature import REPLAY_WINDOW_S, sign
-from shared.ports.broker import Broker, BrokerError, BrokerRefusedError, BrokerUnavailableError, Outgoing, Published
+from shared.ports.broker import (
+    Broker,
+    BrokerDeniedError,
+    BrokerError,
+    BrokerRefusedError,
+    BrokerUnavailableError,
+    Outgoing,
+    Published,
+)
 from shared.wire.bodies import BODY_BYTES_AT_MOST
 from shared.wire.messages import ACTING_FOR, MSG_ID
 from shared.wire.trace_context import TRACEPARENT
@@ -78,15 +87,17 @@ class TestCommands:
         stream = Stream()
         said = await ask(app(stream), ORDERS, BODY, KEY, chunks=3)
         assert said.status == 202
+        message_id = said.content["message_id"]
+        assert re.fullmatch("k-1:[0-9a-f]{32}", message_id)
         assert said.content == {
             "order_id": "o-42",
-            "message_id": "k-1",
+            "message_id": message_id,
             "stream": "COMMANDS",
             "seq": 1,
             "duplicate": False,
             "watch": "evt.*.*.*.o-42",
         }
-        assert stream.stored == [Outgoing("cmd.ordering.PlaceOrder.o-42", {MSG_ID: "k-1"}, BODY)]
+        assert stream.stored == [Outgoing("cmd.ordering.PlaceOrder.o-42", {MSG_ID: message_id}, BODY)]
 
     async def test_same_key_is_stored_once_also_where_the_body_names_no_order(self) -> None:
         stream = Stream()
@@ -98,7 +109,34 @@ class TestCommands:
         other = await ask(app(stream), ORDERS, body, {"Idempotency-Key": "k-2"})
         assert other.content["order_id"] != first.content["order_id"]
 
-    @pytest.mark.parametrize("key", ["", "a b", "x" * 256, "ordering/order-o-1@1"])
+    async def test_same_request_is_known_again_however_its_json_is_written(self) -> None:
+        stream = Stream()
+        rewritten = json.dumps(dict(reversed(ORDER.items())), indent=1).encode()
+        assert [(await ask(app(stream), ORDERS, body, KEY)).status for body in (BODY, rewritten)] == [202, 200]
+
+    @pytest.mark.parametrize("changed", [{"order_id": "o-43"}, {"email": "hers@example.org"}])
+    async def test_other_request_under_a_used_key_is_not_dropped(self, changed: dict[str, str]) -> None:
+        stream = Stream()
+        bodies = [BODY, json.dumps({**ORDER, **changed}).encode()]
+        assert [(await ask(app(stream), ORDERS, body, KEY)).status for body in bodies] == [202, 202]
+        assert [message.body for message in stream.stored] == bodies
+
+    async def test_other_actor_s_request_under_a_used_key_is_another_order(self) -> None:
+        stream = Stream()
+        body = json.dumps({name: value for name, value in ORDER.items() if name != "order_id"}).encode()
+        said = [
+            await ask(app(stream, trusts_actor=True), ORDERS, body, {**KEY, ACTING_FOR: actor})
+            for actor in ("c-1", "c-2")
+        ]
+        assert [one.status for one in said] == [202, 202]
+        assert said[0].content["order_id"] != said[1].content["order_id"]
+
+    async def test_client_cannot_take_the_id_of_a_webhook_s_message(self) -> None:
+        stream = Stream()
+        await ask(app(stream), ORDERS, BODY, {"Idempotency-Key": "carrier-e-1"})
+        assert (await reported(stream)).status == 202
+
+    @pytest.mark.parametrize("key", ["", "a b", "x" * 201, "ordering/order-o-1@1"])
     async def test_request_without_a_proper_idempotency_key_is_refused(self, key: str) -> None:
         stream = Stream()
         said = await ask(app(stream), ORDERS, BODY, {"Idempotency-Key": key} if key else {})
@@ -138,6 +176,13 @@ class TestCommands:
             await ask(app(stream, trusts_actor=trusts), ORDERS, BODY, {**KEY, ACTING_FOR: "c-1"})
             assert stream.stored[0].headers.get(ACTING_FOR) == expected
 
+    @pytest.mark.parametrize("actors", [{ACTING_FOR: "c-1", "acting-for": "c-2"}, {ACTING_FOR: "c" * 201}])
+    async def test_actor_that_is_not_one_is_refused_with_its_place(self, actors: dict[str, str]) -> None:
+        stream = Stream()
+        said = await ask(app(stream, trusts_actor=True), ORDERS, BODY, {**KEY, **actors})
+        assert (said.status, said.content["errors"]) == (400, [{"path": ACTING_FOR}])
+        assert stream.stored == []
+
     async def test_trace_of_the_client_goes_on_and_what_is_none_does_not(self) -> None:
         trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
         for sent, expected in ((trace, trace), ("00-0af7-b7ad-01", None)):
@@ -157,6 +202,10 @@ class TestCommands:
         assert said.status == status
         assert "send it again under the same Idempotency-Key" in said.content["detail"]
         assert int(said.headers["retry-after"]) > 0
+
+    async def test_permission_that_the_door_lacks_is_a_fault_and_is_not_told(self) -> None:
+        said = await ask(app(Stream(BrokerDeniedError("user hers may not publish"))), ORDERS, BODY, KEY)
+        assert (said.status, "hers" in said.content["detail"]) == (500, False)
 
     @pytest.mark.parametrize(("method", "path", "status"), [("GET", ORDERS, 405), ("POST", "/else", 404)])
     async def test_other_methods_and_paths_are_none(self, method: str, path: str, status: int) -> None:
