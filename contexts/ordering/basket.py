@@ -24,10 +24,12 @@ from contexts.kernel import (
     merged,
     units_of,
 )
+from contexts.ordering.actor import why_not_theirs
 from contexts.ordering.commands import (
     AbandonBasket,
     AddItemsToBasket,
     BasketCommand,
+    CheckOutBasket,
     OrderLine,
     RecordAddressAnswer,
     RecordPaymentAnswer,
@@ -129,8 +131,11 @@ def decide(
     *,
     basket_idle: timedelta,
     currency: str,
+    require_actor: bool = False,
 ) -> Decided:
     """Decide on the command: no event when it was answered before, or when the basket is past it."""
+    if require_actor and (refused := not_yours(command, basket)):
+        return (refused,)
     match command:
         case AddItemsToBasket():
             return closed(basket, orders[command.order_id]) or _add(command, basket, prices, basket_idle, currency)
@@ -217,6 +222,19 @@ def closed(basket: Basket, order: Order) -> tuple[Rejected, ...]:
     if order.placed is not None:
         return (Rejected.at("order_already_placed", "$", "the order of this id was placed before; use a new id"),)
     return ()
+
+
+def not_yours(command: BasketCommand | CheckOutBasket, basket: Basket) -> Rejected | None:
+    """The refusal of a command that is not sent in the name of the basket's customer; None when it may be decided."""
+    match command:
+        case AddItemsToBasket():
+            customer_id = command.customer_id  # Another than the basket's is refused in any case.
+        case RemoveItemsFromBasket() | SubmitAddress() | SubmitPaymentDetails() | CheckOutBasket():
+            customer_id = basket.customer_id
+        case _:
+            return None
+    problem = why_not_theirs(command.acting_for, customer_id) if customer_id else ""
+    return Rejected.at("not_your_basket", "$", f"{problem} of the basket") if problem else None
 
 
 def priced(

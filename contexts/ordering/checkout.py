@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import assert_never
 
 from contexts.kernel import OrderId, Sku
-from contexts.ordering.basket import Basket, Shelf, closed, leaves, priced
+from contexts.ordering.basket import Basket, Shelf, closed, leaves, not_yours, priced
 from contexts.ordering.commands import CheckOutBasket
 from contexts.ordering.events import BasketCheckedOut, BasketLeft, OrderPlaced, PromotionCode
 from contexts.ordering.order import Order
@@ -27,12 +27,15 @@ def decide(
     *,
     order_deadline: timedelta,
     currency: str,
+    require_actor: bool = False,
 ) -> tuple[BasketCheckedOut | BasketLeft | OrderPlaced | Rejected, ...]:
     """Place the order of a basket that is ready; no event when it was checked out before."""
+    if require_actor and (refused := not_yours(command, basket)):
+        return (refused,)
     if basket.status == "CHECKED_OUT":
         return ()
-    if refused := closed(basket, orders[command.order_id]):
-        return refused
+    if is_closed := closed(basket, orders[command.order_id]):
+        return is_closed
     if missing := _missing(basket, shelves, is_priced=not isinstance(priced(basket.lines, prices, currency), Rejected)):
         return (Rejected(reason="basket_not_ready", details=missing),)
     promotion = None if command.promotion_code is None else promotions[command.promotion_code]

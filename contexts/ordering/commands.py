@@ -54,6 +54,7 @@ Refusal: TypeAlias = Literal[
     "basket_not_ready",
     "other_customer",
     "not_your_order",
+    "not_your_basket",
     "not_in_basket",
     "too_many_lines",
 ]
@@ -252,6 +253,7 @@ class AddItemsToBasket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     customer_id: Annotated[CustomerId, Meta(min_length=1, max_length=200)]
     lines: SkuQuantities
     asked_at: Annotated[datetime, FROM_STREAM] = NEVER
+    acting_for: Actor = ""
 
 
 class RemoveItemsFromBasket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -260,6 +262,7 @@ class RemoveItemsFromBasket(Struct, frozen=True, kw_only=True, forbid_unknown_fi
     order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
     lines: SkuQuantities
     asked_at: Annotated[datetime, FROM_STREAM] = NEVER
+    acting_for: Actor = ""
 
 
 class SubmitAddress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -268,6 +271,7 @@ class SubmitAddress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
     address: Address
     asked_at: Annotated[datetime, FROM_STREAM] = NEVER
+    acting_for: Actor = ""
 
 
 class SubmitPaymentDetails(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -277,6 +281,7 @@ class SubmitPaymentDetails(Struct, frozen=True, kw_only=True, forbid_unknown_fie
     email: Email
     method_token: Annotated[MethodToken, Meta(min_length=1, max_length=500)]
     asked_at: Annotated[datetime, FROM_STREAM] = NEVER
+    acting_for: Actor = ""
 
     def __post_init__(self) -> None:
         refuse_card_number(self.method_token, "$.method_token")
@@ -289,6 +294,7 @@ class CheckOutBasket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     allow_backorder: bool = False
     promotion_code: Code | None = None
     asked_at: Annotated[datetime, FROM_STREAM] = NEVER
+    acting_for: Actor = ""
 
 
 class CheckBasket(Struct, frozen=True, kw_only=True):

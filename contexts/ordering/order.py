@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from contexts.kernel import CancellationReason, ReturnId, Sku, units_of
+from contexts.ordering.actor import why_not_theirs
 from contexts.ordering.commands import (
     CancelOrder,
     CancelPendingOrder,
@@ -243,10 +244,8 @@ def not_yours(command: OrderCommand | RequestReturn, order: Order) -> Rejected |
             customer_id = order.placed.customer_id
         case _:
             return None
-    if command.acting_for == customer_id:
-        return None
-    sender = f"it acts for {command.acting_for!r}" if command.acting_for else "it does not say for whom it acts"
-    return Rejected.at("not_your_order", "$", f"{sender}, who is not the customer of the order")
+    problem = why_not_theirs(command.acting_for, customer_id)
+    return Rejected.at("not_your_order", "$", f"{problem} of the order") if problem else None
 
 
 def _cancel(command: CancelOrder, order: Order) -> tuple[OrderEvent | Rejected, ...]:

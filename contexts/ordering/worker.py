@@ -99,7 +99,12 @@ def context(settings: OrderingSettings) -> Context:
             Decider(
                 aggregate=BASKET,
                 commands=get_args(BasketCommand),
-                decide=partial(basket.decide, basket_idle=settings.basket_idle, currency=currency),
+                decide=partial(
+                    basket.decide,
+                    basket_idle=settings.basket_idle,
+                    currency=currency,
+                    require_actor=settings.require_actor,
+                ),
                 also_reads=(
                     Reads(ORDER, basket.order_of),
                     Reads(PRICE, basket.skus_of, basket.skus_in),
@@ -115,7 +120,12 @@ def context(settings: OrderingSettings) -> Context:
             Decider(
                 aggregate=BASKET,
                 commands=(CheckOutBasket,),
-                decide=partial(checkout.decide, order_deadline=settings.order_deadline, currency=currency),
+                decide=partial(
+                    checkout.decide,
+                    order_deadline=settings.order_deadline,
+                    currency=currency,
+                    require_actor=settings.require_actor,
+                ),
                 also_reads=(
                     Reads(ORDER, checkout.order_of),
                     Reads(PRICE, keys_in=basket.skus_in),
