@@ -12,6 +12,7 @@ from cyclopts import Group, Parameter
 from shared.cli.errors import CommandError
 from shared.config.connection import VARIABLES, ConnectionOptions, find_connection
 from shared.config.exit_codes import Exit
+from shared.config.secrets import without_password
 
 if TYPE_CHECKING:
     from shared.adapters.jetstream import JetStream
@@ -72,15 +73,30 @@ class Connection:
         finally:
             await broker.close()
 
-    def variables(self) -> Mapping[str, str]:
-        """The flags as variables for a child process: other users cannot read its environment."""
-        return {{**VARIABLES, "context": "NATS_CONTEXT"}[name]: value for name, value in self.given.items()}
+    @property
+    def _secret(self) -> tuple[str, ...]:
+        """The flags that are not shown. A user without a password is a token."""
+        has_password = self.password is not None or bool(os.environ.get(VARIABLES["password"]))
+        return ("password",) if has_password else ("password", "user")
+
+    def variables(self, *, shown: bool = False) -> Mapping[str, str]:
+        """The flags as variables for a child process: other users cannot read its environment.
+
+        Those that may be `shown` contain no password and no token.
+        """
+        variables = {**VARIABLES, "context": "NATS_CONTEXT"}
+        left_out = self._secret if shown else ()
+        return {
+            variables[name]: without_password(value) if shown else value
+            for name, value in self.given.items()
+            if name not in left_out
+        }
 
     def nats(self, *words: str) -> str:
-        """A command line of the nats CLI with the same connection, without the password."""
-        shown = {name: value for name, value in self.given.items() if name != "password"}
+        """A command line of the nats CLI with the same connection, without a password or a token."""
+        shown = {name: value for name, value in self.given.items() if name not in self._secret}
         spelled = {"cert": "tlscert", "key": "tlskey", "ca": "tlsca"}
-        flags = [f"--{spelled.get(name, name)}={value}" for name, value in shown.items()]
+        flags = [f"--{spelled.get(name, name)}={without_password(value)}" for name, value in shown.items()]
         return shlex.join(["nats", *flags, *words])
 
 

@@ -78,7 +78,7 @@ def up(
         )
     settings = catalog.read_settings(environ)
     serve = _console(settings, connection) if console else None
-    return anyio.run(_up, port, copies, secure, environ, settings.log_format, connection.variables(), serve)
+    return anyio.run(_up, port, copies, secure, environ, settings.log_format, connection.variables(shown=True), serve)
 
 
 async def _up(
@@ -160,7 +160,7 @@ async def _announce(
     ready = f"{workers - refused} of {workers}" if refused else f"{workers}"
     first = _first_command()
     ready_text = f"ready after {took_s:.1f} s: {ready} workers on {url}; try"
-    if needed := _needed(system, environ, flags):
+    if needed := needed_elsewhere(system, environ, flags):
         export = shlex.join(["export", *(f"{name}={value}" for name, value in needed.items())])
         lines = [f"{ready_text} in another terminal:", f"  {export}", f"  {first}"]
     else:
@@ -185,14 +185,16 @@ def _first_command() -> str:
     return "chorus send --help" if demo is None else str(demo.first_command)
 
 
-def _needed(system: "System", environ: Mapping[str, str], flags: Mapping[str, str]) -> Mapping[str, str]:
-    """The variables by which commands in another terminal find this system; a password is not shown."""
+def needed_elsewhere(system: "System", environ: Mapping[str, str], flags: Mapping[str, str]) -> Mapping[str, str]:
+    """The variables by which commands in another terminal find this system; no password or token is among them."""
     from shared import catalog
     from shared.config.connection import DEFAULT_SERVER, find_connection
     from shared.config.settings import CONTEXTS_VARIABLE, Settings
 
-    needed = {name: value for name, value in flags.items() if name != "NATS_PASSWORD"}
-    if not {DEFAULT_SERVER} == set(system.options.servers) == set(find_connection(os.environ).servers):
+    needed = dict(flags)
+    if "NATS_URL" in needed or not {DEFAULT_SERVER} == set(system.options.servers) == set(
+        find_connection(os.environ).servers
+    ):
         needed["NATS_URL"] = ",".join(system.options.servers)
     if package := os.environ.get(CONTEXTS_VARIABLE):
         needed[CONTEXTS_VARIABLE] = package

@@ -152,9 +152,14 @@ def _options(values: Mapping[str, str], sources: Mapping[str, str], environ: Map
 
 
 def _one_identity(values: Mapping[str, str]) -> Mapping[str, str]:
-    """A user wins over a credentials file, and that over an nkey, as with the CLI."""
+    """A user wins over a credentials file, and that over an nkey, as with the CLI.
+
+    A user without a password is a token.
+    """
     unused = {"creds", "nkey"} if "user" in values else {"nkey"} if "creds" in values else set()
-    return {name: value for name, value in values.items() if name not in unused}
+    renamed = {"user": "token"} if "user" in values and "password" not in values else {}
+    kept = {name: value for name, value in values.items() if name not in unused and name not in renamed.values()}
+    return {renamed.get(name, name): value for name, value in kept.items()}
 
 
 def _secret(text: str | None) -> Secret | None:

@@ -1,15 +1,21 @@
 """No command writes a secret: neither into its output, settings and logs, nor into tracebacks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from shared.access.directory import apply
 from shared.access.export import write_jwts
 from shared.access.of_system import users_of
+from shared.cli.flags import Connection
+from shared.cli.up import needed_elsewhere
+from shared.config.connection import ConnectionOptions
 from shared.config.secrets import Secret
 from shared.config.settings import Settings
+from shared.run.supervisor import Supervisor
+from shared.run.system import System
 from tests.e2e.shop import environment
 from tests.forking import run_chorus
 
@@ -34,11 +40,37 @@ async def test_command_tells_no_secret_of_its_environment(login: Mapping[str, st
         assert PLANTED not in ran.output + ran.errors, words
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--server", f"nats://shop:{PLANTED}@{DEAD}"),
+        ("--server", f"nats://{PLANTED}@{DEAD}"),
+        ("--server", f"nats://{DEAD}", "--user", "shop", "--password", PLANTED),
+        ("--server", f"nats://{DEAD}", "--user", PLANTED),
+    ],
+    ids=lambda flags: " ".join(word for word in flags if word.startswith("--")),
+)
+async def test_command_tells_no_secret_of_its_flags(flags: Sequence[str], tmp_path: Path) -> None:
+    environ = {**environment(f"nats://{DEAD}", tmp_path), "CHORUS_LOG_LEVEL": "debug"}
+    for words in (("timeline", "o-1", "--show-nats"), ("send", "bank.OpenAccount", "a-1", "owner=ann", "--show-nats")):
+        ran = await run_chorus(*words, *flags, environ=environ)
+        assert "nats --server=nats://" in ran.output.replace("'", "")
+        assert PLANTED not in ran.output + ran.errors, words
+
+
+def test_up_tells_no_secret_of_its_flags() -> None:
+    connection = Connection(server=f"nats://shop:{PLANTED}@127.0.0.1:4222", password=PLANTED)
+    system = System(ConnectionOptions(), cast(Supervisor, None), {})
+    needed = needed_elsewhere(system, {}, connection.variables(shown=True))
+    assert needed == {"NATS_URL": "nats://127.0.0.1:4222"}
+    assert connection.variables()["NATS_PASSWORD"] == PLANTED
+
+
 async def test_no_command_tells_a_seed(tmp_path: Path) -> None:
     access = tmp_path / "access"
     apply(access, users_of(Settings()))
     write_jwts(access, users_of(Settings()))
-    seeds = [file.read_text().strip() for file in access.glob("*.nk")]
+    seeds = {file.read_text().strip() for file in access.glob("*.nk")}
     assert len(seeds) > 10
     environ = {**environment(f"nats://{DEAD}", tmp_path), "CHORUS_LOG_LEVEL": "debug"}
     for words in (
@@ -50,6 +82,7 @@ async def test_no_command_tells_a_seed(tmp_path: Path) -> None:
         ("lag",),
     ):
         ran = await run_chorus(*words, environ=environ)
+        seeds |= {file.read_text().strip() for file in access.glob("*.nk")}
         assert not [seed for seed in seeds if seed in ran.output + ran.errors], words
 
 

@@ -106,6 +106,12 @@ def test_login_is_removed_from_the_url(home: Path) -> None:
     assert token.client_arguments()["token"] == "t0ken"
 
 
+def test_user_without_a_password_is_a_token(home: Path) -> None:
+    (home / "nkey").touch()
+    found = find_connection({"HOME": str(home), "NATS_USER": "t0ken", "NATS_NKEY": str(home / "nkey")})
+    assert (found.user, found.token, found.nkey) == (None, "t0ken", None)
+
+
 def test_no_secret_is_shown(home: Path) -> None:
     save_context(home, "shop", selected=True, password="s3cret", token="s3cret")
     for flags in ({}, {"server": "nats://me:s3cret@host"}, {"server": "nats://s3cret@host"}):
