@@ -5,13 +5,15 @@ The list of public keys in `keys.json` outlives the seeds, which may be moved to
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
-from msgspec import Struct
+import msgspec
+from msgspec import Meta, Struct
 
-from shared.access.keys import SeedError, new_seed, public_key, read_public_key
+from shared.access.keys import new_seed, public_key, read_public_key
 from shared.access.rights import User
 from shared.access.server import rights_file, users_file
 from shared.atomic_file import write_file
@@ -23,6 +25,13 @@ SEED_SUFFIX: Final = ".nk"
 PRIVATE: Final = 0o600
 PUBLIC: Final = 0o644
 """The mode of the server's files: the server runs as another user."""
+
+PublicKey: TypeAlias = Annotated[str, Meta(pattern=r"^U[A-Z2-7]{55}\Z")]
+
+
+class DirectoryError(ValueError):
+    """The directory of the keys cannot be read or written; the text names the file."""
+
 
 Action = Literal["create", "rotate", "retire", "remove", "write"]
 
@@ -41,21 +50,20 @@ def seed_file(directory: Path, user: str) -> Path:
 
 
 def public_keys(directory: Path) -> Mapping[str, tuple[str, ...]]:
-    """The public keys of each user, the newest first; raises SeedError when the list cannot be read."""
+    """The public keys of each user, the newest first; raises DirectoryError when the list cannot be read."""
     file = directory / KEYS_FILE
     try:
-        listed = json.loads(file.read_text())
-        return {str(user): tuple(str(key) for key in keys) for user, keys in listed.items()}
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, tuple[PublicKey, ...]])
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise SeedError(f"{file} cannot be read: {error}") from error
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DirectoryError(f"{file} cannot be read: {error}") from error
 
 
 def plan(
     directory: Path, users: Sequence[User], *, rotate: Collection[str] = (), retire: Collection[str] = ()
 ) -> tuple[Change, ...]:
-    """The changes that `apply` would make."""
+    """The changes that `apply` would make; raises DirectoryError."""
     known = public_keys(directory)
     changes = []
     for user in users:
@@ -86,10 +94,27 @@ def apply(
     """Make the missing seeds and write the files; returns the changes.
 
     Raises:
-        SeedError: a seed or the list of keys cannot be read.
-        OSError: the directory cannot be written.
+        SeedError: a file holds no seed.
+        DirectoryError: the list of keys cannot be read, or a file cannot be written.
     """
     changes = plan(directory, users, rotate=rotate, retire=retire)
+    with files_of(directory):
+        _carry_out(changes, directory, users)
+    return changes
+
+
+@contextmanager
+def files_of(directory: Path) -> Iterator[None]:
+    """Turn an error of a file within the block into a DirectoryError."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename2 or error.filename or directory
+        problem = f"{where} cannot be used: {error.strerror}"
+        raise DirectoryError(f"{problem}; choose another directory, or run this as its owner") from error
+
+
+def _carry_out(changes: Sequence[Change], directory: Path, users: Sequence[User]) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     keys = dict(public_keys(directory))
     for change in changes:
@@ -107,7 +132,7 @@ def apply(
                 _write_list(directory, keys)
                 _write_seed(file, seed)
             case "retire":
-                keys[change.name] = keys[change.name][:1]
+                keys[change.name] = (_kept(keys[change.name], file),)
             case "remove":
                 del keys[change.name]  # Its seed stays: the server does not know it, and the context may come back.
             case "write":
@@ -115,13 +140,21 @@ def apply(
     _write_list(directory, keys)
     write_file(directory / RIGHTS_FILE, rights_file(users), mode=PUBLIC)
     write_file(directory / USERS_FILE, users_file(users, keys), mode=PUBLIC)
-    return changes
+
+
+def _kept(keys: Sequence[str], file: Path) -> str:
+    """The key of the seed that is here, or the newest when the seed has moved to the machine of its user.
+
+    The newest may have no seed: a crash can end a rotation between the list and the seed.
+    """
+    own = read_public_key(file) if file.exists() else keys[0]
+    return own if own in keys else keys[0]
 
 
 def _text(file: Path) -> str | None:
     try:
         return file.read_text()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return None
 
 

@@ -8,9 +8,9 @@ from typing import Final
 
 import msgspec
 
-from shared.access.directory import seed_file
+from shared.access.directory import PRIVATE, PUBLIC, files_of, seed_file
 from shared.access.jwt import Trust, new_trust, resolver_file, user_creds
-from shared.access.keys import SeedError
+from shared.access.keys import SeedError, read_public_key
 from shared.access.rights import User
 from shared.access.roles import ROLES
 from shared.atomic_file import write_file
@@ -21,33 +21,34 @@ CONTEXT_PREFIX: Final = "chorus-"
 
 
 def write_jwts(directory: Path, users: Sequence[User]) -> list[Path]:
-    """Write resolver.conf for the server, and `USER.creds` for each user with a seed in the directory.
+    """Write resolver.conf for the server, and `USER.creds` for each user.
 
     The seeds of the operator and the account are kept in trust.json, so that a later export signs with the same.
 
     Raises:
-        SeedError: a user has no seed here.
+        SeedError: a user has no seed here, or a file holds none.
+        DirectoryError: a file cannot be written.
     """
-    trust = _trust(directory)
-    at = int(time.time())
-    written = [directory / RESOLVER_FILE]
-    written[0].write_text(resolver_file(trust, at))
-    for user in users:
-        file = seed_file(directory, user.name)
-        if not file.is_file():
-            raise SeedError(f"{file} is missing; run chorus access apply")
-        written.append(directory / f"{user.name}.creds")
-        write_file(written[-1], user_creds(trust, user, file.read_text().strip(), at), mode=0o600)
+    seeds = {user.name: _seed(seed_file(directory, user.name)) for user in users}
+    with files_of(directory):
+        trust = _trust(directory)
+        at = int(time.time())
+        written = [directory / RESOLVER_FILE]
+        write_file(written[0], resolver_file(trust, at), mode=PUBLIC)
+        for user in users:
+            written.append(directory / f"{user.name}.creds")
+            write_file(written[-1], user_creds(trust, user, seeds[user.name], at), mode=PRIVATE)
     return written
 
 
 def write_contexts(
     directory: Path, users: Sequence[User], server: str, environ: Mapping[str, str]
 ) -> Iterator[tuple[str, Path]]:
-    """Save a context for each role with a seed in the directory; gives its name and its file."""
+    """Save a context for each role with a seed in the directory; gives its name and its file. Raises DirectoryError."""
     config = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "")) / ".config")
     contexts = config / "nats" / "context"
-    contexts.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with files_of(contexts):
+        contexts.mkdir(mode=0o700, parents=True, exist_ok=True)
     for user in users:
         seed = seed_file(directory, user.name)
         if user.name in ROLES and seed.is_file():
@@ -59,8 +60,16 @@ def write_contexts(
                 "nkey": str(seed.absolute()),
                 "inbox_prefix": user.inbox_prefix,
             }
-            write_file(file, json.dumps(content, indent=2) + "\n", mode=0o600)
+            with files_of(contexts):
+                write_file(file, json.dumps(content, indent=2) + "\n", mode=PRIVATE)
             yield name, file
+
+
+def _seed(file: Path) -> str:
+    if not file.is_file():
+        raise SeedError(f"{file} is missing; run chorus access apply")
+    read_public_key(file)
+    return file.read_text().strip()
 
 
 def _trust(directory: Path) -> Trust:
@@ -70,7 +79,7 @@ def _trust(directory: Path) -> Trust:
     except FileNotFoundError:
         trust = new_trust()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_file(file, msgspec.json.encode(trust).decode(), mode=0o600)
+        write_file(file, msgspec.json.encode(trust).decode(), mode=PRIVATE)
         return trust
     except (OSError, msgspec.DecodeError) as error:
         raise SeedError(f"{file} cannot be read: {type(error).__name__}; move it away to make new seeds") from None

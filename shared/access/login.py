@@ -4,12 +4,14 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from shared.access.directory import KEYS_FILE, SEED_SUFFIX, seed_file
+from shared.access.directory import KEYS_FILE, SEED_SUFFIX, DirectoryError, files_of, seed_file
 from shared.config.connection import INBOX, ConnectionOptions
 
 
 def login(options: ConnectionOptions, user: str, directory: Path) -> ConnectionOptions:
     """The options with the nkey and the inbox prefix of a user; unchanged where there is no seed of it.
+
+    Raises DirectoryError when it cannot be told whether there is one.
 
     Options that name a seed in such a directory get the inbox prefix of its user. A server without users ignores both.
     An empty file is no seed: where the server has no users, the systemd unit still needs a file.
@@ -24,7 +26,13 @@ def login(options: ConnectionOptions, user: str, directory: Path) -> ConnectionO
 
 
 def _holds_something(file: Path) -> bool:
-    return file.is_file() and file.stat().st_size > 0
+    try:
+        with files_of(file.parent):
+            return file.stat().st_size > 0
+    except DirectoryError as error:
+        if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+            return False
+        raise
 
 
 def _is_of_a_user(seed: Path) -> bool:

@@ -71,6 +71,7 @@ def _code(error: BaseException) -> Exit:
 
     from cyclopts import CycloptsError
 
+    from shared.access.directory import DirectoryError
     from shared.access.keys import SeedError
     from shared.access.roles import AccessError
     from shared.catalog import CatalogError, UnknownContextError
@@ -105,6 +106,7 @@ def _code(error: BaseException) -> Exit:
             | ServerError()
             | AccessError()
             | SeedError()
+            | DirectoryError()
         ):
             return Exit.MISCONFIGURED
         case NotWorthRestartingError():

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.access.directory import apply, plan, public_keys, seed_file
+from shared.access.directory import DirectoryError, apply, plan, public_keys, seed_file
+from shared.access.export import write_jwts
 from shared.access.keys import SeedError, new_seed, public_key, read_public_key
 from shared.access.login import login
 from shared.access.of_system import users_of
@@ -16,7 +17,9 @@ from shared.access.rights import Rights
 from shared.access.roles import AccessError, users, who_may
 from shared.access.server import rights_file, users_file
 from shared.atomic_file import write_file
+from shared.cli.errors import report
 from shared.config.connection import ConnectionOptions
+from shared.config.exit_codes import Exit
 from shared.config.settings import Settings
 from shared.context import Context
 from shared.topology import ConsumerBounds, Topology
@@ -136,7 +139,7 @@ class TestDirectory:
 
         with monkeypatch.context() as patched:
             patched.setattr("shared.access.directory.write_file", interrupted)
-            with pytest.raises(OSError, match="no space left"):
+            with pytest.raises(DirectoryError, match="no space left"):
                 apply(tmp_path, those)
         apply(tmp_path, those)
         for user in those:
@@ -155,10 +158,46 @@ class TestDirectory:
             apply(tmp_path, users(TOPOLOGY, TILLS))
         assert str(raised.value) == f"{file}: it holds no seed of an nkey"
 
-    @pytest.mark.parametrize("text", ["[", "[1]", '{"till": 1}'])
-    def test_list_that_cannot_be_read_is_named(self, tmp_path: Path, text: str) -> None:
-        (tmp_path / "keys.json").write_text(text)
-        with pytest.raises(SeedError, match=r"keys\.json cannot be read"):
+    def test_key_whose_seed_is_here_outlives_a_rotation_that_was_interrupted(self, tmp_path: Path) -> None:
+        those = users(TOPOLOGY, TILLS)
+        apply(tmp_path, those)
+        seed = seed_file(tmp_path, "till").read_text()
+        apply(tmp_path, those, rotate=["till"])
+        seed_file(tmp_path, "till").write_text(seed)  # The list is written first.
+        apply(tmp_path, those, retire=["till"])
+        assert public_keys(tmp_path)["till"] == (public_key(seed.strip()),)
+
+    def test_newest_key_stays_where_its_seed_has_left(self, tmp_path: Path) -> None:
+        those = users(TOPOLOGY, TILLS)
+        apply(tmp_path, those)
+        apply(tmp_path, those, rotate=["till"])
+        new = read_public_key(seed_file(tmp_path, "till"))
+        seed_file(tmp_path, "till").unlink()
+        apply(tmp_path, those, retire=["till"])
+        assert public_keys(tmp_path)["till"] == (new,)
+
+    def test_file_that_cannot_be_written_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "users.conf").mkdir()
+        with pytest.raises(DirectoryError, match=r"users\.conf cannot be used: Is a directory; choose") as raised:
+            apply(tmp_path, users(TOPOLOGY, TILLS))
+        assert report(raised.value) is Exit.MISCONFIGURED
+        with pytest.raises(DirectoryError, match="cannot be used: File name too long"):
+            login(ConnectionOptions(), "till", tmp_path / ("x" * 300))
+
+    def test_no_creds_are_made_of_a_file_that_holds_no_seed(self, tmp_path: Path) -> None:
+        those = users(TOPOLOGY, TILLS)
+        apply(tmp_path, those)
+        file = seed_file(tmp_path, "till")
+        file.write_text("hunter2")
+        with pytest.raises(SeedError) as raised:
+            write_jwts(tmp_path, those)
+        assert str(raised.value) == f"{file}: it holds no seed of an nkey"
+        assert not [*tmp_path.glob("*.creds")]
+
+    @pytest.mark.parametrize("text", ["[", "[1]", '{"till": 1}', '{"till": "UA"}', '{"till": ["UA"]}', b"\xff"])
+    def test_list_that_cannot_be_read_is_named(self, tmp_path: Path, text: str | bytes) -> None:
+        (tmp_path / "keys.json").write_bytes(text.encode() if isinstance(text, str) else text)
+        with pytest.raises(DirectoryError, match=r"keys\.json cannot be read"):
             public_keys(tmp_path)
 
 
