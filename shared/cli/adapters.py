@@ -1,8 +1,8 @@
 """Chooses the adapters of the commands: databases and clock here, the broker in flags.py. Imports them when asked."""
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from shared.inspect.saga_reader import SagaReader
     from shared.ports.clock import Clock
     from shared.ports.databases import Databases
+    from shared.readside import ReadSide
+    from shared.repair.audit import Proving
 
 
 def databases(settings: "Settings") -> "Databases":
@@ -28,6 +30,22 @@ def set_group_aside(settings: "Settings", place: str) -> "Path | None":
     from shared.adapters.sqlite.views.store import set_aside
 
     return set_aside(settings.data_dir / f"{place}.db")
+
+
+@contextmanager
+def outboxes(settings: "Settings", sides: "Mapping[str, ReadSide]") -> "Iterator[dict[str, list[Proving] | None]]":
+    """Look-ups of the events that the groups of read sides have said; None for a side whose databases are elsewhere."""
+    from shared.adapters.sqlite.views.store import reading_outbox
+    from shared.readside import place_of
+
+    with ExitStack() as stack:
+        found: dict[str, list[Proving] | None] = {}
+        for side in sides.values():
+            groups = [group.name for group in side.groups if group.says]
+            files = [settings.data_dir / f"{place_of(side.name, group)}.db" for group in groups]
+            are_here = all(file.exists() for file in files)
+            found[side.name] = [stack.enter_context(reading_outbox(file)) for file in files] if are_here else None
+        yield found
 
 
 def clock() -> "Clock":

@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING, Final
 
-from shared.cli.adapters import databases
+from shared.cli.adapters import databases, outboxes
 from shared.cli.errors import complain
 from shared.cli.flags import HERE, Connection, Json
 from shared.cli.output import show_json, show_lines
@@ -41,11 +41,14 @@ def audit(*, json: Json = False, connection: Connection = HERE) -> int:
     from shared.streams.file import read_topology
 
     settings = catalog.read_settings(os.environ)
+    sides = catalog.load_all(settings).read_sides
+    contexts = [name for name in catalog.names() if name not in sides]
     partitions = read_topology(settings.streams_file).partitions
 
     async def run() -> Audit:
         async with connection.connected("audit") as broker:
-            return await compare(broker, databases(settings), catalog.names(), partitions)
+            with outboxes(settings, sides) as proving:
+                return await compare(broker, databases(settings), contexts, partitions, proving)
 
     found = anyio.run(run)
     if json:

@@ -168,3 +168,10 @@ class Move(NamedTuple):
     expected: int
     seq: int
     message_id: str
+
+
+class Proof(NamedTuple):
+    """An event as its own database has it: the subject without a partition, and the body."""
+
+    subject: str
+    body: bytes

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from shared.ports.broker import Stored
-from shared.ports.rows import AnswerRow, JournalRow, ParkedRow, RefusedRow, StrangerRow
+from shared.ports.rows import AnswerRow, JournalRow, ParkedRow, Proof, RefusedRow, StrangerRow
 from shared.wire.waiting import Kind as WaitingKind
 
 
@@ -166,6 +166,10 @@ class StoreReader(Protocol):
 
     def bodies(self, event_ids: Sequence[str]) -> dict[str, bytes]:
         """The journal's bodies by event id; ids that the journal does not have are left out."""
+        ...
+
+    def proofs(self, event_ids: Sequence[str]) -> dict[str, Proof]:
+        """The journal's events by id; ids that the journal does not have are left out."""
         ...
 
     def unexplained(self, found: Sequence[Stored]) -> list[Stored]:

@@ -1,10 +1,12 @@
 """Audits EVENTS: a journal is the proof of its own events, so an event that no journal has was said by somebody else.
 
-Reads the stream once, in batches, and each journal beside its workers. It changes nothing.
+Reads the stream once, in batches, and each journal beside its workers. It changes nothing. The outbox of a group is the
+proof of what its read side has said.
 """
 
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
@@ -12,13 +14,16 @@ from msgspec import Struct
 from shared.engine.decide.form import why_strange
 from shared.ports.broker import Broker, Stored
 from shared.ports.databases import Databases
-from shared.ports.store_reader import StoreReader
+from shared.ports.rows import Proof
+from shared.wire.messages import event_subject, parse_subject
 from shared.wire.streams import EVENTS
 
 AT_ONCE: Final = 1_000
 
 Finding: TypeAlias = Literal["absent", "other_content", "no_context"]
-"""No row in the journal, a row with other content, or no context of this name."""
+"""No row in the journal, a row with another subject or body, or no context of this name."""
+Proving: TypeAlias = Callable[[Sequence[str]], Mapping[str, Proof]]
+"""Looks up events by their ids in the database that has said them."""
 
 
 class Unproven(Struct, frozen=True, kw_only=True):
@@ -43,27 +48,40 @@ class Audit(Struct, frozen=True, kw_only=True):
     unread: tuple[str, ...]
 
 
-async def audit(broker: Broker, databases: Databases, contexts: Collection[str], partitions: int) -> Audit:
+async def audit(
+    broker: Broker,
+    databases: Databases,
+    contexts: Collection[str],
+    partitions: int,
+    outboxes: Mapping[str, Sequence[Proving] | None] = MappingProxyType({}),
+) -> Audit:
     """Compare every event with the journal of the context in its subject.
+
+    `outboxes` are those of the groups of read sides, by the name of the side; None when they are elsewhere.
 
     Raises:
         BrokerError: the stream could not be read.
         DatabaseError: a database is broken.
     """
-    unread = tuple(name for name in contexts if not databases.exists(name))
+    here = [name for name in contexts if databases.exists(name)]
+    unread = (
+        *(name for name in contexts if name not in here),
+        *(name for name, found in outboxes.items() if found is None),
+    )
     unproven: list[Unproven] = []
     compared = 0
     with ExitStack() as stack:
-        readers = {name: stack.enter_context(databases.reading(name)) for name in contexts if databases.exists(name)}
+        journals = {name: [stack.enter_context(databases.reading(name)).proofs] for name in here}
+        proving: Mapping[str, Sequence[Proving] | None] = {**journals, **outboxes}
         async for batch in _batches(broker.read(EVENTS, "evt.>")):
             by_context: dict[str, list[Stored]] = {}
             for stored in batch:
                 by_context.setdefault(stored.subject.split(".")[1], []).append(stored)
             for name, said in by_context.items():
-                if name in readers:
+                if (look_ups := proving.get(name)) is not None:
                     compared += len(said)
-                    unproven += _unproven(readers[name], said, partitions)
-                elif name not in contexts:
+                    unproven += _unproven(look_ups, said, partitions)
+                elif name not in unread:
                     compared += len(said)
                     unproven += [_finding(stored, "no_context", partitions) for stored in said]
     return Audit(events=compared, unproven=tuple(sorted(unproven, key=lambda one: one.sequence)), unread=unread)
@@ -80,14 +98,25 @@ async def _batches(messages: AsyncIterator[Stored]) -> AsyncIterator[list[Stored
         yield batch
 
 
-def _unproven(reader: StoreReader, said: Sequence[Stored], partitions: int) -> Iterable[Unproven]:
-    bodies = reader.bodies([stored.event_id for stored in said])
+def _unproven(look_ups: Sequence[Proving], said: Sequence[Stored], partitions: int) -> Iterable[Unproven]:
+    proofs: dict[str, Proof] = {}
+    for look_up in look_ups:
+        proofs.update(look_up([stored.event_id for stored in said]))
     for stored in said:
-        known = bodies.get(stored.event_id)
+        known = proofs.get(stored.event_id)
         if known is None:
             yield _finding(stored, "absent", partitions)
-        elif known != stored.body:
+        elif known != Proof(_published_as(stored.subject), stored.body):
             yield _finding(stored, "other_content", partitions)
+
+
+def _published_as(subject: str) -> str:
+    """The subject of a stored event before the stream put the partition into it; another subject as it is."""
+    try:
+        parsed = parse_subject(subject)
+    except ValueError:
+        return subject
+    return event_subject(parsed.context, parsed.type, parsed.key)
 
 
 def _finding(stored: Stored, finding: Finding, partitions: int) -> Unproven:

@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.ports.databases import Databases
-from shared.ports.rows import JournalRow, Move, ParkedRow, Position, RefusedRow, SkippedRow, StrangerRow
+from shared.ports.rows import JournalRow, Move, ParkedRow, Position, Proof, RefusedRow, SkippedRow, StrangerRow
 from shared.ports.store import DatabaseError, FencedError, Store, Transaction
 from shared.ports.store_reader import Backlog, KeptMessage, KeptRow, Publication
 from shared.wire.messages import MSG_ID, OCCURRED_AT, TIMER_ID
@@ -206,6 +206,8 @@ async def test_reader_compares_the_journal_with_the_stream(store: Store, databas
     await store.transact(lambda transaction: transaction.append([journal_row(1), journal_row(2)]))
     with databases.reading("till") as reader:
         assert reader.bodies(["till/till-t-1@1", "till/till-t-9@1"]) == {"till/till-t-1@1": b'{"n":1}'}
+        proof = Proof(journal_row(1).subject, b'{"n":1}')
+        assert reader.proofs(["till/till-t-1@1", "till/till-t-9@1"]) == {"till/till-t-1@1": proof}
         assert reader.missing("evt.", ["till/till-t-1@1"], timers=False) == ["till/till-t-2@1"]
         assert reader.last_versions(["till-t-2", "till-t-9"]) == {"till-t-2": 1}
         assert list(reader.events_of("till-t-2", up_to=1)) == [journal_row(2)]

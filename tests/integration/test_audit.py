@@ -2,9 +2,16 @@
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
+from shared import catalog
+from shared.adapters.sqlite.views.store import SqliteViewStore
+from shared.cli.adapters import outboxes
+from shared.config.settings import Settings
+from shared.ports.rows import JournalRow, Proof
 from shared.repair.audit import audit
 from shared.repair.strangers import set_aside_in
+from shared.wire.streams import EVENTS
 from tests.integration.databases import forge
 from tests.integration.engine import PARTITIONS, Counter, running
 from tests.integration.keys import TILL
@@ -76,6 +83,47 @@ class TestAudit:
             pass
         found = await audit(counter.broker, counter.databases, ["till"], PARTITIONS)
         assert [(one.finding, one.message_id) for one in found.unproven] == [("other_content", "till/till-t-1@1")]
+
+    async def test_event_is_not_proven_on_another_subject(self, forgetful_counter: Counter) -> None:
+        counter = forgetful_counter
+        async with running(counter):
+            await counter.ring(TILL, 1)
+            await counter.watcher.until(TILL, "Rung")
+            await counter.published()
+        (row,) = counter.rows("SELECT event_id, body, headers FROM journal WHERE type = 'Rung'")
+        form = {name.replace("-", "_"): text for name, text in json.loads(row[2]).items() if name != "Nats-Msg-Id"}
+        while (await counter.publish(f"evt.till.Refunded.{TILL}", row[1].encode(), row[0], **form)).duplicate:
+            pass
+        found = await audit(counter.broker, counter.databases, ["till"], PARTITIONS)
+        assert [(one.finding, one.subject.split(".")[2]) for one in found.unproven] == [("other_content", "Refunded")]
+
+    async def test_outboxes_prove_the_events_of_a_read_side(self, counter: Counter) -> None:
+        await counter.scan(TILL, 1, "scanner/scan-t-1@1")
+        await counter.scan(TILL, 2, "scanner/scan-t-1@2")
+        bodies = [stored.body async for stored in counter.broker.read(EVENTS, "evt.>")]
+        mine = {"scanner/scan-t-1@1": Proof(f"evt.scanner.GoodsScanned.{TILL}", bodies[0])}
+        found = await audit(counter.broker, counter.databases, [], PARTITIONS, {"scanner": [lambda _: mine]})
+        assert [one.message_id for one in found.unproven] == ["scanner/scan-t-1@2"]
+        elsewhere = await audit(counter.broker, counter.databases, [], PARTITIONS, {"scanner": None})
+        assert (elsewhere.unproven, elsewhere.unread) == ((), ("scanner",))
+
+    async def test_outboxes_are_found_beside_the_databases(self, tmp_path: Path) -> None:
+        settings = Settings(data_dir=tmp_path)
+        sides = catalog.load_all(settings).read_sides
+        with outboxes(settings, sides) as found:
+            assert found == {"insights": None}
+        (group,) = [one for one in sides["insights"].groups if one.says]
+        body = b'{"sku": "mug"}'
+        row = JournalRow(
+            "insights/stockLow-mug@1", "stockLow-mug", 1, "evt.insights.StockLow.mug", "StockLow", {}, body, 0
+        )
+        store = await SqliteViewStore.open(tmp_path / f"insights-{group.name}.db", group)
+        await store.transact(lambda transaction: transaction.add_to_outbox([row]))
+        await store.close()
+        with outboxes(settings, sides) as found:
+            assert found["insights"] is not None
+            (look_up,) = found["insights"]
+            assert look_up([row.event_id, "insights/other"]) == {row.event_id: Proof(row.subject, row.body)}
 
     async def test_event_of_no_context_is_found(self, counter: Counter) -> None:
         await counter.scan(TILL, 1, "scanner/scan-t-1@1")

@@ -11,8 +11,9 @@ from shared.adapters.sqlite.journal.parked import parked_row
 from shared.adapters.sqlite.journal.published import SqlitePublishedRows
 from shared.adapters.sqlite.journal.statements import JOURNAL_COLUMNS, journal_row, json_text
 from shared.adapters.sqlite.journal.transaction import SqliteTransaction
+from shared.adapters.sqlite.proofs import proofs_in
 from shared.ports.broker import Stored
-from shared.ports.rows import AnswerRow, JournalRow, RefusedRow, StrangerRow
+from shared.ports.rows import AnswerRow, JournalRow, Proof, RefusedRow, StrangerRow
 from shared.ports.store_reader import AggregateRow, Backlog, KeptMessage, KeptRow, KeyRows, Publication, UnpublishedRow
 from shared.wire.messages import aggregate_id
 
@@ -84,6 +85,9 @@ class SqliteReader(SqliteListing):
 
     def bodies(self, event_ids: Sequence[str]) -> dict[str, bytes]:
         return self._published.bodies(event_ids)
+
+    def proofs(self, event_ids: Sequence[str]) -> dict[str, Proof]:
+        return proofs_in(self._connection, "journal", event_ids)
 
     def unexplained(self, found: Sequence[Stored]) -> list[Stored]:
         return self._published.unexplained(found)

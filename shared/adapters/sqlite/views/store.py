@@ -3,7 +3,7 @@
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
@@ -12,10 +12,13 @@ import structlog
 
 from shared.adapters.clock import SystemClock
 from shared.adapters.sqlite.database import Database
+from shared.adapters.sqlite.proofs import proofs_in
+from shared.adapters.sqlite.reading import reading
 from shared.adapters.sqlite.replace import LOG_FILES
 from shared.adapters.sqlite.views.reader import SqliteViewReader
 from shared.adapters.sqlite.views.tables import SCHEMA, SCHEMA_VERSION, make_tables
 from shared.adapters.sqlite.views.transaction import SqliteViewTransaction
+from shared.ports.rows import Proof
 from shared.ports.store import DatabaseError
 from shared.ports.views import ViewReader, ViewTransaction
 from shared.readside import Group
@@ -70,6 +73,13 @@ def _in_one_snapshot(connection: sqlite3.Connection, group: Group, work: Callabl
         return work(SqliteViewReader(connection, group))
     finally:
         connection.execute("COMMIT")
+
+
+@contextmanager
+def reading_outbox(path: Path) -> Iterator[Callable[[Sequence[str]], Mapping[str, Proof]]]:
+    """Look up events of a group by their ids while its process runs; raises DatabaseError."""
+    with reading(path, schema=SCHEMA, version=SCHEMA_VERSION) as connection:
+        yield lambda event_ids: proofs_in(connection, "outbox", event_ids)
 
 
 def set_aside(path: Path) -> Path | None:
