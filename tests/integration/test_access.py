@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import nats
 import pytest
 
 from shared.access.directory import RIGHTS_FILE, USERS_FILE, apply, public_keys
@@ -25,6 +26,7 @@ from shared.config.settings import Settings
 from shared.ports.broker import BrokerDeniedError, BrokerLoginError, Outgoing
 from shared.run.server import CONFIGURATION, LocalServer, local_server
 from shared.run.system import apply_streams
+from shared.wire.messages import MSG_ID, check_command_id
 from tests.e2e.shop import NATS_CLI, environment
 from tests.waiting import until
 
@@ -134,6 +136,24 @@ async def test_tester_reads_with_a_consumer_of_its_own_and_touches_no_other(guar
         for verb in ("CREATE", "DELETE", "RESET", "UNPIN", "MSG.NEXT"):
             with pytest.raises(BrokerDeniedError):
                 await broker.api(f"$JS.API.CONSUMER.{verb}.EVENTS.payments-0", over)
+
+
+async def test_stored_event_that_a_tester_has_delivered_as_a_command_keeps_an_id_that_no_command_may_have(
+    guarded: Guarded,
+) -> None:
+    event = Outgoing("evt.ordering.OrderPlaced.o-1", {MSG_ID: "ordering/order-o-1@1"}, b'{"order_id": "o-1"}')
+    async with guarded.as_user("ordering") as broker:
+        await broker.publish(event)
+    seed = str(guarded.directory / "tester.nk")
+    client = await nats.connect(guarded.server.url, nkeys_seed=seed, inbox_prefix="_INBOX_tester")
+    await client.publish("$JS.API.DIRECT.GET.EVENTS", b'{"seq": 1}', reply="cmd.ordering.CancelOrder.o-2")
+    await client.close()
+    async with guarded.as_user("tester") as broker:
+        while (stored := await broker.get("COMMANDS", 1)) is None:
+            pass
+    assert stored.body == event.body
+    with pytest.raises(ValueError, match="like the ids that Chorus gives"):
+        check_command_id(stored.headers[MSG_ID])
 
 
 async def test_key_is_rotated_without_a_message_lost(guarded: Guarded) -> None:
