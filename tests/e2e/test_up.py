@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import signal
+import stat
 from functools import partial
 from pathlib import Path
 
@@ -45,9 +46,17 @@ async def test_what_dies_or_hangs_is_started_again_and_all_stop_on_sigterm(tmp_p
 
 
 async def test_secure_server_lets_in_its_users_only_and_each_command_takes_its_key(tmp_path: Path) -> None:
-    async with chorus_up(tmp_path, words=["--secure"]) as up:
+    planted = "hunter2-planted-here"
+    mail = f"smtp://shop:{planted}@127.0.0.1:1"
+    async with chorus_up(
+        tmp_path, words=["--secure"], CHORUS_SMTP_URL=mail, CHORUS_WEBHOOK_SECRETS=f"carrier={planted}"
+    ) as up:
         await up.ready()
         await up.until("each command takes its key from", str(tmp_path / "access"))
+        seeds = [file.read_text().strip() for file in (tmp_path / "access").glob("*.nk")]
+        commands = list(up.commands.values())
+        assert len(commands) >= 9, "the server and the workers"
+        assert {stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "access").glob("*.nk")} == {0o600}
         await stock(up)
         assert "ordering.OrderPlaced" in await up.chorus("send", "ordering.PlaceOrder", "o-1", *ORDER, "--wait")
         assert await followed_until(up, b"shipping.OrderShipped", "timeline", "o-1", "--follow")
@@ -56,8 +65,10 @@ async def test_secure_server_lets_in_its_users_only_and_each_command_takes_its_k
         producer = ("--nkey", str(tmp_path / "access" / "producer.nk"))
         said = await up.chorus("timeline", "o-1", *producer, exits=77)
         assert "user producer may not publish to $JS.API.STREAM.INFO.EVENTS" in said
+        assert ", 0 not proven" in await up.chorus("audit")
         with pytest.raises(BrokerLoginError):
             await connect(ConnectionOptions(servers=(up.url,)), name="tests")
+        assert not [text for text in (*commands, *up.lines) for secret in (planted, *seeds) if secret in text]
 
 
 def spoil(data: Path, *contexts: str) -> None:

@@ -84,11 +84,15 @@ class Up:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
+    @property
+    def commands(self) -> Mapping[int, str]:
+        """The command lines of its children, which every user of the machine can read, by process."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return {int(child): Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ") for child in children}
+
     def pid(self, words: str) -> int:
         """The process among the children of `chorus up` whose command line has these words."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        commands = {int(child): Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ") for child in children}
-        return next(child for child, command in commands.items() if words in command)
+        return next(child for child, command in self.commands.items() if words in command)
 
 
 async def followed_until(up: Up, text: bytes, *words: str) -> list[str]:
