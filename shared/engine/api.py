@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from shared.context import Answer, Command, Context, Endpoints, Request
+from shared.engine.decide.headers import MalformedHeaderError, actor_in, checked
 from shared.ports.broker import Broker, BrokerRefusedError, BrokerUnavailableError, Outgoing
 from shared.wire.bodies import BodyDecoder, MalformedBodyError, check_size
 from shared.wire.messages import (
@@ -17,7 +18,6 @@ from shared.wire.messages import (
     MSG_ID,
     NEVER,
     MalformedKeyError,
-    check_actor,
     check_command_id,
     check_key,
     command_subject,
@@ -48,10 +48,9 @@ def _endpoint(context: str, command: type[Command], broker: Broker) -> Callable[
             check_size(request.body)
             key = _key(request.body, key_field)
             decoder.decode(request.body, key=key, at=NEVER)
-            actor = check_actor(request.headers.get(ACTING_FOR, ""))
-            headers: dict[str, str] = {
-                MSG_ID: check_command_id(request.headers.get(MSG_ID) or f"api-{uuid.uuid4().hex}")
-            }
+            actor = actor_in(request.headers)
+            given = request.headers.get(MSG_ID) or f"api-{uuid.uuid4().hex}"
+            headers: dict[str, str] = {MSG_ID: checked(MSG_ID, check_command_id, given)}
             if actor:
                 headers[ACTING_FOR] = actor
             if TRACEPARENT in request.headers:
@@ -60,8 +59,8 @@ def _endpoint(context: str, command: type[Command], broker: Broker) -> Callable[
             return _problem(400, "malformed", error.problem, error.path)
         except MalformedKeyError as error:
             return _problem(400, "malformed", str(error), f"$.{key_field}")
-        except ValueError as error:
-            return _problem(400, "malformed", str(error), MSG_ID)
+        except MalformedHeaderError as error:
+            return _problem(400, "malformed", error.problem, error.path)
         try:
             ack = await broker.publish(Outgoing(command_subject(context, name, key), headers, request.body))
         except BrokerRefusedError as error:

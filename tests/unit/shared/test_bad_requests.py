@@ -39,5 +39,8 @@ class TestApi:
     async def test_an_id_is_refused_at_the_door(self, message_id: str) -> None:
         assert (await asked(order(), {"Nats-Msg-Id": message_id}))[:2] == (400, "Nats-Msg-Id")
 
+    async def test_an_actor_is_refused_at_the_door(self) -> None:
+        assert (await asked(order(), {"Acting-For": "c" * 201}))[:2] == (400, "Acting-For")
+
     async def test_what_is_right_goes_through(self) -> None:
         assert await asked(order(), {"Nats-Msg-Id": "m-1"}) == (200, "m-1", "")
