@@ -87,15 +87,8 @@ async def run_member(
                 await run_groups(member, group, broker, settings, pulse)
             else:
                 await _run_context(member, broker, settings, partitions, pulse)
-    except BrokerDeniedError as error:
-        _log.error("permission missing", reason=f"{error}; run chorus access apply and reload the server")
-        return Exit.DENIED
-    except BrokerLoginError as error:
-        _log.error("login refused", reason=str(error))
-        return Exit.MISCONFIGURED
     except BrokerError as error:
-        _log.error("broker away", reason=str(error))
-        return Exit.BROKER_AWAY
+        return _broker_error(error)
     except catalog.CatalogError as error:
         for raised in error.raised:
             _log.error("the context raised", exc_info=(type(raised), raised, catalog.users_frames(raised)))
@@ -125,10 +118,23 @@ def _exit_code(group: BaseExceptionGroup[BaseException]) -> int:
             _log.error("bad configuration", reason=str(error))
             return Exit.MISCONFIGURED
         if isinstance(error, BrokerError):
-            _log.error("broker away", reason=str(error))
-            return Exit.BROKER_AWAY
+            return _broker_error(error)
     _log.error("stopped by a fault", exc_info=group)
     return Exit.INTERNAL
+
+
+def _broker_error(error: BrokerError) -> int:
+    """Log why the worker ends; return its exit code, by which a supervisor knows whether a restart helps."""
+    match error:
+        case BrokerDeniedError():
+            _log.error("permission missing", reason=f"{error}; run chorus access apply and reload the server")
+            return Exit.DENIED
+        case BrokerLoginError():
+            _log.error("login refused", reason=str(error))
+            return Exit.MISCONFIGURED
+        case _:
+            _log.error("broker away", reason=str(error))
+            return Exit.BROKER_AWAY
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

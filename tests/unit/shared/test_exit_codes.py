@@ -15,6 +15,7 @@ import anyio
 from pathlib import Path
 from shared.config.connection import ConnectionOptions
 from shared.config.settings import Settings
+from shared.ports.broker import BrokerDeniedError, BrokerError, BrokerLoginError
 from shared.streams.file import StreamsFileError
 from shared.worker.main import run_member
 
@@ -31,6 +32,11 @@ sys.exit(anyio.run(lambda: run_member("till", load, settings=settings, connectio
     ("error", "code", "event"),
     [
         ('StreamsFileError(("streams.yaml:1: wrong",))', Exit.MISCONFIGURED, "bad configuration"),
+        ('BrokerDeniedError("denied")', Exit.DENIED, "permission missing"),
+        ('BrokerLoginError("refused")', Exit.MISCONFIGURED, "login refused"),
+        ('BrokerError("away")', Exit.BROKER_AWAY, "broker away"),
+        ('ExceptionGroup("", [BrokerDeniedError("denied")])', Exit.DENIED, "permission missing"),
+        ('ExceptionGroup("", [BrokerLoginError("refused")])', Exit.MISCONFIGURED, "login refused"),
         ('ValueError("no number")', Exit.INTERNAL, "stopped by a fault"),
         ('KeyError("no key")', Exit.INTERNAL, "stopped by a fault"),
     ],
