@@ -33,7 +33,7 @@ class DirectoryError(ValueError):
     """The directory of the keys cannot be read or written; the text names the file."""
 
 
-Action = Literal["create", "rotate", "retire", "remove", "write"]
+Action = Literal["create", "rotate", "retire", "remove", "protect", "write"]
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -81,6 +81,11 @@ def plan(
         if name not in wanted
     ]
     planned = {change.name: change.action for change in changes}
+    changes += [
+        Change(action="protect", name=user.name, text="others may read its seed; consider a rotation")
+        for user in users
+        if _is_open_to_others(seed_file(directory, user.name))
+    ]
     kept = {name: keys for name, keys in known.items() if name in wanted}
     for name, text in ((RIGHTS_FILE, rights_file(users)), (USERS_FILE, users_file(users, kept))):
         if _text(directory / name) != text or (name == USERS_FILE and planned):
@@ -135,6 +140,8 @@ def _carry_out(changes: Sequence[Change], directory: Path, users: Sequence[User]
                 keys[change.name] = (_kept(keys[change.name], file),)
             case "remove":
                 del keys[change.name]  # Its seed stays: the server does not know it, and the context may come back.
+            case "protect":
+                file.chmod(PRIVATE)
             case "write":
                 pass
     _write_list(directory, keys)
@@ -149,6 +156,13 @@ def _kept(keys: Sequence[str], file: Path) -> str:
     """
     own = read_public_key(file) if file.exists() else keys[0]
     return own if own in keys else keys[0]
+
+
+def _is_open_to_others(seed: Path) -> bool:
+    try:
+        return bool(seed.stat().st_mode & 0o077)
+    except OSError:
+        return False
 
 
 def _text(file: Path) -> str | None:

@@ -167,6 +167,15 @@ class TestDirectory:
         apply(tmp_path, those, retire=["till"])
         assert public_keys(tmp_path)["till"] == (public_key(seed.strip()),)
 
+    def test_seed_that_others_may_read_is_told_and_protected(self, tmp_path: Path) -> None:
+        those = users(TOPOLOGY, TILLS)
+        apply(tmp_path, those)
+        seed = seed_file(tmp_path, "till")
+        seed.chmod(0o644)
+        assert [(one.action, one.name) for one in apply(tmp_path, those)] == [("protect", "till")]
+        assert stat.S_IMODE(seed.stat().st_mode) == 0o600
+        assert plan(tmp_path, those) == ()
+
     def test_newest_key_stays_where_its_seed_has_left(self, tmp_path: Path) -> None:
         those = users(TOPOLOGY, TILLS)
         apply(tmp_path, those)
