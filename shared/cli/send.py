@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from shared.cli.errors import CommandError
+from shared.cli.errors import CommandError, complain
 from shared.cli.flags import HERE, PRODUCER, TESTER, Connection, Json, ShowNats
 from shared.cli.output import show_json, show_lines
 from shared.config.exit_codes import Exit
@@ -89,7 +89,6 @@ async def _send(
     quiet: bool,
 ) -> "tuple[Sent, Outcome | None]":
     """Publish the command, print the PubAck unless `quiet`, and wait for the outcome when `wait_s` is given."""
-    from shared.send.duplicate_id import find_other_use
     from shared.send.publish import send, wait_for_outcome
 
     async with AsyncExitStack() as stack:
@@ -97,15 +96,24 @@ async def _send(
         # A producer may read nothing, so the outcome is read as a tester, on a connection of its own.
         watcher = None if wait_s is None else await stack.enter_async_context(connection.connected("send", TESTER))
         sent = await send(broker, *command, watcher=watcher, acting_for=acting_for)
-        if sent.published.duplicate:
-            if watcher is None:
-                watcher = await stack.enter_async_context(connection.connected("send", TESTER))
-            if other := await find_other_use(watcher, sent):
-                text = f"the id {sent.id!r} was used for {other}; nothing was stored, use a new id"
-                raise CommandError(Exit.NO, text)
+        if sent.published.duplicate and (other := await _other_use(connection, sent)):
+            raise CommandError(Exit.NO, f"the id {sent.id!r} was used for {other}; nothing was stored, use a new id")
         if not quiet:
             show_lines([_describe_ack(sent)])
         return sent, None if wait_s is None or watcher is None else await wait_for_outcome(watcher, sent, wait_s)
+
+
+async def _other_use(connection: Connection, sent: "Sent") -> str | None:
+    """The other command that had the id of this duplicate, if a tester's key is here to look for it."""
+    from shared.ports.broker import BrokerDeniedError, BrokerLoginError
+    from shared.send.duplicate_id import find_other_use
+
+    try:
+        async with connection.connected("send", TESTER) as watcher:
+            return await find_other_use(watcher, sent)
+    except (BrokerDeniedError, BrokerLoginError):
+        complain(f"the id {sent.id!r} was used before; a producer cannot see whether for this command")
+        return None
 
 
 def _checked_body(command_type: Any, key: str, fields: tuple[str, ...], body: str | None, id: str | None) -> bytes:

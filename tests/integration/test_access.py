@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,6 +120,18 @@ async def test_command_that_is_denied_names_user_subject_and_role_and_exits_77(g
     assert sent.returncode == Exit.DENIED
     assert "user tester may not publish to cmd.bank.OpenAccount.a-1" in sent.stderr
     assert "bank and producer may: connect as one of these" in sent.stderr
+
+
+async def test_producer_alone_is_told_of_a_duplicate_and_of_what_it_cannot_see(
+    guarded: Guarded, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    shutil.copy(guarded.directory / "producer.nk", tmp_path / "mine")
+    words = ("send", "bank.OpenAccount", "a-1", "owner=ann", "--id", "once")
+    first, again = [chorus(guarded, *words, CHORUS_ACCESS_DIR=str(tmp_path / "mine")) for _ in range(2)]
+    assert (first.returncode, again.returncode) == (0, 0), (first.stderr, again.stderr)
+    assert "has it already" in again.stdout
+    assert "the id 'once' was used before; a producer cannot see whether for this command" in again.stderr
 
 
 async def test_deleted_stream_is_denied_to_everybody_but_the_operator(guarded: Guarded) -> None:
