@@ -100,7 +100,7 @@ def export(
     format: Annotated[Format, Parameter(help="for a server, for a resolver, or for the nats CLI")] = "nats",
     out: Out = None,
     server: Annotated[
-        str, Parameter(name=("--server", "-s"), show_default=False, help="URL in the nats contexts")
+        str, Parameter(name=("--server", "-s"), show_default=False, help="URL in the nats contexts [NATS_URL]")
     ] = "",
 ) -> int:
     """Write rights, JWTs or nats contexts for other tools.
@@ -127,9 +127,10 @@ def export(
             show_lines(f"wrote {file}" for file in write_jwts(directory, users))
         case "contexts":
             from shared.access.export import write_contexts
-            from shared.config.connection import DEFAULT_SERVER
+            from shared.config.connection import find_connection
 
-            for name, file in write_contexts(directory, users, server or DEFAULT_SERVER, os.environ):
+            url = server or ",".join(find_connection(os.environ).servers)
+            for name, file in write_contexts(directory, users, url, os.environ):
                 show_lines([f"wrote {file}: {shlex.join(['nats', '--context', name, 'rtt'])}"])
     return Exit.OK
 

@@ -1,5 +1,7 @@
 """No command writes a secret: neither into its output, settings and logs, nor into tracebacks."""
 
+import json
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -27,6 +29,7 @@ LOGINS: Mapping[str, Mapping[str, str]] = {
     "with a slash": {"NATS_URL": f"nats://shop:{PLANTED}/@{DEAD}"},
     "a password": {"NATS_URL": f"nats://{DEAD}", "NATS_USER": "shop", "NATS_PASSWORD": PLANTED},
     "a token": {"NATS_URL": f"nats://{DEAD}", "NATS_TOKEN": PLANTED},
+    "of a webhook": {"NATS_URL": f"nats://{DEAD}", "CHORUS_WEBHOOK_SECRETS": f"courier={PLANTED}"},
     "for letters": {"NATS_URL": f"nats://{DEAD}", "CHORUS_SMTP_URL": f"smtp://shop:{PLANTED}@{DEAD}"},
 }
 COMMANDS = (("config",), ("config", "--json"), ("lag", "--json"), ("send", "bank.OpenAccount", "a-1", "owner=ann"))
@@ -84,6 +87,15 @@ async def test_no_command_tells_a_seed(tmp_path: Path) -> None:
         ran = await run_chorus(*words, environ=environ)
         seeds |= {file.read_text().strip() for file in access.glob("*.nk")}
         assert not [seed for seed in seeds if seed in ran.output + ran.errors], words
+
+
+async def test_nats_contexts_are_for_the_server_of_the_environment(tmp_path: Path) -> None:
+    apply(tmp_path / "access", users_of(Settings()))
+    ran = await run_chorus("access", "export", "--format", "contexts", environ=environment(f"nats://{DEAD}", tmp_path))
+    written = [json.loads(file.read_bytes()) for file in (tmp_path / "config" / "nats" / "context").glob("*.json")]
+    assert [one["url"] for one in written] == [f"nats://{DEAD}"] * 4, ran.errors
+    modes = {stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "config" / "nats" / "context").iterdir()}
+    assert modes == {0o600}
 
 
 async def test_seed_that_is_none_is_not_quoted(tmp_path: Path) -> None:
