@@ -24,7 +24,6 @@ from contexts.kernel import (
     merged,
     units_of,
 )
-from contexts.ordering.actor import why_not_theirs
 from contexts.ordering.commands import (
     AbandonBasket,
     AddItemsToBasket,
@@ -54,7 +53,7 @@ from contexts.ordering.events import (
     PaymentDetailsSubmitted,
     ShelfEvent,
 )
-from contexts.ordering.order import Order
+from contexts.ordering.order import Order, why_not_theirs
 from contexts.ordering.price import ListedPrice
 from contexts.ordering.pricing import Quote, quote
 from contexts.ordering.promotion import Promotion

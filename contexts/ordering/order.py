@@ -12,8 +12,7 @@ from typing import Literal, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contexts.kernel import CancellationReason, ReturnId, Sku, units_of
-from contexts.ordering.actor import why_not_theirs
+from contexts.kernel import CancellationReason, CustomerId, ReturnId, Sku, units_of
 from contexts.ordering.commands import (
     CancelOrder,
     CancelPendingOrder,
@@ -246,6 +245,14 @@ def not_yours(command: OrderCommand | RequestReturn, order: Order) -> Rejected |
             return None
     problem = why_not_theirs(command.acting_for, customer_id)
     return Rejected.at("not_your_order", "$", f"{problem} of the order") if problem else None
+
+
+def why_not_theirs(acting_for: str, customer_id: CustomerId) -> str:
+    """Why the sender of a command is not this customer, for a refusal; empty when it is."""
+    if acting_for == customer_id:
+        return ""
+    sender = f"it acts for {acting_for!r}" if acting_for else "it does not say for whom it acts"
+    return f"{sender}, who is not the customer"
 
 
 def _cancel(command: CancelOrder, order: Order) -> tuple[OrderEvent | Rejected, ...]:

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from shared.context import Answer, Command, Context, Endpoints, Request
-from shared.engine.decide.headers import MalformedHeaderError, actor_in, checked
 from shared.ports.broker import Broker, BrokerRefusedError, BrokerUnavailableError, Outgoing
 from shared.wire.bodies import BodyDecoder, MalformedBodyError, check_size
 from shared.wire.messages import (
@@ -18,6 +17,7 @@ from shared.wire.messages import (
     MSG_ID,
     NEVER,
     MalformedKeyError,
+    check_actor,
     check_command_id,
     check_key,
     command_subject,
@@ -44,13 +44,17 @@ def _endpoint(context: str, command: type[Command], broker: Broker) -> Callable[
     key_field = decoder.key_field
 
     async def accept(request: Request) -> Answer:
+        place = "$"
         try:
             check_size(request.body)
             key = _key(request.body, key_field)
             decoder.decode(request.body, key=key, at=NEVER)
-            actor = actor_in(request.headers)
-            given = request.headers.get(MSG_ID) or f"api-{uuid.uuid4().hex}"
-            headers: dict[str, str] = {MSG_ID: checked(MSG_ID, check_command_id, given)}
+            place = ACTING_FOR
+            actor = check_actor(request.headers.get(ACTING_FOR, ""))
+            place = MSG_ID
+            headers: dict[str, str] = {
+                MSG_ID: check_command_id(request.headers.get(MSG_ID) or f"api-{uuid.uuid4().hex}")
+            }
             if actor:
                 headers[ACTING_FOR] = actor
             if TRACEPARENT in request.headers:
@@ -59,8 +63,8 @@ def _endpoint(context: str, command: type[Command], broker: Broker) -> Callable[
             return _problem(400, "malformed", error.problem, error.path)
         except MalformedKeyError as error:
             return _problem(400, "malformed", str(error), f"$.{key_field}")
-        except MalformedHeaderError as error:
-            return _problem(400, "malformed", error.problem, error.path)
+        except ValueError as error:
+            return _problem(400, "malformed", str(error), place)
         try:
             ack = await broker.publish(Outgoing(command_subject(context, name, key), headers, request.body))
         except BrokerRefusedError as error:
