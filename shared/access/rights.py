@@ -1,8 +1,8 @@
 """Rights of one user as the server checks them: patterns of subjects to which it may publish and subscribe. Pure.
 
-Permissions of the server are about subjects. It does not check the reply subject of a request, so a user who may
-send any request can have its answer published anywhere. Therefore a message is also believed by its form only
-(`shared/engine/recover/provenance.py`), and `chorus audit` compares EVENTS with the journals.
+The server checks the subject of a message. It does not check the reply subject of a request, so a user who may send any
+request can have its answer published anywhere. Therefore no context believes an event without the form of its publisher
+(`shared/engine/decide/form.py`), and `chorus audit` compares EVENTS with the journals.
 """
 
 import re
@@ -36,7 +36,7 @@ class Rights(Struct, frozen=True, kw_only=True):
 
 
 class User(Struct, frozen=True, kw_only=True):
-    """Somebody who connects. `purpose` says in one line for whom or what."""
+    """A login of the server. `purpose` says in one line who or what connects with it."""
 
     name: str
     purpose: str

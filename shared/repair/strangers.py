@@ -1,4 +1,4 @@
-"""Records strangers: messages in EVENTS that have an id of a context and that the context did not publish."""
+"""Records and lists strangers: messages in EVENTS under the subjects of a context that has not published them."""
 
 from collections.abc import Iterable
 from datetime import datetime
