@@ -1,9 +1,12 @@
 """The HTTP door: bounded, signed, idempotent, and described by the code; no bytes make it fail (R11)."""
 
+import asyncio
 import json
 import re
+from functools import partial
 from typing import Any, cast
 
+import anyio
 import msgspec
 import pytest
 from hypothesis import given
@@ -16,6 +19,7 @@ from shared.http.app import DoorApp
 from shared.http.openapi import ANSWERS, openapi
 from shared.http.rate import CLIENTS_AT_MOST, Rate
 from shared.http.secrets import secrets_in
+from shared.http.serving import serve
 from shared.http.signature import REPLAY_WINDOW_S, sign
 from shared.ports.broker import (
     Broker,
@@ -33,6 +37,7 @@ from tests.asgi import Said, ask
 from tests.unit.shared.hostile import mutated
 from tests.unit.shared.malformed import NOT_IN_BODIES, ORDER
 from tests.unit.shared.test_random_input import SLOW_IS_FINE
+from tests.waiting import WITHIN_S
 
 NOW = 1_800_000_000
 SECRET = "a-secret-of-16-or-more"
@@ -295,6 +300,25 @@ class TestRate:
         for number in range(CLIENTS_AT_MOST + 50):
             rate.wait_s(str(number))
         assert len(rate._buckets) == CLIENTS_AT_MOST
+
+
+class TestServing:
+    """A client that sends nothing keeps no place from others."""
+
+    @pytest.mark.parametrize(
+        "begun", [b"", b"POST /orders HTTP/1.1\r\nHost: x\r\n", b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET"]
+    )
+    async def test_connection_without_the_headers_of_a_request_is_closed(self, begun: bytes) -> None:
+        url: asyncio.Future[str] = asyncio.Future()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(serve, headers_within_s=0.02), app(Stream()), "127.0.0.1", 0, url.set_result)
+            reader, writer = await asyncio.open_connection("127.0.0.1", int((await url).rpartition(":")[2]))
+            writer.write(begun)
+            with anyio.fail_after(WITHIN_S):
+                answered = await reader.read()
+            assert answered.startswith(b"HTTP/1.1 200") == begun.startswith(b"GET")
+            writer.close()
+            tasks.cancel_scope.cancel()
 
 
 class TestOpenApi:
