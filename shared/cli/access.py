@@ -66,6 +66,9 @@ def apply(
     users = _users()
     for name in (*rotate, *retire):
         _one(users, name)
+    if both := sorted({*rotate} & {*retire}):
+        problem = f"{both[0]} cannot be rotated and retired at once: its workers need the former key until they restart"
+        raise CommandError(Exit.USAGE, f"{problem}; rotate first, and retire later")
     _show_changes(carry_out(_directory(out), users, rotate=rotate, retire=retire), json=json)
     return Exit.OK
 

@@ -28,6 +28,7 @@ from shared.run.server import CONFIGURATION, LocalServer, local_server
 from shared.run.system import apply_streams
 from shared.wire.messages import MSG_ID, check_command_id
 from tests.e2e.shop import NATS_CLI, environment
+from tests.forking import run_chorus
 from tests.waiting import until
 
 USERS = users_of(Settings())
@@ -186,6 +187,13 @@ async def test_key_is_rotated_without_a_message_lost(guarded: Guarded) -> None:
             await with_new.publish(message)
     async with guarded.as_user("tester") as broker:
         assert (await broker.stream_info("COMMANDS")).messages == 4
+
+
+async def test_key_cannot_be_rotated_and_retired_at_once(tmp_path: Path) -> None:
+    words = ("access", "apply", "--rotate", "ordering", "--retire", "ordering")
+    ran = await run_chorus(*words, environ=environment("nats://127.0.0.1:1", tmp_path))
+    assert (ran.code, "rotate first, and retire later" in ran.errors) == (Exit.USAGE, True)
+    assert not (tmp_path / "access").exists()
 
 
 async def test_server_takes_the_files_that_apply_has_written(tmp_path: Path) -> None:
