@@ -25,7 +25,8 @@ def audit(*, json: Json = False, connection: Connection = HERE) -> int:
 
     A journal proves the events of its context. The command reads EVENTS once and
     compares it with the databases on this machine (CHORUS_DATA_DIR); it changes
-    nothing. Exit 1 when an event is not proven, or a database is elsewhere.
+    nothing. Exit 1 when an event is not proven, or a database is elsewhere. An event
+    that an operator has declared a stranger's (parked void) does not count.
 
     For example:
 
@@ -58,13 +59,14 @@ def audit(*, json: Json = False, connection: Connection = HERE) -> int:
         show_lines([f"{found.events} events compared with their journals, {len(found.unproven)} not proven"])
     if found.unread:
         complain(f"not compared, because their databases are not here: {', '.join(found.unread)}")
-    return Exit.NO if found.unproven or found.unread else Exit.OK
+    return Exit.OK if found.is_clean else Exit.NO
 
 
 def _lines(unproven: "tuple[Unproven, ...]") -> list[str]:
     lines = [
         f"EVENTS {one.sequence}  {one.at}  {one.subject}  {one.message_id}: {FOUND[one.finding]}"
         + (f"; {one.reason}" if one.reason else "")
+        + ("; declared a stranger's" if one.declared else "")
         for one in unproven[:SHOWN_AT_MOST]
     ]
     return lines + ([f"and {len(unproven) - SHOWN_AT_MOST} more: see --json"] if len(unproven) > SHOWN_AT_MOST else [])

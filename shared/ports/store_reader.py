@@ -180,6 +180,10 @@ class StoreReader(Protocol):
         """The newest messages that were set aside and that no operator declared, and how many there are in all."""
         ...
 
+    def declared_strangers(self) -> list[StrangerRow]:
+        """The strangers that an operator declared."""
+        ...
+
     def missing(self, subjects: str, there: Iterable[str], *, timers: bool) -> list[str]:
         """The event ids, in journal order, of rows that their stream should hold and that are not `there`."""
         ...

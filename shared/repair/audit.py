@@ -10,11 +10,12 @@ from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from shared.engine.decide.form import why_strange
 from shared.ports.broker import Broker, Stored
 from shared.ports.databases import Databases
-from shared.ports.rows import Proof
+from shared.ports.rows import Proof, StrangerRow
 from shared.wire.messages import event_subject, parse_subject
 from shared.wire.streams import EVENTS
 
@@ -29,7 +30,8 @@ Proving: TypeAlias = Callable[[Sequence[str]], Mapping[str, Proof]]
 class Unproven(Struct, frozen=True, kw_only=True):
     """An event that the journal of its context does not prove.
 
-    `reason` tells why the message has not even the form of its context's events; it is empty when it has.
+    `reason` tells why the message has not even the form of its context's events; it is empty when it has. `declared`
+    tells whether an operator has declared it a stranger's.
     """
 
     sequence: int
@@ -38,6 +40,7 @@ class Unproven(Struct, frozen=True, kw_only=True):
     message_id: str
     finding: Finding
     reason: str
+    declared: bool = False
 
 
 class Audit(Struct, frozen=True, kw_only=True):
@@ -46,6 +49,11 @@ class Audit(Struct, frozen=True, kw_only=True):
     events: int
     unproven: tuple[Unproven, ...]
     unread: tuple[str, ...]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every event was compared, and is proven or declared."""
+        return not self.unread and all(one.declared for one in self.unproven)
 
 
 async def audit(
@@ -71,8 +79,9 @@ async def audit(
     unproven: list[Unproven] = []
     compared = 0
     with ExitStack() as stack:
-        journals = {name: [stack.enter_context(databases.reading(name)).proofs] for name in here}
-        proving: Mapping[str, Sequence[Proving] | None] = {**journals, **outboxes}
+        readers = {name: stack.enter_context(databases.reading(name)) for name in here}
+        proving: dict[str, Sequence[Proving] | None] = {name: [reader.proofs] for name, reader in readers.items()}
+        proving |= outboxes
         async for batch in _batches(broker.read(EVENTS, "evt.>")):
             by_context: dict[str, list[Stored]] = {}
             for stored in batch:
@@ -84,6 +93,8 @@ async def audit(
                 elif name not in unread:
                     compared += len(said)
                     unproven += [_finding(stored, "no_context", partitions) for stored in said]
+        rows = [row for reader in readers.values() for row in reader.declared_strangers()]
+    unproven = _with_declarations(unproven, rows)
     return Audit(events=compared, unproven=tuple(sorted(unproven, key=lambda one: one.sequence)), unread=unread)
 
 
@@ -108,6 +119,15 @@ def _unproven(look_ups: Sequence[Proving], said: Sequence[Stored], partitions: i
             yield _finding(stored, "absent", partitions)
         elif known != Proof(_published_as(stored.subject), stored.body):
             yield _finding(stored, "other_content", partitions)
+
+
+def _with_declarations(unproven: Iterable[Unproven], declared: Iterable[StrangerRow]) -> list[Unproven]:
+    """Mark those that an operator has declared; the sequence of a row is 0 where the operator did not know it."""
+    known = {(row.message_id, row.seq) for row in declared}
+    return [
+        replace(one, declared=not known.isdisjoint({(one.message_id, one.sequence), (one.message_id, 0)}))
+        for one in unproven
+    ]
 
 
 def _published_as(subject: str) -> str:

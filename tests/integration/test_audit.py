@@ -8,9 +8,9 @@ from shared import catalog
 from shared.adapters.sqlite.views.store import SqliteViewStore
 from shared.cli.adapters import outboxes
 from shared.config.settings import Settings
-from shared.ports.rows import JournalRow, Proof
+from shared.ports.rows import JournalRow, Proof, StrangerRow
 from shared.repair.audit import audit
-from shared.repair.strangers import set_aside_in
+from shared.repair.strangers import declare_stranger, set_aside_in
 from shared.wire.streams import EVENTS
 from tests.integration.databases import forge
 from tests.integration.engine import PARTITIONS, Counter, running
@@ -84,6 +84,27 @@ class TestAudit:
         found = await audit(counter.broker, counter.databases, ["till"], PARTITIONS)
         assert [(one.finding, one.message_id) for one in found.unproven] == [("other_content", "till/till-t-1@1")]
 
+    async def test_event_that_an_operator_has_declared_is_told_as_such(self, counter: Counter) -> None:
+        async with running(counter):
+            await counter.ring(TILL, 1)
+            await counter.watcher.until(TILL, "Rung")
+            await counter.published()
+        for n in (7, 8):
+            await forge(counter, f"till/till-t-{n}@1", key=f"t-{n}")
+        await declare_stranger(
+            counter.databases, "till", StrangerRow("till/till-t-7@1", 0, "", "", "", "ann", "a test")
+        )
+        found = await audit(counter.broker, counter.databases, ["till"], PARTITIONS)
+        assert [(one.message_id, one.declared) for one in found.unproven] == [
+            ("till/till-t-7@1", True),
+            ("till/till-t-8@1", False),
+        ]
+        assert not found.is_clean
+        await declare_stranger(
+            counter.databases, "till", StrangerRow("till/till-t-8@1", 0, "", "", "", "ann", "a test")
+        )
+        assert (await audit(counter.broker, counter.databases, ["till"], PARTITIONS)).is_clean
+
     async def test_event_is_not_proven_on_another_subject(self, forgetful_counter: Counter) -> None:
         counter = forgetful_counter
         async with running(counter):
@@ -105,7 +126,7 @@ class TestAudit:
         found = await audit(counter.broker, counter.databases, [], PARTITIONS, {"scanner": [lambda _: mine]})
         assert [one.message_id for one in found.unproven] == ["scanner/scan-t-1@2"]
         elsewhere = await audit(counter.broker, counter.databases, [], PARTITIONS, {"scanner": None})
-        assert (elsewhere.unproven, elsewhere.unread) == ((), ("scanner",))
+        assert (elsewhere.unproven, elsewhere.unread, elsewhere.is_clean) == ((), ("scanner",), False)
 
     async def test_outboxes_are_found_beside_the_databases(self, tmp_path: Path) -> None:
         settings = Settings(data_dir=tmp_path)

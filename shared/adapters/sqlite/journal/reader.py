@@ -9,6 +9,7 @@ from shared.adapters.sqlite.journal.listing import AMONG, KEY, OCCURRED_AT, Sqli
 from shared.adapters.sqlite.journal.parked import COLUMNS as PARKED_COLUMNS
 from shared.adapters.sqlite.journal.parked import parked_row
 from shared.adapters.sqlite.journal.published import SqlitePublishedRows
+from shared.adapters.sqlite.journal.refused import SqliteRefusedRows
 from shared.adapters.sqlite.journal.statements import JOURNAL_COLUMNS, journal_row, json_text
 from shared.adapters.sqlite.journal.transaction import SqliteTransaction
 from shared.adapters.sqlite.proofs import proofs_in
@@ -52,11 +53,18 @@ class SqliteReader(SqliteListing):
         ]
 
     def strangers(self, limit: int) -> tuple[list[StrangerRow], int]:
-        if not self._connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'strangers'").fetchall():
-            return [], 0  # A database of an older release has no such table.
+        if not self._knows_strangers():
+            return [], 0
         found = self._connection.execute("SELECT * FROM strangers WHERE who = '' ORDER BY seq DESC LIMIT ?", (limit,))
         rows = [StrangerRow(*row) for row in found]
         return rows, self._connection.execute("SELECT count(*) FROM strangers WHERE who = ''").fetchone()[0]
+
+    def declared_strangers(self) -> list[StrangerRow]:
+        return SqliteRefusedRows(self._connection).declared_strangers() if self._knows_strangers() else []
+
+    def _knows_strangers(self) -> bool:
+        """Whether there is the table, which a database of an older release lacks."""
+        return bool(self._connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'strangers'").fetchall())
 
     def about(self, key: str, partition: int, names: Sequence[str], timers: Sequence[str], *, limit: int) -> KeyRows:
         aggregates = self._aggregates_of(key, names, limit)
