@@ -45,6 +45,14 @@ class Ledger(NamedTuple):
     entries: list[Entry]
     balances: dict[tuple[str, str], Balance]
 
+    def reasons(self, payment_id: str) -> list[str]:
+        """Why money of a payment moved: `capture`, `refund`, in the order in which it did."""
+        return [one.reason for one in self.moved if one.payment_id == payment_id]
+
+    def held_minor(self, account: str) -> int:
+        """The amount on hold on an account."""
+        return sum(balance.held_minor for (of, _), balance in self.balances.items() if of == account)
+
 
 def read_ledger(database: sqlite3.Connection) -> Ledger:
     """The books in one read transaction or more: the caller's."""

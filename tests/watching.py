@@ -1,7 +1,7 @@
 """Reads everything a stream holds and everything new, so that a test waits for a message and never for time."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -42,6 +42,7 @@ class Watcher:
 
     def __init__(self, client: Client, stream: str) -> None:
         self.facts: list[Fact] = []
+        self._by_key: defaultdict[str, list[Fact]] = defaultdict(list)
         self._client = client
         self._stream = stream
         self._news = anyio.Event()
@@ -49,7 +50,7 @@ class Watcher:
 
     def about(self, key: str) -> list[Fact]:
         """Every fact under one key."""
-        return [fact for fact in self.facts if fact.key == key]
+        return [*self._by_key.get(key, ())]
 
     def types(self, key: str) -> Counter[str]:
         """How often each event was published under one key."""
@@ -84,6 +85,7 @@ class Watcher:
     async def release(self) -> None:
         """Forget everything, and read a stream that was created again."""
         self.facts.clear()
+        self._by_key.clear()
         await self.hear()
 
     async def hear(self) -> None:
@@ -109,18 +111,18 @@ class Watcher:
             return
         _, context, kind, *_, key = message.subject.split(".")
         headers = message.headers or {}
-        self.facts.append(
-            Fact(
-                sequence=sequence,
-                context=context,
-                type=kind,
-                key=key,
-                id=headers.get(MSG_ID, ""),
-                cause=headers.get(CAUSATION_ID, ""),
-                headers=headers,
-                body=message.data,
-            )
+        fact = Fact(
+            sequence=sequence,
+            context=context,
+            type=kind,
+            key=key,
+            id=headers.get(MSG_ID, ""),
+            cause=headers.get(CAUSATION_ID, ""),
+            headers=headers,
+            body=message.data,
         )
+        self.facts.append(fact)
+        self._by_key[key].append(fact)
         self._news.set()
         self._news = anyio.Event()
 

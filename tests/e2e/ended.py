@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import anyio
 
 from shared.wire.messages import CAUSATION_DEPTH, split_edition
-from tests.e2e.shop import Shop
+from tests.e2e.shop import Shop, token_of
+from tests.ledger import Ledger
 from tests.sagas import Ending
 from tests.waiting import WITHIN_S
 from tests.watching import Fact
@@ -28,16 +29,17 @@ class Ended:
             await shop.watcher.until_true(lambda: any(ending.is_reached(shop.facts(order)) for ending in endings))
         ending = min(endings, key=lambda ending: ending.missing(shop.facts(order)).total())
         self._sagas[order] = (ending, token, holds_money)
-        self._assert_kept(order)
+        self._assert_kept(order, shop.books())
         return ending
 
     def check_again(self) -> None:
         """Assert that every saga still has the ending it had."""
         assert self._sagas
+        books = self._shop.books()
         for order in self._sagas:
-            self._assert_kept(order)
+            self._assert_kept(order, books)
 
-    def _assert_kept(self, order: str) -> None:
+    def _assert_kept(self, order: str, books: Ledger) -> None:
         shop, (ending, token, holds_money) = self._shop, self._sagas[order]
         said = shop.facts(order)
         assert ending.is_kept(said), "\n".join(
@@ -51,8 +53,8 @@ class Ended:
         assert ending.is_in_order(said), "\n".join([f"{order} ended in another order:", *said])
         assert_caused(shop.watcher.about(order))
         assert shop.mails(order) == sorted(ending.mails)
-        assert shop.ledger(order) == list(ending.money)
-        assert (shop.held_minor(order, token) > 0) is holds_money
+        assert books.reasons(f"pay-{order}") == list(ending.money)
+        assert (books.held_minor(token_of(order, token)) > 0) is holds_money
 
 
 def assert_caused(facts: Sequence[Fact]) -> None:

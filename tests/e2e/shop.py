@@ -222,12 +222,7 @@ class Shop:
 
     def ledger(self, order: str) -> list[str]:
         """The money that moved for an order: `capture`, `refund`."""
-        return [one.reason for one in self.books().moved if one.payment_id == f"pay-{order}"]
-
-    def held_minor(self, order: str, token: str = "tok_ok") -> int:
-        """The amount on hold on the account that pays for an order."""
-        account = token_of(order, token)
-        return sum(balance.held_minor for (of, _), balance in self.books().balances.items() if of == account)
+        return self.books().reasons(f"pay-{order}")
 
     def books(self) -> Ledger:
         """The bank's books."""
