@@ -6,7 +6,7 @@ which its entries are kept by key, and `due` at the time from which they are fin
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, ParamSpec
 
 import msgspec
 from msgspec import Struct
@@ -29,6 +29,9 @@ from shared.dataflow import (
 )
 from shared.groups.flow_state import Alone, FlowState, Windowed
 from shared.groups.intake import Heard, Poison
+from shared.wire.messages import check_key
+
+P = ParamSpec("P")
 
 Next = Callable[[Record], None]
 
@@ -80,12 +83,8 @@ class Flowing:
                 self.time = event.told.at
                 self._expire()
             record = Record(event.told.key, event.content, event.told.at, event.told.sequence)
-            try:
-                for first in firsts:
-                    first(record)
-            except Exception as error:  # A topology is the code of a context; one event must not stop the group.
-                subject = ".".join(("evt", *event.kind, event.told.key))
-                self.poison.append(Poison(event.told.sequence, subject, f"topology: {type(error).__name__}: {error}"))
+            for first in firsts:
+                self._guarded(first, record)
         state.time = self.time
         return self._said
 
@@ -94,7 +93,16 @@ class Flowing:
         for place, expired in self._due.items():
             if self._state.is_due(place, self.time):
                 for key, entry in self._state.take_due(place, self.time):
-                    expired(key, entry)
+                    self._guarded(expired, key, entry)
+
+    def _guarded(self, stage: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Run the stages from this one on. The code of a context must not stop the group, nor its other topologies."""
+        try:
+            stage(*args, **kwargs)
+        except Exception as error:  # A builder's code may raise any.
+            cause = self._cause
+            subject = ".".join(("evt", *cause.kind, cause.told.key))
+            self.poison.append(Poison(cause.told.sequence, subject, f"topology: {type(error).__name__}: {error}"))
 
     def _enter(self, sources: Sequence[Source], first: Next) -> None:
         for source in sources:
@@ -212,6 +220,7 @@ class Flowing:
         def say(record: Record) -> None:
             event = stage.event(record)
             if event is not None:
+                check_key(getattr(event, stage.key))
                 self._said.append(Said(stage, event, stage.number(event), self._cause))
             following(record)
 

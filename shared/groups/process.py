@@ -208,8 +208,9 @@ class GroupProcess:
         transaction.save_versions(admitted.versions)
         if poison:
             transaction.set_aside(poison)
-            self.set_aside += len(poison)
-            _log.error("events set aside: no table can fold them", first=poison[0].reason, events=len(poison))
+            events = len({one.sequence for one in poison})
+            self.set_aside += events
+            _log.error("events set aside: they cannot be folded", first=poison[0].reason, events=events)
         if admitted.strangers:
             _log.warning("events of strangers skipped", events=admitted.strangers)
         if own:

@@ -119,7 +119,7 @@ class ViewTransaction(Protocol):
         ...
 
     def set_aside(self, poison: Sequence[tuple[int, str, str]]) -> None:
-        """Record (sequence, subject, reason) of events that no table could fold."""
+        """Record (sequence, subject, reason) of events; an event with several reasons has all of them."""
         ...
 
 

@@ -1,5 +1,7 @@
 """The topologies of insights: windows in event time, joins, forecasts, and the events that follow from them."""
 
+from datetime import UTC, datetime
+
 from msgspec import Struct
 
 from contexts.insights.events import Cancelled, StockLow, WindowClosed
@@ -12,10 +14,11 @@ from contexts.insights.upstream import (
     StockLevelChanged,
 )
 from contexts.kernel import Address, CustomerId, Money, OrderId, PaymentId, Sku
-from shared.dataflow import Aggregated, Filter, KeyBy, Lookup, Map, Record, Sink, source
+from shared.dataflow import Aggregated, Filter, KeyBy, Lookup, Map, Record, Says, Sink, source
 from shared.simulation.flows import Flow
 from shared.views import Table
 
+AT = datetime(2026, 11, 28, 9, tzinfo=UTC)
 EUR = Money(amount_minor=500)
 PER_MINUTE = figures("minute", MINUTE, FIGURES_PER_MINUTE)
 PLACED, PAID = source("ordering", OrderPlaced), source("payments", PaymentSucceeded)
@@ -128,6 +131,36 @@ def test_an_event_that_a_stage_cannot_take_is_set_aside_and_the_others_flow() ->
     for key in ("o-1", "o-2", "o-3"):
         flow.hear("ordering", placed(key), key, at="2026-11-28T09:00:00Z")
     assert flow.poison == ["topology: ZeroDivisionError: nothing to divide by"]
+
+
+def test_an_event_that_one_topology_cannot_take_reaches_the_others() -> None:
+    def broken(_: object, __: Record) -> object:
+        raise ZeroDivisionError
+
+    flow = Flow((source("ordering", OrderPlaced) | Aggregated(Figures, broken)).named("broken"), PER_MINUTE)
+    flow.hear("ordering", placed(), "o-1", at="2026-11-28T09:00:00Z")
+    assert flow.rows("figures_per_minute")["20261128T0900Z"]["figures"]["orders"] == 1
+
+
+def test_a_window_that_cannot_be_closed_stops_no_event() -> None:
+    def broken(record: Record) -> None:
+        if record.final:
+            raise ZeroDivisionError("nothing to divide by")
+
+    flow = Flow((PER_MINUTE | Says(WindowClosed, key="window_id", event=broken)).named("broken"))
+    flow.hear("ordering", placed(), "o-1", at="2026-11-28T09:00:00Z")
+    flow.hear("ordering", placed("o-2"), "o-2", at="2026-11-28T09:05:00Z")
+    assert flow.poison == ["topology: ZeroDivisionError: nothing to divide by"]
+    assert flow.rows("figures_per_minute")["20261128T0905Z"]["figures"]["orders"] == 1
+
+
+def test_an_event_whose_key_no_subject_can_have_is_not_said() -> None:
+    def of_two_words(_: Record) -> StockLow:
+        return StockLow(sku=Sku("two words"), available=1, units_per_day=1, runs_out_at=AT, number=1)
+
+    flow = Flow((source("ordering", OrderPlaced) | Says(StockLow, key="sku", event=of_two_words)).named("words"))
+    flow.hear("ordering", placed(), "o-1", at="2026-11-28T09:00:00Z")
+    assert (flow.said, len(flow.poison), "'two words' is not a key" in flow.poison[0]) == ([], 1, True)
 
 
 class Ordered(Struct, frozen=True):

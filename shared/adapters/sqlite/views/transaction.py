@@ -115,7 +115,11 @@ class SqliteViewTransaction:
         forget(self._connection)
 
     def set_aside(self, poison: Sequence[tuple[int, str, str]]) -> None:
-        insert(self._connection, "INSERT OR REPLACE INTO poison VALUES", 3, poison)
+        self._connection.executemany(
+            "INSERT INTO poison VALUES (?, ?, ?)"
+            " ON CONFLICT (sequence) DO UPDATE SET reason = reason || '; ' || excluded.reason",
+            poison,
+        )
 
 
 def known(connection: sqlite3.Connection) -> Known:
