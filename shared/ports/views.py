@@ -131,7 +131,7 @@ class ViewReader(View, Protocol):
         ...
 
     def generation(self) -> str:
-        """Names the shape of the tables, and how often they were forgotten: a bucket of another one is written anew."""
+        """Names the shape of the tables and the stream that they follow from; a bucket of another one is written anew."""
         ...
 
     def changed_since(self, table: str, sequence: int, key: str, *, at_most: int) -> list[Put]:

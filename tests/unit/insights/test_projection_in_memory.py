@@ -181,6 +181,47 @@ def test_a_bucket_that_was_lost_is_written_anew(shop: Simulation) -> None:
     assert [(key, row["state"]) for key, row in bucket(shop, "orders")] == [("o-1", "SHIPPED")]
 
 
+def test_a_bucket_is_written_anew_when_the_database_and_the_stream_behind_it_are_lost(shop: Simulation) -> None:
+    """The sequences of the new stream are lower than those in the bucket."""
+    contexts = ("ordering", "inventory", "payments", "shipping", "notifications", "support", "bank", "insights")
+    for number in range(200):
+        shop.publish("evt.ordering.Unheard.o-1", b"{}", {MSG_ID: f"stranger-{number}"})
+    shop.send(order(), key="o-2")
+    shop.run_until_quiet()
+    for context in contexts:
+        shop.stop(context)
+    for file in shop.directory.glob("insights-projection.db*"):
+        file.unlink()
+    shop.server.delete_stream(EVENTS)
+    shop.server.apply(declare(shop._world.topology, catalog.members(shop._world.settings).values()))
+    for context in contexts:
+        shop.start(context)
+    shop.run_until_quiet()
+    shop.send(order(), key="o-3")
+    shop.run_until_quiet()
+    assert last_sequence(shop) < 200
+    assert dict(bucket(shop, "orders"))["o-3"]["state"] == "SHIPPED"
+
+
+def test_a_bucket_that_is_ahead_of_an_older_copy_of_the_stream_is_written_anew(shop: Simulation) -> None:
+    """The database is lost too, so nothing but the bucket knows that there were more events."""
+    copy = shop.server.copy()
+    shop.send(order(), key="o-2")
+    shop.run_until_quiet()
+    for context in ("ordering", "inventory", "payments", "shipping", "notifications", "support", "bank", "insights"):
+        shop.stop(context)
+    for file in shop.directory.glob("insights-projection.db*"):
+        file.unlink()
+    ahead = shop.server.stream("KV_orders").copy()
+    shop.server.stop()
+    shop.server.restore(copy)
+    shop.server.streams["KV_orders"] = ahead
+    shop.server.start()
+    shop.start("insights")
+    said(shop, "OrderCancelled", {"order_id": "o-1", "reason": "customer"}, "ordering/order-o-1@77")
+    assert dict(bucket(shop, "orders"))["o-1"]["state"] == "CANCELLED"
+
+
 def test_an_older_copy_of_the_stream_is_folded_anew(shop: Simulation) -> None:
     """R4: sequences are used again, so the position says nothing about the stream that is there now."""
     for context in ("ordering", "inventory", "payments", "shipping", "notifications", "support", "bank", "insights"):

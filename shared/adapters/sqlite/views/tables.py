@@ -106,8 +106,9 @@ def forget(connection: sqlite3.Connection) -> None:
 
 
 def generation(connection: sqlite3.Connection) -> str:
-    """The shape of the tables, and the number of times that they were forgotten."""
-    return f"{_meta(connection, _SHAPE)}/{_meta(connection, _GENERATION) or 0}"
+    """The shape of the tables, the number of times that they were forgotten, and the stream that they follow from."""
+    (created,) = connection.execute("SELECT created FROM known").fetchone()
+    return f"{_meta(connection, _SHAPE)}/{_meta(connection, _GENERATION) or 0}/{created}"
 
 
 def table_name(table: str) -> str:
