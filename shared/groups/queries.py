@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import anyio
 import msgspec
+import structlog
 
 from shared.context import Answer, Endpoints, Request
 from shared.groups.progress import Progress
@@ -26,6 +27,7 @@ POLL_S: Final = 0.05
 """How often a query that waits asks whether the stream has anything more for the group."""
 
 _encoder = msgspec.json.Encoder()
+_log = structlog.get_logger("chorus.queries")
 
 
 class _AsOf(msgspec.Struct, frozen=True):
@@ -60,13 +62,16 @@ class Queries:
 
         try:
             found, known = await self._store.look(work)
+            at = moment(known.at_ns) if known.at_ns else None
+            as_of = _AsOf(max(known.sequence, up_to), at)
+            if isinstance(found, UnknownRowError):
+                return _problem(404, "not found", str(found), as_of=as_of)
+            return Answer(_encoder.encode({**found, "as_of": as_of}))
         except (DatabaseBusyError, DatabaseError) as error:
             return _problem(503, "unreadable", f"the database cannot be read: {error}")
-        at = moment(known.at_ns) if known.at_ns else None
-        as_of = _AsOf(max(known.sequence, up_to), at)
-        if isinstance(found, UnknownRowError):
-            return _problem(404, "not found", str(found), as_of=as_of)
-        return Answer(_encoder.encode({**found, "as_of": as_of}))
+        except Exception as error:  # A query is the code of a context; a client without an answer waits in vain.
+            _log.exception("query failed", query=query.name)
+            return _problem(500, "failed", f"{query.name} failed: {type(error).__name__}: {error}")
 
     async def _wait_for(self, sequence: int, within_s: float) -> bool:
         """Wait, at most this long, until EVENTS is known up to this sequence."""

@@ -87,6 +87,24 @@ def test_what_is_not_there_and_what_cannot_be_read_is_said(shop: Simulation) -> 
     assert (code, "has the fields at_least, within_s, order_id" in problem) == ("400", True)
 
 
+@pytest.mark.parametrize(
+    ("query", "fields", "path"),
+    [
+        ("Orders", {"after": 2**64}, "$.after"),
+        ("Search", {"text": "ann", "after": -1}, "$.after"),
+        ("Orders", {"since": "2026-11-28T09:00:00"}, "$.since"),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused(shop: Simulation, query: str, fields: Mapping[str, Any], path: str) -> None:
+    code, problem = asked(shop, query, **fields)
+    assert (code, path in problem) == ("400", True)
+
+
+def test_a_query_that_fails_is_answered(shop: Simulation) -> None:
+    code, problem = asked(shop, "Orders", since="0001-01-01T00:00:00+14:00")
+    assert (code, problem) == ("500", "Orders failed: OverflowError: date value out of range")
+
+
 def test_orders_are_listed_page_by_page_by_customer_state_article_and_time(shop: Simulation) -> None:
     for number in (2, 3):
         shop.send(order(), key=f"o-{number}")
