@@ -15,7 +15,7 @@ from shared.ports.broker import Delivery
 from shared.readside import Group
 from shared.views import Told
 from shared.wire.bodies import MalformedBodyError
-from shared.wire.messages import MSG_ID, OCCURRED_AT
+from shared.wire.messages import MSG_ID, OCCURRED_AT, is_event_id
 
 
 class Heard(NamedTuple):
@@ -84,7 +84,8 @@ class Intake:
                 continue
             kind, key = (tokens[1], tokens[2]), tokens[4]
             if kind in self._own:
-                own.append((delivery.sequence, delivery.headers.get(MSG_ID, "")))
+                if is_event_id(identity := delivery.headers.get(MSG_ID, "")):
+                    own.append((delivery.sequence, identity))
                 continue
             if kind not in self._decoders:
                 continue  # While it catches up, the group reads everything.

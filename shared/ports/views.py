@@ -111,7 +111,7 @@ class ViewTransaction(Protocol):
         ...
 
     def seen_in_stream(self, published: Sequence[tuple[int, str]]) -> None:
-        """Record (sequence, event id) of own events that EVENTS has."""
+        """Record (sequence, event id) of own events that EVENTS has, also of those that no topology has given yet."""
         ...
 
     def forget(self) -> None:
@@ -131,7 +131,7 @@ class ViewReader(View, Protocol):
         ...
 
     def generation(self) -> str:
-        """Names the shape of the tables and the stream that they follow from; a bucket of another one is written anew."""
+        """Names the shape of the tables and the stream behind them; a bucket of another one is written anew."""
         ...
 
     def changed_since(self, table: str, sequence: int, key: str, *, at_most: int) -> list[Put]:

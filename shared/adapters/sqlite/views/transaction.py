@@ -109,7 +109,13 @@ class SqliteViewTransaction:
         return [NumberedRow(n, journal_row(*row)) for n, *row in self._connection.execute(query)]
 
     def seen_in_stream(self, published: Sequence[tuple[int, str]]) -> None:
-        self._connection.executemany("UPDATE outbox SET published_seq = ? WHERE event_id = ?", published)
+        # A row without a body keeps the id of an event that no topology gives yet, so that it is not published again.
+        self._connection.executemany(
+            "INSERT INTO outbox (published_seq, event_id, aggregate, version, subject, type, headers, body)"
+            " VALUES (?, ?, '', 0, '', '', '{}', '')"
+            " ON CONFLICT (event_id) DO UPDATE SET published_seq = excluded.published_seq",
+            published,
+        )
 
     def forget(self) -> None:
         forget(self._connection)
