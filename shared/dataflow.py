@@ -90,7 +90,8 @@ class Aggregated:
 class Joined:
     """The first record of each key on the left with the first one of `right`, if they are `within` this time.
 
-    Gives `combine(left, right)`, at the time of the later one. A record that stays alone is counted as unmatched.
+    Gives `combine(left, right)`, at the time of the later one, and forgets the two: a later record of the key waits for
+    a partner of its own. A record that stays alone is counted as unmatched.
     `types` are the classes of the two values, by which the state is read again.
     """
 
@@ -102,7 +103,10 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Give `combine(value, row)`, with the row under `key(value)` in a table of the same group; None without one."""
+    """Give `combine(value, row)`, with the row under `key(value)` in a table that a topology of the group writes.
+
+    The row is as the events before this one have left it; None where there is none.
+    """
 
     table: str
     row: type[Struct]

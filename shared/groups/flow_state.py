@@ -14,6 +14,8 @@ from shared.views import Table
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME: Final = ("", "stream time")
 _NEVER: Final = 2**62
+DUE_AT_MOST: Final = 1_000
+"""After a silence, all that a join has waited for in a month may be due at once."""
 
 
 class Windowed(Struct, frozen=True):
@@ -75,14 +77,16 @@ class FlowState:
         return self._due_in(place) <= _micros(time)
 
     def take_due(self, place: str, time: datetime) -> Iterator[tuple[str, bytes]]:
-        """Remove and return the entries of a place that are due, the earliest first."""
+        """Remove and yield the entries of a place that are due, the earliest first; few are in memory at a time."""
         self._write_entries()
-        due = self._transaction.due(place, _micros(time))
-        for key, _ in due:
-            self.delete(place, key)
-        self._write_entries()
-        self._next_due[place] = self._asked_due(place)
-        return iter(due)
+        while due := self._transaction.due(place, _micros(time), at_most=DUE_AT_MOST):
+            for key, _ in due:
+                self.delete(place, key)
+            self._write_entries()
+            for key, _ in due:
+                del self._entries[place, key]
+            self._next_due[place] = self._asked_due(place)
+            yield from due
 
     def count(self, place: str, what: str) -> None:
         """Count a record that was late or unmatched."""

@@ -188,6 +188,9 @@ class Flowing:
             alone = entries.decode(found)
             if alone.is_left == is_left:
                 return  # The first one of each side counts.
+            if alone.at - record.at >= stage.within:  # Too late for this partner; an earlier one was given up.
+                self._state.count(place, UNMATCHED_LEFT if is_left else UNMATCHED_RIGHT)
+                return
             self._state.delete(place, record.key)
             value = (of_left if alone.is_left else of_right).decode(alone.value)
             other = Record(record.key, value, alone.at, alone.sequence)

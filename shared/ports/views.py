@@ -94,8 +94,8 @@ class ViewTransaction(Protocol):
         """The earliest due time of a place."""
         ...
 
-    def due(self, place: str, up_to: int) -> list[tuple[str, bytes]]:
-        """(key, entry) of the entries that are due up to this time, the earliest first."""
+    def due(self, place: str, up_to: int, *, at_most: int) -> list[tuple[str, bytes]]:
+        """(key, entry) of the first entries that are due up to this time, the earliest first."""
         ...
 
     def add_counts(self, counts: Sequence[tuple[str, str, int]]) -> None:

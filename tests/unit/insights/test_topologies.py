@@ -84,6 +84,25 @@ def test_a_join_gives_the_time_between_two_events_in_either_order() -> None:
     assert (row["step"], row["orders"], row["p50_s"], row["p99_s"]) == ("placed_to_paid", 2, 3.0, 3.98)
 
 
+def test_clocks_that_differ_make_no_lead_time_negative() -> None:
+    flow = Flow(PLACED_TO_PAID)
+    flow.hear("ordering", placed(), "o-1", at="2026-11-28T09:00:04Z")
+    flow.hear("payments", paid(), "o-1", at="2026-11-28T09:00:00Z")
+    (row,) = flow.rows("lead_times").values()
+    assert row["p50_s"] == 0.0
+
+
+def test_a_join_takes_no_partner_from_before_its_time() -> None:
+    flow = Flow(PLACED_TO_PAID)
+    flow.hear("payments", paid(), "o-1", at="2026-11-28T09:00:00Z")
+    flow.hear("ordering", placed(), "o-1", at="2026-10-01T09:00:00Z")
+    assert flow.rows("lead_times") == {}
+    flow.hear("ordering", placed(), "o-1", at="2026-11-28T08:59:00Z")
+    (row,) = flow.rows("lead_times").values()
+    assert (row["orders"], row["p50_s"]) == (1, 60.0)
+    assert list(flow.counts.values()) == [1]
+
+
 def test_a_join_reports_an_event_that_found_no_partner_in_time() -> None:
     flow = Flow(PLACED_TO_PAID)
     flow.hear("ordering", placed(), "o-1", at="2026-10-01T09:00:00Z")
@@ -119,6 +138,13 @@ def test_a_first_sale_says_nothing_about_the_day() -> None:
         "at": "2026-11-28T09:30:00Z",
     }  # fmt: skip
     assert flow.said == []
+
+
+def test_sales_of_years_ago_say_nothing_about_today() -> None:
+    flow = Flow(forecasts(DAY))
+    for at, available in (("2016-01-01T00:00:00Z", 10), ("2016-01-01T02:00:00Z", 9), ("2026-01-01T00:00:00Z", 9)):
+        flow.hear("inventory", level(available), "mug", at=at)
+    assert (flow.poison, flow.rows("forecasts")["mug"]["runs_out_at"]) == ([], None)
 
 
 def test_an_event_that_a_stage_cannot_take_is_set_aside_and_the_others_flow() -> None:

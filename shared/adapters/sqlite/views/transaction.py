@@ -77,9 +77,12 @@ class SqliteViewTransaction:
         found: int | None = self._connection.execute(query, (place,)).fetchone()[0]
         return found
 
-    def due(self, place: str, up_to: int) -> list[tuple[str, bytes]]:
-        query = "SELECT key, entry FROM flow_state WHERE place = ? AND due IS NOT NULL AND due <= ? ORDER BY due, key"
-        return self._connection.execute(query, (place, up_to)).fetchall()
+    def due(self, place: str, up_to: int, *, at_most: int) -> list[tuple[str, bytes]]:
+        query = (
+            "SELECT key, entry FROM flow_state WHERE place = ? AND due IS NOT NULL AND due <= ?"
+            " ORDER BY due, key LIMIT ?"
+        )
+        return self._connection.execute(query, (place, up_to, at_most)).fetchall()
 
     def add_counts(self, counts: Sequence[tuple[str, str, int]]) -> None:
         self._connection.executemany(
