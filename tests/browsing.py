@@ -110,7 +110,7 @@ def console_of(running: Simulation, *, differing: Sequence[str] = ()) -> Console
         journals=catalog.names(),
         nats=lambda *words: shlex.join(["nats", *words]),
         differences=differences,
-        aside=on_the_spot,
+        offload=on_the_spot,
     )
     return Console(sources, Access())
 

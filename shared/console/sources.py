@@ -20,8 +20,8 @@ FRESH_S: Final = 1.0
 """A measurement this old is still shown. So any number of open pages ask the contexts once a second."""
 
 
-class Aside(Protocol):
-    """Runs work that reads databases, so that the other pages go on meanwhile."""
+class Offload(Protocol):
+    """Runs blocking work off the event loop, so that the other pages go on meanwhile."""
 
     async def __call__(self, work: Callable[[], T], /) -> T:
         """Return the result of the work, or raise its error."""
@@ -48,7 +48,7 @@ class Sources:
     journals: tuple[str, ...]
     nats: Callable[..., str]
     differences: Callable[[], Awaitable[Sequence[str]]]
-    aside: Aside = in_a_thread
+    offload: Offload = in_a_thread
 
 
 class Fresh(Generic[T]):

@@ -65,7 +65,7 @@ class Folding:
 
     def fold(self, transaction: ViewTransaction, heard: Sequence[Heard]) -> list[Poison]:
         """Fold these events in their order, and write the rows; returns the events that a table could not take."""
-        aside = _Aside(heard)
+        aside = _SetAside(heard)
         for rows in self._tables:
             if rows.table.follows is None:
                 self._fold_events(transaction, rows, aside)
@@ -75,7 +75,7 @@ class Folding:
         return aside.poison
 
     @staticmethod
-    def _fold_events(transaction: ViewTransaction, rows: _Rows, aside: "_Aside") -> None:
+    def _fold_events(transaction: ViewTransaction, rows: _Rows, aside: "_SetAside") -> None:
         folds = rows.fold_by_kind
         mine = [event for event in aside.heard if event.kind in folds]
         rows.load(transaction, {event.told.key for event in mine})
@@ -88,7 +88,7 @@ class Folding:
             else:
                 rows.put(told.key, told.sequence, before, after)
 
-    def _fold_changes(self, transaction: ViewTransaction, rows: _Rows, follows: Follows, aside: "_Aside") -> None:
+    def _fold_changes(self, transaction: ViewTransaction, rows: _Rows, follows: Follows, aside: "_SetAside") -> None:
         changes = []
         for change in self._by_name[follows.table].changes:
             try:
@@ -106,7 +106,7 @@ class Folding:
                 rows.put(key, sequence, row, folded)
 
     @staticmethod
-    def _write(transaction: ViewTransaction, rows: _Rows, aside: "_Aside") -> None:
+    def _write(transaction: ViewTransaction, rows: _Rows, aside: "_SetAside") -> None:
         if not rows.changed:
             return
         table = rows.table
@@ -122,7 +122,7 @@ class Folding:
             transaction.save_texts(table, [pair for key in new for pair in _text(rows, key, table.text, aside)])
 
 
-class _Aside:
+class _SetAside:
     """The events of a batch, and those of them that a table could not take."""
 
     def __init__(self, heard: Sequence[Heard]) -> None:
@@ -142,7 +142,9 @@ def changed(table: Table, key: str, sequence: int, row: Any) -> Changed:
     return Changed(key, sequence, _encoder.encode(row).decode(), columns)
 
 
-def _gained(rows: _Rows, key: str, values_of: Callable[[Any], Iterable[str]], aside: _Aside) -> list[tuple[str, str]]:
+def _gained(
+    rows: _Rows, key: str, values_of: Callable[[Any], Iterable[str]], aside: _SetAside
+) -> list[tuple[str, str]]:
     """(value, key) of every value that a row has now and did not have before the batch."""
     original = rows.originals[key]
     try:
@@ -153,7 +155,7 @@ def _gained(rows: _Rows, key: str, values_of: Callable[[Any], Iterable[str]], as
         return []
 
 
-def _text(rows: _Rows, key: str, text_of: Callable[[Any], str], aside: _Aside) -> list[tuple[str, str]]:
+def _text(rows: _Rows, key: str, text_of: Callable[[Any], str], aside: _SetAside) -> list[tuple[str, str]]:
     """(text, key) of a new row."""
     try:
         return [(text_of(rows.rows[key]), key)]

@@ -67,7 +67,7 @@ async def one(console: Console, request: Request) -> Values:
         return past, history(databases, context, past.aggregate, first=first, last=past.version)
 
     try:
-        past, versions = await console.sources.aside(read)
+        past, versions = await console.sources.offload(read)
     except NoSuchVersionError as error:
         raise NothingThereError(str(error)) from error
     state, before = _plain(past.state), _plain(versions[-2].state) if len(versions) > 1 else {}

@@ -88,7 +88,7 @@ async def unresolved(console: Console) -> list[ops.Unresolved]:
             *ops.refused_in(sources.databases, sources.journals),
         ]
 
-    return await sources.aside(read)
+    return await sources.offload(read)
 
 
 def who() -> str:

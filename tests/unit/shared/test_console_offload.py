@@ -1,4 +1,4 @@
-"""Pages read databases aside, so that a long history holds up no other page."""
+"""Pages read databases off the event loop, so that a long history holds up no other page."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -18,8 +18,8 @@ from tests.unit.shopping import fill_shelves, order
 T = TypeVar("T")
 
 
-class Aside:
-    """Notes whether work runs aside."""
+class Offload:
+    """Notes whether work runs off the event loop."""
 
     def __init__(self) -> None:
         self.is_running = False
@@ -32,14 +32,14 @@ class Aside:
             self.is_running = False
 
 
-class ReadAside(SqliteDatabases):
-    """Databases that may be read aside only."""
+class ReadOffLoop(SqliteDatabases):
+    """Databases that may be read off the event loop only."""
 
-    aside: Aside
+    offload: Offload
 
     @contextmanager
     def reading(self, context: str) -> Iterator[SqliteReader]:
-        assert self.aside.is_running, f"the database of {context} is read on the event loop"
+        assert self.offload.is_running, f"the database of {context} is read on the event loop"
         with super().reading(context) as reader:
             yield reader
 
@@ -51,16 +51,16 @@ def visit() -> Iterator[Visit]:
         running.send(order(), key="o-1")
         running.run_until_quiet()
         visit = Visit(running)
-        databases = ReadAside(running.directory)
-        databases.aside = Aside()
-        visit.console.sources = replace(visit.console.sources, databases=databases, aside=databases.aside)
+        databases = ReadOffLoop(running.directory)
+        databases.offload = Offload()
+        visit.console.sources = replace(visit.console.sources, databases=databases, offload=databases.offload)
         yield visit
 
 
 @pytest.mark.parametrize("path", ["/aggregate/ordering/order-o-1", "/aggregate/ordering/order-o-1?at=2", "/parked"])
-def test_a_page_reads_databases_aside(visit: Visit, path: str) -> None:
+def test_a_page_reads_databases_off_the_event_loop(visit: Visit, path: str) -> None:
     assert visit.part(path).status == 200
 
 
-async def test_work_aside_runs_in_a_thread_of_its_own() -> None:
+async def test_offloaded_work_runs_in_another_thread() -> None:
     assert await in_a_thread(threading.get_ident) != threading.get_ident()
