@@ -7,7 +7,7 @@ at a time be the group, and the compare-and-set of the position is the fence beh
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib import metadata
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import anyio
 import structlog
@@ -47,6 +47,14 @@ RETRY_S: Final = 0.25
 T = TypeVar("T")
 
 _log = structlog.get_logger("chorus.group")
+
+
+class _Batch(NamedTuple):
+    """A batch that was folded: the events to publish, and the numbers of those folded and set aside."""
+
+    new: list[NumberedRow]
+    folded: int
+    set_aside: int
 
 
 class GroupProcess:
@@ -180,9 +188,11 @@ class GroupProcess:
             known = self.progress.known
             last = deliveries[-1]
             after = Known(last.sequence, last.headers.get(MSG_ID, ""), last.at_ns, known.created)
-            new = await self._patiently(lambda transaction: self._fold(transaction, deliveries, known, after))
+            batch = await self._patiently(lambda transaction: self._fold(transaction, deliveries, known, after))
             reach("after-commit")
-            self._outbox.add(new)
+            self.folded += batch.folded
+            self.set_aside += batch.set_aside
+            self._outbox.add(batch.new)
         self.progress.moved(after, at_the_end=last.pending == 0)
         self.buckets.wake()
         if last.pending == 0:
@@ -196,8 +206,8 @@ class GroupProcess:
 
     def _fold(
         self, transaction: ViewTransaction, deliveries: Sequence[Delivery], known: Known, after: Known
-    ) -> list[NumberedRow]:
-        """Fold one batch, and return the events to publish; runs in the database's thread, in one transaction."""
+    ) -> "_Batch":
+        """Fold one batch; runs in the database's thread, in one transaction, which may be tried again."""
         transaction.advance(known.sequence, after)
         named, own, strangers = self._intake.named(deliveries)
         versions = transaction.versions({event.aggregate for event in named})
@@ -208,16 +218,13 @@ class GroupProcess:
         transaction.save_versions(admitted.versions)
         if poison:
             transaction.set_aside(poison)
-            events = len({one.sequence for one in poison})
-            self.set_aside += events
-            _log.error("events set aside: they cannot be folded", first=poison[0].reason, events=events)
+            _log.error("events set aside: they cannot be folded", first=poison[0].reason, reasons=len(poison))
         if admitted.strangers:
             _log.warning("events of strangers skipped", events=admitted.strangers)
         if own:
             transaction.seen_in_stream(own)
-        self.folded += len(admitted.heard)
         reach("inside-transaction")
-        return new
+        return _Batch(new, len(admitted.heard), len({one.sequence for one in poison}))
 
     def _flow(self, transaction: ViewTransaction, heard: Sequence[Heard]) -> list[NumberedRow]:
         if not self._flowing.is_needed:

@@ -37,6 +37,10 @@ class _AsOf(msgspec.Struct, frozen=True):
     at: Any
 
 
+def _as_of(known: Known, up_to: int) -> _AsOf:
+    return _AsOf(max(known.sequence, up_to), moment(known.at_ns) if known.at_ns else None)
+
+
 class Queries:
     """The queries of one group."""
 
@@ -51,7 +55,7 @@ class Queries:
     async def _answer(self, query: Query, asked: Asked) -> Answer:
         if self._progress.up_to < asked.at_least and not await self._wait_for(asked.at_least, asked.within_s):
             behind = f"EVENTS is known up to {self._progress.up_to}, not to {asked.at_least}; ask again"
-            return _problem(504, "not yet", behind)
+            return _problem(504, "not yet", behind, as_of=_as_of(self._progress.known, self._progress.up_to))
         up_to = self._progress.up_to  # Before the snapshot, which then has at least this.
 
         def work(view: ViewReader) -> tuple[Any, Known]:
@@ -62,8 +66,7 @@ class Queries:
 
         try:
             found, known = await self._store.look(work)
-            at = moment(known.at_ns) if known.at_ns else None
-            as_of = _AsOf(max(known.sequence, up_to), at)
+            as_of = _as_of(known, up_to)
             if isinstance(found, UnknownRowError):
                 return _problem(404, "not found", str(found), as_of=as_of)
             return Answer(_encoder.encode({**found, "as_of": as_of}))

@@ -77,8 +77,10 @@ def test_a_query_waits_for_the_sequence_of_its_own_event_but_not_for_ever(shop: 
     answer = shop.run(place_and_ask())
     assert answer["order"]["order_id"] == "o-2"
     assert answer["as_of"]["sequence"] >= placed
-    code, problem = asked(shop, "Order", order_id="o-2", at_least=1_000_000, within_s=1)
-    assert (code, "not to 1000000" in problem) == ("504", True)
+    body = json.dumps({"order_id": "o-2", "at_least": 1_000_000, "within_s": 1}).encode()
+    headers, refused = shop.run(shop.asking("api.insights.Order", body, {}, within=timedelta(seconds=40)))
+    assert (headers["Nats-Service-Error-Code"], "not to 1000000" in json.loads(refused)["detail"]) == ("504", True)
+    assert json.loads(refused)["as_of"]["sequence"] == last_sequence(shop)
 
 
 def test_what_is_not_there_and_what_cannot_be_read_is_said(shop: Simulation) -> None:
