@@ -7,7 +7,8 @@ A topology is a value, made with `|` in the language of the field:
 The functions in it are pure. The state between two events is in the database of the group, committed with the position.
 Time is event time: stream time is the latest time at which an event occurred, and no clock is asked. So the same stream
 gives the same figures, whenever it is read. A record that is late and still within the grace of its window corrects it;
-a later one is counted as late. A window is final, and an entry of a join unmatched, once stream time is past it.
+a later one is counted as late. A window is final, and an entry of a join unmatched, once stream time is past it. The
+events that a topology says are in the stream too: one about a window moves stream time on where no other event comes.
 """
 
 from collections.abc import Callable, Iterator

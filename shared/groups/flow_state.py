@@ -1,13 +1,15 @@
 """The keyed state of the topologies during one transaction: read when first asked for, written once at its end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
+from shared.dataflow import Says
 from shared.groups.folding import changed
+from shared.groups.intake import Heard
 from shared.ports.views import StateRow, ViewTransaction
 from shared.views import Table
 
@@ -16,6 +18,20 @@ _TIME: Final = ("", "stream time")
 _NEVER: Final = 2**62
 DUE_AT_MOST: Final = 1_000
 """After a silence, all that a join has waited for in a month may be due at once."""
+
+
+LATE: Final = "late"
+UNMATCHED_LEFT: Final = "unmatched left"
+UNMATCHED_RIGHT: Final = "unmatched right"
+
+
+class Said(NamedTuple):
+    """An event to publish, caused by `cause`; it is number `number` of those under its key."""
+
+    says: Says
+    event: Struct
+    number: int
+    cause: Heard
 
 
 class Windowed(Struct, frozen=True):
@@ -75,6 +91,11 @@ class FlowState:
     def is_due(self, place: str, time: datetime) -> bool:
         """Whether any entry of the place may be due."""
         return self._due_in(place) <= _micros(time)
+
+    def earliest_due(self, places: Iterable[str]) -> datetime | None:
+        """The earliest due time of these places."""
+        earliest = min((self._due_in(place) for place in places), default=_NEVER)
+        return None if earliest == _NEVER else _EPOCH + timedelta(microseconds=earliest)
 
     def take_due(self, place: str, time: datetime) -> Iterator[tuple[str, bytes]]:
         """Remove and yield the entries of a place that are due, the earliest first; few are in memory at a time."""

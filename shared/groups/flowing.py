@@ -6,10 +6,9 @@ which its entries are kept by key, and `due` at the time from which they are fin
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple, ParamSpec
+from typing import Any, Final, ParamSpec
 
 import msgspec
-from msgspec import Struct
 
 from shared.dataflow import (
     Aggregated,
@@ -27,7 +26,7 @@ from shared.dataflow import (
     Window,
     tumbling,
 )
-from shared.groups.flow_state import Alone, FlowState, Windowed
+from shared.groups.flow_state import LATE, UNMATCHED_LEFT, UNMATCHED_RIGHT, Alone, FlowState, Said, Windowed
 from shared.groups.intake import Heard, Poison
 from shared.wire.messages import check_key
 
@@ -35,19 +34,7 @@ P = ParamSpec("P")
 
 Next = Callable[[Record], None]
 
-LATE: Final = "late"
-UNMATCHED_LEFT: Final = "unmatched left"
-UNMATCHED_RIGHT: Final = "unmatched right"
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Said(NamedTuple):
-    """An event to publish, caused by `cause`; it is number `number` of those under its key."""
-
-    says: Says
-    event: Struct
-    number: int
-    cause: Heard
 
 
 class Flowing:
@@ -62,6 +49,7 @@ class Flowing:
         """The events of the last batch that a stage could not take."""
         self._firsts: dict[tuple[str, str], list[Next]] = {}
         self._due: dict[str, Callable[[str, bytes], None]] = {}
+        self._windows: list[str] = []
         for topology in topologies:
             self._enter(topology.sources, self._compile(topology.name, topology.stages, _end))
 
@@ -75,8 +63,8 @@ class Flowing:
         self._state, self._said, self.poison = state, [], []
         self.time = state.time
         for event in heard:
-            firsts = self._firsts.get(event.kind)
-            if firsts is None:
+            firsts = self._firsts.get(event.kind, ())
+            if not firsts and not event.is_own:
                 continue
             self._cause = event
             if event.told.at > self.time:
@@ -86,6 +74,17 @@ class Flowing:
             for first in firsts:
                 self._guarded(first, record)
         state.time = self.time
+        return self._said
+
+    def closes_at(self, state: FlowState) -> datetime | None:
+        """The time from which the earliest open window is final."""
+        return state.earliest_due(self._windows)
+
+    def close(self, state: FlowState, cause: Heard) -> list[Said]:
+        """The events that follow when `cause`, which is no event of a source, moves stream time on."""
+        self._state, self._said, self.poison = state, [], []
+        self.time, self._cause = cause.told.at, cause
+        self._expire()
         return self._said
 
     def _expire(self) -> None:
@@ -172,6 +171,7 @@ class Flowing:
             following(record._replace(value=value, start=start, end=end))
 
         self._due[place] = close
+        self._windows.append(place)
         return count
 
     def _joined(self, place: str, stage: Joined, following: Next) -> Next:

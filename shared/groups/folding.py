@@ -79,7 +79,7 @@ class Folding:
         folds = rows.fold_by_kind
         mine = [event for event in aside.heard if event.kind in folds]
         rows.load(transaction, {event.told.key for event in mine})
-        for kind, _, told, content, _ in mine:
+        for kind, _, told, content, *_ in mine:
             before = rows.rows.get(told.key)
             try:
                 after = folds[kind](before, content, told)

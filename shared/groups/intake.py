@@ -19,13 +19,17 @@ from shared.wire.messages import MSG_ID, OCCURRED_AT, is_event_id
 
 
 class Heard(NamedTuple):
-    """One event to fold; `kind` is `(context, type)`, and `identity` its id."""
+    """One event to fold; `kind` is `(context, type)`, and `identity` its id.
+
+    An event of the group itself has no content: by its time the group knows that time has passed.
+    """
 
     kind: tuple[str, str]
     identity: str
     told: Told
     content: Any
     headers: Mapping[str, str]
+    is_own: bool = False
 
 
 class Poison(NamedTuple):
@@ -86,6 +90,7 @@ class Intake:
             if kind in self._own:
                 if is_event_id(identity := delivery.headers.get(MSG_ID, "")):
                     own.append((delivery.sequence, identity))
+                    found.append(_Named("", 0, False, kind, key, delivery))
                 continue
             if kind not in self._decoders:
                 continue  # While it catches up, the group reads everything.
@@ -103,22 +108,22 @@ class Intake:
         """The events that are new, given the last `versions` of their aggregates."""
         admitted = Admitted([], {}, [], strangers)
         for aggregate, version, edition, kind, key, delivery in named:
+            is_own = kind in self._own
             last = versions.get(aggregate, 0)
             # A later edition is the same fact again, after an operator declared the first one a stranger's.
-            if version < last or (version == last and not edition):
+            if not is_own and (version < last or (version == last and not edition)):
                 admitted.duplicates += 1
                 continue
-            versions[aggregate] = admitted.versions[aggregate] = version
+            if not is_own:
+                versions[aggregate] = admitted.versions[aggregate] = version
             try:
-                content = self._content(kind, key, delivery)
-                said = delivery.headers.get(OCCURRED_AT)
-                # No event occurs after it was stored; a clock that is ahead must not close windows early.
-                at = delivery.at if said is None else min(datetime.fromisoformat(said), delivery.at)
+                content = None if is_own else self._content(kind, key, delivery)
+                at = _occurred_at(delivery)
             except (ValueError, TypeError) as error:  # msgspec's errors are ValueErrors too.
                 admitted.poison.append(Poison(delivery.sequence, delivery.subject, f"{type(error).__name__}: {error}"))
                 continue
             told = Told(delivery.sequence, key, at)
-            admitted.heard.append(Heard(kind, delivery.headers[MSG_ID], told, content, delivery.headers))
+            admitted.heard.append(Heard(kind, delivery.headers[MSG_ID], told, content, delivery.headers, is_own))
         return admitted
 
     def _content(self, kind: tuple[str, str], key: str, delivery: Delivery) -> Any:
@@ -130,3 +135,12 @@ class Intake:
             return older.decode(delivery.body, key=key, at=delivery.at, headers=delivery.headers)
         except MalformedBodyError as error:
             raise ValueError(f"{error.path}: {error.problem}") from error
+
+
+def _occurred_at(delivery: Delivery) -> datetime:
+    """The event time; raises ValueError or TypeError.
+
+    No event occurs after it was stored: a clock that is ahead must not close windows early.
+    """
+    said = delivery.headers.get(OCCURRED_AT)
+    return delivery.at if said is None else min(datetime.fromisoformat(said), delivery.at)
