@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shared.flow.finding import Finding
 from shared.ports.broker import Broker, BrokerUnavailableError
 from shared.simulation.testing import simulation
 from tests.browsing import Visit
@@ -153,6 +154,16 @@ def test_streams_show_their_messages_consumers_and_differences(visit: Visit) -> 
     assert "payments-0" in said
     assert "0 missing" in said
     assert "nats stream info COMMANDS" in said
+
+
+def test_mistakes_in_the_flow_are_looked_for_once_and_shown_by_every_page(visit: Visit) -> None:
+    """The check takes 30 ms, and an open page loads itself every second."""
+    planted = Finding(rule="unheard", place="contexts/x.py:1", text=HOSTILE, remedy="hear it")
+    visit.part("/flow")
+    found, visit.console.findings = visit.console.findings, (planted,)
+    page = visit.part("/flow")
+    visit.console.findings = found
+    assert ("contexts/x.py:1" in page.text, HOSTILE in page.text) == (True, False)
 
 
 def test_flow_is_drawn_with_the_rates_of_the_last_minute(visit: Visit) -> None:
