@@ -6,6 +6,7 @@ from shared import catalog
 from shared.console.access import Access
 from shared.console.live import Tail
 from shared.console.sources import Fresh, LagMeter, Sources
+from shared.console.stream_report import read_streams
 from shared.flow.check import check
 from shared.flow.finding import Finding
 from shared.inspect.sagas_now import Listing, Selection, list_sagas
@@ -24,6 +25,7 @@ class Console:
         self.tail = Tail(sources.broker, sources.clock, sources.reader.sagas)
         self.lags = LagMeter(sources)
         self.stuck = Fresh(self._list_stuck, sources.clock)
+        self.streams = Fresh(lambda: read_streams(self.sources), sources.clock)
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:

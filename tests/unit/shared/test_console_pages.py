@@ -256,3 +256,29 @@ def test_pages_say_that_the_broker_is_away_and_work_again_when_it_is_back() -> N
             assert "is the server running?" in page.text
         away.is_away = False
         assert visit.part("/saga/o-1").status == 200
+
+
+class Counted:
+    """A broker that counts how often it is asked about a consumer."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self.asked = 0
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked += name == "consumer_info"
+        return getattr(self._broker, name)
+
+
+def test_any_number_of_open_pages_asks_about_the_consumers_once_a_second() -> None:
+    with simulation(seed=1, at_work=("ordering",)) as running:
+        visit = Visit(running)
+        counted: Any = Counted(visit.console.sources.broker)
+        visit.console.sources = replace(visit.console.sources, broker=counted)
+        visit.part("/streams")
+        asked = counted.asked
+        visit.part("/streams")
+        assert (asked > 0, counted.asked) == (True, asked)
+        running.run(visit.console.sources.clock.sleep(2))
+        visit.part("/streams")
+        assert counted.asked == 2 * asked
