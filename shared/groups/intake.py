@@ -7,7 +7,7 @@ last version of each aggregate is enough to know a duplicate by.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -16,6 +16,9 @@ from shared.readside import Group
 from shared.views import Told
 from shared.wire.bodies import MalformedBodyError
 from shared.wire.messages import MSG_ID, OCCURRED_AT, is_event_id
+
+DIGITS_AT_MOST: Final = 12
+"""No context gives a longer version, and no integer of a database could hold any that a stranger may give."""
 
 
 class Heard(NamedTuple):
@@ -98,7 +101,8 @@ class Intake:
             version, edition, _ = numbers.partition(".")
             context, _, rest = aggregate.partition("/")
             named = rest.partition("-")[2]
-            if not at or not version.isdecimal() or context != kind[0] or named.partition(".")[0] != key:
+            is_version = version.isdecimal() and len(version) <= DIGITS_AT_MOST
+            if not at or not is_version or context != kind[0] or named.partition(".")[0] != key:
                 strangers += 1
                 continue
             found.append(_Named(aggregate, int(version), bool(edition), kind, key, delivery))

@@ -153,7 +153,8 @@ def test_an_event_that_is_stored_again_after_the_window_changes_nothing(shop: Si
 
 def test_strangers_and_poison_are_set_aside_and_the_others_flow(shop: Simulation) -> None:
     """R11, R20: a message that no context gave this form is skipped; one that cannot be read is recorded."""
-    said(shop, "OrderCancelled", {"order_id": "o-1", "reason": "customer"}, "somebody")
+    for stranger in ("somebody", f"ordering/order-o-1@{10**20}", f"ordering/order-o-1@{'1' * 5000}"):
+        said(shop, "OrderCancelled", {"order_id": "o-1", "reason": "customer"}, stranger)
     said(shop, "OrderCancelled", {"order_id": "o-1", "reason": "whim"}, "ordering/order-o-1@77")
     shop.send(order(), key="o-2")
     shop.run_until_quiet()
