@@ -123,7 +123,7 @@ class Intake:
             try:
                 content = None if is_own else self._content(kind, key, delivery)
                 at = _occurred_at(delivery)
-            except (ValueError, TypeError) as error:  # msgspec's errors are ValueErrors too.
+            except (ValueError, TypeError, RecursionError) as error:  # msgspec's errors are ValueErrors too.
                 admitted.poison.append(Poison(delivery.sequence, delivery.subject, f"{type(error).__name__}: {error}"))
                 continue
             told = Told(delivery.sequence, key, at)

@@ -164,6 +164,15 @@ def test_strangers_and_poison_are_set_aside_and_the_others_flow(shop: Simulation
     assert (subject.endswith(".o-1"), "$.reason" in reason) == (True, True)
 
 
+def test_an_event_that_is_nested_too_deep_is_set_aside(shop: Simulation) -> None:
+    body = b'{"order_id": "o-1", "reason": "customer", "more": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    shop.publish("evt.ordering.OrderCancelled.o-1", body, {MSG_ID: "ordering/order-o-1@77"})
+    shop.run_until_quiet()
+    assert asked(shop, "Order", order_id="o-1")["order"]["state"] == "SHIPPED"
+    ((reason,),) = shop.rows("insights-projection", "SELECT reason FROM poison")
+    assert reason.startswith("RecursionError")
+
+
 def test_a_bucket_has_every_row_in_the_order_of_the_stream(shop: Simulation) -> None:
     shop.send(order(token="tok_poor"), key="o-2")
     shop.run_until_quiet()
