@@ -6,7 +6,7 @@ last version of each aggregate is enough to know a duplicate by.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -17,6 +17,8 @@ from shared.views import Told
 from shared.wire.bodies import MalformedBodyError
 from shared.wire.messages import MSG_ID, OCCURRED_AT, is_event_id
 
+UNREADABLE: Final = (ValueError, TypeError, OverflowError, RecursionError)
+"""The errors of msgspec and of Python's times on garbage; msgspec's own errors are ValueErrors."""
 DIGITS_AT_MOST: Final = 12
 """No context gives a longer version, and no integer of a database could hold any that a stranger may give."""
 
@@ -123,7 +125,12 @@ class Intake:
             try:
                 content = None if is_own else self._content(kind, key, delivery)
                 at = _occurred_at(delivery)
-            except (ValueError, TypeError, RecursionError) as error:  # msgspec's errors are ValueErrors too.
+            except (
+                ValueError,
+                TypeError,
+                OverflowError,
+                RecursionError,
+            ) as error:  # msgspec's errors are ValueErrors too.
                 admitted.poison.append(Poison(delivery.sequence, delivery.subject, f"{type(error).__name__}: {error}"))
                 continue
             told = Told(delivery.sequence, key, at)
@@ -142,9 +149,9 @@ class Intake:
 
 
 def _occurred_at(delivery: Delivery) -> datetime:
-    """The event time; raises ValueError or TypeError.
+    """The event time in UTC; raises ValueError, TypeError or OverflowError.
 
     No event occurs after it was stored: a clock that is ahead must not close windows early.
     """
     said = delivery.headers.get(OCCURRED_AT)
-    return delivery.at if said is None else min(datetime.fromisoformat(said), delivery.at)
+    return delivery.at if said is None else min(datetime.fromisoformat(said), delivery.at).astimezone(UTC)
