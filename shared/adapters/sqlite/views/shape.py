@@ -15,7 +15,8 @@ from shared.views import Table
 
 PREFIXES: Final = "1 2 3"
 """Beginnings of words with so many characters have an index. Without it, a search for `a` merges all words with an `a`,
-and holds up every other query: 77 ms instead of 0.5 ms in 200,000 rows. Writing costs the same (measured)."""
+and holds up every other query: 77 ms instead of 0.5 ms in 200,000 rows. A group folds up to 10 % fewer events a second
+for it, and the index of words is twice as large (measured)."""
 
 
 def shape_of(group: Group) -> str:
