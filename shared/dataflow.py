@@ -7,7 +7,8 @@ A topology is a value, made with `|` in the language of the field:
 The functions in it are pure. The state between two events is in the database of the group, committed with the position.
 Time is event time: stream time is the latest time at which an event occurred, and no clock is asked. So the same stream
 gives the same figures, whenever it is read. A record that is late and still within the grace of its window corrects it;
-a later one is counted as late. A window is final, and an entry of a join unmatched, once stream time is past it.
+a later one is counted as late. A window is final, and an entry of a join unmatched, once stream time is past it. The
+events that a topology says are in the stream too: one about a window moves stream time on where no other event comes.
 """
 
 from collections.abc import Callable, Iterator
@@ -90,7 +91,8 @@ class Aggregated:
 class Joined:
     """The first record of each key on the left with the first one of `right`, if they are `within` this time.
 
-    Gives `combine(left, right)`, at the time of the later one. A record that stays alone is counted as unmatched.
+    Gives `combine(left, right)`, at the time of the later one, and forgets the two: a later record of the key waits for
+    a partner of its own. A record that stays alone is counted as unmatched.
     `types` are the classes of the two values, by which the state is read again.
     """
 
@@ -102,7 +104,10 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Give `combine(value, row)`, with the row under `key(value)` in a table of the same group; None without one."""
+    """Give `combine(value, row)`, with the row under `key(value)` in a table that a topology of the group writes.
+
+    The row is as the events before this one have left it; None where there is none.
+    """
 
     table: str
     row: type[Struct]

@@ -13,6 +13,7 @@ from msgspec import Struct
 from shared.compatibility import incompatible_fields
 from shared.config.spelling import did_you_mean
 from shared.context import Aggregate, Command, Context, Member
+from shared.group_mistakes import of_groups
 from shared.readside import ReadSide
 from shared.return_types import command_of, commands_of
 from shared.version_mistakes import of_older_events, of_upcasters, reads_of
@@ -32,21 +33,20 @@ class Mistake(NamedTuple):
 def within(member: Member) -> tuple[Mistake, ...]:
     """Find the mistakes within one context or read side, without the others."""
     if isinstance(member, ReadSide):
-        kinds = ([member.name], [event.__name__ for event in member.publishes])
-        return tuple(Mistake(member.name, text) for text in _misnamed(member.name, kinds))
-    context = member
+        texts = [*_misnamed(member.name, ([member.name], [event.__name__ for event in member.publishes]))]
+        return tuple(Mistake(member.name, text) for text in (*texts, *of_groups(member)))
     texts = [
-        *_names_of(context),
-        *_ids_of(context),
-        *_keys_of(context),
-        *_commands_of(context),
-        *_endpoints_of(context),
-        *_askers_of(context),
-        *_listed_of(context),
-        *_deadlines_of(context),
-        *of_upcasters(context),
+        *_names_of(member),
+        *_ids_of(member),
+        *_keys_of(member),
+        *_commands_of(member),
+        *_endpoints_of(member),
+        *_askers_of(member),
+        *_listed_of(member),
+        *_deadlines_of(member),
+        *of_upcasters(member),
     ]
-    return tuple(Mistake(context.name, text) for text in texts)
+    return tuple(Mistake(member.name, text) for text in texts)
 
 
 def between(contexts: Mapping[str, Member], absent: frozenset[str] = frozenset()) -> tuple[Mistake, ...]:

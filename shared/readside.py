@@ -20,7 +20,7 @@ class Group:
     """A consumer group. `upcasters` make the form that it reads of older events.
 
     `version` is raised when a fold makes something else of the same events. A process that finds a database of another
-    version, or of other tables, folds it anew from the first event.
+    version, or of a group that heard or stored something else, folds it anew from the first event.
     """
 
     name: str

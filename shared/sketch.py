@@ -1,4 +1,4 @@
-"""Quantiles of many numbers in little space: a t-digest, which merges and is the same for the same numbers in order.
+"""Quantiles of many numbers in little space: a t-digest, which is the same for the same numbers in the same order.
 
 The relative error is a fraction of a percent at the median and less at the ends. `fastdigest` holds the digest; a KLL
 sketch would draw at random, and a rebuild would then differ from what it rebuilds.
@@ -22,12 +22,6 @@ class Quantiles(Struct, frozen=True):
         digest = self._open()
         digest.update(number)
         return Quantiles(digest.to_bytes())
-
-    def merged(self, other: "Quantiles") -> "Quantiles":
-        """The numbers of both."""
-        if not other.digest:
-            return self
-        return Quantiles(self._open().merge(other._open()).to_bytes())
 
     def at(self, share: float) -> float | None:
         """The number below which this share of the numbers is; None without any number."""

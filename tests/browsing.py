@@ -1,8 +1,8 @@
 """A browser for the console's application, without a network: it keeps cookies and sends forms as a browser does."""
 
 import shlex
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from starlette.types import ASGIApp
@@ -15,6 +15,8 @@ from shared.console.console import Console
 from shared.console.sources import Sources
 from shared.inspect.saga_reader import SagaReader
 from shared.simulation.testing import Simulation
+
+T = TypeVar("T")
 
 HOST = "127.0.0.1:4280"
 
@@ -86,6 +88,11 @@ class Browser:
         return Page(start["status"], answered, text)
 
 
+async def on_the_spot(work: Callable[[], T], /) -> T:
+    """Run the work here: in virtual time there are no threads."""
+    return work()
+
+
 def console_of(running: Simulation, *, differing: Sequence[str] = ()) -> Console:
     """A console beside a system in memory; `differing` are the lines that `chorus streams plan` would print."""
     world = running._world
@@ -103,6 +110,7 @@ def console_of(running: Simulation, *, differing: Sequence[str] = ()) -> Console
         journals=catalog.names(),
         nats=lambda *words: shlex.join(["nats", *words]),
         differences=differences,
+        offload=on_the_spot,
     )
     return Console(sources, Access())
 

@@ -14,6 +14,8 @@ from shared.views import PAGE_AT_MOST, Asked, Page, Query, UnknownRowError, View
 from shared.wire.messages import rfc3339
 
 Limit = Annotated[int, Meta(ge=1, le=PAGE_AT_MOST)]
+After = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Time = Annotated[datetime, Meta(tz=True)]
 ORDERS_OF_A_CUSTOMER = 50
 
 
@@ -32,9 +34,9 @@ class OrdersAsked(Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     customer_id: CustomerId | None = None
     state: str | None = None
     sku: Sku | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    after: int | None = None
+    since: Time | None = None
+    until: Time | None = None
+    after: After | None = None
     limit: Limit = 50
 
 
@@ -48,7 +50,7 @@ class StockAsked(Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An article; all of them, a page at a time, without `sku`."""
 
     sku: Sku | None = None
-    after: int | None = None
+    after: After | None = None
     limit: Limit = 50
 
 
@@ -62,7 +64,7 @@ class SearchAsked(Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Orders that have all these words, or words that begin with them: who ordered, what, and where it went."""
 
     text: Annotated[str, Meta(min_length=1, max_length=200)]
-    after: int | None = None
+    after: After | None = None
     limit: Limit = 50
 
 
@@ -124,9 +126,9 @@ class FiguresAsked(Asked, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Orders, revenue and cancellations per minute or hour, the newest first; `after` is that of the page before."""
 
     per: Literal["minute", "hour"] = "hour"
-    since: datetime | None = None
-    until: datetime | None = None
-    after: int | None = None
+    since: Time | None = None
+    until: Time | None = None
+    after: After | None = None
     limit: Limit = 60
 
 
@@ -134,7 +136,7 @@ class LeadTimesAsked(Asked, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """How long orders took for each step, per hour, the newest first."""
 
     step: Literal["placed_to_paid", "paid_to_shipped", "shipped_to_delivered"] | None = None
-    after: int | None = None
+    after: After | None = None
     limit: Limit = 60
 
 

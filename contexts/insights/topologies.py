@@ -44,6 +44,8 @@ OBSERVED_AT_LEAST: Final = HOUR
 """A forecast needs sales of an hour: the first order of the day says nothing about the day."""
 HALF_LIFE: Final = DAY
 """Sales of a day ago count half as much as those of now."""
+DAYS_AT_MOST: Final = 3650
+"""An article that lasts longer does not run out."""
 
 
 class Figures(Struct, frozen=True, kw_only=True):
@@ -97,8 +99,9 @@ class Forecast(Struct, frozen=True, kw_only=True):
         """When the shelf is empty, if sales go on; None where too little was sold to tell."""
         if self.at is None or self.first_sold_at is None or self.at - self.first_sold_at < OBSERVED_AT_LEAST:
             return None
-        days = self.available / self.per_day
-        return self.at + timedelta(days=days) if days < 3650 else None
+        if self.available >= self.per_day * DAYS_AT_MOST:
+            return None
+        return self.at + timedelta(days=self.available / self.per_day)
 
 
 class ForecastRow(Struct, frozen=True, kw_only=True):
@@ -221,9 +224,7 @@ def lead_time(step: str, begins: Topology, ends: Topology, types: tuple[type[Str
     """How long orders take from one event to another, per hour."""
     return (
         begins
-        | Joined(
-            ends, within=JOINED_WITHIN, types=types, combine=lambda left, right: (right.at - left.at).total_seconds()
-        )
+        | Joined(ends, within=JOINED_WITHIN, types=types, combine=seconds_between)
         | KeyBy(lambda _: step)
         | Window(HOUR)
         | Aggregated(Quantiles, lambda times, record: times.with_number(record.value))

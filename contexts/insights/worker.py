@@ -11,5 +11,7 @@ PROJECTION = Group(name="projection", tables=(ORDERS, CUSTOMERS, STOCK, PAYMENTS
 
 def read_side(settings: InsightsSettings) -> ReadSide:
     """The read side of the shop."""
-    analytics = Group(name="analytics", topologies=topologies(settings.stock_low_within), queries=FIGURE_QUERIES)
+    analytics = Group(
+        name="analytics", topologies=topologies(settings.stock_low_within), queries=FIGURE_QUERIES, version=2
+    )
     return ReadSide(name="insights", groups=(PROJECTION, analytics))

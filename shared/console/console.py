@@ -1,8 +1,14 @@
 """Holds the state of one running console: its sources, who has access, the tail of EVENTS, and the lag meter."""
 
+from functools import cached_property
+
+from shared import catalog
 from shared.console.access import Access
 from shared.console.live import Tail
 from shared.console.sources import Fresh, LagMeter, Sources
+from shared.console.stream_report import read_streams
+from shared.flow.check import check
+from shared.flow.finding import Finding
 from shared.inspect.sagas_now import Listing, Selection, list_sagas
 
 STUCK_SHOWN = 20
@@ -19,6 +25,13 @@ class Console:
         self.tail = Tail(sources.broker, sources.clock, sources.reader.sagas)
         self.lags = LagMeter(sources)
         self.stuck = Fresh(self._list_stuck, sources.clock)
+        self.streams = Fresh(lambda: read_streams(self.sources), sources.clock)
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """The mistakes in the flow. They are those of the code, so they are looked for once."""
+        reader = self.sources.reader
+        return check(reader.flow, reader.sagas, catalog.file_of("sagas"))
 
     async def _list_stuck(self) -> Listing | None:
         """The sagas of the first kind that are stuck; None where none is declared. Raises NoAnswerError."""

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from shared.console.edges import EdgeRate, Edges
 from shared.inspect.saga_rates import WINDOW, SagaRate, SagaRates
-from shared.ports.broker import Broker, BrokerError
+from shared.ports.broker import Broker, BrokerError, Stored
 from shared.ports.clock import Clock
 from shared.saga import Saga
 from shared.wire.messages import CAUSATION_ID, MalformedKeyError, MalformedSubjectError, parse_subject
@@ -101,20 +101,26 @@ class Tail:
         self._next += skipped
         keys: set[str] = set()
         counts: Counter[str] = Counter()
-        async for stored in self._broker.read(EVENTS, "evt.>", first=self._next, up_to=last):
-            with suppress(MalformedKeyError, MalformedSubjectError):  # A stranger's message.
-                subject = parse_subject(stored.subject)
-                event = f"{subject.context}.{subject.type}"
-                counts[event] += 1
-                keys.add(subject.key)
-                self._edges.add(stored.event_id, stored.headers.get(CAUSATION_ID, ""), event, stored.at)
-                for rate in self._rates:
-                    rate.add(event, subject.key, stored.at)
-        self._next = last + 1
-        self._pulse = None
-        self._counted.append((self._clock.now(), counts))
-        for listener in self._listeners:
-            listener.note(None if skipped else keys)
+        try:
+            async for stored in self._broker.read(EVENTS, "evt.>", first=self._next, up_to=last):
+                self._next = stored.sequence + 1  # Where the broker goes away, the next look begins here.
+                with suppress(MalformedKeyError, MalformedSubjectError):  # A stranger's message.
+                    self._count(stored, keys, counts)
+            self._next = last + 1
+        finally:
+            self._pulse = None
+            self._counted.append((self._clock.now(), counts))
+            for listener in self._listeners:
+                listener.note(None if skipped else keys)
+
+    def _count(self, stored: Stored, keys: set[str], counts: Counter[str]) -> None:
+        subject = parse_subject(stored.subject)
+        event = f"{subject.context}.{subject.type}"
+        counts[event] += 1
+        keys.add(subject.key)
+        self._edges.add(stored.event_id, stored.headers.get(CAUSATION_ID, ""), event, stored.at)
+        for rate in self._rates:
+            rate.add(event, subject.key, stored.at)
 
     @property
     def pulse(self) -> Pulse:

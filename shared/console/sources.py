@@ -2,9 +2,10 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import anyio
+import anyio.to_thread
 
 from shared.config.settings import Settings
 from shared.inspect.lag import Report, Sample, compare, sample
@@ -17,6 +18,19 @@ T = TypeVar("T")
 
 FRESH_S: Final = 1.0
 """A measurement this old is still shown. So any number of open pages ask the contexts once a second."""
+
+
+class Offload(Protocol):
+    """Runs blocking work off the event loop, so that the other pages go on meanwhile."""
+
+    async def __call__(self, work: Callable[[], T], /) -> T:
+        """Return the result of the work, or raise its error."""
+        ...
+
+
+async def in_a_thread(work: Callable[[], T], /) -> T:
+    """Run the work in a thread: the fold of a long history takes seconds."""
+    return await anyio.to_thread.run_sync(work)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +48,7 @@ class Sources:
     journals: tuple[str, ...]
     nats: Callable[..., str]
     differences: Callable[[], Awaitable[Sequence[str]]]
+    offload: Offload = in_a_thread
 
 
 class Fresh(Generic[T]):

@@ -110,15 +110,16 @@ class Buckets:
         return await self._store.look(work)
 
     async def _mark(self, table: str) -> _Mark:
-        """How far the bucket is; from the beginning where its last message is of other tables, or not ours."""
-        generation = await self._store.look(lambda view: view.generation())
+        """How far the bucket is: nowhere, where its last message is of other tables or events, or not ours."""
+        generation, known = await self._store.look(lambda view: (view.generation(), view.known()))
         info = await self._broker.stream_info(stream_name(table))
         stored = await self._broker.get(stream_name(table), info.last_sequence) if info.last_sequence else None
         if stored is None:
             return _Mark(0, "", info.last_sequence, generation)
         place = stored.headers.get(PLACE, "")
-        if stored.headers.get(GENERATION) != generation or not place.isdecimal():
-            _log.warning("bucket written anew: its last message is of other tables", bucket=table)
+        # An older copy of EVENTS uses sequences again, so a bucket ahead of the tables tells of events that are gone.
+        if stored.headers.get(GENERATION) != generation or not place.isdecimal() or int(place) > known.sequence:
+            _log.warning("bucket written anew: its last message is of other tables or events", bucket=table)
             return _Mark(0, "", info.last_sequence, generation)
         key = stored.subject.removeprefix(subject(table, ""))
         return _Mark(int(place), key, info.last_sequence, generation)

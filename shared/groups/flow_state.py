@@ -1,19 +1,37 @@
 """The keyed state of the topologies during one transaction: read when first asked for, written once at its end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
+from shared.dataflow import Says
 from shared.groups.folding import changed
+from shared.groups.intake import Heard
 from shared.ports.views import StateRow, ViewTransaction
 from shared.views import Table
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME: Final = ("", "stream time")
 _NEVER: Final = 2**62
+DUE_AT_MOST: Final = 1_000
+"""After a silence, all that a join has waited for in a month may be due at once."""
+
+
+LATE: Final = "late"
+UNMATCHED_LEFT: Final = "unmatched left"
+UNMATCHED_RIGHT: Final = "unmatched right"
+
+
+class Said(NamedTuple):
+    """An event to publish, caused by `cause`; it is number `number` of those under its key."""
+
+    says: Says
+    event: Struct
+    number: int
+    cause: Heard
 
 
 class Windowed(Struct, frozen=True):
@@ -74,15 +92,22 @@ class FlowState:
         """Whether any entry of the place may be due."""
         return self._due_in(place) <= _micros(time)
 
+    def earliest_due(self, places: Iterable[str]) -> datetime | None:
+        """The earliest due time of these places."""
+        earliest = min((self._due_in(place) for place in places), default=_NEVER)
+        return None if earliest == _NEVER else _EPOCH + timedelta(microseconds=earliest)
+
     def take_due(self, place: str, time: datetime) -> Iterator[tuple[str, bytes]]:
-        """Remove and return the entries of a place that are due, the earliest first."""
+        """Remove and yield the entries of a place that are due, the earliest first; few are in memory at a time."""
         self._write_entries()
-        due = self._transaction.due(place, _micros(time))
-        for key, _ in due:
-            self.delete(place, key)
-        self._write_entries()
-        self._next_due[place] = self._asked_due(place)
-        return iter(due)
+        while due := self._transaction.due(place, _micros(time), at_most=DUE_AT_MOST):
+            for key, _ in due:
+                self.delete(place, key)
+            self._write_entries()
+            for key, _ in due:
+                del self._entries[place, key]
+            self._next_due[place] = self._asked_due(place)
+            yield from due
 
     def count(self, place: str, what: str) -> None:
         """Count a record that was late or unmatched."""

@@ -6,10 +6,9 @@ which its entries are kept by key, and `due` at the time from which they are fin
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, ParamSpec
 
 import msgspec
-from msgspec import Struct
 
 from shared.dataflow import (
     Aggregated,
@@ -27,24 +26,15 @@ from shared.dataflow import (
     Window,
     tumbling,
 )
-from shared.groups.flow_state import Alone, FlowState, Windowed
+from shared.groups.flow_state import LATE, UNMATCHED_LEFT, UNMATCHED_RIGHT, Alone, FlowState, Said, Windowed
 from shared.groups.intake import Heard, Poison
+from shared.wire.messages import check_key
+
+P = ParamSpec("P")
 
 Next = Callable[[Record], None]
 
-LATE: Final = "late"
-UNMATCHED_LEFT: Final = "unmatched left"
-UNMATCHED_RIGHT: Final = "unmatched right"
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Said(NamedTuple):
-    """An event to publish, caused by `cause`; it is number `number` of those under its key."""
-
-    says: Says
-    event: Struct
-    number: int
-    cause: Heard
 
 
 class Flowing:
@@ -59,6 +49,7 @@ class Flowing:
         """The events of the last batch that a stage could not take."""
         self._firsts: dict[tuple[str, str], list[Next]] = {}
         self._due: dict[str, Callable[[str, bytes], None]] = {}
+        self._windows: list[str] = []
         for topology in topologies:
             self._enter(topology.sources, self._compile(topology.name, topology.stages, _end))
 
@@ -72,21 +63,28 @@ class Flowing:
         self._state, self._said, self.poison = state, [], []
         self.time = state.time
         for event in heard:
-            firsts = self._firsts.get(event.kind)
-            if firsts is None:
+            firsts = self._firsts.get(event.kind, ())
+            if not firsts and not event.is_own:
                 continue
             self._cause = event
             if event.told.at > self.time:
                 self.time = event.told.at
                 self._expire()
             record = Record(event.told.key, event.content, event.told.at, event.told.sequence)
-            try:
-                for first in firsts:
-                    first(record)
-            except Exception as error:  # A topology is the code of a context; one event must not stop the group.
-                subject = ".".join(("evt", *event.kind, event.told.key))
-                self.poison.append(Poison(event.told.sequence, subject, f"topology: {type(error).__name__}: {error}"))
+            for first in firsts:
+                self._guarded(first, record)
         state.time = self.time
+        return self._said
+
+    def closes_at(self, state: FlowState) -> datetime | None:
+        """The time from which the earliest open window is final."""
+        return state.earliest_due(self._windows)
+
+    def close(self, state: FlowState, cause: Heard) -> list[Said]:
+        """The events that follow when `cause`, which is no event of a source, moves stream time on."""
+        self._state, self._said, self.poison = state, [], []
+        self.time, self._cause = cause.told.at, cause
+        self._expire()
         return self._said
 
     def _expire(self) -> None:
@@ -94,7 +92,16 @@ class Flowing:
         for place, expired in self._due.items():
             if self._state.is_due(place, self.time):
                 for key, entry in self._state.take_due(place, self.time):
-                    expired(key, entry)
+                    self._guarded(expired, key, entry)
+
+    def _guarded(self, stage: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Run the stages from this one on. The code of a context must not stop the group, nor its other topologies."""
+        try:
+            stage(*args, **kwargs)
+        except Exception as error:  # A builder's code may raise any.
+            cause = self._cause
+            subject = ".".join(("evt", *cause.kind, cause.told.key))
+            self.poison.append(Poison(cause.told.sequence, subject, f"topology: {type(error).__name__}: {error}"))
 
     def _enter(self, sources: Sequence[Source], first: Next) -> None:
         for source in sources:
@@ -164,6 +171,7 @@ class Flowing:
             following(record._replace(value=value, start=start, end=end))
 
         self._due[place] = close
+        self._windows.append(place)
         return count
 
     def _joined(self, place: str, stage: Joined, following: Next) -> Next:
@@ -180,6 +188,9 @@ class Flowing:
             alone = entries.decode(found)
             if alone.is_left == is_left:
                 return  # The first one of each side counts.
+            if alone.at - record.at >= stage.within:  # Too late for this partner; an earlier one was given up.
+                self._state.count(place, UNMATCHED_LEFT if is_left else UNMATCHED_RIGHT)
+                return
             self._state.delete(place, record.key)
             value = (of_left if alone.is_left else of_right).decode(alone.value)
             other = Record(record.key, value, alone.at, alone.sequence)
@@ -212,6 +223,7 @@ class Flowing:
         def say(record: Record) -> None:
             event = stage.event(record)
             if event is not None:
+                check_key(getattr(event, stage.key))
                 self._said.append(Said(stage, event, stage.number(event), self._cause))
             following(record)
 

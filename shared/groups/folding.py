@@ -64,41 +64,49 @@ class Folding:
         self._by_name = {rows.table.name: rows for rows in self._tables}
 
     def fold(self, transaction: ViewTransaction, heard: Sequence[Heard]) -> list[Poison]:
-        """Fold these events in their order, and write the rows; returns the events that a fold could not take."""
-        poison: list[Poison] = []
+        """Fold these events in their order, and write the rows; returns the events that a table could not take."""
+        aside = _SetAside(heard)
         for rows in self._tables:
             if rows.table.follows is None:
-                poison += self._fold_events(transaction, rows, heard)
+                self._fold_events(transaction, rows, aside)
             else:
-                self._fold_changes(transaction, rows, rows.table.follows)
-            self._write(transaction, rows)
-        return poison
+                self._fold_changes(transaction, rows, rows.table.follows, aside)
+            self._write(transaction, rows, aside)
+        return aside.poison
 
     @staticmethod
-    def _fold_events(transaction: ViewTransaction, rows: _Rows, heard: Sequence[Heard]) -> list[Poison]:
+    def _fold_events(transaction: ViewTransaction, rows: _Rows, aside: "_SetAside") -> None:
         folds = rows.fold_by_kind
-        mine = [event for event in heard if event.kind in folds]
+        mine = [event for event in aside.heard if event.kind in folds]
         rows.load(transaction, {event.told.key for event in mine})
-        poison = []
-        for kind, identity, told, content, _ in mine:
+        for kind, _, told, content, *_ in mine:
             before = rows.rows.get(told.key)
             try:
                 after = folds[kind](before, content, told)
             except Exception as error:  # A fold is the code of a context; one event must not stop the group.
-                reason = f"{rows.table.name}: {type(error).__name__}: {error} ({identity})"
-                poison.append(Poison(told.sequence, ".".join(("evt", *kind, told.key)), reason))
+                aside.put(rows.table, told.sequence, error)
             else:
                 rows.put(told.key, told.sequence, before, after)
-        return poison
 
-    def _fold_changes(self, transaction: ViewTransaction, rows: _Rows, follows: Follows) -> None:
-        changes = [(follows.key(change[2]), *change) for change in self._by_name[follows.table].changes]
+    def _fold_changes(self, transaction: ViewTransaction, rows: _Rows, follows: Follows, aside: "_SetAside") -> None:
+        changes = []
+        for change in self._by_name[follows.table].changes:
+            try:
+                changes.append((follows.key(change[2]), *change))
+            except Exception as error:  # As above.
+                aside.put(rows.table, change[0], error)
         rows.load(transaction, {key for key, *_ in changes})
         for key, sequence, before, after in changes:
             row = rows.rows.get(key)
-            rows.put(key, sequence, row, follows.fold(row, before, after))
+            try:
+                folded = follows.fold(row, before, after)
+            except Exception as error:  # As above.
+                aside.put(rows.table, sequence, error)
+            else:
+                rows.put(key, sequence, row, folded)
 
-    def _write(self, transaction: ViewTransaction, rows: _Rows) -> None:
+    @staticmethod
+    def _write(transaction: ViewTransaction, rows: _Rows, aside: "_SetAside") -> None:
         if not rows.changed:
             return
         table = rows.table
@@ -106,10 +114,26 @@ class Folding:
             table, [changed(table, key, sequence, rows.rows[key]) for key, sequence in rows.changed.items()]
         )
         for name, values_of in table.lists.items():
-            transaction.save_lists(table, name, list(_gained(rows, values_of)))
+            transaction.save_lists(
+                table, name, [pair for key in rows.changed for pair in _gained(rows, key, values_of, aside)]
+            )
         if table.text is not None:
             new = [key for key, original in rows.originals.items() if original is None]
-            transaction.save_texts(table, [(table.text(rows.rows[key]), key) for key in new])
+            transaction.save_texts(table, [pair for key in new for pair in _text(rows, key, table.text, aside)])
+
+
+class _SetAside:
+    """The events of a batch, and those of them that a table could not take."""
+
+    def __init__(self, heard: Sequence[Heard]) -> None:
+        self.heard = heard
+        self.poison: list[Poison] = []
+
+    def put(self, table: Table, sequence: int, error: Exception) -> None:
+        """Set the event with this sequence aside, because of what the code of `table` has raised."""
+        event = next(event for event in self.heard if event.told.sequence == sequence)
+        reason = f"{table.name}: {type(error).__name__}: {error} ({event.identity})"
+        self.poison.append(Poison(sequence, ".".join(("evt", *event.kind, event.told.key)), reason))
 
 
 def changed(table: Table, key: str, sequence: int, row: Any) -> Changed:
@@ -118,11 +142,26 @@ def changed(table: Table, key: str, sequence: int, row: Any) -> Changed:
     return Changed(key, sequence, _encoder.encode(row).decode(), columns)
 
 
-def _gained(rows: _Rows, values_of: Callable[[Any], Iterable[str]]) -> Iterable[tuple[str, str]]:
+def _gained(
+    rows: _Rows, key: str, values_of: Callable[[Any], Iterable[str]], aside: _SetAside
+) -> list[tuple[str, str]]:
     """(value, key) of every value that a row has now and did not have before the batch."""
-    for key, original in rows.originals.items():
+    original = rows.originals[key]
+    try:
         had = () if original is None else set(values_of(original))
-        yield from ((value, key) for value in values_of(rows.rows[key]) if value not in had)
+        return [(value, key) for value in values_of(rows.rows[key]) if value not in had]
+    except Exception as error:  # As above.
+        aside.put(rows.table, rows.changed[key], error)
+        return []
+
+
+def _text(rows: _Rows, key: str, text_of: Callable[[Any], str], aside: _SetAside) -> list[tuple[str, str]]:
+    """(text, key) of a new row."""
+    try:
+        return [(text_of(rows.rows[key]), key)]
+    except Exception as error:  # As above.
+        aside.put(rows.table, rows.changed[key], error)
+        return []
 
 
 def _column(value: Any) -> str | None:

@@ -6,8 +6,8 @@ last version of each aggregate is enough to know a duplicate by.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -15,17 +15,26 @@ from shared.ports.broker import Delivery
 from shared.readside import Group
 from shared.views import Told
 from shared.wire.bodies import MalformedBodyError
-from shared.wire.messages import MSG_ID, OCCURRED_AT
+from shared.wire.messages import MSG_ID, OCCURRED_AT, is_event_id
+
+UNREADABLE: Final = (ValueError, TypeError, OverflowError, RecursionError)
+"""The errors of msgspec and of Python's times on garbage; msgspec's own errors are ValueErrors."""
+DIGITS_AT_MOST: Final = 12
+"""No context gives a longer version, and no integer of a database could hold any that a stranger may give."""
 
 
 class Heard(NamedTuple):
-    """One event to fold; `kind` is `(context, type)`, and `identity` its id."""
+    """One event to fold; `kind` is `(context, type)`, and `identity` its id.
+
+    An event of the group itself has no content: by its time the group knows that time has passed.
+    """
 
     kind: tuple[str, str]
     identity: str
     told: Told
     content: Any
     headers: Mapping[str, str]
+    is_own: bool = False
 
 
 class Poison(NamedTuple):
@@ -84,7 +93,9 @@ class Intake:
                 continue
             kind, key = (tokens[1], tokens[2]), tokens[4]
             if kind in self._own:
-                own.append((delivery.sequence, delivery.headers.get(MSG_ID, "")))
+                if is_event_id(identity := delivery.headers.get(MSG_ID, "")):
+                    own.append((delivery.sequence, identity))
+                    found.append(_Named("", 0, False, kind, key, delivery))
                 continue
             if kind not in self._decoders:
                 continue  # While it catches up, the group reads everything.
@@ -92,7 +103,8 @@ class Intake:
             version, edition, _ = numbers.partition(".")
             context, _, rest = aggregate.partition("/")
             named = rest.partition("-")[2]
-            if not at or not version.isdecimal() or context != kind[0] or named.partition(".")[0] != key:
+            is_version = version.isdecimal() and len(version) <= DIGITS_AT_MOST
+            if not at or not is_version or context != kind[0] or named.partition(".")[0] != key:
                 strangers += 1
                 continue
             found.append(_Named(aggregate, int(version), bool(edition), kind, key, delivery))
@@ -102,22 +114,27 @@ class Intake:
         """The events that are new, given the last `versions` of their aggregates."""
         admitted = Admitted([], {}, [], strangers)
         for aggregate, version, edition, kind, key, delivery in named:
+            is_own = kind in self._own
             last = versions.get(aggregate, 0)
             # A later edition is the same fact again, after an operator declared the first one a stranger's.
-            if version < last or (version == last and not edition):
+            if not is_own and (version < last or (version == last and not edition)):
                 admitted.duplicates += 1
                 continue
-            versions[aggregate] = admitted.versions[aggregate] = version
+            if not is_own:
+                versions[aggregate] = admitted.versions[aggregate] = version
             try:
-                content = self._content(kind, key, delivery)
-                said = delivery.headers.get(OCCURRED_AT)
-                # No event occurs after it was stored; a clock that is ahead must not close windows early.
-                at = delivery.at if said is None else min(datetime.fromisoformat(said), delivery.at)
-            except (ValueError, TypeError) as error:  # msgspec's errors are ValueErrors too.
+                content = None if is_own else self._content(kind, key, delivery)
+                at = _occurred_at(delivery)
+            except (
+                ValueError,
+                TypeError,
+                OverflowError,
+                RecursionError,
+            ) as error:  # msgspec's errors are ValueErrors too.
                 admitted.poison.append(Poison(delivery.sequence, delivery.subject, f"{type(error).__name__}: {error}"))
                 continue
             told = Told(delivery.sequence, key, at)
-            admitted.heard.append(Heard(kind, delivery.headers[MSG_ID], told, content, delivery.headers))
+            admitted.heard.append(Heard(kind, delivery.headers[MSG_ID], told, content, delivery.headers, is_own))
         return admitted
 
     def _content(self, kind: tuple[str, str], key: str, delivery: Delivery) -> Any:
@@ -129,3 +146,12 @@ class Intake:
             return older.decode(delivery.body, key=key, at=delivery.at, headers=delivery.headers)
         except MalformedBodyError as error:
             raise ValueError(f"{error.path}: {error.problem}") from error
+
+
+def _occurred_at(delivery: Delivery) -> datetime:
+    """The event time in UTC; raises ValueError, TypeError or OverflowError.
+
+    No event occurs after it was stored: a clock that is ahead must not close windows early.
+    """
+    said = delivery.headers.get(OCCURRED_AT)
+    return delivery.at if said is None else min(datetime.fromisoformat(said), delivery.at).astimezone(UTC)

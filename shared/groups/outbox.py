@@ -11,7 +11,7 @@ import msgspec
 
 from shared.engine.monitor.troubles import Troubles
 from shared.engine.publish.relay import Relay
-from shared.groups.flowing import Said
+from shared.groups.flow_state import Said
 from shared.ports.broker import Broker
 from shared.ports.clock import Clock
 from shared.ports.rows import JournalRow, NumberedRow
@@ -87,7 +87,7 @@ class Outbox:
         depth = cause.headers.get(CAUSATION_DEPTH, "0")
         headers = {
             MSG_ID: identity,
-            CORRELATION_ID: cause.headers.get(CORRELATION_ID, cause.told.key),
+            CORRELATION_ID: cause.headers.get(CORRELATION_ID, cause.told.key or key),
             CAUSATION_ID: cause.identity,
             CAUSATION_DEPTH: str(int(depth) + 1 if depth.isdecimal() else 1),
             OCCURRED_AT: rfc3339(cause.told.at),

@@ -4,7 +4,7 @@ The position in the group's database is the truth; the consumer follows it. The 
 at a time be the group, and the compare-and-set of the position is the fence behind it.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib import metadata
 from typing import Final, TypeVar
@@ -17,22 +17,18 @@ from shared.engine.failpoints import reach
 from shared.engine.monitor.alarms import Alarms
 from shared.engine.monitor.troubles import Troubles
 from shared.engine.wakeup import Wakeup
+from shared.groups.batch import Batches, NothingStaysError
 from shared.groups.buckets import Buckets
-from shared.groups.flow_state import FlowState
-from shared.groups.flowing import Flowing
-from shared.groups.folding import Folding
-from shared.groups.intake import Heard, Intake
 from shared.groups.outbox import Outbox
 from shared.groups.progress import Progress
 from shared.groups.queries import Queries
+from shared.groups.quiet import Quiet
 from shared.groups.reading import READING, Reading
-from shared.ports.broker import Broker, BrokerError, Delivery
+from shared.ports.broker import Broker, BrokerError
 from shared.ports.clock import Clock
-from shared.ports.rows import NumberedRow
 from shared.ports.store import DatabaseBusyError, FencedError
-from shared.ports.views import Known, ViewStore, ViewTransaction
+from shared.ports.views import ViewStore, ViewTransaction
 from shared.readside import Group, place_of
-from shared.wire.messages import MSG_ID
 
 CATCH_UP_FROM: Final = 20_000
 """So many events behind, a group reads all of EVENTS and skips what it does not hear (reading.py)."""
@@ -78,10 +74,8 @@ class GroupProcess:
         self._hurry = Wakeup()
         self._came_round_at = clock.monotonic()
         self._troubles = Troubles(alarms, broker, self.name)
-        self._intake = Intake(context, group)
-        self._folding = Folding(group)
-        self._flowing = Flowing(group.topologies)
         self._outbox = Outbox(context, broker, clock, self._troubles)
+        self._batches = Batches(context, group, self._outbox)
         self.reading = Reading(
             broker,
             clock,
@@ -93,6 +87,7 @@ class GroupProcess:
             troubles=self._troubles,
         )
         self.progress = Progress(broker, self.reading, self._hurry)
+        self._quiet = Quiet(broker, clock)
         self.buckets = Buckets(group, store, broker, clock, self._troubles, self.progress)
         self._queries = Queries(context, group, store, clock, self.progress)
 
@@ -103,8 +98,8 @@ class GroupProcess:
 
     @property
     def is_resting(self) -> bool:
-        """Whether everything that was read is folded, and the buckets have it."""
-        is_current = self.reading.is_live and self.progress.is_current
+        """Whether everything that was read is folded, the buckets have it, and no window is to be closed."""
+        is_current = self.reading.is_live and self.progress.is_current and self._quiet.is_resting
         return is_current and self.buckets.is_resting and self._outbox.is_resting
 
     @asynccontextmanager
@@ -143,6 +138,7 @@ class GroupProcess:
                     await self._begin_reading()
                 await self._fold_next()
                 if self.progress.is_current and not self._outbox.is_open:
+                    self._quiet.begin(await self._patiently(self._batches.closes_at))
                     self._outbox.open(await self._patiently(lambda transaction: transaction.unpublished()))
                 self._troubles.succeeded(READING)
             except BrokerError as error:
@@ -171,6 +167,8 @@ class GroupProcess:
         if not deliveries:
             if not self.progress.is_current:
                 await self.progress.look_ahead()
+            elif self._outbox.is_resting and self._quiet.is_due:
+                await self._close_windows()
             if not self._wakeup.is_set:
                 await self._wakeup.wait(IDLE_S)
             return
@@ -178,53 +176,33 @@ class GroupProcess:
         with self.progress.folding():
             await self.reading.ask_for_more()  # The server sends the next batch while this one is folded.
             known = self.progress.known
-            last = deliveries[-1]
-            after = Known(last.sequence, last.headers.get(MSG_ID, ""), last.at_ns, known.created)
-            new = await self._patiently(lambda transaction: self._fold(transaction, deliveries, known, after))
+            batch = await self._patiently(lambda transaction: self._batches.fold(transaction, deliveries, known))
             reach("after-commit")
-            self._outbox.add(new)
-        self.progress.moved(after, at_the_end=last.pending == 0)
+            self.folded += batch.folded
+            self.set_aside += batch.set_aside
+            self._outbox.add(batch.new)
+            self._quiet.closes_at = batch.closes_at
+        is_at_the_end = deliveries[-1].pending == 0
+        self.progress.moved(batch.known, at_the_end=is_at_the_end)
         self.buckets.wake()
-        if last.pending == 0:
+        if is_at_the_end:
             await self._gather()
+
+    async def _close_windows(self) -> None:
+        """Say of windows that they are final, at the end of EVENTS and nowhere else."""
+        await self.progress.look_ahead()
+        up_to, at = self.progress.up_to, self._quiet.closes_at
+        assert at is not None
+        try:
+            await self._patiently(lambda transaction: self._batches.close(transaction, at))
+        except NothingStaysError as looked:
+            await self._quiet.tell(looked.rows, up_to)
 
     async def _gather(self) -> None:
         """Let events gather; at the end of a catch-up, go over to the consumer that delivers what the group hears."""
         if not await self.reading.go_live() and not self.progress.awaited:
             self._hurry.clear()
             await self._hurry.wait(GATHER_S)
-
-    def _fold(
-        self, transaction: ViewTransaction, deliveries: Sequence[Delivery], known: Known, after: Known
-    ) -> list[NumberedRow]:
-        """Fold one batch, and return the events to publish; runs in the database's thread, in one transaction."""
-        transaction.advance(known.sequence, after)
-        named, own, strangers = self._intake.named(deliveries)
-        versions = transaction.versions({event.aggregate for event in named})
-        admitted = self._intake.admit(named, versions, strangers)
-        poison = [*admitted.poison, *self._folding.fold(transaction, admitted.heard)]
-        new = self._flow(transaction, admitted.heard)
-        poison += self._flowing.poison
-        transaction.save_versions(admitted.versions)
-        if poison:
-            transaction.set_aside(poison)
-            self.set_aside += len(poison)
-            _log.error("events set aside: no table can fold them", first=poison[0].reason, events=len(poison))
-        if admitted.strangers:
-            _log.warning("events of strangers skipped", events=admitted.strangers)
-        if own:
-            transaction.seen_in_stream(own)
-        self.folded += len(admitted.heard)
-        reach("inside-transaction")
-        return new
-
-    def _flow(self, transaction: ViewTransaction, heard: Sequence[Heard]) -> list[NumberedRow]:
-        if not self._flowing.is_needed:
-            return []
-        state = FlowState(transaction)
-        said = self._flowing.flow(heard, state)
-        state.flush()
-        return transaction.add_to_outbox(self._outbox.rows(said))
 
     async def _patiently(self, work: Callable[[ViewTransaction], T]) -> T:
         """Run a transaction, and wait for a database that is locked or has no space."""

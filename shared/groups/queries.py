@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import anyio
 import msgspec
+import structlog
 
 from shared.context import Answer, Endpoints, Request
 from shared.groups.progress import Progress
@@ -26,6 +27,7 @@ POLL_S: Final = 0.05
 """How often a query that waits asks whether the stream has anything more for the group."""
 
 _encoder = msgspec.json.Encoder()
+_log = structlog.get_logger("chorus.queries")
 
 
 class _AsOf(msgspec.Struct, frozen=True):
@@ -33,6 +35,10 @@ class _AsOf(msgspec.Struct, frozen=True):
 
     sequence: int
     at: Any
+
+
+def _as_of(known: Known, up_to: int) -> _AsOf:
+    return _AsOf(max(known.sequence, up_to), moment(known.at_ns) if known.at_ns else None)
 
 
 class Queries:
@@ -49,7 +55,7 @@ class Queries:
     async def _answer(self, query: Query, asked: Asked) -> Answer:
         if self._progress.up_to < asked.at_least and not await self._wait_for(asked.at_least, asked.within_s):
             behind = f"EVENTS is known up to {self._progress.up_to}, not to {asked.at_least}; ask again"
-            return _problem(504, "not yet", behind)
+            return _problem(504, "not yet", behind, as_of=_as_of(self._progress.known, self._progress.up_to))
         up_to = self._progress.up_to  # Before the snapshot, which then has at least this.
 
         def work(view: ViewReader) -> tuple[Any, Known]:
@@ -60,13 +66,15 @@ class Queries:
 
         try:
             found, known = await self._store.look(work)
+            as_of = _as_of(known, up_to)
+            if isinstance(found, UnknownRowError):
+                return _problem(404, "not found", str(found), as_of=as_of)
+            return Answer(_encoder.encode({**found, "as_of": as_of}))
         except (DatabaseBusyError, DatabaseError) as error:
             return _problem(503, "unreadable", f"the database cannot be read: {error}")
-        at = moment(known.at_ns) if known.at_ns else None
-        as_of = _AsOf(max(known.sequence, up_to), at)
-        if isinstance(found, UnknownRowError):
-            return _problem(404, "not found", str(found), as_of=as_of)
-        return Answer(_encoder.encode({**found, "as_of": as_of}))
+        except Exception as error:  # A query is the code of a context; a client without an answer waits in vain.
+            _log.exception("query failed", query=query.name)
+            return _problem(500, "failed", f"{query.name} failed: {type(error).__name__}: {error}")
 
     async def _wait_for(self, sequence: int, within_s: float) -> bool:
         """Wait, at most this long, until EVENTS is known up to this sequence."""

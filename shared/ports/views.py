@@ -94,8 +94,8 @@ class ViewTransaction(Protocol):
         """The earliest due time of a place."""
         ...
 
-    def due(self, place: str, up_to: int) -> list[tuple[str, bytes]]:
-        """(key, entry) of the entries that are due up to this time, the earliest first."""
+    def due(self, place: str, up_to: int, *, at_most: int) -> list[tuple[str, bytes]]:
+        """(key, entry) of the first entries that are due up to this time, the earliest first."""
         ...
 
     def add_counts(self, counts: Sequence[tuple[str, str, int]]) -> None:
@@ -111,7 +111,7 @@ class ViewTransaction(Protocol):
         ...
 
     def seen_in_stream(self, published: Sequence[tuple[int, str]]) -> None:
-        """Record (sequence, event id) of own events that EVENTS has."""
+        """Record (sequence, event id) of own events that EVENTS has, also of those that no topology has given yet."""
         ...
 
     def forget(self) -> None:
@@ -119,7 +119,7 @@ class ViewTransaction(Protocol):
         ...
 
     def set_aside(self, poison: Sequence[tuple[int, str, str]]) -> None:
-        """Record (sequence, subject, reason) of events that no table could fold."""
+        """Record (sequence, subject, reason) of events; an event with several reasons has all of them."""
         ...
 
 
@@ -131,7 +131,7 @@ class ViewReader(View, Protocol):
         ...
 
     def generation(self) -> str:
-        """Names the shape of the tables, and how often they were forgotten: a bucket of another one is written anew."""
+        """Names the shape of the tables and the stream behind them; a bucket of another one is written anew."""
         ...
 
     def changed_since(self, table: str, sequence: int, key: str, *, at_most: int) -> list[Put]:

@@ -16,7 +16,7 @@ from shared.replay.deciding import decide
 from shared.replay.heard import EventReader
 from shared.replay.inputs import Inputs
 from shared.replay.states import States
-from shared.wire.messages import CAUSATION_ID, OCCURRED_AT, command_subject, parse_subject, partition_of
+from shared.wire.messages import CAUSATION_ID, OCCURRED_AT, command_subject, is_event_id, partition_of
 from shared.wire.streams import COMMANDS, EVENTS
 
 COMMANDS_AT_MOST = 2_000
@@ -89,10 +89,12 @@ async def record(
 async def _facts(key: str, reader: EventReader, partitions: int) -> tuple[dict[str, list[str]], datetime]:
     events: dict[str, tuple[str, str, datetime]] = {}
     async for stored in reader.read(EVENTS, f"evt.*.*.{partition_of(key, partitions)}.{key}"):
-        subject = parse_subject(stored.subject)
+        _, context, event, _ = stored.subject.split(".", 3)
+        if not is_event_id(stored.event_id) or not stored.event_id.startswith(f"{context}/"):
+            continue  # A stranger's message.
         occurred_at = stored.headers.get(OCCURRED_AT)
         at = datetime.fromisoformat(occurred_at) if occurred_at else stored.at
-        events.setdefault(stored.event_id, (subject.context, subject.type, at))
+        events.setdefault(stored.event_id, (context, event, at))
     facts: dict[str, list[str]] = {}
     for context, event, _ in events.values():
         facts.setdefault(context, []).append(event)

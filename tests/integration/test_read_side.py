@@ -46,12 +46,14 @@ async def broker(account_url: str) -> AsyncIterator[JetStream]:
 
 
 @asynccontextmanager
-async def projection(broker: JetStream, directory: Path, *, catch_up_from: int = 1_000) -> AsyncIterator[GroupProcess]:
+async def projection(
+    broker: JetStream, directory: Path, *, name: str = "projection", catch_up_from: int = 1_000
+) -> AsyncIterator[GroupProcess]:
     """The group at work; the end of the block kills it in the middle of its work."""
-    group = catalog.load_all(Settings()).read_sides["insights"].group("projection")
+    group = catalog.load_all(Settings()).read_sides["insights"].group(name)
     assert group is not None
     clock = SystemClock()
-    store = await SqliteViewStore.open(directory / "insights-projection.db", group)
+    store = await SqliteViewStore.open(directory / f"insights-{name}.db", group)
     process = GroupProcess(
         "insights",
         group,
@@ -69,7 +71,7 @@ async def projection(broker: JetStream, directory: Path, *, catch_up_from: int =
 
 async def say(broker: JetStream, event: str, version: int, **content: Any) -> int:
     """Publish an event of the order as ordering does; its sequence."""
-    headers = {MSG_ID: f"ordering/order-o-1@{version}", OCCURRED_AT: "2026-11-28T09:00:00.000000Z"}
+    headers = {MSG_ID: f"ordering/order-o-1@{version}", OCCURRED_AT: "2020-11-28T09:00:00.000000Z"}
     body = json.dumps({"order_id": "o-1", **content}).encode()
     return (await broker.publish(Outgoing(f"evt.ordering.{event}.o-1", headers, body))).sequence
 
@@ -119,6 +121,17 @@ async def test_a_group_that_is_far_behind_reads_all_of_the_stream_and_then_only_
         assert (await asked(broker, order_id="o-1", at_least=confirmed, within_s=30))["order"]["state"] == "CONFIRMED"
         heard = await broker.consumer_info("EVENTS", "insights-projection")
         assert heard.delivered_sequence == confirmed
+
+
+async def test_windows_of_a_quiet_stream_are_closed_once(broker: JetStream, tmp_path: Path) -> None:
+    """A second database, which folds everything anew, hears that they are closed, and says nothing."""
+    await say(broker, "OrderPlaced", 1, **PLACED)
+    closed = "evt.insights.WindowClosed.*.*"
+    for number in range(2):
+        async with projection(broker, tmp_path / str(number), name="analytics") as process:
+            await until(lambda: process.is_resting and process.folded == 1, "the windows are closed")
+        found = [stored.subject.rpartition(".")[2] async for stored in broker.read("EVENTS", closed)]
+        assert found == ["minute-20201128T0900Z", "hour-20201128T0900Z"]
 
 
 async def test_the_nats_command_reads_a_bucket_and_its_history(

@@ -15,6 +15,7 @@ from shared.context import Context
 from shared.replay.saga_recording import NoSuchSagaError, Recording, record
 from shared.replay.saga_test import ComesOutOtherwiseError, played, source
 from shared.simulation.testing import Simulation, simulation
+from shared.wire.messages import MSG_ID, OCCURRED_AT
 from tests.unit.shopping import CANCEL, fill_shelves, order
 
 PARTITIONS = 2
@@ -52,6 +53,18 @@ def test_a_delivered_order_passes_with_the_commands_of_its_articles_and_of_no_ot
     assert narrow.facts["shipping"] == facts
     assert "def test_saga_o_42() -> None:" in said
     assert max(map(len, said)) <= 120
+
+
+def test_a_message_of_a_stranger_under_the_key_is_no_fact() -> None:
+    with simulation(seed=1, partitions=PARTITIONS) as shop:
+        fill_shelves(shop)
+        shop.send(order(), key="o-1")
+        shop.run_until_quiet()
+        said = {MSG_ID: "somebody", OCCURRED_AT: "yesterday"}
+        shop.publish('evt.ordering.Stranger",.o-1', b"{}", said)
+        shop.run_until_quiet()
+        whole, _ = recorded(shop, "o-1")
+    assert set(whole.facts["ordering"]) == {"OrderPlaced", "OrderConfirmed", "ShipmentRecorded"}
 
 
 def test_an_order_that_lost_the_last_mug_to_another_one_needs_that_one_too() -> None:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from shared.console.console import Console
 from shared.console.pages.page import BadInputError, NothingThereError, Page, Values
 from shared.context import Aggregate, Context
-from shared.inspect.aggregate_version import NoSuchVersionError, as_of, history
+from shared.inspect.aggregate_version import AggregateVersion, NoSuchVersionError, as_of, history
 from shared.inspect.asking import NoAnswerError, ask
 from shared.wire.listing import AggregateList, AskList
 
@@ -59,12 +59,17 @@ async def one(console: Console, request: Request) -> Values:
     at = request.query_params.get("at", "")
     if at and not (at.isascii() and at.isdecimal() and len(at) <= 9):
         raise BadInputError(f"at={at!r} is no version")
+    databases = console.sources.databases
+
+    def read() -> tuple[AggregateVersion, list[AggregateVersion]]:
+        past = as_of(databases, context, aggregate, int(at) if at else None)
+        first = max(1, past.version - VERSIONS_AT_MOST + 1)
+        return past, history(databases, context, past.aggregate, first=first, last=past.version)
+
     try:
-        past = as_of(console.sources.databases, context, aggregate, int(at) if at else None)
+        past, versions = await console.sources.offload(read)
     except NoSuchVersionError as error:
         raise NothingThereError(str(error)) from error
-    first = max(1, past.version - VERSIONS_AT_MOST + 1)
-    versions = history(console.sources.databases, context, past.aggregate, first=first, last=past.version)
     state, before = _plain(past.state), _plain(versions[-2].state) if len(versions) > 1 else {}
     return {
         "context": name,
@@ -74,7 +79,7 @@ async def one(console: Console, request: Request) -> Values:
             (version, changes_between(_plain(earlier.state) if earlier else {}, _plain(version.state)))
             for earlier, version in zip([None, *versions[:-1]], versions, strict=True)
         ][::-1],
-        "first": first,
+        "first": versions[0].version,
         "commands": (shlex.join(["chorus", "show", name, past.aggregate, "--at", str(past.version)]),),
     }
 

@@ -6,12 +6,10 @@ from dataclasses import replace
 
 from starlette.requests import Request
 
-from shared import catalog
 from shared.console.console import Console
 from shared.console.pages.page import BadInputError, Page, Values
 from shared.console.render import rate
 from shared.flow.board import Board, board
-from shared.flow.check import check
 from shared.flow.graph import UnknownNameError
 from shared.flow.selection import select
 from shared.flow.svg import drawing
@@ -48,7 +46,7 @@ async def content(console: Console, request: Request) -> Values:
         "rates": sorted(((name, pulse.events.get(name, 0.0)) for name in shown), key=lambda one: (-one[1], one[0])),
         "edges": [edge for edge in pulse.edges if edge.event in shown],
         "heard": {name: sorted({f"{one.context}" for one in reader.flow.heard(name)}) for name in shown},
-        "findings": check(reader.flow, reader.sagas, catalog.file_of("sagas")),
+        "findings": console.findings,
         "commands": (shlex.join(words), "chorus flow --check"),
     }
 

@@ -28,7 +28,7 @@ logger = structlog.get_logger()
 
 async def content(console: Console, _: Request) -> Values:
     """Everything that waits, oldest first."""
-    found = unresolved(console)
+    found = await unresolved(console)
     return {
         "unresolved": found[:SHOWN_AT_MOST],
         "left_out": max(0, len(found) - SHOWN_AT_MOST),
@@ -38,7 +38,7 @@ async def content(console: Console, _: Request) -> Values:
 
 async def one(console: Console, request: Request) -> Values:
     """One message or event, whole, with its forms; raises NothingThereError."""
-    found = unresolved(console)
+    found = await unresolved(console)
     chosen = _chosen(found, request)
     skippable = isinstance(chosen, ops.Parked) and bool(chosen.reason)
     return {
@@ -57,14 +57,14 @@ async def one(console: Console, request: Request) -> Values:
 
 async def retry(console: Console, request: Request, _: Mapping[str, str]) -> Values:
     """Have a message decided again, or an event published again."""
-    chosen = _chosen(unresolved(console), request)
+    chosen = _chosen(await unresolved(console), request)
     recorded = await ops.retry(console.sources.databases, [chosen], who=who())
     return await _outcome(console, chosen, "retried", recorded, f"chorus parked retry {chosen.number}")
 
 
 async def skip(console: Console, request: Request, fields: Mapping[str, str]) -> Values:
     """Leave a message out for good. Raises BadInputError without a reason, and for a message that cannot be skipped."""
-    found = unresolved(console)
+    found = await unresolved(console)
     chosen = _chosen(found, request)
     why = fields.get("why", "").strip()
     if not why or len(why) > REASON_AT_MOST:
@@ -78,13 +78,17 @@ async def skip(console: Console, request: Request, fields: Mapping[str, str]) ->
     return await _outcome(console, chosen, "skipped", recorded, command, why)
 
 
-def unresolved(console: Console) -> list[ops.Unresolved]:
+async def unresolved(console: Console) -> list[ops.Unresolved]:
     """The parked messages, then the refused events, of the databases on this machine."""
     sources = console.sources
-    return [
-        *ops.parked_in(sources.databases, sources.journals),
-        *ops.refused_in(sources.databases, sources.journals),
-    ]
+
+    def read() -> list[ops.Unresolved]:
+        return [
+            *ops.parked_in(sources.databases, sources.journals),
+            *ops.refused_in(sources.databases, sources.journals),
+        ]
+
+    return await sources.offload(read)
 
 
 def who() -> str:

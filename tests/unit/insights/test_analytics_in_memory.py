@@ -6,6 +6,7 @@ import pytest
 
 from contexts.support.commands import ResolveTicket
 from shared.simulation.testing import Simulation, simulation
+from shared.wire.messages import MSG_ID, OCCURRED_AT
 from shared.wire.streams import EVENTS
 from tests.unit.insights.test_projection_in_memory import asked
 from tests.unit.shopping import fill_shelves, order
@@ -43,14 +44,47 @@ def test_orders_are_counted_per_minute_and_their_lead_times_per_hour(shop: Simul
     assert len(windows(shop)) == 1
 
 
+def test_the_windows_of_a_quiet_shop_close_without_a_later_event(shop: Simulation) -> None:
+    order_now(shop, "o-1")
+    shop.advance(minutes=1)
+    assert windows(shop) == []
+    shop.advance(minutes=1)
+    assert windows(shop) == ["minute-20260101T0900Z"]
+    (figures,) = asked(shop, "Figures", per="minute")["figures"]
+    assert (figures["figures"]["orders"], figures["final"]) == (1, True)
+    shop.advance(hours=1)
+    assert windows(shop) == ["minute-20260101T0900Z", "hour-20260101T0900Z"]
+
+
+def test_a_rebuild_closes_the_windows_of_a_quiet_shop_where_they_were_closed(shop: Simulation) -> None:
+    """An event that came too late for the closed window is too late in the rebuild, too."""
+    query = "SELECT key, sequence, row FROM v_figures_per_minute UNION ALL SELECT place, number, what FROM flow_counts"
+    order_now(shop, "o-1")
+    shop.advance(minutes=2)
+    (placed,) = [event for event in shop.events("o-1") if event.type == "OrderPlaced"]
+    said = {MSG_ID: "ordering/order-o-2@1", OCCURRED_AT: "2026-01-01T09:00:30.000000Z"}
+    shop.publish("evt.ordering.OrderPlaced.o-2", placed.body.replace(b"o-1", b"o-2"), said)
+    shop.run_until_quiet()
+    rows, closed = shop.rows("insights-analytics", query), windows(shop)
+    assert ("figures_per_minute/2", 1, "late") in rows
+    shop.kill("insights")
+    for file in shop.directory.glob("insights-analytics.db*"):
+        file.unlink()
+    shop.start("insights")
+    shop.run_until_quiet()
+    assert shop.rows("insights-analytics", query) == rows
+    shop.advance(hours=2)
+    assert windows(shop) == [*closed, "hour-20260101T0900Z"]
+
+
 def test_a_rebuild_says_nothing_again_and_what_the_stream_lacks_once(shop: Simulation) -> None:
     """F26: ids follow from the stream, and insights hears its own events."""
     order_now(shop, "o-1")
     shop.advance(minutes=2)
     order_now(shop, "o-2")
     (said,) = windows(shop)
-    shop.advance(hours=1)  # Longer than the broker remembers ids.
     shop.kill("insights")
+    shop.advance(hours=1)  # Longer than the broker remembers ids.
     for file in shop.directory.glob("insights-analytics.db*"):
         file.unlink()
     order_now(shop, "o-3")

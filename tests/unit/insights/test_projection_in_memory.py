@@ -77,14 +77,34 @@ def test_a_query_waits_for_the_sequence_of_its_own_event_but_not_for_ever(shop: 
     answer = shop.run(place_and_ask())
     assert answer["order"]["order_id"] == "o-2"
     assert answer["as_of"]["sequence"] >= placed
-    code, problem = asked(shop, "Order", order_id="o-2", at_least=1_000_000, within_s=1)
-    assert (code, "not to 1000000" in problem) == ("504", True)
+    body = json.dumps({"order_id": "o-2", "at_least": 1_000_000, "within_s": 1}).encode()
+    headers, refused = shop.run(shop.asking("api.insights.Order", body, {}, within=timedelta(seconds=40)))
+    assert (headers["Nats-Service-Error-Code"], "not to 1000000" in json.loads(refused)["detail"]) == ("504", True)
+    assert json.loads(refused)["as_of"]["sequence"] == last_sequence(shop)
 
 
 def test_what_is_not_there_and_what_cannot_be_read_is_said(shop: Simulation) -> None:
     assert asked(shop, "Order", order_id="o-9") == ("404", "no order 'o-9' is known")
     code, problem = asked(shop, "Order", order="o-1")
     assert (code, "has the fields at_least, within_s, order_id" in problem) == ("400", True)
+
+
+@pytest.mark.parametrize(
+    ("query", "fields", "path"),
+    [
+        ("Orders", {"after": 2**64}, "$.after"),
+        ("Search", {"text": "ann", "after": -1}, "$.after"),
+        ("Orders", {"since": "2026-11-28T09:00:00"}, "$.since"),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused(shop: Simulation, query: str, fields: Mapping[str, Any], path: str) -> None:
+    code, problem = asked(shop, query, **fields)
+    assert (code, path in problem) == ("400", True)
+
+
+def test_a_query_that_fails_is_answered(shop: Simulation) -> None:
+    code, problem = asked(shop, "Orders", since="0001-01-01T00:00:00+14:00")
+    assert (code, problem) == ("500", "Orders failed: OverflowError: date value out of range")
 
 
 def test_orders_are_listed_page_by_page_by_customer_state_article_and_time(shop: Simulation) -> None:
@@ -133,7 +153,8 @@ def test_an_event_that_is_stored_again_after_the_window_changes_nothing(shop: Si
 
 def test_strangers_and_poison_are_set_aside_and_the_others_flow(shop: Simulation) -> None:
     """R11, R20: a message that no context gave this form is skipped; one that cannot be read is recorded."""
-    said(shop, "OrderCancelled", {"order_id": "o-1", "reason": "customer"}, "somebody")
+    for stranger in ("somebody", f"ordering/order-o-1@{10**20}", f"ordering/order-o-1@{'1' * 5000}"):
+        said(shop, "OrderCancelled", {"order_id": "o-1", "reason": "customer"}, stranger)
     said(shop, "OrderCancelled", {"order_id": "o-1", "reason": "whim"}, "ordering/order-o-1@77")
     shop.send(order(), key="o-2")
     shop.run_until_quiet()
@@ -141,6 +162,15 @@ def test_strangers_and_poison_are_set_aside_and_the_others_flow(shop: Simulation
     assert asked(shop, "Order", order_id="o-2")["order"]["state"] == "SHIPPED"
     ((subject, reason),) = shop.rows("insights-projection", "SELECT subject, reason FROM poison")
     assert (subject.endswith(".o-1"), "$.reason" in reason) == (True, True)
+
+
+def test_an_event_that_is_nested_too_deep_is_set_aside(shop: Simulation) -> None:
+    body = b'{"order_id": "o-1", "reason": "customer", "more": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    shop.publish("evt.ordering.OrderCancelled.o-1", body, {MSG_ID: "ordering/order-o-1@77"})
+    shop.run_until_quiet()
+    assert asked(shop, "Order", order_id="o-1")["order"]["state"] == "SHIPPED"
+    ((reason,),) = shop.rows("insights-projection", "SELECT reason FROM poison")
+    assert reason.startswith("RecursionError")
 
 
 def test_a_bucket_has_every_row_in_the_order_of_the_stream(shop: Simulation) -> None:
@@ -179,6 +209,47 @@ def test_a_bucket_that_was_lost_is_written_anew(shop: Simulation) -> None:
     shop.start("insights")
     shop.run_until_quiet()
     assert [(key, row["state"]) for key, row in bucket(shop, "orders")] == [("o-1", "SHIPPED")]
+
+
+def test_a_bucket_is_written_anew_when_the_database_and_the_stream_behind_it_are_lost(shop: Simulation) -> None:
+    """The sequences of the new stream are lower than those in the bucket."""
+    contexts = ("ordering", "inventory", "payments", "shipping", "notifications", "support", "bank", "insights")
+    for number in range(200):
+        shop.publish("evt.ordering.Unheard.o-1", b"{}", {MSG_ID: f"stranger-{number}"})
+    shop.send(order(), key="o-2")
+    shop.run_until_quiet()
+    for context in contexts:
+        shop.stop(context)
+    for file in shop.directory.glob("insights-projection.db*"):
+        file.unlink()
+    shop.server.delete_stream(EVENTS)
+    shop.server.apply(declare(shop._world.topology, catalog.members(shop._world.settings).values()))
+    for context in contexts:
+        shop.start(context)
+    shop.run_until_quiet()
+    shop.send(order(), key="o-3")
+    shop.run_until_quiet()
+    assert last_sequence(shop) < 200
+    assert dict(bucket(shop, "orders"))["o-3"]["state"] == "SHIPPED"
+
+
+def test_a_bucket_that_is_ahead_of_an_older_copy_of_the_stream_is_written_anew(shop: Simulation) -> None:
+    """The database is lost too, so nothing but the bucket knows that there were more events."""
+    copy = shop.server.copy()
+    shop.send(order(), key="o-2")
+    shop.run_until_quiet()
+    for context in ("ordering", "inventory", "payments", "shipping", "notifications", "support", "bank", "insights"):
+        shop.stop(context)
+    for file in shop.directory.glob("insights-projection.db*"):
+        file.unlink()
+    ahead = shop.server.stream("KV_orders").copy()
+    shop.server.stop()
+    shop.server.restore(copy)
+    shop.server.streams["KV_orders"] = ahead
+    shop.server.start()
+    shop.start("insights")
+    said(shop, "OrderCancelled", {"order_id": "o-1", "reason": "customer"}, "ordering/order-o-1@77")
+    assert dict(bucket(shop, "orders"))["o-1"]["state"] == "CANCELLED"
 
 
 def test_an_older_copy_of_the_stream_is_folded_anew(shop: Simulation) -> None:

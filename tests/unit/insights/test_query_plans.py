@@ -50,3 +50,13 @@ def test_a_query_reads_an_index_and_sorts_nothing(
     assert " WHERE " not in query or not any(
         step.startswith("SCAN v_orders") and "VIRTUAL" not in step for step in steps
     )
+
+
+def test_a_search_asks_for_each_word_once_in_an_index_of_beginnings(connection: sqlite3.Connection) -> None:
+    seen: list[str] = []
+    connection.set_trace_callback(seen.append)
+    SqliteViewReader(connection, GROUP).search("orders", "a o-1 a a", at_most=50)
+    connection.set_trace_callback(None)
+    assert any("""MATCH '"a"* AND "o"* AND "1"*'""" in query for query in seen), seen
+    (declared,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'v_orders_text'").fetchone()
+    assert "prefix='1 2 3'" in declared

@@ -1,5 +1,7 @@
 """The topologies of insights: windows in event time, joins, forecasts, and the events that follow from them."""
 
+from datetime import UTC, datetime
+
 from msgspec import Struct
 
 from contexts.insights.events import Cancelled, StockLow, WindowClosed
@@ -12,10 +14,11 @@ from contexts.insights.upstream import (
     StockLevelChanged,
 )
 from contexts.kernel import Address, CustomerId, Money, OrderId, PaymentId, Sku
-from shared.dataflow import Aggregated, Filter, KeyBy, Lookup, Map, Record, Sink, source
+from shared.dataflow import Aggregated, Filter, KeyBy, Lookup, Map, Record, Says, Sink, source
 from shared.simulation.flows import Flow
 from shared.views import Table
 
+AT = datetime(2026, 11, 28, 9, tzinfo=UTC)
 EUR = Money(amount_minor=500)
 PER_MINUTE = figures("minute", MINUTE, FIGURES_PER_MINUTE)
 PLACED, PAID = source("ordering", OrderPlaced), source("payments", PaymentSucceeded)
@@ -81,6 +84,25 @@ def test_a_join_gives_the_time_between_two_events_in_either_order() -> None:
     assert (row["step"], row["orders"], row["p50_s"], row["p99_s"]) == ("placed_to_paid", 2, 3.0, 3.98)
 
 
+def test_clocks_that_differ_make_no_lead_time_negative() -> None:
+    flow = Flow(PLACED_TO_PAID)
+    flow.hear("ordering", placed(), "o-1", at="2026-11-28T09:00:04Z")
+    flow.hear("payments", paid(), "o-1", at="2026-11-28T09:00:00Z")
+    (row,) = flow.rows("lead_times").values()
+    assert row["p50_s"] == 0.0
+
+
+def test_a_join_takes_no_partner_from_before_its_time() -> None:
+    flow = Flow(PLACED_TO_PAID)
+    flow.hear("payments", paid(), "o-1", at="2026-11-28T09:00:00Z")
+    flow.hear("ordering", placed(), "o-1", at="2026-10-01T09:00:00Z")
+    assert flow.rows("lead_times") == {}
+    flow.hear("ordering", placed(), "o-1", at="2026-11-28T08:59:00Z")
+    (row,) = flow.rows("lead_times").values()
+    assert (row["orders"], row["p50_s"]) == (1, 60.0)
+    assert list(flow.counts.values()) == [1]
+
+
 def test_a_join_reports_an_event_that_found_no_partner_in_time() -> None:
     flow = Flow(PLACED_TO_PAID)
     flow.hear("ordering", placed(), "o-1", at="2026-10-01T09:00:00Z")
@@ -118,6 +140,13 @@ def test_a_first_sale_says_nothing_about_the_day() -> None:
     assert flow.said == []
 
 
+def test_sales_of_years_ago_say_nothing_about_today() -> None:
+    flow = Flow(forecasts(DAY))
+    for at, available in (("2016-01-01T00:00:00Z", 10), ("2016-01-01T02:00:00Z", 9), ("2026-01-01T00:00:00Z", 9)):
+        flow.hear("inventory", level(available), "mug", at=at)
+    assert (flow.poison, flow.rows("forecasts")["mug"]["runs_out_at"]) == ([], None)
+
+
 def test_an_event_that_a_stage_cannot_take_is_set_aside_and_the_others_flow() -> None:
     def half(row: object, record: Record) -> object:
         if record.key == "o-2":
@@ -128,6 +157,36 @@ def test_an_event_that_a_stage_cannot_take_is_set_aside_and_the_others_flow() ->
     for key in ("o-1", "o-2", "o-3"):
         flow.hear("ordering", placed(key), key, at="2026-11-28T09:00:00Z")
     assert flow.poison == ["topology: ZeroDivisionError: nothing to divide by"]
+
+
+def test_an_event_that_one_topology_cannot_take_reaches_the_others() -> None:
+    def broken(_: object, __: Record) -> object:
+        raise ZeroDivisionError
+
+    flow = Flow((source("ordering", OrderPlaced) | Aggregated(Figures, broken)).named("broken"), PER_MINUTE)
+    flow.hear("ordering", placed(), "o-1", at="2026-11-28T09:00:00Z")
+    assert flow.rows("figures_per_minute")["20261128T0900Z"]["figures"]["orders"] == 1
+
+
+def test_a_window_that_cannot_be_closed_stops_no_event() -> None:
+    def broken(record: Record) -> None:
+        if record.final:
+            raise ZeroDivisionError("nothing to divide by")
+
+    flow = Flow((PER_MINUTE | Says(WindowClosed, key="window_id", event=broken)).named("broken"))
+    flow.hear("ordering", placed(), "o-1", at="2026-11-28T09:00:00Z")
+    flow.hear("ordering", placed("o-2"), "o-2", at="2026-11-28T09:05:00Z")
+    assert flow.poison == ["topology: ZeroDivisionError: nothing to divide by"]
+    assert flow.rows("figures_per_minute")["20261128T0905Z"]["figures"]["orders"] == 1
+
+
+def test_an_event_whose_key_no_subject_can_have_is_not_said() -> None:
+    def of_two_words(_: Record) -> StockLow:
+        return StockLow(sku=Sku("two words"), available=1, units_per_day=1, runs_out_at=AT, number=1)
+
+    flow = Flow((source("ordering", OrderPlaced) | Says(StockLow, key="sku", event=of_two_words)).named("words"))
+    flow.hear("ordering", placed(), "o-1", at="2026-11-28T09:00:00Z")
+    assert (flow.said, len(flow.poison), "'two words' is not a key" in flow.poison[0]) == ([], 1, True)
 
 
 class Ordered(Struct, frozen=True):

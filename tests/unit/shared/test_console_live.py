@@ -1,6 +1,7 @@
 """Open pages hear that there are news, however many events there are, and a slow page holds up nothing."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import cast
 
 import anyio
 import pytest
@@ -12,11 +13,12 @@ from shared.console.live import (
     QUIET_AT_MOST_S,
     Listener,
     Pulse,
+    Tail,
     TooManyListenersError,
 )
-from shared.ports.broker import Outgoing
+from shared.ports.broker import Broker, BrokerUnavailableError, Outgoing, Stored
 from shared.simulation.testing import simulation
-from shared.wire.messages import MSG_ID
+from shared.wire.messages import CAUSATION_ID, MSG_ID
 from tests.browsing import Visit
 
 SECONDS = 10
@@ -105,6 +107,37 @@ def test_stream_that_was_made_anew_is_followed_from_its_end(visit: Visit) -> Non
     store(visit, 1)
     visit.running.run(tail.advance())
     assert tail.pulse.events == {"ordering.OrderPlaced": 1.0}
+
+
+class GoesAway:
+    """The part of a broker that a tail uses; it goes away once, after two messages."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._is_away = True
+        self.stream_info = broker.stream_info
+
+    async def read(self, stream: str, subject: str, *, first: int = 1, up_to: int = 0) -> AsyncIterator[Stored]:
+        async for stored in self._broker.read(stream, subject, first=first, up_to=up_to):
+            yield stored
+            if self._is_away and stored.sequence == first + 1:
+                self._is_away = False
+                raise BrokerUnavailableError("it went away")
+
+
+def test_an_event_counts_once_when_the_broker_goes_away_in_the_middle(visit: Visit) -> None:
+    sources = visit.console.sources
+    tail = Tail(cast("Broker", GoesAway(sources.broker)), sources.clock, ())
+    visit.running.run(tail.advance())
+    stream = visit.running.server.stream("EVENTS")
+    for number in range(3):
+        headers = {MSG_ID: f"ordering/order-o-1@{number}", CAUSATION_ID: f"ordering/order-o-1@{number - 1}"}
+        stream.store(Outgoing("evt.ordering.OrderPlaced.o-1", headers, b"{}"))
+    with pytest.raises(BrokerUnavailableError):
+        visit.running.run(tail.advance())
+    visit.running.run(tail.advance())
+    assert tail.pulse.events == {"ordering.OrderPlaced": 3.0}
+    assert [edge.per_s for edge in tail.pulse.edges] == [2.0]
 
 
 def test_number_of_open_pages_is_bounded_and_a_closed_page_makes_room(visit: Visit) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from shared.flow.finding import Finding
 from shared.ports.broker import Broker, BrokerUnavailableError
 from shared.simulation.testing import simulation
 from tests.browsing import Visit
@@ -155,6 +156,16 @@ def test_streams_show_their_messages_consumers_and_differences(visit: Visit) -> 
     assert "nats stream info COMMANDS" in said
 
 
+def test_mistakes_in_the_flow_are_looked_for_once_and_shown_by_every_page(visit: Visit) -> None:
+    """The check takes 30 ms, and an open page loads itself every second."""
+    planted = Finding(rule="unheard", place="contexts/x.py:1", text=HOSTILE, remedy="hear it")
+    visit.part("/flow")
+    found, visit.console.findings = visit.console.findings, (planted,)
+    page = visit.part("/flow")
+    visit.console.findings = found
+    assert ("contexts/x.py:1" in page.text, HOSTILE in page.text) == (True, False)
+
+
 def test_flow_is_drawn_with_the_rates_of_the_last_minute(visit: Visit) -> None:
     running, tail = visit.running, visit.console.tail
     running.run(tail.advance())
@@ -245,3 +256,29 @@ def test_pages_say_that_the_broker_is_away_and_work_again_when_it_is_back() -> N
             assert "is the server running?" in page.text
         away.is_away = False
         assert visit.part("/saga/o-1").status == 200
+
+
+class Counted:
+    """A broker that counts how often it is asked about a consumer."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self.asked = 0
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked += name == "consumer_info"
+        return getattr(self._broker, name)
+
+
+def test_any_number_of_open_pages_asks_about_the_consumers_once_a_second() -> None:
+    with simulation(seed=1, at_work=("ordering",)) as running:
+        visit = Visit(running)
+        counted: Any = Counted(visit.console.sources.broker)
+        visit.console.sources = replace(visit.console.sources, broker=counted)
+        visit.part("/streams")
+        asked = counted.asked
+        visit.part("/streams")
+        assert (asked > 0, counted.asked) == (True, asked)
+        running.run(visit.console.sources.clock.sleep(2))
+        visit.part("/streams")
+        assert counted.asked == 2 * asked

@@ -77,7 +77,7 @@ class SqliteViewReader:
         return self._page(rows, driver, conditions, values, after, at_most)
 
     def search(self, table: str, text: str, *, after: int | None = None, at_most: int) -> Page:
-        words = [f'"{word}"*' for word in _WORD.findall(text)]
+        words = [f'"{word}"*' for word in dict.fromkeys(_WORD.findall(text))]
         if not words:
             return Page([], None)
         texts = text_name(self._tables[table].name)

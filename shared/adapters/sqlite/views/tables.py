@@ -1,15 +1,13 @@
 """The tables of a group's database: those of every group, and those that follow from what the group declares.
 
-The tables of a group are made again, empty, when their shape or the version of the group is another. `n` numbers rows
-in the order of the stream, so a rebuild gives each row the same number, and a page can go on behind one.
+The tables of a group are made again, empty, when its shape is another. `n` numbers rows in the order of the stream. So
+a rebuild gives each row the same number, and a page can go on behind one.
 """
 
-import hashlib
 import sqlite3
 from typing import Final
 
-import msgspec
-
+from shared.adapters.sqlite.views.shape import PREFIXES, shape_of
 from shared.readside import Group
 from shared.views import Table
 
@@ -53,27 +51,6 @@ _GENERATION: Final = "generation"
 _TEXT: Final = "_text"
 
 
-def shape_of(group: Group) -> str:
-    """A hash of the group's version, tables, columns and rows; another one means that the tables are made again."""
-    fields = {table.name: msgspec.structs.fields(table.row) for table in group.all_tables}
-    flows = [(one.name, [type(stage).__name__ for stage in one.stages]) for one in group.topologies]
-    shape = (
-        group.version,
-        flows,
-        [
-            (
-                table.name,
-                table.columns,
-                tuple(table.lists),
-                table.text is not None,
-                [(one.encode_name, str(one.type)) for one in fields[table.name]],
-            )
-            for table in group.all_tables
-        ],
-    )
-    return hashlib.blake2b(repr(shape).encode(), digest_size=16).hexdigest()
-
-
 def make_tables(connection: sqlite3.Connection, group: Group) -> bool:
     """Make the group's tables, unless they are there; returns whether older ones were dropped."""
     found = _meta(connection, _SHAPE)
@@ -106,8 +83,9 @@ def forget(connection: sqlite3.Connection) -> None:
 
 
 def generation(connection: sqlite3.Connection) -> str:
-    """The shape of the tables, and the number of times that they were forgotten."""
-    return f"{_meta(connection, _SHAPE)}/{_meta(connection, _GENERATION) or 0}"
+    """The shape of the tables, the number of times that they were forgotten, and the stream that they follow from."""
+    (created,) = connection.execute("SELECT created FROM known").fetchone()
+    return f"{_meta(connection, _SHAPE)}/{_meta(connection, _GENERATION) or 0}/{created}"
 
 
 def table_name(table: str) -> str:
@@ -165,6 +143,7 @@ def _statements(table: Table) -> dict[str, list[str]]:
         ]
     if table.text is not None:
         made[text_name(table.name)] = [
-            f"CREATE VIRTUAL TABLE {text_name(table.name)} USING fts5(text, content='', detail=none)"
+            f"CREATE VIRTUAL TABLE {text_name(table.name)}"
+            f" USING fts5(text, content='', detail=none, prefix='{PREFIXES}')"
         ]
     return made

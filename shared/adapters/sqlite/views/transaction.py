@@ -77,9 +77,12 @@ class SqliteViewTransaction:
         found: int | None = self._connection.execute(query, (place,)).fetchone()[0]
         return found
 
-    def due(self, place: str, up_to: int) -> list[tuple[str, bytes]]:
-        query = "SELECT key, entry FROM flow_state WHERE place = ? AND due IS NOT NULL AND due <= ? ORDER BY due, key"
-        return self._connection.execute(query, (place, up_to)).fetchall()
+    def due(self, place: str, up_to: int, *, at_most: int) -> list[tuple[str, bytes]]:
+        query = (
+            "SELECT key, entry FROM flow_state WHERE place = ? AND due IS NOT NULL AND due <= ?"
+            " ORDER BY due, key LIMIT ?"
+        )
+        return self._connection.execute(query, (place, up_to, at_most)).fetchall()
 
     def add_counts(self, counts: Sequence[tuple[str, str, int]]) -> None:
         self._connection.executemany(
@@ -109,13 +112,23 @@ class SqliteViewTransaction:
         return [NumberedRow(n, journal_row(*row)) for n, *row in self._connection.execute(query)]
 
     def seen_in_stream(self, published: Sequence[tuple[int, str]]) -> None:
-        self._connection.executemany("UPDATE outbox SET published_seq = ? WHERE event_id = ?", published)
+        # A row without a body keeps the id of an event that no topology gives yet, so that it is not published again.
+        self._connection.executemany(
+            "INSERT INTO outbox (published_seq, event_id, aggregate, version, subject, type, headers, body)"
+            " VALUES (?, ?, '', 0, '', '', '{}', '')"
+            " ON CONFLICT (event_id) DO UPDATE SET published_seq = excluded.published_seq",
+            published,
+        )
 
     def forget(self) -> None:
         forget(self._connection)
 
     def set_aside(self, poison: Sequence[tuple[int, str, str]]) -> None:
-        insert(self._connection, "INSERT OR REPLACE INTO poison VALUES", 3, poison)
+        self._connection.executemany(
+            "INSERT INTO poison VALUES (?, ?, ?)"
+            " ON CONFLICT (sequence) DO UPDATE SET reason = reason || '; ' || excluded.reason",
+            poison,
+        )
 
 
 def known(connection: sqlite3.Connection) -> Known:

@@ -1,0 +1,50 @@
+"""The intake of a group: an event has its time in UTC, or is set aside."""
+
+from datetime import UTC, datetime
+
+import pytest
+from msgspec import Struct
+
+from shared.groups.intake import Admitted, Intake
+from shared.ports.broker import Delivery
+from shared.ports.clock import since_1970_ns
+from shared.readside import Group
+from shared.views import On, Table
+from shared.wire.messages import MSG_ID, OCCURRED_AT
+
+STORED_AT = datetime(2026, 11, 28, 9, tzinfo=UTC)
+
+
+class ThingDone(Struct, frozen=True):
+    """An event."""
+
+
+def admitted(occurred_at: str) -> Admitted:
+    table = Table(name="things", row=ThingDone, on=(On("here", ThingDone, lambda row, _, __: row),))
+    intake = Intake("there", Group(name="all", tables=(table,)))
+    headers = {MSG_ID: "here/thing-t-1@1", OCCURRED_AT: occurred_at}
+    delivery = Delivery(
+        sequence=1, at_ns=since_1970_ns(STORED_AT), subject="evt.here.ThingDone.0.t-1", headers=headers, body=b"{}"
+    )
+    named, _, strangers = intake.named([delivery])
+    return intake.admit(named, {}, strangers)
+
+
+@pytest.mark.parametrize(
+    ("said", "at"),
+    [
+        ("2026-11-28T08:00:00Z", datetime(2026, 11, 28, 8, tzinfo=UTC)),
+        ("2026-11-28T08:00:00+02:00", datetime(2026, 11, 28, 6, tzinfo=UTC)),
+        ("2030-01-01T00:00:00Z", STORED_AT),
+    ],
+    ids=["UTC", "another offset", "after it was stored"],
+)
+def test_the_time_of_an_event_is_in_utc_and_not_after_it_was_stored(said: str, at: datetime) -> None:
+    (heard,) = admitted(said).heard
+    assert (heard.told.at, heard.told.at.tzinfo) == (at, UTC)
+
+
+@pytest.mark.parametrize("said", ["yesterday", "2026-11-28T08:00:00", "0001-01-01T00:00:00+14:00"])
+def test_an_event_without_a_time_that_can_be_is_set_aside(said: str) -> None:
+    found = admitted(said)
+    assert (found.heard, [one.sequence for one in found.poison]) == ([], [1])

@@ -1,0 +1,89 @@
+"""A group that cannot work as it is declared is refused when its context is loaded, with the place and the remedy."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from msgspec import Struct
+
+from shared.dataflow import Aggregated, Joined, KeyBy, Lookup, Sink, Window, source
+from shared.mistakes import within
+from shared.readside import Group, ReadSide
+from shared.views import Follows, On, Table
+
+
+class ThingDone(Struct, frozen=True):
+    """An event."""
+
+
+class Row(Struct, frozen=True):
+    """A row."""
+
+    kind: str = ""
+
+
+def nothing(*_: Any) -> Any:
+    """A function that is never called here."""
+
+
+THINGS = Table(name="things", row=Row, columns=("kind",), on=(On("here", ThingDone, nothing),))
+KINDS = Table(name="kinds", row=Row, follows=Follows("things", nothing, nothing))
+COUNTS = Table(name="counts", row=Row)
+HEARD = source("here", ThingDone)
+COUNTED = HEARD | Window(timedelta(minutes=1)) | Aggregated(Row, nothing) | Sink(COUNTS, nothing)
+UNHELD = HEARD | Window(timedelta(minutes=1)) | Sink(COUNTS, nothing)
+MINUTE = timedelta(minutes=1)
+
+
+def mistakes(*tables: Table, topologies: tuple[Any, ...] = ()) -> list[str]:
+    side = ReadSide(name="there", groups=(Group(name="all", tables=tables, topologies=topologies),))
+    return [mistake.text.removeprefix("there, group all: ") for mistake in within(side)]
+
+
+def test_a_group_without_mistakes_has_none() -> None:
+    looked_up = HEARD | Lookup("counts", Row, nothing, nothing)
+    assert mistakes(THINGS, KINDS, topologies=(COUNTED.named("counted"), looked_up.named("looked up"))) == []
+
+
+@pytest.mark.parametrize(
+    ("tables", "text"),
+    [
+        ((THINGS, Table(name="things", row=Row)), "two tables have the name things; give one of them another name"),
+        ((Table(name="things", row=Row, columns=("size",)),), "table things: its column size is no field of Row"),
+        ((KINDS,), "table kinds follows things, which the group has to declare before it"),
+        (
+            (THINGS, Table(name="both", row=Row, on=THINGS.on, follows=KINDS.follows)),
+            "table both follows things, so its folds of events would never run",
+        ),
+    ],
+    ids=["name", "column", "follows", "both"],
+)
+def test_a_mistake_in_a_table_is_named(tables: tuple[Table, ...], text: str) -> None:
+    assert mistakes(*tables) == [text]
+
+
+@pytest.mark.parametrize(
+    ("topologies", "text"),
+    [
+        ((COUNTED,), "a topology has no name, by which its state is kept; give it one with named(…)"),
+        (
+            (COUNTED.named("counted"), (HEARD | KeyBy(nothing)).named("counted")),
+            "two topologies have the name counted, and would share their state; give one of them another name",
+        ),
+        (
+            (UNHELD.named("unheld"),),
+            "topology unheld: a Window has to be followed by an Aggregated, which holds its values",
+        ),
+        (
+            ((HEARD | Joined(UNHELD, MINUTE, (ThingDone, ThingDone), nothing)).named("joined"),),
+            "topology joined: a Window has to be followed by an Aggregated, which holds its values",
+        ),
+        (
+            ((HEARD | Lookup("things", Row, nothing, nothing)).named("looks"),),
+            "topology looks: it looks up things, which no topology of the group writes",
+        ),
+    ],
+    ids=["unnamed", "twice", "window", "joined", "lookup"],
+)
+def test_a_mistake_in_a_topology_is_named(topologies: tuple[Any, ...], text: str) -> None:
+    assert mistakes(THINGS, topologies=topologies) == [text]
