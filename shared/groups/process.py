@@ -86,7 +86,8 @@ class GroupProcess:
             wake=self._wakeup.set,
             troubles=self._troubles,
         )
-        self.progress = Progress(broker, self.reading, self._hurry)
+        heard = [*group.hears, *((context, says.type) for says in group.says)]
+        self.progress = Progress(broker, {(source, event.__name__) for source, event in heard}, self._hurry)
         self._quiet = Quiet(broker, clock)
         self.buckets = Buckets(group, store, broker, clock, self._troubles, self.progress)
         self._queries = Queries(context, group, store, clock, self.progress)
@@ -173,15 +174,14 @@ class GroupProcess:
                 await self._wakeup.wait(IDLE_S)
             return
         reach("after-take")
-        with self.progress.folding():
-            await self.reading.ask_for_more()  # The server sends the next batch while this one is folded.
-            known = self.progress.known
-            batch = await self._patiently(lambda transaction: self._batches.fold(transaction, deliveries, known))
-            reach("after-commit")
-            self.folded += batch.folded
-            self.set_aside += batch.set_aside
-            self._outbox.add(batch.new)
-            self._quiet.closes_at = batch.closes_at
+        await self.reading.ask_for_more()  # The server sends the next batch while this one is folded.
+        known = self.progress.known
+        batch = await self._patiently(lambda transaction: self._batches.fold(transaction, deliveries, known))
+        reach("after-commit")
+        self.folded += batch.folded
+        self.set_aside += batch.set_aside
+        self._outbox.add(batch.new)
+        self._quiet.closes_at = batch.closes_at
         is_at_the_end = deliveries[-1].pending == 0
         self.progress.moved(batch.known, at_the_end=is_at_the_end)
         self.buckets.wake()

@@ -1,37 +1,36 @@
 """How far a group knows EVENTS, and whether it has read to the end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 
 import anyio
 
-from shared.engine.intake.reader import Phase
 from shared.engine.wakeup import Wakeup
-from shared.groups.reading import Reading
 from shared.ports.broker import Broker
 from shared.ports.views import Known
+from shared.wire.streams import EVENTS
 
 
 class Progress:
     """`known` is the last event that was folded.
 
     A group hears some events only. So behind its last event there may be others that it need not hear, and `up_to` is
-    how far it is known to have everything that concerns it.
+    how far it is known to have everything that concerns it. `heard` are the (context, type) of what it hears.
     """
 
-    def __init__(self, broker: Broker, reading: Reading, hurry: Wakeup) -> None:
+    def __init__(self, broker: Broker, heard: Set[tuple[str, str]], hurry: Wakeup) -> None:
         self.known = Known()
         self.is_current = False
         """Whether the group has read to an end of the stream since it began to read."""
         self.current = anyio.Event()
         self._confirmed = 0
-        self._reading = reading
+        self._beginnings = 0
+        self._heard = heard
         self.awaited = 0
         """The number of queries that wait for the group to move."""
         self._hurry = hurry
         self._broker = broker
         self._moved = anyio.Event()
-        self._is_folding = False
         self._is_looking = False
 
     @property
@@ -42,6 +41,7 @@ class Progress:
     def begin(self, known: Known) -> None:
         """The group begins to read behind this position."""
         self.known = known
+        self._beginnings += 1
         self.is_current = False
         self._confirmed = 0
         if self.current.is_set():  # Otherwise somebody waits for this one.
@@ -54,17 +54,12 @@ class Progress:
             self._is_at_the_end()
         self._tell()
 
-    @contextmanager
-    def folding(self) -> Iterator[None]:
-        """Events that are in no buffer are being folded while the block runs."""
-        self._is_folding = True
-        try:
-            yield
-        finally:
-            self._is_folding = False
-
     async def look_ahead(self) -> None:
-        """Ask the broker whether the stream has more for this group, once at a time; raises BrokerError."""
+        """Look whether the stream has more for this group, once at a time; raises BrokerError.
+
+        It reads the events behind `up_to` until the group hears one. The consumer's count of pending messages would be
+        cheaper, but for a moment it lacks a message that was just stored.
+        """
         if self._is_looking:
             return
         self._is_looking = True
@@ -74,15 +69,20 @@ class Progress:
             self._is_looking = False
 
     async def _look(self) -> None:
-        reader = self._reading.reader
-        last = (await self._broker.stream_info(reader.stream)).last_sequence
-        info = await self._broker.consumer_info(reader.stream, reader.consumer)
-        has_all = info.pending == 0 and info.delivered_consumer_sequence == reader.consumer_sequence
-        is_same = reader is self._reading.reader and reader.phase is Phase.READING
-        if has_all and is_same and not reader.buffered and not self._is_folding:
+        beginning, first = self._beginnings, self.up_to + 1
+        last = (await self._broker.stream_info(EVENTS)).last_sequence
+        if first <= last:
+            async for stored in self._broker.read(EVENTS, "evt.>", first=first, up_to=last):
+                if self._is_heard(stored.subject):
+                    return
+        if beginning == self._beginnings:
             self._confirmed = max(self._confirmed, last)
             self._is_at_the_end()
             self._tell()
+
+    def _is_heard(self, subject: str) -> bool:
+        _, context, kind, *_ = subject.split(".", 3)
+        return (context, kind) in self._heard
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

@@ -1,0 +1,63 @@
+"""A group knows EVENTS no further than it has folded what it hears, whatever the broker has delivered by then."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from typing import cast
+
+import pytest
+
+from shared.engine.wakeup import Wakeup
+from shared.groups.progress import Progress
+from shared.ports.broker import Broker, Stored, StreamInfo
+from shared.ports.views import Known
+
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
+HEARD, UNHEARD = "evt.here.ThingDone.0.t-1", "evt.here.ThingNoted.0.t-1"
+
+
+class Events:
+    """A broker with these events."""
+
+    def __init__(self, *subjects: str) -> None:
+        self.subjects = [*subjects]
+
+    async def stream_info(self, _: str) -> StreamInfo:
+        return StreamInfo("", 1, len(self.subjects), len(self.subjects), {})
+
+    async def read(self, _: str, __: str, *, first: int, up_to: int) -> AsyncIterator[Stored]:
+        for sequence in range(first, up_to + 1):
+            yield Stored(sequence, NOW, self.subjects[sequence - 1], {}, b"{}")
+
+
+async def looking(events: Events, *folded: int) -> Sequence[tuple[int, bool]]:
+    """How far the group knows EVENTS, and whether that is all: at first, and after each of these folds."""
+    progress = Progress(cast("Broker", events), {("here", "ThingDone")}, Wakeup())
+    progress.begin(Known())
+    found = []
+    for sequence in (0, *folded):
+        progress.moved(Known(sequence=sequence))
+        await progress.look_ahead()
+        found.append((progress.up_to, progress.is_current))
+    return found
+
+
+async def test_an_event_that_is_stored_and_not_folded_is_not_known() -> None:
+    assert await looking(Events(UNHEARD, HEARD, UNHEARD), 2) == [(0, False), (3, True)]
+
+
+@pytest.mark.parametrize("subjects", [(), (UNHEARD,), (UNHEARD, UNHEARD)])
+async def test_events_that_the_group_does_not_hear_are_known_at_once(subjects: Sequence[str]) -> None:
+    assert await looking(Events(*subjects)) == [(len(subjects), True)]
+
+
+async def test_a_look_that_ends_after_the_group_has_begun_anew_tells_nothing() -> None:
+    progress: Progress
+
+    class Replaced(Events):
+        async def stream_info(self, stream: str) -> StreamInfo:
+            progress.begin(Known())
+            return await super().stream_info(stream)
+
+    progress = Progress(cast("Broker", Replaced(UNHEARD)), {("here", "ThingDone")}, Wakeup())
+    await progress.look_ahead()
+    assert (progress.up_to, progress.is_current) == (0, False)
