@@ -1,6 +1,6 @@
 """Folds a batch of deliveries in one transaction with the position: tables, topologies, and the events to publish."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, NoReturn
 
@@ -79,10 +79,12 @@ class Batches:
         """The time from which the earliest open window is final."""
         return self._flowing.closes_at(FlowState(transaction))
 
-    def close(self, transaction: ViewTransaction, at: datetime) -> NoReturn:
-        """Raise NothingStaysError with the events that would be said if stream time were `at` now."""
-        known = transaction.known()
-        cause = Heard(("", ""), known.message_id, Told(known.sequence, "", at), None, {})
+    def close(self, transaction: ViewTransaction, known: Known, headers: Mapping[str, str], at: datetime) -> NoReturn:
+        """Raise NothingStaysError with the events that would be said if stream time were `at` now.
+
+        Their cause is the last event that was folded; `headers` are its own.
+        """
+        cause = Heard(("", ""), known.message_id, Told(known.sequence, "", at), None, headers)
         said = self._flowing.close(FlowState(transaction), cause)
         raise NothingStaysError([added.row for added in transaction.add_to_outbox(self._outbox.rows(said))])
 

@@ -29,6 +29,7 @@ from shared.ports.clock import Clock
 from shared.ports.store import DatabaseBusyError, FencedError
 from shared.ports.views import ViewStore, ViewTransaction
 from shared.readside import Group, place_of
+from shared.wire.streams import EVENTS
 
 CATCH_UP_FROM: Final = 20_000
 """So many events behind, a group reads all of EVENTS and skips what it does not hear (reading.py)."""
@@ -191,10 +192,12 @@ class GroupProcess:
     async def _close_windows(self) -> None:
         """Say of windows that they are final, at the end of EVENTS and nowhere else."""
         await self.progress.look_ahead()
-        up_to, at = self.progress.up_to, self._quiet.closes_at
+        up_to, known, at = self.progress.up_to, self.progress.known, self._quiet.closes_at
         assert at is not None
+        last = await self._broker.get(EVENTS, known.sequence)
+        headers = {} if last is None else last.headers
         try:
-            await self._patiently(lambda transaction: self._batches.close(transaction, at))
+            await self._patiently(lambda transaction: self._batches.close(transaction, known, headers, at))
         except NothingStaysError as looked:
             await self._quiet.tell(looked.rows, up_to)
 

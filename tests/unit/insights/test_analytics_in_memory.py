@@ -6,7 +6,7 @@ import pytest
 
 from contexts.support.commands import ResolveTicket
 from shared.simulation.testing import Simulation, simulation
-from shared.wire.messages import MSG_ID, OCCURRED_AT
+from shared.wire.messages import CAUSATION_DEPTH, CAUSATION_ID, MSG_ID, OCCURRED_AT
 from shared.wire.streams import EVENTS
 from tests.unit.insights.test_projection_in_memory import asked
 from tests.unit.shopping import fill_shelves, order
@@ -52,6 +52,9 @@ def test_the_windows_of_a_quiet_shop_close_without_a_later_event(shop: Simulatio
     assert windows(shop) == ["minute-20260101T0900Z"]
     (figures,) = asked(shop, "Figures", per="minute")["figures"]
     assert (figures["figures"]["orders"], figures["final"]) == (1, True)
+    headers = {one.headers[MSG_ID]: one.headers for one in shop.server.stream(EVENTS).messages.values()}
+    closed = headers["insights/windowClosed-minute-20260101T0900Z@1"]
+    assert int(closed[CAUSATION_DEPTH]) == int(headers[closed[CAUSATION_ID]][CAUSATION_DEPTH]) + 1
     shop.advance(hours=1)
     assert windows(shop) == ["minute-20260101T0900Z", "hour-20260101T0900Z"]
 

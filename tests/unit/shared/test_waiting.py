@@ -34,6 +34,7 @@ def test_open_calls_are_told_with_attempts_and_last_error_oldest_first(shop: Sim
     shop.kill("bank")
     for key in ("o-1", "o-2", "o-3"):
         shop.send(order(), key=key, message_id=f"m-{key}")
+        shop.advance(seconds=1)
     shop.advance(seconds=30)
     found = waiting(shop, "payments")
     assert found.counts["call"] == 3
@@ -49,6 +50,7 @@ def test_pages_of_one_kind_follow_each_other(shop: Simulation) -> None:
     shop.kill("bank")
     for key in ("o-1", "o-2", "o-3"):
         shop.send(order(), key=key, message_id=f"m-{key}")
+        shop.advance(seconds=1)
     shop.advance(seconds=5)
     first = waiting(shop, "payments", limit=2)
     second = waiting(shop, "payments", kind="call", after=first.next["call"], limit=2)
