@@ -16,6 +16,7 @@ SHARED = ("chaos", "e2e")
 """Folders whose tests share a shop of processes."""
 ALONE = (
     "test_beside_up",
+    "test_broker_faults",
     "test_checker",
     "test_console",
     "test_console_in_a_browser",
@@ -23,7 +24,7 @@ ALONE = (
     "test_time",
     "test_up",
 )
-"""Files there that start their own."""
+"""Files there that start their own, or that take so long that a second shop is worth its start."""
 
 
 @pytest.hookimpl(tryfirst=True)
