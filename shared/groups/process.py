@@ -184,7 +184,7 @@ class GroupProcess:
         self._outbox.add(batch.new)
         self._quiet.closes_at = batch.closes_at
         is_at_the_end = deliveries[-1].pending == 0
-        self.progress.moved(batch.known, at_the_end=is_at_the_end)
+        self.progress.moved(batch.known, pending=deliveries[-1].pending)
         self.buckets.wake()
         if is_at_the_end:
             await self._gather()

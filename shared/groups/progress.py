@@ -26,6 +26,8 @@ class Progress:
         self._confirmed = 0
         self._beginnings = 0
         self._heard = heard
+        self._has_more = False
+        """Whether the last event that was folded said that more of them wait."""
         self.awaited = 0
         """The number of queries that wait for the group to move."""
         self._hurry = hurry
@@ -44,13 +46,15 @@ class Progress:
         self._beginnings += 1
         self.is_current = False
         self._confirmed = 0
+        self._has_more = False
         if self.current.is_set():  # Otherwise somebody waits for this one.
             self.current = anyio.Event()
 
-    def moved(self, known: Known, *, at_the_end: bool = False) -> None:
-        """The group has folded up to this position; `at_the_end` when the stream had no more for it."""
+    def moved(self, known: Known, *, pending: int | None = None) -> None:
+        """The group has folded up to this position; `pending` more events waited behind it, if that is known."""
         self.known = known
-        if at_the_end:
+        self._has_more = bool(pending)
+        if pending == 0:
             self._is_at_the_end()
         self._tell()
 
@@ -60,7 +64,7 @@ class Progress:
         It reads the events behind `up_to` until the group hears one. The consumer's count of pending messages would be
         cheaper, but for a moment it lacks a message that was just stored.
         """
-        if self._is_looking:
+        if self._is_looking or self._has_more:
             return
         self._is_looking = True
         try:

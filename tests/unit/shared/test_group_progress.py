@@ -45,6 +45,16 @@ async def test_an_event_that_is_stored_and_not_folded_is_not_known() -> None:
     assert await looking(Events(UNHEARD, HEARD, UNHEARD), 2) == [(0, False), (3, True)]
 
 
+async def test_nobody_looks_while_more_events_are_known_to_wait() -> None:
+    progress = Progress(cast("Broker", Events(HEARD, UNHEARD)), {("here", "ThingDone")}, Wakeup())
+    progress.moved(Known(sequence=1), pending=1)
+    await progress.look_ahead()
+    assert (progress.up_to, progress.is_current) == (1, False)
+    progress.begin(Known(sequence=1))
+    await progress.look_ahead()
+    assert (progress.up_to, progress.is_current) == (2, True)
+
+
 @pytest.mark.parametrize("subjects", [(), (UNHEARD,), (UNHEARD, UNHEARD)])
 async def test_events_that_the_group_does_not_hear_are_known_at_once(subjects: Sequence[str]) -> None:
     assert await looking(Events(*subjects)) == [(len(subjects), True)]
