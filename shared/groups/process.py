@@ -183,10 +183,10 @@ class GroupProcess:
         self.set_aside += batch.set_aside
         self._outbox.add(batch.new)
         self._quiet.closes_at = batch.closes_at
-        is_at_the_end = deliveries[-1].pending == 0
-        self.progress.moved(batch.known, pending=deliveries[-1].pending)
+        pending = deliveries[-1].pending
+        self.progress.moved(batch.known, pending=pending)
         self.buckets.wake()
-        if is_at_the_end:
+        if pending == 0:
             await self._gather()
 
     async def _close_windows(self) -> None:

@@ -46,22 +46,24 @@ async def test_id_of_a_stranger_stays_free_for_the_event_that_has_it(forgetful_c
     assert counter.totals(TILL) == [2]
 
 
+async def ring_once(counter: Counter) -> None:
+    """Let a worker publish one event, and end."""
+    async with running(counter):
+        await counter.ring(TILL, 1)
+        await counter.watcher.until(TILL, "Rung")
+        await counter.published()
+
+
 class TestAudit:
     """`chorus audit` finds what no journal said, also when its form is right."""
 
     async def test_events_that_the_journal_has_are_proven(self, counter: Counter) -> None:
-        async with running(counter):
-            await counter.ring(TILL, 1)
-            await counter.watcher.until(TILL, "Rung")
-            await counter.published()
+        await ring_once(counter)
         found = await audit(counter.broker, counter.databases, ["till"], PARTITIONS)
         assert (found.events, found.unproven, found.unread) == (1, (), ())
 
     async def test_forged_event_is_found_also_in_the_right_form(self, counter: Counter) -> None:
-        async with running(counter):
-            await counter.ring(TILL, 1)
-            await counter.watcher.until(TILL, "Rung")
-            await counter.published()
+        await ring_once(counter)
         await forge(counter, "till/till-t-7@1", key="t-7")
         await counter.publish("evt.till.Rung.t-8", b"{}")
         found = await audit(counter.broker, counter.databases, ["till", "scanner"], PARTITIONS)
@@ -73,10 +75,7 @@ class TestAudit:
 
     async def test_other_content_under_the_id_of_an_event_is_found(self, forgetful_counter: Counter) -> None:
         counter = forgetful_counter
-        async with running(counter):
-            await counter.ring(TILL, 1)
-            await counter.watcher.until(TILL, "Rung")
-            await counter.published()
+        await ring_once(counter)
         form = {name.replace("-", "_"): text for name, text in said(TILL).items()}
         body = json.dumps({"till_id": TILL, "amount": 99, "total": 99}).encode()
         while (await counter.publish(f"evt.till.Rung.{TILL}", body, "till/till-t-1@1", **form)).duplicate:
@@ -85,10 +84,7 @@ class TestAudit:
         assert [(one.finding, one.message_id) for one in found.unproven] == [("other_content", "till/till-t-1@1")]
 
     async def test_event_that_an_operator_has_declared_is_told_as_such(self, counter: Counter) -> None:
-        async with running(counter):
-            await counter.ring(TILL, 1)
-            await counter.watcher.until(TILL, "Rung")
-            await counter.published()
+        await ring_once(counter)
         for n in (7, 8):
             await forge(counter, f"till/till-t-{n}@1", key=f"t-{n}")
         await declare_stranger(
@@ -107,10 +103,7 @@ class TestAudit:
 
     async def test_event_is_not_proven_on_another_subject(self, forgetful_counter: Counter) -> None:
         counter = forgetful_counter
-        async with running(counter):
-            await counter.ring(TILL, 1)
-            await counter.watcher.until(TILL, "Rung")
-            await counter.published()
+        await ring_once(counter)
         (row,) = counter.rows("SELECT event_id, body, headers FROM journal WHERE type = 'Rung'")
         form = {name.replace("-", "_"): text for name, text in json.loads(row[2]).items() if name != "Nats-Msg-Id"}
         while (await counter.publish(f"evt.till.Refunded.{TILL}", row[1].encode(), row[0], **form)).duplicate:
