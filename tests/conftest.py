@@ -1,9 +1,10 @@
-"""Seeds the randomness of every test with CHORUS_SEED, or prints a new seed at the end; and shares one server."""
+"""Seeds the randomness of every test with CHORUS_SEED, shares one server, and keeps the files of quick tests in RAM."""
 
 import os
 import random
+import shutil
 from collections.abc import Iterator
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
@@ -25,6 +26,8 @@ ALONE = (
     "test_up",
 )
 """Files there that start their own, or that take so long that a second shop is worth its start."""
+RAM_DISK = Path("/dev/shm")
+RAM_DISK_BYTES_AT_LEAST = 2 << 30
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -32,9 +35,20 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and commands that a test runs write for a pipe.
     # The tests start hundreds of Python processes. Without bytecode files each of them compiles all that it imports.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    # The long tests show what holds on a disk. In the others no test should wait for the syncs of its neighbours.
+    if config.option.markexpr == "not long" and "TMPDIR" not in os.environ and _has_ram_disk():
+        os.environ["TMPDIR"] = str(RAM_DISK)
     seed = os.environ.setdefault(SEED, str(random.randrange(10**6)))
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = seed
+
+
+def _has_ram_disk() -> bool:
+    return (
+        RAM_DISK.is_dir()
+        and os.access(RAM_DISK, os.W_OK)
+        and (shutil.disk_usage(RAM_DISK).free >= RAM_DISK_BYTES_AT_LEAST)
+    )
 
 
 class ShopScheduling(LoadFileScheduling):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Runs one child process: forwards its lines, reads what it reports (sd_notify), and stops it with its block."""
+"""Runs one child process: forwards its lines, and stops it with its block."""
 
 import contextlib
 import json
@@ -11,13 +11,11 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import anyio
-from anyio.abc import ByteReceiveStream, Process, UNIXDatagramSocket
+from anyio.abc import ByteReceiveStream, Process
 
 from shared.run.die_with_parent import die_with_parent
 
 STOPS_WITHIN_S = 10.0
-GRACE_S = 0.1
-"""When the supervisor itself was stopped, it still reads a datagram that came meanwhile within this time."""
 LAST_LINES_WITHIN_S = 1.0
 LINE_BYTES_AT_MOST = 64 * 1024
 REASON_LENGTH_AT_MOST = 1_000
@@ -59,15 +57,6 @@ async def child_process(
             with anyio.CancelScope(shield=True):
                 await stop_process(process)
             lines.deadline = anyio.current_time() + LAST_LINES_WITHIN_S
-
-
-async def receive_report(listener: UNIXDatagramSocket, within_s: float) -> set[bytes] | None:
-    """The lines of one datagram, or None when none came in time."""
-    for patience_s in (within_s, GRACE_S):
-        with anyio.move_on_after(patience_s):
-            datagram, _ = await listener.receive()
-            return set(datagram.splitlines())
-    return None
 
 
 def send_signal(process: Process, number: signal.Signals) -> None:

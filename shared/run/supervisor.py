@@ -5,12 +5,10 @@ its own (`NOTIFY_SOCKET`), sends READY=1 when its consumers are bound and WATCHD
 answers silence with SIGKILL, because a process that is stopped inside its transaction would block its whole context.
 
 A worker that exits with 64, 77 or 78 refuses to start: its command line, a permission or its configuration is wrong.
-The supervisor tries
-again, with longer and longer pauses, because an operator may correct it; the other workers go on.
+The supervisor tries again, with longer and longer pauses, because an operator may correct it; the others go on.
 """
 
 import signal
-import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -28,9 +26,9 @@ from shared.run.child_process import (
     WriteLine,
     child_process,
     last_error,
-    receive_report,
     send_signal,
 )
+from shared.run.report_socket import receive_report, socket_directory
 
 STARTS_WITHIN_S = 60.0
 """Enough for a worker that reads its database first. A worker that sends WATCHDOG=1 meanwhile has longer."""
@@ -159,7 +157,7 @@ class Supervisor:
 
     async def _run(self, child: _Supervised) -> int:
         """Run the program once, from start to end; return its exit code, negative for a signal."""
-        path = self._sockets / f"{id(child):x}"  # Short: the path of a socket has 107 bytes at most.
+        path = self._sockets / f"{id(child):x}"
         environment = {**self._environment, **child.program.environment, "NOTIFY_SOCKET": str(path)}
         child.lines.clear()
 
@@ -214,12 +212,10 @@ async def supervised(
     Raises:
         NotWorthRestartingError: a program refuses to start, or with `tolerant` all do. All programs are then stopped.
     """
-    with tempfile.TemporaryDirectory(prefix="chorus-") as sockets:
+    with socket_directory() as sockets:
         try:
             async with anyio.create_task_group() as tasks:
-                supervisor = Supervisor(
-                    tasks, Path(sockets), environment, write_line, silent_at_most_s, tolerant=tolerant
-                )
+                supervisor = Supervisor(tasks, sockets, environment, write_line, silent_at_most_s, tolerant=tolerant)
                 for program in programs:
                     supervisor.start(program)
                 yield supervisor

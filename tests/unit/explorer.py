@@ -167,17 +167,15 @@ class Explorer:
             left = world.messages[:place] + world.messages[place + 1 :]
             at = self.messages.values[message][0]
             came = self._deliver(at, world.locals[at], message)
-            after = world._replace(
-                locals=(*world.locals[:at], came.local, *world.locals[at + 1 :]),
-                messages=_sorted(left, came.messages),
-                deadlines=_sorted(world.deadlines, came.deadlines),
-            )
+            after = (*world.locals[:at], came.local, *world.locals[at + 1 :])
+            calls, spare = world.calls, world.spare
             if came.calls:
-                calls = world.calls
-                after = after._replace(calls=(*calls[:at], calls[at] + came.calls, *calls[at + 1 :]))
-            yield after
-            if world.spare:
-                yield after._replace(messages=_sorted(world.messages, came.messages), spare=world.spare - 1)
+                calls = (*calls[:at], calls[at] + came.calls, *calls[at + 1 :])
+            deadlines = _sorted(world.deadlines, came.deadlines)
+            yield World(after, world.bank, calls, _sorted(left, came.messages), deadlines, spare)
+            if spare:
+                again = _sorted(world.messages, came.messages)
+                yield World(after, world.bank, calls, again, deadlines, spare - 1)
 
     def _answers(self, world: World) -> Iterator[World]:
         """The bank answers the oldest call of some key."""
@@ -190,7 +188,8 @@ class Explorer:
                 keys.add(key)
                 after, outcome = self._answer(at, call, world.bank)
                 calls = (*world.calls[:at], asked[:place] + asked[place + 1 :], *world.calls[at + 1 :])
-                yield world._replace(bank=after, calls=calls, messages=_sorted(world.messages, (outcome,)))
+                messages = _sorted(world.messages, (outcome,))
+                yield World(world.locals, after, calls, messages, world.deadlines, world.spare)
 
     def _deliver(self, at: int, local: int, message: int) -> Consequences:
         known = self._consequences.get((at, local, message))
