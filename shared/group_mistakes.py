@@ -1,6 +1,6 @@
 """Finds groups of a read side that cannot work as they are declared: each mistake with its place and its remedy."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -28,6 +28,7 @@ def _tables(group: Group) -> Iterator[str]:
         fields = {field.name for field in msgspec.structs.fields(table.row)}
         for column in (one for one in table.columns if one not in fields):
             yield f"table {table.name}: its column {column} is no field of {table.row.__name__}"
+        yield from _owner(table, distinct)
     for table in (table for table in group.tables if table.follows is not None):
         assert table.follows is not None
         if table.on:
@@ -35,6 +36,16 @@ def _tables(group: Group) -> Iterator[str]:
         if table.follows.table not in known:
             yield f"table {table.name} follows {table.follows.table}, which the group has to declare before it"
         known.add(table.name)
+
+
+def _owner(table: Table, tables: Mapping[str, Table]) -> Iterator[str]:
+    if (owner := table.owner) is None:
+        return
+    named = tables.get(owner.table or table.name)
+    if named is None:
+        yield f"table {table.name}: the table {owner.table} of its owner is none of the group"
+    elif owner.field not in {field.name for field in msgspec.structs.fields(named.row)}:
+        yield f"table {table.name}: its owner {owner.field} is no field of {named.row.__name__}"
 
 
 def _topologies(group: Group) -> Iterator[str]:

@@ -6,6 +6,7 @@ rebuilt at any time.
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from msgspec import Struct
 
@@ -21,6 +22,9 @@ class Group:
 
     `version` is raised when a fold makes something else of the same events. A process that finds a database of another
     version, or of a group that heard or stored something else, folds it anew from the first event.
+
+    With `requires_actor`, a query has to name its actor in `Acting-For`. Only on `api.<context>.any.<Query>`, which the
+    rights of users keep for operators and testers, it need not.
     """
 
     name: str
@@ -29,6 +33,7 @@ class Group:
     queries: tuple[Query, ...] = ()
     upcasters: tuple[Upcaster, ...] = ()
     version: int = 1
+    requires_actor: bool = False
 
     def decoder_of(self, event: type[Struct], source: str) -> EventDecoder:
         """Decodes an event of a context in each of its versions."""
@@ -86,6 +91,10 @@ class ReadSide:
     def group(self, name: str) -> Group | None:
         """The group of this name."""
         return next((group for group in self.groups if group.name == name), None)
+
+
+ANY: Final = "any"
+"""The token of the subjects on which queries are asked about the things of any actor: `api.<context>.any.<Query>`."""
 
 
 def catch_up_of(place: str) -> str:

@@ -47,13 +47,26 @@ class Follows:
     fold: Callable[[Any, Any, Any], Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The actor to whom a row belongs: `field` of the row, or of the row of `table` that has the same key.
+
+    `refusal` is the reason by which a query is refused that asks in the name of another actor.
+    """
+
+    field: str
+    refusal: str
+    table: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """Rows by key. A row is a Struct, kept as JSON beside the EVENTS sequence of its last change.
 
     `columns` are fields of the row by which queries select; `lists` are columns of which a row has several values, and
     loses none. `text(row)` is what a search finds a row by, from its first version on. A table with `bucket` is also a
-    KV bucket of its name, which has each row under its key.
+    KV bucket of its name, which has each row under its key. Actors see the rows of which they are the `owner`; a table
+    without an owner is not for them. A table is listed and searched for an actor by a column with the owner.
     """
 
     name: str
@@ -64,6 +77,7 @@ class Table:
     lists: Mapping[str, Callable[[Any], Iterable[str]]] = field(default_factory=lambda: NOTHING)
     text: Callable[[Any], str] | None = None
     bucket: bool = False
+    owner: Owner | None = None
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -107,8 +121,16 @@ class View(Protocol):
         """Rows whose columns have these values; None is any value. `since` is a column, its least value and its end."""
         ...
 
-    def search(self, table: str, text: str, *, after: int | None = None, at_most: int) -> Page:
-        """Rows whose text has every word of `text`; a word may be the beginning of one."""
+    def search(
+        self,
+        table: str,
+        text: str,
+        *,
+        where: Mapping[str, str | None] = NOTHING,
+        after: int | None = None,
+        at_most: int,
+    ) -> Page:
+        """Rows whose text has every word of `text`, a word may be the beginning of one; `where` is that of `page`."""
         ...
 
     def counts(self) -> list[Counted]:
@@ -124,6 +146,7 @@ class UnknownRowError(Exception):
 class Query:
     """Requests on `api.<context>.<name>`, whose body is `request`, answered by `answer(request, view)`.
 
+    A request with `Acting-For` is answered from the rows of that actor alone (`Table.owner`).
     The answer is a mapping, to which `as_of` is added: the EVENTS sequence and time that the group knows.
     """
 

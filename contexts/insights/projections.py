@@ -32,7 +32,7 @@ from contexts.insights.upstream import (
     StockLevelChanged,
 )
 from contexts.kernel import Address, CustomerId, Line, Money, OrderId, PaymentId, ReturnId, Sku
-from shared.views import Follows, On, Table, Told
+from shared.views import Follows, On, Owner, Table, Told
 
 PaymentStatus: TypeAlias = Literal["AUTHORIZED", "CAPTURED", "FAILED", "VOIDED", "REFUNDED"]
 ReturnStatus: TypeAlias = Literal["REQUESTED", "REFUNDED", "LAPSED"]
@@ -282,6 +282,8 @@ def text_of(order: OrderRow) -> str:
     return " ".join((*words, place.postal_code, order.promotion_code or ""))
 
 
+NOT_YOUR_ORDER = "not_your_order"
+"""The reason by which a query is refused, as ordering refuses a command about the order of another customer."""
 ORDERS = Table(
     name="orders",
     row=OrderRow,
@@ -301,12 +303,14 @@ ORDERS = Table(
     lists={"sku": skus_of},
     text=text_of,
     bucket=True,
+    owner=Owner("customer_id", NOT_YOUR_ORDER),
 )
 CUSTOMERS = Table(
     name="customers",
     row=CustomerRow,
     follows=Follows("orders", lambda order: order.customer_id, follow_order),
     bucket=True,
+    owner=Owner("customer_id", NOT_YOUR_ORDER),
 )
 STOCK = Table(
     name="stock",
@@ -327,6 +331,7 @@ PAYMENTS = Table(
     ),
     columns=("state",),
     bucket=True,
+    owner=Owner("customer_id", NOT_YOUR_ORDER, table="orders"),
 )
 
 

@@ -6,12 +6,20 @@ from contexts.insights.settings import InsightsSettings
 from contexts.insights.topologies import topologies
 from shared.readside import Group, ReadSide
 
-PROJECTION = Group(name="projection", tables=(ORDERS, CUSTOMERS, STOCK, PAYMENTS), queries=QUERIES)
-
 
 def read_side(settings: InsightsSettings) -> ReadSide:
     """The read side of the shop."""
-    analytics = Group(
-        name="analytics", topologies=topologies(settings.stock_low_within), queries=FIGURE_QUERIES, version=2
+    projection = Group(
+        name="projection",
+        tables=(ORDERS, CUSTOMERS, STOCK, PAYMENTS),
+        queries=QUERIES,
+        requires_actor=settings.require_actor,
     )
-    return ReadSide(name="insights", groups=(PROJECTION, analytics))
+    analytics = Group(
+        name="analytics",
+        topologies=topologies(settings.stock_low_within),
+        queries=FIGURE_QUERIES,
+        version=2,
+        requires_actor=settings.require_actor,
+    )
+    return ReadSide(name="insights", groups=(projection, analytics))

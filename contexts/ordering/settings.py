@@ -15,7 +15,7 @@ class OrderingSettings(Settings, frozen=True, kw_only=True):
         minutes=15
     )
     require_actor: Annotated[
-        bool, Meta(description="whether a command about an order or a basket has to name its customer in Acting-For")
+        bool, Meta(description="whether a command or a query about a customer's things has to name them in Acting-For")
     ] = False
     price_honoured: Annotated[
         timedelta, Meta(description="how long after a change of price an order may still name the former one")

@@ -11,16 +11,17 @@ from shared.access import grants
 from shared.access.rights import Rights, User
 from shared.context import Context, Member
 from shared.engine.intake.partition import NOTICE
-from shared.readside import ReadSide, catch_up_of, place_of
+from shared.readside import ANY, ReadSide, catch_up_of, place_of
 from shared.streams.choreography import services_of
 from shared.topology import Topology, consumer_name, streams_of
 from shared.wire.streams import COMMANDS, DEAD_LETTERS, EVENTS, SCHEMAS_STREAM, SCHEMAS_SUBJECT, TIMERS
 
 OPERATOR: Final = "operator"
 PRODUCER: Final = "producer"
+FRONTEND: Final = "frontend"
 TESTER: Final = "tester"
 MONITOR: Final = "monitor"
-ROLES: Final = (OPERATOR, PRODUCER, TESTER, MONITOR)
+ROLES: Final = (OPERATOR, PRODUCER, FRONTEND, TESTER, MONITOR)
 MIRROR: Final = "MIRROR"
 """A copy of EVENTS that an operator makes for testers. A user who may create a stream may publish anything with it: the
 server checks no permission for its sources, its mirror and its `republish`. So testers create none."""
@@ -47,7 +48,13 @@ def users(topology: Topology, members: Members) -> tuple[User, ...]:
         raise AccessError(f"the context {taken[0]} has the name of a role of chorus access: rename the context")
     found = [*(_context(topology, one) for one in contexts.values()), *map(_read_side, sides.values())]
     found.sort(key=lambda user: user.name)
-    roles = (_operator(contexts, sides), _producer(contexts), _tester(topology, contexts, sides), _monitor(contexts))
+    roles = (
+        _operator(contexts, sides),
+        _producer(contexts),
+        _frontend(contexts, sides),
+        _tester(topology, contexts, sides),
+        _monitor(contexts),
+    )
     return (*found, *roles)
 
 
@@ -83,7 +90,7 @@ def _operator(contexts: Mapping[str, Context], sides: Sides) -> User:
         # `chorus reconcile` publishes again what the journals have and the streams have lost.
         *(f"{kind}.{name}.>" for name in contexts for kind in ("evt", "timer", "dlq")),
         *_questions(contexts, QUESTIONS),
-        *(f"api.{side}.*" for side in sides),
+        *(subject for side in sides for subject in _queries(side)),
         *grants.discover(),
     ]
     purpose = "streams, consumers, parked messages, reconcile"
@@ -91,10 +98,26 @@ def _operator(contexts: Mapping[str, Context], sides: Sides) -> User:
 
 
 def _producer(contexts: Mapping[str, Context]) -> User:
+    return _user(PRODUCER, "clients: commands, and nothing of what became of them", _commands(contexts), [])
+
+
+def _frontend(contexts: Mapping[str, Context], sides: Sides) -> User:
+    # The subjects without ANY: where an actor is required, a query of a frontend that names none is refused.
+    queries = [
+        f"api.{side.name}.{query.name}"
+        for side in sides.values()
+        for group in side.groups
+        if any(table.owner is not None for table in group.all_tables)
+        for query in group.queries
+    ]
+    purpose = "frontends that authenticate their users: commands, and queries about the things of these users"
+    return _user(FRONTEND, purpose, [*_commands(contexts), *queries], [])
+
+
+def _commands(contexts: Mapping[str, Context]) -> list[str]:
     publish = [f"api.{context.name}.{command.__name__}" for context in contexts.values() for command in context.accepts]
     # Every command, not only those that exist: COMMANDS takes no other, and the sender of a typo learns it at once.
-    publish.append("cmd.*.*.*")
-    return _user(PRODUCER, "clients: commands, and nothing of what became of them", publish, [])
+    return [*publish, "cmd.*.*.*"]
 
 
 def _tester(topology: Topology, contexts: Mapping[str, Context], sides: Sides) -> User:
@@ -112,7 +135,7 @@ def _tester(topology: Topology, contexts: Mapping[str, Context], sides: Sides) -
         *(subject for stream in readable for subject in grants.read(stream)),
         *(subject for stream in (EVENTS, DEAD_LETTERS, MIRROR, *buckets) for subject in grants.own_consumers(stream)),
         *_questions(contexts, QUESTIONS),
-        *(f"api.{side}.*" for side in sides),
+        *(subject for side in sides for subject in _queries(side)),
         *grants.discover(),
     ]
     never = grants.foreign_consumers(EVENTS, consumers)
@@ -129,7 +152,7 @@ def _read_side(side: ReadSide) -> User:
         *(f"$KV.{bucket}.>" for bucket in buckets),
         *(subject for bucket in buckets for subject in grants.read(f"KV_{bucket}")),
     ]
-    subscribe = [f"api.{side.name}.*", *(subject for place in places for subject in grants.discovery(place))]
+    subscribe = [*_queries(side.name), *(subject for place in places for subject in grants.discovery(place))]
     return _user(
         side.name, f"the groups of {side.name}: hear EVENTS, answer questions", publish, subscribe, answers=True
     )
@@ -148,6 +171,11 @@ def _buckets(sides: Sides) -> list[str]:
 def _monitor(contexts: Mapping[str, Context]) -> User:
     publish = [*grants.look(grants.ALL_STREAMS), *_questions(contexts, ("lag",)), *grants.discover()]
     return _user(MONITOR, "metrics and alerts: no message of any stream", publish, ["$JS.EVENT.ADVISORY.>"])
+
+
+def _queries(side: str) -> tuple[str, ...]:
+    """Every query of a read side, about the things of one actor and of any."""
+    return (f"api.{side}.*", f"api.{side}.{ANY}.*")
 
 
 def _questions(contexts: Mapping[str, Context], names: tuple[str, ...]) -> list[str]:

@@ -2,6 +2,9 @@
 
 Each answer says `as_of` which sequence of EVENTS it knows. A query with `at_least` waits for the group to know it, so a
 client that has seen the sequence of its own event reads its own write.
+
+A query that names an actor is answered from what belongs to that actor (`owned.py`). `api.<context>.any.<Query>` takes
+queries without an actor, also where the group requires one; the rights of users keep it for operators and testers.
 """
 
 from collections.abc import Awaitable, Callable
@@ -14,14 +17,16 @@ import msgspec
 import structlog
 
 from shared.context import Answer, Endpoints, Request
+from shared.groups.owned import NotTheirsError, OwnedView
 from shared.groups.progress import Progress
 from shared.ports.broker import BrokerError
 from shared.ports.clock import Clock, moment
 from shared.ports.store import DatabaseBusyError, DatabaseError
 from shared.ports.views import Known, ViewReader, ViewStore
-from shared.readside import Group
+from shared.readside import ANY, Group
 from shared.views import Asked, Query, UnknownRowError
 from shared.wire.bodies import MalformedBodyError, check_size
+from shared.wire.messages import ACTING_FOR, check_actor
 
 POLL_S: Final = 0.05
 """How often a query that waits asks whether the stream has anything more for the group."""
@@ -48,20 +53,28 @@ class Queries:
         self._store = store
         self._clock = clock
         self._progress = progress
+        self._tables = {table.name: table for table in group.all_tables}
+        unnamed = "" if group.requires_actor else None
         self.endpoints: Endpoints = {
-            f"api.{context}.{query.name}": _answering(query, self._answer) for query in group.queries
+            subject: _answering(query, self._answer, actor)
+            for query in group.queries
+            for subject, actor in (
+                (f"api.{context}.{query.name}", unnamed),
+                (f"api.{context}.{ANY}.{query.name}", None),
+            )
         }
 
-    async def _answer(self, query: Query, asked: Asked) -> Answer:
+    async def _answer(self, query: Query, asked: Asked, actor: str | None) -> Answer:
         if self._progress.up_to < asked.at_least and not await self._wait_for(asked.at_least, asked.within_s):
             behind = f"EVENTS is known up to {self._progress.up_to}, not to {asked.at_least}; ask again"
             return _problem(504, "not yet", behind, as_of=_as_of(self._progress.known, self._progress.up_to))
         up_to = self._progress.up_to  # Before the snapshot, which then has at least this.
 
         def work(view: ViewReader) -> tuple[Any, Known]:
+            visible = view if actor is None else OwnedView(view, self._tables, actor)
             try:
-                return query.answer(asked, view), view.known()
-            except UnknownRowError as error:
+                return query.answer(asked, visible), view.known()
+            except (UnknownRowError, NotTheirsError) as error:
                 return error, view.known()
 
         try:
@@ -69,6 +82,8 @@ class Queries:
             as_of = _as_of(known, up_to)
             if isinstance(found, UnknownRowError):
                 return _problem(404, "not found", str(found), as_of=as_of)
+            if isinstance(found, NotTheirsError):
+                return _problem(403, found.reason, str(found), as_of=as_of)
             return Answer(_encoder.encode({**found, "as_of": as_of}))
         except (DatabaseBusyError, DatabaseError) as error:
             return _problem(503, "unreadable", f"the database cannot be read: {error}")
@@ -101,17 +116,24 @@ class Queries:
 
 
 def _answering(
-    query: Query, answer: Callable[[Query, Any], Awaitable[Answer]]
+    query: Query, answer: Callable[[Query, Any, str | None], Awaitable[Answer]], unnamed: str | None
 ) -> Callable[[Request], Awaitable[Answer | None]]:
-    return partial(_read_and_answer, query, msgspec.json.Decoder(query.request), answer)
+    """`unnamed` is the actor of a request that names none; None sees everything."""
+    return partial(_read_and_answer, query, msgspec.json.Decoder(query.request), answer, unnamed)
 
 
 async def _read_and_answer(
     query: Query,
     decoder: msgspec.json.Decoder[Any],
-    answer: Callable[[Query, Any], Awaitable[Answer]],
+    answer: Callable[[Query, Any, str | None], Awaitable[Answer]],
+    unnamed: str | None,
     request: Request,
 ) -> Answer:
+    named = request.headers.get(ACTING_FOR)
+    try:
+        actor = unnamed if named is None else check_actor(named)
+    except ValueError as error:
+        return _problem(400, "malformed", f"{ACTING_FOR}: {error}")
     try:
         check_size(request.body)
         asked = decoder.decode(request.body or b"{}")
@@ -119,7 +141,7 @@ async def _read_and_answer(
         return _problem(400, "malformed", error.problem)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return _problem(400, "malformed", f"{error}; {query.name} has the fields {_fields(query)}")
-    return await answer(query, asked)
+    return await answer(query, asked, actor)
 
 
 def _fields(query: Query) -> str:

@@ -33,7 +33,7 @@ SCHEDULE_TTL = "Nats-Schedule-TTL"
 TIMER_ID = "Timer-Id"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 ACTING_FOR = "Acting-For"
-"""Of a command: in whose name it is sent, as the sender that authenticated its user says."""
+"""Of a command or a query: in whose name it is sent, as the sender that authenticated its user says."""
 ACTOR_LENGTH_AT_MOST = 200
 
 Kind = Literal["cmd", "evt", "due"]
@@ -110,7 +110,7 @@ def check_command_id(message_id: str) -> MessageId:
 
 
 def check_actor(actor: str) -> str:
-    """Return in whose name a command is sent; raise ValueError when the text is too long."""
+    """Return in whose name a command or a query is sent; raise ValueError when the text is too long."""
     if len(actor) > ACTOR_LENGTH_AT_MOST:
         raise ValueError(f"{len(actor)} characters are more than {ACTOR_LENGTH_AT_MOST}")
     return actor

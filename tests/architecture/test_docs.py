@@ -153,7 +153,8 @@ def test_a_subject_in_a_block_is_one_that_exists_unless_it_is_refused() -> None:
     for block in (block for page in PAGES if page is not OF_ANOTHER_SYSTEM for block in page.blocks("console")):
         lines = block.splitlines()
         for line, answer in zip(lines, [*lines[2:], "", ""][: len(lines)], strict=True):
-            asked = re.findall(r"(?:\bcmd|\bapi|chorus send) ?\.?(\w+)\.(\w+)", line) if line.startswith("$ ") else []
+            names = r"(?:\bcmd|\bapi|chorus send) ?\.?(\w+)\.(?:any\.)?(\w+)"
+            asked = re.findall(names, line) if line.startswith("$ ") else []
             said = re.findall(r"\bevt\.(\w+)\.(\w+)", line)
             assert "no responders" in answer or {*asked} <= {*accepted, *queries, example}, line
             assert {*said} <= published, line

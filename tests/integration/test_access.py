@@ -18,6 +18,7 @@ from shared.access.directory import RIGHTS_FILE, USERS_FILE, apply, public_keys
 from shared.access.export import write_contexts, write_jwts
 from shared.access.login import login
 from shared.access.of_system import users_of
+from shared.access.roles import ROLES
 from shared.access.server import authorization
 from shared.adapters.jetstream import JetStream, connect
 from shared.config.connection import ConnectionOptions, find_connection
@@ -120,7 +121,7 @@ async def test_command_that_is_denied_names_user_subject_and_role_and_exits_77(g
     )
     assert sent.returncode == Exit.DENIED
     assert "user tester may not publish to cmd.bank.OpenAccount.a-1" in sent.stderr
-    assert "bank and producer may: connect as one of these" in sent.stderr
+    assert "bank and producer and frontend may: connect as one of these" in sent.stderr
 
 
 async def test_producer_alone_is_told_of_a_duplicate_and_of_what_it_cannot_see(
@@ -258,7 +259,7 @@ def _resolver(file: Path) -> Mapping[str, object]:
 async def test_stock_nats_command_acts_as_a_role(guarded: Guarded, tmp_path: Path) -> None:
     environ = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "HOME": str(tmp_path)}
     saved = dict(write_contexts(guarded.directory, USERS, guarded.server.url, environ))
-    assert sorted(saved) == [f"chorus-{role}" for role in ("monitor", "operator", "producer", "tester")]
+    assert sorted(saved) == [f"chorus-{role}" for role in sorted(ROLES)]
     assert find_connection({**environ, "NATS_CONTEXT": "chorus-tester"}).acts_as == "tester"
 
     def nats(role: str, *words: Sequence[str] | str) -> subprocess.CompletedProcess[str]:

@@ -21,7 +21,8 @@ from tests.waiting import until
 
 CONTEXTS = {name: one for name, one in catalog.contexts(Settings()).items() if isinstance(one, Context)}
 SIDE = "insights"
-ROLES = ("operator", "producer", "tester", "monitor")
+ROLES = ("operator", "producer", "frontend", "tester", "monitor")
+ASKED_BY_CUSTOMERS = ("Order", "Orders", "Customer", "Stock", "Payment", "Search")
 USERS = (*sorted((*CONTEXTS, SIDE)), *ROLES)
 STREAMS = ("COMMANDS", "EVENTS", "TIMERS", "DEAD_LETTERS")
 READS = {  # The streams that each context has consumers on.
@@ -57,7 +58,8 @@ def published() -> Iterator[str]:
     yield from (f"_INBOX_{user}.x.1" for user in USERS)
     yield from ("$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.EVENT.ADVISORY.API", "$SRV.PING")
     yield from ("$SRV.STATS.payments", "$SRV.INFO.payments.id")
-    yield from ("$KV.orders.k", f"api.{SIDE}.search", f"evt.{SIDE}.StockLow.k-1", f"evt.{SIDE}.Some.k-1")
+    yield from _any_query()
+    yield from ("$KV.orders.k", f"evt.{SIDE}.StockLow.k-1", f"evt.{SIDE}.Some.k-1")
     for stream in (*STREAMS, "MIRROR", "KV_orders", "OTHER"):
         yield from (f"$JS.API.STREAM.{verb}.{stream}" for verb in ON_STREAMS)
         yield from (f"$JS.API.DIRECT.GET.{stream}", f"$JS.API.DIRECT.GET.{stream}.evt.payments.Some.0.k")
@@ -73,9 +75,14 @@ def may_publish(user: str) -> set[str]:
     if user in CONTEXTS:
         return {*_of_context(user)}
     return {
-        *{"operator": _operator, "producer": _producer, "tester": _tester, "insights": _insights, "monitor": _monitor}[
-            user
-        ]()
+        *{
+            "operator": _operator,
+            "producer": _producer,
+            "frontend": _frontend,
+            "tester": _tester,
+            "insights": _insights,
+            "monitor": _monitor,
+        }[user]()
     }
 
 
@@ -119,7 +126,7 @@ def _questions(*names: str) -> Iterator[str]:
 def _operator() -> Iterator[str]:
     yield from _look()
     yield from _questions("about", "waiting", "list", "lag")
-    yield f"api.{SIDE}.search"
+    yield from _any_query()
     for name in CONTEXTS:  # To reconcile.
         yield from (f"{kind}.{name}.Some.k-1" for kind in ("evt", "timer", "dlq"))
         yield f"evt.{name}.Some.0.k-1"
@@ -134,10 +141,19 @@ def _producer() -> Iterator[str]:
             yield f"api.{name}.{accepted(name)}"
 
 
+def _frontend() -> Iterator[str]:
+    yield from _producer()
+    yield from (f"api.{SIDE}.{query}" for query in ASKED_BY_CUSTOMERS)
+
+
+def _any_query() -> Iterator[str]:
+    yield from (f"api.{SIDE}.{query}" for query in (*ASKED_BY_CUSTOMERS, "Figures", "any.Order", "any.Figures"))
+
+
 def _tester() -> Iterator[str]:
     yield from _look(*STREAMS, "MIRROR")
     yield from _questions("about", "waiting", "list", "lag")
-    yield f"api.{SIDE}.search"
+    yield from _any_query()
     for stream in (*STREAMS, "MIRROR", "KV_orders"):
         yield from _direct(stream)
         yield f"$JS.API.STREAM.INFO.{stream}"
@@ -171,6 +187,7 @@ def subscribed() -> Iterator[str]:
     yield from (f"_INBOX_{user}.>" for user in USERS)
     for name in CONTEXTS:
         yield from (f"evt.{name}.>", f"api.{name}.about", f"svc.{name}.refund", f"$SRV.INFO.{name}.id")
+    yield from (f"api.{SIDE}.Order", f"api.{SIDE}.any.Order")
 
 
 def may_subscribe(user: str) -> set[str]:
@@ -180,6 +197,8 @@ def may_subscribe(user: str) -> set[str]:
         found |= {f"api.{user}.about", f"$SRV.INFO.{user}.id"}
     if user in CONTEXTS or user == "insights":
         found |= {"$SRV.PING"}
+    if user == "insights":
+        found |= {f"api.{SIDE}.Order", f"api.{SIDE}.any.Order"}
     if user in ("operator", "monitor"):
         found |= {"$JS.EVENT.ADVISORY.>"}
     return found | ({"svc.bank.refund"} if user == "bank" else set())

@@ -48,7 +48,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[LocalServer]:
 
 
 def _answered(name: str) -> Iterator[str]:
-    yield f"api.{name}.*"
+    yield from (f"api.{name}.*", *([f"api.{name}.any.*"] if name == SIDE else []))
     if name in CONTEXTS:
         yield from ("$SRV.PING", f"$SRV.STATS.{name}", f"$SRV.INFO.{name}.*")
         yield from (f"svc.{name}.*" for _ in CONTEXTS[name].endpoints[:1])

@@ -47,10 +47,10 @@ async def broker(account_url: str) -> AsyncIterator[JetStream]:
 
 @asynccontextmanager
 async def projection(
-    broker: JetStream, directory: Path, *, name: str = "projection", catch_up_from: int = 1_000
+    broker: JetStream, directory: Path, *, name: str = "projection", catch_up_from: int = 1_000, **settings: Any
 ) -> AsyncIterator[GroupProcess]:
     """The group at work; the end of the block kills it in the middle of its work."""
-    group = catalog.load_all(Settings()).read_sides["insights"].group(name)
+    group = catalog.load_all(catalog.settings_with(settings)).read_sides["insights"].group(name)
     assert group is not None
     clock = SystemClock()
     store = await SqliteViewStore.open(directory / f"insights-{name}.db", group)
@@ -157,3 +157,21 @@ async def test_the_nats_command_reads_a_bucket_and_its_history(
         history = await anyio.to_thread.run_sync(kv, "history", "orders", "o-1")
     assert json.loads(got)["state"] == "CONFIRMED"
     assert history.count("PUT") == 2
+
+
+async def test_frontend_reads_the_orders_of_the_customer_that_it_names_and_no_other(
+    broker: JetStream, tmp_path: Path
+) -> None:
+    async with projection(broker, tmp_path, require_actor=True):
+        placed = await say(broker, "OrderPlaced", 1, **PLACED)
+        body = json.dumps({"order_id": "o-1", "at_least": placed, "within_s": 30}).encode()
+        found = []
+        for query, headers in (
+            ("Order", {"Acting-For": "c-1"}),
+            ("Order", {"Acting-For": "c-2"}),
+            ("Order", {}),
+            ("any.Order", {}),
+        ):
+            said, answer = await broker.request(f"api.insights.{query}", body, headers, WITHIN_S)
+            found.append((said.get("Nats-Service-Error-Code", ""), "order" in json.loads(answer)))
+        assert found == [("", True), ("403", False), ("403", False), ("", True)]

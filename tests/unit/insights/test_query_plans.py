@@ -32,9 +32,10 @@ def connection() -> Iterator[sqlite3.Connection]:
         lambda view: view.page("orders", where={"state": "SHIPPED"}, at_most=50),
         lambda view: view.page("orders", where={"sku": "mug", "state": "SHIPPED"}, after=7, at_most=50),
         lambda view: view.search("orders", "ann bern", after=7, at_most=50),
+        lambda view: view.search("orders", "ann bern", where={"customer_id": "c-1"}, after=7, at_most=50),
         lambda view: view.changed_since("orders", 7, "o-1", at_most=1000),
     ],
-    ids=["row", "all", "customer", "state", "article", "search", "changed"],
+    ids=["row", "all", "customer", "state", "article", "search", "search of a customer", "changed"],
 )
 def test_a_query_reads_an_index_and_sorts_nothing(
     connection: sqlite3.Connection, ask: Callable[[View], object]

@@ -1,4 +1,4 @@
-"""Nobody changes an order or a basket of another customer where a gateway says for whom each command is sent."""
+"""Nobody changes an order or a basket of another customer where a frontend says for whom each command is sent."""
 
 from msgspec.structs import replace
 

@@ -14,7 +14,7 @@ from shared.access.keys import SeedError, new_seed, public_key, read_public_key
 from shared.access.login import login
 from shared.access.of_system import users_of
 from shared.access.rights import Rights
-from shared.access.roles import AccessError, users, who_may
+from shared.access.roles import ROLES, AccessError, users, who_may
 from shared.access.server import rights_file, users_file
 from shared.atomic_file import write_file
 from shared.cli.errors import report
@@ -37,7 +37,7 @@ TILLS = {"till": till(), "scanner": scanner()}
 
 def test_context_of_one_s_own_has_its_user_without_a_line() -> None:
     found = {user.name: user.rights for user in users(TOPOLOGY, TILLS)}
-    assert list(found) == ["scanner", "till", "operator", "producer", "tester", "monitor"]
+    assert list(found) == ["scanner", "till", *ROLES]
     assert found["till"].may_publish("evt.till.Rung.t-1")
     assert found["till"].may_publish("$JS.API.CONSUMER.MSG.NEXT.COMMANDS.till-1")
     assert not found["till"].may_publish("$JS.API.CONSUMER.MSG.NEXT.COMMANDS.till-2")
@@ -47,7 +47,7 @@ def test_context_of_one_s_own_has_its_user_without_a_line() -> None:
     assert not found["producer"].may_publish("api.till.about")
 
 
-@pytest.mark.parametrize("name", ["operator", "producer", "tester", "monitor"])
+@pytest.mark.parametrize("name", ROLES)
 def test_context_with_the_name_of_a_role_is_refused(name: str) -> None:
     with pytest.raises(AccessError, match=f"the context {name} has the name of a role .* rename the context"):
         users(TOPOLOGY, {name: Context(name=name, deciders=())})
@@ -63,6 +63,8 @@ def test_a_denial_is_answered_with_the_users_who_may() -> None:
     assert who_may(users_of(Settings()), "publish", "svc.bank.refund") == ["payments"]
     assert who_may(users_of(Settings()), "publish", "$JS.API.STREAM.DELETE.EVENTS") == ["operator"]
     assert who_may(users_of(Settings()), "subscribe", "api.ordering.about") == ["ordering"]
+    assert who_may(users_of(Settings()), "publish", "api.insights.Order") == ["operator", "frontend", "tester"]
+    assert who_may(users_of(Settings()), "publish", "api.insights.any.Order") == ["operator", "tester"]
     assert who_may(users_of(Settings()), "publish", "hello") == []
 
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from shared.dataflow import Aggregated, Joined, KeyBy, Lookup, Sink, Window, source
 from shared.mistakes import within
 from shared.readside import Group, ReadSide
-from shared.views import Follows, On, Table
+from shared.views import Follows, On, Owner, Table
 
 
 class ThingDone(Struct, frozen=True):
@@ -55,8 +55,16 @@ def test_a_group_without_mistakes_has_none() -> None:
             (THINGS, Table(name="both", row=Row, on=THINGS.on, follows=KINDS.follows)),
             "table both follows things, so its folds of events would never run",
         ),
+        (
+            (Table(name="things", row=Row, owner=Owner("person", "not_yours")),),
+            "table things: its owner person is no field of Row",
+        ),
+        (
+            (Table(name="things", row=Row, owner=Owner("kind", "not_yours", table="people")),),
+            "table things: the table people of its owner is none of the group",
+        ),
     ],
-    ids=["name", "column", "follows", "both"],
+    ids=["name", "column", "follows", "both", "owner", "table of the owner"],
 )
 def test_a_mistake_in_a_table_is_named(tables: tuple[Table, ...], text: str) -> None:
     assert mistakes(*tables) == [text]

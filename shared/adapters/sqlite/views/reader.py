@@ -52,8 +52,40 @@ class SqliteViewReader:
         after: int | None = None,
         at_most: int,
     ) -> Page:
-        declared = self._tables[table]
+        driver, conditions, values = self._having(table, where)
         rows = table_name(table)
+        if since is not None:
+            column, least, end = since
+            assert column in self._tables[table].columns, column
+            for comparison, value in (">=", least), ("<", end):
+                if value is not None:
+                    conditions.append(f"{rows}.{column} {comparison} ?")
+                    values.append(value)
+        return self._page(rows, driver, conditions, values, after, at_most)
+
+    def search(
+        self,
+        table: str,
+        text: str,
+        *,
+        where: Mapping[str, str | None] = NOTHING,
+        after: int | None = None,
+        at_most: int,
+    ) -> Page:
+        words = [f'"{word}"*' for word in dict.fromkeys(_WORD.findall(text))]
+        if not words:
+            return Page([], None)
+        driver, conditions, values = self._having(table, where)
+        rows, texts, match = table_name(table), text_name(self._tables[table].name), " AND ".join(words)
+        if not conditions and driver is None:
+            return self._page(rows, _Driver(texts, "rowid", f"{texts} MATCH ?"), [], [match], after, at_most)
+        # The few rows with these values are looked up in the index of words; all that match may be very many.
+        found = f"EXISTS (SELECT 1 FROM {texts} WHERE {texts} MATCH ? AND rowid = {rows}.n)"  # noqa: S608 - our own names.
+        return self._page(rows, driver, [*conditions, found], [*values, match], after, at_most)
+
+    def _having(self, table: str, where: Mapping[str, str | None]) -> tuple[_Driver | None, list[str], list[Any]]:
+        """The driver, the conditions and their values for rows whose columns have these values."""
+        declared, rows = self._tables[table], table_name(table)
         listed = [column for column, value in where.items() if column in declared.lists and value is not None]
         driver = None if not listed else _Driver(list_name(table, listed[0]), "n", "value = ?")
         conditions: list[str] = []
@@ -67,22 +99,7 @@ class SqliteViewReader:
                 assert column in declared.columns, column
                 conditions.append(f"{rows}.{column} = ?")
             values.append(value)
-        if since is not None:
-            column, least, end = since
-            assert column in declared.columns, column
-            for comparison, value in (">=", least), ("<", end):
-                if value is not None:
-                    conditions.append(f"{rows}.{column} {comparison} ?")
-                    values.append(value)
-        return self._page(rows, driver, conditions, values, after, at_most)
-
-    def search(self, table: str, text: str, *, after: int | None = None, at_most: int) -> Page:
-        words = [f'"{word}"*' for word in dict.fromkeys(_WORD.findall(text))]
-        if not words:
-            return Page([], None)
-        texts = text_name(self._tables[table].name)
-        driver = _Driver(texts, "rowid", f"{texts} MATCH ?")
-        return self._page(table_name(table), driver, [], [" AND ".join(words)], after, at_most)
+        return driver, conditions, values
 
     def counts(self) -> list[Counted]:
         query = "SELECT place, what, number FROM flow_counts ORDER BY place, what"
