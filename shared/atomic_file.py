@@ -1,8 +1,12 @@
-"""Writes a file as a whole, so that a crash or a full disk leaves the old one, or none."""
+"""Writes a file as a whole, so that a crash or a full disk leaves the old one, or none; and locks files that change
+together.
+"""
 
+import fcntl
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -35,6 +39,17 @@ def replace_file(file: Path, content: bytes) -> None:
         with suppress(OSError):
             unfinished.unlink()
         raise
+
+
+@contextmanager
+def alone_in(directory: Path) -> Iterator[None]:
+    """Wait until no other process changes files in this directory, and lock it meanwhile. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _unfinished(file: Path) -> Path:

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from shared.access.keys import new_seed, public_key, read_public_key
 from shared.access.rights import User
 from shared.access.server import rights_file, users_file
-from shared.atomic_file import write_file
+from shared.atomic_file import alone_in, write_file
 
 RIGHTS_FILE: Final = "rights.conf"
 USERS_FILE: Final = "users.conf"
@@ -96,16 +96,25 @@ def plan(
 def apply(
     directory: Path, users: Sequence[User], *, rotate: Collection[str] = (), retire: Collection[str] = ()
 ) -> tuple[Change, ...]:
-    """Make the missing seeds and write the files; returns the changes.
+    """Make the missing seeds and write the files; returns the changes. Two at once change one after the other.
 
     Raises:
         SeedError: a file holds no seed.
         DirectoryError: the list of keys cannot be read, or a file cannot be written.
     """
-    changes = plan(directory, users, rotate=rotate, retire=retire)
-    with files_of(directory):
+    with alone_with_keys(directory):
+        changes = plan(directory, users, rotate=rotate, retire=retire)
         _carry_out(changes, directory, users)
     return changes
+
+
+@contextmanager
+def alone_with_keys(directory: Path) -> Iterator[None]:
+    """Make the directory, and wait until no other process changes its keys; raises DirectoryError."""
+    with files_of(directory):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with alone_in(directory):
+            yield
 
 
 @contextmanager
@@ -120,7 +129,6 @@ def files_of(directory: Path) -> Iterator[None]:
 
 
 def _carry_out(changes: Sequence[Change], directory: Path, users: Sequence[User]) -> None:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     keys = dict(public_keys(directory))
     for change in changes:
         file = seed_file(directory, change.name)

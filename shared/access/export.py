@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from shared.access.directory import PRIVATE, PUBLIC, files_of, seed_file
+from shared.access.directory import PRIVATE, PUBLIC, alone_with_keys, files_of, seed_file
 from shared.access.jwt import Trust, new_trust, resolver_file, user_creds
 from shared.access.keys import SeedError, read_public_key
 from shared.access.rights import User
@@ -30,7 +30,7 @@ def write_jwts(directory: Path, users: Sequence[User]) -> list[Path]:
         DirectoryError: a file cannot be written.
     """
     seeds = {user.name: _seed(seed_file(directory, user.name)) for user in users}
-    with files_of(directory):
+    with alone_with_keys(directory):
         trust = _trust(directory)
         at = int(time.time())
         written = [directory / RESOLVER_FILE]
@@ -78,7 +78,6 @@ def _trust(directory: Path) -> Trust:
         return msgspec.json.decode(file.read_bytes(), type=Trust)
     except FileNotFoundError:
         trust = new_trust()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_file(file, msgspec.json.encode(trust).decode(), mode=PRIVATE)
         return trust
     except (OSError, msgspec.DecodeError) as error:

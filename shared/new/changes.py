@@ -1,7 +1,5 @@
 """Writes files all or none: when the block raises, every file is again as it was before."""
 
-import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -86,14 +84,3 @@ def changes() -> Iterator[Changes]:
     except BaseException:
         made.undo()
         raise
-
-
-@contextmanager
-def alone_in(directory: Path) -> Iterator[None]:
-    """Wait until no other run of `chorus new` changes files in this directory, and lock it meanwhile."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

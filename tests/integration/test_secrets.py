@@ -11,6 +11,7 @@ import pytest
 from shared.access.directory import apply
 from shared.access.export import write_jwts
 from shared.access.of_system import users_of
+from shared.access.roles import ROLES
 from shared.cli.flags import Connection
 from shared.cli.up import needed_elsewhere
 from shared.config.connection import ConnectionOptions
@@ -93,7 +94,7 @@ async def test_nats_contexts_are_for_the_server_of_the_environment(tmp_path: Pat
     apply(tmp_path / "access", users_of(Settings()))
     ran = await run_chorus("access", "export", "--format", "contexts", environ=environment(f"nats://{DEAD}", tmp_path))
     written = [json.loads(file.read_bytes()) for file in (tmp_path / "config" / "nats" / "context").glob("*.json")]
-    assert [one["url"] for one in written] == [f"nats://{DEAD}"] * 4, ran.errors
+    assert [one["url"] for one in written] == [f"nats://{DEAD}"] * len(ROLES), ran.errors
     modes = {stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "config" / "nats" / "context").iterdir()}
     assert modes == {0o600}
 

@@ -2,7 +2,10 @@
 
 import errno
 import json
+import os
 import stat
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from shared.access.export import write_jwts
 from shared.access.keys import SeedError, new_seed, public_key, read_public_key
 from shared.access.login import login
 from shared.access.of_system import users_of
-from shared.access.rights import Rights
+from shared.access.rights import Rights, User
 from shared.access.roles import ROLES, AccessError, users, who_may
 from shared.access.server import rights_file, users_file
 from shared.atomic_file import write_file
@@ -32,6 +35,7 @@ TOPOLOGY = Topology(
         priority_timeout=timedelta(seconds=1), max_waiting=1, ack_wait=timedelta(seconds=1), max_ack_pending=1
     ),
 )
+ROTATIONS = 10
 TILLS = {"till": till(), "scanner": scanner()}
 
 
@@ -60,12 +64,13 @@ def test_exception_wins_over_a_right() -> None:
 
 
 def test_a_denial_is_answered_with_the_users_who_may() -> None:
-    assert who_may(users_of(Settings()), "publish", "svc.bank.refund") == ["payments"]
-    assert who_may(users_of(Settings()), "publish", "$JS.API.STREAM.DELETE.EVENTS") == ["operator"]
-    assert who_may(users_of(Settings()), "subscribe", "api.ordering.about") == ["ordering"]
-    assert who_may(users_of(Settings()), "publish", "api.insights.Order") == ["operator", "frontend", "tester"]
-    assert who_may(users_of(Settings()), "publish", "api.insights.any.Order") == ["operator", "tester"]
-    assert who_may(users_of(Settings()), "publish", "hello") == []
+    those = users_of(Settings())
+    assert who_may(those, "publish", "svc.bank.refund") == ["payments"]
+    assert who_may(those, "publish", "$JS.API.STREAM.DELETE.EVENTS") == ["operator"]
+    assert who_may(those, "subscribe", "api.ordering.about") == ["ordering"]
+    assert who_may(those, "publish", "api.insights.Order") == ["operator", "frontend", "tester"]
+    assert who_may(those, "publish", "api.insights.any.Order") == ["operator", "tester"]
+    assert who_may(those, "publish", "hello") == []
 
 
 class TestDirectory:
@@ -107,6 +112,30 @@ class TestDirectory:
         assert [one.action for one in apply(tmp_path, those, retire=["till"])] == ["retire", "write"]
         assert public_keys(tmp_path)["till"] == (new,)
         assert apply(tmp_path, those, retire=["till"]) == ()
+
+    def test_two_processes_that_change_a_key_at_once_change_it_one_after_the_other(self, tmp_path: Path) -> None:
+        code = (
+            "import sys; from pathlib import Path\n"
+            "from shared.access.directory import apply; from shared.access.rights import Rights, User\n"
+            "those = (User(name='till', purpose='', rights=Rights()),)\n"
+            "print(flush=True); sys.stdin.readline()\n"
+            f"for _ in range({ROTATIONS}): apply(Path(sys.argv[1]), those, rotate=['till'])\n"
+        )
+        apply(tmp_path, (User(name="till", purpose="", rights=Rights()),))
+        gate, start = os.pipe()
+        both = [
+            subprocess.Popen([sys.executable, "-c", code, tmp_path], stdin=gate, stdout=subprocess.PIPE)
+            for _ in range(2)
+        ]
+        os.close(gate)
+        for one in both:
+            assert one.stdout is not None
+            assert one.stdout.readline() == b"\n"
+        os.close(start)
+        assert [one.communicate()[0] or one.returncode for one in both] == [0, 0]
+        keys = public_keys(tmp_path)["till"]
+        assert len(set(keys)) == 1 + 2 * ROTATIONS
+        assert keys[0] == read_public_key(seed_file(tmp_path, "till"))
 
     def test_user_of_a_context_that_is_gone_is_removed(self, tmp_path: Path) -> None:
         apply(tmp_path, users(TOPOLOGY, TILLS))
