@@ -1,4 +1,4 @@
-"""`python -m tests.bench chain|orders|insights`: how fast, beside what the same machine can do at best."""
+"""`python -m tests.bench chain|orders|insights|rights`: how fast, beside what the same machine can do at best."""
 
 import sys
 from collections.abc import Awaitable, Callable
@@ -11,6 +11,7 @@ from rich.console import Console
 
 from tests.bench import insights as of_insights
 from tests.bench import orders as of_orders
+from tests.bench import rights as of_rights
 from tests.bench import sagas as of_sagas
 from tests.bench.profiles import Profile
 from tests.bench.report import Result, as_json, show
@@ -55,6 +56,13 @@ def insights(*, json: AsJson = False, quick: Quick = False, events: Events = Non
     if events is not None:
         plan = replace(plan, events=events)
     return _measured(lambda: of_insights.measure(plan), json, quick)
+
+
+@app.command
+def rights(*, json: AsJson = False, quick: Quick = False) -> int:
+    """The same orders on open servers and on servers that know their users, by turns."""
+    plan = of_rights.QUICK if quick else of_rights.Plan()
+    return _measured(lambda: of_rights.measure(plan), json, quick)
 
 
 def _measured(work: Callable[[], Awaitable[Result | Profile]], json: bool, quick: bool) -> int:

@@ -18,6 +18,7 @@ from tests.bench.marks import marks, tenths
 from tests.bench.profiles import Profile, profile_of
 from tests.bench.runs import OpenLoop, Run, Target, open_loop, saturated
 from tests.bench.stage import Stage, bench_program, stage
+from tests.guarded import SECURE
 
 PER_S_AT_LEAST = 400.0
 P99_MS_AT_MOST = 300.0
@@ -133,14 +134,16 @@ async def profile(plan: Plan, context: str) -> Profile:
 
 
 @asynccontextmanager
-async def shop(profiled: str | None = None, *, reading: bool = False) -> AsyncIterator[tuple[Stage, Supervisor]]:
-    """Every worker ready and the shelves full; `reading` adds the read side."""
+async def shop(
+    profiled: str | None = None, *, reading: bool = False, secure: bool = SECURE
+) -> AsyncIterator[tuple[Stage, Supervisor]]:
+    """Every worker ready and the shelves full; `reading` adds the read side, `secure` users with their rights."""
     settings = Settings()
     members = catalog.contexts(settings)
     loaded = catalog.load_all(settings)
     if not reading:
         loaded = loaded._replace(read_sides={})
-    async with stage(loaded.running.values()) as place:
+    async with stage(loaded.running.values(), secure=secure) as place:
         workers = [
             bench_program(worker.name, "worker", worker.name, str(place.directory / "profile"))
             if worker.name == profiled

@@ -12,12 +12,13 @@ from tests.bench.costs import Machine, Spent
 from tests.bench.insights import Insights
 from tests.bench.orders import ManyOrders, Orders
 from tests.bench.profiles import Line, Profile
+from tests.bench.rights import PriceOfRights
 from tests.bench.runs import OpenLoop, Target
 from tests.bench.sagas import HOPS, Chain, sagas_per_s
 
 MACHINE = ("load", "others' cores", "idle cores")
 
-Result = Chain | Orders | ManyOrders | Insights
+Result = Chain | Orders | ManyOrders | Insights | PriceOfRights
 
 
 def as_json(result: Result | Profile) -> str:
@@ -39,6 +40,8 @@ def show(result: Result | Profile, console: Console) -> None:
             _show_many(result, console)
         case Insights():
             _show_insights(result, console)
+        case PriceOfRights():
+            _show_rights(result, console)
         case Profile():
             console.print(_profile("event loop", result.loop), _profile("database", result.database))
     if not isinstance(result, Profile):
@@ -98,6 +101,19 @@ def _show_insights(found: Insights, console: Console) -> None:
     console.print(f"a query of one order: {answers}; lag: p50 {live.lag_p50_ms:.1f} ms, p99 {live.lag_p99_ms:.1f} ms")
     console.print(f"{live.orders_per_s_alone:,.0f} orders/s without the groups, {live.orders_per_s:,.0f} with them")
     console.print(_costs({"per event": caught.spent}))
+
+
+def _show_rights(price: PriceOfRights, console: Console) -> None:
+    table = Table("orders/s", "runs", "CPU us per order", *MACHINE, title="Orders waiting, round by round")
+    for name, runs in (
+        ("without rights", [one.open for one in price.rounds]),
+        ("with rights", [one.secure for one in price.rounds]),
+    ):
+        paces = " ".join(f"{run.throughput.per_s:,.0f}" for run in runs)
+        cpu = " ".join(f"{sum(run.spent.cpu_us.values()):,.0f}" for run in runs)
+        table.add_row(name, paces, cpu, *_machine([run.spent.machine for run in runs]))
+    table.add_row("kept", " ".join(f"{one.kept:.2f}" for one in price.rounds), *[""] * (1 + len(MACHINE)))
+    console.print(table)
 
 
 def _costs(runs: Mapping[str, Spent]) -> Table:

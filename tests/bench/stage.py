@@ -150,10 +150,12 @@ class Count:
 
 
 @asynccontextmanager
-async def stage(members: Iterable[Member], consumers: Sequence[Declared] | None = None) -> AsyncIterator[Stage]:
+async def stage(
+    members: Iterable[Member], consumers: Sequence[Declared] | None = None, *, secure: bool = SECURE
+) -> AsyncIterator[Stage]:
     """An empty server with the members' streams and consumers, or with others; gone when the block is left.
 
-    With CHORUS_SECURE=1 it knows the users of the members, and each worker connects as its own.
+    With `secure` it knows the users of the members, and each worker connects as its own.
     """
     topology = read_topology(Settings().streams_file)
     by_name = {member.name: member for member in members}
@@ -162,7 +164,7 @@ async def stage(members: Iterable[Member], consumers: Sequence[Declared] | None 
         declared = (*(part for part in declared if part.kind == "stream"), *consumers)
     with tempfile.TemporaryDirectory(prefix="chorus-bench-") as path:
         directory = Path(path)
-        more = guard(directory / "access", users(topology, by_name)) if SECURE else {}
+        more = guard(directory / "access", users(topology, by_name)) if secure else {}
         async with local_server(directory / "nats", more=more) as server:
             await check_sync_always(server.monitor_url)
             broker = await connect(as_tests(server.url), name="bench")

@@ -17,6 +17,7 @@ ENDS_WITHIN_S = 280.0
     [
         ("chain", ["sagas/s, of the bare loop's", "median, in five unloaded hops", "p99, in five unloaded hops"]),
         ("orders", ["orders/s", "p99 at 20/s, ms"]),
+        ("rights", ["orders/s with rights, of those without"]),
         ("insights", ["events/s", "memory, MB", "p99 of a query, ms", "p99 of the lag, ms", "orders/s lost"]),
     ],
 )
