@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +21,8 @@ RESOLVER_FILE: Final = "resolver.conf"
 CONTEXT_PREFIX: Final = "chorus-"
 
 
-def write_jwts(directory: Path, users: Sequence[User]) -> list[Path]:
-    """Write resolver.conf for the server, and `USER.creds` for each user.
+def write_jwts(directory: Path, users: Sequence[User], *, valid_for: timedelta | None = None) -> list[Path]:
+    """Write resolver.conf for the server, and `USER.creds` for each user, valid for ever unless `valid_for` is given.
 
     The seeds of the operator and the account are kept in trust.json, so that a later export signs with the same.
 
@@ -33,11 +34,12 @@ def write_jwts(directory: Path, users: Sequence[User]) -> list[Path]:
     with alone_with_keys(directory):
         trust = _trust(directory)
         at = int(time.time())
+        until = None if valid_for is None else at + int(valid_for.total_seconds())
         written = [directory / RESOLVER_FILE]
         write_file(written[0], resolver_file(trust, at), mode=PUBLIC)
         for user in users:
             written.append(directory / f"{user.name}.creds")
-            write_file(written[-1], user_creds(trust, user, seeds[user.name], at), mode=PRIVATE)
+            write_file(written[-1], user_creds(trust, user, seeds[user.name], at, until), mode=PRIVATE)
     return written
 
 

@@ -53,9 +53,9 @@ def system_jwt(trust: Trust, at: int) -> str:
     return _account(trust, trust.system, "SYS", {}, at)
 
 
-def user_creds(trust: Trust, user: User, seed: str, at: int) -> str:
-    """The text of a `.creds` file: the JWT of a user, and its seed."""
-    jwt = _signed(trust.account, seed, user.name, _user_claims(user.rights), at)
+def user_creds(trust: Trust, user: User, seed: str, at: int, until: int | None) -> str:
+    """The text of a `.creds` file: the JWT of a user, valid until a time if one is given, and its seed."""
+    jwt = _signed(trust.account, seed, user.name, _user_claims(user.rights), at, until)
     return (
         f"-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n"
         f"-----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
@@ -92,8 +92,10 @@ def _user_claims(rights: Rights) -> dict[str, Any]:
     return {**claims, **unlimited, "type": "user", "version": 2}
 
 
-def _signed(issuer: str, subject: str, name: str, nats: Mapping[str, Any], at: int) -> str:
+def _signed(issuer: str, subject: str, name: str, nats: Mapping[str, Any], at: int, until: int | None = None) -> str:
     claims = {"iat": at, "iss": public_key(issuer), "name": name, "sub": public_key(subject), "nats": nats}
+    if until is not None:
+        claims["exp"] = until
     identity = hashlib.sha256(json.dumps(claims, sort_keys=True).encode()).digest()
     claims["jti"] = base64.b32encode(identity).rstrip(b"=").decode()
     signed = f"{_encoded({'typ': 'JWT', 'alg': 'ed25519-nkey'})}.{_encoded(claims)}"

@@ -14,6 +14,7 @@ from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
 
     from shared.access.directory import Change
     from shared.access.rights import User
@@ -102,6 +103,10 @@ def export(
     *,
     format: Annotated[Format, Parameter(help="for a server, for a resolver, or for the nats CLI")] = "nats",
     out: Out = None,
+    valid_for: Annotated[
+        str | None,
+        Parameter(name="--valid-for", help="how long the .creds files are taken, such as 90d; else for ever"),
+    ] = None,
     server: Annotated[
         str, Parameter(name=("--server", "-s"), show_default=False, help="URL in the nats contexts [NATS_URL]")
     ] = "",
@@ -115,9 +120,12 @@ def export(
     For example:
 
         chorus access export > rights.conf
+        chorus access export --format jwt --valid-for 90d
         chorus access export --format contexts --server nats://10.0.0.7:4222
         nats --context chorus-producer pub -J SUBJECT BODY
     """
+    if valid_for is not None and format != "jwt":
+        raise CommandError(Exit.USAGE, "--valid-for is about .creds files; add --format jwt")
     users, directory = _users(), _directory(out)
     match format:
         case "nats":
@@ -127,7 +135,8 @@ def export(
         case "jwt":
             from shared.access.export import write_jwts
 
-            show_lines(f"wrote {file}" for file in write_jwts(directory, users))
+            lasting = None if valid_for is None else _lasting(valid_for)
+            show_lines(f"wrote {file}" for file in write_jwts(directory, users, valid_for=lasting))
         case "contexts":
             from shared.access.export import write_contexts
             from shared.config.connection import find_connection
@@ -136,6 +145,18 @@ def export(
             for name, file in write_contexts(directory, users, url, os.environ):
                 show_lines([f"wrote {file}: {shlex.join(['nats', '--context', name, 'rtt'])}"])
     return Exit.OK
+
+
+def _lasting(text: str) -> "timedelta":
+    from shared.config.units import parse_duration
+
+    try:
+        lasting = parse_duration(text)
+    except ValueError as error:
+        raise CommandError(Exit.USAGE, f"--valid-for: {error}") from error
+    if lasting.total_seconds() < 1:
+        raise CommandError(Exit.USAGE, "--valid-for: the files would be expired at once; give at least 1s")
+    return lasting
 
 
 def _users() -> "tuple[User, ...]":

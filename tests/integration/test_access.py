@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -232,6 +233,36 @@ async def test_jwts_are_taken_by_a_server_with_a_resolver(tmp_path: Path) -> Non
                 await broker.close()
     again = [file.read_text() for file in write_jwts(directory, USERS)[:1]]
     assert json.loads((directory / "trust.json").read_text())["operator"] not in again[0]
+
+
+async def test_creds_file_ends_after_its_time(tmp_path: Path) -> None:
+    directory = tmp_path / "access"
+    apply(directory, USERS)
+    write_jwts(directory, USERS, valid_for=timedelta(days=1))
+    async with local_server(tmp_path / "nats", more=_resolver(directory / "resolver.conf")) as server:
+        options = ConnectionOptions(
+            servers=(server.url,), creds=directory / "monitor.creds", inbox_prefix="_INBOX_monitor"
+        )
+        broker = await connect(options, name="tests")
+        await broker.close()
+        write_jwts(directory, USERS, valid_for=timedelta(days=-1))
+        with pytest.raises(BrokerLoginError, match=r"refuses the credentials in .*monitor\.creds"):
+            await connect(options, name="tests")
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--format", "jwt", "--valid-for", "0s"), "at least 1s"),
+        (("--format", "jwt", "--valid-for", "soon"), "is not a duration"),
+        (("--valid-for", "90d"), "add --format jwt"),
+    ],
+)
+async def test_time_that_a_creds_file_cannot_have_is_refused(
+    tmp_path: Path, words: tuple[str, ...], problem: str
+) -> None:
+    ran = await run_chorus("access", "export", *words, environ=environment("nats://127.0.0.1:1", tmp_path))
+    assert (ran.code, problem in ran.errors) == (Exit.USAGE, True), ran.errors
 
 
 async def _may(broker: JetStream, subject: str) -> bool:
