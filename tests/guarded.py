@@ -1,17 +1,18 @@
 """A server that knows the users of the shop, for the whole run where CHORUS_SECURE=1 is set, or for one test.
 
-The tests themselves connect as a user of their own who may do everything: they place orders, watch and attack.
+Workers, commands and the `nats` command then connect as the users whose rights they need, and what watches EVENTS as a
+tester. The tests themselves connect as a user of their own who may do everything: they delete streams, and they forge.
 """
 
 import os
 from pathlib import Path
 from typing import Any, Final
 
-from shared.access.directory import apply, public_keys
+from shared.access.directory import apply, public_keys, seed_file
 from shared.access.of_system import users_of
 from shared.access.rights import User
 from shared.access.server import authorization
-from shared.config.connection import ConnectionOptions
+from shared.config.connection import INBOX, ConnectionOptions
 from shared.config.secrets import Secret
 from shared.config.settings import Settings
 
@@ -34,6 +35,7 @@ def as_tests(url: str) -> ConnectionOptions:
     return ConnectionOptions(servers=(url,), user=USER, password=Secret(PASSWORD))
 
 
-def url_of_tests(url: str) -> str:
-    """The URL with the login of the tests."""
-    return url.replace("//", f"//{USER}:{PASSWORD}@")
+def login_of(user: str, access: Path) -> dict[str, Any]:
+    """The login of a user in the words of nats-py; none where there is no seed of it."""
+    seed = seed_file(access, user)
+    return {"nkeys_seed": str(seed), "inbox_prefix": f"{INBOX}{user}"} if seed.exists() else {}

@@ -1,6 +1,7 @@
 """Reads everything a stream holds and everything new, so that a test waits for a message and never for time."""
 
 import json
+import uuid
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -97,6 +98,7 @@ class Watcher:
         await self._client.jetstream().add_consumer(
             self._stream,
             ConsumerConfig(
+                name=f"watching-{uuid.uuid4().hex}",  # A tester may make no consumer without a name.
                 deliver_subject=inbox,
                 ack_policy=AckPolicy.NONE,
                 deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
@@ -128,8 +130,8 @@ class Watcher:
 
 
 @asynccontextmanager
-async def watching(url: str, stream: str = "EVENTS") -> AsyncIterator[Watcher]:
-    """A watcher of an existing stream, on a connection of its own."""
+async def watching(url: str, stream: str = "EVENTS", **login: Any) -> AsyncIterator[Watcher]:
+    """A watcher of an existing stream, on a connection of its own; `login` is that of nats-py."""
     client = Client()
     watcher = Watcher(client, stream)
 
@@ -142,6 +144,7 @@ async def watching(url: str, stream: str = "EVENTS") -> AsyncIterator[Watcher]:
         error_cb=expected,
         max_reconnect_attempts=-1,
         reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # Annotated int, used as seconds of any kind.
+        **login,
     )
     try:
         await watcher.hear()

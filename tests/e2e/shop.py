@@ -16,6 +16,7 @@ import anyio
 from shared import catalog
 from shared.access.export import write_contexts
 from shared.access.of_system import users_of
+from shared.access.roles import TESTER
 from shared.adapters.jetstream import JetStream, connect
 from shared.adapters.sqlite.reading import open_read_only
 from shared.config.connection import ConnectionOptions
@@ -25,7 +26,7 @@ from shared.run.server import LocalServer, local_server
 from shared.run.system import apply_streams, own_environment
 from shared.wire.messages import MSG_ID
 from shared.wire.streams import EVENTS
-from tests.guarded import SECURE, as_tests, guard, url_of_tests
+from tests.guarded import SECURE, as_tests, guard, login_of
 from tests.ledger import Ledger, read_ledger
 from tests.processes import Worker, spawn_ready
 from tests.sagas import fact_line
@@ -271,7 +272,7 @@ async def opened(
         server = await servers.enter_async_context(local_server(directory / "nats", more=users))
         await apply_streams(ConnectionOptions(servers=(server.url,)), Settings(access_dir=access))
         broker = await connect(as_tests(server.url), name="tests")
-        async with watching(url_of_tests(server.url)) as watcher:
+        async with watching(server.url, **login_of(TESTER, access)) as watcher:
             shop = kind(servers, server, directory, watcher, broker, users)
             shop.environ = environment(server.url, directory, **settings)
             if otlp_endpoint:

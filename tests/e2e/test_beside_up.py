@@ -15,7 +15,6 @@ import pytest_asyncio
 
 from tests.e2e.up import ORDER, Up, chorus_up, followed_until, stock
 from tests.waiting import WITHIN_S
-from tests.watching import watching
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -76,7 +75,7 @@ class TestCommands:
 
     async def test_a_timeline_is_exported_compared_and_followed(self, shared_up: Up, tmp_path: Path) -> None:
         up = shared_up
-        async with watching(up.url) as watcher:
+        async with up.watched() as watcher:
             await up.chorus("send", "ordering.PlaceOrder", "o-seen", *ORDER, "--wait")
             await up.chorus("send", "ordering.PlaceOrder", "o-poor", *ORDER[:-1], "method_token=tok_poor_e2e", "--wait")
             done = Counter({"ShipmentRecorded": 1, "StockCommitted": 1, "CustomerNotified": 3})
@@ -103,7 +102,7 @@ class TestCommands:
 
     async def test_a_cancellation_that_comes_too_late_is_refused_as_often_as_it_is_sent(self, shared_up: Up) -> None:
         up = shared_up
-        async with watching(up.url) as watcher:
+        async with up.watched() as watcher:
             await up.chorus("send", "ordering.PlaceOrder", "o-late", *ORDER, "--wait")
             await watcher.until("o-late", "ShipmentRecorded")
         cancel = ("send", "ordering.CancelOrder", "o-late", "reason=I changed my mind", "--wait")

@@ -10,8 +10,11 @@ from pathlib import Path
 import anyio
 import pytest
 
+from shared.access.directory import seed_file
+from shared.config.connection import INBOX
 from tests.architecture.pages import DOCS
 from tests.e2e.shop import NATS_CLI, Shop
+from tests.guarded import SECURE
 from tests.waiting import WITHIN_S
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -38,11 +41,23 @@ class Typist:
     async def type(self, command: str) -> str:
         """Run a command and return the output."""
         words = shlex.split(TIME.sub(lambda time: self._times[time[0]], command))
+        login = self._login(words) if SECURE else ()
         process = await asyncio.create_subprocess_exec(
-            *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env=self._environ
+            *words, *login, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env=self._environ
         )
         output, _ = await process.communicate()
         return output.decode()
+
+    def _login(self, words: list[str]) -> tuple[str, ...]:
+        """The login of the user that may give this command: a producer sends commands, and payments asks the bank."""
+        match words[:2]:
+            case ["nats", "pub"]:
+                return ("--context", "chorus-producer")
+            case ["nats", "req"]:
+                seed = seed_file(Path(self._environ["CHORUS_ACCESS_DIR"]), "payments")
+                return ("--nkey", str(seed), "--inbox-prefix", f"{INBOX}payments")
+            case _:
+                return ()
 
     def is_shown(self, shown: str, said: str) -> bool:
         """Whether this is what the page shows, times aside; remembers the times."""

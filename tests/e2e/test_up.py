@@ -16,16 +16,17 @@ from shared.adapters.jetstream import connect
 from shared.config.connection import ConnectionOptions
 from shared.ports.broker import BrokerLoginError
 from tests.e2e.up import ORDER, chorus_up, followed_until, stock
+from tests.guarded import SECURE
 from tests.other_system import write_travel
 from tests.own_system import Builder, steps
 from tests.waiting import WITHIN_S
-from tests.watching import watching
 
 
 async def test_what_dies_or_hangs_is_started_again_and_all_stop_on_sigterm(tmp_path: Path) -> None:
     async with chorus_up(tmp_path) as up:
         await up.ready()
-        await up.until("this server is open", "chorus up --secure")
+        if not SECURE:
+            await up.until("this server is open", "chorus up --secure")
         await stock(up)
         server, bank = up.pid("nats-server"), up.pid("worker bank")
         os.kill(up.pid("worker ordering"), signal.SIGKILL)
@@ -113,7 +114,7 @@ async def test_another_system_runs_without_the_contexts_that_are_broken_or_mista
         assert "travel.contexts.trains.upstream.RoomRefused cannot read what hotels writes: $.trip is not" in left_out
         await up.until("travel/contexts/cars/worker.py", "line 1")
         await up.until("cars cannot start (exit code 78): ", "ImportError: cannot import name 'nothing_there'")
-        async with watching(up.url) as watcher:
+        async with up.watched() as watcher:
             asked = await up.chorus("send", "flights.ReserveFlight", "t-1", "to=Bern", "nights=3", "--wait")
             assert "flights.FlightReserved" in asked
             await watcher.until("t-1", "RoomReserved")

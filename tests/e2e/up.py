@@ -12,8 +12,11 @@ from pathlib import Path
 import anyio
 from anyio.abc import Process
 
+from shared.access.roles import TESTER
 from tests.forking import run_chorus
+from tests.guarded import SECURE, login_of
 from tests.waiting import WITHIN_S
+from tests.watching import Watcher, watching
 
 ORDER = (
     "customer_id=c-1",
@@ -84,6 +87,13 @@ class Up:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[Watcher]:
+        """A watcher of EVENTS while the block runs."""
+        access = Path(self.environ["CHORUS_DATA_DIR"]) / "access"
+        async with watching(self.url, **login_of(TESTER, access)) as watcher:
+            yield watcher
+
     @property
     def commands(self) -> Mapping[int, str]:
         """The command lines of its children, which every user of the machine can read, by process."""
@@ -114,6 +124,8 @@ async def chorus_up(
 ) -> AsyncIterator[Up]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHORUS_", "NATS_"))}
     environ = {**kept, "CHORUS_DATA_DIR": str(data), "XDG_CONFIG_HOME": str(data), "TMPDIR": str(data), **settings}
+    if SECURE and "--secure" not in words:
+        words = (*words, "--secure")
     process = await anyio.open_process(
         [sys.executable, "-m", "shared.cli", "up", "--port", "-1", *words],
         env=environ,
