@@ -44,6 +44,7 @@ def lag(
     from shared.cli.interrupt import run_until_interrupted
     from shared.config.units import parse_duration
     from shared.inspect.lag import compare, sample
+    from shared.inspect.patience import Patience
     from shared.streams.file import read_topology
 
     if context is not None:
@@ -59,10 +60,11 @@ def lag(
 
     async def look() -> int:
         async with connection.connected("lag") as broker:
-            before = await sample(broker, contexts, partitions)
+            patience = Patience()
+            before = await sample(broker, contexts, partitions, patience=patience)
             while True:
                 await anyio.sleep(every_s)
-                after = await sample(broker, contexts, partitions)
+                after = await sample(broker, contexts, partitions, patience=patience)
                 report = await compare(broker, contexts, before, after)
                 _show(report, json=json, watch=watch)
                 if not watch:

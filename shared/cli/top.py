@@ -56,6 +56,7 @@ def top(
     from shared.config.units import parse_duration
     from shared.inspect.asking import NoAnswerError
     from shared.inspect.lag import compare, sample
+    from shared.inspect.patience import Patience
     from shared.inspect.saga_rates import SagaTail
     from shared.inspect.sagas_now import Selection, list_sagas
     from shared.streams.file import read_topology
@@ -77,17 +78,18 @@ def top(
             tail = SagaTail(broker, sagas, first=(await broker.stream_info(EVENTS)).last_sequence + 1)
             if metrics_port is not None:
                 await _serve(tail, metrics_port, broker, sagas, contexts, every_s)
-            before = await sample(broker, contexts, partitions)
+            patience = Patience()
+            before = await sample(broker, contexts, partitions, patience=patience)
             while True:
                 await anyio.sleep(every_s)
                 await tail.advance()
-                after = await sample(broker, contexts, partitions)
+                after = await sample(broker, contexts, partitions, patience=patience)
                 report = await compare(broker, contexts, before, after)
                 now = clock().now()
                 listing: Listing | None = None
                 if sagas:
                     with suppress(NoAnswerError):  # The lag of that context says so.
-                        listing = await list_sagas(broker, sagas[0], contexts, stuck, now)
+                        listing = await list_sagas(broker, sagas[0], contexts, stuck, now, patience=patience)
                 seconds = (now - began).total_seconds()
                 _show(tail.rates(now, now - began), tail.events / seconds, report, listing, json=json, once=once)
                 if once:

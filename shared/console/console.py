@@ -1,6 +1,7 @@
 """Holds the state of one running console: its sources, who has access, the tail of EVENTS, and the lag meter."""
 
 from functools import cached_property
+from typing import NoReturn
 
 from shared import catalog
 from shared.console.access import Access
@@ -33,9 +34,15 @@ class Console:
         reader = self.sources.reader
         return check(reader.flow, reader.sagas, catalog.file_of("sagas"))
 
+    async def keep_pinging(self) -> NoReturn:
+        """Find out which contexts are frozen, for ever, so that no page waits for them."""
+        sources = self.sources
+        await sources.patience.keep_pinging(sources.broker, [context.name for context in sources.reader.contexts])
+
     async def _list_stuck(self) -> Listing | None:
         """The sagas of the first kind that are stuck; None where none is declared. Raises NoAnswerError."""
         reader = self.sources.reader
         if not reader.sagas:
             return None
-        return await list_sagas(self.sources.broker, reader.sagas[0], reader.contexts, STUCK, self.sources.clock.now())
+        sources, now = self.sources, self.sources.clock.now()
+        return await list_sagas(sources.broker, reader.sagas[0], reader.contexts, STUCK, now, patience=sources.patience)

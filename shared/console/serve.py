@@ -56,6 +56,7 @@ async def serve(console: Console, listener: socket.socket, on_ready: Callable[[]
     server = _Server(config)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(console.tail.run)
+        tasks.start_soon(console.keep_pinging)
         ended = anyio.Event()
 
         async def run() -> None:

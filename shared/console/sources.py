@@ -1,7 +1,7 @@
 """Holds the parts that the pages read from: the broker, the databases on this machine, and the declared system."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
 import anyio
@@ -9,6 +9,7 @@ import anyio.to_thread
 
 from shared.config.settings import Settings
 from shared.inspect.lag import Report, Sample, compare, sample
+from shared.inspect.patience import Patience
 from shared.inspect.saga_reader import SagaReader
 from shared.ports.broker import Broker
 from shared.ports.clock import Clock
@@ -49,6 +50,7 @@ class Sources:
     nats: Callable[..., str]
     differences: Callable[[], Awaitable[Sequence[str]]]
     offload: Offload = in_a_thread
+    patience: Patience = field(default_factory=Patience)
 
 
 class Fresh(Generic[T]):
@@ -84,6 +86,6 @@ class LagMeter:
 
     async def _measure(self) -> Report:
         reader, broker = self._sources.reader, self._sources.broker
-        now = await sample(broker, reader.contexts, reader.partitions)
+        now = await sample(broker, reader.contexts, reader.partitions, patience=self._sources.patience)
         before, self._before = self._before, now
         return await compare(broker, reader.contexts, before or {}, now)

@@ -1,6 +1,6 @@
 """Collects the evidence about one key: its events, its waiting commands, and the answer of every context.
 
-All contexts are asked at once, and none is waited for longer than `asking.ANSWERED_WITHIN_S`: silence is evidence too.
+All contexts are asked at once, and none is waited for longer than ANSWERED_WITHIN_S: silence is evidence too.
 For a context that does not answer, the broker tells whether its consumers exist. How far it has read is not known: the
 server counts a message as delivered when it is on its way to a process that is frozen or dead.
 """
@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from shared.context import Context
 from shared.inspect.asking import NoAnswerError, ask
+from shared.inspect.patience import Patience
 from shared.inspect.timeline import Message, message_of, read_saga
 from shared.ports.broker import Broker, BrokerError, BrokerRefusedError
 from shared.topology import consumer_name
@@ -45,12 +46,20 @@ class Evidence(Struct, frozen=True, kw_only=True):
     answers: Mapping[str, About | Silence]
 
 
-async def collect(broker: Broker, contexts: Iterable[Context], key: str, partitions: int, at: datetime) -> Evidence:
+async def collect(
+    broker: Broker,
+    contexts: Iterable[Context],
+    key: str,
+    partitions: int,
+    at: datetime,
+    *,
+    patience: Patience | None = None,
+) -> Evidence:
     """Read the streams and ask all contexts; raises BrokerError when the broker itself does not answer."""
     answers: dict[str, About | Silence] = {}
 
     async def question(context: Context) -> None:
-        answers[context.name] = await _ask(broker, context, key, partitions)
+        answers[context.name] = await _ask(broker, context, key, partition_of(key, partitions), patience)
 
     found = await read_saga(broker, key)
     commands = [message_of(COMMANDS, stored) async for stored in broker.read(COMMANDS, f"cmd.*.*.*.{key}")]
@@ -60,12 +69,11 @@ async def collect(broker: Broker, contexts: Iterable[Context], key: str, partiti
     return Evidence(key=key, at=at, messages=tuple(found), commands=tuple(commands), answers=answers)
 
 
-async def _ask(broker: Broker, context: Context, key: str, partitions: int) -> About | Silence:
+async def _ask(broker: Broker, context: Context, key: str, number: int, patience: Patience | None) -> About | Silence:
     try:
-        return await ask(broker, context.name, "about", AskAbout(key=key), About)
+        return await ask(broker, context.name, "about", AskAbout(key=key), About, partition=number, patience=patience)
     except NoAnswerError as error:
         runs = error.runs
-    number = partition_of(key, partitions)
     missing: list[str] = []
     for stream, is_read in ((EVENTS, context.policies), (COMMANDS, context.accepts)):
         if is_read:

@@ -9,6 +9,7 @@ from shared.flow.graph import derive
 from shared.inspect.ahead import ahead_of
 from shared.inspect.annotations import Annotations, annotate
 from shared.inspect.evidence import Evidence, collect
+from shared.inspect.patience import Patience
 from shared.inspect.sagas import standings
 from shared.inspect.timeline import Message, Node, read_saga, tree, with_ahead
 from shared.inspect.told_fields import ToldFields
@@ -41,9 +42,12 @@ class SagaReader:
         self.sagas = tuple(catalog.declared_in("sagas", "SAGAS") or ())
         self.told_fields = ToldFields(self.contexts)
 
-    async def read(self, broker: Broker, key: str, *, everything: bool = False) -> Reading:
+    async def read(
+        self, broker: Broker, key: str, *, everything: bool = False, patience: Patience | None = None
+    ) -> Reading:
         """Read the streams, ask all contexts, and look into the databases on this machine."""
-        evidence = await collect(broker, self.contexts, key, self.partitions, self._clock.now())
+        now = self._clock.now()
+        evidence = await collect(broker, self.contexts, key, self.partitions, now, patience=patience)
         messages = await read_saga(broker, key, everything=True) if everything else [*evidence.messages]
         ahead = ahead_of(evidence, self.flow, self.sagas)
         annotations = annotate(self._databases, catalog.names(), key, messages)

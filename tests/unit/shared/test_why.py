@@ -214,3 +214,18 @@ def test_unknown_key_is_told(shop: Simulation) -> None:
     explanation = why(shop, "nobody")
     assert [cause.kind for cause in explanation.causes] == [Kind.UNKNOWN_KEY]
     assert explanation.is_trouble
+
+
+def test_context_that_has_not_come_to_an_event_is_named_with_how_far_it_is_behind(shop: Simulation) -> None:
+    place(shop)
+    shop.run_until_quiet()
+    evidence = gathered(shop, KEY)
+    answer = evidence.answers["shipping"]
+    assert isinstance(answer, About)
+    behind = tuple(replace(one, sequence=0, behind=300) for one in answer.positions if one.stream == "EVENTS")
+    answers = {**evidence.answers, "shipping": replace(answer, positions=behind)}
+    cause = explain(replace(evidence, answers=answers), shop._world.members, SAGAS, ()).causes[0]
+    assert cause.kind is Kind.CONTEXT_SLOW
+    heard = "inventory.InventoryReserved, payments.PaymentSucceeded and ordering.OrderConfirmed"
+    assert cause.text == f"shipping has not come to {heard} yet, 300 messages behind"
+    assert cause.remedy == "chorus health shipping"
