@@ -48,7 +48,7 @@ class Patience:
         try:
             await broker.request(f"$SRV.PING.{context}", b"", {}, ANSWERED_WITHIN_S)
         except (NoRespondersError, BrokerDeniedError):
-            self.has_answered(context)  # Whoever asks a context that has died hears so from the server at once.
+            self.has_answered(context)  # It has died: the server says so at once, so nobody waits.
         except BrokerError:
             self._silent[context, None] = anyio.current_time() + SILENCE_LASTS_S
         else:
