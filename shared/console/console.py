@@ -5,11 +5,13 @@ from typing import NoReturn
 
 from shared import catalog
 from shared.console.access import Access
+from shared.console.bucket_report import count_values
 from shared.console.live import Tail
-from shared.console.sources import Fresh, LagMeter, Sources
+from shared.console.sources import Fresh, Sources
 from shared.console.stream_report import read_streams
 from shared.flow.check import check
 from shared.flow.finding import Finding
+from shared.inspect.lag_meter import LagMeter
 from shared.inspect.sagas_now import Listing, Selection, list_sagas
 
 STUCK_SHOWN = 20
@@ -24,8 +26,11 @@ class Console:
         self.access = access
         self.cookie = cookie
         self.tail = Tail(sources.broker, sources.clock, sources.reader.sagas)
-        self.lags = LagMeter(sources)
+        reader = sources.reader
+        meter = LagMeter(reader.contexts, reader.sides, reader.partitions, sources.patience)
+        self.lags = Fresh(lambda: meter.measure(self.sources.broker), sources.clock)
         self.stuck = Fresh(self._list_stuck, sources.clock)
+        self.buckets = Fresh(lambda: count_values(self.sources), sources.clock)
         self.streams = Fresh(lambda: read_streams(self.sources), sources.clock)
 
     @cached_property

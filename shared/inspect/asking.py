@@ -1,14 +1,13 @@
 """Asks a context a question and waits for its answer, which may not come."""
 
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
-from msgspec import Struct
 
 from shared.inspect.patience import ANSWERED_WITHIN_S, Patience
 from shared.ports.broker import Broker, BrokerDeniedError, BrokerError, NoRespondersError
 
-T = TypeVar("T", bound=Struct)
+T = TypeVar("T")
 
 _encoder: Final = msgspec.json.Encoder()
 
@@ -27,18 +26,20 @@ async def ask(
     broker: Broker,
     context: str,
     name: str,
-    question: Struct,
+    question: Any,
     answer: type[T],
     *,
     partition: int | None = None,
+    service: str = "",
     patience: Patience | None = None,
 ) -> T:
-    """Ask `api.<context>.<name>`; raises NoAnswerError.
+    """Ask `api.<context>.<name>` with a question that JSON can hold; raises NoAnswerError.
 
-    `partition` is the one whose owner has to answer; without it, any process of the context does. With `patience`, a
-    context that was silent lately is waited for only briefly.
+    `partition` is the one whose owner has to answer; without it, any process of the context does. `service` is the name
+    under which a group answers. With `patience`, a context that was silent lately is waited for only briefly.
     """
-    within_s = ANSWERED_WITHIN_S if patience is None else patience.within_s(context, partition)
+    asked = service or context
+    within_s = ANSWERED_WITHIN_S if patience is None else patience.within_s(asked, partition)
     try:
         headers, body = await broker.request(f"api.{context}.{name}", _encoder.encode(question), {}, within_s)
     except BrokerDeniedError:
@@ -47,10 +48,10 @@ async def ask(
         raise NoAnswerError(context, str(error), runs=False) from error
     except BrokerError as error:
         if patience is not None:
-            patience.was_silent(context, partition)
+            patience.was_silent(asked, partition)
         raise NoAnswerError(context, str(error), runs=True) from error
     if patience is not None:
-        patience.has_answered(context, partition)
+        patience.has_answered(asked, partition)
     if problem := headers.get("Nats-Service-Error"):
         raise NoAnswerError(context, problem, runs=True)
     try:

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from shared.context import Context
 from shared.inspect.asking import NoAnswerError, ask
+from shared.inspect.group_lag import GroupNow
 from shared.inspect.patience import Patience
 from shared.ports.broker import Broker, BrokerError
 from shared.topology import consumer_name, streams_of
@@ -58,10 +59,19 @@ class Lag(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """Every partition, and by context how much busier its busiest partition is than the mean (1 is even)."""
+    """Every partition, and by context how much busier its busiest partition is than the mean (1 is even).
+
+    `groups` are those of the read sides.
+    """
 
     lags: tuple[Lag, ...]
     skew: Mapping[str, float]
+    groups: tuple[GroupNow, ...] = ()
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether each partition and each group has a process."""
+        return all(lag.process for lag in self.lags) and all(group.process for group in self.groups)
 
 
 class ContextLag(Struct, frozen=True, kw_only=True):

@@ -35,7 +35,9 @@ class SagaReader:
     def __init__(self, settings: Settings, databases: Databases, clock: Clock) -> None:
         self._databases = databases
         self._clock = clock
-        self.members = catalog.load_all(settings).members
+        loaded = catalog.load_all(settings)
+        self.members = loaded.members
+        self.sides = [*loaded.read_sides.values()]
         self.contexts = [*self.members.values()]
         self.flow = derive(self.members)
         self.partitions = read_topology(settings.streams_file).partitions
@@ -47,7 +49,7 @@ class SagaReader:
     ) -> Reading:
         """Read the streams, ask all contexts, and look into the databases on this machine."""
         now = self._clock.now()
-        evidence = await collect(broker, self.contexts, key, self.partitions, now, patience=patience)
+        evidence = await collect(broker, self.contexts, key, self.partitions, now, sides=self.sides, patience=patience)
         messages = await read_saga(broker, key, everything=True) if everything else [*evidence.messages]
         ahead = ahead_of(evidence, self.flow, self.sagas)
         annotations = annotate(self._databases, catalog.names(), key, messages)

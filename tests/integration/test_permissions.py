@@ -57,7 +57,13 @@ def published() -> Iterator[str]:
     yield from (f"_INBOX_{user}.x.1" for user in USERS)
     yield from ("$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.EVENT.ADVISORY.API", "$SRV.PING")
     yield from ("$SRV.STATS.payments", "$SRV.INFO.payments.id")
-    yield from ("$KV.orders.k", f"api.{SIDE}.search", f"evt.{SIDE}.StockLow.k-1", f"evt.{SIDE}.Some.k-1")
+    yield from (
+        "$KV.orders.k",
+        f"api.{SIDE}.search",
+        f"api.{SIDE}.lag-projection",
+        f"evt.{SIDE}.StockLow.k-1",
+        f"evt.{SIDE}.Some.k-1",
+    )
     for stream in (*STREAMS, "MIRROR", "KV_orders", "OTHER"):
         yield from (f"$JS.API.STREAM.{verb}.{stream}" for verb in ON_STREAMS)
         yield from (f"$JS.API.DIRECT.GET.{stream}", f"$JS.API.DIRECT.GET.{stream}.evt.payments.Some.0.k")
@@ -119,7 +125,7 @@ def _questions(*names: str) -> Iterator[str]:
 def _operator() -> Iterator[str]:
     yield from _look()
     yield from _questions("about", "waiting", "list", "lag")
-    yield f"api.{SIDE}.search"
+    yield from (f"api.{SIDE}.search", f"api.{SIDE}.lag-projection")
     for name in CONTEXTS:  # To reconcile.
         yield from (f"{kind}.{name}.Some.k-1" for kind in ("evt", "timer", "dlq"))
         yield f"evt.{name}.Some.0.k-1"
@@ -137,7 +143,7 @@ def _producer() -> Iterator[str]:
 def _tester() -> Iterator[str]:
     yield from _look(*STREAMS, "MIRROR")
     yield from _questions("about", "waiting", "list", "lag")
-    yield f"api.{SIDE}.search"
+    yield from (f"api.{SIDE}.search", f"api.{SIDE}.lag-projection")
     for stream in (*STREAMS, "MIRROR", "KV_orders"):
         yield from _direct(stream)
         yield f"$JS.API.STREAM.INFO.{stream}"
@@ -162,6 +168,7 @@ def _insights() -> Iterator[str]:
 def _monitor() -> Iterator[str]:
     yield from _look(*STREAMS)
     yield from _questions("lag")
+    yield f"api.{SIDE}.lag-projection"
 
 
 def subscribed() -> Iterator[str]:

@@ -111,8 +111,7 @@ def test_context_that_has_died_is_not_waited_for(shop: Simulation) -> None:
 def test_page_waits_for_no_context_that_a_ping_has_found_frozen(shop: Simulation, name: str) -> None:
     """ordering leads the sagas, so the overview and the list ask it twice."""
     visit = Visit(shop)
-    visit.console.sources = sources = replace(visit.console.sources, broker=frozen(shop, name))
-    visit.console.lags._sources = sources
+    visit.console.sources = replace(visit.console.sources, broker=frozen(shop, name))
 
     async def load(path: str) -> float:
         with anyio.move_on_after(PING_EVERY_S):
