@@ -11,7 +11,7 @@ async def count_values(sources: Sources) -> Mapping[str, str]:
     found: dict[str, str] = {}
     for bucket in (table.name for side in sources.reader.sides for group in side.groups for table in group.buckets):
         try:
-            found[bucket] = f"{(await sources.broker.stream_info(f'KV_{bucket}')).messages} values, with history"
+            found[bucket] = str((await sources.broker.stream_info(f"KV_{bucket}")).messages)
         except BrokerError as error:
             found[bucket] = str(error)
     return found

@@ -31,14 +31,14 @@ class Note:
 class Board:
     """The notes of a context, in the sequence in which they are declared, and the arrows between their places.
 
-    `names` has the full name of each note, and `labels` the texts of some arrows.
+    `names` has the full name of each note, and `labels` the texts above and below some arrows.
     """
 
     context: str
     notes: tuple[Note, ...]
     arrows: tuple[Arrow, ...]
     names: tuple[str, ...] = ()
-    labels: Mapping[Arrow, str] = field(default_factory=dict)
+    labels: Mapping[Arrow, tuple[str, str]] = field(default_factory=dict)
 
 
 def board(panel: Panel) -> Board:

@@ -26,7 +26,7 @@ def measured(board: Board, per_s: Mapping[str, float], edges: Sequence[EdgeRate]
     return replace(board, notes=notes, labels=dict(_labels(board, edges)))
 
 
-def _labels(board: Board, edges: Sequence[EdgeRate]) -> Iterator[tuple[Arrow, str]]:
+def _labels(board: Board, edges: Sequence[EdgeRate]) -> Iterator[tuple[Arrow, tuple[str, str]]]:
     follows: dict[int, list[int]] = {}
     for source, target in board.arrows:
         follows.setdefault(source, []).append(target)
@@ -38,7 +38,7 @@ def _labels(board: Board, edges: Sequence[EdgeRate]) -> Iterator[tuple[Arrow, st
             yield (source, target), label(found)
 
 
-def label(edges: Iterable[EdgeRate]) -> str:
+def label(edges: Iterable[EdgeRate]) -> tuple[str, str]:
     """The rate of the busiest of these edges, and the time that it usually takes; each event comes of one decision."""
     busiest = max(edges, key=lambda edge: edge.per_s)
-    return f"{rate(busiest.per_s)}/s {span(timedelta(seconds=busiest.p50_s))}"
+    return f"{rate(busiest.per_s)}/s", span(timedelta(seconds=busiest.p50_s))

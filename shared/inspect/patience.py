@@ -11,7 +11,7 @@ import anyio
 
 from shared.ports.broker import Broker, BrokerDeniedError, BrokerError, NoRespondersError
 
-ANSWERED_WITHIN_S: Final = 0.4
+ANSWERED_WITHIN_S: Final = 0.3
 """A context answers within milliseconds; a tool answers within a second, also when a context is frozen."""
 SILENT_WITHIN_S: Final = 0.05
 """How long a context is waited for that was silent lately. One that is back answers within milliseconds."""

@@ -29,7 +29,7 @@ def test_groups_are_shown_with_their_position_tables_and_topologies(visit: Visit
     said = words(page.text)
     assert page.status == 200
     assert re.search(r"insights, projection \S+ has folded EVENTS up to \d+\. It is not behind", said)
-    assert re.search(r"orders customer_id, state, .*full text \d+ values, with history ordering\.OrderPlaced", said)
+    assert re.search(r"orders customer_id, state, .*full text \d+ ordering\.OrderPlaced", said)
     assert "topology figures_per_minute source ordering.OrderPlaced" in said
     assert "| window tumbling" in said
     assert "nats req api.insights.lag-projection" in said
