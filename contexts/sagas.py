@@ -8,7 +8,7 @@ or when its parcel does not come.
 
 from datetime import timedelta
 
-from shared.saga import End, Saga
+from shared.saga import End, Pause, Saga
 
 CHECKOUT = Saga(
     name="checkout",
@@ -32,8 +32,16 @@ PURCHASE = Saga(
         End(name="cancelled", events=("ordering.OrderCancelled",)),
     ),
     slow_after=timedelta(minutes=20),
+    pauses=(
+        Pause(
+            event="inventory.InventoryBackordered",
+            until=("inventory.InventoryReserved", "inventory.InventoryRejected", "inventory.InventoryReleased"),
+            ended_by="inventory.ReplenishStock",
+            keys="shortages.sku",
+        ),
+    ),
 )
-"""Ordering ends it by its deadline, 15 minutes unless CHORUS_ORDER_DEADLINE says otherwise."""
+"""Ordering ends it by its deadline, 15 minutes unless CHORUS_ORDER_DEADLINE says otherwise; later on backorder."""
 
 ORDER = Saga(
     name="order",

@@ -18,11 +18,25 @@ class End:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """A saga is on hold from `event` on, until one of the events `until` comes; all of them have the saga's key.
+
+    The command `ended_by` of a client ends it. `keys` is the path to that command's keys in `event`: `parts.part_id`.
+    """
+
+    event: str
+    until: tuple[str, ...]
+    ended_by: str
+    keys: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Saga:
     """One kind of saga. `key` is the field that names one in every event; any of the `first` events begins it.
 
     It is slow when it has not ended `slow_after` its first event. Every step before the event `pivot` can be undone.
-    For the commands of clients in `waits_for`, as `context.Command`, the saga may wait without a deadline.
+    For the commands of clients in `waits_for`, as `context.Command`, the saga may wait without a deadline. In `pauses`
+    nothing of it is under way either, and a command under another key ends them.
     """
 
     name: str
@@ -32,6 +46,7 @@ class Saga:
     slow_after: timedelta
     pivot: str = ""
     waits_for: tuple[str, ...] = ()
+    pauses: tuple[Pause, ...] = ()
 
     def has_begun(self, published: Iterable[str]) -> bool:
         """Whether events, `context.Event` each, begin a saga of this kind."""

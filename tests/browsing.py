@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 
 from shared import catalog
 from shared.adapters.sqlite.journal.databases import SqliteDatabases
-from shared.console.access import Access, Role
+from shared.console.access import Access, Person, Role
 from shared.console.app import application
 from shared.console.console import Console
 from shared.console.sources import Sources
@@ -93,7 +93,7 @@ async def on_the_spot(work: Callable[[], T], /) -> T:
     return work()
 
 
-def console_of(running: Simulation, *, differing: Sequence[str] = ()) -> Console:
+def console_of(running: Simulation, *, differing: Sequence[str] = (), people: Sequence[Person] = ()) -> Console:
     """A console beside a system in memory; `differing` are the lines that `chorus streams plan` would print."""
     world = running._world
     databases = SqliteDatabases(running.directory)
@@ -112,21 +112,22 @@ def console_of(running: Simulation, *, differing: Sequence[str] = ()) -> Console
         differences=differences,
         offload=on_the_spot,
     )
-    return Console(sources, Access())
+    return Console(sources, Access(people))
 
 
 class Visit:
     """A browser with a login at a console beside a system in memory."""
 
-    def __init__(self, running: Simulation, role: Role = "operator") -> None:
-        self.console = console_of(running)
+    def __init__(self, running: Simulation, role: Role = "operator", *, people: Sequence[Person] = ()) -> None:
+        self.console = console_of(running, people=people)
         self.browser = Browser(application(self.console))
         self.running = running
         self.log_in(role)
 
     def log_in(self, role: Role) -> None:
         """Log in with the token of a role."""
-        assert self.running.run(self.browser.log_in(self.console.access.token(role))).status == 303
+        person = self.console.access.of_role(role)
+        assert self.running.run(self.browser.log_in(person.token)).status == 303
 
     def get(self, url: str) -> Page:
         """The whole page."""
@@ -138,6 +139,6 @@ class Visit:
 
     def post(self, url: str, **fields: str) -> Page:
         """Send a form of a page of this console."""
-        role = self.console.access.role_of_cookie(self.browser.cookies.get(self.console.cookie, ""))
-        form_token = "" if role is None else self.console.access.form_token(role)
+        person = self.console.access.by_cookie(self.browser.cookies.get(self.console.cookie, ""))
+        form_token = "" if person is None else self.console.access.form_token(person)
         return self.running.run(self.browser.post(url, {"form_token": form_token, **fields}))

@@ -14,6 +14,7 @@ from shared.engine.intake.partition import NOTICE
 from shared.readside import ANY, ReadSide, catch_up_of, place_of
 from shared.streams.choreography import services_of
 from shared.topology import Topology, consumer_name, streams_of
+from shared.wire.lag import group_lag_of
 from shared.wire.streams import COMMANDS, DEAD_LETTERS, EVENTS, SCHEMAS_STREAM, SCHEMAS_SUBJECT, TIMERS
 
 OPERATOR: Final = "operator"
@@ -53,7 +54,7 @@ def users(topology: Topology, members: Members) -> tuple[User, ...]:
         _producer(contexts),
         _frontend(contexts, sides),
         _tester(topology, contexts, sides),
-        _monitor(contexts),
+        _monitor(contexts, sides),
     )
     return (*found, *roles)
 
@@ -168,8 +169,13 @@ def _buckets(sides: Sides) -> list[str]:
     return [f"KV_{table.name}" for side in sides.values() for group in side.groups for table in group.buckets]
 
 
-def _monitor(contexts: Mapping[str, Context]) -> User:
-    publish = [*grants.look(grants.ALL_STREAMS), *_questions(contexts, ("lag",)), *grants.discover()]
+def _monitor(contexts: Mapping[str, Context], sides: Sides) -> User:
+    publish = [
+        *grants.look(grants.ALL_STREAMS),
+        *_questions(contexts, ("lag",)),
+        *(f"api.{side.name}.{group_lag_of(group.name)}" for side in sides.values() for group in side.groups),
+        *grants.discover(),
+    ]
     return _user(MONITOR, "metrics and alerts: no message of any stream", publish, ["$JS.EVENT.ADVISORY.>"])
 
 

@@ -1,7 +1,7 @@
 """`chorus console`: shows the system in a browser, until Ctrl-C."""
 
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from shared.cli.adapters import JetStream
     from shared.config.settings import Settings
-    from shared.streams.apply import Request
+    from shared.console.access import Access, Role
 
 Serve: TypeAlias = "Callable[[AbstractAsyncContextManager[JetStream], Callable[..., str]], Coroutine[Any, Any, None]]"
 """Serves with a connection, and with what spells the commands of the nats CLI."""
@@ -34,9 +34,10 @@ def console(
     """Show the system in a browser, until Ctrl-C.
 
     Prints two links that log in: one for readers, one for operators, who may also
-    retry and skip parked messages. It answers on this machine only, unless --host
-    says otherwise; it speaks no TLS, so put a proxy that does before it then.
-    Parked messages and aggregates are those of the databases in CHORUS_DATA_DIR.
+    retry and skip parked messages. CHORUS_CONSOLE_OPERATORS and ..._READERS give
+    people tokens of their own. It answers on this machine only, unless --host says
+    otherwise; with CHORUS_CONSOLE_CERT and ..._KEY it speaks TLS. Parked messages
+    and aggregates are those of the databases in CHORUS_DATA_DIR.
 
     For example:
 
@@ -64,18 +65,20 @@ def prepare(settings: "Settings", host: str | None, port: int | None, tell: Call
     """Bind the address, and return what serves until it is cancelled; it tells the links first. Raises CommandError."""
     from shared import catalog
     from shared.config import log
-    from shared.console.access import ROLES, Access
+    from shared.console.access import ROLES, Access, people_in
     from shared.console.console import Console
     from shared.console.serve import AddressTakenError, bind, serve
     from shared.console.sources import Sources
+    from shared.console.tls import certificate
 
+    access = Access(people_in(settings))
+    tls = certificate(settings)
     try:
         listener = bind(host or settings.console_host, settings.console_port if port is None else port)
     except (AddressTakenError, OverflowError) as error:
         raise CommandError(Exit.USAGE, f"{error}; choose another with --host and --port") from error
     at, number = listener.getsockname()[:2]
-    access = Access()
-    address = f"http://{f'[{at}]' if ':' in at else at}:{number}"
+    address = f"{'http' if tls is None else 'https'}://{f'[{at}]' if ':' in at else at}:{number}"
 
     differences = differing(settings)
 
@@ -89,33 +92,67 @@ def prepare(settings: "Settings", host: str | None, port: int | None, tell: Call
                 clock=clock(),
                 reader=saga_reader(settings),
                 nats=nats,
-                differences=lambda: differences(broker.api),
+                differences=lambda: differences(broker),
                 journals=catalog.names(),
             )
             console = Console(sources, access, cookie=f"chorus-console-{number}")
-            lines = [f"{role + ':':10}{address}/login#token={access.token(role)}" for role in ROLES]
-            await serve(console, listener, lambda: tell([f"the console answers on {address}", *lines]))
+            lines = [f"{role + ':':10}{login(address, access, role)}" for role in ROLES]
+            await serve(console, listener, lambda: tell([f"the console answers on {address}", *lines]), tls=tls)
 
     return work
 
 
-def differing(settings: "Settings") -> Callable[["Request"], Awaitable[Sequence[str]]]:
+def login(address: str, access: "Access", role: "Role") -> str:
+    """The link that logs in with the token of a role; a named person has got a token already."""
+    names = [person.name for person in access.people if person.role == role and person.name]
+    if names:
+        return f"{address}/login, with the token of {' or '.join(names)}"
+    return f"{address}/login#token={access.of_role(role).token}"
+
+
+def differing(settings: "Settings") -> Callable[["JetStream"], Awaitable[Sequence[str]]]:
     """Return what compares the broker and streams.yaml with the code, as `chorus streams plan` does.
 
-    It leaves out the subjects of contexts that cannot be loaded, and does not compare the choreography then.
+    It leaves out the subjects of contexts that cannot be loaded. Then it compares neither schemas nor the choreography.
     """
+    from functools import cache
+
     from shared import catalog
+    from shared.cli.streams import bucket_lines
+    from shared.ports.broker import BrokerRefusedError
     from shared.run.system import wanted_of
+    from shared.schemas.bucket import differing as schemas_differing
+    from shared.schemas.files import files_of
     from shared.streams.apply import plan
     from shared.streams.choreography import is_current
     from shared.streams.drift import describe
+    from shared.wire.streams import SCHEMAS_STREAM
 
     loaded = catalog.load_all(settings)
     absent = {*loaded.broken, *loaded.misfits}
 
-    async def differences(request: "Request") -> Sequence[str]:
+    @cache
+    def schemas() -> "Mapping[str, bytes]":
+        return files_of(loaded.running.values(), title=settings.contexts)
+
+    compared: dict[int, Sequence[str]] = {}
+
+    async def bucket(broker: "JetStream") -> Sequence[str]:
+        """Compare the schemas when the bucket has got something since the last look: there are hundreds of them."""
+        try:
+            last = (await broker.stream_info(SCHEMAS_STREAM)).last_sequence
+        except BrokerRefusedError:
+            return ()  # The plan says that it has to be created.
+        if last not in compared:
+            compared.clear()
+            compared[last] = bucket_lines(await schemas_differing(broker, schemas()))
+        return compared[last]
+
+    async def differences(broker: "JetStream") -> Sequence[str]:
         wanted = wanted_of(settings, loaded.running.values())
-        lines = [line for change in await plan(request, wanted, absent) for line in describe(change)]
+        lines = [line for change in await plan(broker.api, wanted, absent) for line in describe(change)]
+        if not absent:
+            lines += await bucket(broker)
         if not absent and not is_current(settings.streams_file, loaded.running):
             lines.append(f"{settings.streams_file}: its choreography differs from the code; run chorus streams write")
         return lines

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from shared.cli.errors import CommandError
-from shared.cli.flags import Json
+from shared.cli.flags import HERE, Connection, Json
 from shared.cli.output import show, show_json, show_lines
 from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
     from shared.config.settings import Settings
+    from shared.flow.board import Board
     from shared.flow.graph import Flow
     from shared.flow.selection import Selection
+    from shared.inspect.latest import Latest
     from shared.saga import Saga
 
 Format = Literal["text", "mermaid", "svg", "markdown", "json"]
@@ -27,8 +29,12 @@ def flow(
     topologies: Annotated[
         bool, Parameter(negative="", show_default=False, help="draw the tables and topologies of the read side")
     ] = False,
+    live: Annotated[
+        bool, Parameter(negative="", show_default=False, help="with rates and durations of the last minute")
+    ] = False,
     format: Annotated[Format, Parameter(help="how to print it")] = "text",
     json: Json = False,
+    connection: Connection = HERE,
 ) -> int:
     """Draw who reacts to what, and find the mistakes.
 
@@ -37,13 +43,16 @@ def flow(
     Without --saga or --from it shows every context by itself. --check finds
     mistakes of the whole, such as an event that nobody hears or a wait without a
     deadline, each with its file and line; exit 1 when there is one. --format
-    markdown writes a page with the context map and the board of every saga.
+    markdown writes a page with the context map and the board of every saga. Only
+    --live asks a server: how often each event came in the last minute, and how long
+    after its cause.
 
     For example:
 
         chorus flow
         chorus flow --check
         chorus flow --saga NAME
+        chorus flow --saga NAME --live
         chorus flow --from CONTEXT.EVENT --format svg > flow.svg
         chorus flow --topologies
     """
@@ -53,6 +62,8 @@ def flow(
 
     if saga is not None and from_ is not None:
         raise CommandError(Exit.USAGE, "--saga and --from select different parts; give one of them")
+    if live and (check or topologies or format == "markdown"):
+        raise CommandError(Exit.USAGE, "--live measures what is drawn; leave --check, --topologies and markdown away")
     if check and (saga or from_ or format != "text"):
         raise CommandError(Exit.USAGE, "--check looks at the whole system; give it alone, or with --json")
     settings = catalog.read_settings(os.environ)
@@ -70,8 +81,21 @@ def flow(
         selection = select(graph, sagas, saga, from_)
     except UnknownNameError as error:
         raise CommandError(Exit.USAGE, str(error)) from error
-    _draw(graph, selection, "json" if json else format)
+    _draw(graph, selection, "json" if json else format, _latest(connection) if live else None)
     return Exit.OK
+
+
+def _latest(connection: Connection) -> "Latest":
+    import anyio
+
+    from shared.cli.adapters import clock
+    from shared.inspect.latest import read_latest
+
+    async def read() -> "Latest":
+        async with connection.connected("flow") as broker:
+            return await read_latest(broker, clock().now())
+
+    return anyio.run(read)
 
 
 def _topologies(settings: "Settings", format: Format) -> int:
@@ -112,24 +136,44 @@ def _page(graph: "Flow", sagas: "tuple[Saga, ...]", saga: str | None, event: str
     return Exit.OK
 
 
-def _draw(graph: "Flow", selection: "Selection", format_: Format) -> None:
+def _draw(graph: "Flow", selection: "Selection", format_: Format, latest: "Latest | None") -> None:
     match format_:
         case "json":
-            show_json(as_json(selection))
+            show_json(as_json(selection) | ({} if latest is None else live_as_json(selection, latest)))
         case "mermaid":
-            from shared.flow.board import board
             from shared.flow.mermaid import flowchart
 
-            show_lines(flowchart(map(board, selection.panels)))
+            show_lines(flowchart(_boards(selection, latest)))
         case "svg":
-            from shared.flow.board import board
             from shared.flow.svg import drawing
 
-            show_lines([drawing(map(board, selection.panels), f"chorus flow {selection.title}".strip())])
+            show_lines([drawing(_boards(selection, latest), f"chorus flow {selection.title}".strip())])
         case "text":
-            from shared.flow.text import lists, trees
+            from shared.flow.text import edges, lists, trees
 
             show(*(trees(graph, selection) if selection.first else lists(selection)))
+            if latest is not None:
+                show("", *edges(selection, latest))
+
+
+def _boards(selection: "Selection", latest: "Latest | None") -> "list[Board]":
+    from shared.flow.board import board
+    from shared.flow.live import measured
+
+    boards = [board(panel) for panel in selection.panels]
+    return boards if latest is None else [measured(one, latest.events, latest.edges) for one in boards]
+
+
+def live_as_json(selection: "Selection", latest: "Latest") -> dict[str, Any]:
+    """The rates of the selected events, and of the edges to them, over `seconds`."""
+    import msgspec
+
+    said = {event for panel in selection.panels for events in panel.leads_to.values() for event in events}
+    return {
+        "seconds": latest.seconds,
+        "rates": {event: per_s for event, per_s in latest.events.items() if event in said},
+        "edges": msgspec.to_builtins([edge for edge in latest.edges if edge.event in said]),
+    }
 
 
 def as_json(selection: "Selection") -> dict[str, Any]:

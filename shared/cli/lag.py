@@ -13,6 +13,7 @@ from shared.config.exit_codes import Exit
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from shared.inspect.group_lag import GroupNow
     from shared.inspect.lag import Lag, Report
 
 
@@ -28,9 +29,9 @@ def lag(
     """Show how far each context is behind, partition by partition.
 
     Messages behind, the age of the oldest one, messages per second, the process that
-    owns the partition, and how long its commits and publishes take. The last lines
-    name contexts whose partitions are not equally busy. Exit 1 when a partition has
-    no owner.
+    owns the partition, and how long its commits and publishes take. A read side has a
+    line for each group, which no saga waits for. The last lines name contexts whose
+    partitions are not equally busy. Exit 1 when a partition or a group has no process.
 
     For example:
 
@@ -43,7 +44,7 @@ def lag(
     from shared import catalog
     from shared.cli.interrupt import run_until_interrupted
     from shared.config.units import parse_duration
-    from shared.inspect.lag import compare, sample
+    from shared.inspect.lag_meter import LagMeter
     from shared.streams.file import read_topology
 
     if context is not None:
@@ -53,21 +54,20 @@ def lag(
     except ValueError as error:
         raise CommandError(Exit.USAGE, f"--every: {error}") from error
     settings = catalog.read_settings(os.environ)
-    members = catalog.load_all(settings).members.values()
-    contexts = [one for one in members if context in (None, one.name)]
-    partitions = read_topology(settings.streams_file).partitions
+    loaded = catalog.load_all(settings)
+    contexts = [one for one in loaded.members.values() if context in (None, one.name)]
+    sides = [one for one in loaded.read_sides.values() if context in (None, one.name)]
+    meter = LagMeter(contexts, sides, read_topology(settings.streams_file).partitions)
 
     async def look() -> int:
         async with connection.connected("lag") as broker:
-            before = await sample(broker, contexts, partitions)
+            await meter.measure(broker)
             while True:
                 await anyio.sleep(every_s)
-                after = await sample(broker, contexts, partitions)
-                report = await compare(broker, contexts, before, after)
+                report = await meter.measure(broker)
                 _show(report, json=json, watch=watch)
                 if not watch:
-                    return Exit.OK if all(lag.process for lag in report.lags) else Exit.NO
-                before = after
+                    return Exit.OK if report.is_owned else Exit.NO
 
     return run_until_interrupted(look)
 
@@ -89,7 +89,7 @@ def _show(report: "Report", *, json: bool, watch: bool) -> None:
 
 
 def table(report: "Report") -> "Table":
-    """A row for each partition of each context."""
+    """A row for each partition of each context, and for each group of a read side."""
     from rich.table import Table
 
     drawn = Table(box=None, pad_edge=False)
@@ -107,7 +107,25 @@ def table(report: "Report") -> "Table":
             one.process or ("does not answer" if one.runs else f"nobody: chorus worker {one.context}"),
             style=None if one.process else "red",
         )
+    for group in report.groups:
+        drawn.add_row(*_group(group), style=None if group.process else "red")
     return drawn
+
+
+def _group(one: "GroupNow") -> tuple[str, ...]:
+    owner = one.process or (
+        "does not answer" if one.runs else f"nobody: chorus worker {one.context} --group {one.group}"
+    )
+    return (
+        one.context,
+        one.group,
+        "? (EVENTS)" if one.behind is None else str(one.behind),
+        f"{one.oldest_s:.1f} s" if one.oldest_s else "",
+        f"{one.per_s:.0f}" if one.process else "",
+        "",
+        "",
+        owner,
+    )
 
 
 def _behind(one: "Lag") -> str:

@@ -54,7 +54,7 @@ def plan(*, json: Json = False, show_nats: ShowNats = False, connection: Connect
     if json:
         show_json([*_as_json(changes), *_bucket_as_json(keys)])
     else:
-        lines = [*_lines(changes), *_bucket_lines(keys)]
+        lines = [*_lines(changes), *bucket_lines(keys)]
         show_lines(lines if lines or not current else ["nothing to do"])
     if not current:
         complain(
@@ -124,7 +124,7 @@ def apply(
         changes = {name: _as_json(getattr(outcome, name)) for name in ("done", "refused", "left")}
         show_json({**changes, "schemas": [*keys]})
     else:
-        lines = [*_lines(outcome.done), *_bucket_lines(keys)]
+        lines = [*_lines(outcome.done), *bucket_lines(keys)]
         show_lines(lines if lines or outcome.refused else ["nothing to do"])
         show_lines(f"left alone: consumer {change.stream}/{change.name}, {change.destroys}" for change in outcome.left)
     if outcome.refused:
@@ -154,7 +154,8 @@ def _schemas(settings: "Settings") -> "Mapping[str, bytes]":
     return files_of(catalog.members(settings).values(), title=settings.contexts)
 
 
-def _bucket_lines(keys: "Collection[str]") -> list[str]:
+def bucket_lines(keys: "Collection[str]") -> list[str]:
+    """A line about the keys of the bucket SCHEMAS that differ from the code."""
     shown = ", ".join(sorted(keys)[:3])
     more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
     return [f"write to the bucket SCHEMAS: {shown}{more}"] if keys else []

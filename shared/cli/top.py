@@ -55,7 +55,8 @@ def top(
     from shared.cli.interrupt import run_until_interrupted
     from shared.config.units import parse_duration
     from shared.inspect.asking import NoAnswerError
-    from shared.inspect.lag import compare, sample
+    from shared.inspect.lag_meter import LagMeter
+    from shared.inspect.patience import Patience
     from shared.inspect.saga_rates import SagaTail
     from shared.inspect.sagas_now import Selection, list_sagas
     from shared.streams.file import read_topology
@@ -66,7 +67,8 @@ def top(
     except ValueError as error:
         raise CommandError(Exit.USAGE, f"--every: {error}") from error
     settings = catalog.read_settings(os.environ)
-    contexts = [*catalog.load_all(settings).members.values()]
+    loaded = catalog.load_all(settings)
+    contexts = [*loaded.members.values()]
     sagas = catalog.declared_in("sagas", "SAGAS") or ()
     partitions = read_topology(settings.streams_file).partitions
     stuck = Selection(stuck=True, oldest_first=True, limit=STUCK_SHOWN)
@@ -77,22 +79,22 @@ def top(
             tail = SagaTail(broker, sagas, first=(await broker.stream_info(EVENTS)).last_sequence + 1)
             if metrics_port is not None:
                 await _serve(tail, metrics_port, broker, sagas, contexts, every_s)
-            before = await sample(broker, contexts, partitions)
+            patience = Patience()
+            meter = LagMeter(contexts, loaded.read_sides.values(), partitions, patience)
+            await meter.measure(broker)
             while True:
                 await anyio.sleep(every_s)
                 await tail.advance()
-                after = await sample(broker, contexts, partitions)
-                report = await compare(broker, contexts, before, after)
+                report = await meter.measure(broker)
                 now = clock().now()
                 listing: Listing | None = None
                 if sagas:
                     with suppress(NoAnswerError):  # The lag of that context says so.
-                        listing = await list_sagas(broker, sagas[0], contexts, stuck, now)
+                        listing = await list_sagas(broker, sagas[0], contexts, stuck, now, patience=patience)
                 seconds = (now - began).total_seconds()
                 _show(tail.rates(now, now - began), tail.events / seconds, report, listing, json=json, once=once)
                 if once:
                     return
-                before = after
 
     run_until_interrupted(look)
 
@@ -172,6 +174,18 @@ def _screen(
             str(one.parked),
             f"{one.owned} of {one.partitions} partitions",
             style=None if one.owned == one.partitions else "red",
+        )
+    for group in report.groups:
+        contexts.add_row(
+            f"{group.context}, {group.group}",
+            "?" if group.behind is None else str(group.behind),
+            f"{group.oldest_s:.1f} s",
+            f"{group.per_s:.0f}",
+            "",
+            "",
+            "",
+            "runs" if group.process else "does not run",
+            style=None if group.process else "red",
         )
     shown: list[RenderableType] = [f"{events_per_s:.0f} events/s", "", sagas, "", contexts, ""]
     if listing is None:

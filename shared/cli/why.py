@@ -44,17 +44,18 @@ def why(
 
     check_key(key)
     settings = catalog.read_settings(os.environ)
-    members = catalog.load_all(settings).members
-    contexts = [*members.values()]
+    loaded = catalog.load_all(settings)
+    contexts = [*loaded.members.values()]
     sagas = catalog.declared_in("sagas", "SAGAS") or ()
     partitions = read_topology(settings.streams_file).partitions
 
     async def ask() -> "Evidence":
         async with connection.connected("why") as broker:
-            return await collect(broker, contexts, key, partitions, clock().now())
+            sides = loaded.read_sides.values()
+            return await collect(broker, contexts, key, partitions, clock().now(), sides=sides)
 
     evidence = anyio.run(ask)
-    explanation = explain(evidence, members, sagas, standings(sagas, evidence.messages, evidence.at))
+    explanation = explain(evidence, loaded.members, sagas, standings(sagas, evidence.messages, evidence.at))
     if json:
         show_json(as_json(explanation, evidence))
     else:
@@ -71,4 +72,5 @@ def as_json(explanation: "Explanation", evidence: "Evidence") -> dict[str, Any]:
         "causes": [{**msgspec.to_builtins(cause), "kind": cause.kind.name.lower()} for cause in explanation.causes],
         "sagas": list(explanation.standings),
         "answers": {name: msgspec.to_builtins(answer) for name, answer in evidence.answers.items()},
+        "groups": msgspec.to_builtins(evidence.groups),
     }

@@ -126,6 +126,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     metrics_host: Annotated[str, Meta(description="the address /metrics answers on")] = "127.0.0.1"
     console_port: Annotated[Port, Meta(description="the port of the console")] = 4280
     console_host: Annotated[str, Meta(description="the address the console answers on")] = "127.0.0.1"
+    console_readers: Annotated[
+        Secret, Meta(description="name=token,… of people who may look; each token has 16 characters or more")
+    ] = Secret("")
+    console_operators: Annotated[
+        Secret, Meta(description="name=token,… of people who may also retry and skip; the console records the name")
+    ] = Secret("")
+    console_cert: Annotated[
+        Path | None, Meta(description="the certificate with which the console speaks TLS, with its chain (PEM)")
+    ] = None
+    console_key: Annotated[Path | None, Meta(description="the key of that certificate (PEM)")] = None
     door_rate: Annotated[
         float, Meta(gt=0, le=100_000, description="requests a second that chorus door takes from one address")
     ] = 10.0

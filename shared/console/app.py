@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from shared.console.access import Person
 from shared.console.console import Console
 from shared.console.guard import Guard, RefusedError, action_of, form_of
 from shared.console.live import Pulse, TooManyListenersError
@@ -123,11 +124,13 @@ async def _go(request: Request) -> Response:
 async def _log_in(console: Console, request: Request) -> Response:
     if request.method == "GET":
         return HTMLResponse(render("login.html", {"problem": ""}))
-    role = console.access.role_of_token((await form_of(request)).get("token", "").strip())
-    if role is None:
+    person = console.access.by_token((await form_of(request)).get("token", "").strip())
+    if person is None:
         return HTMLResponse(render("login.html", {"problem": "This is not a token of this console."}), 401)
     response = RedirectResponse("/", 303)
-    response.set_cookie(console.cookie, console.access.cookie(role), httponly=True, samesite="strict", path="/")
+    is_secure = request.url.scheme == "https"
+    value = console.access.cookie(person)
+    response.set_cookie(console.cookie, value, httponly=True, samesite="strict", secure=is_secure, path="/")
     return response
 
 
@@ -158,10 +161,11 @@ def _files() -> dict[str, tuple[bytes, str]]:
 
 def _always(console: Console, request: Request) -> Values:
     """The values that every template may use."""
-    role = request.state.role
+    person: Person | None = request.state.person
     return {
-        "role": role,
-        "form_token": "" if role is None else console.access.form_token(role),
+        "role": None if person is None else person.role,
+        "person": "" if person is None else person.name,
+        "form_token": "" if person is None else console.access.form_token(person),
         "now": console.sources.clock.now(),
     }
 

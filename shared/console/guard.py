@@ -14,7 +14,7 @@ from starlette.requests import Request, cookie_parser
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.console.access import Access, Role
+from shared.console.access import Access, Person
 from shared.flow.picture import STYLE
 
 LOGIN: Final = "/login"
@@ -48,7 +48,7 @@ class RefusedError(Exception):
 
 
 class Guard:
-    """The wrapper. It puts the role into `request.state.role`, None on the open paths. `refuse` makes the refusals."""
+    """The wrapper. It puts the person into `request.state.person`, None without a login; `refuse` answers."""
 
     def __init__(
         self, app: ASGIApp, access: Access, cookie: str, refuse: Callable[[Request, RefusedError], Response]
@@ -65,14 +65,14 @@ class Guard:
             return
         headers = Headers(scope=scope)
         given = cookie_parser(headers.get("cookie", "")).get(self._cookie, "")
-        role = self._access.role_of_cookie(given)
+        person = self._access.by_cookie(given)
         is_open = scope["path"] == LOGIN or scope["path"].startswith(FILES)
         refused: RefusedError | None = None
         if scope["method"] not in ("GET", "HEAD") and not is_same_origin(headers):
             refused = RefusedError(403, "the form came from another site")
-        elif role is None and not is_open:
+        elif person is None and not is_open:
             refused = RefusedError(401, "log in with the token that chorus console has printed")
-        scope.setdefault("state", {})["role"] = role
+        scope.setdefault("state", {})["person"] = person
 
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -110,12 +110,12 @@ async def form_of(request: Request) -> dict[str, str]:
 
 async def action_of(request: Request, access: Access) -> dict[str, str]:
     """The fields of a form with which an operator acts; raises RefusedError for anybody and anything else."""
-    role: Role | None = request.state.role
+    person: Person | None = request.state.person
     fields = await form_of(request)
-    if role is None or not access.is_own_form(role, fields.get("form_token", "")):
+    if person is None or not access.is_own_form(person, fields.get("form_token", "")):
         raise RefusedError(
             403, "the form is not from this console, or the console was started anew: load the page again"
         )
-    if role != "operator":
+    if person.role != "operator":
         raise RefusedError(403, "only an operator may do this: log in with the operator's token")
     return fields

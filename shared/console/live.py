@@ -14,7 +14,7 @@ from typing import Final
 import anyio
 from msgspec import Struct
 
-from shared.console.edges import EdgeRate, Edges
+from shared.inspect.edges import EdgeRate, Edges
 from shared.inspect.saga_rates import WINDOW, SagaRate, SagaRates
 from shared.ports.broker import Broker, BrokerError, Stored
 from shared.ports.clock import Clock

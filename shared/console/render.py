@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from rich.text import Text
 
+from shared.flow.live import rate
 from shared.inspect.drawing import span
 from shared.wire.messages import is_event_id
 
@@ -75,11 +76,6 @@ def pretty(body: bytes | str) -> str:
 def seconds(value: float | None) -> str:
     """A measurement in seconds as people read it; nothing for None."""
     return "" if value is None else span(timedelta(seconds=value))
-
-
-def rate(per_s: float) -> str:
-    """A rate per second with two digits where it is small."""
-    return f"{per_s:.0f}" if per_s >= 10 else f"{per_s:.1f}" if per_s >= 1 or not per_s else f"{per_s:.2f}"
 
 
 def moment(at: datetime | str) -> str:

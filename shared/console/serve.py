@@ -11,6 +11,7 @@ import uvicorn
 
 from shared.console.app import application
 from shared.console.console import Console
+from shared.console.tls import Certificate
 
 ENDS_WITHIN_S: Final = 1
 """Open pages wait for news for ever, so the server waits no longer for them when it ends."""
@@ -41,8 +42,10 @@ def bind(host: str, port: int) -> socket.socket:
         raise AddressTakenError(f"the console cannot answer on {host}:{port}: {reason}") from error
 
 
-async def serve(console: Console, listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Serve until cancelled. `on_ready` is called once a browser can load pages."""
+async def serve(
+    console: Console, listener: socket.socket, on_ready: Callable[[], None], *, tls: Certificate | None = None
+) -> None:
+    """Serve until cancelled, with `tls` encrypted. `on_ready` is called once a browser can load pages."""
     config = uvicorn.Config(
         application(console),
         lifespan="off",
@@ -52,10 +55,13 @@ async def serve(console: Console, listener: socket.socket, on_ready: Callable[[]
         proxy_headers=False,
         timeout_graceful_shutdown=ENDS_WITHIN_S,
         limit_concurrency=CONNECTIONS_AT_MOST,
+        ssl_certfile=None if tls is None else tls.cert,
+        ssl_keyfile=None if tls is None else str(tls.key),
     )
     server = _Server(config)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(console.tail.run)
+        tasks.start_soon(console.keep_pinging)
         ended = anyio.Event()
 
         async def run() -> None:

@@ -1,14 +1,14 @@
 """Holds the parts that the pages read from: the broker, the databases on this machine, and the declared system."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from shared.config.settings import Settings
-from shared.inspect.lag import Report, Sample, compare, sample
+from shared.inspect.patience import Patience
 from shared.inspect.saga_reader import SagaReader
 from shared.ports.broker import Broker
 from shared.ports.clock import Clock
@@ -49,6 +49,7 @@ class Sources:
     nats: Callable[..., str]
     differences: Callable[[], Awaitable[Sequence[str]]]
     offload: Offload = in_a_thread
+    patience: Patience = field(default_factory=Patience)
 
 
 class Fresh(Generic[T]):
@@ -68,22 +69,3 @@ class Fresh(Generic[T]):
                 found = await self._measure()
                 self._found = self._clock.monotonic(), found
             return self._found[1]
-
-
-class LagMeter:
-    """Measures the lag of all contexts; rates are those since the measurement before."""
-
-    def __init__(self, sources: Sources) -> None:
-        self._sources = sources
-        self._before: Sample | None = None
-        self._fresh = Fresh(self._measure, sources.clock)
-
-    async def report(self) -> Report:
-        """Every partition of every context."""
-        return await self._fresh.get()
-
-    async def _measure(self) -> Report:
-        reader, broker = self._sources.reader, self._sources.broker
-        now = await sample(broker, reader.contexts, reader.partitions)
-        before, self._before = self._before, now
-        return await compare(broker, reader.contexts, before or {}, now)

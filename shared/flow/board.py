@@ -4,7 +4,8 @@ The columns are the events that are heard, the reactions to them, the commands, 
 that the context itself hears stands in the first and in the last column, so every arrow points to the next column.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from shared.flow.selection import Panel, sentence
@@ -12,6 +13,7 @@ from shared.flow.selection import Panel, sentence
 NoteKind: TypeAlias = Literal["event", "command", "policy", "timer", "call", "client", "request"]
 
 COLUMNS = 4
+Arrow: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,16 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """The notes of a context, in the sequence in which they are declared, and the arrows between their places."""
+    """The notes of a context, in the sequence in which they are declared, and the arrows between their places.
+
+    `names` has the full name of each note, and `labels` the texts above and below some arrows.
+    """
 
     context: str
     notes: tuple[Note, ...]
-    arrows: tuple[tuple[int, int], ...]
+    arrows: tuple[Arrow, ...]
+    names: tuple[str, ...] = ()
+    labels: Mapping[Arrow, tuple[str, str]] = field(default_factory=dict)
 
 
 def board(panel: Panel) -> Board:
@@ -57,4 +64,9 @@ def board(panel: Panel) -> Board:
             is_marked = any(note == "pivot" or note.startswith("end: ") for note in small)
             arrows[commanded, add(event, Note(3, "event", event.partition(".")[2], small, is_marked))] = None
     numbers = {key: number for number, key in enumerate(notes)}
-    return Board(panel.context, tuple(notes.values()), tuple((numbers[one], numbers[other]) for one, other in arrows))
+    return Board(
+        panel.context,
+        tuple(notes.values()),
+        tuple((numbers[one], numbers[other]) for one, other in arrows),
+        tuple(name for _, name in notes),
+    )

@@ -33,7 +33,8 @@ def _board(board: Board, prefix: str) -> Iterator[str]:
     if marked := [f"{prefix}{number}" for number, note in enumerate(board.notes) if note.is_marked]:
         yield f"    class {','.join(marked)} marked"
     for source, target in board.arrows:
-        yield f"    {prefix}{source} --> {prefix}{target}"
+        label = "<br/>".join(board.labels.get((source, target), ()))
+        yield f"    {prefix}{source} -->{f'|{label}|' if label else ''} {prefix}{target}"
 
 
 def _note(note: Note) -> str:

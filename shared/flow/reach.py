@@ -13,7 +13,9 @@ from shared.saga import Saga
 
 def misnamed(flow: Flow, saga: Saga, file: Path | None) -> Iterator[Finding]:
     """Events that no context publishes or that have another key, and commands that no client may send."""
-    named = [*saga.first, *(event for end in saga.ends for event in end.events), *filter(None, [saga.pivot])]
+    of_pauses = [event for pause in saga.pauses for event in (pause.event, *pause.until)]
+    of_ends = [event for end in saga.ends for event in end.events]
+    named = [*saga.first, *of_ends, *filter(None, [saga.pivot]), *of_pauses]
     for event in dict.fromkeys(named):
         if event not in flow.aggregates:
             text = f"the saga {saga.name} names {event}, which no context publishes"
@@ -26,7 +28,7 @@ def misnamed(flow: Flow, saga: Saga, file: Path | None) -> Iterator[Finding]:
             continue
         yield Finding(rule="unknown in a saga", place=place_in(file, saga, event), text=f"{text}{meant}", remedy=remedy)
     accepted = {reaction.commands[0] for reaction in flow.reactions if reaction.kind == "client"}
-    for command in saga.waits_for:
+    for command in (*saga.waits_for, *(pause.ended_by for pause in saga.pauses)):
         if command not in accepted:
             meant = did_you_mean(command, accepted)
             yield Finding(

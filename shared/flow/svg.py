@@ -14,6 +14,7 @@ MARGIN = 24
 GAP = 12
 HEAD = 40
 CHARACTERS = 28
+LABEL_ABOVE, LABEL_BELOW, LABEL_BEFORE = 4, 12, 10
 WIDTH = COLUMNS * COLUMN_WIDTH - (COLUMN_WIDTH - NOTE_WIDTH) + 4 * MARGIN
 
 HEADINGS = ("when this is heard", "this reaction", "gives this command", "and these events may follow")
@@ -49,6 +50,9 @@ def _board(board: Board) -> tuple[list[str], float]:
         end, down = corners[target][0] - 1, corners[target][1] + sizes[target] / 2
         bend = (end - x) / 2
         parts.append(arrow(f"M{x} {y:.1f}C{x + bend:.1f} {y:.1f} {end - bend:.1f} {down:.1f} {end} {down:.1f}"))
+        for text, beside in zip(board.labels.get((source, target), ()), (-LABEL_ABOVE, LABEL_BELOW), strict=False):
+            place = f'x="{end - LABEL_BEFORE}" y="{down + beside:.1f}" text-anchor="end"'
+            parts.append(f'<text class="small" {place}>{escape(text)}</text>')
     for number, one in enumerate(board.notes):
         line, radius = ("3" if one.is_marked else "1"), (18 if one.kind in ROUND else 3)
         parts += note(boxes[number], *corners[number], PALETTE[one.kind], radius=radius, line=line)

@@ -1,12 +1,18 @@
 """Draws a selection for a terminal: lists of commands, or the tree of what follows from an event."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
+from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
 from shared.flow.graph import Flow, Name, Reaction
+from shared.flow.live import rate
 from shared.flow.selection import Panel, Selection, sentence
+from shared.inspect.drawing import span
+from shared.inspect.latest import Latest
 
 COMMAND, EVENT, CONTEXT = "cyan", "green", "bold"
 
@@ -25,6 +31,19 @@ def lists(selection: Selection) -> Iterator[Text]:
             for event in panel.leads_to[command]:
                 line = Text("    → ").append(_short(event), style=EVENT)
                 yield line.append(f"  {panel.notes[event]}" if panel.notes.get(event) else "", style="dim")
+
+
+def edges(selection: Selection, latest: Latest) -> Iterator[RenderableType]:
+    """A table of the edges to the selected events: how often each came in the last minute, and how long it took."""
+    said = {event for panel in selection.panels for events in panel.leads_to.values() for event in events}
+    table = Table("event", "led to", box=None, pad_edge=False)
+    for title in ("per s", "p50", "p99"):
+        table.add_column(title, justify="right")
+    for edge in latest.edges:
+        if edge.event in said:
+            times = (span(timedelta(seconds=value)) for value in (edge.p50_s, edge.p99_s))
+            table.add_row(edge.cause, edge.event, rate(edge.per_s), *times)
+    yield table if table.row_count else f"no event came in the last {latest.seconds:.0f} s"
 
 
 def trees(flow: Flow, selection: Selection) -> Iterator[Tree]:

@@ -29,11 +29,16 @@ def as_text(sides: Iterable[ReadSide]) -> Iterator[str]:
             yield f"{side.name}, group {group.name}"
             for table in group.tables:
                 yield f"  table {table.name}{' (and bucket)' if table.bucket else ''}"
-                yield f"    from {_read_by(table)}"
+                yield f"    from {read_by(table)}"
             for topology in group.topologies:
                 yield f"  topology {topology.name}"
-                yield f"    {_sources(topology.sources)}"
-                yield from (f"    | {_spelled(stage)}" for stage in topology.stages)
+                yield from (f"    {line}" for line in stages_of(topology))
+
+
+def stages_of(topology: Topology) -> Iterator[str]:
+    """The sources of a topology, and then a line for each stage."""
+    yield _sources(topology.sources)
+    yield from (f"| {_spelled(stage)}" for stage in topology.stages)
 
 
 def as_mermaid(sides: Iterable[ReadSide]) -> Iterator[str]:
@@ -57,7 +62,8 @@ def _charted(name: str, group: Group) -> Iterator[str]:
         yield f"    {' --> '.join(spelled)}"
 
 
-def _read_by(table: Table) -> str:
+def read_by(table: Table) -> str:
+    """The events, or the table, from which a table follows."""
     if table.follows is not None:
         return f"the rows of {table.follows.table}"
     return ", ".join(f"{on.source}.{on.event.__name__}" for on in table.on)

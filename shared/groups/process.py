@@ -19,6 +19,7 @@ from shared.engine.monitor.troubles import Troubles
 from shared.engine.wakeup import Wakeup
 from shared.groups.batch import Batches, NothingStaysError
 from shared.groups.buckets import Buckets
+from shared.groups.lag import Counts, GroupLagQuestion
 from shared.groups.outbox import Outbox
 from shared.groups.progress import Progress
 from shared.groups.queries import Queries
@@ -29,6 +30,7 @@ from shared.ports.clock import Clock
 from shared.ports.store import DatabaseBusyError, FencedError
 from shared.ports.views import ViewStore, ViewTransaction
 from shared.readside import Group, place_of
+from shared.wire.lag import group_lag_of
 from shared.wire.streams import EVENTS
 
 CATCH_UP_FROM: Final = 20_000
@@ -92,6 +94,8 @@ class GroupProcess:
         self._quiet = Quiet(broker, clock)
         self.buckets = Buckets(group, store, broker, clock, self._troubles, self.progress)
         self._queries = Queries(context, group, store, clock, self.progress)
+        lag = GroupLagQuestion(context, group.name, broker, clock, self.reading, self.progress, self._counts)
+        self._endpoints = {**self._queries.endpoints, f"api.{context}.{group_lag_of(group.name)}": lag.answer}
 
     @property
     def stalled_s(self) -> float:
@@ -104,6 +108,9 @@ class GroupProcess:
         is_current = self.reading.is_live and self.progress.is_current and self._quiet.is_resting
         return is_current and self.buckets.is_resting and self._outbox.is_resting
 
+    def _counts(self) -> Counts:
+        return Counts(self.folded, self.set_aside)
+
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[TaskGroup]:
         """Run every task but the loop while the block runs; the end of the block closes the database."""
@@ -114,7 +121,7 @@ class GroupProcess:
                 tasks.start_soon(self.buckets.run)
                 tasks.start_soon(self._outbox.run)
                 version = metadata.version("chorus")
-                stop = await self._broker.serve(self.name, version, f"Chorus: {self.name}", self._queries.endpoints)
+                stop = await self._broker.serve(self.name, version, f"Chorus: {self.name}", self._endpoints)
                 _log.info("at work", known=self.progress.known.sequence)
                 yield tasks
                 await stop()

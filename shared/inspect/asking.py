@@ -1,18 +1,15 @@
 """Asks a context a question and waits for its answer, which may not come."""
 
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
-from msgspec import Struct
 
+from shared.inspect.patience import ANSWERED_WITHIN_S, Patience
 from shared.ports.broker import Broker, BrokerDeniedError, BrokerError, NoRespondersError
 
-ANSWERED_WITHIN_S: Final = 0.7
-"""A context answers within milliseconds; a tool answers within a second, also when a context is frozen."""
+T = TypeVar("T")
 
-T = TypeVar("T", bound=Struct)
-
-_encoder = msgspec.json.Encoder()
+_encoder: Final = msgspec.json.Encoder()
 
 
 class NoAnswerError(Exception):
@@ -26,15 +23,35 @@ class NoAnswerError(Exception):
 
 
 async def ask(
-    broker: Broker, context: str, name: str, question: Struct, answer: type[T], *, within_s: float = ANSWERED_WITHIN_S
+    broker: Broker,
+    context: str,
+    name: str,
+    question: Any,
+    answer: type[T],
+    *,
+    partition: int | None = None,
+    service: str = "",
+    patience: Patience | None = None,
 ) -> T:
-    """Ask `api.<context>.<name>`; raises NoAnswerError."""
+    """Ask `api.<context>.<name>` with a question that JSON can hold; raises NoAnswerError.
+
+    `partition` is the one whose owner has to answer; without it, any process of the context does. `service` is the name
+    under which a group answers. With `patience`, a context that was silent lately is waited for only briefly.
+    """
+    asked = service or context
+    within_s = ANSWERED_WITHIN_S if patience is None else patience.within_s(asked, partition)
     try:
         headers, body = await broker.request(f"api.{context}.{name}", _encoder.encode(question), {}, within_s)
     except BrokerDeniedError:
         raise  # The context may well answer, but not to this user.
+    except NoRespondersError as error:
+        raise NoAnswerError(context, str(error), runs=False) from error
     except BrokerError as error:
-        raise NoAnswerError(context, str(error), runs=not isinstance(error, NoRespondersError)) from error
+        if patience is not None:
+            patience.was_silent(asked, partition)
+        raise NoAnswerError(context, str(error), runs=True) from error
+    if patience is not None:
+        patience.has_answered(asked, partition)
     if problem := headers.get("Nats-Service-Error"):
         raise NoAnswerError(context, problem, runs=True)
     try:

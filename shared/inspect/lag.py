@@ -14,6 +14,8 @@ from msgspec import Struct
 
 from shared.context import Context
 from shared.inspect.asking import NoAnswerError, ask
+from shared.inspect.group_lag import GroupNow
+from shared.inspect.patience import Patience
 from shared.ports.broker import Broker, BrokerError
 from shared.topology import consumer_name, streams_of
 from shared.wire.lag import AskLag, PartitionLag, Timing
@@ -57,10 +59,19 @@ class Lag(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """Every partition, and by context how much busier its busiest partition is than the mean (1 is even)."""
+    """Every partition, and by context how much busier its busiest partition is than the mean (1 is even).
+
+    `groups` are those of the read sides.
+    """
 
     lags: tuple[Lag, ...]
     skew: Mapping[str, float]
+    groups: tuple[GroupNow, ...] = ()
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether each partition and each group has a process."""
+        return all(lag.process for lag in self.lags) and all(group.process for group in self.groups)
 
 
 class ContextLag(Struct, frozen=True, kw_only=True):
@@ -97,13 +108,18 @@ def _summary(name: str, lags: Sequence[Lag]) -> ContextLag:
     )
 
 
-async def sample(broker: Broker, contexts: Iterable[Context], partitions: int) -> Sample:
+async def sample(
+    broker: Broker, contexts: Iterable[Context], partitions: int, *, patience: Patience | None = None
+) -> Sample:
     """Ask the owners of all partitions at once."""
     found: dict[PartitionOf, PartitionLag | NoAnswerError] = {}
 
     async def question(context: str, number: int) -> None:
         try:
-            found[context, number] = await ask(broker, context, "lag", AskLag(partition=number), PartitionLag)
+            question = AskLag(partition=number)
+            found[context, number] = await ask(
+                broker, context, "lag", question, PartitionLag, partition=number, patience=patience
+            )
         except NoAnswerError as error:
             found[context, number] = error
 
@@ -117,13 +133,21 @@ async def sample(broker: Broker, contexts: Iterable[Context], partitions: int) -
 async def compare(broker: Broker, contexts: Sequence[Context], before: Sample, after: Sample) -> Report:
     """The lag of every partition at the later sample, with the rates since the earlier one."""
     by_name = {context.name: context for context in contexts}
-    lags = []
-    for (name, number), answer in after.items():
-        if isinstance(answer, NoAnswerError):
-            behind = await _pending(broker, by_name[name], number)
-            lags.append(Lag(context=name, partition=number, process="", runs=answer.runs, behind=behind))
-        else:
-            lags.append(_lag(before.get((name, number)), answer))
+    pending: dict[PartitionOf, Mapping[str, int | None]] = {}
+
+    async def look(name: str, number: int) -> None:
+        pending[name, number] = await _pending(broker, by_name[name], number)
+
+    async with anyio.create_task_group() as tasks:
+        for (name, number), answer in after.items():
+            if isinstance(answer, NoAnswerError):
+                tasks.start_soon(look, name, number)
+    lags = [
+        Lag(context=name, partition=number, process="", runs=answer.runs, behind=pending[name, number])
+        if isinstance(answer, NoAnswerError)
+        else _lag(before.get((name, number)), answer)
+        for (name, number), answer in after.items()
+    ]
     return Report(lags=tuple(lags), skew={name: _skew(lag for lag in lags if lag.context == name) for name in by_name})
 
 

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from shared.context import Context
 from shared.inspect.asking import NoAnswerError
+from shared.inspect.patience import Patience
 from shared.inspect.saga_rates import DURATION_BUCKETS_S, SagaTail
 from shared.inspect.sagas_now import Listing, Selection, list_sagas
 from shared.ports.broker import Broker
@@ -29,6 +30,7 @@ class SagaCollector(Collector):
     def __init__(self, tail: SagaTail) -> None:
         self._tail = tail
         self._listings: Mapping[str, Listing] = {}
+        self._patience = Patience()
 
     async def look(self, broker: Broker, sagas: Sequence[Saga], contexts: Sequence[Context], now: datetime) -> None:
         """Read the new events, and ask the contexts what does not go on; raises BrokerError."""
@@ -36,7 +38,9 @@ class SagaCollector(Collector):
         listings = {}
         for saga in sagas:
             try:
-                listings[saga.name] = await list_sagas(broker, saga, contexts, STUCK_AND_SLOW, now)
+                listings[saga.name] = await list_sagas(
+                    broker, saga, contexts, STUCK_AND_SLOW, now, patience=self._patience
+                )
             except NoAnswerError:
                 continue
         self._listings = listings

@@ -9,6 +9,7 @@ from shared.flow.graph import derive
 from shared.inspect.ahead import ahead_of
 from shared.inspect.annotations import Annotations, annotate
 from shared.inspect.evidence import Evidence, collect
+from shared.inspect.patience import Patience
 from shared.inspect.sagas import standings
 from shared.inspect.timeline import Message, Node, read_saga, tree, with_ahead
 from shared.inspect.told_fields import ToldFields
@@ -34,16 +35,21 @@ class SagaReader:
     def __init__(self, settings: Settings, databases: Databases, clock: Clock) -> None:
         self._databases = databases
         self._clock = clock
-        self.members = catalog.load_all(settings).members
+        loaded = catalog.load_all(settings)
+        self.members = loaded.members
+        self.sides = [*loaded.read_sides.values()]
         self.contexts = [*self.members.values()]
         self.flow = derive(self.members)
         self.partitions = read_topology(settings.streams_file).partitions
         self.sagas = tuple(catalog.declared_in("sagas", "SAGAS") or ())
         self.told_fields = ToldFields(self.contexts)
 
-    async def read(self, broker: Broker, key: str, *, everything: bool = False) -> Reading:
+    async def read(
+        self, broker: Broker, key: str, *, everything: bool = False, patience: Patience | None = None
+    ) -> Reading:
         """Read the streams, ask all contexts, and look into the databases on this machine."""
-        evidence = await collect(broker, self.contexts, key, self.partitions, self._clock.now())
+        now = self._clock.now()
+        evidence = await collect(broker, self.contexts, key, self.partitions, now, sides=self.sides, patience=patience)
         messages = await read_saga(broker, key, everything=True) if everything else [*evidence.messages]
         ahead = ahead_of(evidence, self.flow, self.sagas)
         annotations = annotate(self._databases, catalog.names(), key, messages)

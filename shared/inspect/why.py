@@ -8,6 +8,7 @@ from shared.context import Context
 from shared.inspect.causes import TROUBLES, Cause, Kind, causes_of, deadlines, silences
 from shared.inspect.evidence import Evidence, Silence
 from shared.inspect.next_commands import next_commands
+from shared.inspect.pauses import pauses
 from shared.saga import Saga
 from shared.wire.about import About
 
@@ -35,13 +36,14 @@ def explain(
     goes_on = [saga for saga in begun if saga.end(published) is None]
     if goes_on:
         causes += silences(evidence, contexts, named={cause.context for cause in causes})
+        causes += pauses(goes_on, evidence.messages)
     causes.sort(key=lambda cause: cause.kind)
     if not published and not evidence.commands and not any(_knows(answer) for answer in evidence.answers.values()):
         text = f"nobody knows {evidence.key}: no stream has a message under it, and no context a state"
         causes.append(Cause(kind=Kind.UNKNOWN_KEY, context="", text=text, remedy="check the key and the server"))
     elif begun and not goes_on and not causes:
         causes = [Cause(kind=Kind.ENDED, context="", text=f"{evidence.key} has ended, and nothing of it is open")]
-    elif goes_on and not [cause for cause in causes if cause.kind <= Kind.UNDER_WAY]:
+    elif goes_on and not [cause for cause in causes if cause.kind <= Kind.PAUSED]:
         answers = {name: answer for name, answer in evidence.answers.items() if isinstance(answer, About)}
         if commands := next_commands(goes_on, published, contexts, answers):
             text = f"nothing of it is under way; a command brings it on: {' or '.join(commands)}"

@@ -1,7 +1,7 @@
 """Writes an explanation as sentences that a tired person understands, and the evidence as a line for each context."""
 
 from shared.inspect.causes import Kind
-from shared.inspect.evidence import Evidence
+from shared.inspect.evidence import Evidence, GroupKnows
 from shared.inspect.why import Explanation
 from shared.wire.about import About
 
@@ -23,7 +23,7 @@ def paragraph(explanation: Explanation) -> list[str]:
 
 
 def facts(evidence: Evidence) -> dict[str, str]:
-    """By context: its aggregates of the key, what is open there, and how far it has read."""
+    """By context: its aggregates of the key, what is open there, and how far it has read; by group: how far it is."""
     said = {}
     for name, answer in sorted(evidence.answers.items()):
         if not isinstance(answer, About):
@@ -36,4 +36,12 @@ def facts(evidence: Evidence) -> dict[str, str]:
         found += [f"{one.type} is not published" for one in answer.unpublished]
         behind = [f"{one.behind} behind in {one.stream}" for one in answer.positions if one.behind]
         said[name] = "; ".join([*found, *behind]) or "nothing under this key"
-    return said
+    return said | {f"{group.context}, {group.group}": _group(group) for group in evidence.groups}
+
+
+def _group(group: GroupKnows) -> str:
+    if group.sequence is None:
+        return "no answer" if group.runs else "does not run; no saga waits for it"
+    behind = f"{group.behind} behind in EVENTS" if group.behind else ""
+    lacks = f"it has not come to {', '.join(group.lacking)} yet" if group.lacking else ""
+    return "; ".join(filter(None, (lacks, behind))) or "has folded every event of this key"

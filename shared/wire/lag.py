@@ -1,6 +1,7 @@
 """How far a context is behind in one partition: the answer to `nats req api.CONTEXT.lag '{"partition": 0}'`.
 
-The process that owns the partition answers, and no other.
+The process that owns the partition answers, and no other. A group of a read side has a subject of its own,
+`nats req api.READSIDE.lag-GROUP '{}'`, so the server says at once when no process is the group.
 """
 
 from typing import Annotated, Final
@@ -76,3 +77,32 @@ class PartitionLag(Struct, frozen=True, kw_only=True):
     batches: int
     commit: Timing
     publish: Timing
+
+
+class AskGroupLag(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The request to a group of a read side."""
+
+
+class GroupLag(Struct, frozen=True, kw_only=True):
+    """The answer of a group. Its tables have everything that it hears up to `sequence` of EVENTS.
+
+    `behind` counts the events that it hears and has not folded, and is null when the broker is away. The server stored
+    the oldest of them that has arrived here at `oldest_at`, and the last one that is folded at `last_at`; both may be
+    empty. `folded` and `set_aside` count since the process started.
+    """
+
+    context: str
+    group: str
+    process: str
+    at: str
+    sequence: int
+    behind: int | None
+    oldest_at: str
+    last_at: str
+    folded: int
+    set_aside: int
+
+
+def group_lag_of(group: str) -> str:
+    """The name of the question to a group."""
+    return f"lag-{group}"

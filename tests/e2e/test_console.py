@@ -104,7 +104,8 @@ async def test_console_shows_a_shop_and_hears_of_its_events(tmp_path: Path) -> N
         await news.aclose()  # type: ignore[attr-defined]
         page = await client.until("/saga/o-1", "a command brings it on: shipping.ReportDelivered")
         message = re.findall(r'href="(/message/EVENTS/\d+)"', page.text)[0]
-        for path in ("/", "/sagas", "/saga/o-1", message, "/parked", "/contexts", "/streams", "/flow", "/aggregates",
+        for path in ("/", "/sagas", "/saga/o-1", message, "/parked", "/contexts", "/read-side",
+                     "/search?text=ann", "/streams", "/flow", "/aggregates",
                      "/aggregate/ordering/order-o-1?at=1"):  # fmt: skip
             for part in (False, True):
                 answer = await client.get(path, part=part)

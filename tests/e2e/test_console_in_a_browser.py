@@ -34,12 +34,14 @@ FLAGS = (
 PAGES = {
     "overview": "/",
     "sagas": "/sagas?saga=order",
+    "search": "/search?text=ann+bern",
     "saga": "/saga/o-1",
     "stuck": "/saga/o-slow",
     "message": "",
     "parked": "/parked",
     "parked-one": "/parked/support/1",
     "contexts": "/contexts",
+    "read-side": "/read-side",
     "streams": "/streams",
     "flow": "/flow?saga=order",
     "aggregates": "/aggregates?kind=ordering/order",
@@ -48,7 +50,7 @@ PAGES = {
 """The page of each name; that of a message is found on the page of its saga."""
 DESK = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
-IN_DOCS = ("overview", "stuck", "saga", "phone", "contexts", "flow", "parked-one", "aggregate")
+IN_DOCS = ("overview", "stuck", "saga", "phone", "contexts", "read-side", "flow", "parked-one", "aggregate")
 DARK_PICTURES = ("saga",)
 """These pictures show the dark scheme."""
 

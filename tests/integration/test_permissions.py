@@ -59,7 +59,7 @@ def published() -> Iterator[str]:
     yield from ("$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.EVENT.ADVISORY.API", "$SRV.PING")
     yield from ("$SRV.STATS.payments", "$SRV.INFO.payments.id")
     yield from _any_query()
-    yield from ("$KV.orders.k", f"evt.{SIDE}.StockLow.k-1", f"evt.{SIDE}.Some.k-1")
+    yield from ("$KV.orders.k", f"api.{SIDE}.lag-projection", f"evt.{SIDE}.StockLow.k-1", f"evt.{SIDE}.Some.k-1")
     for stream in (*STREAMS, "MIRROR", "KV_orders", "OTHER"):
         yield from (f"$JS.API.STREAM.{verb}.{stream}" for verb in ON_STREAMS)
         yield from (f"$JS.API.DIRECT.GET.{stream}", f"$JS.API.DIRECT.GET.{stream}.evt.payments.Some.0.k")
@@ -127,6 +127,7 @@ def _operator() -> Iterator[str]:
     yield from _look()
     yield from _questions("about", "waiting", "list", "lag")
     yield from _any_query()
+    yield f"api.{SIDE}.lag-projection"
     for name in CONTEXTS:  # To reconcile.
         yield from (f"{kind}.{name}.Some.k-1" for kind in ("evt", "timer", "dlq"))
         yield f"evt.{name}.Some.0.k-1"
@@ -154,6 +155,7 @@ def _tester() -> Iterator[str]:
     yield from _look(*STREAMS, "MIRROR")
     yield from _questions("about", "waiting", "list", "lag")
     yield from _any_query()
+    yield f"api.{SIDE}.lag-projection"
     for stream in (*STREAMS, "MIRROR", "KV_orders"):
         yield from _direct(stream)
         yield f"$JS.API.STREAM.INFO.{stream}"
@@ -178,6 +180,7 @@ def _insights() -> Iterator[str]:
 def _monitor() -> Iterator[str]:
     yield from _look(*STREAMS)
     yield from _questions("lag")
+    yield f"api.{SIDE}.lag-projection"
 
 
 def subscribed() -> Iterator[str]:

@@ -1,6 +1,5 @@
 """TLS to the server, and certificates of clients (mutual TLS), with the flags and variables of the `nats` command."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -19,32 +18,15 @@ from shared.config.connection import ConnectionOptionsError, find_connection
 from shared.config.settings import Settings
 from shared.ports.broker import BrokerUnavailableError
 from shared.run.server import LocalServer, local_server
+from tests.certificates import make_certificates
 from tests.forking import run_chorus
 
 ROOT = Path(__file__).parents[2]
 
 
-def openssl(directory: Path, *words: str) -> None:
-    subprocess.run(["openssl", *words], cwd=directory, check=True, capture_output=True, timeout=30)
-
-
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority, and certificates of it for a server at 127.0.0.1 and for a client; and a client of another one."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed, so there is no certificate to speak TLS with")
-    directory = tmp_path_factory.mktemp("tls")
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
-    for authority in ("ca", "other-ca"):
-        constraint = ("-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign")
-        out = ("-keyout", f"{authority}.key", "-out", f"{authority}.pem")
-        openssl(directory, "req", "-x509", *key, "-subj", f"/CN={authority}", *constraint, *out)
-    for name, authority in (("server", "ca"), ("client", "ca"), ("stranger", "other-ca")):
-        signed = ("-CA", f"{authority}.pem", "-CAkey", f"{authority}.key", "-addext", "subjectAltName=IP:127.0.0.1",
-                  "-addext", "basicConstraints=critical,CA:FALSE")  # fmt: skip  # Python 3.13 is strict about it.
-        out = ("-keyout", f"{name}.key", "-out", f"{name}.pem")
-        openssl(directory, "req", "-x509", *key, "-subj", f"/CN={name}", *signed, *out)
-    return directory
+    return make_certificates(tmp_path_factory.mktemp("tls"))
 
 
 @asynccontextmanager

@@ -2,17 +2,30 @@
 
 from typing import Final
 
-from shared.console.pages import aggregates, contexts, flow, overview, parked, saga, sagas, streams
+from shared.console.pages import (
+    aggregates,
+    contexts,
+    flow,
+    overview,
+    parked,
+    read_side,
+    saga,
+    sagas,
+    search,
+    streams,
+)
 from shared.console.pages.page import Action, Page
 
 PAGES: Final[tuple[Page, ...]] = (
     overview.PAGE,
     sagas.PAGE,
+    search.PAGE,
     saga.PAGE,
     saga.MESSAGE,
     parked.PAGE,
     parked.ONE,
     contexts.PAGE,
+    read_side.PAGE,
     streams.PAGE,
     flow.PAGE,
     aggregates.PAGE,

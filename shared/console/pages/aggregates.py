@@ -46,7 +46,8 @@ async def content(console: Console, request: Request) -> Values:
         "commands": (console.sources.nats("req", subject, msgspec.json.encode(question).decode()),),
     }
     try:
-        found = await ask(console.sources.broker, context.name, "list", question, AggregateList)
+        sources = console.sources
+        found = await ask(sources.broker, context.name, "list", question, AggregateList, patience=sources.patience)
     except NoAnswerError as error:
         return {**values, "problem": f"{error}. Is it running? chorus worker {error.context}"}
     return {**values, "found": found}

@@ -13,7 +13,7 @@ SKEWED: float = 2.0
 
 async def content(console: Console, _: Request) -> Values:
     """Ask the owners of all partitions."""
-    report = await console.lags.report()
+    report = await console.lags.get()
     return {
         "contexts": [
             (summary, [*lags], report.skew[summary.context])

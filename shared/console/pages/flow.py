@@ -1,16 +1,14 @@
 """Flow: who reacts to what, as `chorus flow` draws it, with the rate of every event, and the mistakes it finds."""
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import replace
 
 from starlette.requests import Request
 
 from shared.console.console import Console
 from shared.console.pages.page import BadInputError, Page, Values
-from shared.console.render import rate
-from shared.flow.board import Board, board
+from shared.flow.board import board
 from shared.flow.graph import UnknownNameError
+from shared.flow.live import measured
 from shared.flow.selection import select
 from shared.flow.svg import drawing
 
@@ -38,7 +36,7 @@ async def content(console: Console, request: Request) -> Values:
     except UnknownNameError as error:
         raise BadInputError(str(error)) from error
     pulse = console.tail.pulse
-    boards = [with_rates(board(panel), pulse.events) for panel in selection.panels]
+    boards = [measured(board(panel), pulse.events, pulse.edges) for panel in selection.panels]
     shown = {event for panel in selection.panels for events in panel.leads_to.values() for event in events}
     words = ["chorus", "flow", *(("--saga", saga) if saga else ()), *(("--from", event) if event else ())]
     return {
@@ -47,23 +45,8 @@ async def content(console: Console, request: Request) -> Values:
         "edges": [edge for edge in pulse.edges if edge.event in shown],
         "heard": {name: sorted({f"{one.context}" for one in reader.flow.heard(name)}) for name in shown},
         "findings": console.findings,
-        "commands": (shlex.join(words), "chorus flow --check"),
+        "commands": (shlex.join([*words, "--live"]), "chorus flow --check"),
     }
-
-
-def with_rates(drawn: Board, per_s: Mapping[str, float]) -> Board:
-    """The board with the rate of each event that it has seen in the last minute."""
-
-    def rate_of(text: str, small: tuple[str, ...]) -> tuple[str, ...]:
-        source = next((one.removeprefix("of ") for one in small if one.startswith("of ")), drawn.context)
-        found = per_s.get(f"{source}.{text}")
-        return () if found is None else (f"{rate(found)}/s",)
-
-    notes = tuple(
-        replace(note, small=(*note.small, *rate_of(note.text, note.small))) if note.kind == "event" else note
-        for note in drawn.notes
-    )
-    return replace(drawn, notes=notes)
 
 
 PAGE = Page(path="/flow", template="flow.html", menu="Flow", content=content, head="flow_form.html", head_values=form)

@@ -24,7 +24,7 @@ async def content(console: Console, _: Request) -> Values:
             problem = f"The status of the sagas is not known: {error}. Is it running? chorus worker {error.context}"
 
     async def lag() -> None:
-        reports.append(await console.lags.report())
+        reports.append(await console.lags.get())
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stuck)
@@ -34,6 +34,7 @@ async def content(console: Console, _: Request) -> Values:
         "problem": problem,
         "pulse": console.tail.pulse,
         "contexts": by_context(reports[0]),
+        "groups": reports[0].groups,
         "commands": ("chorus top", "chorus ls --stuck"),
     }
 

@@ -1,7 +1,7 @@
 """Parked: what waits for an operator, as `chorus parked` shows it, and the forms that retry or skip it.
 
 A verdict is recorded in the database of the context by the function that the command calls: who, and why. The console
-also logs it.
+also logs it. The name is that of the person who has logged in.
 """
 
 import getpass
@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 from starlette.requests import Request
 
+from shared.console.access import Person
 from shared.console.console import Console
 from shared.console.pages.page import Action, BadInputError, NothingThereError, Page, Values
 from shared.ports.broker import BrokerError, Stored
@@ -58,7 +59,9 @@ async def one(console: Console, request: Request) -> Values:
 async def retry(console: Console, request: Request, _: Mapping[str, str]) -> Values:
     """Have a message decided again, or an event published again."""
     chosen = _chosen(await unresolved(console), request)
-    recorded = await ops.retry(console.sources.databases, [chosen], who=who())
+    name = who(request.state.person)
+    recorded = await ops.retry(console.sources.databases, [chosen], who=name)
+    logger.warning("parked_retried", number=chosen.number, message_id=chosen.message_id, who=name)
     return await _outcome(console, chosen, "retried", recorded, f"chorus parked retry {chosen.number}")
 
 
@@ -68,12 +71,12 @@ async def skip(console: Console, request: Request, fields: Mapping[str, str]) ->
     chosen = _chosen(found, request)
     why = fields.get("why", "").strip()
     if not why or len(why) > REASON_AT_MOST:
-        raise BadInputError(
-            f"say why, in at most {REASON_AT_MOST} characters: the reason is recorded with your user name"
-        )
+        raise BadInputError(f"say why, in at most {REASON_AT_MOST} characters: the reason is recorded with your name")
     if not isinstance(chosen, ops.Parked) or not chosen.reason:
         raise BadInputError(f"{chosen.number} cannot be skipped: {ops.why_no_skip(chosen, found)}")
-    recorded = await ops.skip(console.sources.databases, chosen, who=who(), why=why)
+    name = who(request.state.person)
+    recorded = await ops.skip(console.sources.databases, chosen, who=name, why=why)
+    logger.warning("parked_skipped", number=chosen.number, message_id=chosen.message_id, who=name, why=why)
     command = shlex.join(["chorus", "parked", "skip", chosen.number, "--why", why])
     return await _outcome(console, chosen, "skipped", recorded, command, why)
 
@@ -91,9 +94,9 @@ async def unresolved(console: Console) -> list[ops.Unresolved]:
     return await sources.offload(read)
 
 
-def who() -> str:
-    """The user whose verdict is recorded: the one who runs the console, who gave the operators their token."""
-    return f"{getpass.getuser()} (console)"
+def who(person: Person) -> str:
+    """The name that is recorded: that of the person, or else of the user who runs the console."""
+    return f"{person.name or getpass.getuser()} (console)"
 
 
 def _chosen(found: list[ops.Unresolved], request: Request) -> ops.Unresolved:
@@ -118,7 +121,6 @@ async def _outcome(
     console: Console, chosen: ops.Unresolved, verdict: str, recorded: int, command: str, why: str = ""
 ) -> Values:
     sources = console.sources
-    logger.warning("parked_" + verdict, number=chosen.number, message_id=chosen.message_id, who=who(), why=why)
     found = await wait_for_results(sources.databases, [chosen], sources.clock, timeout_s=WAITS_S)
     return {
         "one": chosen,

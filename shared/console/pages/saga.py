@@ -23,7 +23,7 @@ async def content(console: Console, request: Request) -> Values:
     """Read the saga once for all views of it; raises BadInputError."""
     key, sources = key_of(request), console.sources
     reader = sources.reader
-    reading = await reader.read(sources.broker, key)
+    reading = await reader.read(sources.broker, key, patience=sources.patience)
     explanation = reader.explain(reading.evidence)
     found = list(steps(reading.roots))
     rows = rows_of(reading.roots, reader.told_fields)[:STEPS_AT_MOST]

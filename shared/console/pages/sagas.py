@@ -58,7 +58,9 @@ async def content(console: Console, request: Request) -> Values:
         "saga": saga,
     }
     try:
-        listing = await list_sagas(sources.broker, saga, sources.reader.contexts, selection, now)
+        listing = await list_sagas(
+            sources.broker, saga, sources.reader.contexts, selection, now, patience=sources.patience
+        )
     except NoAnswerError as error:
         return {**values, "problem": f"{error}. Is it running? chorus worker {error.context}"}
     following = {**given, "after": str(listing.next)} if listing.next else {}

@@ -163,6 +163,7 @@ class Decisions:
                 "decided",
                 **message.ids,
                 heard=message.type,
+                given_by=self._routing.given_by(message),
                 commands=[type(command).__name__ for command in commands],
                 events=[row.type for row in self.rows[rows:]],
             )

@@ -24,11 +24,11 @@ from shared.engine.decide.incoming import (
     Source,
     Stranger,
 )
-from shared.engine.decide.routes import Routes
+from shared.engine.decide.routes import Routes, name_of
 from shared.engine.decide.tracebacks import current_traceback
 from shared.engine.decide.tracing import NOT_TRACING, Tracing
 from shared.ports.broker import Delivery
-from shared.ports.rows import EffectRow, ParkedVerdict
+from shared.ports.rows import EffectRow, ParkedRow, ParkedVerdict
 from shared.wire.bodies import MalformedBodyError
 from shared.wire.messages import (
     CAUSATION_DEPTH,
@@ -140,6 +140,16 @@ class Routing:
     def reacts_to(self, subject: Subject) -> bool:
         """Whether the context has a policy for such an event."""
         return subject in self._routes
+
+    def given_by(self, message: Incoming) -> str:
+        """The names of the functions (policies, timer, call) that gave the commands of a message, or their sender."""
+        match message.source:
+            case EffectRow(type=kind):
+                return name_of(self.effects[self.event_types[kind]].call)
+            case Delivery(subject=subject) | ParkedVerdict(row=ParkedRow(subject=subject)):
+                return self._routes.functions_of(parse_subject(subject)) or "a client"
+            case Asker():
+                return "a request"
 
     def asking_event(self, row: EffectRow) -> Any:
         """One of the context's own events that ask for an effect."""

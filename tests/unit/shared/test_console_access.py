@@ -1,10 +1,13 @@
 """The console lets nobody in without a token, carries out no form of another site, and escapes everything it shows."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
-from shared.console.access import ROLES, Access
+from shared.config.secrets import Secret
+from shared.config.settings import Settings, SettingsError
+from shared.console.access import ROLES, Access, people_in
 from shared.console.guard import FORM_BYTES_AT_MOST
 from shared.console.pages import ACTIONS, PAGES
 from shared.simulation.testing import Simulation, simulation
@@ -49,7 +52,7 @@ def test_forged_cookie_is_no_login(visit: Visit, cookie: str) -> None:
 
 
 def test_token_logs_in_and_the_cookie_is_hidden_from_scripts_and_from_other_sites(visit: Visit) -> None:
-    token = visit.console.access.token("operator")
+    token = visit.console.access.of_role("operator").token
     page = visit.running.run(Browser(visit.browser._app).log_in(token))
     assert (page.status, page.headers["location"]) == (303, "/")
     assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(page.headers["set-cookie"].split("; "))
@@ -64,8 +67,36 @@ def test_wrong_token_is_refused(visit: Visit) -> None:
 
 def test_token_of_another_console_is_refused() -> None:
     access, other = Access(), Access()
-    assert [other.role_of_token(access.token(role)) for role in ROLES] == [None, None]
-    assert [access.role_of_token(access.token(role)) for role in ROLES] == [*ROLES]
+    assert [other.by_token(access.of_role(role).token) for role in ROLES] == [None, None]
+    assert [access.by_token(access.of_role(role).token) for role in ROLES] == [*map(access.of_role, ROLES)]
+
+
+def test_people_of_the_settings_log_in_and_a_role_without_any_has_a_token_of_its_own() -> None:
+    settings = Settings(console_operators=Secret("ann=token-of-ann-0123,ben=token-of-ben-0123"))
+    access = Access(people_in(settings))
+    ann, ben = people_in(settings)
+    assert (ann.name, ann.role, access.by_token("token-of-ben-0123")) == ("ann", "operator", ben)
+    assert access.by_cookie(access.cookie(ann)) == ann
+    assert not access.is_own_form(ben, access.form_token(ann))
+    assert [(person.name, person.role) for person in access.people] == [
+        ("ann", "operator"), ("ben", "operator"), ("", "reader")
+    ]  # fmt: skip
+    assert "token" not in repr(access.people)
+
+
+@pytest.mark.parametrize(
+    ("readers", "operators", "told"),
+    [
+        ("", "ann", "CHORUS_CONSOLE_OPERATORS: the token of ann is shorter than 16 characters"),
+        ("ann=short", "", "CHORUS_CONSOLE_READERS: the token of ann is shorter than 16 characters"),
+        ("", "ann=token-of-ann-0123,=token-of-ben-0123", "CHORUS_CONSOLE_OPERATORS: part 2 names nobody"),
+        ("ann=token-of-ann-0123", "ben=token-of-ann-0123", "give two people the same token"),
+    ],
+)
+def test_people_who_cannot_log_in_are_named_without_their_token(readers: str, operators: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(told)) as raised:
+        people_in(Settings(console_readers=Secret(readers), console_operators=Secret(operators)))
+    assert "token-of" not in str(raised.value)
 
 
 def test_logout_ends_the_login(visit: Visit) -> None:
@@ -80,12 +111,13 @@ class TestActions:
     def test_form_without_its_token_is_refused(self, visit: Visit, action: object) -> None:
         path = action.path.replace("{number}", "1")  # type: ignore[attr-defined]
         assert visit.post(path, form_token="").status == 403
-        reader = visit.console.access.form_token("reader")
+        reader = visit.console.access.form_token(visit.console.access.of_role("reader"))
         assert visit.post(path, form_token=reader).status == 403
 
     def test_form_of_another_site_is_refused(self, visit: Visit, action: object) -> None:
         path = action.path.replace("{number}", "1")  # type: ignore[attr-defined]
-        fields = {"form_token": visit.console.access.form_token("operator")}
+        access = visit.console.access
+        fields = {"form_token": access.form_token(access.of_role("operator"))}
         for headers in ({"origin": "http://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}):
             assert visit.running.run(visit.browser.post(path, fields, headers=headers)).status == 403
 

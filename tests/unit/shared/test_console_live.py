@@ -159,7 +159,7 @@ def test_contexts_are_asked_once_for_all_who_look_at_the_same_time(visit: Visit)
     reports: list[object] = []
 
     async def look() -> None:
-        reports.append(await visit.console.lags.report())
+        reports.append(await visit.console.lags.get())
 
     async def all_of_them() -> None:
         async with anyio.create_task_group() as tasks:

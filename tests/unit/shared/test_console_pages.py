@@ -149,7 +149,7 @@ def test_context_without_a_process_is_marked_and_the_remedy_is_named() -> None:
 def test_streams_show_their_messages_consumers_and_differences(visit: Visit) -> None:
     page = visit.part("/streams")
     said = words(page.text)
-    assert "The streams and consumers are as declared." in said
+    assert "The streams, the consumers and the schemas are as declared." in said
     assert "EVENTS" in said
     assert "payments-0" in said
     assert "0 missing" in said
@@ -177,6 +177,8 @@ def test_flow_is_drawn_with_the_rates_of_the_last_minute(visit: Visit) -> None:
     assert "<title>chorus flow --saga order</title>" in page.text
     assert re.search(r"ordering\.OrderPlaced</a></th><td class=\"number\">\d\.\d+</td>", page.text)
     assert re.search(r">\d+\.\d/s</text>", page.text)
+    assert re.search(r'text-anchor="end">\d+\.\d/s</text>\s*<text[^>]*>[\d.]+ ms</text>', page.text)
+    assert "chorus flow --saga order --live" in words(page.text)
     assert re.search(r"ordering\.OrderPlaced payments\.AuthorizationRequested \d\.\d [\d.]+ ms", words(page.text))
     assert visit.part("/flow?from=ordering.OrderCancelled").status == 200
     assert visit.part("/flow?from=no.Such").status == 400

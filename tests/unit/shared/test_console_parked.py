@@ -9,6 +9,7 @@ from typing import NoReturn
 import pytest
 
 from shared import catalog
+from shared.console.access import Person
 from shared.context import Context, Policy
 from shared.simulation.testing import simulation
 from tests.browsing import Visit
@@ -81,6 +82,15 @@ def test_skip_is_recorded_with_who_and_why_and_the_worker_goes_on(visit: Visit) 
     assert number not in numbers(visit)
 
 
+def test_skip_is_recorded_with_the_name_of_the_person_who_has_logged_in(visit: Visit) -> None:
+    ann = Person("ann", "operator", "token-of-ann-0123")
+    of_ann = Visit(visit.running, people=(ann,))
+    assert "ann, operator" in of_ann.get("/").text
+    of_ann.post(f"/parked/{numbers(visit)[0]}/skip", why="a test message")
+    rows = visit.running.rows("inventory", "SELECT who, why FROM skipped")
+    assert rows == [("ann (console)", "a test message")]
+
+
 @pytest.mark.parametrize("why", ["", "   ", "x" * 501])
 def test_skip_without_a_reason_is_refused(visit: Visit, why: str) -> None:
     number = numbers(visit)[0]
@@ -111,7 +121,8 @@ def test_retry_decides_the_message_once_more(visit: Visit) -> None:
 
 def test_form_of_another_site_changes_nothing(visit: Visit) -> None:
     number = numbers(visit)[0]
-    fields = {"form_token": visit.console.access.form_token("operator"), "why": "mine"}
+    access = visit.console.access
+    fields = {"form_token": access.form_token(access.of_role("operator")), "why": "mine"}
     headers = {"origin": "http://evil.example"}
     assert visit.running.run(visit.browser.post(f"/parked/{number}/skip", fields, headers=headers)).status == 403
     assert number in numbers(visit)

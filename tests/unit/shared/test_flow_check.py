@@ -14,12 +14,13 @@ from shared.flow.check import check
 from shared.flow.finding import Finding
 from shared.flow.graph import derive
 from shared.mistakes import between, within
-from shared.saga import End, Saga
+from shared.saga import End, Pause, Saga
 from tests import diner
 from tests.diner import KITCHEN, MEAL, MEAL_SALE, SALE, TILL, MealOrdered
 from tests.other_system import chorus, write_travel
 
 FILE = Path(diner.__file__)
+PAUSE = Pause(event="till.SaleOpened", until=("till.SaleClosed",), ended_by="till.OpenSale", keys="sale_id")
 
 
 def findings(*members: Context, sagas: Sequence[Saga] = (MEAL_SALE,)) -> tuple[Finding, ...]:
@@ -138,8 +139,10 @@ def test_an_end_that_nothing_leads_to_is_found() -> None:
         ),
         ({"key": "meal_id"}, "has the key meal_id, and its event till.SaleOpened has the key sale_id"),
         ({"waits_for": ("till.OpenSle",)}, "till.OpenSle, which no context accepts (did you mean 'till.OpenSale'?)"),
+        ({"pauses": (replace(PAUSE, event="till.SaleOpend"),)}, "which no context publishes (did you mean"),
+        ({"pauses": (replace(PAUSE, ended_by="till.OpenSle"),)}, "till.OpenSle, which no context accepts"),
     ],
-    ids=["pivot", "first", "key", "waits_for"],
+    ids=["pivot", "first", "key", "waits_for", "pause", "end of a pause"],
 )
 def test_a_name_in_a_saga_that_nobody_uses_is_found(changes: dict[str, object], told: str) -> None:
     found = findings(sagas=[replace(MEAL_SALE, **changes)])  # type: ignore[arg-type]

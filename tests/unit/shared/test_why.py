@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
+from contexts.inventory.commands import ReplenishStock
 from contexts.sagas import SAGAS
 from shared.inspect.causes import Cause, Kind
 from shared.inspect.evidence import Evidence, collect
@@ -15,7 +16,7 @@ from shared.simulation.testing import Simulation, simulation
 from shared.wire.about import About
 from shared.wire.messages import MSG_ID
 from tests.saying import said
-from tests.unit.shopping import fill_shelves, order
+from tests.unit.shopping import MUG, fill_shelves, order
 
 PARTITIONS = 2
 KEY = "o-1"
@@ -214,3 +215,35 @@ def test_unknown_key_is_told(shop: Simulation) -> None:
     explanation = why(shop, "nobody")
     assert [cause.kind for cause in explanation.causes] == [Kind.UNKNOWN_KEY]
     assert explanation.is_trouble
+
+
+def test_context_that_has_not_come_to_an_event_is_named_with_how_far_it_is_behind(shop: Simulation) -> None:
+    place(shop)
+    shop.run_until_quiet()
+    evidence = gathered(shop, KEY)
+    answer = evidence.answers["shipping"]
+    assert isinstance(answer, About)
+    behind = tuple(replace(one, sequence=0, behind=300) for one in answer.positions if one.stream == "EVENTS")
+    answers = {**evidence.answers, "shipping": replace(answer, positions=behind)}
+    cause = explain(replace(evidence, answers=answers), shop._world.members, SAGAS, ()).causes[0]
+    assert cause.kind is Kind.CONTEXT_SLOW
+    heard = "inventory.InventoryReserved, payments.PaymentSucceeded and ordering.OrderConfirmed"
+    assert cause.text == f"shipping has not come to {heard} yet, 300 messages behind"
+    assert cause.remedy == "chorus health shipping"
+
+
+def test_order_on_backorder_is_on_hold_until_its_article_is_replenished(shop: Simulation) -> None:
+    shop.send(order(quantity=1000, allow_backorder=True), key=KEY, message_id="m-1")
+    shop.run_until_quiet()
+    explanation = why(shop)
+    assert not explanation.is_trouble
+    cause = explanation.causes[0]
+    assert cause.kind is Kind.PAUSED
+    assert cause.text == (
+        f"it is on hold since inventory.InventoryBackordered at 09:00:00 UTC, until inventory.ReplenishStock of {MUG}"
+    )
+    assert cause.remedy == f"chorus send inventory.ReplenishStock {MUG} --help"
+    assert [cause.kind for cause in explanation.causes[1:]] == [Kind.DEADLINE_ARMED] * 2
+    shop.send(ReplenishStock(quantity=2000, delivery_id="d-2"), key=MUG)
+    shop.run_until(KEY, "OrderConfirmed")
+    assert Kind.PAUSED not in [cause.kind for cause in why(shop).causes]

@@ -1,0 +1,73 @@
+"""Answers `api.<context>.lag-<group>`: how far the group is behind."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from shared.context import Answer, Request
+from shared.engine.questions.lag import messages_behind
+from shared.engine.questions.replies import process_name, refusal
+from shared.groups.progress import Progress
+from shared.groups.reading import Reading
+from shared.ports.broker import Broker
+from shared.ports.clock import Clock, moment
+from shared.wire.lag import AskGroupLag, GroupLag
+from shared.wire.messages import rfc3339
+
+_decoder = msgspec.json.Decoder(AskGroupLag)
+_encoder = msgspec.json.Encoder()
+
+
+class Counts(NamedTuple):
+    """The events folded and set aside since the process started."""
+
+    folded: int
+    set_aside: int
+
+
+class GroupLagQuestion:
+    """The process that is the group answers; one that stands by does not."""
+
+    def __init__(
+        self,
+        context: str,
+        group: str,
+        broker: Broker,
+        clock: Clock,
+        reading: Reading,
+        progress: Progress,
+        counts: Callable[[], Counts],
+    ) -> None:
+        self._context = context
+        self._group = group
+        self._broker = broker
+        self._clock = clock
+        self._reading = reading
+        self._progress = progress
+        self._counts = counts
+
+    async def answer(self, request: Request) -> Answer:
+        """Answer a request."""
+        try:
+            _decoder.decode(request.body or b"{}")
+        except msgspec.DecodeError as error:
+            return refusal("{}", str(error))
+        return Answer(_encoder.encode(await self.lag()))
+
+    async def lag(self) -> GroupLag:
+        """Collect the figures."""
+        oldest, known = self._reading.reader.oldest, self._progress.known
+        folded, set_aside = self._counts()
+        return GroupLag(
+            context=self._context,
+            group=self._group,
+            process=process_name(),
+            at=rfc3339(self._clock.now()),
+            sequence=self._progress.up_to,
+            behind=await messages_behind(self._broker, self._reading.reader),
+            oldest_at="" if oldest is None else rfc3339(moment(oldest.at_ns)),
+            last_at=rfc3339(moment(known.at_ns)) if known.at_ns else "",
+            folded=folded,
+            set_aside=set_aside,
+        )
