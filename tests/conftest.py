@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
@@ -37,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # The long tests show what holds on a disk. In the others no test should wait for the syncs of its neighbours.
     if config.option.markexpr == "not long" and "TMPDIR" not in os.environ and _has_ram_disk():
-        os.environ["TMPDIR"] = str(RAM_DISK)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(RAM_DISK)
     seed = os.environ.setdefault(SEED, str(random.randrange(10**6)))
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = seed

@@ -10,8 +10,9 @@ from shared.engine.failpoints import reach
 from shared.groups.flow_state import FlowState
 from shared.groups.flowing import Flowing
 from shared.groups.folding import Folding
+from shared.groups.forwarding.cloud_event import rows_of
 from shared.groups.intake import Heard, Intake
-from shared.groups.outbox import Outbox
+from shared.groups.outbox import journal_rows
 from shared.ports.broker import Delivery
 from shared.ports.rows import JournalRow, NumberedRow
 from shared.ports.views import Known, ViewTransaction
@@ -46,11 +47,12 @@ class NothingStaysError(Exception):
 class Batches:
     """Folds the batches of one group. Its methods run in the database's thread."""
 
-    def __init__(self, context: str, group: Group, outbox: Outbox) -> None:
+    def __init__(self, context: str, group: Group) -> None:
         self._intake = Intake(context, group)
         self._folding = Folding(group)
         self._flowing = Flowing(group.topologies)
-        self._outbox = outbox
+        self._context = context
+        self._forwards = group.forwards
 
     def fold(self, transaction: ViewTransaction, deliveries: Sequence[Delivery], known: Known) -> Batch:
         """Fold deliveries that follow `known`; the transaction may be tried again."""
@@ -58,12 +60,14 @@ class Batches:
         after = Known(last.sequence, last.headers.get(MSG_ID, ""), last.at_ns, known.created)
         transaction.advance(known.sequence, after)
         named, own, strangers = self._intake.named(deliveries)
-        versions = transaction.versions({event.aggregate for event in named if event.aggregate})
+        versions = transaction.versions({name for event in named for name in event.remembered})
         admitted = self._intake.admit(named, versions, strangers)
         poison = [*admitted.poison, *self._folding.fold(transaction, admitted.heard)]
         if own:
             transaction.seen_in_stream(own)  # First: a window that one of them closes is not said again.
         new, closes_at = self._flow(transaction, admitted.heard)
+        if self._forwards is not None:
+            transaction.forwards.add(rows_of(admitted.heard, self._forwards))
         poison += self._flowing.poison
         transaction.save_versions(admitted.versions)
         if poison:
@@ -86,7 +90,7 @@ class Batches:
         """
         cause = Heard(("", ""), known.message_id, Told(known.sequence, "", at), None, headers)
         said = self._flowing.close(FlowState(transaction), cause)
-        raise NothingStaysError([added.row for added in transaction.add_to_outbox(self._outbox.rows(said))])
+        raise NothingStaysError([added.row for added in transaction.add_to_outbox(journal_rows(self._context, said))])
 
     def _flow(self, transaction: ViewTransaction, heard: Sequence[Heard]) -> tuple[list[NumberedRow], datetime | None]:
         if not self._flowing.is_needed:
@@ -95,4 +99,4 @@ class Batches:
         said = self._flowing.flow(heard, state)
         closes_at = self._flowing.closes_at(state)
         state.flush()
-        return transaction.add_to_outbox(self._outbox.rows(said)), closes_at
+        return transaction.add_to_outbox(journal_rows(self._context, said)), closes_at

@@ -1,8 +1,5 @@
 """Answers `api.<context>.lag-<group>`: how far the group is behind."""
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import msgspec
 
 from shared.context import Answer, Request
@@ -19,25 +16,11 @@ _decoder = msgspec.json.Decoder(AskGroupLag)
 _encoder = msgspec.json.Encoder()
 
 
-class Counts(NamedTuple):
-    """The events folded and set aside since the process started."""
-
-    folded: int
-    set_aside: int
-
-
 class GroupLagQuestion:
     """The process that is the group answers; one that stands by does not."""
 
     def __init__(
-        self,
-        context: str,
-        group: str,
-        broker: Broker,
-        clock: Clock,
-        reading: Reading,
-        progress: Progress,
-        counts: Callable[[], Counts],
+        self, context: str, group: str, broker: Broker, clock: Clock, reading: Reading, progress: Progress
     ) -> None:
         self._context = context
         self._group = group
@@ -45,7 +28,6 @@ class GroupLagQuestion:
         self._clock = clock
         self._reading = reading
         self._progress = progress
-        self._counts = counts
 
     async def answer(self, request: Request) -> Answer:
         """Answer a request."""
@@ -58,7 +40,6 @@ class GroupLagQuestion:
     async def lag(self) -> GroupLag:
         """Collect the figures."""
         oldest, known = self._reading.reader.oldest, self._progress.known
-        folded, set_aside = self._counts()
         return GroupLag(
             context=self._context,
             group=self._group,
@@ -68,6 +49,6 @@ class GroupLagQuestion:
             behind=await messages_behind(self._broker, self._reading.reader),
             oldest_at="" if oldest is None else rfc3339(moment(oldest.at_ns)),
             last_at=rfc3339(moment(known.at_ns)) if known.at_ns else "",
-            folded=folded,
-            set_aside=set_aside,
+            folded=self._progress.folded,
+            set_aside=self._progress.set_aside,
         )

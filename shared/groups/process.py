@@ -6,6 +6,7 @@ at a time be the group, and the compare-and-set of the position is the fence beh
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib import metadata
 from typing import Final, TypeVar
 
@@ -19,14 +20,17 @@ from shared.engine.monitor.troubles import Troubles
 from shared.engine.wakeup import Wakeup
 from shared.groups.batch import Batches, NothingStaysError
 from shared.groups.buckets import Buckets
-from shared.groups.lag import Counts, GroupLagQuestion
+from shared.groups.forwarding.forwarder import Forwarder
+from shared.groups.lag import GroupLagQuestion
 from shared.groups.outbox import Outbox
 from shared.groups.progress import Progress
 from shared.groups.queries import Queries
 from shared.groups.quiet import Quiet
 from shared.groups.reading import READING, Reading
+from shared.groups.succession import Succession
 from shared.ports.broker import Broker, BrokerError
 from shared.ports.clock import Clock
+from shared.ports.forwards import Sender
 from shared.ports.store import DatabaseBusyError, FencedError
 from shared.ports.views import ViewStore, ViewTransaction
 from shared.readside import Group, place_of
@@ -36,8 +40,7 @@ from shared.wire.streams import EVENTS
 CATCH_UP_FROM: Final = 20_000
 """So many events behind, a group reads all of EVENTS and skips what it does not hear (reading.py)."""
 GATHER_S: Final = 0.05
-"""How long events gather between two batches, unless a query waits for them: a batch shares a disk sync, and a row that
-changes twice is written into its bucket once."""
+"""How long events gather between two batches, unless a query waits: a batch shares a disk sync, and bucket writes."""
 BATCH_AT_MOST: Final = 4_000
 """A batch shares one disk sync and one statement per table; beyond this size nothing is gained (measured)."""
 IDLE_S: Final = 0.5
@@ -63,11 +66,10 @@ class GroupProcess:
         priority_timeout_s: float,
         batch_at_most: int = BATCH_AT_MOST,
         catch_up_from: int = CATCH_UP_FROM,
+        sender: Sender | None = None,
     ) -> None:
         self.name = place_of(context, group.name)
         self.group = group.name
-        self.folded = self.set_aside = 0
-        """Events folded, and set aside, since the process started."""
         self._store = store
         self._broker = broker
         self._clock = clock
@@ -77,8 +79,9 @@ class GroupProcess:
         self._hurry = Wakeup()
         self._came_round_at = clock.monotonic()
         self._troubles = Troubles(alarms, broker, self.name)
-        self._outbox = Outbox(context, broker, clock, self._troubles)
-        self._batches = Batches(context, group, self._outbox)
+        self._outbox = Outbox(broker, clock, self._troubles)
+        self._batches = Batches(context, group)
+        self._succession = Succession(store, self._batches, broker, clock)
         self.reading = Reading(
             broker,
             clock,
@@ -93,9 +96,10 @@ class GroupProcess:
         self.progress = Progress(broker, {(source, event.__name__) for source, event in heard}, self._hurry)
         self._quiet = Quiet(broker, clock)
         self.buckets = Buckets(group, store, broker, clock, self._troubles, self.progress)
-        self._queries = Queries(context, group, store, clock, self.progress)
-        lag = GroupLagQuestion(context, group.name, broker, clock, self.reading, self.progress, self._counts)
-        self._endpoints = {**self._queries.endpoints, f"api.{context}.{group_lag_of(group.name)}": lag.answer}
+        self.forwarder = Forwarder(self.name, group.forwards, sender, clock, alarms, self._wakeup.set)
+        lag = GroupLagQuestion(context, group.name, broker, clock, self.reading, self.progress)
+        answers = Queries(context, group, store, clock, self.progress).endpoints
+        self._endpoints = {**answers, f"api.{context}.{group_lag_of(group.name)}": lag.answer}
 
     @property
     def stalled_s(self) -> float:
@@ -104,12 +108,11 @@ class GroupProcess:
 
     @property
     def is_resting(self) -> bool:
-        """Whether everything that was read is folded, the buckets have it, and no window is to be closed."""
+        """Whether everything that was read is folded and in the buckets, and no window or second database is due."""
+        if self._succession.is_due(self.progress.known):
+            return False
         is_current = self.reading.is_live and self.progress.is_current and self._quiet.is_resting
-        return is_current and self.buckets.is_resting and self._outbox.is_resting
-
-    def _counts(self) -> Counts:
-        return Counts(self.folded, self.set_aside)
+        return is_current and self.buckets.is_resting and self._outbox.is_resting and self.forwarder.is_resting
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[TaskGroup]:
@@ -120,6 +123,7 @@ class GroupProcess:
                 tasks.start_soon(self.reading.keep_alive)
                 tasks.start_soon(self.buckets.run)
                 tasks.start_soon(self._outbox.run)
+                self.forwarder.start(tasks)
                 version = metadata.version("chorus")
                 stop = await self._broker.serve(self.name, version, f"Chorus: {self.name}", self._endpoints)
                 _log.info("at work", known=self.progress.known.sequence)
@@ -129,7 +133,8 @@ class GroupProcess:
         finally:
             with anyio.CancelScope(shield=True):
                 await self._store.close()
-        _log.info("stopped", folded=self.folded)
+                await self.forwarder.close()
+        _log.info("stopped", folded=self.progress.folded)
 
     def stop(self) -> None:
         """Take no new messages; `run` returns after the current batch."""
@@ -143,6 +148,8 @@ class GroupProcess:
             self._came_round_at = self._clock.monotonic()
             self._wakeup.clear()
             try:
+                if self._succession.is_due(self.progress.known):
+                    await self._take_successor()
                 if not self.reading.has_begun:
                     await self._begin_reading()
                 await self._fold_next()
@@ -153,11 +160,15 @@ class GroupProcess:
             except BrokerError as error:
                 self._troubles.failed(READING, error)
                 await self._clock.sleep(RETRY_S)
+            except DatabaseBusyError as error:
+                self._troubles.busy(error)
+                await self._clock.sleep(RETRY_S)
             except FencedError as error:
                 _log.warning("another process has moved the position", reason=str(error))
                 self.progress.moved(await self._patiently(lambda transaction: transaction.known()))
                 await self.reading.stop(hand_over=False)
         with anyio.CancelScope(shield=True):
+            await self.forwarder.settle(self._patiently, loads=False)
             try:
                 await self.reading.stop(hand_over=True)
             except BrokerError as error:
@@ -166,13 +177,21 @@ class GroupProcess:
     async def _begin_reading(self) -> None:
         """Read on behind the position. Nothing is published before the stream was read to its end."""
         self._outbox.close()
-        self.progress.begin(await self.reading.begin(self.progress.known, self._forget))
+        forget = partial(self._patiently, lambda transaction: transaction.forget())
+        self.progress.begin(await self.reading.begin(self.progress.known, forget))
 
-    async def _forget(self) -> None:
-        await self._patiently(lambda transaction: transaction.forget())
+    async def _take_successor(self) -> None:
+        """Go on with the second database. Reading begins anew, so the outbox publishes only what EVENTS lacks."""
+        if not await self._succession.take(self.progress.known):
+            return
+        self.progress.moved(await self._patiently(lambda transaction: transaction.known()))
+        _log.info("the second read model is the live one", known=self.progress.known.sequence)
+        await self.reading.stop(hand_over=False)
+        self.buckets.wake()
 
     async def _fold_next(self) -> None:
-        deliveries = self.reading.reader.take(self._batch_at_most)
+        await self.forwarder.settle(self._patiently)
+        deliveries = self.reading.reader.take(self._batch_at_most) if self.forwarder.has_room else []
         if not deliveries:
             if not self.progress.is_current:
                 await self.progress.look_ahead()
@@ -186,13 +205,15 @@ class GroupProcess:
         known = self.progress.known
         batch = await self._patiently(lambda transaction: self._batches.fold(transaction, deliveries, known))
         reach("after-commit")
-        self.folded += batch.folded
-        self.set_aside += batch.set_aside
+        self.progress.folded += batch.folded
+        self.progress.set_aside += batch.set_aside
         self._outbox.add(batch.new)
         self._quiet.closes_at = batch.closes_at
         pending = deliveries[-1].pending
         self.progress.moved(batch.known, pending=pending)
         self.buckets.wake()
+        self.forwarder.expect_more()
+        await self.forwarder.settle(self._patiently)
         if pending == 0:
             await self._gather()
 
@@ -202,7 +223,7 @@ class GroupProcess:
         up_to, known, at = self.progress.up_to, self.progress.known, self._quiet.closes_at
         assert at is not None
         last = await self._broker.get(EVENTS, known.sequence)
-        headers = {} if last is None else last.headers
+        headers = last.headers if last else {}
         try:
             await self._patiently(lambda transaction: self._batches.close(transaction, known, headers, at))
         except NothingStaysError as looked:

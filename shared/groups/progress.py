@@ -20,6 +20,8 @@ class Progress:
 
     def __init__(self, broker: Broker, heard: Set[tuple[str, str]], hurry: Wakeup) -> None:
         self.known = Known()
+        self.folded = self.set_aside = 0
+        """Events folded, and set aside, since the process started."""
         self.is_current = False
         """Whether the group has read to an end of the stream since it began to read."""
         self.current = anyio.Event()

@@ -20,6 +20,7 @@ from shared.engine.monitor.alarms import Alarms
 from shared.engine.process import MisconfiguredError
 from shared.groups.process import GroupProcess
 from shared.ports.broker import Broker, BrokerRefusedError, BrokerUnavailableError
+from shared.ports.forwards import Sender
 from shared.readside import Group, ReadSide, catch_up_of, place_of
 from shared.streams.file import read_topology
 from shared.wire.streams import EVENTS
@@ -82,6 +83,7 @@ async def run_groups(side: ReadSide, name: str | None, broker: JetStream, settin
     topology = read_topology(settings.streams_file)
     for group in groups:
         await check_group(side.name, group, broker)
+    senders = {group.name: _sender(group) for group in groups}
     running = _Running()
     pulse.alarms = Alarms(SystemClock())
     if settings.metrics_port is not None:
@@ -96,7 +98,8 @@ async def run_groups(side: ReadSide, name: str | None, broker: JetStream, settin
         async with anyio.create_task_group() as tasks:
             for group in groups:
                 path = settings.data_dir / f"{place_of(side.name, group.name)}.db"
-                starting = _Starting(side.name, group, path, broker, running, pulse.alarms, timeout_s)
+                sender = senders[group.name]
+                starting = _Starting(side.name, group, path, broker, running, pulse.alarms, timeout_s, sender)
                 await tasks.start(starting.run)
             pulse.stalled_s = running.stalled_s
             pulse.ready()
@@ -104,6 +107,21 @@ async def run_groups(side: ReadSide, name: str | None, broker: JetStream, settin
         signals.cancel_scope.cancel()
     if broker.closed.is_set():
         raise BrokerUnavailableError("the client closed the connection for good")
+
+
+def _sender(group: Group) -> Sender | None:
+    """The endpoint of a group that forwards; raises MisconfiguredError."""
+    if group.forwards is None:
+        return None
+    if not group.forwards.secret:
+        raise MisconfiguredError(f"the group {group.name} has no secret to sign with: set it (chorus config lists it)")
+    try:
+        from shared.adapters.http import HttpSender  # An extra, which other groups do without.
+    except ModuleNotFoundError as error:
+        raise MisconfiguredError(
+            f"the group {group.name} needs the package {error.name}: install chorus[integration]"
+        ) from error
+    return HttpSender(group.forwards.url, timeout_s=group.forwards.timeout_s)
 
 
 class _Starting(NamedTuple):
@@ -116,6 +134,7 @@ class _Starting(NamedTuple):
     running: _Running
     alarms: Alarms
     priority_timeout_s: float
+    sender: Sender | None
 
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
         """Become the group once no other process is, and run it until it is stopped.
@@ -153,6 +172,7 @@ class _Starting(NamedTuple):
             clock,
             alarms=self.alarms,
             priority_timeout_s=self.priority_timeout_s,
+            sender=self.sender,
         )
         self.running.processes.append(process)
         if self.running.stopped.is_set():

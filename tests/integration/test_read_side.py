@@ -114,7 +114,7 @@ async def test_a_group_that_is_far_behind_reads_all_of_the_stream_and_then_only_
     unheard = await say(broker, "OrderDeadlineExtended", 2, expires_at="2026-11-28T10:00:00Z")
     async with projection(broker, tmp_path, catch_up_from=0) as process:
         await until(lambda: process.is_resting, "the group has caught up")
-        assert (process.folded, process.progress.known.sequence) == (1, unheard)
+        assert (process.progress.folded, process.progress.known.sequence) == (1, unheard)
         all_events = await broker.consumer_info("EVENTS", "insights-projection-all")
         assert all_events.delivered_sequence == unheard
         confirmed = await say(broker, "OrderConfirmed", 3)
@@ -129,7 +129,7 @@ async def test_windows_of_a_quiet_stream_are_closed_once(broker: JetStream, tmp_
     closed = "evt.insights.WindowClosed.*.*"
     for number in range(2):
         async with projection(broker, tmp_path / str(number), name="analytics") as process:
-            await until(lambda: process.is_resting and process.folded == 1, "the windows are closed")
+            await until(lambda: process.is_resting and process.progress.folded == 1, "the windows are closed")
         found = [stored.subject.rpartition(".")[2] async for stored in broker.read("EVENTS", closed)]
         assert found == ["minute-20201128T0900Z", "hour-20201128T0900Z"]
 
@@ -150,9 +150,9 @@ async def test_the_nats_command_reads_a_bucket_and_its_history(
 
     async with projection(broker, tmp_path) as process:
         await say(broker, "OrderPlaced", 1, **PLACED)
-        await until(lambda: process.is_resting and process.folded == 1, "the bucket has the order")
+        await until(lambda: process.is_resting and process.progress.folded == 1, "the bucket has the order")
         await say(broker, "OrderConfirmed", 2)
-        await until(lambda: process.is_resting and process.folded == 2, "the bucket has the change")
+        await until(lambda: process.is_resting and process.progress.folded == 2, "the bucket has the change")
         got = await anyio.to_thread.run_sync(kv, "get", "orders", "o-1", "--raw")
         history = await anyio.to_thread.run_sync(kv, "history", "orders", "o-1")
     assert json.loads(got)["state"] == "CONFIRMED"
