@@ -47,7 +47,7 @@ class GroupCollector(Collector):
         waiting = GaugeMetricFamily("chorus_group_forward_waiting", "events in memory, on their way", labels=LABELS)
         parked = GaugeMetricFamily("chorus_group_forward_parked", "events that wait for an operator", labels=LABELS)
         circuit = GaugeMetricFamily("chorus_group_circuit_open", "1 while the endpoint is left alone", labels=LABELS)
-        for process in self._processes:
+        for process in tuple(self._processes):
             if not process.forwarder.is_needed:
                 continue
             values, forwarder = (self._context, process.group), process.forwarder

@@ -99,8 +99,12 @@ def test_the_docs_list_every_metric_with_its_type_and_its_labels() -> None:
     process.loop.counters.reaction_times.by_type["OrderPlaced"] = Timings()
     reader = SimpleNamespace(stream="EVENTS", oldest=None, newest=None)
     process.ownership.partitions = {0: SimpleNamespace(number=0, is_owned=True, readers={"EVENTS": reader})}
+    breaker = SimpleNamespace(is_open=False)
     group: Any = SimpleNamespace(
-        group="there", folded=1, set_aside=0, progress=SimpleNamespace(up_to=1), reading=SimpleNamespace(behind=0)
+        group="there",
+        progress=SimpleNamespace(up_to=1, folded=1, set_aside=0),
+        reading=SimpleNamespace(behind=0),
+        forwarder=SimpleNamespace(is_needed=True, delivered=1, failed=0, waiting=0, parked=0, breaker=breaker),
     )
     found = {
         metric.name: (metric.type, {name for sample in metric.samples for name in sample.labels} - {"context", "le"})
