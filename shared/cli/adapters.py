@@ -9,12 +9,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shared.adapters.jetstream import JetStream as JetStream
+    from shared.adapters.sqlite.views.second import SqliteSecond as SqliteSecond
     from shared.config.connection import ConnectionOptions
     from shared.config.settings import Settings
     from shared.inspect.saga_reader import SagaReader
     from shared.ports.clock import Clock
     from shared.ports.databases import Databases
-    from shared.readside import ReadSide
+    from shared.readside import Group, ReadSide
     from shared.repair.audit import Proving
 
 
@@ -30,6 +31,13 @@ def set_group_aside(settings: "Settings", place: str) -> "Path | None":
     from shared.adapters.sqlite.views.store import set_aside
 
     return set_aside(settings.data_dir / f"{place}.db")
+
+
+def second_database(settings: "Settings", place: str, into: "Path", group: "Group") -> "SqliteSecond":
+    """A second database of a group, in the directory `into`."""
+    from shared.adapters.sqlite.views.second import SqliteSecond
+
+    return SqliteSecond(settings.data_dir / f"{place}.db", into, group)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""`chorus replay`: decides the recorded inputs of a context again, or writes a saga as a test."""
+"""`chorus replay`: decides recorded inputs again, folds a read side a second time, or writes a saga as a test."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -16,10 +17,18 @@ if TYPE_CHECKING:
 
 
 def replay(
-    name: Annotated[str | None, Parameter(name="CONTEXT", help="the context whose inputs are decided again")] = None,
+    name: Annotated[str | None, Parameter(name="CONTEXT", help="the context to decide again, or the read side")] = None,
     /,
     *,
-    diff: Annotated[bool, Parameter(negative="", show_default=False, help="show each event that would differ")] = False,
+    diff: Annotated[
+        bool, Parameter(negative="", show_default=False, help="show each event or row that differs")
+    ] = False,
+    into: Annotated[Path | None, Parameter(help="the directory of the second read model")] = None,
+    group: Annotated[str | None, Parameter(help="one group of the read side; all by default")] = None,
+    since: Annotated[str | None, Parameter(name="--from", help="compare what events from here on have changed")] = None,
+    swap: Annotated[
+        bool, Parameter(negative="", show_default=False, help="make the second read model the live one")
+    ] = False,
     save_as_test: Annotated[str | None, Parameter(help="write the saga of this key as a test")] = None,
     json: Json = False,
     connection: Connection = HERE,
@@ -31,6 +40,12 @@ def replay(
     journal. Exit 1 when one differs: run it before a release. Workers may run. The
     command only reads: nothing is published, called or written.
 
+    For a read side, --diff folds EVENTS from the first event into a second database
+    for each group, below --into, and compares it with the live one row by row. Exit
+    1 when a row differs. --from takes a sequence of EVENTS or a time with its offset,
+    and compares only rows that an event from there on has changed. --swap makes the
+    second one the live one, whether its worker runs or not; then exit 0.
+
     --save-as-test prints a saga as a test in virtual time: its commands, those that
     its decisions depend on, and the facts. It is played once before; exit 1 when it
     comes out otherwise.
@@ -39,14 +54,22 @@ def replay(
 
         chorus replay CONTEXT --diff
         chorus replay CONTEXT --diff --json
+        chorus replay READ_SIDE --into DIR --diff
+        chorus replay READ_SIDE --into DIR --diff --swap
         chorus replay --save-as-test KEY > tests/test_saga.py
     """
     if save_as_test is not None:
-        if name is not None or diff or json:
+        if name is not None or diff or json or into or group or since or swap:
             raise CommandError(Exit.USAGE, "--save-as-test takes the key of a saga, and no context")
         return _save_as_test(save_as_test, connection)
     if name is None or not diff:
         raise CommandError(Exit.USAGE, "name a context and give --diff, or give --save-as-test KEY")
+    if into is not None:
+        from shared.cli.replay_groups import replay_groups
+
+        return replay_groups(name, connection, into=into, group=group, since=since, swap=swap, json=json)
+    if group or since or swap:
+        raise CommandError(Exit.USAGE, "--group, --from and --swap are for a read side, with --into DIR")
     return _diff(name, connection, json=json)
 
 
@@ -54,10 +77,13 @@ def _diff(name: str, connection: Connection, *, json: bool) -> int:
     import anyio
 
     from shared import catalog
+    from shared.readside import ReadSide
     from shared.replay.decide_again import Replay
     from shared.streams.file import read_topology
 
     settings = catalog.read_settings(os.environ)
+    if isinstance(catalog.load_member(name, settings), ReadSide):
+        raise CommandError(Exit.USAGE, f"{name} is a read side; give --into DIR, where its second databases are made")
     context = catalog.load(name, settings)
     partitions = read_topology(settings.streams_file).partitions
     differ = 0

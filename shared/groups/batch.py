@@ -11,7 +11,7 @@ from shared.groups.flow_state import FlowState
 from shared.groups.flowing import Flowing
 from shared.groups.folding import Folding
 from shared.groups.intake import Heard, Intake
-from shared.groups.outbox import Outbox
+from shared.groups.outbox import journal_rows
 from shared.ports.broker import Delivery
 from shared.ports.rows import JournalRow, NumberedRow
 from shared.ports.views import Known, ViewTransaction
@@ -46,11 +46,11 @@ class NothingStaysError(Exception):
 class Batches:
     """Folds the batches of one group. Its methods run in the database's thread."""
 
-    def __init__(self, context: str, group: Group, outbox: Outbox) -> None:
+    def __init__(self, context: str, group: Group) -> None:
         self._intake = Intake(context, group)
         self._folding = Folding(group)
         self._flowing = Flowing(group.topologies)
-        self._outbox = outbox
+        self._context = context
 
     def fold(self, transaction: ViewTransaction, deliveries: Sequence[Delivery], known: Known) -> Batch:
         """Fold deliveries that follow `known`; the transaction may be tried again."""
@@ -86,7 +86,7 @@ class Batches:
         """
         cause = Heard(("", ""), known.message_id, Told(known.sequence, "", at), None, headers)
         said = self._flowing.close(FlowState(transaction), cause)
-        raise NothingStaysError([added.row for added in transaction.add_to_outbox(self._outbox.rows(said))])
+        raise NothingStaysError([added.row for added in transaction.add_to_outbox(journal_rows(self._context, said))])
 
     def _flow(self, transaction: ViewTransaction, heard: Sequence[Heard]) -> tuple[list[NumberedRow], datetime | None]:
         if not self._flowing.is_needed:
@@ -95,4 +95,4 @@ class Batches:
         said = self._flowing.flow(heard, state)
         closes_at = self._flowing.closes_at(state)
         state.flush()
-        return transaction.add_to_outbox(self._outbox.rows(said)), closes_at
+        return transaction.add_to_outbox(journal_rows(self._context, said)), closes_at

@@ -111,17 +111,22 @@ class Buckets:
 
     async def _mark(self, table: str) -> _Mark:
         """How far the bucket is: nowhere, where its last message is of other tables or events, or not ours."""
-        generation, known = await self._store.look(lambda view: (view.generation(), view.known()))
+        generation, known, before = await self._store.look(
+            lambda view: (view.generation(), view.known(), view.predecessor())
+        )
         info = await self._broker.stream_info(stream_name(table))
         stored = await self._broker.get(stream_name(table), info.last_sequence) if info.last_sequence else None
         if stored is None:
             return _Mark(0, "", info.last_sequence, generation)
-        place = stored.headers.get(PLACE, "")
+        place, key = stored.headers.get(PLACE, ""), stored.subject.removeprefix(subject(table, ""))
+        theirs = stored.headers.get(GENERATION)
         # An older copy of EVENTS uses sequences again, so a bucket ahead of the tables tells of events that are gone.
-        if stored.headers.get(GENERATION) != generation or not place.isdecimal() or int(place) > known.sequence:
+        is_ours = theirs == generation or (before is not None and theirs == before.generation)
+        if not is_ours or not place.isdecimal() or int(place) > known.sequence:
             _log.warning("bucket written anew: its last message is of other tables or events", bucket=table)
             return _Mark(0, "", info.last_sequence, generation)
-        key = stored.subject.removeprefix(subject(table, ""))
+        if before is not None and theirs == before.generation and int(place) >= before.sequence:
+            return _Mark(before.sequence, "", info.last_sequence, generation)  # The rows that were replaced follow.
         return _Mark(int(place), key, info.last_sequence, generation)
 
     async def _put(self, table: str, puts: Sequence[Put], mark: _Mark) -> _Mark:

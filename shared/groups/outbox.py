@@ -37,8 +37,7 @@ _encoder = msgspec.json.Encoder()
 class Outbox:
     """The events of one group on their way into EVENTS."""
 
-    def __init__(self, context: str, broker: Broker, clock: Clock, troubles: Troubles) -> None:
-        self._context = context
+    def __init__(self, broker: Broker, clock: Clock, troubles: Troubles) -> None:
         self._is_open = False
         self._relay = Relay(broker, clock, linger_s={}, wake=_nothing, troubles=troubles)
 
@@ -74,28 +73,30 @@ class Outbox:
         if self._is_open:
             self._relay.add(rows)
 
-    def rows(self, said: Iterable[Said]) -> list[JournalRow]:
-        """The events as they are published."""
-        return [self._row(one) for one in said]
 
-    def _row(self, said: Said) -> JournalRow:
-        kind = said.says.type.__name__
-        key = getattr(said.event, said.says.key)
-        aggregate = aggregate_id(f"{kind[0].lower()}{kind[1:]}", key)
-        identity = event_id(self._context, aggregate, said.number)
-        cause = said.cause
-        depth = cause.headers.get(CAUSATION_DEPTH, "0")
-        headers = {
-            MSG_ID: identity,
-            CORRELATION_ID: cause.headers.get(CORRELATION_ID, cause.told.key or key),
-            CAUSATION_ID: cause.identity,
-            CAUSATION_DEPTH: str(int(depth) + 1 if depth.isdecimal() else 1),
-            OCCURRED_AT: rfc3339(cause.told.at),
-            SCHEMA_VERSION: "1",
-        }
-        subject = event_subject(self._context, kind, key)
-        body = _encoder.encode(said.event)
-        return JournalRow(identity, aggregate, said.number, subject, kind, headers, body, ALL)
+def journal_rows(context: str, said: Iterable[Said]) -> list[JournalRow]:
+    """The events that a group of this context says, as they are published."""
+    return [_row(context, one) for one in said]
+
+
+def _row(context: str, said: Said) -> JournalRow:
+    kind = said.says.type.__name__
+    key = getattr(said.event, said.says.key)
+    aggregate = aggregate_id(f"{kind[0].lower()}{kind[1:]}", key)
+    identity = event_id(context, aggregate, said.number)
+    cause = said.cause
+    depth = cause.headers.get(CAUSATION_DEPTH, "0")
+    headers = {
+        MSG_ID: identity,
+        CORRELATION_ID: cause.headers.get(CORRELATION_ID, cause.told.key or key),
+        CAUSATION_ID: cause.identity,
+        CAUSATION_DEPTH: str(int(depth) + 1 if depth.isdecimal() else 1),
+        OCCURRED_AT: rfc3339(cause.told.at),
+        SCHEMA_VERSION: "1",
+    }
+    subject = event_subject(context, kind, key)
+    body = _encoder.encode(said.event)
+    return JournalRow(identity, aggregate, said.number, subject, kind, headers, body, ALL)
 
 
 def _nothing() -> None:

@@ -25,6 +25,7 @@ from shared.groups.progress import Progress
 from shared.groups.queries import Queries
 from shared.groups.quiet import Quiet
 from shared.groups.reading import READING, Reading
+from shared.groups.succession import Succession
 from shared.ports.broker import Broker, BrokerError
 from shared.ports.clock import Clock
 from shared.ports.store import DatabaseBusyError, FencedError
@@ -77,8 +78,9 @@ class GroupProcess:
         self._hurry = Wakeup()
         self._came_round_at = clock.monotonic()
         self._troubles = Troubles(alarms, broker, self.name)
-        self._outbox = Outbox(context, broker, clock, self._troubles)
-        self._batches = Batches(context, group, self._outbox)
+        self._outbox = Outbox(broker, clock, self._troubles)
+        self._batches = Batches(context, group)
+        self._succession = Succession(store, self._batches, broker, clock)
         self.reading = Reading(
             broker,
             clock,
@@ -104,7 +106,9 @@ class GroupProcess:
 
     @property
     def is_resting(self) -> bool:
-        """Whether everything that was read is folded, the buckets have it, and no window is to be closed."""
+        """Whether everything that was read is folded and in the buckets, and no window or second database is due."""
+        if self._succession.is_due(self.progress.known):
+            return False
         is_current = self.reading.is_live and self.progress.is_current and self._quiet.is_resting
         return is_current and self.buckets.is_resting and self._outbox.is_resting
 
@@ -143,6 +147,8 @@ class GroupProcess:
             self._came_round_at = self._clock.monotonic()
             self._wakeup.clear()
             try:
+                if self._succession.is_due(self.progress.known):
+                    await self._take_successor()
                 if not self.reading.has_begun:
                     await self._begin_reading()
                 await self._fold_next()
@@ -152,6 +158,9 @@ class GroupProcess:
                 self._troubles.succeeded(READING)
             except BrokerError as error:
                 self._troubles.failed(READING, error)
+                await self._clock.sleep(RETRY_S)
+            except DatabaseBusyError as error:
+                self._troubles.busy(error)
                 await self._clock.sleep(RETRY_S)
             except FencedError as error:
                 _log.warning("another process has moved the position", reason=str(error))
@@ -167,6 +176,15 @@ class GroupProcess:
         """Read on behind the position. Nothing is published before the stream was read to its end."""
         self._outbox.close()
         self.progress.begin(await self.reading.begin(self.progress.known, self._forget))
+
+    async def _take_successor(self) -> None:
+        """Go on with the second database. Reading begins anew, so the outbox publishes only what EVENTS lacks."""
+        if not await self._succession.take(self.progress.known):
+            return
+        self.progress.moved(await self._patiently(lambda transaction: transaction.known()))
+        _log.info("the second read model is the live one", known=self.progress.known.sequence)
+        await self.reading.stop(hand_over=False)
+        self.buckets.wake()
 
     async def _forget(self) -> None:
         await self._patiently(lambda transaction: transaction.forget())

@@ -1,6 +1,7 @@
 """The port to the database of a group: its tables, and its position in EVENTS, in one transaction."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from shared.ports.rows import JournalRow, NumberedRow
@@ -45,6 +46,29 @@ class Put(NamedTuple):
     key: str
     sequence: int
     body: bytes
+
+
+class Predecessor(NamedTuple):
+    """The tables that `chorus replay --swap` has replaced: their generation, and the position of the replacement.
+
+    Rows that were other ones in the tables before have this sequence.
+    """
+
+    sequence: int
+    generation: str
+
+
+class RowDifference(NamedTuple):
+    """A row that differs in a second database: what it is of, its key, its JSON in the live one, and in the second one.
+
+    `sequence` is that of the later one of the two changes, where a row has any.
+    """
+
+    what: str
+    key: str
+    before: str | None
+    after: str | None
+    sequence: int | None
 
 
 class ViewTransaction(Protocol):
@@ -134,6 +158,10 @@ class ViewReader(View, Protocol):
         """Names the shape of the tables and the stream behind them; a bucket of another one is written anew."""
         ...
 
+    def predecessor(self) -> Predecessor | None:
+        """The tables that these ones have replaced, if any."""
+        ...
+
     def changed_since(self, table: str, sequence: int, key: str, *, at_most: int) -> list[Put]:
         """Rows that changed after this place, in the order of the events that changed them."""
         ...
@@ -150,6 +178,62 @@ class ViewStore(Protocol):
         """Run `work` beside the transactions, on one snapshot of the tables."""
         ...
 
+    def has_successor(self, created: str) -> bool:
+        """Whether a database waits to take the place of this one, of the same code and the EVENTS of this identity."""
+        ...
+
+    async def open_successor(self) -> "ViewStore":
+        """Open the database that waits; it has to be closed before `succeed`."""
+        ...
+
+    async def succeed(self) -> None:
+        """Put the database that waits in the place of this one, and go on with it; queries wait meanwhile.
+
+        Raises:
+            DatabaseError: another process reads one of the two; this one stays.
+        """
+        ...
+
     async def close(self) -> None:
         """Finish the queued work and close the database."""
+        ...
+
+
+class Comparison(Protocol):
+    """A second database of a group beside one snapshot of the live one."""
+
+    @property
+    def known(self) -> Known:
+        """The position of the live one."""
+        ...
+
+    def compare(self) -> None:
+        """Compare the two; the second one has to be as far as the live one.
+
+        Rows that differ follow into their buckets once the second database is the live one.
+        """
+        ...
+
+    def differences(self) -> Iterator[RowDifference]:
+        """Each row that differs. Requires: `compare` was called."""
+        ...
+
+
+class SecondDatabase(Protocol):
+    """A second database of a group in the making."""
+
+    def position(self) -> Known:
+        """How far the live one is; raises DatabaseError where there is none."""
+        ...
+
+    async def create(self) -> ViewStore:
+        """Create the second one, empty; raises DatabaseError where a file is in its place."""
+        ...
+
+    def beside_live(self) -> AbstractContextManager[Comparison]:
+        """The second one beside the live one as it is now."""
+        ...
+
+    def complete(self) -> None:
+        """Give the second one its name; it has to be closed."""
         ...

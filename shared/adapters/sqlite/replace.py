@@ -17,6 +17,8 @@ from shared.ports.store import DatabaseError
 
 BUSY_TIMEOUT_S: Final = 1.0
 """Long enough to outlast a reader that has the database open only for a query."""
+BESIDE_QUERIES_S: Final = 0.1
+"""The same, where queries wait until the database is replaced."""
 LOG_FILES: Final = ("-wal", "-shm")
 
 
@@ -60,6 +62,28 @@ class Replacement:
         return aside if was_there else None
 
 
+def replace_by(path: Path, new: Path) -> Path | None:
+    """Put the closed database `new`, which is in the same directory, in the place of `path`; returns the old one's.
+
+    Raises:
+        DatabaseError: a process has one of the two open; both are as they were.
+    """
+    complete = _open_exclusively(new, BESIDE_QUERIES_S)
+    if complete is None:
+        raise DatabaseError(f"{new}: SQLite cannot read it; delete it")
+    complete.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    complete.close()  # The last connection deletes the log.
+    replacement = Replacement(path, _open_exclusively(path, BESIDE_QUERIES_S))
+    replacement.new = new
+    try:
+        aside = replacement.put_in_place()
+    finally:
+        if replacement.old is not None:
+            replacement.old.close()
+    Path(f"{new}.lock").unlink(missing_ok=True)
+    return aside
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Replacement]:
     """A replacement for the database at `path`; the end of the block deletes it unless it was put in place.
@@ -79,11 +103,11 @@ def replacing(path: Path) -> Iterator[Replacement]:
             _remove(replacement.new)
 
 
-def _open_exclusively(path: Path) -> sqlite3.Connection | None:
+def _open_exclusively(path: Path, within_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection | None:
     """A connection that locks all other processes out; None when the file does not exist or is no database."""
     if not path.is_file():
         return None
-    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=within_s)
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # The lock stays after the transaction.
         connection.execute("BEGIN EXCLUSIVE")

@@ -74,14 +74,18 @@ async def _batches(broker: Broker, routing: Routing, name: str, past: Past) -> A
 
 
 def _incoming(routing: Routing, partition: int, stored: Stored) -> Incoming:
-    delivery = Delivery(
+    return routing.delivered(EVENTS, partition, delivery_of(stored))
+
+
+def delivery_of(stored: Stored) -> Delivery:
+    """A message that was read directly, as a consumer delivers it."""
+    return Delivery(
         sequence=stored.sequence,
         at_ns=since_1970_ns(stored.at),
         subject=stored.subject,
         headers=stored.headers,
         body=stored.body,
     )
-    return routing.delivered(EVENTS, partition, delivery)
 
 
 def _decide(transaction: Transaction, routing: Routing, messages: Sequence[Incoming], now: datetime) -> None:

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from shared.adapters.sqlite.views.tables import generation, list_name, table_name, text_name
+from shared.adapters.sqlite.views.tables import generation, list_name, predecessor, table_name, text_name
 from shared.adapters.sqlite.views.transaction import known
-from shared.ports.views import Known, Put
+from shared.ports.views import Known, Predecessor, Put
 from shared.readside import Group
 from shared.views import NOTHING, Counted, Page
 
@@ -37,6 +37,9 @@ class SqliteViewReader:
 
     def generation(self) -> str:
         return generation(self._connection)
+
+    def predecessor(self) -> Predecessor | None:
+        return predecessor(self._connection)
 
     def row(self, table: str, key: str) -> msgspec.Raw | None:
         query = f"SELECT row FROM {table_name(self._tables[table].name)} WHERE key = ?"  # noqa: S608 - our own name.

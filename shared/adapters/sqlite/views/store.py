@@ -8,18 +8,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
+import anyio
 import structlog
 
 from shared.adapters.clock import SystemClock
 from shared.adapters.sqlite.database import Database
 from shared.adapters.sqlite.proofs import proofs_in
 from shared.adapters.sqlite.reading import reading
-from shared.adapters.sqlite.replace import LOG_FILES
+from shared.adapters.sqlite.replace import LOG_FILES, replace_by
+from shared.adapters.sqlite.views.gate import Gate
 from shared.adapters.sqlite.views.reader import SqliteViewReader
-from shared.adapters.sqlite.views.tables import SCHEMA, SCHEMA_VERSION, make_tables
-from shared.adapters.sqlite.views.transaction import SqliteViewTransaction
+from shared.adapters.sqlite.views.shape import shape_of
+from shared.adapters.sqlite.views.tables import SCHEMA, SCHEMA_VERSION, make_tables, shape_in
+from shared.adapters.sqlite.views.transaction import SqliteViewTransaction, known
 from shared.ports.rows import Proof
-from shared.ports.store import DatabaseError
+from shared.ports.store import DatabaseBusyError, DatabaseError
 from shared.ports.views import ViewReader, ViewTransaction
 from shared.readside import Group
 
@@ -28,43 +31,115 @@ T = TypeVar("T")
 CACHE_KIB: Final = 32_768
 """A catch-up changes rows all over the file; with SQLite's default of 2 MiB it would read most pages again."""
 
+BUSY_S: Final = 0.25
+
 _log = structlog.get_logger("chorus.views")
 
 
 class SqliteViewStore:
     """The database of one group in one SQLite file."""
 
-    def __init__(self, database: Database, group: Group) -> None:
+    def __init__(self, path: Path, database: Database, group: Group) -> None:
+        self._path = path
         self._database = database
         self._group = group
+        self._gate = Gate()
+        self._refused: tuple[int, int] | None = None
+        """The file that is of other code and has been reported."""
 
     @classmethod
     async def open(cls, path: Path, group: Group) -> "SqliteViewStore":
         """Open the file or create it; tables of another shape or version are made again and folded from EVENTS.
 
+        A successor of this shape takes its place first.
+
         Raises:
             DatabaseBusyError: it is locked, or the disk is full.
             DatabaseError: it belongs to another program, is of a newer Chorus, or is corrupt.
         """
-        lost = "delete what is left of it: the group folds it anew from EVENTS"
-        database = await Database.open(path, schema=SCHEMA, version=SCHEMA_VERSION, lost=lost)
-        try:
-            await database.read(lambda connection: connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}"))
-            if await database.transact(lambda connection: make_tables(connection, group)):
-                _log.warning("the tables have another shape or version, and are folded anew", database=str(path))
-        except BaseException:
-            await database.close()
-            raise
-        return cls(database, group)
+        successor = successor_of(path)
+        if successor.exists() and _fits(successor, group):
+            try:
+                replace_by(path, successor)
+                _log.info("the second read model is the live one", database=str(path))
+            except DatabaseError as error:  # Somebody reads the old one; the process takes the new one later.
+                _log.warning("the second read model waits", reason=str(error))
+        return cls(path, await _open(path, group), group)
 
     async def transact(self, work: Callable[[ViewTransaction], T]) -> T:
         return await self._database.transact(lambda connection: work(SqliteViewTransaction(connection)))
 
     async def look(self, work: Callable[[ViewReader], T]) -> T:
-        return await self._database.look(lambda connection: _in_one_snapshot(connection, self._group, work))
+        async with self._gate.passed():
+            return await self._database.look(lambda connection: _in_one_snapshot(connection, self._group, work))
+
+    def has_successor(self, created: str) -> bool:
+        waiting = successor_of(self._path)
+        try:
+            found = waiting.stat()
+        except OSError:
+            return False
+        if self._refused == (found.st_ino, found.st_mtime_ns):
+            return False
+        if not _fits(waiting, self._group, created):
+            self._refused = (found.st_ino, found.st_mtime_ns)
+            _log.warning(
+                "the second read model is of other code or events; start a worker with that code, or delete it"
+            )
+            return False
+        return True
+
+    async def open_successor(self) -> "SqliteViewStore":
+        path = successor_of(self._path)
+        return SqliteViewStore(path, await _open(path, self._group), self._group)
+
+    async def succeed(self) -> None:
+        with anyio.CancelScope(shield=True):
+            async with self._gate.closed():
+                await self._database.close()
+                try:
+                    replace_by(self._path, successor_of(self._path))
+                finally:
+                    self._database = await self._open_again()
 
     async def close(self) -> None:
         await self._database.close()
+
+    async def _open_again(self) -> Database:
+        while True:
+            try:
+                return await _open(self._path, self._group)
+            except DatabaseBusyError as error:
+                _log.warning("the database is busy", reason=str(error))
+                await anyio.sleep(BUSY_S)
+
+
+async def _open(path: Path, group: Group) -> Database:
+    lost = "delete what is left of it: the group folds it anew from EVENTS"
+    database = await Database.open(path, schema=SCHEMA, version=SCHEMA_VERSION, lost=lost)
+    try:
+        await database.read(lambda connection: connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}"))
+        if await database.transact(lambda connection: make_tables(connection, group)):
+            _log.warning("the tables have another shape or version, and are folded anew", database=str(path))
+    except BaseException:
+        await database.close()
+        raise
+    return database
+
+
+def successor_of(path: Path) -> Path:
+    """Where a database waits that is to take the place of this one."""
+    return path.with_name(f"{path.name}.next")
+
+
+def _fits(successor: Path, group: Group, created: str | None = None) -> bool:
+    """Whether the process of this group can go on with a database as it is, and with the EVENTS of this identity."""
+    try:
+        with reading(successor, schema=SCHEMA, version=SCHEMA_VERSION) as connection:
+            return shape_in(connection) == shape_of(group) and created in (None, known(connection).created)
+    except (DatabaseError, DatabaseBusyError) as error:
+        _log.warning("the second read model cannot be read", reason=str(error))
+        return False
 
 
 def _in_one_snapshot(connection: sqlite3.Connection, group: Group, work: Callable[[ViewReader], T]) -> T:
@@ -90,6 +165,7 @@ def set_aside(path: Path) -> Path | None:
     """
     if not path.exists():
         return None
+    successor_of(path).unlink(missing_ok=True)
     with only_one(path) as alone:
         if not alone:
             raise DatabaseError(f"{path}: a process has it open; stop the worker of {path.stem} first")

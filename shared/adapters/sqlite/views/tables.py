@@ -8,6 +8,7 @@ import sqlite3
 from typing import Final
 
 from shared.adapters.sqlite.views.shape import PREFIXES, shape_of
+from shared.ports.views import Predecessor
 from shared.readside import Group
 from shared.views import Table
 
@@ -48,6 +49,7 @@ after."""
 _SHAPE: Final = "shape"
 _TABLES: Final = "tables"
 _GENERATION: Final = "generation"
+_PREDECESSOR: Final = "predecessor"
 _TEXT: Final = "_text"
 
 
@@ -79,13 +81,38 @@ def forget(connection: sqlite3.Connection) -> None:
         else:
             connection.execute(f"DELETE FROM {name}")  # noqa: S608 - our own name.
     _forget_position(connection)
-    set_meta(connection, _GENERATION, str(int(_meta(connection, _GENERATION) or 0) + 1))
+    set_meta(connection, _GENERATION, str(generation_number(connection) + 1))
 
 
-def generation(connection: sqlite3.Connection) -> str:
-    """The shape of the tables, the number of times that they were forgotten, and the stream that they follow from."""
-    (created,) = connection.execute("SELECT created FROM known").fetchone()
-    return f"{_meta(connection, _SHAPE)}/{_meta(connection, _GENERATION) or 0}/{created}"
+def generation(connection: sqlite3.Connection, schema: str = "main") -> str:
+    """The shape of the tables, how often they were forgotten or replaced, and the stream that they follow from."""
+    (created,) = connection.execute(f"SELECT created FROM {schema}.known").fetchone()  # noqa: S608 - our own name.
+    return f"{_meta(connection, _SHAPE, schema)}/{generation_number(connection, schema)}/{created}"
+
+
+def generation_number(connection: sqlite3.Connection, schema: str = "main") -> int:
+    """How often the tables were forgotten or replaced."""
+    return int(_meta(connection, _GENERATION, schema) or 0)
+
+
+def shape_in(connection: sqlite3.Connection) -> str | None:
+    """The shape of the tables that are there."""
+    return _meta(connection, _SHAPE)
+
+
+def follow(connection: sqlite3.Connection, number: int, predecessor: Predecessor) -> None:
+    """Begin generation `number`, which takes the place of `predecessor`."""
+    set_meta(connection, _GENERATION, str(number))
+    set_meta(connection, _PREDECESSOR, f"{predecessor.sequence} {predecessor.generation}")
+
+
+def predecessor(connection: sqlite3.Connection) -> Predecessor | None:
+    """The tables that these ones have replaced, if any."""
+    found = _meta(connection, _PREDECESSOR)
+    if found is None:
+        return None
+    sequence, _, named = found.partition(" ")
+    return Predecessor(int(sequence), named)
 
 
 def table_name(table: str) -> str:
@@ -108,8 +135,9 @@ def set_meta(connection: sqlite3.Connection, key: str, value: str) -> None:
     connection.execute("INSERT OR REPLACE INTO view_meta VALUES (?, ?)", (key, value))
 
 
-def _meta(connection: sqlite3.Connection, key: str) -> str | None:
-    found = connection.execute("SELECT value FROM view_meta WHERE key = ?", (key,)).fetchone()
+def _meta(connection: sqlite3.Connection, key: str, schema: str = "main") -> str | None:
+    query = f"SELECT value FROM {schema}.view_meta WHERE key = ?"  # noqa: S608 - our own name.
+    found = connection.execute(query, (key,)).fetchone()
     return None if found is None else str(found[0])
 
 
@@ -121,6 +149,7 @@ def _forget_position(connection: sqlite3.Connection) -> None:
     for name in ("versions", "poison", "flow_state", "flow_counts", "outbox"):
         connection.execute(f"DELETE FROM {name}")  # noqa: S608 - our own name.
     connection.execute("UPDATE known SET sequence = 0, message_id = '', at_ns = 0, created = ''")
+    connection.execute("DELETE FROM view_meta WHERE key = ?", (_PREDECESSOR,))
 
 
 def _statements(table: Table) -> dict[str, list[str]]:
