@@ -3,7 +3,7 @@ RUN pip install --no-cache-dir uv==0.13.8
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_CACHE=1 VIRTUAL_ENV=/opt/chorus
 WORKDIR /src
 COPY pyproject.toml requirements.lock ./
-RUN uv venv /opt/chorus && uv pip install --requirements pyproject.toml --extra otel --constraints requirements.lock
+RUN uv venv /opt/chorus && uv pip install --requirements pyproject.toml --extra otel --extra integration --constraints requirements.lock
 COPY . .
 RUN uv pip install --no-deps .
 

@@ -13,8 +13,17 @@ from shared.views import Table
 def of_groups(side: ReadSide) -> Iterator[str]:
     """Every mistake in the groups of a read side."""
     for group in side.groups:
-        for text in (*_tables(group), *_topologies(group)):
+        for text in (*_forwards(group), *_tables(group), *_topologies(group)):
             yield f"{side.name}, group {group.name}: {text}"
+
+
+def _forwards(group: Group) -> Iterator[str]:
+    if group.forwards is None:
+        return
+    if group.tables or group.topologies or group.queries:
+        yield "it forwards events, so it can have no tables, topologies or queries; declare them in another group"
+    if not group.forwards.events:
+        yield "it forwards no event; name some, or leave the group out"
 
 
 def _tables(group: Group) -> Iterator[str]:

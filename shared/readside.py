@@ -6,19 +6,37 @@ rebuilt at any time.
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
 
-from shared.dataflow import Says, Topology
+from shared.config.secrets import Secret, SecretUrl
+from shared.dataflow import Says, Source, Topology
 from shared.endpoint import Endpoint
 from shared.upcaster import EventDecoder, Upcaster
 from shared.views import Query, Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Forwards:
+    """Sends events to an HTTP endpoint, each as a CloudEvent that is signed with `secret`.
+
+    Events of one key are sent in their order. Events that occurred before `since` are not sent.
+    """
+
+    events: tuple[Source, ...]
+    url: SecretUrl
+    secret: Secret
+    timeout_s: float = 10.0
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """A consumer group. `upcasters` make the form that it reads of older events.
+    """A consumer group: it has tables and topologies, or else it `forwards` events.
+
+    `upcasters` make the form that it reads of older events.
 
     `version` is raised when a fold makes something else of the same events. A process that finds a database of another
     version, or of a group that heard or stored something else, folds it anew from the first event.
@@ -34,6 +52,7 @@ class Group:
     upcasters: tuple[Upcaster, ...] = ()
     version: int = 1
     requires_actor: bool = False
+    forwards: Forwards | None = None
 
     def decoder_of(self, event: type[Struct], source: str) -> EventDecoder:
         """Decodes an event of a context in each of its versions."""
@@ -43,6 +62,7 @@ class Group:
     def hears(self) -> tuple[tuple[str, type[Struct]], ...]:
         """Every event that the group reads of other contexts, as (context, type), each once."""
         sources = [source for topology in self.topologies for source in topology.all_sources]
+        sources += () if self.forwards is None else self.forwards.events
         flowing = [(source.context, event) for source in sources for event in source.events]
         return tuple(dict.fromkeys([*((on.source, on.event) for table in self.tables for on in table.on), *flowing]))
 

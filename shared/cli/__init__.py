@@ -45,7 +45,7 @@ COMMANDS = (
     Command("parked ls", "parked:ls", "List what waits for an operator."),
     Command("parked show", "parked:show_one", "Show parked messages and refused events whole."),
     Command("parked retry", "verdicts:retry", "Try a parked key again, in order."),
-    Command("parked skip", "verdicts:skip", "Skip a parked message, and record who did and why."),
+    Command("parked skip", "verdicts:skip", "Skip a parked message or event, and record who did and why."),
     Command("parked void", "verdicts:void", "Declare that a message under a context's id is a stranger's."),
     Command("access plan", "access:plan", "Show what `access apply` would change."),
     Command("access apply", "access:apply", "Make keys for each user, and rights for the server."),

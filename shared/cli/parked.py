@@ -1,4 +1,4 @@
-"""`chorus parked ls` and `show`: messages that made our code fail, and events that the broker refuses."""
+"""`chorus parked ls` and `show`: messages that made our code fail, and events that somebody refuses."""
 
 import os
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
@@ -14,8 +14,8 @@ from shared.config.exit_codes import Exit
 if TYPE_CHECKING:
     from shared.ports.broker import Stored
     from shared.ports.databases import Databases
-    from shared.repair.parked import Parked, Refused, Unresolved
     from shared.repair.strangers import SetAside
+    from shared.repair.unresolved import Parked, Refused, Undelivered, Unresolved
 
 STRANGERS_SHOWN: Final = 20
 
@@ -35,7 +35,8 @@ def ls(
     A message that made our code fail parks its key: it and all later messages of
     the key wait in order, and other keys go on. An event that the broker refuses
     for good, for example because another message has its id, waits with all later
-    events of its key; its number begins with r. Exit 1 when something waits.
+    events of its key; its number begins with r. So does an event that a group of a
+    read side cannot deliver. Exit 1 when something waits.
 
     Below it lists the newest messages in EVENTS that no context has said. They wait
     for nobody: the contexts have set them aside and decide nothing on them.
@@ -56,7 +57,7 @@ def ls(
     else:
         from rich.table import Table
 
-        from shared.repair.parked import Parked
+        from shared.repair.unresolved import Parked
 
         table = Table("number", "key", "type", "since", "why", "what to do", box=None, pad_edge=False)
         for one in unresolved:
@@ -110,17 +111,19 @@ def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE
         chorus parked show CONTEXT/1 --json
         chorus parked show CONTEXT/r7
     """
-    from shared.repair.parked import Parked
+    from shared.repair.unresolved import Parked, Refused, Undelivered
 
     _, unresolved = read_unresolved(None)
     chosen = choose_by_name(unresolved, what)
-    standing = {one.number: None if isinstance(one, Parked) else stored_under(connection, one) for one in chosen}
+    standing = {one.number: stored_under(connection, one) if isinstance(one, Refused) else None for one in chosen}
     if json:
         show_json([_as_json(one, standing[one.number]) for one in chosen])
         return
     for one in chosen:
         if isinstance(one, Parked):
             show_lines(_parked_lines(one))
+        elif isinstance(one, Undelivered):
+            show_lines(_undelivered_lines(one))
         else:
             show_lines(_refused_lines(one, standing[one.number]))
 
@@ -128,12 +131,16 @@ def show_one(what: What, /, *, json: Json = False, connection: Connection = HERE
 def read_unresolved(context: str | None) -> tuple["Databases", list["Unresolved"]]:
     """The databases, and what waits in them: parked messages first, then refused rows."""
     from shared import catalog
-    from shared.repair.parked import parked_in, refused_in
+    from shared.repair.parked import parked_in, refused_in, undelivered_in
 
     if context is not None:
         catalog.check_known(context)
     here, contexts = databases(catalog.read_settings(os.environ)), _contexts(context)
-    return here, [*parked_in(here, contexts), *refused_in(here, contexts)]
+    return here, [
+        *parked_in(here, contexts),
+        *refused_in(here, contexts),
+        *undelivered_in(here, contexts),
+    ]
 
 
 def _contexts(chosen: str | None) -> list[str]:
@@ -144,7 +151,7 @@ def _contexts(chosen: str | None) -> list[str]:
 
 def choose_by_name(unresolved: list["Unresolved"], what: str) -> list["Unresolved"]:
     """The messages and rows that the operator named; raises CommandError when there are none."""
-    from shared.repair.parked import NothingFoundError, choose
+    from shared.repair.unresolved import NothingFoundError, choose
 
     try:
         return choose(unresolved, what)
@@ -174,11 +181,10 @@ def stored_under(connection: Connection, row: "Refused") -> "Stored | None":
 
 def summary(one: "Unresolved") -> dict[str, Any]:
     """The row of `ls --json`."""
-    from shared.repair.parked import Parked
 
     return {
         "number": one.number,
-        "kind": "parked" if isinstance(one, Parked) else "refused",
+        "kind": type(one).__name__.lower(),
         "context": one.context,
         "key": one.key,
         "message_id": one.message_id,
@@ -210,6 +216,17 @@ def _parked_lines(message: "Parked") -> list[str]:
         f"  headers  {message.headers}",
         f"  body     {message.body}",
         *(f"  {line}" for line in message.reason.splitlines()),
+    ]
+
+
+def _undelivered_lines(event: "Undelivered") -> list[str]:
+    return [
+        f"{event.number}  {event.subject}  {event.message_id}",
+        f"  {event.stream} #{event.sequence}, parked since {event.at:%Y-%m-%d %H:%M:%S},"
+        f" {event.behind} more of its key wait behind it",
+        f"  headers  {event.headers}",
+        f"  body     {event.body}",
+        f"  {event.reason}; {event.remedy}",
     ]
 
 

@@ -82,12 +82,15 @@ def replay_groups(
 
 
 def _chosen(side: "ReadSide", name: str | None) -> "tuple[Group, ...]":
+    models = tuple(group for group in side.groups if group.forwards is None)
     if name is None:
-        return side.groups
+        return models
     group = side.group(name)
     if group is None:
         known = ", ".join(one.name for one in side.groups)
         raise CommandError(Exit.USAGE, f"{side.name} has no group {name!r}; there are {known}")
+    if group not in models:
+        raise CommandError(Exit.USAGE, f"{name} forwards events and has no read model; nothing of it can be compared")
     return (group,)
 
 

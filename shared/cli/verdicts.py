@@ -18,7 +18,7 @@ from shared.config.exit_codes import Exit
 if TYPE_CHECKING:
     from shared.ports.broker import Stored
     from shared.ports.databases import Databases
-    from shared.repair.parked import Unresolved
+    from shared.repair.unresolved import Unresolved
 
 Why: TypeAlias = Annotated[str, Parameter(help="recorded with your user name")]
 Yes: TypeAlias = Annotated[bool, Parameter(negative="", show_default=False, help="do not ask")]
@@ -32,8 +32,8 @@ def retry(what: What, /, *, timeout: Timeout = "10s", no_wait: NoWait = False, j
     """Try a parked key again, in order.
 
     The worker that owns the key decides its parked messages again, with all
-    messages behind them, and publishes its refused events again. Exit 1 when any of
-    them still waits afterwards.
+    messages behind them, publishes its refused events and sends its undelivered ones
+    again. Exit 1 when any of them still waits afterwards.
 
     For example:
 
@@ -61,10 +61,10 @@ def retry(what: What, /, *, timeout: Timeout = "10s", no_wait: NoWait = False, j
 def skip(
     what: What, /, *, why: Why, yes: Yes = False, timeout: Timeout = "10s", no_wait: NoWait = False, json: Json = False
 ) -> int:
-    """Skip a parked message, and record who did and why.
+    """Skip a parked message or event, and record who did and why.
 
-    The context never decides it and goes on with the messages behind it. The table
-    `skipped` of its database records who skipped it and why.
+    It is never decided or delivered, and the messages behind it go on. The table
+    `skipped` (or `forwards_skipped`) records who skipped it and why.
 
     For example:
 
@@ -73,15 +73,17 @@ def skip(
     import anyio
 
     from shared.repair import parked as ops
+    from shared.repair.unresolved import Refused, Undelivered, why_no_skip
 
     databases, unresolved = read_unresolved(None)
     chosen = choose_by_name(unresolved, what)
-    parked = [one for one in chosen if isinstance(one, ops.Parked) and one.reason]
+    parked = [one for one in chosen if not isinstance(one, Refused) and one.reason]
     if not parked:
-        raise CommandError(Exit.NO, f"{what!r} cannot be skipped: {ops.why_no_skip(chosen[0], unresolved)}")
+        raise CommandError(Exit.NO, f"{what!r} cannot be skipped: {why_no_skip(chosen[0], unresolved)}")
     if len(parked) > 1:
         raise CommandError(Exit.USAGE, f"{what!r} are {len(parked)} messages; name one as CONTEXT/NUMBER")
-    _confirm(f"{parked[0].subject} will never be decided. Skip it?", "not skipped", yes=yes)
+    never = "delivered" if isinstance(parked[0], Undelivered) else "decided"
+    _confirm(f"{parked[0].subject} will never be {never}. Skip it?", "not skipped", yes=yes)
     recorded = anyio.run(partial(ops.skip, databases, parked[0], who=getpass.getuser(), why=why))
     return _report(databases, "skipped", recorded, parked, timeout_s=seconds(timeout), wait=not no_wait, json=json)
 
@@ -111,11 +113,11 @@ def void(
     """
     import anyio
 
-    from shared.repair import parked as ops
     from shared.repair import strangers
+    from shared.repair.unresolved import Refused
 
     databases, unresolved = read_unresolved(None)
-    refused = [one for one in unresolved if isinstance(one, ops.Refused)]
+    refused = [one for one in unresolved if isinstance(one, Refused)]
     named = [row for row in refused if what in (row.key, row.message_id, row.number)]
     if not named:
         return _void_stray(databases, unresolved, what, why, connection, yes=yes, within_s=seconds(timeout), json=json)

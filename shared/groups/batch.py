@@ -10,6 +10,7 @@ from shared.engine.failpoints import reach
 from shared.groups.flow_state import FlowState
 from shared.groups.flowing import Flowing
 from shared.groups.folding import Folding
+from shared.groups.forwarding.cloud_event import rows_of
 from shared.groups.intake import Heard, Intake
 from shared.groups.outbox import journal_rows
 from shared.ports.broker import Delivery
@@ -51,6 +52,7 @@ class Batches:
         self._folding = Folding(group)
         self._flowing = Flowing(group.topologies)
         self._context = context
+        self._forwards = group.forwards
 
     def fold(self, transaction: ViewTransaction, deliveries: Sequence[Delivery], known: Known) -> Batch:
         """Fold deliveries that follow `known`; the transaction may be tried again."""
@@ -64,6 +66,8 @@ class Batches:
         if own:
             transaction.seen_in_stream(own)  # First: a window that one of them closes is not said again.
         new, closes_at = self._flow(transaction, admitted.heard)
+        if self._forwards is not None:
+            transaction.forwards.add(rows_of(admitted.heard, self._forwards))
         poison += self._flowing.poison
         transaction.save_versions(admitted.versions)
         if poison:

@@ -35,6 +35,7 @@ class Heard(NamedTuple):
     content: Any
     headers: Mapping[str, str]
     is_own: bool = False
+    body: bytes = b""
 
 
 class Poison(NamedTuple):
@@ -134,7 +135,9 @@ class Intake:
                 admitted.poison.append(Poison(delivery.sequence, delivery.subject, f"{type(error).__name__}: {error}"))
                 continue
             told = Told(delivery.sequence, key, at)
-            admitted.heard.append(Heard(kind, delivery.headers[MSG_ID], told, content, delivery.headers, is_own))
+            admitted.heard.append(
+                Heard(kind, delivery.headers[MSG_ID], told, content, delivery.headers, is_own, delivery.body)
+            )
         return admitted
 
     def _content(self, kind: tuple[str, str], key: str, delivery: Delivery) -> Any:

@@ -33,8 +33,27 @@ class GroupCollector(Collector):
             sequence.add_metric(values, process.progress.up_to)
             behind.add_metric(values, process.reading.behind)
         yield from (folded, aside, sequence, behind)
+        yield from self._of_forwarding()
         alarms = GaugeMetricFamily("chorus_alarms", "alarms raised now", labels=["context", "kind"])
         raised = Counter(alarm.kind for alarm in self._alarms.raised)
         for kind in KINDS:
             alarms.add_metric([self._context, kind], raised[kind])
         yield alarms
+
+    def _of_forwarding(self) -> Iterator[Metric]:
+        """The figures of the groups that forward events."""
+        delivered = CounterMetricFamily("chorus_group_forwarded", "events delivered to the endpoint", labels=LABELS)
+        failed = CounterMetricFamily("chorus_group_forward_failures", "attempts at it that failed", labels=LABELS)
+        waiting = GaugeMetricFamily("chorus_group_forward_waiting", "events in memory, on their way", labels=LABELS)
+        parked = GaugeMetricFamily("chorus_group_forward_parked", "events that wait for an operator", labels=LABELS)
+        circuit = GaugeMetricFamily("chorus_group_circuit_open", "1 while the endpoint is left alone", labels=LABELS)
+        for process in self._processes:
+            if not process.forwarder.is_needed:
+                continue
+            values, forwarder = (self._context, process.group), process.forwarder
+            delivered.add_metric(values, forwarder.delivered)
+            failed.add_metric(values, forwarder.failed)
+            waiting.add_metric(values, forwarder.waiting)
+            parked.add_metric(values, forwarder.parked)
+            circuit.add_metric(values, int(forwarder.breaker.is_open))
+        yield from (delivered, failed, waiting, parked, circuit)

@@ -19,6 +19,7 @@ from shared.engine.monitor.troubles import Troubles
 from shared.engine.wakeup import Wakeup
 from shared.groups.batch import Batches, NothingStaysError
 from shared.groups.buckets import Buckets
+from shared.groups.forwarding.forwarder import Forwarder
 from shared.groups.lag import Counts, GroupLagQuestion
 from shared.groups.outbox import Outbox
 from shared.groups.progress import Progress
@@ -28,6 +29,7 @@ from shared.groups.reading import READING, Reading
 from shared.groups.succession import Succession
 from shared.ports.broker import Broker, BrokerError
 from shared.ports.clock import Clock
+from shared.ports.forwards import Sender
 from shared.ports.store import DatabaseBusyError, FencedError
 from shared.ports.views import ViewStore, ViewTransaction
 from shared.readside import Group, place_of
@@ -64,6 +66,7 @@ class GroupProcess:
         priority_timeout_s: float,
         batch_at_most: int = BATCH_AT_MOST,
         catch_up_from: int = CATCH_UP_FROM,
+        sender: Sender | None = None,
     ) -> None:
         self.name = place_of(context, group.name)
         self.group = group.name
@@ -95,6 +98,7 @@ class GroupProcess:
         self.progress = Progress(broker, {(source, event.__name__) for source, event in heard}, self._hurry)
         self._quiet = Quiet(broker, clock)
         self.buckets = Buckets(group, store, broker, clock, self._troubles, self.progress)
+        self.forwarder = Forwarder(self.name, group.forwards, sender, clock, alarms, self._wakeup.set)
         self._queries = Queries(context, group, store, clock, self.progress)
         lag = GroupLagQuestion(context, group.name, broker, clock, self.reading, self.progress, self._counts)
         self._endpoints = {**self._queries.endpoints, f"api.{context}.{group_lag_of(group.name)}": lag.answer}
@@ -110,7 +114,7 @@ class GroupProcess:
         if self._succession.is_due(self.progress.known):
             return False
         is_current = self.reading.is_live and self.progress.is_current and self._quiet.is_resting
-        return is_current and self.buckets.is_resting and self._outbox.is_resting
+        return is_current and self.buckets.is_resting and self._outbox.is_resting and self.forwarder.is_resting
 
     def _counts(self) -> Counts:
         return Counts(self.folded, self.set_aside)
@@ -124,6 +128,7 @@ class GroupProcess:
                 tasks.start_soon(self.reading.keep_alive)
                 tasks.start_soon(self.buckets.run)
                 tasks.start_soon(self._outbox.run)
+                self.forwarder.start(tasks)
                 version = metadata.version("chorus")
                 stop = await self._broker.serve(self.name, version, f"Chorus: {self.name}", self._endpoints)
                 _log.info("at work", known=self.progress.known.sequence)
@@ -133,6 +138,7 @@ class GroupProcess:
         finally:
             with anyio.CancelScope(shield=True):
                 await self._store.close()
+                await self.forwarder.close()
         _log.info("stopped", folded=self.folded)
 
     def stop(self) -> None:
@@ -167,6 +173,7 @@ class GroupProcess:
                 self.progress.moved(await self._patiently(lambda transaction: transaction.known()))
                 await self.reading.stop(hand_over=False)
         with anyio.CancelScope(shield=True):
+            await self.forwarder.settle(self._patiently, loads=False)
             try:
                 await self.reading.stop(hand_over=True)
             except BrokerError as error:
@@ -190,7 +197,8 @@ class GroupProcess:
         await self._patiently(lambda transaction: transaction.forget())
 
     async def _fold_next(self) -> None:
-        deliveries = self.reading.reader.take(self._batch_at_most)
+        await self.forwarder.settle(self._patiently)
+        deliveries = self.reading.reader.take(self._batch_at_most) if self.forwarder.has_room else []
         if not deliveries:
             if not self.progress.is_current:
                 await self.progress.look_ahead()
@@ -211,6 +219,8 @@ class GroupProcess:
         pending = deliveries[-1].pending
         self.progress.moved(batch.known, pending=pending)
         self.buckets.wake()
+        self.forwarder.expect_more()
+        await self.forwarder.settle(self._patiently)
         if pending == 0:
             await self._gather()
 

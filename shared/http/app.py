@@ -20,7 +20,6 @@ from shared.http.door import CommandPath, Door, WebhookPath
 from shared.http.openapi import openapi
 from shared.http.rate import Rate
 from shared.http.reading import RefusedError, decoded, key_in, read_actor, read_body, read_idempotency_key
-from shared.http.signature import HEADER, BadSignatureError, check_signature
 from shared.ports.broker import Broker, BrokerDeniedError, BrokerError, BrokerRefusedError, Outgoing, Published
 from shared.wire.bodies import BodyDecoder, stamped_fields
 from shared.wire.messages import (
@@ -31,6 +30,7 @@ from shared.wire.messages import (
     command_subject,
     content_hash,
 )
+from shared.wire.signature import HEADER, BadSignatureError, check_signature
 from shared.wire.trace_context import TRACEPARENT, parse_traceparent
 
 RETRY_AFTER_S: Final = 5

@@ -6,8 +6,8 @@ import msgspec
 from msgspec import Struct
 
 from shared.http.door import Door
-from shared.http.signature import HEADER
 from shared.wire.bodies import stamped_fields
+from shared.wire.signature import HEADER
 
 IDEMPOTENCY_KEY_LENGTH_AT_MOST: Final = 200
 """The message id has 33 characters more."""

@@ -1,9 +1,11 @@
 """The port to the databases of a system, by a context's name: for an operator's tools, and to open a worker's store."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from shared.ports.forwards import ParkedForward
 from shared.ports.history import History
 from shared.ports.rows import StrangerRow
 from shared.ports.store import Store
@@ -64,6 +66,18 @@ class Databases(Protocol):
 
     async def open(self, context: str) -> Store:
         """Open the database of a context, or create it; raises as `reading`, but an older release is migrated."""
+        ...
+
+    def parked_forwards(self, context: str) -> list[ParkedForward]:
+        """The events that groups of a read side cannot deliver; none without such a group. Raises as `reading`."""
+        ...
+
+    def forwards(self, place: str, event_ids: Sequence[str]) -> list[ParkedForward]:
+        """Those of these events that a group has not delivered, whether they are parked or not."""
+        ...
+
+    async def judge_forwards(self, place: str, numbers: Sequence[int], verdict: str, *, who: str, why: str) -> int:
+        """Record `retry` or `skip` of parked events, which the group carries out; returns how many were parked."""
         ...
 
     def replacing(self, context: str) -> AbstractContextManager[Replacement]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from shared.ports.forwards import ForwardRows
 from shared.ports.rows import JournalRow, NumberedRow
 from shared.views import Table, View
 
@@ -136,6 +137,11 @@ class ViewTransaction(Protocol):
 
     def seen_in_stream(self, published: Sequence[tuple[int, str]]) -> None:
         """Record (sequence, event id) of own events that EVENTS has, also of those that no topology has given yet."""
+        ...
+
+    @property
+    def forwards(self) -> ForwardRows:
+        """The events to forward; only for a group that forwards."""
         ...
 
     def forget(self) -> None:

@@ -1,99 +1,21 @@
-"""Finds what waits for an operator, parked messages and refused journal rows, and records the operator's verdicts."""
+"""Finds what waits for an operator: parked messages, refused rows, undelivered events. Records the verdicts."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Struct
 
 from shared.ports.clock import moment
 from shared.ports.databases import Databases
+from shared.ports.forwards import ParkedForward
 from shared.ports.rows import JournalRow, ParkedRow
 from shared.ports.store import Transaction
 from shared.ports.store_reader import StoreReader
-from shared.wire.streams import stream_of
+from shared.repair.unresolved import Item, Parked, Refused, Undelivered, Unresolved
 
 T = TypeVar("T")
-
-
-class _Waiting(Struct, frozen=True, kw_only=True):
-    """The fields that parked messages and refused rows share. `row` is the number in the table of the database."""
-
-    row: int
-    context: str
-    key: str
-    message_id: str
-    subject: str
-    sequence: int
-    at: datetime
-    headers: str
-    body: str
-    reason: str
-    verdict: str
-    prefix: ClassVar[str] = ""
-    """Before the row's number in commands."""
-
-    @property
-    def number(self) -> str:
-        """Its name in commands, such as `till/1` for a parked message or `till/r7` for a refused row."""
-        return f"{self.context}/{self.prefix}{self.row}"
-
-
-class Parked(_Waiting, frozen=True, kw_only=True):
-    """A parked message, stored in `stream` at `sequence`. `reason` is empty when it waits behind another of its key."""
-
-    stream: str
-
-    @property
-    def cause(self) -> str:
-        """The last line of the traceback, which names the error."""
-        lines = self.reason.strip().splitlines()
-        return lines[-1] if lines else ""
-
-    @property
-    def remedy(self) -> str:
-        """The commands with which an operator resolves it."""
-        return f"fix the cause, then chorus parked retry {self.key}; or chorus parked skip {self.number} --why '…'"
-
-
-class Refused(_Waiting, frozen=True, kw_only=True):
-    """A journal row that the broker refuses for good. The `behind` later rows of its key wait.
-
-    `sequence` is where another message has its id, or 0.
-    """
-
-    prefix: ClassVar[str] = "r"
-    behind: int
-
-    @property
-    def cause(self) -> str:
-        """Why the broker refuses it."""
-        return self.reason
-
-    @property
-    def stream(self) -> str:
-        """The stream that refuses it."""
-        return stream_of(self.subject)
-
-    @property
-    def remedy(self) -> str:
-        """The commands with which an operator resolves it."""
-        if not self.sequence:
-            return f"fix the cause, then chorus parked retry {self.number}"
-        return (
-            f"chorus parked void {self.number} --why '…' publishes the event under its next edition;"
-            f" chorus parked retry {self.number} publishes it as it is, if the other message is gone from {self.stream}"
-        )
-
-
-Unresolved: TypeAlias = Parked | Refused
-Item = TypeVar("Item", Parked, Refused, Unresolved)
-
-
-class NothingFoundError(Exception):
-    """No parked message or refused row has this name; the text repeats the name and lists the keys."""
 
 
 def parked_in(databases: Databases, contexts: Iterable[str]) -> list[Parked]:
@@ -106,25 +28,10 @@ def refused_in(databases: Databases, contexts: Iterable[str]) -> list[Refused]:
     return _oldest_first(databases, contexts, _read_refused)
 
 
-def choose(unresolved: Sequence[Item], name: str) -> list[Item]:
-    """All under a key, or the one with this message id or number; raises NothingFoundError when there is none."""
-    chosen = [one for one in unresolved if name in (one.key, one.message_id, one.number)]
-    if not chosen:
-        keys = sorted({one.key for one in unresolved})
-        raise NothingFoundError(f"nothing is parked as {name!r}; parked keys: {', '.join(keys) or 'none'}")
-    return chosen
-
-
-def why_no_skip(one: Unresolved, unresolved: Iterable[Unresolved]) -> str:
-    """Why a message that waits behind another, or an event that the broker refuses, cannot be skipped."""
-    if isinstance(one, Refused):
-        return f"it is an event that the broker refuses; {one.remedy}"
-    ahead = [
-        other.number
-        for other in unresolved
-        if isinstance(other, Parked) and other.reason and (other.context, other.key) == (one.context, one.key)
-    ]
-    return f"it waits behind {', '.join(ahead)}; retry or skip that first"
+def undelivered_in(databases: Databases, contexts: Iterable[str]) -> list[Undelivered]:
+    """The events that groups of these read sides on this machine cannot deliver, oldest first."""
+    found = [_undelivered(one) for context in contexts for one in databases.parked_forwards(context)]
+    return sorted(found, key=lambda one: (one.at, one.row))
 
 
 async def retry(databases: Databases, chosen: Sequence[Unresolved], *, who: str) -> int:
@@ -132,7 +39,7 @@ async def retry(databases: Databases, chosen: Sequence[Unresolved], *, who: str)
     return await _record_verdict(databases, chosen, "retry", who=who, why="")
 
 
-async def skip(databases: Databases, message: Parked, *, who: str, why: str) -> int:
+async def skip(databases: Databases, message: Parked | Undelivered, *, who: str, why: str) -> int:
     """Let the workers leave this message out for good and go on with the messages behind it."""
     return await _record_verdict(databases, [message], "skip", who=who, why=why)
 
@@ -150,7 +57,10 @@ async def _record_verdict(
     databases: Databases, chosen: Sequence[Unresolved], verdict: str, *, who: str, why: str
 ) -> int:
     recorded = 0
-    for context in dict.fromkeys(one.context for one in chosen):
+    for place in dict.fromkeys(one.context for one in chosen if isinstance(one, Undelivered)):
+        numbers = [one.row for one in chosen if isinstance(one, Undelivered) and one.context == place]
+        recorded += await databases.judge_forwards(place, numbers, verdict, who=who, why=why)
+    for context in dict.fromkeys(one.context for one in chosen if not isinstance(one, Undelivered)):
         of_context = [one for one in chosen if one.context == context]
         parked = [one.row for one in of_context if isinstance(one, Parked)]
         refused = [one.row for one in of_context if isinstance(one, Refused)]
@@ -203,6 +113,24 @@ def _read_refused(reader: StoreReader, context: str) -> list[Refused]:
         )
         for refusal, row, verdict, behind in reader.refused()
     ]
+
+
+def _undelivered(parked: ParkedForward) -> Undelivered:
+    row = parked.row
+    return Undelivered(
+        row=row.n,
+        context=parked.place,
+        key=row.key,
+        message_id=row.event_id,
+        subject=f"evt.{row.context}.{row.type}.{row.key}",
+        sequence=row.sequence,
+        at=datetime.fromisoformat(parked.since),
+        headers=msgspec.json.encode(row.headers).decode(),
+        body=row.body.decode(errors="backslashreplace"),
+        reason=parked.reason,
+        verdict=parked.verdict,
+        behind=parked.behind,
+    )
 
 
 def _shared_fields(number: int, context: str, row: ParkedRow | JournalRow, verdict: str) -> dict[str, Any]:

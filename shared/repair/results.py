@@ -8,7 +8,7 @@ from msgspec import Struct
 from shared.ports.clock import Clock
 from shared.ports.databases import Databases
 from shared.ports.store_reader import StoreReader
-from shared.repair.parked import Parked, Refused, Unresolved
+from shared.repair.unresolved import Parked, Refused, Undelivered, Unresolved
 
 POLL_S: Final = 0.1
 
@@ -45,7 +45,9 @@ async def wait_for_results(
 def _results(databases: Databases, chosen: Sequence[Unresolved]) -> list[VerdictResult]:
     """The results by now, in the order of `chosen`."""
     outcomes: dict[str, Outcome] = {}
-    for context in dict.fromkeys(one.context for one in chosen):
+    for place in dict.fromkeys(one.context for one in chosen if isinstance(one, Undelivered)):
+        outcomes |= _of_undelivered(databases, place, [one for one in chosen if isinstance(one, Undelivered)])
+    for context in dict.fromkeys(one.context for one in chosen if not isinstance(one, Undelivered)):
         with databases.reading(context) as reader:
             outcomes |= _of_parked(reader, [o for o in chosen if isinstance(o, Parked) and o.context == context])
             outcomes |= _of_refused(reader, [o for o in chosen if isinstance(o, Refused) and o.context == context])
@@ -97,3 +99,17 @@ def _of_refused(reader: StoreReader, rows: Sequence[Refused]) -> dict[str, Outco
         return ("", "pending") if kept.verdict else (f"refused again: {kept.refusal.reason}", "open")
 
     return {one.number: outcome(one) for one in rows}
+
+
+def _of_undelivered(databases: Databases, place: str, events: Sequence[Undelivered]) -> dict[str, Outcome]:
+    """The outcomes by number of the events of one group."""
+    mine = [one for one in events if one.context == place]
+    still = {kept.row.n: kept for kept in databases.forwards(place, [one.message_id for one in mine])}
+
+    def outcome(one: Undelivered) -> Outcome:
+        kept = still.get(one.row)
+        if kept is None:
+            return "delivered or skipped", "resolved"
+        return ("", "pending") if kept.verdict else (f"parked again: {kept.reason}", "open")
+
+    return {one.number: outcome(one) for one in mine}

@@ -9,7 +9,8 @@ from shared.ports.broker import Broker, Stored
 from shared.ports.databases import Databases
 from shared.ports.rows import StrangerRow
 from shared.ports.store import Transaction
-from shared.repair.parked import Refused, transact
+from shared.repair.parked import transact
+from shared.repair.unresolved import Refused
 from shared.wire.messages import MSG_ID, rfc3339
 from shared.wire.streams import EVENTS
 

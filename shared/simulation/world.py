@@ -160,7 +160,7 @@ class _AtWork:
         self.name = member.name
         self.member = member
         self.groups: list[GroupProcess] = []
-        self.groups_in_all = len(member.groups) if isinstance(member, ReadSide) else 0
+        self.groups_in_all = len(_simulated(member)) if isinstance(member, ReadSide) else 0
         self.numbers = numbers
         self.broker = MemoryBroker(world.server)
         self.process: ContextProcess | None = None
@@ -177,7 +177,7 @@ class _AtWork:
 
     async def _read(self, side: ReadSide) -> None:
         async with anyio.create_task_group() as tasks:
-            for group in side.groups:
+            for group in _simulated(side):
                 tasks.start_soon(self._read_group, side.name, group)
         self.broker.close()
 
@@ -219,3 +219,8 @@ class _AtWork:
             await self.process.loop.run()
             await self.process.drain(settings.drain_timeout.total_seconds())
         self.broker.close()
+
+
+def _simulated(side: ReadSide) -> list[Group]:
+    """The groups that need nothing from outside; an HTTP endpoint is outside."""
+    return [group for group in side.groups if group.forwards is None]

@@ -84,6 +84,7 @@ def _groups_of(member: ReadSide) -> Iterator[str]:
         heard = [f"{group.name}: {source}: {', '.join(events)}" for source, events in sorted(by_source.items())]
         yield from _entry("hears", heard)
         yield from _entry("answers", [", ".join(query.name for query in group.queries)])
+        yield from _entry("forwards", ["its events to an HTTP endpoint"] if group.forwards else [])
         yield from _entry("buckets", [", ".join(table.name for table in group.buckets)])
 
 

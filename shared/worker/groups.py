@@ -20,6 +20,7 @@ from shared.engine.monitor.alarms import Alarms
 from shared.engine.process import MisconfiguredError
 from shared.groups.process import GroupProcess
 from shared.ports.broker import Broker, BrokerRefusedError, BrokerUnavailableError
+from shared.ports.forwards import Sender
 from shared.readside import Group, ReadSide, catch_up_of, place_of
 from shared.streams.file import read_topology
 from shared.wire.streams import EVENTS
@@ -106,6 +107,19 @@ async def run_groups(side: ReadSide, name: str | None, broker: JetStream, settin
         raise BrokerUnavailableError("the client closed the connection for good")
 
 
+def _sender(group: Group) -> Sender | None:
+    """The endpoint of a group that forwards; raises MisconfiguredError."""
+    if group.forwards is None:
+        return None
+    try:
+        from shared.adapters.http import HttpSender  # An extra, which other groups do without.
+    except ModuleNotFoundError as error:
+        raise MisconfiguredError(
+            f"the group {group.name} needs the package {error.name}: install chorus[integration]"
+        ) from error
+    return HttpSender(group.forwards.url, timeout_s=group.forwards.timeout_s)
+
+
 class _Starting(NamedTuple):
     """One group that starts in this process."""
 
@@ -153,6 +167,7 @@ class _Starting(NamedTuple):
             clock,
             alarms=self.alarms,
             priority_timeout_s=self.priority_timeout_s,
+            sender=_sender(self.group),
         )
         self.running.processes.append(process)
         if self.running.stopped.is_set():

@@ -25,6 +25,7 @@ PLANTED = [
     ),
     ("shared/wire/bodies.py", "import nats", "One package speaks to NATS"),
     ("contexts/here/effects.py", "import aiosqlite", "One module opens SQLite"),
+    ("shared/groups/forwarding/forwarder.py", "import httpx2", "One module asks HTTP servers"),
     ("shared/worker/main.py", "import opentelemetry", "One module sends spans"),
     (
         "shared/repair/parked.py",
@@ -84,6 +85,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
     (root / "shared/adapters/tracing/otlp.py").write_text("import opentelemetry\n")
     (root / "shared/adapters/sqlite/connection.py").write_text("import aiosqlite\n")
     (root / "shared/batching.py").write_text("import asyncio\n")
+    (root / "shared/adapters/http.py").write_text("import httpx2\n")
     (root / "shared/adapters/tracing/otlp.py").write_text("import opentelemetry\n")
     (root / "contexts/here/events.py").write_text("import contexts.kernel\n")
     (root / "contexts/here/effects.py").write_text("import contexts.mail\n")

@@ -5,7 +5,7 @@ from typing import Any
 
 from shared.adapters.clock import SystemClock
 from shared.ports.broker import Published
-from shared.repair import parked
+from shared.repair import parked, unresolved
 from shared.repair.results import VerdictResult, wait_for_results
 from shared.repair.strangers import void
 from tests.integration.engine import Counter
@@ -15,7 +15,7 @@ from tests.waiting import WITHIN_S, until
 TAKEN = f"till/till-{TILL}@1"
 
 
-async def declare_void(counter: Counter, row: parked.Refused) -> int:
+async def declare_void(counter: Counter, row: unresolved.Refused) -> int:
     return await void(counter.databases, row, who="ann", why="a test script", at=SystemClock().now(), stored=None)
 
 
@@ -24,12 +24,14 @@ async def take_the_id(counter: Counter) -> Published:
     return await counter.publish("evt.till.Whatever.zz", b"{}", TAKEN)
 
 
-async def is_refused(counter: Counter) -> parked.Refused:
+async def is_refused(counter: Counter) -> unresolved.Refused:
     await until(lambda: len(parked.refused_in(counter.databases, ["till"])) == 1)
     return parked.refused_in(counter.databases, ["till"])[0]
 
 
-async def come_of(counter: Counter, chosen: Sequence[parked.Unresolved], within_s: float = WITHIN_S) -> VerdictResult:
+async def come_of(
+    counter: Counter, chosen: Sequence[unresolved.Unresolved], within_s: float = WITHIN_S
+) -> VerdictResult:
     (outcome,) = await wait_for_results(counter.databases, chosen, SystemClock(), timeout_s=within_s)
     return outcome
 

@@ -19,9 +19,9 @@ import pytest
 
 from shared.config.connection import ConnectionOptions
 from shared.config.settings import Settings
-from shared.http.signature import sign
 from shared.run.server import local_server
 from shared.run.system import apply_streams
+from shared.wire.signature import sign
 from tests.conftest import SEED
 from tests.e2e.shop import environment
 from tests.guarded import guard

@@ -20,7 +20,7 @@ from shared.engine.decide.commit import Batch, Progress, commit
 from shared.engine.decide.routing import Routing
 from shared.ports.clock import moment
 from shared.ports.store import Transaction
-from shared.repair import parked
+from shared.repair import parked, unresolved
 from shared.wire.messages import FROM_SUBJECT
 from tests.integration import till as tills
 from tests.integration.engine import PARTITIONS, Counter, running
@@ -30,7 +30,7 @@ from tests.integration.till import JAMS_AT, stuck_till, till
 from tests.waiting import until
 
 
-def waiting_in(directory: Path, context: str = "till") -> list[parked.Parked]:
+def waiting_in(directory: Path, context: str = "till") -> list[unresolved.Parked]:
     return parked.parked_in(SqliteDatabases(directory), [context])
 
 
@@ -50,7 +50,7 @@ class TestParking:
             assert [bool(message.reason) for message in waiting] == [True, False, False]
             assert waiting[0].cause == "RuntimeError: the drawer is stuck at 13"
             stuck.unlink()
-            assert await parked.retry(SqliteDatabases(tmp_path), parked.choose(waiting, TILL), who="ann") == 3
+            assert await parked.retry(SqliteDatabases(tmp_path), unresolved.choose(waiting, TILL), who="ann") == 3
             await counter.watcher.until(TILL, "Rung", times=4)
             await counter.ring(TILL, 8)
             await counter.watcher.until(TILL, "Rung", times=5)

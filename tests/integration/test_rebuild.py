@@ -14,7 +14,7 @@ from shared.config.exit_codes import Exit
 from shared.engine.decide.outgoing import unparked_aggregate
 from shared.ports.broker import Broker, BrokerUnavailableError, Outgoing, Stored
 from shared.ports.store import DatabaseError
-from shared.repair import parked
+from shared.repair import parked, unresolved
 from shared.repair.rebuild import rebuild
 from shared.wire.messages import MSG_ID
 from shared.wire.streams import EVENTS
@@ -30,7 +30,7 @@ def counter(forgetful_counter: Counter) -> Counter:
     return forgetful_counter
 
 
-def waiting(counter: Counter) -> list[parked.Parked]:
+def waiting(counter: Counter) -> list[unresolved.Parked]:
     return parked.parked_in(counter.databases, ["till"])
 
 
@@ -57,11 +57,11 @@ class TestParked:
             await counter.ring("t-4", 1)
             await counter.watcher.until("t-4", "Rung")
             await until(lambda: len(waiting(counter)) == 6)
-            (first, _) = parked.choose(waiting(counter), "t-3")
+            (first, _) = unresolved.choose(waiting(counter), "t-3")
             await parked.skip(SqliteDatabases(tmp_path), first, who="ann", why="no such coin")
             await counter.watcher.until("t-3", "Rung")
             stuck.write_text("13")
-            await parked.retry(SqliteDatabases(tmp_path), parked.choose(waiting(counter), "t-2"), who="bob")
+            await parked.retry(SqliteDatabases(tmp_path), unresolved.choose(waiting(counter), "t-2"), who="bob")
             await until(lambda: not any(message.verdict for message in waiting(counter)))
             await counter.published()
         known = state(counter)

@@ -18,6 +18,7 @@ from shared.console.pages.page import Action, BadInputError, NothingThereError, 
 from shared.ports.broker import BrokerError, Stored
 from shared.repair import parked as ops
 from shared.repair.results import wait_for_results
+from shared.repair.unresolved import Parked, Unresolved, why_no_skip
 
 SHOWN_AT_MOST: Final = 500
 REASON_AT_MOST: Final = 500
@@ -41,12 +42,12 @@ async def one(console: Console, request: Request) -> Values:
     """One message or event, whole, with its forms; raises NothingThereError."""
     found = await unresolved(console)
     chosen = _chosen(found, request)
-    skippable = isinstance(chosen, ops.Parked) and bool(chosen.reason)
+    skippable = isinstance(chosen, Parked) and bool(chosen.reason)
     return {
         "one": chosen,
         "standing": await _standing(console, chosen),
-        "is_parked": isinstance(chosen, ops.Parked),
-        "why_no_skip": "" if skippable else ops.why_no_skip(chosen, found),
+        "is_parked": isinstance(chosen, Parked),
+        "why_no_skip": "" if skippable else why_no_skip(chosen, found),
         "reason_at_most": REASON_AT_MOST,
         "commands": (
             f"chorus parked show {chosen.number}",
@@ -72,8 +73,8 @@ async def skip(console: Console, request: Request, fields: Mapping[str, str]) ->
     why = fields.get("why", "").strip()
     if not why or len(why) > REASON_AT_MOST:
         raise BadInputError(f"say why, in at most {REASON_AT_MOST} characters: the reason is recorded with your name")
-    if not isinstance(chosen, ops.Parked) or not chosen.reason:
-        raise BadInputError(f"{chosen.number} cannot be skipped: {ops.why_no_skip(chosen, found)}")
+    if not isinstance(chosen, Parked) or not chosen.reason:
+        raise BadInputError(f"{chosen.number} cannot be skipped: {why_no_skip(chosen, found)}")
     name = who(request.state.person)
     recorded = await ops.skip(console.sources.databases, chosen, who=name, why=why)
     logger.warning("parked_skipped", number=chosen.number, message_id=chosen.message_id, who=name, why=why)
@@ -81,11 +82,11 @@ async def skip(console: Console, request: Request, fields: Mapping[str, str]) ->
     return await _outcome(console, chosen, "skipped", recorded, command, why)
 
 
-async def unresolved(console: Console) -> list[ops.Unresolved]:
+async def unresolved(console: Console) -> list[Unresolved]:
     """The parked messages, then the refused events, of the databases on this machine."""
     sources = console.sources
 
-    def read() -> list[ops.Unresolved]:
+    def read() -> list[Unresolved]:
         return [
             *ops.parked_in(sources.databases, sources.journals),
             *ops.refused_in(sources.databases, sources.journals),
@@ -99,7 +100,7 @@ def who(person: Person) -> str:
     return f"{person.name or getpass.getuser()} (console)"
 
 
-def _chosen(found: list[ops.Unresolved], request: Request) -> ops.Unresolved:
+def _chosen(found: list[Unresolved], request: Request) -> Unresolved:
     number = "{context}/{number}".format(**request.path_params)
     chosen = [one for one in found if one.number == number]
     if not chosen:
@@ -107,9 +108,9 @@ def _chosen(found: list[ops.Unresolved], request: Request) -> ops.Unresolved:
     return chosen[0]
 
 
-async def _standing(console: Console, chosen: ops.Unresolved) -> Stored | None:
+async def _standing(console: Console, chosen: Unresolved) -> Stored | None:
     """The message that has the id of a refused event."""
-    if isinstance(chosen, ops.Parked) or not chosen.sequence:
+    if isinstance(chosen, Parked) or not chosen.sequence:
         return None
     try:
         return await console.sources.broker.get(chosen.stream, chosen.sequence)
@@ -118,7 +119,7 @@ async def _standing(console: Console, chosen: ops.Unresolved) -> Stored | None:
 
 
 async def _outcome(
-    console: Console, chosen: ops.Unresolved, verdict: str, recorded: int, command: str, why: str = ""
+    console: Console, chosen: Unresolved, verdict: str, recorded: int, command: str, why: str = ""
 ) -> Values:
     sources = console.sources
     found = await wait_for_results(sources.databases, [chosen], sources.clock, timeout_s=WAITS_S)

@@ -20,7 +20,6 @@ from shared.http.openapi import ANSWERS, openapi
 from shared.http.rate import CLIENTS_AT_MOST, Rate
 from shared.http.secrets import secrets_in
 from shared.http.serving import serve
-from shared.http.signature import REPLAY_WINDOW_S, sign
 from shared.ports.broker import (
     Broker,
     BrokerDeniedError,
@@ -32,6 +31,7 @@ from shared.ports.broker import (
 )
 from shared.wire.bodies import BODY_BYTES_AT_MOST
 from shared.wire.messages import ACTING_FOR, MSG_ID
+from shared.wire.signature import REPLAY_WINDOW_S, sign
 from shared.wire.trace_context import TRACEPARENT
 from tests.asgi import Said, ask
 from tests.unit.shared.hostile import mutated

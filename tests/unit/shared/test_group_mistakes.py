@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from shared.dataflow import Aggregated, Joined, KeyBy, Lookup, Sink, Window, source
+from shared.config.secrets import Secret, SecretUrl
+from shared.dataflow import Aggregated, Joined, KeyBy, Lookup, Sink, Source, Window, source
 from shared.mistakes import within
-from shared.readside import Group, ReadSide
+from shared.readside import Forwards, Group, ReadSide
 from shared.views import Follows, On, Owner, Table
 
 
@@ -35,8 +36,13 @@ UNHELD = HEARD | Window(timedelta(minutes=1)) | Sink(COUNTS, nothing)
 MINUTE = timedelta(minutes=1)
 
 
-def mistakes(*tables: Table, topologies: tuple[Any, ...] = ()) -> list[str]:
-    side = ReadSide(name="there", groups=(Group(name="all", tables=tables, topologies=topologies),))
+def forwards(*events: Source) -> Forwards:
+    return Forwards(events=events, url=SecretUrl("http://there.example"), secret=Secret("x"))
+
+
+def mistakes(*tables: Table, topologies: tuple[Any, ...] = (), forwarding: Forwards | None = None) -> list[str]:
+    group = Group(name="all", tables=tables, topologies=topologies, forwards=forwarding)
+    side = ReadSide(name="there", groups=(group,))
     return [mistake.text.removeprefix("there, group all: ") for mistake in within(side)]
 
 
@@ -95,3 +101,13 @@ def test_a_mistake_in_a_table_is_named(tables: tuple[Table, ...], text: str) -> 
 )
 def test_a_mistake_in_a_topology_is_named(topologies: tuple[Any, ...], text: str) -> None:
     assert mistakes(THINGS, topologies=topologies) == [text]
+
+
+def test_a_group_that_forwards_has_nothing_that_a_replay_would_make_again() -> None:
+    """A new database would send all its events again."""
+    heard = Source("here", (ThingDone,))
+    assert mistakes(forwarding=forwards(heard)) == []
+    assert mistakes(THINGS, forwarding=forwards(heard)) == [
+        "it forwards events, so it can have no tables, topologies or queries; declare them in another group"
+    ]
+    assert mistakes(forwarding=forwards()) == ["it forwards no event; name some, or leave the group out"]

@@ -1,10 +1,11 @@
 """The databases of contexts as SQLite files in one directory: `<context>.db`.
 
-aiosqlite is imported only to open a store: `chorus health` runs every few seconds, and the import takes 0.1 s.
+aiosqlite, and what groups have, is imported only when it is needed: `chorus health` runs every few seconds, and the
+import of aiosqlite takes 0.1 s.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ from shared.adapters.sqlite.journal.refused import SqliteRefusedRows
 from shared.adapters.sqlite.journal.tables import SCHEMA, SCHEMA_VERSION, check_owner
 from shared.adapters.sqlite.journal.transaction import SqliteTransaction
 from shared.adapters.sqlite.replace import Replacement, replacing
+from shared.ports.forwards import ParkedForward
 from shared.ports.rows import StrangerRow
 from shared.ports.store_reader import Backlog
 
@@ -68,6 +70,22 @@ class SqliteDatabases:
         from shared.adapters.sqlite.journal.store import SqliteStore
 
         return await SqliteStore.open(self._path(context), context=context)
+
+    def parked_forwards(self, context: str) -> list[ParkedForward]:
+        from shared.adapters.sqlite.views.forwards import parked_forwards
+
+        files = sorted(self._directory.glob(f"{context}-*.db"))
+        return [one for file in files for one in parked_forwards(file)]
+
+    def forwards(self, place: str, event_ids: Sequence[str]) -> list[ParkedForward]:
+        from shared.adapters.sqlite.views.forwards import parked_forwards
+
+        return parked_forwards(self._path(place), event_ids)
+
+    async def judge_forwards(self, place: str, numbers: Sequence[int], verdict: str, *, who: str, why: str) -> int:
+        from shared.adapters.sqlite.views.judging import judge_forwards
+
+        return await judge_forwards(self._path(place), numbers, verdict, who=who, why=why)
 
     @contextmanager
     def replacing(self, context: str) -> Iterator["SqliteReplacement"]:

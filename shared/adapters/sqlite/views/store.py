@@ -16,6 +16,7 @@ from shared.adapters.sqlite.database import Database
 from shared.adapters.sqlite.proofs import proofs_in
 from shared.adapters.sqlite.reading import reading
 from shared.adapters.sqlite.replace import LOG_FILES, replace_by
+from shared.adapters.sqlite.views.forwards import make_forwards
 from shared.adapters.sqlite.views.gate import Gate
 from shared.adapters.sqlite.views.reader import SqliteViewReader
 from shared.adapters.sqlite.views.shape import shape_of
@@ -119,6 +120,8 @@ async def _open(path: Path, group: Group) -> Database:
     database = await Database.open(path, schema=SCHEMA, version=SCHEMA_VERSION, lost=lost)
     try:
         await database.read(lambda connection: connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}"))
+        if group.forwards is not None:
+            await database.transact(make_forwards)
         if await database.transact(lambda connection: make_tables(connection, group)):
             _log.warning("the tables have another shape or version, and are folded anew", database=str(path))
     except BaseException:

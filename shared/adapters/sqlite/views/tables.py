@@ -146,8 +146,12 @@ def _made(connection: sqlite3.Connection) -> list[str]:
 
 
 def _forget_position(connection: sqlite3.Connection) -> None:
+    is_forwarding = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'forwards'").fetchone() is not None
+    # By the versions it knows which events it has taken, so that it sends none again from a stream that was restored.
+    kept = ("versions",) if is_forwarding else ()
     for name in ("versions", "poison", "flow_state", "flow_counts", "outbox"):
-        connection.execute(f"DELETE FROM {name}")  # noqa: S608 - our own name.
+        if name not in kept:
+            connection.execute(f"DELETE FROM {name}")  # noqa: S608 - our own name.
     connection.execute("UPDATE known SET sequence = 0, message_id = '', at_ns = 0, created = ''")
     connection.execute("DELETE FROM view_meta WHERE key = ?", (_PREDECESSOR,))
 

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
 from shared.adapters.sqlite.journal.statements import insert, journal_row, json_text
+from shared.adapters.sqlite.views.forwards import SqliteForwardRows
 from shared.adapters.sqlite.views.tables import forget, list_name, table_name, text_name
 from shared.ports.rows import JournalRow, NumberedRow
 from shared.ports.store import FencedError
@@ -126,6 +127,10 @@ class SqliteViewTransaction:
             " ON CONFLICT (event_id) DO UPDATE SET published_seq = excluded.published_seq",
             published,
         )
+
+    @property
+    def forwards(self) -> SqliteForwardRows:
+        return SqliteForwardRows(self._connection)
 
     def forget(self) -> None:
         forget(self._connection)

@@ -1,4 +1,4 @@
-"""Checks the signature of a webhook: HMAC-SHA-256 over its time and its body, compared in constant time. Pure."""
+"""Signs and checks webhooks: HMAC-SHA-256 over the time and the body, compared in constant time. Pure."""
 
 import hashlib
 import hmac

@@ -1,0 +1,1 @@
+"""Sends events to an HTTP endpoint as CloudEvents: at least once, and in order per key."""
