@@ -208,7 +208,7 @@ def test_events_are_neither_lost_nor_said_twice(shop: Simulation, tmp_path: Path
     ]
 
 
-@pytest.mark.parametrize("ms", range(0, 20, 4))
+@pytest.mark.parametrize("ms", [4, 12, *(pytest.param(ms, marks=pytest.mark.long) for ms in range(0, 24, 2))])
 def test_a_process_that_is_killed_while_it_goes_over_starts_with_one_of_the_two(ms: int, tmp_path: Path) -> None:
     """From the moment on in which it opens the second database: nothing is lost, nothing is said or put twice."""
     with simulation(seed=ms, partitions=2) as shop:
