@@ -56,12 +56,10 @@ class InsightsSettings(Settings, frozen=True, kw_only=True):
     ] = None
 
     def __post_init__(self) -> None:
-        if self.forward_url is None:
-            return
         problems = []
-        if not self.forward_url.startswith(("http://", "https://")):
+        if self.forward_url is not None and not self.forward_url.startswith(("http://", "https://")):
             problems.append("CHORUS_FORWARD_URL: give a URL that begins with http:// or https://")
-        if len(self.forward_secret) < SECRET_LENGTH_AT_LEAST:
+        if self.forward_secret and len(self.forward_secret) < SECRET_LENGTH_AT_LEAST:
             problems.append(f"CHORUS_FORWARD_SECRET: give {SECRET_LENGTH_AT_LEAST} characters or more")
         if problems:
             raise SettingsError(tuple(problems))

@@ -83,6 +83,7 @@ async def run_groups(side: ReadSide, name: str | None, broker: JetStream, settin
     topology = read_topology(settings.streams_file)
     for group in groups:
         await check_group(side.name, group, broker)
+    senders = {group.name: _sender(group) for group in groups}
     running = _Running()
     pulse.alarms = Alarms(SystemClock())
     if settings.metrics_port is not None:
@@ -97,7 +98,8 @@ async def run_groups(side: ReadSide, name: str | None, broker: JetStream, settin
         async with anyio.create_task_group() as tasks:
             for group in groups:
                 path = settings.data_dir / f"{place_of(side.name, group.name)}.db"
-                starting = _Starting(side.name, group, path, broker, running, pulse.alarms, timeout_s)
+                sender = senders[group.name]
+                starting = _Starting(side.name, group, path, broker, running, pulse.alarms, timeout_s, sender)
                 await tasks.start(starting.run)
             pulse.stalled_s = running.stalled_s
             pulse.ready()
@@ -111,6 +113,8 @@ def _sender(group: Group) -> Sender | None:
     """The endpoint of a group that forwards; raises MisconfiguredError."""
     if group.forwards is None:
         return None
+    if not group.forwards.secret:
+        raise MisconfiguredError(f"the group {group.name} has no secret to sign with: set it (chorus config lists it)")
     try:
         from shared.adapters.http import HttpSender  # An extra, which other groups do without.
     except ModuleNotFoundError as error:
@@ -130,6 +134,7 @@ class _Starting(NamedTuple):
     running: _Running
     alarms: Alarms
     priority_timeout_s: float
+    sender: Sender | None
 
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
         """Become the group once no other process is, and run it until it is stopped.
@@ -167,7 +172,7 @@ class _Starting(NamedTuple):
             clock,
             alarms=self.alarms,
             priority_timeout_s=self.priority_timeout_s,
-            sender=_sender(self.group),
+            sender=self.sender,
         )
         self.running.processes.append(process)
         if self.running.stopped.is_set():

@@ -245,6 +245,15 @@ async def test_a_catch_up_of_100_000_events_needs_little_memory(
     assert mib < MIB_AT_MOST
 
 
+async def test_a_worker_without_a_secret_does_not_start(
+    broker: JetStream, endpoint: Endpoint, tmp_path: Path, account_url: str
+) -> None:
+    assert broker.reconnects == 0
+    environ = environment(account_url, tmp_path) | {"CHORUS_FORWARD_URL": endpoint.url}
+    ran = await run_chorus("worker", "insights", "--group", "integration", environ=environ)
+    assert (ran.code, "the group integration has no secret to sign with" in ran.errors) == (78, True)
+
+
 async def test_the_sender_tells_an_answer_from_none_and_quotes_no_password(endpoint: Endpoint) -> None:
     endpoint.status = lambda identity: 302 if identity == "moved" else 202
     sender = HttpSender(endpoint.url, timeout_s=5.0)

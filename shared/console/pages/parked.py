@@ -18,7 +18,7 @@ from shared.console.pages.page import Action, BadInputError, NothingThereError, 
 from shared.ports.broker import BrokerError, Stored
 from shared.repair import parked as ops
 from shared.repair.results import wait_for_results
-from shared.repair.unresolved import Parked, Unresolved, why_no_skip
+from shared.repair.unresolved import Parked, Refused, Undelivered, Unresolved, why_no_skip
 
 SHOWN_AT_MOST: Final = 500
 REASON_AT_MOST: Final = 500
@@ -42,11 +42,12 @@ async def one(console: Console, request: Request) -> Values:
     """One message or event, whole, with its forms; raises NothingThereError."""
     found = await unresolved(console)
     chosen = _chosen(found, request)
-    skippable = isinstance(chosen, Parked) and bool(chosen.reason)
+    skippable = not isinstance(chosen, Refused) and bool(chosen.reason)
     return {
         "one": chosen,
         "standing": await _standing(console, chosen),
         "is_parked": isinstance(chosen, Parked),
+        "is_undelivered": isinstance(chosen, Undelivered),
         "why_no_skip": "" if skippable else why_no_skip(chosen, found),
         "reason_at_most": REASON_AT_MOST,
         "commands": (
@@ -73,7 +74,7 @@ async def skip(console: Console, request: Request, fields: Mapping[str, str]) ->
     why = fields.get("why", "").strip()
     if not why or len(why) > REASON_AT_MOST:
         raise BadInputError(f"say why, in at most {REASON_AT_MOST} characters: the reason is recorded with your name")
-    if not isinstance(chosen, Parked) or not chosen.reason:
+    if isinstance(chosen, Refused) or not chosen.reason:
         raise BadInputError(f"{chosen.number} cannot be skipped: {why_no_skip(chosen, found)}")
     name = who(request.state.person)
     recorded = await ops.skip(console.sources.databases, chosen, who=name, why=why)
@@ -83,13 +84,14 @@ async def skip(console: Console, request: Request, fields: Mapping[str, str]) ->
 
 
 async def unresolved(console: Console) -> list[Unresolved]:
-    """The parked messages, then the refused events, of the databases on this machine."""
+    """The parked messages, the refused events and the undelivered ones, of the databases on this machine."""
     sources = console.sources
 
     def read() -> list[Unresolved]:
         return [
             *ops.parked_in(sources.databases, sources.journals),
             *ops.refused_in(sources.databases, sources.journals),
+            *ops.undelivered_in(sources.databases, sources.journals),
         ]
 
     return await sources.offload(read)
@@ -110,7 +112,7 @@ def _chosen(found: list[Unresolved], request: Request) -> Unresolved:
 
 async def _standing(console: Console, chosen: Unresolved) -> Stored | None:
     """The message that has the id of a refused event."""
-    if isinstance(chosen, Parked) or not chosen.sequence:
+    if not isinstance(chosen, Refused) or not chosen.sequence:
         return None
     try:
         return await console.sources.broker.get(chosen.stream, chosen.sequence)

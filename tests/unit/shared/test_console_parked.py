@@ -2,15 +2,22 @@
 
 import getpass
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from shared import catalog
+from shared.adapters.sqlite.schema import NO_MIGRATIONS, prepare
+from shared.adapters.sqlite.views.forwards import SqliteForwardRows, make_forwards
+from shared.adapters.sqlite.views.tables import SCHEMA, SCHEMA_VERSION
 from shared.console.access import Person
 from shared.context import Context, Policy
+from shared.ports.forwards import ForwardRow
 from shared.simulation.testing import simulation
 from tests.browsing import Visit
 from tests.unit.shopping import fill_shelves, order
@@ -136,3 +143,20 @@ def test_reader_sees_no_form(visit: Visit) -> None:
 def test_message_that_is_not_parked_is_named(visit: Visit) -> None:
     assert visit.get("/parked/inventory/999").status == 404
     assert visit.post("/parked/inventory/999/retry").status == 404
+
+
+def test_an_event_that_cannot_be_delivered_is_listed_and_can_be_sent_again_or_skipped(visit: Visit) -> None:
+    with closing(sqlite3.connect(visit.running.directory / "insights-integration.db", isolation_level=None)) as books:
+        prepare(books, Path("insights-integration.db"), SCHEMA, SCHEMA_VERSION, NO_MIGRATIONS)
+        make_forwards(books)
+        rows = SqliteForwardRows(books)
+        rows.add([ForwardRow(0, "o-1", "ordering/order-o-1@1", 1, "ordering", "OrderPlaced", "", {}, b"{}")])
+        rows.park([(1, f"the endpoint answers {HOSTILE}")], since="2026-11-28T09:00:00Z")
+    page = visit.part("/parked")
+    assert 'href="/parked/insights-integration/1"' in page.text
+    assert HOSTILE not in page.text
+    shown = visit.part("/parked/insights-integration/1")
+    assert "The worker sends it again" in shown.text
+    assert "The context never sends it" in shown.text
+    with closing(sqlite3.connect(visit.running.directory / "insights-integration.db")) as books:
+        assert books.execute("SELECT verdict FROM forwards").fetchall() == [("",)]
