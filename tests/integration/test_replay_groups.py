@@ -2,6 +2,8 @@
 
 import json
 import os
+import random
+import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,10 +12,12 @@ import anyio
 import pytest
 
 from shared.adapters.jetstream import JetStream
-from shared.adapters.sqlite.views.store import only_one
-from tests.forking import Ran, run_chorus
+from shared.adapters.sqlite.views.store import only_one, successor_of
+from shared.ports.broker import BrokerUnavailableError
+from tests.conftest import SEED
+from tests.forking import Ran, fork, run_chorus
 from tests.integration.test_read_side import PLACED, asked, broker, projection, say, states
-from tests.waiting import until
+from tests.waiting import WITHIN_S, until, until_answer
 
 __all__ = ["broker"]
 
@@ -95,3 +99,55 @@ async def test_what_cannot_be_compared_is_refused_with_its_remedy(
     assert (swapped.code, swapped.errors) == (0, "")
     async with projection(broker, live.parent):
         assert (await asked(broker, order_id="o-1"))["order"]["state"] == "PENDING"
+
+
+@pytest.mark.long
+async def test_a_worker_that_is_killed_at_random_while_databases_are_exchanged_loses_nothing(
+    broker: JetStream, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """R1: each time a row is spoiled, and after the exchange the table and the bucket have it right."""
+    chance = random.Random(SEED)
+    live = tmp_path / "data" / "insights-projection.db"
+    words = ("shared.cli", "worker", "insights", "--group", "projection")
+    placed = await say(broker, "OrderPlaced", 1, **PLACED)
+    with (tmp_path / "worker.log").open("wb") as log:
+        worker = await fork(words, environ, log)
+        await known(broker, placed)
+        for number in range(10):
+            with closing(sqlite3.connect(live, isolation_level=None, timeout=5)) as spoiling:
+                spoiling.execute("UPDATE v_orders SET row = json_set(row, '$.state', 'SPOILED')")
+            async with anyio.create_task_group() as tasks:
+                swapped: list[Ran] = []
+
+                async def swap(into: Path, swapped: list[Ran] = swapped) -> None:
+                    swapped.append(await replay(environ, into, "--swap"))
+
+                tasks.start_soon(swap, tmp_path / f"second-{number}")
+                await anyio.sleep(chance.uniform(0.3, 1.5))
+                os.kill(worker.pid, signal.SIGKILL)
+                await worker.wait()
+                worker = await fork(words, environ, log)
+            assert (swapped[0].code, swapped[0].errors) == (0, ""), swapped[0].output
+            await known(broker, placed)
+            await until(lambda: not successor_of(live).exists(), "the exchange")
+            assert (await asked(broker, order_id="o-1"))["order"]["state"] == "PENDING"
+        confirmed = await say(broker, "OrderConfirmed", 2)
+        await known(broker, confirmed)
+        with anyio.fail_after(WITHIN_S):
+            while (await states(broker))[-1] != "CONFIRMED":  # noqa: ASYNC110 - nobody tells.
+                await anyio.sleep(0.1)
+        os.kill(worker.pid, signal.SIGKILL)
+        await worker.wait()
+    assert set(await states(broker)) == {"PENDING", "CONFIRMED"}
+
+
+async def known(broker: JetStream, sequence: int) -> None:
+    """Wait until a worker answers that it knows EVENTS up to here."""
+
+    async def is_known() -> bool:
+        try:
+            return bool((await asked(broker, order_id="o-1", at_least=sequence))["as_of"]["sequence"] >= sequence)
+        except BrokerUnavailableError:
+            return False
+
+    await until_answer(is_known)
