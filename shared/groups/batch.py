@@ -60,7 +60,7 @@ class Batches:
         after = Known(last.sequence, last.headers.get(MSG_ID, ""), last.at_ns, known.created)
         transaction.advance(known.sequence, after)
         named, own, strangers = self._intake.named(deliveries)
-        versions = transaction.versions({event.aggregate for event in named if event.aggregate})
+        versions = transaction.versions({name for event in named for name in event.remembered})
         admitted = self._intake.admit(named, versions, strangers)
         poison = [*admitted.poison, *self._folding.fold(transaction, admitted.heard)]
         if own:

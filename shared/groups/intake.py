@@ -1,7 +1,7 @@
 """Turns deliveries of EVENTS into events to fold: those of known contexts, in their own form, each once.
 
 A stored duplicate has the id of an event that was folded before. The versions of one aggregate come in order, so the
-last version of each aggregate is enough to know a duplicate by.
+last version of each aggregate is enough to know a duplicate by; where that version has editions, the last one too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -62,10 +62,17 @@ class _Named(NamedTuple):
 
     aggregate: str
     version: int
-    edition: bool
+    edition: int
     kind: tuple[str, str]
     key: str
     delivery: Delivery
+
+    @property
+    def remembered(self) -> tuple[str, ...]:
+        """The names under which the database remembers it: its aggregate, and its version where it has editions."""
+        if not self.aggregate:
+            return ()
+        return (self.aggregate,) if self.edition == 1 else (self.aggregate, f"{self.aggregate}@{self.version}")
 
 
 class Intake:
@@ -96,33 +103,34 @@ class Intake:
             if kind in self._own:
                 if is_event_id(identity := delivery.headers.get(MSG_ID, "")):
                     own.append((delivery.sequence, identity))
-                    found.append(_Named("", 0, False, kind, key, delivery))
+                    found.append(_Named("", 0, 1, kind, key, delivery))
                 continue
             if kind not in self._decoders:
                 continue  # While it catches up, the group reads everything.
             aggregate, at, numbers = delivery.headers.get(MSG_ID, "").rpartition("@")
-            version, edition, _ = numbers.partition(".")
+            version, _, edition = numbers.partition(".")
             context, _, rest = aggregate.partition("/")
             named = rest.partition("-")[2]
-            is_version = version.isdecimal() and len(version) <= DIGITS_AT_MOST
-            if not at or not is_version or context != kind[0] or named.partition(".")[0] != key:
+            is_number = all(one.isdecimal() and len(one) <= DIGITS_AT_MOST for one in (version, edition or "1"))
+            if not at or not is_number or context != kind[0] or named.partition(".")[0] != key:
                 strangers += 1
                 continue
-            found.append(_Named(aggregate, int(version), bool(edition), kind, key, delivery))
+            found.append(_Named(aggregate, int(version), int(edition or 1), kind, key, delivery))
         return found, own, strangers
 
     def admit(self, named: Sequence[_Named], versions: dict[str, int], strangers: int) -> Admitted:
-        """The events that are new, given the last `versions` of their aggregates."""
+        """The events that are new, given the `versions` that the database remembers."""
         admitted = Admitted([], {}, [], strangers)
-        for aggregate, version, edition, kind, key, delivery in named:
+        for one in named:
+            kind, key, delivery = one.kind, one.key, one.delivery
             is_own = kind in self._own
-            last = versions.get(aggregate, 0)
-            # A later edition is the same fact again, after an operator declared the first one a stranger's.
-            if not is_own and (version < last or (version == last and not edition)):
-                admitted.duplicates += 1
-                continue
             if not is_own:
-                versions[aggregate] = admitted.versions[aggregate] = version
+                if _is_known(one, versions):
+                    admitted.duplicates += 1
+                    continue
+                now = dict(zip(one.remembered, (one.version, one.edition), strict=False))
+                versions |= now
+                admitted.versions |= now
             try:
                 content = None if is_own else self._content(kind, key, delivery)
                 at = _occurred_at(delivery)
@@ -149,6 +157,17 @@ class Intake:
             return older.decode(delivery.body, key=key, at=delivery.at, headers=delivery.headers)
         except MalformedBodyError as error:
             raise ValueError(f"{error.path}: {error.problem}") from error
+
+
+def _is_known(one: _Named, versions: Mapping[str, int]) -> bool:
+    """Whether the event was folded before.
+
+    A later edition is the same fact again, after an operator declared the earlier one a stranger's.
+    """
+    last = versions.get(one.aggregate, 0)
+    if one.version != last:
+        return one.version < last
+    return one.edition <= versions.get(f"{one.aggregate}@{one.version}", 1)
 
 
 def _occurred_at(delivery: Delivery) -> datetime:

@@ -48,3 +48,38 @@ def test_the_time_of_an_event_is_in_utc_and_not_after_it_was_stored(said: str, a
 def test_an_event_without_a_time_that_can_be_is_set_aside(said: str) -> None:
     found = admitted(said)
     assert (found.heard, [one.sequence for one in found.poison]) == ([], [1])
+
+
+@pytest.mark.parametrize(
+    ("ids", "folded"),
+    [
+        (["t-1@1", "t-1@2", "t-1@1", "t-1@2"], ["t-1@1", "t-1@2"]),
+        (["t-1@1", "t-1@1.2", "t-1@1.2", "t-1@1"], ["t-1@1", "t-1@1.2"]),
+        (["t-1@1.2", "t-1@1.3", "t-1@1.2", "t-1@2"], ["t-1@1.2", "t-1@1.3", "t-1@2"]),
+        (["t-1@1.2", "t-1@2", "t-1@1.2", "t-1@1.x", "t-1@1.9999999999999"], ["t-1@1.2", "t-1@2"]),
+    ],
+)
+def test_a_version_and_each_later_edition_of_it_are_folded_once(ids: list[str], folded: list[str]) -> None:
+    """In one batch or in several: the database remembers in between."""
+    table = Table(name="things", row=ThingDone, on=(On("here", ThingDone, lambda row, _, __: row),))
+    intake = Intake("there", Group(name="all", tables=(table,)))
+    deliveries = [
+        Delivery(
+            sequence=number,
+            at_ns=since_1970_ns(STORED_AT),
+            subject="evt.here.ThingDone.0.t-1",
+            headers={MSG_ID: f"here/thing-{one}"},
+            body=b"{}",
+        )
+        for number, one in enumerate(ids, 1)
+    ]
+    for size in (1, len(ids)):
+        remembered: dict[str, int] = {}
+        heard: list[str] = []
+        for first in range(0, len(ids), size):
+            named, _, strangers = intake.named(deliveries[first : first + size])
+            found = {name: remembered[name] for one in named for name in one.remembered if name in remembered}
+            admitted = intake.admit(named, found, strangers)
+            remembered |= admitted.versions
+            heard += [one.identity.removeprefix("here/thing-") for one in admitted.heard]
+        assert heard == folded
