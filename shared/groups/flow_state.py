@@ -75,6 +75,13 @@ class FlowState:
             found = self._entries[place, key] = self._transaction.state(place, key)
         return found[0]
 
+    def load(self, place: str, keys: Iterable[str]) -> None:
+        """Read entries that will be asked for, in one query."""
+        missing = [key for key in keys if (place, key) not in self._entries]
+        found = self._transaction.states(place, missing) if missing else {}
+        for key in missing:
+            self._entries[place, key] = found.get(key, (None, None))
+
     def put(self, place: str, key: str, entry: bytes, due: datetime | None) -> None:
         """Insert or replace an entry; it is due when stream time has reached this time."""
         at = None if due is None else _micros(due)

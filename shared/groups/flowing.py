@@ -28,6 +28,7 @@ from shared.dataflow import (
 )
 from shared.groups.flow_state import LATE, UNMATCHED_LEFT, UNMATCHED_RIGHT, Alone, FlowState, Said, Windowed
 from shared.groups.intake import Heard, Poison
+from shared.groups.prefetch import load, places_by_kind
 from shared.wire.messages import check_key
 
 P = ParamSpec("P")
@@ -50,6 +51,7 @@ class Flowing:
         self._firsts: dict[tuple[str, str], list[Next]] = {}
         self._due: dict[str, Callable[[str, bytes], None]] = {}
         self._windows: list[str] = []
+        self._places = places_by_kind(topologies)
         for topology in topologies:
             self._enter(topology.sources, self._compile(topology.name, topology.stages, _end))
 
@@ -62,6 +64,7 @@ class Flowing:
         """Run these events through, and return the events to publish, in their order."""
         self._state, self._said, self.poison = state, [], []
         self.time = state.time
+        load(heard, self._places, state)
         for event in heard:
             firsts = self._firsts.get(event.kind, ())
             if not firsts and not event.is_own:

@@ -111,6 +111,10 @@ class ViewTransaction(Protocol):
         """An entry of the state of a topology, and when it is due."""
         ...
 
+    def states(self, place: str, keys: Iterable[str]) -> dict[str, tuple[bytes | None, int | None]]:
+        """Those of these entries of a place that exist."""
+        ...
+
     def save_state(self, rows: Sequence[StateRow], deleted: Sequence[tuple[str, str]]) -> None:
         """Insert or replace entries, and delete those of these (place, key)."""
         ...

@@ -3,15 +3,24 @@
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from contexts.insights.projections import CUSTOMERS, ORDERS, PAYMENTS, STOCK
+from contexts.insights.topologies import topologies
+from contexts.insights.upstream import PaymentSucceeded
+from contexts.kernel import Money, OrderId, PaymentId
 from shared.adapters.sqlite.views.reader import SqliteViewReader
 from shared.adapters.sqlite.views.tables import SCHEMA, make_tables
+from shared.adapters.sqlite.views.transaction import SqliteViewTransaction
+from shared.groups.flow_state import FlowState
+from shared.groups.flowing import Flowing
+from shared.groups.intake import Heard
 from shared.readside import Group
-from shared.views import View
+from shared.views import Told, View
 
+AT = datetime(2026, 11, 28, 9, tzinfo=UTC)
 GROUP = Group(name="projection", tables=(ORDERS, CUSTOMERS, STOCK, PAYMENTS))
 
 
@@ -61,3 +70,29 @@ def test_a_search_asks_for_each_word_once_in_an_index_of_beginnings(connection: 
     assert any("""MATCH '"a"* AND "o"* AND "1"*'""" in query for query in seen), seen
     (declared,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'v_orders_text'").fetchone()
     assert "prefix='1 2 3'" in declared
+
+
+def statements_of_a_batch(orders: int) -> list[str]:
+    """The statements on the state of topologies for a batch in which so many orders were placed and paid."""
+    group = Group(name="analytics", topologies=topologies(timedelta(days=1)))
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as opened:
+        opened.executescript(SCHEMA)
+        make_tables(opened, group)
+        seen: list[str] = []
+        flowing, state = Flowing(group.topologies), FlowState(SqliteViewTransaction(opened))
+        money = Money(amount_minor=500, currency="EUR")
+        heard = [
+            Heard(("payments", "PaymentSucceeded"), f"payments/payment-o-{n}@1", Told(n, f"o-{n}", AT), paid, {})
+            for n in range(orders)
+            for paid in [PaymentSucceeded(order_id=OrderId(f"o-{n}"), payment_id=PaymentId(f"pay-o-{n}"), amount=money)]
+        ]
+        opened.set_trace_callback(seen.append)
+        flowing.flow(heard, state)
+        opened.set_trace_callback(None)
+        assert flowing.poison == []
+        return [one for one in seen if one.startswith("SELECT key, entry, due") or "AND key = " in one]
+
+
+def test_a_batch_asks_for_the_state_of_its_keys_once_for_each_place() -> None:
+    few, many = statements_of_a_batch(3), statements_of_a_batch(300)
+    assert len(few) == len(many) > 0

@@ -68,6 +68,11 @@ class SqliteViewTransaction:
         found = self._connection.execute(query, (place, key)).fetchone()
         return (None, None) if found is None else (found[0], found[1])
 
+    def states(self, place: str, keys: Iterable[str]) -> dict[str, tuple[bytes | None, int | None]]:
+        query = "SELECT key, entry, due FROM flow_state WHERE place = ? AND key IN (SELECT value FROM json_each(?))"
+        found = self._connection.execute(query, (place, json_text(list(keys))))
+        return {key: (entry, due) for key, entry, due in found}
+
     def save_state(self, rows: Sequence[StateRow], deleted: Sequence[tuple[str, str]]) -> None:
         insert(self._connection, "INSERT OR REPLACE INTO flow_state VALUES", 4, rows)
         if deleted:
