@@ -38,7 +38,7 @@ def retry(what: What, /, *, timeout: Timeout = "10s", no_wait: NoWait = False, j
     For example:
 
         chorus parked retry k-42
-        chorus parked retry CONTEXT/r7
+        chorus parked retry READ_SIDE-GROUP
     """
     import anyio
 

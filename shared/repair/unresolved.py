@@ -112,12 +112,19 @@ class NothingFoundError(Exception):
 
 
 def choose(unresolved: Sequence[Item], name: str) -> list[Item]:
-    """All under a key, or the one with this message id or number; raises NothingFoundError when there is none."""
-    chosen = [one for one in unresolved if name in (one.key, one.message_id, one.number)]
+    """All under a key, or the one with this message id or number; raises NothingFoundError when there is none.
+
+    The name of a group means all the events that it cannot deliver: its endpoint may have refused everything.
+    """
+    chosen = [one for one in unresolved if name in (one.key, one.message_id, one.number) or _is_of(name, one)]
     if not chosen:
         keys = sorted({one.key for one in unresolved})
         raise NothingFoundError(f"nothing is parked as {name!r}; parked keys: {', '.join(keys) or 'none'}")
     return chosen
+
+
+def _is_of(name: str, one: Unresolved) -> bool:
+    return isinstance(one, Undelivered) and name == one.context
 
 
 def why_no_skip(one: Unresolved, unresolved: Iterable[Unresolved]) -> str:

@@ -23,6 +23,7 @@ from shared.groups.forwarding.forwarder import AT_ONCE, ATTEMPTS_AT_MOST, IN_MEM
 from shared.ports.forwards import ForwardRow, NoReplyError, Reply
 from shared.ports.views import ViewTransaction
 from shared.readside import Forwards
+from shared.repair.unresolved import Undelivered, choose
 from shared.wire.messages import CORRELATION_ID, SCHEMA_VERSION
 from shared.wire.signature import check_signature
 
@@ -329,6 +330,30 @@ def test_whatever_happens_every_event_comes_at_least_once_and_in_the_order_of_it
         first_times = list(dict.fromkeys(one for one in endpoint.delivered if one.startswith(f"{key}@")))
         assert first_times == mine
         assert _in_order(endpoint.delivered, mine)
+
+
+def test_all_events_of_a_group_can_be_named_at_once() -> None:
+    """Its endpoint may have refused everything."""
+    of_group = [undelivered("here-out", number) for number in (1, 2)]
+    assert choose([*of_group, undelivered("here-other", 3)], "here-out") == of_group
+
+
+def undelivered(place: str, number: int) -> Undelivered:
+    row = event(f"k{number}", 1)
+    return Undelivered(
+        row=number,
+        context=place,
+        key=row.key,
+        message_id=row.event_id,
+        subject=f"evt.here.ThingDone.{row.key}",
+        sequence=number,
+        at=datetime(2026, 11, 28, 9, tzinfo=UTC),
+        headers="{}",
+        body="{}",
+        reason="the endpoint answers 401",
+        verdict="",
+        behind=0,
+    )
 
 
 def _some(chance: random.Random, attempt: int) -> Reply | Exception:
