@@ -1,15 +1,21 @@
-"""`chorus new`: makes a new system, and a new context in the system of this directory."""
+"""`chorus new`: makes a new system, and a new context or read side in the system of this directory."""
 
 import os
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from shared.cli.errors import CommandError
 from shared.cli.output import show_lines
 from shared.config.exit_codes import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.config.settings import Settings
+    from shared.new.context import Written
 
 
 def system(
@@ -63,13 +69,43 @@ def context(
         chorus new context NAME
         chorus new context NAME --hears CONTEXT.EVENT
     """
+    from shared.new.context import write_context
+
+    _show_written(write_context, name, hears)
+
+
+def read_side(
+    name: Annotated[str, Parameter(name="NAME", help="a to z and digits, such as a plural")],
+    /,
+    *,
+    hears: Annotated[
+        tuple[str, ...], Parameter(negative="", show_default=False, help="CONTEXT.EVENT; give it once for each event")
+    ] = (),
+) -> None:
+    """Make a read side in the system of this directory.
+
+    Writes a group with a table and two queries: what was said last under each key,
+    and how often. With its tests and canvas; all checks pass afterwards. Change
+    what it keeps from there.
+
+    For example:
+
+        chorus new read-side NAME --hears CONTEXT.EVENT
+    """
+    from shared.new.context import write_read_side
+
+    _show_written(write_read_side, name, hears)
+
+
+def _show_written(
+    write: "Callable[[str, tuple[str, ...], Path, Settings], Written]", name: str, hears: tuple[str, ...]
+) -> None:
     from shared import catalog
     from shared.new.changes import NewError
-    from shared.new.context import write_context
 
     settings = catalog.read_settings(os.environ)
     try:
-        written = write_context(name, hears, Path.cwd(), settings)
+        written = write(name, hears, Path.cwd(), settings)
     except NewError as error:
         raise CommandError(Exit.USAGE, str(error)) from error
     here = Path.cwd()

@@ -1,4 +1,4 @@
-"""`chorus new context`: a context with its tests, its canvas and its place in every list."""
+"""`chorus new context` and `read-side`: a context with its tests, its canvas and its place in every list."""
 
 import importlib
 import subprocess
@@ -15,10 +15,10 @@ from shared.config.settings import Settings, contexts_package
 from shared.new.changes import Changes, NewError, changes
 from shared.new.formatting import format_modules
 from shared.new.heard import find_heard
-from shared.new.listings import Entered, listed_in
-from shared.new.names import check_context_name, names_of
+from shared.new.listings import LISTINGS, OF_READ_SIDES, Entered, listed_in
+from shared.new.names import check_context_name, names_of, names_of_read_side
 from shared.new.rendering import render
-from shared.new.words import words_of
+from shared.new.words import words_of, words_of_read_side
 from shared.streams import choreography
 
 TESTS: Final = PurePosixPath("tests/unit")
@@ -41,6 +41,19 @@ def write_context(name: str, hears: Iterable[str], directory: Path, settings: Se
         NewError: nothing was written.
         CatalogError: the contexts that are there have mistakes; nothing was written.
     """
+    return _write(name, hears, directory, settings, is_read_side=False)
+
+
+def write_read_side(name: str, hears: Iterable[str], directory: Path, settings: Settings) -> Written:
+    """Write a read side into the package of contexts of this directory; it hears at least one event.
+
+    Raises:
+        NewError, CatalogError: as for a context.
+    """
+    return _write(name, hears, directory, settings, is_read_side=True)
+
+
+def _write(name: str, hears: Iterable[str], directory: Path, settings: Settings, *, is_read_side: bool) -> Written:
     check_context_name(name)
     package = contexts_package()
     folder = _package_folder(package, directory)
@@ -51,20 +64,28 @@ def write_context(name: str, hears: Iterable[str], directory: Path, settings: Se
             raise NewError(f"{_shown(tests, directory)} exists already; choose another name, or move it away")
         members = catalog.contexts(settings)
         heard = find_heard(hears, members, package)
-        names = names_of(name, heard, members)
-        words = words_of(names, heard, package)
-        files = _files(words, folder.relative_to(directory), directory, hears_any=bool(heard))
+        if is_read_side and not heard:
+            raise NewError("a read side hears the events of others; give --hears CONTEXT.EVENT")
+        names = names_of_read_side(name, heard) if is_read_side else names_of(name, heard, members)
+        words = words_of_read_side(names, heard, package) if is_read_side else words_of(names, heard, package)
+        rendered = render("readside" if is_read_side else "context", words)
+        files = _files(rendered, name, folder.relative_to(directory), directory, hears_any=bool(heard))
         entered = Entered(names, words["key"], heard, tuple(members), package.replace(".", "/"))
         with changes() as made:
             for path, text in files.items():
                 made.create(path, text)
             format_modules(made.written, directory)
-            for path, text in listed_in(directory, entered):
+            for path, text in listed_in(directory, entered, OF_READ_SIDES if is_read_side else LISTINGS):
                 made.replace(path, text)
             left = _write_choreography(made, directory, settings)
             _write_rights(made, directory, settings)
-        examples, failed = _write_golden(directory)
-    return Written((*made.written, *examples), (*_to_do(name, words, directory), *left, *failed))
+        examples, failed = ((), ()) if is_read_side else _write_golden(directory)
+    to_do: tuple[str, ...]
+    if is_read_side:
+        to_do = (f"say in {package.replace('.', '/')}/{name} what it keeps: now it keeps what was said last",)
+    else:
+        to_do = _to_do(name, words, directory)
+    return Written((*made.written, *examples), (*to_do, *left, *failed))
 
 
 def _package_folder(package: str, directory: Path) -> Path:
@@ -80,11 +101,11 @@ def _package_folder(package: str, directory: Path) -> Path:
     return folder
 
 
-def _files(words: Mapping[str, str], folder: Path, directory: Path, *, hears_any: bool) -> dict[Path, str]:
-    rendered = render("context", words)
+def _files(
+    rendered: Mapping[PurePosixPath, str], context: str, folder: Path, directory: Path, *, hears_any: bool
+) -> dict[Path, str]:
     if not hears_any:
         rendered = {path: text for path, text in rendered.items() if path.name not in ("policies.py", "upstream.py")}
-    context = words["context"]
     files = {}
     for above in (TESTS.parent, TESTS):
         if not (directory / above / "__init__.py").exists():

@@ -5,7 +5,7 @@ returns the text as it is, and the repository's own checks tell what is missing.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -24,9 +24,12 @@ class Entered(NamedTuple):
     folder: str
 
 
-def listed_in(directory: Path, entered: Entered) -> Iterator[tuple[Path, str]]:
+Listings = Mapping[str, tuple[Callable[[str, "Entered"], str], ...]]
+
+
+def listed_in(directory: Path, entered: Entered, listings: Listings) -> Iterator[tuple[Path, str]]:
     """Yield each file that changes, with its new text."""
-    for name, steps in LISTINGS.items():
+    for name, steps in listings.items():
         file = directory / name
         if file.is_file():
             before = text = file.read_bytes().decode()
@@ -123,6 +126,13 @@ def _with_reader(text: str, source: str, event: str, reader: str) -> str:
     readers = ", ".join(sorted({*filter(None, row["readers"].strip().split(", ")), reader}))
     return f"{text[: row.start('readers')]} {readers} {text[row.end('readers') :]}"
 
+
+OF_READ_SIDES: Final[dict[str, tuple[Callable[[str, Entered], str], ...]]] = {
+    "docker-compose.yml": (services,),
+    "README.md": (canvas_link,),
+    "docs/operate.md": (units,),
+}
+"""The lists that tell of a read side as of a context."""
 
 LISTINGS: Final[dict[str, tuple[Callable[[str, Entered], str], ...]]] = {
     "docker-compose.yml": (services,),

@@ -85,6 +85,19 @@ def names_of(context: str, heard: tuple[Heard, ...], members: Mapping[str, Conte
     return names
 
 
+def names_of_read_side(context: str, heard: tuple[Heard, ...]) -> Names:
+    """Return the names in a new read side; raises NewError where one of them is taken."""
+    names = Names(context, singular(context))
+    events = [one.event for one in heard]
+    taken = {f"{names.camel}Row", "On", "Struct", "Table", "Told"}
+    for event in events:
+        if event in taken:
+            raise NewError(f"{context!r} has a class {event} of its own and cannot hear one; choose another name")
+        if events.count(event) > 1:
+            raise NewError(f"two contexts say {event}, and a module can have one class of that name; hear one of them")
+    return names
+
+
 def singular(name: str) -> str:
     """Return the word for one of what a context is named after, where its end tells."""
     for end, one in (("sses", "ss"), ("shes", "sh"), ("ches", "ch"), ("xes", "x"), ("ies", "y")):

@@ -62,6 +62,20 @@ def words_of(names: Names, heard: tuple[Heard, ...], package: str) -> dict[str, 
     }
 
 
+def words_of_read_side(names: Names, heard: tuple[Heard, ...], package: str) -> dict[str, str]:
+    """Return the words of the templates of a read side, which hears at least one event."""
+    first = heard[0]
+    return {
+        **words_of(names, heard, package),
+        "import_upstream": _import(f"{package}.{names.context}.upstream", (one.event for one in heard)),
+        "ons": "".join(f'        On("{one.source}", {one.event}, note),\n' for one in heard),
+        "heard_source": first.source,
+        "heard_event": first.event,
+        "heard_key": first.key,
+        "reads": f"{', '.join(f'`{one.source}.{one.event}`' for one in heard)}.\n",
+    }
+
+
 def _of_policies(names: Names, heard: tuple[Heard, ...], key: str, key_type: str) -> dict[str, str]:
     filled: dict[str, list[str]] = {"upstream": [], "whenever": [], "policy_tests": []}
     policies = []

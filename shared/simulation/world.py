@@ -86,7 +86,9 @@ class World:
             if one.task.done():
                 one.task.result()
             for group in one.groups:
-                if not group.is_resting or self.server.consumer(EVENTS, group.name).info().pending:
+                info, reader = self.server.consumer(EVENTS, group.name).info(), group.reading.reader
+                under_way = info.pending or info.delivered_consumer_sequence != reader.consumer_sequence
+                if under_way or group.progress.known.sequence < reader.received or not group.is_resting:
                     yield f"{group.name} has to read {EVENTS}"
             if one.process is None:
                 if len(one.groups) < one.groups_in_all or isinstance(one.member, Context):

@@ -89,6 +89,9 @@ def test_every_check_passes_in_a_new_system(system: Path) -> None:
     ):
         made = chorus(system, "new", "context", *words)
         assert made.returncode == 0, made.stderr
+    hears = ("--hears", "cars.CarReserved", "--hears", "queue.QueueReserved")
+    made = chorus(system, "new", "read-side", "reports", *hears)
+    assert made.returncode == 0, made.stderr
     assert "| `RoomReserved` |" in (system / "contexts/cars/README.md").read_text()
     run_tests(system, "tests/test_contexts.py", "tests/unit")
     assert complaints(system, *LINTERS) == ""
@@ -98,6 +101,7 @@ def test_every_check_passes_in_a_new_system(system: Path) -> None:
 def test_its_types_are_right_in_a_new_system(system: Path) -> None:
     for words in (("cars", "--hears", "hotels.RoomReserved"), ("queue",)):
         assert chorus(system, "new", "context", *words).returncode == 0
+    assert chorus(system, "new", "read-side", "reports", "--hears", "hotels.RoomReserved").returncode == 0
     assert complaints(system, ("mypy",)) == ""
 
 
@@ -111,6 +115,18 @@ def test_modules_are_clean_as_they_are_rendered_where_no_linter_is_installed(sys
             file.write_text(text if hears or path.stem not in ("policies", "upstream") else "")
     complained = complaints(system, ("ruff", "check", "--no-cache"), ("ruff", "format", "--check", "--no-cache"))
     assert complained == ""
+
+
+def test_a_read_side_that_cannot_be_is_refused_and_nothing_is_written(system: Path) -> None:
+    before = snapshot(system)
+    for words, problem in (
+        (("reports",), "give --hears CONTEXT.EVENT"),
+        (("reports", "--hears", "hotels.RoomReservd"), "did you mean 'RoomReserved'"),
+        (("hotels", "--hears", "hotels.RoomReserved"), "exists already"),
+    ):
+        made = chorus(system, "new", "read-side", *words)
+        assert (made.returncode, problem in made.stderr) == (64, True), made.stderr
+    assert snapshot(system) == before
 
 
 def test_the_package_may_have_another_name(tmp_path: Path) -> None:
