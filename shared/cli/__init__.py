@@ -26,7 +26,7 @@ COMMANDS = (
     Command("up", "up:up", "Run a server and every worker, until Ctrl-C."),
     Command("new system", "new:system", "Make a small system of two contexts that runs."),
     Command("new context", "new:context", "Make a context in the system of this directory."),
-    Command("new read-side", "new:read_side", "Make a read side in the system of this directory."),
+    Command("new readside", "new:read_side", "Make a read side in the system of this directory."),
     Command("worker", "worker:worker", "Run one worker of one context."),
     Command("door", "door:door", "Answer HTTP requests with commands."),
     Command("send", "send:send", "Send a command, and wait for its outcome if asked."),

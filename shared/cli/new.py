@@ -90,7 +90,7 @@ def read_side(
 
     For example:
 
-        chorus new read-side NAME --hears CONTEXT.EVENT
+        chorus new readside NAME --hears CONTEXT.EVENT
     """
     from shared.new.context import write_read_side
 

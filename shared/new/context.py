@@ -1,4 +1,4 @@
-"""`chorus new context` and `read-side`: a context with its tests, its canvas and its place in every list."""
+"""`chorus new context` and `chorus new readside`: a context with its tests, its canvas and its place in every list."""
 
 import importlib
 import subprocess

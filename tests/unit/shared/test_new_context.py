@@ -90,7 +90,7 @@ def test_every_check_passes_in_a_new_system(system: Path) -> None:
         made = chorus(system, "new", "context", *words)
         assert made.returncode == 0, made.stderr
     hears = ("--hears", "cars.CarReserved", "--hears", "queue.QueueReserved")
-    made = chorus(system, "new", "read-side", "reports", *hears)
+    made = chorus(system, "new", "readside", "reports", *hears)
     assert made.returncode == 0, made.stderr
     assert "| `RoomReserved` |" in (system / "contexts/cars/README.md").read_text()
     run_tests(system, "tests/test_contexts.py", "tests/unit")
@@ -101,7 +101,7 @@ def test_every_check_passes_in_a_new_system(system: Path) -> None:
 def test_its_types_are_right_in_a_new_system(system: Path) -> None:
     for words in (("cars", "--hears", "hotels.RoomReserved"), ("queue",)):
         assert chorus(system, "new", "context", *words).returncode == 0
-    assert chorus(system, "new", "read-side", "reports", "--hears", "hotels.RoomReserved").returncode == 0
+    assert chorus(system, "new", "readside", "reports", "--hears", "hotels.RoomReserved").returncode == 0
     assert complaints(system, ("mypy",)) == ""
 
 
@@ -124,7 +124,7 @@ def test_a_read_side_that_cannot_be_is_refused_and_nothing_is_written(system: Pa
         (("reports", "--hears", "hotels.RoomReservd"), "did you mean 'RoomReserved'"),
         (("hotels", "--hears", "hotels.RoomReserved"), "exists already"),
     ):
-        made = chorus(system, "new", "read-side", *words)
+        made = chorus(system, "new", "readside", *words)
         assert (made.returncode, problem in made.stderr) == (64, True), made.stderr
     assert snapshot(system) == before
 
