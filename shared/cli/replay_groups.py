@@ -40,6 +40,8 @@ def replay_groups(
     seconds = {
         one.name: second_database(settings, place_of(side.name, one.name), into, one) for one in _chosen(side, group)
     }
+    for second in seconds.values() if swap else ():
+        second.check_free()
     counts: dict[str, int] = {}
     shown: list[Any] = []
     replays: dict[str, ReadModelReplay] = {}

@@ -270,6 +270,8 @@ def test_a_second_database_of_other_tables_waits_for_a_process_of_its_code(shop:
     second(shop, of_next_release, tmp_path).take_over()
     shop.run_until_quiet()
     assert (waiting(shop).exists(), asked(shop, "o-1")["order"]["email"]) == (True, "ann@example.com")
+    with pytest.raises(DatabaseError, match="waits already to become the live one"):
+        second(shop, of_next_release, tmp_path).take_over()
     shop.kill("insights")
 
     async def started() -> Any:
@@ -281,6 +283,14 @@ def test_a_second_database_of_other_tables_waits_for_a_process_of_its_code(shop:
 
     has_events, row = shop.run(started())
     assert (has_events, json.loads(bytes(row))["email"]) == (True, "ANN@EXAMPLE.COM")
+
+
+def test_a_log_of_another_database_is_never_replayed_on_a_second_one(shop: Simulation, tmp_path: Path) -> None:
+    """Somebody has deleted the one before, and left its log."""
+    differences(shop, shouting_group(), tmp_path)
+    Path(f"{waiting(shop)}-wal").write_bytes(b"garbage")
+    take_over(shop, shouting_group(), tmp_path)
+    assert asked(shop, "o-1")["order"]["email"] == "ANN@EXAMPLE.COM"
 
 
 def test_a_file_that_is_there_is_never_written_over(shop: Simulation, tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from shared.adapters.sqlite.errors import translated
 from shared.adapters.sqlite.reading import reading
-from shared.adapters.sqlite.replace import LOG_FILES, replace_by
+from shared.adapters.sqlite.replace import replace_by
 from shared.adapters.sqlite.views.comparison import statements_of
 from shared.adapters.sqlite.views.shape import shape_of
-from shared.adapters.sqlite.views.store import SqliteViewStore, only_one, successor_of
+from shared.adapters.sqlite.views.store import SqliteViewStore, only_one, remove_with_log, successor_of
 from shared.adapters.sqlite.views.tables import (
     SCHEMA,
     SCHEMA_VERSION,
@@ -64,8 +64,7 @@ class SqliteSecond:
 
     def _remove_leftovers(self) -> None:
         """Of a run that was killed."""
-        for ending in ("", *LOG_FILES):
-            Path(f"{self._new}{ending}").unlink(missing_ok=True)
+        remove_with_log(self._new)
 
     @contextmanager
     def beside_live(self) -> Iterator["SqliteComparison"]:
@@ -83,12 +82,23 @@ class SqliteSecond:
         self._new.rename(self.path)
         Path(f"{self._new}.lock").unlink(missing_ok=True)
 
+    def check_free(self) -> None:
+        """Raise DatabaseError while another second database waits for the process that is the group."""
+        waiting = successor_of(self._live)
+        if waiting.exists():
+            raise DatabaseError(
+                f"{waiting} waits already to become the live one: start a worker with its code, or delete it while the"
+                " worker is stopped"
+            )
+
     def take_over(self) -> Path | None:
         """Put it in the place of the live one, or leave it beside it for the process that is the group.
 
         Returns the path at which it waits for that process, or None when it is the live one now.
         """
+        self.check_free()
         waiting = successor_of(self._live)
+        remove_with_log(waiting)
         try:
             self.path.replace(waiting)
         except OSError as error:

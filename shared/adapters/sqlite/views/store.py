@@ -135,6 +135,12 @@ def successor_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.next")
 
 
+def remove_with_log(path: Path) -> None:
+    """Delete a database that nobody has open. A log that stays would be replayed on another file of its name."""
+    for ending in ("", *LOG_FILES):
+        Path(f"{path}{ending}").unlink(missing_ok=True)
+
+
 def _fits(successor: Path, group: Group, created: str | None = None) -> bool:
     """Whether the process of this group can go on with a database as it is, and with the EVENTS of this identity."""
     try:
@@ -168,10 +174,10 @@ def set_aside(path: Path) -> Path | None:
     """
     if not path.exists():
         return None
-    successor_of(path).unlink(missing_ok=True)
     with only_one(path) as alone:
         if not alone:
             raise DatabaseError(f"{path}: a process has it open; stop the worker of {path.stem} first")
+        remove_with_log(successor_of(path))
         aside = path.with_name(f"{path.name}.{SystemClock().now():%Y%m%dT%H%M%S%f}.aside")
         for ending in LOG_FILES:
             log = Path(f"{path}{ending}")
