@@ -6,7 +6,6 @@ at a time be the group, and the compare-and-set of the position is the fence beh
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from importlib import metadata
 from typing import Final, TypeVar
 
@@ -18,7 +17,7 @@ from shared.engine.failpoints import reach
 from shared.engine.monitor.alarms import Alarms
 from shared.engine.monitor.troubles import Troubles
 from shared.engine.wakeup import Wakeup
-from shared.groups.batch import Batches, NothingStaysError
+from shared.groups.batch import Batches
 from shared.groups.buckets import Buckets
 from shared.groups.forwarding.forwarder import Forwarder
 from shared.groups.lag import GroupLagQuestion
@@ -35,7 +34,6 @@ from shared.ports.store import DatabaseBusyError, FencedError
 from shared.ports.views import ViewStore, ViewTransaction
 from shared.readside import Group, place_of
 from shared.wire.lag import group_lag_of
-from shared.wire.streams import EVENTS
 
 CATCH_UP_FROM: Final = 20_000
 """So many events behind, a group reads all of EVENTS and skips what it does not hear (reading.py)."""
@@ -177,8 +175,7 @@ class GroupProcess:
     async def _begin_reading(self) -> None:
         """Read on behind the position. Nothing is published before the stream was read to its end."""
         self._outbox.close()
-        forget = partial(self._patiently, lambda transaction: transaction.forget())
-        self.progress.begin(await self.reading.begin(self.progress.known, forget))
+        self.progress.begin(await self.reading.begin(self.progress.known, self._forget))
 
     async def _take_successor(self) -> None:
         """Go on with the second database. Reading begins anew, so the outbox publishes only what EVENTS lacks."""
@@ -189,6 +186,9 @@ class GroupProcess:
         await self.reading.stop(hand_over=False)
         self.buckets.wake()
 
+    async def _forget(self) -> None:
+        await self._patiently(lambda transaction: transaction.forget())
+
     async def _fold_next(self) -> None:
         await self.forwarder.settle(self._patiently)
         deliveries = self.reading.reader.take(self._batch_at_most) if self.forwarder.has_room else []
@@ -196,7 +196,7 @@ class GroupProcess:
             if not self.progress.is_current:
                 await self.progress.look_ahead()
             elif self._outbox.is_resting and self._quiet.is_due:
-                await self._close_windows()
+                await self._quiet.close(self.progress, self._batches, self._patiently)
             if not self._wakeup.is_set:
                 await self._wakeup.wait(IDLE_S)
             return
@@ -216,18 +216,6 @@ class GroupProcess:
         await self.forwarder.settle(self._patiently)
         if pending == 0:
             await self._gather()
-
-    async def _close_windows(self) -> None:
-        """Say of windows that they are final, at the end of EVENTS and nowhere else."""
-        await self.progress.look_ahead()
-        up_to, known, at = self.progress.up_to, self.progress.known, self._quiet.closes_at
-        assert at is not None
-        last = await self._broker.get(EVENTS, known.sequence)
-        headers = last.headers if last else {}
-        try:
-            await self._patiently(lambda transaction: self._batches.close(transaction, known, headers, at))
-        except NothingStaysError as looked:
-            await self._quiet.tell(looked.rows, up_to)
 
     async def _gather(self) -> None:
         """Let events gather; at the end of a catch-up, go over to the consumer that delivers what the group hears."""

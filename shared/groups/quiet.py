@@ -11,10 +11,14 @@ from typing import Final
 
 import structlog
 
+from shared.groups.batch import Batches, NothingStaysError
 from shared.groups.buckets import EXPECTED_LAST
+from shared.groups.progress import Progress
+from shared.groups.refold import Transact
 from shared.ports.broker import Broker, BrokerRefusedError, Outgoing
 from shared.ports.clock import Clock
 from shared.ports.rows import JournalRow
+from shared.wire.streams import EVENTS
 
 AFTER: Final = timedelta(seconds=5)
 """How long after it is final a window is closed by the clock: the clocks of two machines may differ by so much."""
@@ -52,7 +56,19 @@ class Quiet:
         """The stream was read to its end; it may have lost an event that it was told."""
         self.closes_at, self._told = closes_at, None
 
-    async def tell(self, rows: Sequence[JournalRow], up_to: int) -> None:
+    async def close(self, progress: Progress, batches: Batches, transact: Transact) -> None:
+        """Say of windows that they are final, at the end of EVENTS and nowhere else; raises BrokerError."""
+        await progress.look_ahead()
+        up_to, known, at = progress.up_to, progress.known, self.closes_at
+        assert at is not None
+        last = await self._broker.get(EVENTS, known.sequence)
+        headers = {} if last is None else last.headers
+        try:
+            await transact(lambda transaction: batches.close(transaction, known, headers, at))
+        except NothingStaysError as looked:
+            await self._tell(looked.rows, up_to)
+
+    async def _tell(self, rows: Sequence[JournalRow], up_to: int) -> None:
         """Publish the first of the events about windows, unless EVENTS has an event after `up_to`; raises BrokerError.
 
         Once the group hears it, it closes all windows that are final at its time, and the outbox publishes the others.

@@ -34,7 +34,7 @@ class Succession:
     def is_due(self, known: Known) -> bool:
         """Whether a second database waits for a group with this position; looks at a file, which takes microseconds."""
         is_time = self._clock.monotonic() >= self._from
-        return is_time and known.sequence > 0 and self._store.has_successor(known.created)
+        return is_time and known.created != "" and self._store.has_successor(known.created)
 
     async def take(self, known: Known) -> bool:
         """Make the second database the live one, and tell whether it is.
@@ -46,6 +46,7 @@ class Succession:
         successor = await self._store.open_successor()
         try:
             second = await successor.transact(lambda transaction: transaction.known())
+            second = second._replace(created=known.created)  # It has none before its first event.
             await fold_up_to(successor.transact, self._batches, self._broker, second, known.sequence)
         finally:
             await successor.close()

@@ -1,5 +1,7 @@
 """`chorus replay` on a shop of real processes, while they work."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.contract.declared import contexts
@@ -21,3 +23,10 @@ async def test_every_context_decides_the_same_again(shop: Shop, ended: Ended, or
         ran = await run_chorus("replay", name, "--diff", environ=environ)
         assert (ran.code, ran.errors) == (0, ""), ran.output
         assert ran.output.startswith(f"{name}: nothing differs; decided again: ")
+
+
+async def test_every_group_of_the_read_side_folds_the_same_again(shop: Shop, tmp_path: Path) -> None:
+    """Beside its processes, whatever they were in the middle of."""
+    environ = {**shop.environ, "CHORUS_DATA_DIR": str(shop.data_dir("insights"))}
+    ran = await run_chorus("replay", "insights", "--into", str(tmp_path / "second"), "--diff", environ=environ)
+    assert (ran.code, ran.output.count("nothing differs")) == (0, 2), ran.output + ran.errors

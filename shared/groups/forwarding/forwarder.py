@@ -7,8 +7,8 @@ wait there, the group reads no more of EVENTS.
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, TypeVar
 
 import anyio
 import structlog
@@ -18,6 +18,7 @@ from shared.engine.monitor.alarms import Alarms
 from shared.engine.retry import Backoff, Delays
 from shared.groups.forwarding.breaker import Breaker
 from shared.groups.forwarding.cloud_event import headers_of
+from shared.groups.refold import Transact
 from shared.ports.clock import Clock
 from shared.ports.forwards import ForwardRow, NoReplyError, Reply, Sender
 from shared.ports.views import ViewTransaction
@@ -49,14 +50,6 @@ class _Outcome(NamedTuple):
 
     row: ForwardRow
     reason: str
-
-
-class Transact(Protocol):
-    """Runs a transaction on the group's database."""
-
-    def __call__(self, work: Callable[[ViewTransaction], T], /) -> Awaitable[T]:
-        """The result of `work`."""
-        ...
 
 
 class Forwarder:

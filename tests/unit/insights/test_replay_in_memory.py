@@ -286,6 +286,18 @@ def test_a_second_database_of_other_tables_waits_for_a_process_of_its_code(shop:
     assert (has_events, json.loads(bytes(row))["email"]) == (True, "ANN@EXAMPLE.COM")
 
 
+def test_a_second_database_without_events_takes_over_too(tmp_path: Path) -> None:
+    with simulation(seed=1, partitions=2) as empty:
+        assert differences(empty, group(), tmp_path) == []
+        second(empty, group(), tmp_path).take_over()
+        fill_shelves(empty)
+        empty.send(order(), key="o-1")
+        empty.run_until_quiet()
+        assert not waiting(empty).exists()
+        assert asked(empty, "o-1")["order"]["state"] == "SHIPPED"
+        assert empty.rows(PLACE, "SELECT created <> '' FROM known") == [(1,)]
+
+
 def test_a_log_of_another_database_is_never_replayed_on_a_second_one(shop: Simulation, tmp_path: Path) -> None:
     """Somebody has deleted the one before, and left its log."""
     differences(shop, shouting_group(), tmp_path)

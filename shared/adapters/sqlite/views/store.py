@@ -145,7 +145,9 @@ def _fits(successor: Path, group: Group, created: str | None = None) -> bool:
     """Whether the process of this group can go on with a database as it is, and with the EVENTS of this identity."""
     try:
         with reading(successor, schema=SCHEMA, version=SCHEMA_VERSION) as connection:
-            return shape_in(connection) == shape_of(group) and created in (None, known(connection).created)
+            found = known(connection)
+            is_of_events = created in (None, found.created) or not found.sequence
+            return shape_in(connection) == shape_of(group) and is_of_events
     except (DatabaseError, DatabaseBusyError) as error:
         _log.warning("the second read model cannot be read", reason=str(error))
         return False
