@@ -1,7 +1,7 @@
 """A server that knows the users of the shop, for the whole run where CHORUS_SECURE=1 is set, or for one test.
 
-Workers, commands and the `nats` command then connect as the users whose rights they need, and what watches EVENTS as a
-tester. The tests themselves connect as a user of their own who may do everything: they delete streams, and they forge.
+Workers, commands and the `nats` command then connect as the users whose rights they need. So do the tests: they send as
+a producer, read as a tester, and change streams as an operator. A user of their own, who may do everything, forges.
 """
 
 import os

@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 
 from shared import catalog
+from shared.access.roles import OPERATOR, TESTER
 from shared.config.connection import ConnectionOptions
 from shared.config.settings import Settings
 from shared.run.system import apply_streams
@@ -69,7 +70,7 @@ class Stage(Shop):
 
     async def evidence(self) -> Evidence:
         """Everything that the checker reads, as of now."""
-        return await gather(self._broker, self.settings, self.databases)
+        return await gather(self.brokers[TESTER], self.settings, self.databases)
 
     async def check_at_rest(self) -> None:
         """Wait until everything that was begun has ended, and assert every invariant; I1 to I8 hold meanwhile too.
@@ -119,7 +120,7 @@ class Stage(Shop):
 
     async def api(self, subject: str, body: bytes = b"") -> bytes:
         """Ask the server's API as an operator would."""
-        return await self._broker.api(f"$JS.API.{subject}", body)
+        return await self.brokers[OPERATOR].api(f"$JS.API.{subject}", body)
 
     async def apply_streams(self) -> None:
         """Do what `chorus streams apply` does."""

@@ -16,6 +16,7 @@ from shared.wire.messages import MSG_ID
 from tests.chaos.stage import CHECKED_EVERY_S, Stage
 from tests.e2e.ended import Ended
 from tests.forking import run_chorus
+from tests.guarded import USER
 from tests.sagas import SHIPPED
 from tests.waiting import WITHIN_S
 
@@ -29,7 +30,7 @@ def payment_of(order: str) -> str:
 
 
 async def take_the_id(stage: Stage, order: str) -> None:
-    await stage._broker.publish(Outgoing("evt.payments.Whatever.zz", {MSG_ID: payment_of(order)}, b"{}"))
+    await stage.brokers[USER].publish(Outgoing("evt.payments.Whatever.zz", {MSG_ID: payment_of(order)}, b"{}"))
 
 
 async def chorus(stage: Stage, *words: str) -> tuple[int, str]:

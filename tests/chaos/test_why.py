@@ -16,6 +16,7 @@ from tests.chaos.stage import Stage
 from tests.e2e.ended import Ended
 from tests.e2e.shop import opened
 from tests.forking import run_chorus
+from tests.guarded import USER
 from tests.sagas import SHIPPED
 from tests.saying import said
 from tests.waiting import WITHIN_S
@@ -145,7 +146,7 @@ async def test_poison_is_named_with_its_reason(tmp_path: Path) -> None:
     async with opened(Stage, tmp_path) as stage:
         headers = {**said("why5"), MSG_ID: "payments/payment-why5@9"}
         poison = Outgoing("evt.payments.PaymentSucceeded.why5", headers, b"no JSON")
-        await stage._broker.publish(poison)
+        await stage.brokers[USER].publish(poison)
         await until_why(
             stage,
             "why5",

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -15,18 +15,19 @@ import anyio
 
 from shared import catalog
 from shared.access.export import write_contexts
+from shared.access.login import login
 from shared.access.of_system import users_of
-from shared.access.roles import TESTER
+from shared.access.roles import OPERATOR, PRODUCER, TESTER
 from shared.adapters.jetstream import JetStream, connect
 from shared.adapters.sqlite.reading import open_read_only
 from shared.config.connection import ConnectionOptions
 from shared.config.settings import Settings
-from shared.ports.broker import BrokerUnavailableError, Outgoing
+from shared.ports.broker import BrokerDeniedError, BrokerUnavailableError, Outgoing
 from shared.run.server import LocalServer, local_server
 from shared.run.system import apply_streams, own_environment
 from shared.wire.messages import MSG_ID
 from shared.wire.streams import EVENTS
-from tests.guarded import SECURE, as_tests, guard, login_of
+from tests.guarded import SECURE, USER, as_tests, guard, login_of
 from tests.ledger import Ledger, read_ledger
 from tests.processes import Worker, spawn_ready
 from tests.sagas import fact_line
@@ -65,7 +66,7 @@ class Shop:
         server: LocalServer,
         directory: Path,
         watcher: Watcher,
-        broker: JetStream,
+        brokers: Mapping[str, JetStream],
         users: Mapping[str, Any],
     ) -> None:
         self.url = server.url
@@ -76,7 +77,8 @@ class Shop:
         self._server = server
         self._users = users
         self._servers = servers
-        self._broker = broker
+        self.brokers = brokers
+        """The connections of the tests by user; where the server has no users, all are one."""
         self._sockets = Path(tempfile.mkdtemp(prefix="chorus-"))
         self._peculiar: set[str] = set()
 
@@ -126,10 +128,8 @@ class Shop:
         server = local_server(self.directory / "nats", port=port, more=self._users)
         self._server = await self._servers.enter_async_context(server)
         with anyio.fail_after(WITHIN_S):
-            while True:
-                with suppress(BrokerUnavailableError):
-                    await self._broker.stream_info(EVENTS)
-                    return
+            for broker in self.brokers.values():
+                await _connected_again(broker)
 
     async def close(self) -> None:
         """Stop all workers."""
@@ -142,14 +142,15 @@ class Shop:
         """Send `ordering.PlaceOrder` or another command, by the `nats` command where there is one."""
         subject, text = f"cmd.{command}.{key}", json.dumps(body)
         if NATS_CLI is None:
-            await self._broker.publish(Outgoing(subject, {MSG_ID: message_id} if message_id else {}, text.encode()))
+            headers = {MSG_ID: message_id} if message_id else {}
+            await self.brokers[PRODUCER].publish(Outgoing(subject, headers, text.encode()))
             return
         said = await self.nats("pub", "-J", subject, text, *(("-H", f"{MSG_ID}:{message_id}") if message_id else ()))
         assert said.code == 0, said.output
 
     async def send_quickly(self, command: str, key: str, body: Mapping[str, Any]) -> None:
         """Send a command without starting a process for it."""
-        await self._broker.publish(Outgoing(f"cmd.{command}.{key}", {}, json.dumps(body).encode()))
+        await self.brokers[PRODUCER].publish(Outgoing(f"cmd.{command}.{key}", {}, json.dumps(body).encode()))
 
     async def nats(self, *arguments: str) -> Said:
         """Run the `nats` command against the shop's server, as a producer where the server has users."""
@@ -271,9 +272,9 @@ async def opened(
         users = guard(access) if secure else {}
         server = await servers.enter_async_context(local_server(directory / "nats", more=users))
         await apply_streams(ConnectionOptions(servers=(server.url,)), Settings(access_dir=access))
-        broker = await connect(as_tests(server.url), name="tests")
+        brokers = await servers.enter_async_context(_connections(server.url, access, secure=secure))
         async with watching(server.url, **login_of(TESTER, access)) as watcher:
-            shop = kind(servers, server, directory, watcher, broker, users)
+            shop = kind(servers, server, directory, watcher, brokers, users)
             shop.environ = environment(server.url, directory, **settings)
             if otlp_endpoint:
                 shop.environ |= {"OTEL_EXPORTER_OTLP_ENDPOINT": otlp_endpoint}
@@ -287,7 +288,33 @@ async def opened(
             finally:
                 await shop.close()
                 open_shops.remove(shop)
-                await broker.close()
+
+
+@asynccontextmanager
+async def _connections(url: str, access: Path, *, secure: bool) -> AsyncIterator[Mapping[str, JetStream]]:
+    """The connections of the tests: one that may do everything, and those of the roles."""
+    everything = await connect(as_tests(url), name="tests")
+    brokers = {USER: everything}
+    for role in (OPERATOR, PRODUCER, TESTER):
+        options = login(ConnectionOptions(servers=(url,)), role, access)
+        brokers[role] = await connect(options, name="tests") if secure else everything
+    try:
+        yield brokers
+    finally:
+        for broker in {*brokers.values()}:
+            await broker.close()
+
+
+async def _connected_again(broker: JetStream) -> None:
+    """Wait until a server that was away answers, be it with a denial."""
+    while True:
+        try:
+            await broker.stream_info(EVENTS)
+        except BrokerDeniedError:
+            return
+        except BrokerUnavailableError:
+            continue
+        return
 
 
 def environment(url: str, directory: Path, **settings: str) -> dict[str, str]:
