@@ -53,8 +53,9 @@ def test_search_finds_orders_by_words_and_how_they_begin(visit: Visit) -> None:
 
 
 def test_search_finds_the_orders_of_all_customers_where_queries_require_one() -> None:
-    with simulation(seed=1, require_actor=True) as running:
+    with simulation(seed=1, require_actor=True, at_work=("ordering", "inventory", "insights")) as running:
         fill_shelves(running)
+        running.run_until_quiet()
         running.send(replace(order(), acting_for="c-1"), key="o-1")
         running.run_until_quiet()
         assert 'href="/saga/o-1"' in Visit(running).part("/search?text=bern").text

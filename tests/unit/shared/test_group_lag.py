@@ -113,7 +113,8 @@ def test_why_tells_which_events_of_the_key_a_group_has_not_folded(shop: Simulati
     assert text.endswith(" yet; 7 behind in EVENTS")
 
 
-@pytest.mark.parametrize("body", [b'{"more": 1}', b"x", b"[]"])
-def test_request_that_cannot_be_read_is_refused_with_an_example(shop: Simulation, body: bytes) -> None:
-    headers, _ = shop.run(shop._broker.request("api.insights.lag-projection", body, {}, 1.0))
-    assert headers["Nats-Service-Error"].startswith("ask like {}: ")
+def test_request_that_cannot_be_read_is_refused_with_an_example() -> None:
+    with simulation(at_work=("insights",)) as running:
+        for body in (b'{"more": 1}', b"x", b"[]"):
+            headers, _ = running.run(running._broker.request("api.insights.lag-projection", body, {}, 1.0))
+            assert headers["Nats-Service-Error"].startswith("ask like {}: ")
