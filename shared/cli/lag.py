@@ -81,6 +81,7 @@ def _show(report: "Report", *, json: bool, watch: bool) -> None:
     if watch and console().is_terminal:
         console().clear()
     show(table(report))
+    show_lines(trouble for group in report.groups for trouble in group.troubles)
     show_lines(
         f"{name}: its busiest partition takes {skew:.1f} times the mean"
         for name, skew in report.skew.items()

@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 FRESH_S: Final = 1.0
 """A measurement this old is still shown. So any number of open pages ask the contexts once a second."""
+FRESH_TIMES: Final = 10
+"""A measurement that took long is shown for so many times as long."""
 
 
 class Offload(Protocol):
@@ -53,7 +55,7 @@ class Sources:
 
 
 class Fresh(Generic[T]):
-    """A measurement that is made again when it is older than FRESH_S; those who ask meanwhile wait for the same one."""
+    """A measurement that is made again when it is too old; those who ask meanwhile wait for the same one."""
 
     def __init__(self, measure: Callable[[], Awaitable[T]], clock: Clock) -> None:
         self._measure = measure
@@ -65,7 +67,8 @@ class Fresh(Generic[T]):
         """The last measurement, or a new one; raises what measuring raises."""
         async with self._lock:
             now = self._clock.monotonic()
-            if self._found is None or now - self._found[0] > FRESH_S:
+            if self._found is None or now > self._found[0]:
                 found = await self._measure()
-                self._found = self._clock.monotonic(), found
+                measured = self._clock.monotonic()
+                self._found = measured + max(FRESH_S, FRESH_TIMES * (measured - now)), found
             return self._found[1]

@@ -5,11 +5,12 @@ import msgspec
 from shared.context import Answer, Request
 from shared.engine.questions.lag import messages_behind
 from shared.engine.questions.replies import process_name, refusal
+from shared.groups.forwarding.forwarder import Forwarder
 from shared.groups.progress import Progress
 from shared.groups.reading import Reading
 from shared.ports.broker import Broker
 from shared.ports.clock import Clock, moment
-from shared.wire.lag import AskGroupLag, GroupLag
+from shared.wire.lag import AskGroupLag, Forwarding, GroupLag
 from shared.wire.messages import rfc3339
 
 _decoder = msgspec.json.Decoder(AskGroupLag)
@@ -20,7 +21,14 @@ class GroupLagQuestion:
     """The process that is the group answers; one that stands by does not."""
 
     def __init__(
-        self, context: str, group: str, broker: Broker, clock: Clock, reading: Reading, progress: Progress
+        self,
+        context: str,
+        group: str,
+        broker: Broker,
+        clock: Clock,
+        reading: Reading,
+        progress: Progress,
+        forwarder: Forwarder,
     ) -> None:
         self._context = context
         self._group = group
@@ -28,6 +36,7 @@ class GroupLagQuestion:
         self._clock = clock
         self._reading = reading
         self._progress = progress
+        self._forwarder = forwarder
 
     async def answer(self, request: Request) -> Answer:
         """Answer a request."""
@@ -51,4 +60,14 @@ class GroupLagQuestion:
             last_at=rfc3339(moment(known.at_ns)) if known.at_ns else "",
             folded=self._progress.folded,
             set_aside=self._progress.set_aside,
+            forwarding=self._forwarding() if self._forwarder.is_needed else None,
+        )
+
+    def _forwarding(self) -> Forwarding:
+        forwarder = self._forwarder
+        return Forwarding(
+            waiting=forwarder.waiting,
+            parked=forwarder.parked,
+            failed=forwarder.failed,
+            is_left_alone=forwarder.breaker.is_open,
         )

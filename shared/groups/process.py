@@ -95,7 +95,7 @@ class GroupProcess:
         self._quiet = Quiet(broker, clock)
         self.buckets = Buckets(group, store, broker, clock, self._troubles, self.progress)
         self.forwarder = Forwarder(self.name, group.forwards, sender, clock, alarms, self._wakeup.set)
-        lag = GroupLagQuestion(context, group.name, broker, clock, self.reading, self.progress)
+        lag = GroupLagQuestion(context, group.name, broker, clock, self.reading, self.progress, self.forwarder)
         answers = Queries(context, group, store, clock, self.progress).endpoints
         self._endpoints = {**answers, f"api.{context}.{group_lag_of(group.name)}": lag.answer}
 

@@ -32,6 +32,7 @@ async def ask(
     partition: int | None = None,
     service: str = "",
     patience: Patience | None = None,
+    within_s: float = ANSWERED_WITHIN_S,
 ) -> T:
     """Ask `api.<context>.<name>` with a question that JSON can hold; raises NoAnswerError.
 
@@ -39,7 +40,8 @@ async def ask(
     under which a group answers. With `patience`, a context that was silent lately is waited for only briefly.
     """
     asked = service or context
-    within_s = ANSWERED_WITHIN_S if patience is None else patience.within_s(asked, partition)
+    if patience is not None:
+        within_s = patience.within_s(asked, partition, otherwise=within_s)
     try:
         headers, body = await broker.request(f"api.{context}.{name}", _encoder.encode(question), {}, within_s)
     except BrokerDeniedError:

@@ -11,7 +11,7 @@ from shared.inspect.asking import NoAnswerError, ask
 from shared.inspect.patience import Patience
 from shared.ports.broker import Broker, BrokerError
 from shared.readside import ReadSide, place_of
-from shared.wire.lag import AskGroupLag, GroupLag, group_lag_of
+from shared.wire.lag import AskGroupLag, Forwarding, GroupLag, group_lag_of
 from shared.wire.streams import EVENTS
 
 
@@ -48,6 +48,19 @@ class GroupNow(Struct, frozen=True, kw_only=True):
     oldest_s: float = 0.0
     per_s: float = 0.0
     set_aside: int = 0
+    forwarding: Forwarding | None = None
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """A sentence for each reason that keeps the events that it forwards."""
+        name = place_of(self.context, self.group)
+        if self.forwarding is None:
+            return ()
+        parked = (
+            f"{name}: {self.forwarding.parked} events cannot be delivered and wait for an operator: chorus parked ls"
+        )
+        alone = f"{name}: its endpoint fails and is left alone for a while; {self.forwarding.waiting} events wait"
+        return (*([parked] if self.forwarding.parked else []), *([alone] if self.forwarding.is_left_alone else []))
 
 
 def groups_of(sides: Iterable[ReadSide]) -> list[GroupOf]:
@@ -99,6 +112,7 @@ async def _now(
         oldest_s=(at - datetime.fromisoformat(now.oldest_at)).total_seconds() if now.oldest_at else 0.0,
         per_s=per_s,
         set_aside=now.set_aside,
+        forwarding=now.forwarding,
     )
 
 

@@ -13,6 +13,8 @@ from shared.ports.broker import Broker, BrokerDeniedError, BrokerError, NoRespon
 
 ANSWERED_WITHIN_S: Final = 0.3
 """A context answers within milliseconds; a tool answers within a second, also when a context is frozen."""
+LISTED_WITHIN_S: Final = 2.0
+"""How long a list may take: a context that counts a million aggregates by their status needs more than a second."""
 SILENT_WITHIN_S: Final = 0.05
 """How long a context is waited for that was silent lately. One that is back answers within milliseconds."""
 SILENCE_LASTS_S: Final = 10.0
@@ -27,11 +29,11 @@ class Patience:
         self._silent: dict[tuple[str, int | None], float] = {}
         """By context, or by context and partition, when the silence ends that a tool relies on."""
 
-    def within_s(self, context: str, partition: int | None = None) -> float:
-        """How long to wait for an answer."""
+    def within_s(self, context: str, partition: int | None = None, *, otherwise: float = ANSWERED_WITHIN_S) -> float:
+        """How long to wait for an answer: only briefly for one that was silent."""
         now = anyio.current_time()
         is_silent = any(self._silent.get((context, one), now) > now for one in (None, partition))
-        return SILENT_WITHIN_S if is_silent else ANSWERED_WITHIN_S
+        return SILENT_WITHIN_S if is_silent else otherwise
 
     def was_silent(self, context: str, partition: int | None = None) -> None:
         """The context, or the owner of this partition, did not answer in time."""
@@ -53,6 +55,11 @@ class Patience:
             self._silent[context, None] = anyio.current_time() + SILENCE_LASTS_S
         else:
             self.has_answered(context)
+
+    async def ping_unless_silent(self, broker: Broker, context: str) -> None:
+        """Ping a context before a question that may take long, so that nobody waits for a frozen one in full."""
+        if self.within_s(context) != SILENT_WITHIN_S:
+            await self.ping(broker, context)
 
     async def keep_pinging(self, broker: Broker, contexts: Iterable[str]) -> NoReturn:
         """Ping all contexts for ever, so that a page knows of a frozen one before it asks."""

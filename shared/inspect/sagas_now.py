@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from shared.context import Aggregate, Context
 from shared.inspect.asking import NoAnswerError, ask
 from shared.inspect.evidence import UNANSWERED_AT_MOST
-from shared.inspect.patience import Patience
+from shared.inspect.patience import LISTED_WITHIN_S, Patience
 from shared.ports.broker import Broker
 from shared.saga import Saga
 from shared.wire.listing import PAGE_AT_MOST, AggregateList, AskList, Listed
@@ -100,16 +100,20 @@ async def list_sagas(
     held_up = _held_up(waiting, now)
     question = _question(saga, context, aggregate, selection, now)
     if not selection.stuck:
-        page = await ask(broker, context.name, "list", question, AggregateList, patience=patience)
+        page = await ask(
+            broker, context.name, "list", question, AggregateList, patience=patience, within_s=LISTED_WITHIN_S
+        )
         return Listing(sagas=_sagas(page.items, held_up), counts=page.counts, next=page.next, silent=silent)
     found: list[Listed] = []
     keys = tuple(held_up)
     for begin in range(0, len(keys), PAGE_AT_MOST):
         of_keys = replace(question, keys=keys[begin : begin + PAGE_AT_MOST], counted=False, after=0, limit=PAGE_AT_MOST)
-        found += (await ask(broker, context.name, "list", of_keys, AggregateList, patience=patience)).items
+        found += (
+            await ask(broker, context.name, "list", of_keys, AggregateList, patience=patience, within_s=LISTED_WITHIN_S)
+        ).items
     began_before = min(filter(None, (question.before, (now - saga.slow_after).isoformat())))
     slow = replace(question, unless=_ends(saga, context), before=began_before, oldest_first=True, after=0)
-    page = await ask(broker, context.name, "list", slow, AggregateList, patience=patience)
+    page = await ask(broker, context.name, "list", slow, AggregateList, patience=patience, within_s=LISTED_WITHIN_S)
     chosen = {one.key: one for one in (*found, *page.items)}
     ranked = sorted(chosen.values(), key=lambda one: one.began_at, reverse=not selection.oldest_first)
     return Listing(sagas=_sagas(ranked[: selection.limit], held_up), counts=page.counts, next=0, silent=silent)
@@ -144,16 +148,21 @@ async def _waiting(
     silent: list[str] = []
 
     async def read(context: str) -> None:
+        await patience.ping_unless_silent(broker, context)
         try:
             question = AskWaiting(limit=PAGE_AT_MOST)
-            first = await ask(broker, context, "waiting", question, Waiting, patience=patience)
+            first = await ask(
+                broker, context, "waiting", question, Waiting, patience=patience, within_s=LISTED_WITHIN_S
+            )
             pages.append(first)
             for kind, number in first.next.items():
                 after: int | None = number
                 read_so_far = PAGE_AT_MOST
                 while after and read_so_far < WAITING_AT_MOST:
                     question = AskWaiting(kind=kind, after=after, limit=PAGE_AT_MOST)
-                    page = await ask(broker, context, "waiting", question, Waiting, patience=patience)
+                    page = await ask(
+                        broker, context, "waiting", question, Waiting, patience=patience, within_s=LISTED_WITHIN_S
+                    )
                     pages.append(page)
                     after = page.next.get(kind)
                     read_so_far += PAGE_AT_MOST

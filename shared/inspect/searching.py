@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from shared.inspect.asking import ask
-from shared.inspect.patience import Patience
+from shared.inspect.patience import LISTED_WITHIN_S, Patience
 from shared.ports.broker import Broker
 from shared.readside import ANY, ReadSide, place_of
 
@@ -50,7 +50,9 @@ def question(text: str, after: int, limit: int) -> Mapping[str, Any]:
 async def search(broker: Broker, by: Search, asked: Mapping[str, Any], *, patience: Patience | None = None) -> Found:
     """The rows that are found, newest first; raises NoAnswerError."""
     service = place_of(by.context, by.group)
-    answer = await ask(broker, by.context, by.name, asked, dict[str, Any], service=service, patience=patience)
+    answer = await ask(
+        broker, by.context, by.name, asked, dict[str, Any], service=service, patience=patience, within_s=LISTED_WITHIN_S
+    )
     lists = (value for value in answer.values() if isinstance(value, list))
     rows = [row for row in next(lists, []) if isinstance(row, dict)]
     return Found(rows, answer.get("after"))

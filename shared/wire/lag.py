@@ -83,6 +83,18 @@ class AskGroupLag(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """The request to a group of a read side."""
 
 
+class Forwarding(Struct, frozen=True, kw_only=True):
+    """The events of a group on their way to its endpoint: those in memory, and those that wait for an operator.
+
+    `failed` counts attempts since the process started. An endpoint that fails `is_left_alone` for a while.
+    """
+
+    waiting: int
+    parked: int
+    failed: int
+    is_left_alone: bool
+
+
 class GroupLag(Struct, frozen=True, kw_only=True):
     """The answer of a group. Its tables have everything that it hears up to `sequence` of EVENTS.
 
@@ -101,6 +113,7 @@ class GroupLag(Struct, frozen=True, kw_only=True):
     last_at: str
     folded: int
     set_aside: int
+    forwarding: Forwarding | None = None
 
 
 def group_lag_of(group: str) -> str:

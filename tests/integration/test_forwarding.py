@@ -172,12 +172,14 @@ async def test_an_operator_sees_what_cannot_be_delivered_and_has_it_tried_again_
         await say(broker, key, "OrderConfirmed", 2)
     async with forwarding(broker, endpoint, tmp_path) as process:
         await until(lambda: process.forwarder.parked == 2, "two events are parked")
+        lag = await chorus(account_url, tmp_path, endpoint, "lag", "insights", "--every", "50ms")
         listed = await parked(account_url, tmp_path, "ls", "--json")
         shown = await parked(account_url, tmp_path, "show", "insights-integration/1")
         refused.clear()
         retried = await parked(account_url, tmp_path, "retry", "insights-integration/1")
         skipped = await parked(account_url, tmp_path, "skip", "o-2", "--why", "a test", "--yes")
         await until(lambda: process.is_resting, "everything is delivered")
+    assert "insights-integration: 2 events cannot be delivered and wait for an operator: chorus parked ls" in lag.output
     assert listed.code == 1
     assert [(one["number"], one["kind"], one["cause"]) for one in json.loads(listed.output)] == [
         ("insights-integration/1", "undelivered", "the endpoint answers 422"),

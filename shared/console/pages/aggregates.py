@@ -14,6 +14,7 @@ from shared.console.pages.page import BadInputError, NothingThereError, Page, Va
 from shared.context import Aggregate, Context
 from shared.inspect.aggregate_version import AggregateVersion, NoSuchVersionError, as_of, history
 from shared.inspect.asking import NoAnswerError, ask
+from shared.inspect.patience import LISTED_WITHIN_S
 from shared.wire.listing import AggregateList, AskList
 
 LIMIT: Final = 50
@@ -45,9 +46,18 @@ async def content(console: Console, request: Request) -> Values:
         "problem": "",
         "commands": (console.sources.nats("req", subject, msgspec.json.encode(question).decode()),),
     }
+    await console.sources.patience.ping_unless_silent(console.sources.broker, context.name)
     try:
         sources = console.sources
-        found = await ask(sources.broker, context.name, "list", question, AggregateList, patience=sources.patience)
+        found = await ask(
+            sources.broker,
+            context.name,
+            "list",
+            question,
+            AggregateList,
+            patience=sources.patience,
+            within_s=LISTED_WITHIN_S,
+        )
     except NoAnswerError as error:
         return {**values, "problem": f"{error}. Is it running? chorus worker {error.context}"}
     return {**values, "found": found}

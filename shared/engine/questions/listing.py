@@ -1,5 +1,6 @@
 """Answers `api.<context>.list`: the aggregates of one kind, from the database, in pages."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
@@ -17,6 +18,10 @@ _decoder = msgspec.json.Decoder(AskList)
 _encoder = msgspec.json.Encoder()
 
 
+COUNTS_LAST_TIMES = 20
+"""Counting all aggregates takes 0.3 s for 100,000 of them, so the counts stand for this many times as long."""
+
+
 class ListingQuestion:
     """One process of the context gets the request and answers for all of its partitions."""
 
@@ -25,6 +30,8 @@ class ListingQuestion:
         self._names = [aggregate.name for aggregate in context.aggregates]
         self._store = store
         self._clock = clock
+        self._counts: dict[str, tuple[float, Mapping[str, int]]] = {}
+        """By aggregate, until when its counts stand, and the counts."""
 
     async def answer(self, request: Request) -> Answer:
         """Answer with a page of aggregates."""
@@ -60,10 +67,20 @@ class ListingQuestion:
             context=self._context,
             aggregate=name,
             at=rfc3339(self._clock.now()),
-            counts=reader.statuses(name) if asked.counted else {},
+            counts=self._count(reader, name) if asked.counted else {},
             items=tuple(_listed(name, row) for row in rows[: asked.limit]),
             next=rows[asked.limit - 1].n if len(rows) > asked.limit else 0,
         )
+
+    def _count(self, reader: StoreReader, name: str) -> Mapping[str, int]:
+        began = self._clock.monotonic()
+        stands_until, counts = self._counts.get(name, (began, {}))
+        if stands_until > began:
+            return counts
+        counts = reader.statuses(name)
+        took_s = self._clock.monotonic() - began
+        self._counts[name] = began + took_s + COUNTS_LAST_TIMES * took_s, counts
+        return counts
 
 
 def _listed(name: str, row: ListedRow) -> Listed:

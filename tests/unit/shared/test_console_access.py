@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from shared.cli.console import login
 from shared.config.secrets import Secret
 from shared.config.settings import Settings, SettingsError
-from shared.console.access import ROLES, Access, people_in
+from shared.console.access import ROLES, Access, Person, people_in
 from shared.console.guard import FORM_BYTES_AT_MOST
 from shared.console.pages import ACTIONS, PAGES
 from shared.simulation.testing import Simulation, simulation
@@ -82,6 +83,12 @@ def test_people_of_the_settings_log_in_and_a_role_without_any_has_a_token_of_its
         ("ann", "operator"), ("ben", "operator"), ("", "reader")
     ]  # fmt: skip
     assert "token" not in repr(access.people)
+
+
+def test_link_has_the_token_of_the_start_and_never_that_of_a_person() -> None:
+    access = Access([Person("ann", "operator", "token-of-ann-0123"), Person("ben", "operator", "token-of-ben-0123")])
+    assert login("https://h:1", access, "operator") == "https://h:1/login, with the token of ann or ben"
+    assert login("https://h:1", access, "reader") == f"https://h:1/login#token={access.of_role('reader').token}"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from shared.console.live import (
     Tail,
     TooManyListenersError,
 )
+from shared.console.sources import FRESH_S, FRESH_TIMES, Fresh
 from shared.ports.broker import Broker, BrokerUnavailableError, Outgoing, Stored
 from shared.simulation.testing import simulation
 from shared.wire.messages import CAUSATION_ID, MSG_ID
@@ -153,6 +154,29 @@ def test_number_of_open_pages_is_bounded_and_a_closed_page_makes_room(visit: Vis
         await anext(tail.news())
 
     visit.running.run(fill())
+
+
+@pytest.mark.parametrize(("took_s", "stands_s"), [(0.0, FRESH_S), (3.0, 3.0 * FRESH_TIMES)])
+def test_measurement_stands_for_a_second_or_for_many_times_as_long_as_it_took(
+    visit: Visit, took_s: float, stands_s: float
+) -> None:
+    clock = visit.console.sources.clock
+    measured: list[float] = []
+
+    async def measure() -> int:
+        await clock.sleep(took_s)
+        measured.append(clock.monotonic())
+        return len(measured)
+
+    async def look() -> None:
+        fresh = Fresh(measure, clock)
+        assert await fresh.get() == 1
+        await clock.sleep(stands_s - 0.1)
+        assert await fresh.get() == 1
+        await clock.sleep(0.2)
+        assert await fresh.get() == 2
+
+    visit.running.run(look())
 
 
 def test_contexts_are_asked_once_for_all_who_look_at_the_same_time(visit: Visit) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from shared.inspect.searching import Search, search_of
 from shared.simulation.testing import simulation
@@ -49,6 +50,15 @@ def test_search_finds_orders_by_words_and_how_they_begin(visit: Visit) -> None:
     assert said.index("o-2") < said.index("o-1")
     assert "nats req api.insights.any.Search" in said
     assert "Nothing has these words." in visit.part("/search?text=nobody").text
+
+
+def test_search_finds_the_orders_of_all_customers_where_queries_require_one() -> None:
+    with simulation(seed=1, require_actor=True, at_work=("ordering", "inventory", "insights")) as running:
+        fill_shelves(running)
+        running.run_until_quiet()
+        running.send(replace(order(), acting_for="c-1"), key="o-1")
+        running.run_until_quiet()
+        assert 'href="/saga/o-1"' in Visit(running).part("/search?text=bern").text
 
 
 def test_words_stay_in_the_form_and_are_escaped(visit: Visit) -> None:

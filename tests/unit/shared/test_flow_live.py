@@ -54,10 +54,11 @@ def test_events_and_edges_of_the_last_minute_have_their_rates(latest: Latest) ->
 
 
 def test_events_of_an_earlier_minute_have_none() -> None:
-    with simulation(seed=1) as running:
+    with simulation(seed=1, at_work=("ordering", "inventory")) as running:
         fill_shelves(running)
-        running.send(order(), key="o-1")
         running.run_until_quiet()
+        running.send(order(), key="o-1")
+        running.run_until("o-1", "InventoryReserved")
         running.advance(minutes=2)
         found = running.run(read_latest(running._broker, running.now))
     assert "ordering.OrderPlaced" not in found.events

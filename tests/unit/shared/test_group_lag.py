@@ -8,14 +8,14 @@ import pytest
 from msgspec.structs import replace
 
 from shared.inspect.evidence import Evidence, collect
-from shared.inspect.group_lag import GroupOf
+from shared.inspect.group_lag import GroupOf, compare_groups
 from shared.inspect.lag import Report
 from shared.inspect.lag_meter import LagMeter
 from shared.inspect.saga_reader import SagaReader
 from shared.inspect.why_lines import facts
 from shared.ports.broker import Broker
 from shared.simulation.testing import Simulation, simulation
-from shared.wire.lag import GroupLag
+from shared.wire.lag import Forwarding, GroupLag
 from tests.browsing import console_of
 from tests.unit.shopping import fill_shelves, order
 
@@ -95,6 +95,23 @@ def test_group_without_a_process_is_named_with_the_events_that_wait_for_it(shop:
     assert not report.is_owned
 
 
+def test_group_that_forwards_says_what_keeps_its_events(shop: Simulation) -> None:
+    answer = msgspec.json.decode(shop.request("api.insights.lag-projection", b"{}"), type=GroupLag)
+    assert answer.forwarding is None
+
+    def troubles(**now: Any) -> tuple[str, ...]:
+        forwarding = Forwarding(**{"waiting": 0, "parked": 0, "failed": 0, "is_left_alone": False, **now})
+        sample = {PROJECTION: replace(answer, forwarding=forwarding)}
+        (group,) = shop.run(compare_groups(shop._broker, {}, sample))
+        return group.troubles
+
+    assert troubles(waiting=3, failed=9) == ()
+    assert troubles(parked=2, waiting=3, is_left_alone=True) == (
+        "insights-projection: 2 events cannot be delivered and wait for an operator: chorus parked ls",
+        "insights-projection: its endpoint fails and is left alone for a while; 3 events wait",
+    )
+
+
 def test_why_tells_of_each_group_and_calls_none_of_them_trouble(shop: Simulation) -> None:
     shop.send(order(), key="o-1")
     shop.run_until_quiet()
@@ -113,7 +130,8 @@ def test_why_tells_which_events_of_the_key_a_group_has_not_folded(shop: Simulati
     assert text.endswith(" yet; 7 behind in EVENTS")
 
 
-@pytest.mark.parametrize("body", [b'{"more": 1}', b"x", b"[]"])
-def test_request_that_cannot_be_read_is_refused_with_an_example(shop: Simulation, body: bytes) -> None:
-    headers, _ = shop.run(shop._broker.request("api.insights.lag-projection", body, {}, 1.0))
-    assert headers["Nats-Service-Error"].startswith("ask like {}: ")
+def test_request_that_cannot_be_read_is_refused_with_an_example() -> None:
+    with simulation(at_work=("insights",)) as running:
+        for body in (b'{"more": 1}', b"x", b"[]"):
+            headers, _ = running.run(running._broker.request("api.insights.lag-projection", body, {}, 1.0))
+            assert headers["Nats-Service-Error"].startswith("ask like {}: ")

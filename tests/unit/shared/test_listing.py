@@ -9,6 +9,7 @@ import pytest
 
 from contexts.sagas import ORDER
 from shared.context import Context
+from shared.engine.questions.listing import COUNTS_LAST_TIMES, ListingQuestion
 from shared.inspect.asking import NoAnswerError
 from shared.inspect.sagas_now import Listing, Selection, field_names, leading, list_sagas
 from shared.simulation.testing import Simulation, simulation
@@ -41,6 +42,31 @@ def place(shop: Simulation, *keys: str, token: str = "tok_ok") -> None:
     for key in keys:
         shop.send(order(token=token), key=key, message_id=f"m-{key}")
         shop.run_until_quiet()
+
+
+class Counting:
+    """A reader whose counts take a second, by a clock of its own, and the clock."""
+
+    def __init__(self) -> None:
+        self.counted = 0
+        self.now_s = 0.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def statuses(self, name: str) -> dict[str, int]:
+        assert name == "order"
+        self.counted += 1
+        self.now_s += 1.0
+        return {"SHIPPED": self.counted}
+
+
+def test_counts_that_take_long_stand_for_many_times_as_long(shop: Simulation) -> None:
+    counting: Any = Counting()
+    question = ListingQuestion(next(one for one in contexts(shop) if one.name == "ordering"), counting, counting)
+    assert [question._count(counting, "order") for _ in range(3)] == [{"SHIPPED": 1}] * 3
+    counting.now_s += COUNTS_LAST_TIMES
+    assert question._count(counting, "order") == {"SHIPPED": 2}
 
 
 class TestList:

@@ -7,10 +7,13 @@ from typing import Any, TypeVar
 import anyio
 import pytest
 
+from contexts.sagas import ORDER
 from shared.context import Context
+from shared.inspect.asking import NoAnswerError
 from shared.inspect.evidence import Silence, collect
 from shared.inspect.lag import sample
 from shared.inspect.patience import ANSWERED_WITHIN_S, PING_EVERY_S, SILENCE_LASTS_S, SILENT_WITHIN_S, Patience
+from shared.inspect.sagas_now import Selection, list_sagas
 from shared.ports.broker import Broker, BrokerUnavailableError
 from shared.simulation.testing import Simulation, simulation
 from tests.browsing import Visit
@@ -20,6 +23,7 @@ T = TypeVar("T")
 
 PARTITIONS = 4
 PAGE_WITHIN_S = 0.2
+AGGREGATES = {"payments": "payment", "ordering": "order"}
 
 
 class Frozen:
@@ -41,7 +45,7 @@ class Frozen:
         return await self._broker.request(subject, body, headers, timeout_s)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def shop() -> Iterator[Simulation]:
     with simulation() as running:
         fill_shelves(running)
@@ -100,11 +104,27 @@ def test_context_that_answers_again_is_waited_for_as_before(shop: Simulation) ->
     assert took >= ANSWERED_WITHIN_S
 
 
-def test_context_that_has_died_is_not_waited_for(shop: Simulation) -> None:
-    shop.kill("payments")
-    took, found = timed(shop, lambda: sample(shop._broker, contexts(shop), PARTITIONS, patience=Patience()))
+def test_context_that_has_died_is_not_waited_for() -> None:
+    with simulation(at_work=("ordering", "payments")) as shop:
+        shop.kill("payments")
+        took, found = timed(shop, lambda: sample(shop._broker, contexts(shop), PARTITIONS, patience=Patience()))
     assert took < SILENT_WITHIN_S
     assert not getattr(found["payments", 0], "runs", True)
+
+
+@pytest.mark.parametrize("name", ["payments", "ordering"])
+def test_list_waits_for_no_frozen_context_in_full(shop: Simulation, name: str) -> None:
+    """A list may take seconds; a ping tells at once whether anybody is there to make it."""
+
+    async def ls() -> tuple[str, ...]:
+        try:
+            return (await list_sagas(frozen(shop, name), ORDER, contexts(shop), Selection(), shop.now)).silent
+        except NoAnswerError as error:
+            return (error.context,)
+
+    took, silent = timed(shop, ls)
+    assert silent == (name,)
+    assert took < 2 * ANSWERED_WITHIN_S
 
 
 @pytest.mark.parametrize("name", ["payments", "ordering"])
@@ -121,6 +141,6 @@ def test_page_waits_for_no_context_that_a_ping_has_found_frozen(shop: Simulation
         assert name in page.text
         return anyio.current_time() - begun
 
-    for path in ("/", "/contexts", "/saga/o-1", "/sagas"):
+    for path in ("/", "/contexts", "/saga/o-1", "/sagas", f"/aggregates?kind={name}/{AGGREGATES[name]}"):
         took = shop.run(load(path))
         assert (path, took < PAGE_WITHIN_S) == (path, True), took
