@@ -44,10 +44,11 @@ class World:
         self.settings = settings
         self.clock = VirtualClock(loop)
         self.server = MemoryServer(loop, self.clock)
-        self.members = catalog.contexts(settings)
+        members = catalog.members(settings)
+        self.members = {name: member for name, member in members.items() if isinstance(member, Context)}
         topology = read_topology(settings.streams_file)
         self.topology = topology if partitions is None else replace(topology, partitions=partitions)
-        self.server.apply(declare(self.topology, catalog.members(settings).values()))
+        self.server.apply(declare(self.topology, members.values()))
         self._at_work: list[_AtWork] = []
 
     def start(self, name: str, *, partitions: Sequence[int] | None = None, member: Context | None = None) -> None:

@@ -4,6 +4,7 @@ YAML's surprises (`no` is false, `12:30` is 750, a second key replaces the first
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def read_topology(file: Path) -> Topology:
         raise StreamsFileError((f"{file}: {error.strerror}; set CHORUS_STREAMS_FILE",)) from error
 
 
+@lru_cache(maxsize=8)  # A test builds many systems from one file, and PyYAML is slow.
 def parse_topology(text: bytes, name: str) -> Topology:
     """Parse the text; `name` is the file in the problems. Raises StreamsFileError."""
     try:
