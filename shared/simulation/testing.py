@@ -53,13 +53,15 @@ def simulation(
     seed: int = 0,
     *,
     at_work: Sequence[str] | None = None,
+    with_read_sides: bool = False,
     partitions: int | None = None,
     log_level: Literal["debug", "info", "warning", "error", "critical"] = "critical",
     **settings: Any,
 ) -> Iterator["Simulation"]:
     """Run a system while the block runs, in a directory of its own.
 
-    `at_work` are the contexts to start, all by default. `partitions` replaces the number in streams.yaml.
+    `at_work` are the contexts to start, all by default. Read sides start only with `with_read_sides`, or named there:
+    no saga waits for them. `partitions` replaces the number in streams.yaml.
     Log lines are shown from `log_level` on. Other arguments are settings by their names (`chorus config`), such as
     `drain_timeout=timedelta(seconds=5)`.
     """
@@ -67,7 +69,8 @@ def simulation(
         world = World(
             catalog.settings_with({"data_dir": Path(directory), **settings}), time.loop, partitions=partitions
         )
-        for name in catalog.names() if at_work is None else at_work:
+        everybody = catalog.names() if with_read_sides else world.members
+        for name in everybody if at_work is None else at_work:
             world.start(name)
         running = Simulation(world, time)
         try:

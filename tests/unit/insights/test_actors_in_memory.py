@@ -18,7 +18,7 @@ NOT_THEIRS = "it acts for 'c-2', to whom nothing of this belongs"
 @pytest.fixture(scope="module")
 def shop() -> Iterator[Simulation]:
     """Orders o-1 and o-2 are of customer c-1, and o-3 is of c-3; each query has to name its customer."""
-    with simulation(seed=1, partitions=2, require_actor=True) as opened:
+    with simulation(seed=1, partitions=2, require_actor=True, with_read_sides=True) as opened:
         fill_shelves(opened)
         for key, customer in (("o-1", "c-1"), ("o-2", "c-1"), ("o-3", "c-3")):
             placed = replace(order(), customer_id=CustomerId(customer), acting_for=customer)
@@ -110,7 +110,7 @@ def test_an_actor_that_is_too_long_is_malformed(shop: Simulation) -> None:
 
 
 def test_a_query_that_names_a_customer_is_about_them_by_default_too() -> None:
-    with simulation(seed=1, partitions=2) as shop:
+    with simulation(seed=1, partitions=2, with_read_sides=True) as shop:
         fill_shelves(shop)
         shop.send(order(), key="o-1")
         shop.run_until_quiet()

@@ -14,7 +14,7 @@ from tests.unit.shopping import fill_shelves, order
 
 @pytest.fixture
 def shop() -> Iterator[Simulation]:
-    with simulation(seed=1, partitions=2, operator_email="help@shop.example") as opened:
+    with simulation(seed=1, partitions=2, operator_email="help@shop.example", with_read_sides=True) as opened:
         fill_shelves(opened)
         yield opened
 

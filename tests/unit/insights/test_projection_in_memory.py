@@ -19,7 +19,7 @@ from tests.unit.shopping import fill_shelves, order
 
 @pytest.fixture
 def shop() -> Iterator[Simulation]:
-    with simulation(seed=1, partitions=2) as opened:
+    with simulation(seed=1, partitions=2, with_read_sides=True) as opened:
         fill_shelves(opened)
         opened.send(order(), key="o-1")
         opened.run_until_quiet()

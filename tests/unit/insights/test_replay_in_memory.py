@@ -53,7 +53,7 @@ class OnlyReads:
 
 @pytest.fixture
 def shop() -> Iterator[Simulation]:
-    with simulation(seed=1, partitions=2) as opened:
+    with simulation(seed=1, partitions=2, with_read_sides=True) as opened:
         fill_shelves(opened)
         for key in ("o-1", "o-2"):
             opened.send(order(), key=key)
@@ -212,7 +212,7 @@ def test_events_are_neither_lost_nor_said_twice(shop: Simulation, tmp_path: Path
 @pytest.mark.parametrize("ms", [4, 12, *(pytest.param(ms, marks=pytest.mark.long) for ms in range(0, 24, 2))])
 def test_a_process_that_is_killed_while_it_goes_over_starts_with_one_of_the_two(ms: int, tmp_path: Path) -> None:
     """From the moment on in which it opens the second database: nothing is lost, nothing is said or put twice."""
-    with simulation(seed=ms, partitions=2) as shop:
+    with simulation(seed=ms, partitions=2, with_read_sides=True) as shop:
         fill_shelves(shop)
         shop.send(order(), key="o-1")
         shop.run_until_quiet()
@@ -287,7 +287,7 @@ def test_a_second_database_of_other_tables_waits_for_a_process_of_its_code(shop:
 
 
 def test_a_second_database_without_events_takes_over_too(tmp_path: Path) -> None:
-    with simulation(seed=1, partitions=2) as empty:
+    with simulation(seed=1, partitions=2, with_read_sides=True) as empty:
         assert differences(empty, group(), tmp_path) == []
         second(empty, group(), tmp_path).take_over()
         fill_shelves(empty)

@@ -17,7 +17,7 @@ HOSTILE = "%3Cscript%3Ealert(1)%3C/script%3E"
 
 @pytest.fixture(scope="module")
 def visit() -> Iterator[Visit]:
-    with simulation(seed=1) as running:
+    with simulation(seed=1, with_read_sides=True) as running:
         fill_shelves(running)
         for key in ("o-1", "o-2"):
             running.send(order(), key=key)
