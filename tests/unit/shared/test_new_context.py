@@ -24,7 +24,7 @@ from tests.architecture.pages import ROOT
 from tests.other_system import SCRIPT, chorus, started, write_travel
 
 MEMBERS = catalog.contexts(Settings())
-CHECKS = ("canvases", "choreography", "flow", "golden_events", "readers", "sagas")
+CHECKS = ("canvases", "choreography", "flow", "golden_events", "readers", "rejections", "sagas", "schemas")
 """The contract tests that ask for something of each context."""
 
 OF_THE_SHOP = ("contexts", "shared", "tests", "docs", "deploy", ".ci")
@@ -155,6 +155,7 @@ def test_it_is_entered_into_every_list_of_the_shop(shop: Path) -> None:
     assert (shop / "tests/contract/golden/invoices/InvoiceReserved.json").is_file()
     assert '(["a client sends it"])' in (shop / "docs/board.md").read_text().split("### invoices in order\n")[1]
     assert chorus(shop, "flow", "--check").returncode == 0
+    assert chorus(shop, "schema", "export").stdout.startswith("nothing to do")
     assert complaints(shop, *LINTERS) == ""
 
 
