@@ -98,7 +98,7 @@ class PartitionOwnership:
         while True:
             for partition in self.partitions.values():
                 await partition.keep_alive()
-                if partition.is_broken:  # Somebody may create its stream again at any moment; compare it first.
+                if partition.is_broken:  # An operator may recreate its stream at any moment; compare it first.
                     self._relay.revoke(partition.number)
                 if partition.wants_rebalance:
                     self._wake()

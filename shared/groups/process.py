@@ -36,7 +36,7 @@ from shared.readside import Group, place_of
 from shared.wire.lag import group_lag_of
 
 CATCH_UP_FROM: Final = 20_000
-"""So many events behind, a group reads all of EVENTS and skips what it does not hear (reading.py)."""
+"""A group that is this many events behind reads all of EVENTS and skips what it does not hear (reading.py)."""
 GATHER_S: Final = 0.05
 """How long events gather between two batches, unless a query waits: a batch shares a disk sync, and bucket writes."""
 BATCH_AT_MOST: Final = 4_000

@@ -35,7 +35,7 @@ def row(n: int, key: str, version: int, *, partition: int = 0, aggregate: str = 
 
 
 def rows_of(*keys: str, versions: int) -> list[NumberedRow]:
-    """So many facts about each till, all tills' first ones first."""
+    """This many facts about each till, all tills' first ones first."""
     return [
         row(1 + (version - 1) * len(keys) + number, key, version)
         for version in range(1, versions + 1)

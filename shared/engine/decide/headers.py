@@ -35,7 +35,7 @@ def depth_in(headers: Mapping[str, str], at_most: int) -> int:
 
 
 def actor_in(headers: Mapping[str, str]) -> str:
-    """In whose name a command is sent; empty when it does not say. Raises MalformedHeaderError when it is too long."""
+    """The actor for whom a command is sent, or empty; raises MalformedHeaderError when the header cannot be one."""
     return checked(ACTING_FOR, check_actor, headers.get(ACTING_FOR, ""))
 
 

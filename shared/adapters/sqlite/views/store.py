@@ -63,7 +63,7 @@ class SqliteViewStore:
             try:
                 replace_by(path, successor)
                 _log.info("the second read model is the live one", database=str(path))
-            except DatabaseError as error:  # Somebody reads the old one; the process takes the new one later.
+            except DatabaseError as error:  # The old one has a reader; the process takes the new one later.
                 _log.warning("the second read model waits", reason=str(error))
         return cls(path, await _open(path, group), group)
 
