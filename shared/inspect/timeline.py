@@ -41,7 +41,7 @@ class Message:
     sequence: int
     body: bytes = b""
     strange: str = ""
-    """Why no context has said this event, by its headers; empty for all others."""
+    """Why its context did not publish this event, by its headers; empty for all others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

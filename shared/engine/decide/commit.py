@@ -56,7 +56,7 @@ class Committed(NamedTuple):
     answers: Sequence[Given]
     """The answers to the requests of the batch."""
     strangers: int
-    """How many messages of the batch no context has said."""
+    """The number of strangers' messages in the batch."""
 
 
 def commit(transaction: Transaction, routing: Routing, batch: Batch) -> Committed:
