@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from shared.engine.decide.form import why_strange
+from shared.engine.decide.event_form import why_strange
 from shared.ports.broker import Broker, Stored
 from shared.wire.messages import (
     CAUSATION_HASH,
