@@ -38,7 +38,7 @@ class Pulse:
         self.process: ContextProcess | None = None
         self.alarms: Alarms | None = None
         self.stalled_s: Callable[[], float] = _not_stalled
-        """For how long the loop of this process has not come round; a context's own says so itself."""
+        """Seconds since the loop last finished a round; a context measures its own."""
         self._context = context
         self._notifier = notifier
         self._file = file

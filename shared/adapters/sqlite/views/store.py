@@ -1,4 +1,4 @@
-"""The ViewStore port on SQLite, and the lock by which one process at a time is a group."""
+"""The ViewStore port on SQLite, and the lock by which one process at a time runs a group."""
 
 import fcntl
 import os
@@ -172,7 +172,7 @@ def set_aside(path: Path) -> Path | None:
     """Rename the database of a group, so that it is folded anew; returns its new path, or None when there is none.
 
     Raises:
-        DatabaseError: a process is the group.
+        DatabaseError: a process runs the group.
     """
     if not path.exists():
         return None
