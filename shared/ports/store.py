@@ -54,7 +54,7 @@ class Transaction(Protocol):
         ...
 
     def advance_positions(self, moves: Sequence[Move]) -> None:
-        """Advance positions by compare-and-set; raises FencedError when one of them is elsewhere."""
+        """The fence: advance positions by compare-and-set; raises FencedError when one of them is elsewhere."""
         ...
 
     def add_to_inbox(self, messages: Sequence[tuple[str, bytes]]) -> None:
@@ -167,7 +167,7 @@ class Store(Protocol):
 
         Raises:
             DatabaseBusyError: a retry may help.
-            DatabaseError: it cannot help.
+            DatabaseError: a retry cannot help.
         """
         ...
 
