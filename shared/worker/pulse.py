@@ -135,7 +135,7 @@ def with_process(known: Report, process: "ContextProcess", *, unpublished_since:
         came_round_s=round(process.loop.stall.seconds, 1),
         partitions=process.partitions,
         asked=list(ownership.partitions),
-        held=ownership.owned,
+        owned=ownership.owned,
         decided=process.loop.counters.decided,
         parked=process.loop.counters.parked,
         refused=len(relay.blocked.reasons),
