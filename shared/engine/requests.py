@@ -129,7 +129,7 @@ class Requests:
     async def _look_up(self, request: Request) -> Answer:
         key = request.headers.get(IDEMPOTENCY_KEY, "")
         try:
-            row = await self._store.look(lambda reader: reader.answer(key))
+            row = await self._store.read_aside(lambda reader: reader.answer(key))
         except (DatabaseBusyError, DatabaseError) as error:
             return ask_again(str(error))
         found = (

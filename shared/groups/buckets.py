@@ -107,11 +107,11 @@ class Buckets:
                 return None
             return view.changed_since(table, mark.sequence, mark.key, at_most=BATCH_AT_MOST)
 
-        return await self._store.look(work)
+        return await self._store.read_aside(work)
 
     async def _mark(self, table: str) -> _Mark:
         """How far the bucket is: nowhere, where its last message is of other tables or events, or not ours."""
-        generation, known, before = await self._store.look(
+        generation, known, before = await self._store.read_aside(
             lambda view: (view.generation(), view.known(), view.predecessor())
         )
         info = await self._broker.stream_info(stream_name(table))

@@ -175,7 +175,7 @@ class Store(Protocol):
         """Run `work`, which only reads; raises the same errors."""
         ...
 
-    async def look(self, work: Callable[[StoreReader], T]) -> T:
+    async def read_aside(self, work: Callable[[StoreReader], T]) -> T:
         """Run `work` on a second connection, which only reads: it waits for no transaction, and no transaction for it.
 
         Raises:

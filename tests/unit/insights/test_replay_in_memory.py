@@ -278,7 +278,7 @@ def test_a_second_database_of_other_tables_waits_for_a_process_of_its_code(shop:
     async def started() -> Any:
         store = await SqliteViewStore.open(shop.directory / f"{PLACE}.db", of_next_release)
         try:
-            return await store.look(lambda view: (view.known().sequence > 0, view.row("orders", "o-1")))
+            return await store.read_aside(lambda view: (view.known().sequence > 0, view.row("orders", "o-1")))
         finally:
             await store.close()
 

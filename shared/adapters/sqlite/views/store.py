@@ -70,9 +70,9 @@ class SqliteViewStore:
     async def transact(self, work: Callable[[ViewTransaction], T]) -> T:
         return await self._database.transact(lambda connection: work(SqliteViewTransaction(connection)))
 
-    async def look(self, work: Callable[[ViewReader], T]) -> T:
+    async def read_aside(self, work: Callable[[ViewReader], T]) -> T:
         async with self._gate.passed():
-            return await self._database.look(lambda connection: _in_one_snapshot(connection, self._group, work))
+            return await self._database.read_aside(lambda connection: _in_one_snapshot(connection, self._group, work))
 
     def has_successor(self, created: str) -> bool:
         waiting = successor_of(self._path)
