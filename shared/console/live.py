@@ -92,7 +92,7 @@ class Tail:
     async def advance(self) -> None:
         """Read to the present end of EVENTS, and tell the listeners; raises BrokerError."""
         last = (await self._broker.stream_info(EVENTS)).last_sequence
-        if not self._next or last < self._next - 1:  # At the beginning, or after the stream was made anew.
+        if not self._next or last < self._next - 1:  # At the beginning, or after the stream was recreated.
             self._next = last + 1
         if last < self._next:
             return

@@ -178,7 +178,7 @@ class GroupProcess:
         self.progress.begin(await self.reading.begin(self.progress.known, self._forget))
 
     async def _take_successor(self) -> None:
-        """Go on with the second database. Reading begins anew, so the outbox publishes only what EVENTS lacks."""
+        """Go on with the second database. Reading begins again, so the outbox publishes only what EVENTS lacks."""
         if not await self._succession.take(self.progress.known):
             return
         self.progress.moved(await self._patiently(lambda transaction: transaction.known()))

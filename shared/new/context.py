@@ -134,7 +134,7 @@ def _write_choreography(made: Changes, directory: Path, settings: Settings) -> t
 
 
 def _write_rights(made: Changes, directory: Path, settings: Settings) -> None:
-    """Write the rights of all users anew, where the repository shows them."""
+    """Write the rights of all users again, where the repository shows them."""
     file = directory / RIGHTS
     if file.is_file():
         made.replace(file, rights_file(users_of(settings)))

@@ -165,7 +165,7 @@ class ViewReader(View, Protocol):
         ...
 
     def generation(self) -> str:
-        """Names the shape of the tables and the stream behind them; a bucket of another one is written anew."""
+        """Names the shape of the tables and the stream behind them; a bucket of another one is written again."""
         ...
 
     def predecessor(self) -> Predecessor | None:

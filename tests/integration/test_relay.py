@@ -132,7 +132,7 @@ async def test_partition_that_was_left_is_published_again_once_it_is_ours(counte
     await assert_stored(counter, rows, marks)
 
 
-async def test_what_lingers_is_left_to_who_has_its_partition_now(counter: Counter) -> None:
+async def test_lingering_rows_of_a_revoked_partition_are_left_to_its_new_owner(counter: Counter) -> None:
     broker = TroubledBroker(counter.broker)
     kept, left = row(1, "a", 1, aggregate="drawer"), row(2, "b", 1, aggregate="drawer", partition=1)
     async with publishing(broker) as (relay, marked):

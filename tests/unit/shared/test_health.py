@@ -151,7 +151,7 @@ def test_a_replica_elsewhere_that_hangs_is_left_to_its_own_health_check(tmp_path
     ],
     ids=["not ready", "loop stalled", "partition unowned", "behind", "alarm"],
 )
-def test_what_a_process_reports_of_itself_is_told(tmp_path: Path, reported: dict[str, Any], words: str) -> None:
+def test_trouble_that_a_process_reports_is_shown(tmp_path: Path, reported: dict[str, Any], words: str) -> None:
     with process(tmp_path, **reported):
         assert words in said(tmp_path)
 

@@ -203,7 +203,7 @@ def context_is_broken(system: Path) -> None:
         (context_is_broken, 78, "No module named 'nothing_there'"),
     ],
 )
-def test_a_run_that_fails_is_told_and_taken_back(
+def test_a_run_that_fails_is_reported_and_taken_back(
     system: Path, spoil: Callable[[Path], None], code: int, told: str
 ) -> None:
     spoil(system)
@@ -263,7 +263,7 @@ def test_a_directory_without_contexts_of_its_own_is_told_what_to_do(tmp_path: Pa
         ("nats", "'nats' is the name of a process that runs beside the contexts"),
     ],
 )
-def test_a_name_that_cannot_be_used_is_told_with_one_that_can(name: str, told: str) -> None:
+def test_a_name_that_cannot_be_used_is_reported_with_one_that_can(name: str, told: str) -> None:
     with pytest.raises(NewError, match=re.escape(told)):
         check_context_name(name)
 
@@ -275,7 +275,7 @@ def test_a_name_that_cannot_be_used_is_told_with_one_that_can(name: str, told: s
         ("contexts", "'contexts' needs a class Context, which hides one of Chorus"),
     ],
 )
-def test_a_name_whose_classes_are_taken_is_told(name: str, told: str) -> None:
+def test_a_name_whose_classes_are_taken_is_reported(name: str, told: str) -> None:
     with pytest.raises(NewError, match=re.escape(told)):
         names_of(name, (), MEMBERS)
 
@@ -289,7 +289,7 @@ def test_a_name_whose_classes_are_taken_is_told(name: str, told: str) -> None:
         ("shipping", "write CONTEXT.EVENT, an event that a context here publishes"),
     ],
 )
-def test_an_event_that_is_not_published_is_told_with_one_that_is(event: str, told: str) -> None:
+def test_an_event_that_is_not_published_is_reported_with_one_that_is(event: str, told: str) -> None:
     with pytest.raises(NewError, match=re.escape(told)):
         find_heard([event], MEMBERS, "contexts")
 

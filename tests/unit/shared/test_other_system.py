@@ -144,7 +144,7 @@ def test_a_broken_context_does_not_keep_others_from_being_used(system: Path) -> 
     assert chorus(system, "parked", "ls").returncode == 0
 
 
-def test_all_mistakes_of_all_contexts_are_told_at_once(system: Path) -> None:
+def test_all_mistakes_of_all_contexts_are_reported_at_once(system: Path) -> None:
     for name in ("upstream.py", "policies.py"):
         module = system / "travel/contexts/hotels" / name
         module.write_text(module.read_text().replace("FlightReserved", "FlightReservd"))

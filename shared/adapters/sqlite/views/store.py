@@ -116,14 +116,14 @@ class SqliteViewStore:
 
 
 async def _open(path: Path, group: Group) -> Database:
-    lost = "delete what is left of it: the group folds it anew from EVENTS"
+    lost = "delete what is left of it: the group folds it again from EVENTS"
     database = await Database.open(path, schema=SCHEMA, version=SCHEMA_VERSION, lost=lost)
     try:
         await database.read(lambda connection: connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}"))
         if group.forwards is not None:
             await database.transact(make_forwards)
         if await database.transact(lambda connection: make_tables(connection, group)):
-            _log.warning("the tables have another shape or version, and are folded anew", database=str(path))
+            _log.warning("the tables have another shape or version, and are folded again", database=str(path))
     except BaseException:
         await database.close()
         raise
@@ -169,7 +169,7 @@ def reading_outbox(path: Path) -> Iterator[Callable[[Sequence[str]], Mapping[str
 
 
 def set_aside(path: Path) -> Path | None:
-    """Rename the database of a group, so that it is folded anew; returns its new path, or None when there is none.
+    """Rename the database of a group, so that it is folded again; returns its new path, or None when there is none.
 
     Raises:
         DatabaseError: a process runs the group.
