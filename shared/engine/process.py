@@ -218,7 +218,9 @@ async def check_streams(context: Context, broker: Broker, partitions: int, numbe
     """Raise MisconfiguredError when `streams apply` is needed before the context can read its streams."""
     for number in numbers:
         if not 0 <= number < partitions:
-            raise MisconfiguredError(f"partition {number} does not exist: streams.yaml declares {partitions}, from 0")
+            raise MisconfiguredError(
+                f"partition {number} does not exist: streams.yaml declares {partitions}, numbered from 0"
+            )
     for stream in streams_of(context):
         try:
             info = await broker.stream_info(stream)
@@ -229,5 +231,6 @@ async def check_streams(context: Context, broker: Broker, partitions: int, numbe
         found = info.metadata.get("chorus.partitions")
         if found != str(partitions):
             raise MisconfiguredError(
-                f"{stream} has {found or 'no'} partitions, streams.yaml declares {partitions}; run chorus streams plan"
+                f"{stream} has {found or 'no'} partitions but streams.yaml declares {partitions};"
+                " run chorus streams plan"
             )
