@@ -39,7 +39,7 @@ class Group:
     `upcasters` make the form that it reads of older events.
 
     `version` is raised when a fold makes something else of the same events. A process that finds a database of another
-    version, or of a group that heard or stored something else, folds it anew from the first event.
+    version, or of a group that heard or stored something else, folds it again from the first event.
 
     With `requires_actor`, a query has to name its actor in `Acting-For`. Only on `api.<context>.any.<Query>`, which the
     rights of users keep for operators and testers, it need not.

@@ -77,7 +77,7 @@ def whenever_return_refunded_close_its_ticket(event: ReturnRefunded) -> list[Clo
 
 
 def whenever_stock_low_open_a_ticket(event: StockLow) -> list[OpenTicket]:
-    """Somebody has to buy the article in, and resolves the ticket (P57)."""
+    """Asks the support to buy the article in and to resolve the ticket then (P57)."""
     why = f"{event.available} units are left, which run out about {event.runs_out_at:%Y-%m-%d %H:%M} UTC"
     return [OpenTicket(order_id=OrderId(event.sku), case=STOCK, why=why, occurrence=event.number)]
 

@@ -27,7 +27,7 @@ def databases(settings: "Settings") -> "Databases":
 
 
 def set_group_aside(settings: "Settings", place: str) -> "Path | None":
-    """Rename the database of a group; returns its new path. Raises DatabaseError while a process is the group."""
+    """Rename the database of a group; returns its new path. Raises DatabaseError while a process runs the group."""
     from shared.adapters.sqlite.views.store import set_aside
 
     return set_aside(settings.data_dir / f"{place}.db")

@@ -59,8 +59,8 @@ def health(
 
 def _lines(one: "Health") -> list[str]:
     if one.well:
-        held = sorted({number for p in one.processes if p.report for number in p.report.held})
-        return [f"{one.context}: alive{', holds partition ' + ', '.join(map(str, held)) if held else ''}"]
+        owned = sorted({number for p in one.processes if p.report for number in p.report.owned})
+        return [f"{one.context}: alive{', owns partition ' + ', '.join(map(str, owned)) if owned else ''}"]
     return [f"{one.context}: {trouble.what}; {trouble.remedy}" for trouble in one.troubles]
 
 

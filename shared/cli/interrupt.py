@@ -1,4 +1,4 @@
-"""Runs what goes on until Ctrl-C, and ends it for sure.
+"""Runs a command until it ends or Ctrl-C cancels it.
 
 Before Python 3.12, `asyncio.wait_for` may lose the `cancel()` that comes together with its result, and nats-py waits
 with it. So a scope is cancelled here, which anyio does again and again until the work has ended.

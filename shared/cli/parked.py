@@ -38,8 +38,9 @@ def ls(
     events of its key; its number begins with r. So does an event that a group of a
     read side cannot deliver. Exit 1 when something waits.
 
-    Below it lists the newest messages in EVENTS that no context has said. They wait
-    for nobody: the contexts have set them aside and decide nothing on them.
+    Below it lists the newest messages in EVENTS that their context did not
+    publish. They wait for nobody: the contexts have set them aside and decide
+    nothing on them.
 
     For example:
 
@@ -80,9 +81,9 @@ def ls(
 def _stranger_lines(strangers: "list[SetAside]", in_all: int) -> list[str]:
     if not strangers:
         return []
-    head = f"set aside, {in_all} in all: messages in EVENTS that no context has said (chorus audit finds all of them)"
+    told = "messages in EVENTS that their context did not publish (chorus audit finds all of them)"
     return [
-        head,
+        f"set aside, {in_all} in all: {told}",
         *(f"  EVENTS {one.sequence}  {one.subject}: {one.reason} ({', '.join(one.contexts)})" for one in strangers),
     ]
 

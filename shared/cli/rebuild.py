@@ -31,7 +31,7 @@ def rebuild(
     answered and the parked messages. Stop its workers first. The command publishes
     nothing and makes no outside call. With --force it replaces an existing
     database once the new one is complete, and sets the old one aside. A read side
-    folds EVENTS anew by itself: for it, the command only sets its databases aside.
+    folds EVENTS again by itself: for it, the command only sets its databases aside.
 
     For example:
 
@@ -64,7 +64,7 @@ def rebuild(
 
 
 def _rebuild_groups(side: "ReadSide", settings: "Settings", *, force: bool, json: bool) -> None:
-    """Set the databases of a read side aside: its groups fold EVENTS anew when they start."""
+    """Set the databases of a read side aside: its groups fold EVENTS again when they start."""
     from shared.readside import place_of
 
     # EVENTS does not tell what was delivered: a new database would send everything again.
@@ -73,7 +73,7 @@ def _rebuild_groups(side: "ReadSide", settings: "Settings", *, force: bool, json
     if there and not force:
         raise CommandError(
             Exit.NO,
-            f"{', '.join(f'{place}.db' for place in there)} is there already; to fold EVENTS anew, stop the workers of"
+            f"{', '.join(f'{place}.db' for place in there)} is there already; to fold EVENTS again, stop the workers of"
             f" {side.name} and run chorus rebuild {side.name} --force, which sets it aside",
         )
     aside = {place: set_group_aside(settings, place) for place in places}
@@ -83,7 +83,7 @@ def _rebuild_groups(side: "ReadSide", settings: "Settings", *, force: bool, json
     show_lines(
         [
             *(f"{place}.db is {moved} now" for place, moved in aside.items() if moved is not None),
-            f"start the workers of {side.name}: they fold EVENTS anew, and publish nothing that EVENTS has",
+            f"start the workers of {side.name}: they fold EVENTS again, and publish nothing that EVENTS has",
         ]
     )
 

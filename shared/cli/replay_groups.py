@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shared.replay.read_model import ReadModelReplay
 
 TAKEN_WITHIN_S: Final = 30.0
-"""How long `--swap` waits for the process that is the group."""
+"""How long `--swap` waits for the process that runs the group."""
 POLL_S: Final = 0.1
 
 
@@ -123,7 +123,7 @@ def _swap(second: "SqliteSecond") -> str:
     is_of_this_code = second.is_of_this_code()
     waiting = second.take_over()
     if waiting is not None and not is_of_this_code:
-        return f"{waiting.name} waits: the process that is the group has other code; one with this code begins with it"
+        return f"{waiting.name} waits: the process that runs the group has other code; one with this code takes it"
     until = time.monotonic() + TAKEN_WITHIN_S
     while waiting is not None and waiting.exists():
         if time.monotonic() > until:

@@ -75,9 +75,16 @@ def write() -> int:
         chorus streams write
     """
     from shared import catalog
+    from shared.config.settings import contexts_package, default_streams_file, own_streams_file
     from shared.streams.choreography import write as write_choreography
 
     settings = catalog.read_settings(os.environ)
+    if own_streams_file() is None and settings.streams_file == default_streams_file():
+        raise CommandError(
+            Exit.MISCONFIGURED,
+            f"{contexts_package()} has no streams.yaml; copy {settings.streams_file} beside the package,"
+            " then run chorus streams write",
+        )
     members = catalog.members(settings)
     if write_choreography(settings.streams_file, members):
         show_lines([f"{settings.streams_file}: wrote the choreography of {len(members)} contexts"])

@@ -67,11 +67,17 @@ def _checked(package: Any, where: str) -> str:
 
 def default_streams_file() -> Path:
     """`streams.yaml` next to the package of contexts, else the one next to `shared` or installed inside it."""
+    if (own := own_streams_file()) is not None:
+        return own
     shared = Path(__file__).parents[1]
-    directories = (*_parents_of(contexts_package()), shared.parent)
-    return next(
-        (file for directory in directories if (file := directory / "streams.yaml").is_file()), shared / "streams.yaml"
-    )
+    beside = shared.parent / "streams.yaml"
+    return beside if beside.is_file() else shared / "streams.yaml"
+
+
+def own_streams_file() -> Path | None:
+    """`streams.yaml` next to the package of contexts, where there is one."""
+    files = (directory / "streams.yaml" for directory in _parents_of(contexts_package()))
+    return next((file for file in files if file.is_file()), None)
 
 
 def _parents_of(package: str) -> Iterator[Path]:

@@ -24,7 +24,7 @@ NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 
 
 class Person(NamedTuple):
-    """Somebody who logs in with a token. The name is recorded with each action, and empty for a role's own token."""
+    """A user of the console. The name is recorded with each action, and empty for a role's own token."""
 
     name: str
     role: Role

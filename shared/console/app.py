@@ -41,7 +41,7 @@ NOTHING: Final = Markup()
 
 
 def application(console: Console) -> Starlette:
-    """The application. Somebody else runs `console.tail`."""
+    """The application. Requires: the caller runs `console.tail`."""
     return Starlette(
         routes=[
             *(Route(page.path, partial(_show, console, page)) for page in PAGES),

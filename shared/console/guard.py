@@ -113,9 +113,7 @@ async def action_of(request: Request, access: Access) -> dict[str, str]:
     person: Person | None = request.state.person
     fields = await form_of(request)
     if person is None or not access.is_own_form(person, fields.get("form_token", "")):
-        raise RefusedError(
-            403, "the form is not from this console, or the console was started anew: load the page again"
-        )
+        raise RefusedError(403, "the form is not from this console, or the console was restarted: load the page again")
     if person.role != "operator":
         raise RefusedError(403, "only an operator may do this: log in with the operator's token")
     return fields

@@ -24,7 +24,7 @@ from shared.wire.streams import EVENTS
 
 LOOK_S: Final = 0.5
 EVENTS_AT_MOST: Final = 10_000
-"""So many events are read in one look."""
+"""Events read per poll."""
 PAUSE_S: Final = 1.0
 """A page hears of news no more often."""
 QUIET_AT_MOST_S: Final = 5.0
@@ -33,7 +33,7 @@ LISTENERS_AT_MOST: Final = 100
 
 
 class TooManyListenersError(Exception):
-    """So many pages are open that another one is not told of news."""
+    """Too many pages are open; another one is not told of news."""
 
 
 class Pulse(Struct, frozen=True, kw_only=True):
@@ -92,7 +92,7 @@ class Tail:
     async def advance(self) -> None:
         """Read to the present end of EVENTS, and tell the listeners; raises BrokerError."""
         last = (await self._broker.stream_info(EVENTS)).last_sequence
-        if not self._next or last < self._next - 1:  # At the beginning, or after the stream was made anew.
+        if not self._next or last < self._next - 1:  # At the beginning, or after the stream was recreated.
             self._next = last + 1
         if last < self._next:
             return

@@ -216,7 +216,7 @@ class EffectRunner:
         call.attempt += 1
         try:
             if effect is None:
-                raise NoEffectError(f"no effect of this release is asked by {row.type}; run a release that has one")
+                raise NoEffectError(f"this release has no effect for {row.type}; run one that does")
             event = self._routing.asking_event(row)
             async with self._slots[row.type]:
                 with self._routing.tracing.attempt(row, call.attempt), anyio.fail_after(effect.timeout_s):

@@ -101,7 +101,7 @@ class Loop:
             self.stall.end()
             self._wakeup.clear()
             try:
-                with self.stall.excused():
+                with self.stall.paused():
                     await self._ownership.rebalance()
             except BrokerError:  # Its partition has raised an alarm.
                 await self._clock.sleep(BROKER_RETRY_S)
@@ -125,13 +125,13 @@ class Loop:
     async def _next_batch(self) -> list[Incoming]:
         """The next batch: outcomes of effects, requests, parked messages to retry, then deliveries in stream order."""
         messages = self._effects.drain_outcomes(self._ownership.owned)
-        if self._relay.is_full:
+        if self._relay.is_full:  # Backpressure.
             if self._relay.blocked.is_full:  # Only an operator can make room, which may take hours.
-                self._requests.put_off((), "too many rows of this context are refused")
-            await self._unparked(limit=0)  # A verdict on a refused row may make room.
+                self._requests.answer_unavailable((), "too many rows of this context are refused")
+            await self._carry_out_verdicts(limit=0)  # A verdict on a refused row may make room.
             return messages
         messages += self._requests.take(self._batch_at_most - len(messages) if self._ownership.may_answer else 0)
-        messages += await self._unparked(limit=self._batch_at_most)
+        messages += await self._carry_out_verdicts(limit=self._batch_at_most)
         self._turn += 1  # So that no partition always comes first.
         numbers = sorted(self._partitions, key=lambda number: (number + self._turn) % len(self._partitions))
         for partition in (self._partitions[number] for number in numbers if self._partitions[number].is_owned):
@@ -142,17 +142,17 @@ class Loop:
             reach("after-take")
         return messages
 
-    async def _unparked(self, *, limit: int) -> list[Incoming]:
-        """The parked messages that an operator wants to retry or skip. They come before newer ones of their keys."""
+    async def _carry_out_verdicts(self, *, limit: int) -> list[Incoming]:
+        """Retry refused rows; return parked messages to retry or skip, which come before newer ones of their keys."""
         try:
-            waiting = await self._verdicts.given(self._ownership.owned, limit=limit)
+            waiting = await self._verdicts.carry_out(self._ownership.owned, limit=limit)
         except DatabaseBusyError as error:
             await self._wait_for_database(error)
             return []
         return [self._routing.parked(message) for message in waiting]
 
     async def _decide(self, messages: Sequence[Incoming]) -> None:
-        """Commit a batch, then publish and acknowledge it. The messages of a batch that is not committed come again."""
+        """Commit a batch, then publish and acknowledge it. Uncommitted messages are delivered again."""
         progress, ownership = self._drain_progress(), self._ownership
         moves = moves_of(messages, lambda stream, number: self._partitions[number].positions.get(stream, BEGINNING))
         batch = Batch(messages, moves, progress, ownership.owned, ownership.last_number, self._clock.now())
@@ -163,7 +163,7 @@ class Loop:
                 break
             except DatabaseBusyError as error:
                 await self._wait_for_database(error)
-                messages = self._requests.put_off(messages, str(error))
+                messages = self._requests.answer_unavailable(messages, str(error))
                 batch = batch._replace(messages=messages)
                 if self._stopped.is_set or not messages:
                     self._restore_progress(progress)
@@ -185,7 +185,7 @@ class Loop:
     async def _yield_to_new_owner(self, messages: Sequence[Incoming], progress: Progress, error: FencedError) -> None:
         """Another process has decided these messages: drop the batch and release its partitions."""
         self.counters.fenced += 1
-        _log.warning("fenced: another process decided these", messages=len(messages), reason=str(error))
+        _log.warning("fenced: another process has decided these messages", messages=len(messages), reason=str(error))
         self._restore_progress(progress)
         self._effects.restore_outcomes(m for m in messages if isinstance(m.source, EffectRow))
         self._requests.restore(messages)
@@ -234,7 +234,7 @@ class Loop:
 
     async def _wait_for_database(self, error: DatabaseBusyError) -> None:
         self._troubles.busy(error)
-        self._requests.put_off((), str(error))
+        self._requests.answer_unavailable((), str(error))
         self.stall.end()
         await self._clock.sleep(BUSY_RETRY_S)
 

@@ -33,7 +33,7 @@ class EngineCollector(Collector):
         counters = self._process.loop.counters
         yield self._counter("chorus_messages_decided", "messages decided", counters.decided)
         yield self._counter("chorus_messages_duplicate", "messages that dedup found again", counters.duplicates)
-        yield self._counter("chorus_messages_strange", "messages that no context has said", counters.strangers)
+        yield self._counter("chorus_messages_strange", "messages their context did not publish", counters.strangers)
         yield self._counter("chorus_batches", "transactions committed", counters.batches)
         yield self._counter("chorus_batches_fenced", "transactions that lost to another process", counters.fenced)
         yield self._counter("chorus_messages_published", "journal rows published", self._process.relay.published)

@@ -23,7 +23,7 @@ from shared.wire.streams import EVENTS
 
 KEEP_ALIVE_S = 0.1
 WATCH_EVENTS_S = 0.5
-"""How often a context that hears no event looks whether EVENTS is still the same stream."""
+"""How often a context that hears no event checks whether EVENTS is still the same stream."""
 OWNED_POLL_S = 0.01
 
 _log = structlog.get_logger("chorus.ownership")
@@ -98,7 +98,7 @@ class PartitionOwnership:
         while True:
             for partition in self.partitions.values():
                 await partition.keep_alive()
-                if partition.is_broken:  # Somebody may create its stream again at any moment; compare it first.
+                if partition.is_broken:  # Its stream may be recreated at any moment; compare it before publishing.
                     self._relay.revoke(partition.number)
                 if partition.wants_rebalance:
                     self._wake()

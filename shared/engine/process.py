@@ -135,7 +135,7 @@ class ContextProcess:
         The end of the block cancels the tasks and closes the database. Call `drain` first to leave nothing half done.
         """
         try:
-            with self.loop.stall.excused():
+            with self.loop.stall.paused():
                 await self._be_ready_to_decide()
             async with anyio.create_task_group() as tasks:
                 self.effects.start(tasks)
@@ -218,7 +218,9 @@ async def check_streams(context: Context, broker: Broker, partitions: int, numbe
     """Raise MisconfiguredError when `streams apply` is needed before the context can read its streams."""
     for number in numbers:
         if not 0 <= number < partitions:
-            raise MisconfiguredError(f"there is no partition {number}: streams.yaml has {partitions}, from 0")
+            raise MisconfiguredError(
+                f"partition {number} does not exist: streams.yaml declares {partitions}, numbered from 0"
+            )
     for stream in streams_of(context):
         try:
             info = await broker.stream_info(stream)
@@ -229,5 +231,6 @@ async def check_streams(context: Context, broker: Broker, partitions: int, numbe
         found = info.metadata.get("chorus.partitions")
         if found != str(partitions):
             raise MisconfiguredError(
-                f"{stream} has {found or 'no'} partitions and streams.yaml {partitions}; run chorus streams plan"
+                f"{stream} has {found or 'no'} partitions but streams.yaml declares {partitions};"
+                " run chorus streams plan"
             )

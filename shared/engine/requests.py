@@ -28,6 +28,7 @@ from shared.wire.bodies import BodyDecoder, MalformedBodyError
 from shared.wire.messages import CORRELATION_ID, IDEMPOTENCY_KEY, NEVER, check_message_id
 
 WAITING_AT_MOST: Final = 10_000
+STOPPING: Final = "this process is stopping"
 
 _encoder = msgspec.json.Encoder()
 _log = structlog.get_logger("chorus.requests")
@@ -72,7 +73,7 @@ class Requests:
         for one in given:
             self._finish(one.asker, one)
 
-    def put_off(self, messages: Sequence[Incoming], reason: str) -> list[Incoming]:
+    def answer_unavailable(self, messages: Sequence[Incoming], reason: str) -> list[Incoming]:
         """Answer 503 to every request of a batch and every waiting one; returns the other messages of the batch."""
         others = []
         for message in (*messages, *self.take(WAITING_AT_MOST)):
@@ -88,7 +89,7 @@ class Requests:
         self._waiting.clear()
         for waiting in self._askers.values():
             if not waiting.done():
-                waiting.set_exception(DatabaseBusyError("this process stops"))
+                waiting.set_exception(DatabaseBusyError(STOPPING))
 
     def _finish(self, asker: Asker, given: Given) -> None:
         waiting = self._askers.get(asker.n)
@@ -97,7 +98,7 @@ class Requests:
 
     async def _ask(self, endpoint: Endpoint, decoder: BodyDecoder[Any], request: Request) -> Answer | None:
         if self._is_closed or len(self._waiting) >= WAITING_AT_MOST:
-            return ask_again("this process stops" if self._is_closed else f"{WAITING_AT_MOST} requests are waiting")
+            return ask_again(STOPPING if self._is_closed else f"{WAITING_AT_MOST} requests are waiting")
         n = self._last = self._last + 1
         try:
             key = checked(IDEMPOTENCY_KEY, check_message_id, request.headers.get(IDEMPOTENCY_KEY, ""))
@@ -128,7 +129,7 @@ class Requests:
     async def _look_up(self, request: Request) -> Answer:
         key = request.headers.get(IDEMPOTENCY_KEY, "")
         try:
-            row = await self._store.look(lambda reader: reader.answer(key))
+            row = await self._store.read_aside(lambda reader: reader.answer(key))
         except (DatabaseBusyError, DatabaseError) as error:
             return ask_again(str(error))
         found = (

@@ -26,8 +26,10 @@ class Verdicts:
         self._clock = clock
         self._looked_at = clock.monotonic()
 
-    async def given(self, partitions: Sequence[int], *, limit: int) -> list[ParkedVerdict]:
-        """The parked messages to retry or skip. Refused rows go to the relay. Looks into the database once a second.
+    async def carry_out(self, partitions: Sequence[int], *, limit: int) -> list[ParkedVerdict]:
+        """Retry refused rows or give them their next edition, and return the parked messages to retry or skip.
+
+        Reads the database once a second, and else returns none.
 
         Raises:
             DatabaseBusyError: the database cannot be used now.

@@ -2,7 +2,7 @@
 
 A bucket follows from the table: its last message names the event that changed the row, and the rows with a later one
 are missing. So a crash between the commit and the bucket loses nothing, a rebuild takes no key of a bucket back, and a
-bucket that was deleted is written anew. A group first reads to the end of EVENTS, then writes: each row once, with its
+bucket that was deleted is written again. A group first reads to the end of EVENTS, then writes: each row once, with its
 last value, not once per event of a catch-up.
 """
 
@@ -107,11 +107,11 @@ class Buckets:
                 return None
             return view.changed_since(table, mark.sequence, mark.key, at_most=BATCH_AT_MOST)
 
-        return await self._store.look(work)
+        return await self._store.read_aside(work)
 
     async def _mark(self, table: str) -> _Mark:
         """How far the bucket is: nowhere, where its last message is of other tables or events, or not ours."""
-        generation, known, before = await self._store.look(
+        generation, known, before = await self._store.read_aside(
             lambda view: (view.generation(), view.known(), view.predecessor())
         )
         info = await self._broker.stream_info(stream_name(table))
@@ -123,7 +123,7 @@ class Buckets:
         # An older copy of EVENTS uses sequences again, so a bucket ahead of the tables tells of events that are gone.
         is_ours = theirs == generation or (before is not None and theirs == before.generation)
         if not is_ours or not place.isdecimal() or int(place) > known.sequence:
-            _log.warning("bucket written anew: its last message is of other tables or events", bucket=table)
+            _log.warning("bucket written again: its last message is of other tables or events", bucket=table)
             return _Mark(0, "", info.last_sequence, generation)
         if before is not None and theirs == before.generation and int(place) >= before.sequence:
             return _Mark(before.sequence, "", info.last_sequence, generation)  # The rows that were replaced follow.

@@ -18,7 +18,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class GroupLagQuestion:
-    """The process that is the group answers; one that stands by does not."""
+    """The process that runs the group answers; one that stands by does not."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """One process of a group: reads EVENTS, folds each batch in one transaction with the position, and answers queries.
 
 The position in the group's database is the truth; the consumer follows it. The file lock of `only_one` lets one process
-at a time be the group, and the compare-and-set of the position is the fence behind it.
+at a time run the group, and the compare-and-set of the position is the fence behind it.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -36,13 +36,13 @@ from shared.readside import Group, place_of
 from shared.wire.lag import group_lag_of
 
 CATCH_UP_FROM: Final = 20_000
-"""So many events behind, a group reads all of EVENTS and skips what it does not hear (reading.py)."""
+"""A group that is this many events behind reads all of EVENTS and skips what it does not hear (reading.py)."""
 GATHER_S: Final = 0.05
 """How long events gather between two batches, unless a query waits: a batch shares a disk sync, and bucket writes."""
 BATCH_AT_MOST: Final = 4_000
 """A batch shares one disk sync and one statement per table; beyond this size nothing is gained (measured)."""
 IDLE_S: Final = 0.5
-RETRY_S: Final = 0.25
+ROUND_RETRY_S: Final = 0.25
 
 T = TypeVar("T")
 
@@ -101,7 +101,7 @@ class GroupProcess:
 
     @property
     def stalled_s(self) -> float:
-        """How long the loop has not come round, waiting for the database aside."""
+        """Seconds since the loop last began a round, not counting waits for the database."""
         return self._clock.monotonic() - self._came_round_at
 
     @property
@@ -157,10 +157,10 @@ class GroupProcess:
                 self._troubles.succeeded(READING)
             except BrokerError as error:
                 self._troubles.failed(READING, error)
-                await self._clock.sleep(RETRY_S)
+                await self._clock.sleep(ROUND_RETRY_S)
             except DatabaseBusyError as error:
                 self._troubles.busy(error)
-                await self._clock.sleep(RETRY_S)
+                await self._clock.sleep(ROUND_RETRY_S)
             except FencedError as error:
                 _log.warning("another process has moved the position", reason=str(error))
                 self.progress.moved(await self._patiently(lambda transaction: transaction.known()))
@@ -178,7 +178,7 @@ class GroupProcess:
         self.progress.begin(await self.reading.begin(self.progress.known, self._forget))
 
     async def _take_successor(self) -> None:
-        """Go on with the second database. Reading begins anew, so the outbox publishes only what EVENTS lacks."""
+        """Go on with the second database. Reading begins again, so the outbox publishes only what EVENTS lacks."""
         if not await self._succession.take(self.progress.known):
             return
         self.progress.moved(await self._patiently(lambda transaction: transaction.known()))
@@ -231,7 +231,7 @@ class GroupProcess:
             except DatabaseBusyError as error:
                 self._came_round_at = self._clock.monotonic()
                 self._troubles.busy(error)
-                await self._clock.sleep(RETRY_S)
+                await self._clock.sleep(ROUND_RETRY_S)
             else:
                 self._troubles.committed()
                 return result

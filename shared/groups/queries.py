@@ -78,7 +78,7 @@ class Queries:
                 return error, view.known()
 
         try:
-            found, known = await self._store.look(work)
+            found, known = await self._store.read_aside(work)
             as_of = _as_of(known, up_to)
             if isinstance(found, UnknownRowError):
                 return _problem(404, "not found", str(found), as_of=as_of)

@@ -90,7 +90,7 @@ class Reading:
             self._connection = self._broker.reconnects
             info = await self._broker.stream_info(EVENTS)
             if not await self._is_same_stream(known, info):
-                _log.warning("EVENTS is another stream, or an older copy: folding it anew", known=known.sequence)
+                _log.warning("EVENTS is another stream, or an older copy: folding it again", known=known.sequence)
                 await forget()
                 known = Known()
             is_far_behind = info.last_sequence - known.sequence > self._catch_up_from

@@ -15,7 +15,7 @@ from shared.wire.messages import split_edition
 
 CAUSES_AT_MOST: Final = 50_000
 EDGES_AT_MOST: Final = 20_000
-"""So many edges are kept of the last minute; the rates are those of the time that they cover."""
+"""Edges kept of the last minute; the rates are those of the time that they cover."""
 
 
 class EdgeRate(Struct, frozen=True, kw_only=True):

@@ -102,10 +102,10 @@ def _unowned_partitions(everywhere: Sequence[LiveProcess]) -> Iterator[Trouble]:
     reports = [p.report for p in everywhere if p.report is not None and p.silent_s <= SILENT_AT_MOST_S]
     if not any(report.state == "ready" for report in reports):
         return
-    unowned = set(range(max(report.partitions for report in reports))) - {n for report in reports for n in report.held}
+    unowned = set(range(max(report.partitions for report in reports))) - {n for report in reports for n in report.owned}
     if unowned:
         yield Trouble(
-            f"no process holds partition {', '.join(map(str, sorted(unowned)))}",
+            f"no process owns partition {', '.join(map(str, sorted(unowned)))}",
             "check that the server answers (chorus streams plan), and start workers without --partitions",
         )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from shared.engine.decide.form import why_strange
+from shared.engine.decide.event_form import why_strange
 from shared.ports.broker import Broker, Stored
 from shared.wire.messages import (
     CAUSATION_HASH,
@@ -41,7 +41,7 @@ class Message:
     sequence: int
     body: bytes = b""
     strange: str = ""
-    """Why no context has said this event, by its headers; empty for all others."""
+    """Why its context did not publish this event, by its headers; empty for all others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

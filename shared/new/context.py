@@ -19,6 +19,7 @@ from shared.new.listings import LISTINGS, OF_READ_SIDES, Entered, listed_in
 from shared.new.names import check_context_name, names_of, names_of_read_side
 from shared.new.rendering import render
 from shared.new.words import words_of, words_of_read_side
+from shared.schemas.files import DIRECTORY, committed, files_of
 from shared.streams import choreography
 
 TESTS: Final = PurePosixPath("tests/unit")
@@ -79,6 +80,7 @@ def _write(name: str, hears: Iterable[str], directory: Path, settings: Settings,
                 made.replace(path, text)
             left = _write_choreography(made, directory, settings)
             _write_rights(made, directory, settings)
+            _write_schemas(made, directory, settings)
         examples, failed = ((), ()) if is_read_side else _write_golden(directory)
     to_do: tuple[str, ...]
     if is_read_side:
@@ -123,7 +125,8 @@ def _write_choreography(made: Changes, directory: Path, settings: Settings) -> t
     members = catalog.members(settings)
     file = settings.streams_file
     if not file.resolve().is_relative_to(directory.resolve()):
-        return (f"make a streams.yaml of your own: copy {file} here, and run chorus streams write",)
+        place = f"beside the package {contexts_package()}"
+        return (f"make a streams.yaml of your own: copy {file} {place}, and run chorus streams write",)
     made.keep(file)
     if choreography.write(file, members):
         made.written.append(file)
@@ -131,10 +134,23 @@ def _write_choreography(made: Changes, directory: Path, settings: Settings) -> t
 
 
 def _write_rights(made: Changes, directory: Path, settings: Settings) -> None:
-    """Write the rights of all users anew, where the repository shows them."""
+    """Write the rights of all users again, where the repository shows them."""
     file = directory / RIGHTS
     if file.is_file():
         made.replace(file, rights_file(users_of(settings)))
+
+
+def _write_schemas(made: Changes, directory: Path, settings: Settings) -> None:
+    """Write the schemas of all messages, where the repository has them."""
+    place = directory / DIRECTORY
+    if not place.is_dir():
+        return
+    before = committed(place)
+    for path, content in files_of(catalog.members(settings).values(), title=contexts_package()).items():
+        if path not in before:
+            made.create(place / path, content.decode())
+        elif content != before[path]:
+            made.replace(place / path, content.decode())
 
 
 def _write_golden(directory: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:

@@ -54,7 +54,7 @@ class Transaction(Protocol):
         ...
 
     def advance_positions(self, moves: Sequence[Move]) -> None:
-        """Advance positions by compare-and-set; raises FencedError when one of them is elsewhere."""
+        """The fence: advance positions by compare-and-set; raises FencedError when one of them is elsewhere."""
         ...
 
     def add_to_inbox(self, messages: Sequence[tuple[str, bytes]]) -> None:
@@ -167,7 +167,7 @@ class Store(Protocol):
 
         Raises:
             DatabaseBusyError: a retry may help.
-            DatabaseError: it cannot help.
+            DatabaseError: a retry cannot help.
         """
         ...
 
@@ -175,7 +175,7 @@ class Store(Protocol):
         """Run `work`, which only reads; raises the same errors."""
         ...
 
-    async def look(self, work: Callable[[StoreReader], T]) -> T:
+    async def read_aside(self, work: Callable[[StoreReader], T]) -> T:
         """Run `work` on a second connection, which only reads: it waits for no transaction, and no transaction for it.
 
         Raises:

@@ -165,7 +165,7 @@ class ViewReader(View, Protocol):
         ...
 
     def generation(self) -> str:
-        """Names the shape of the tables and the stream behind them; a bucket of another one is written anew."""
+        """Names the shape of the tables and the stream behind them; a bucket of another one is written again."""
         ...
 
     def predecessor(self) -> Predecessor | None:
@@ -184,7 +184,7 @@ class ViewStore(Protocol):
         """Run `work` in one write transaction; raises DatabaseBusyError, DatabaseError and what `work` raises."""
         ...
 
-    async def look(self, work: Callable[[ViewReader], T]) -> T:
+    async def read_aside(self, work: Callable[[ViewReader], T]) -> T:
         """Run `work` beside the transactions, on one snapshot of the tables."""
         ...
 

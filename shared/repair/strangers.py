@@ -41,7 +41,7 @@ async def declare_stranger(databases: Databases, context: str, stranger: Strange
 
 
 class SetAside(Struct, frozen=True, kw_only=True):
-    """A message that `contexts` have set aside, because no context has said it."""
+    """A message that `contexts` have set aside, because the context in its subject did not publish it."""
 
     message_id: str
     sequence: int

@@ -5,11 +5,12 @@ from typing import NamedTuple
 import msgspec
 
 from shared.context import Rejected
+from shared.engine.decide.aggregates import AlsoRead
 from shared.engine.decide.incoming import Decide, Poison, Refuse, Stranger
 from shared.engine.decide.routing import Routing
 from shared.replay.difference import Decided, rejection
 from shared.replay.inputs import Input
-from shared.replay.states import Beside, States, Tried
+from shared.replay.states import States, Tried
 
 
 class Outcome(NamedTuple):
@@ -37,7 +38,7 @@ def decide(routing: Routing, states: States, found: Input, n: int) -> Outcome:
     try:
         for command in handling.commands if isinstance(handling, Decide) else ():
             decider, id_of = routing.deciders[type(command)][:2]
-            others = [Beside(tried, reads.aggregate) for reads in decider.also_reads]
+            others = [AlsoRead(tried.get, reads.aggregate) for reads in decider.also_reads]
             for event in decider.decide(command, tried.get(decider.aggregate, id_of(command)), *others):
                 if isinstance(event, Rejected):
                     decided.append(rejection(event))

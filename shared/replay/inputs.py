@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from shared.engine.decide.form import SCHEDULER
+from shared.engine.decide.event_form import SCHEDULER
 from shared.engine.decide.incoming import Decide, Handling
 from shared.engine.decide.routing import Routing
 from shared.ports.broker import Delivery, Stored

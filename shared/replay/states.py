@@ -4,10 +4,9 @@ Only the states that were used last stay in memory. Another one is folded again 
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
-from shared.context import Aggregate, Asked, Context, Event, State
+from shared.context import Aggregate, Context, Event, State
 from shared.ports.history import History
 from shared.ports.rows import JournalRow
 from shared.wire.messages import NEVER
@@ -93,20 +92,3 @@ class Tried:
     def evolve(self, aggregate: Aggregate, identity: str, event: Event) -> None:
         """Apply an event that was decided just now."""
         self._changed[identity] = aggregate.evolve(self.get(aggregate, identity), event)
-
-
-class Beside(Mapping[Asked, Any]):
-    """The aggregates of one kind that a decision reads beside its own."""
-
-    def __init__(self, tried: Tried, kind: Aggregate) -> None:
-        self._tried = tried
-        self._kind = kind
-
-    def __getitem__(self, asked: Asked) -> State:
-        return self._tried.get(self._kind, self._kind.id_from(asked))
-
-    def __iter__(self) -> Iterator[Asked]:
-        raise TypeError("ask for one key")
-
-    def __len__(self) -> int:
-        raise TypeError("ask for one key")

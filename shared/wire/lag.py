@@ -1,7 +1,7 @@
 """How far a context is behind in one partition: the answer to `nats req api.CONTEXT.lag '{"partition": 0}'`.
 
 The process that owns the partition answers, and no other. A group of a read side has a subject of its own,
-`nats req api.READSIDE.lag-GROUP '{}'`, so the server says at once when no process is the group.
+`nats req api.READSIDE.lag-GROUP '{}'`, so the server says at once when no process runs the group.
 """
 
 from typing import Annotated, Final

@@ -30,7 +30,7 @@ from shared.worker.pulse import Pulse
 NICER_BY: Final = 5
 """No saga waits for the read side, so the processes that decide come first where the processors are busy."""
 STANDBY_POLL_S = 0.2
-"""How often a process looks whether the one that is the group has ended."""
+"""How often a process checks whether the one that runs the group has ended."""
 
 _log = structlog.get_logger("chorus.worker")
 
@@ -152,7 +152,7 @@ class _Starting(NamedTuple):
                         await process.run()
                     return
             if not has_started:
-                _log.info("standing by: another process is the group", group=self.group.name)
+                _log.info("standing by: another process runs the group", group=self.group.name)
                 task_status.started()
             has_started = True
             await clock.sleep(STANDBY_POLL_S)

@@ -30,7 +30,8 @@ State: TypeAlias = Literal["starting", "ready", "stopping"]
 class Report(Struct, frozen=True, kw_only=True):
     """The health of one process.
 
-    `partitions` is how many the context has, `asked` are those that this process may own, and `held` those it owns.
+    `partitions` is how many the context has, `asked` are those that this process may own, and `owned` those it owns; in
+    JSON these are `held`, as in older releases.
     `came_round_s` is the time since the worker's loop last finished a round. `behind` counts messages that are
     delivered or waiting and not decided. `behind_since` and `unpublished_since` are the times of the oldest such
     message and of the oldest unpublished row.
@@ -45,7 +46,7 @@ class Report(Struct, frozen=True, kw_only=True):
     came_round_s: float = 0.0
     partitions: int = 0
     asked: Sequence[int] = ()
-    held: Sequence[int] = ()
+    owned: Sequence[int] = msgspec.field(default=(), name="held")
     decided: int = 0
     parked: int = 0
     refused: int = 0

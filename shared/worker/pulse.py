@@ -38,7 +38,7 @@ class Pulse:
         self.process: ContextProcess | None = None
         self.alarms: Alarms | None = None
         self.stalled_s: Callable[[], float] = _not_stalled
-        """For how long the loop of this process has not come round; a context's own says so itself."""
+        """Seconds since the loop last finished a round; a context measures its own."""
         self._context = context
         self._notifier = notifier
         self._file = file
@@ -135,7 +135,7 @@ def with_process(known: Report, process: "ContextProcess", *, unpublished_since:
         came_round_s=round(process.loop.stall.seconds, 1),
         partitions=process.partitions,
         asked=list(ownership.partitions),
-        held=ownership.owned,
+        owned=ownership.owned,
         decided=process.loop.counters.decided,
         parked=process.loop.counters.parked,
         refused=len(relay.blocked.reasons),

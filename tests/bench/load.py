@@ -23,7 +23,7 @@ from tests.bench.stage import Count, Stage
 from tests.guarded import as_tests
 
 AT_ONCE = 128
-"""So many publishes wait for their PubAck side by side; the server syncs each, so more would only queue."""
+"""Publishes that wait for their PubAck side by side; the server syncs each, so more would only queue."""
 WINDOW_POLL_S = 0.05
 WITHIN_S = 1800.0
 SKUS = tuple(f"sku-{number}" for number in range(50))

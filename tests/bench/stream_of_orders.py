@@ -22,7 +22,7 @@ CUSTOMERS = 1_000
 SKUS = 50
 AT_WORK = ("ordering", "inventory", "payments", "shipping", "notifications", "bank")
 AT_ONCE = 50
-"""So many orders are under way side by side, so the events of one are spread over the stream."""
+"""Orders under way side by side, so that the events of one are spread over the stream."""
 
 _VERSION = re.compile(r"@([0-9]+)$")
 

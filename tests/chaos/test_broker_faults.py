@@ -44,9 +44,7 @@ class TestServerKilled:
 class TestConsumers:
     """Nothing is done twice, and nothing is skipped."""
 
-    async def test_consumer_that_was_deleted_is_gone_on_with_when_it_is_there_again(
-        self, stage: Stage, ended: Ended
-    ) -> None:
+    async def test_worker_resumes_when_a_deleted_consumer_is_recreated(self, stage: Stage, ended: Ended) -> None:
         await stage.stock("deleted", 100)
         for stream in ("EVENTS", "COMMANDS", "TIMERS"):
             for partition in range(PARTITIONS):

@@ -106,14 +106,14 @@ ACTS: Mapping[str, tuple[int, Mapping[str, st.SearchStrategy[Any]]]] = {
     "wait": (6, {"hours": st.sampled_from([*[0] * 6, 0.02, 0.4, 24, 24 * 15])}),
     "restart": (1, {"name": st.sampled_from(MEMBERS)}),
 }
-"""The methods of Shop, each with how often it is called among the others, and its arguments."""
+"""The methods of RandomShop, each with how often it is called among the others, and its arguments."""
 
 Wanted: TypeAlias = dict[Sku, int]
 REPORTS = {"delivered": ReportDelivered, "lost": ReportLost, "returned": ReportReturned}
 
 
 class Act(NamedTuple):
-    """One step: a method of Shop and its arguments."""
+    """One step: a method of RandomShop and its arguments."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -133,7 +133,7 @@ def units(lines: Wanted) -> tuple[SkuQuantity, ...]:
     return tuple(SkuQuantity(sku=sku, quantity=quantity) for sku, quantity in lines.items())
 
 
-class Shop(RuleBasedStateMachine):
+class RandomShop(RuleBasedStateMachine):
     """Customers, carriers and staff who do anything at any time, and processes that die."""
 
     @initialize(seed=st.integers(0, 2**16))
@@ -281,7 +281,7 @@ CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_ba
 @pytest.mark.parametrize("examples", [FEW, pytest.param(MANY, marks=pytest.mark.long)])
 def test_every_promise_is_kept_whatever_happens(examples: int) -> None:
     run_state_machine_as_test(
-        Shop,
+        RandomShop,
         settings=settings(
             max_examples=examples,
             stateful_step_count=STEPS,

@@ -194,7 +194,7 @@ async def test_context_that_cannot_write_its_database_is_named(stage: Stage, end
     await ended.check("why7", SHIPPED)
 
 
-async def test_key_that_nobody_knows_is_told(stage: Stage) -> None:
+async def test_key_that_nobody_knows_is_reported(stage: Stage) -> None:
     code, said = await why(stage, "why-nobody")
     assert code == Exit.NO
     assert said.startswith("Nobody knows why-nobody: no stream has a message under it, and no context a state.\n")

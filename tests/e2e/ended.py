@@ -60,7 +60,7 @@ class Ended:
 def assert_caused(facts: Sequence[Fact]) -> None:
     """Assert that every fact comes after its cause, one step deeper.
 
-    The facts that follow a client's command or a timer begin anew, at depth 1.
+    The facts that follow a client's command or a timer begin again, at depth 1.
     """
     depths: dict[str, int] = {}
     for fact in facts:

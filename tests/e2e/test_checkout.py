@@ -55,7 +55,7 @@ async def test_checked_out_and_shipped(shop: Shop, order: str) -> None:
 
 
 async def test_not_ready_until_the_second_attempt_is_accepted(shop: Shop, order: str) -> None:
-    """F22."""
+    """Only the answers to the latest address and payment details count (F22)."""
     await stock(shop, order, 10)
     await add(shop, order, 1)
     await shop.until(order, "BasketUpdated")
@@ -74,7 +74,7 @@ async def test_not_ready_until_the_second_attempt_is_accepted(shop: Shop, order:
 
 
 async def test_alert_is_cleared_by_a_delivery_and_a_new_price_is_shown(shop: Shop, order: str) -> None:
-    """F23 and F28."""
+    """A delivery clears the alert (F23); an open basket shows a changed price (F28)."""
     await stock(shop, order, 1)
     await add(shop, order, 3)
     alert = await shop.until(order, "AlertSet")

@@ -83,7 +83,7 @@ class TestAudit:
         found = await audit(counter.broker, counter.databases, ["till"], PARTITIONS)
         assert [(one.finding, one.message_id) for one in found.unproven] == [("other_content", "till/till-t-1@1")]
 
-    async def test_event_that_an_operator_has_declared_is_told_as_such(self, counter: Counter) -> None:
+    async def test_event_that_an_operator_has_declared_is_reported_as_such(self, counter: Counter) -> None:
         await ring_once(counter)
         for n in (7, 8):
             await forge(counter, f"till/till-t-{n}@1", key=f"t-{n}")

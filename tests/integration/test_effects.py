@@ -92,7 +92,7 @@ async def test_call_of_which_this_release_knows_no_effect_waits_for_one_that_doe
         await until(lambda: process.effects.open_calls(TILL)[0][1].last_error != "")
         ((_, attempts),) = process.effects.open_calls(TILL)
         assert attempts.last_error == (
-            "NoEffectError: no effect of this release is asked by ReceiptRequested; run a release that has one"
+            "NoEffectError: this release has no effect for ReceiptRequested; run one that does"
         )
     printer = Printer()
     async with running(counter, till(printer)):

@@ -103,7 +103,7 @@ async def test_answer_under_a_key_is_kept_over_a_restart_and_a_rebuild(counter: 
     assert counter.totals("t-1") == [2, 5]
 
 
-async def test_rejected_request_is_told_and_rejected_for_good(counter: Counter) -> None:
+async def test_rejected_request_is_reported_and_rejected_for_good(counter: Counter) -> None:
     async with at_work(counter, asked_till()):
         await counter.publish("cmd.till.CloseAt.t-1", b'{"closes_at": "2026-01-01T00:00:00Z"}')
         await counter.watcher.until("t-1", "TillClosed")

@@ -198,7 +198,7 @@ class TestLinger:
             assert loop.counters.batches < 5
         assert len(counter.totals(TILL)) == 11
 
-    async def test_nobody_lingers_who_is_told_to_stop(self, counter: Counter) -> None:
+    async def test_stop_does_not_wait_for_messages_to_gather(self, counter: Counter) -> None:
         with anyio.fail_after(WITHIN_S):
             async with running(counter, replace(till(), gather_s=60)):
                 await counter.ring(TILL, 1)

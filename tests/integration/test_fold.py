@@ -1,4 +1,4 @@
-"""Snapshots can be dropped, altered or outdated: a worker folds the journal anew before it decides anything."""
+"""Snapshots can be dropped, altered or outdated: a worker folds the journal again before it decides anything."""
 
 import asyncio
 import sqlite3
@@ -119,8 +119,8 @@ async def test_release_with_other_states_folds_the_journal_anew(
 
 
 async def test_rebuilt_database_has_the_same_snapshots_and_nothing_to_fold(counter: Counter, tmp_path: Path) -> None:
-    await rebuild(till(), counter.broker, SqliteDatabases(tmp_path / "anew"), partitions=PARTITIONS)
-    store = await SqliteStore.open(tmp_path / "anew" / "till.db", context="till")
+    await rebuild(till(), counter.broker, SqliteDatabases(tmp_path / "again"), partitions=PARTITIONS)
+    store = await SqliteStore.open(tmp_path / "again" / "till.db", context="till")
     try:
         assert await ensure_snapshots(store, till()) is None
         found = await store.read(lambda transaction: transaction.snapshots([f"till-{key}" for key in KEYS]))

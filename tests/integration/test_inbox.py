@@ -58,7 +58,7 @@ class TestInbox:
             await counter.watcher.until(TILL, "Rung", times=2)
         assert counter.totals(TILL) == [5, 7]
         letter = await counter.letters.until(TILL, "GoodsScanned")
-        assert letter.content["reason"].startswith("scanner/scan-t-1@1 came before")
+        assert letter.content["reason"].startswith("scanner/scan-t-1@1 was decided before with other content")
 
     async def test_command_without_an_id_takes_effect_each_time_it_is_sent(self, counter: Counter) -> None:
         async with running(counter):

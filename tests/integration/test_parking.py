@@ -202,9 +202,7 @@ def with_a_bug(context: Context, bug: Path) -> Context:
     return replace(context, policies=tuple(policies))
 
 
-async def test_operator_finds_a_parked_order_and_has_it_tried_again_or_left_out(
-    account_url: str, tmp_path: Path
-) -> None:
+async def test_operator_finds_a_parked_order_and_retries_or_skips_it(account_url: str, tmp_path: Path) -> None:
     bug = tmp_path / "bug"
     bug.touch()
     async with storeroom(account_url, tmp_path) as room:

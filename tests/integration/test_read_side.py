@@ -87,7 +87,7 @@ async def asked(broker: JetStream, **asked: Any) -> Mapping[str, Any]:
     return answer
 
 
-async def test_a_bucket_goes_on_after_a_kill_and_is_written_anew_when_it_is_lost(
+async def test_a_bucket_goes_on_after_a_kill_and_is_written_again_when_it_is_lost(
     broker: JetStream, tmp_path: Path
 ) -> None:
     async with projection(broker, tmp_path) as process:
@@ -103,7 +103,7 @@ async def test_a_bucket_goes_on_after_a_kill_and_is_written_anew_when_it_is_lost
     await broker.api("$JS.API.STREAM.DELETE.KV_orders", b"")
     await apply(broker.api, declare(TOPOLOGY, catalog.members(Settings()).values()))
     async with projection(broker, tmp_path) as process:
-        await until(lambda: process.is_resting, "the bucket is written anew")
+        await until(lambda: process.is_resting, "the bucket is written again")
     assert await states(broker) == ["CONFIRMED"]
 
 
@@ -124,7 +124,7 @@ async def test_a_group_that_is_far_behind_reads_all_of_the_stream_and_then_only_
 
 
 async def test_windows_of_a_quiet_stream_are_closed_once(broker: JetStream, tmp_path: Path) -> None:
-    """A second database, which folds everything anew, hears that they are closed, and says nothing."""
+    """A second database, which folds everything again, hears that they are closed, and says nothing."""
     await say(broker, "OrderPlaced", 1, **PLACED)
     closed = "evt.insights.WindowClosed.*.*"
     for number in range(2):

@@ -89,7 +89,7 @@ async def test_timer_that_was_lost_is_armed_again_unless_it_is_over(counter: Cou
         await counter.watcher.until("t-late", "TillClosed")
 
 
-async def test_other_content_and_unknown_events_are_told_and_left_alone(counter: Counter) -> None:
+async def test_other_content_and_unknown_events_are_reported_and_left_alone(counter: Counter) -> None:
     await ring_three_times(counter)
     counter.change("UPDATE journal SET body = '{}' WHERE version = 2")
     await counter.publish(f"evt.till.Rung.{TILL}", b"{}", f"till/till-{TILL}@4")

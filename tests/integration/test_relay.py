@@ -35,7 +35,7 @@ def row(n: int, key: str, version: int, *, partition: int = 0, aggregate: str = 
 
 
 def rows_of(*keys: str, versions: int) -> list[NumberedRow]:
-    """So many facts about each till, all tills' first ones first."""
+    """This many facts about each till, all tills' first ones first."""
     return [
         row(1 + (version - 1) * len(keys) + number, key, version)
         for version in range(1, versions + 1)
@@ -132,7 +132,7 @@ async def test_partition_that_was_left_is_published_again_once_it_is_ours(counte
     await assert_stored(counter, rows, marks)
 
 
-async def test_what_lingers_is_left_to_who_has_its_partition_now(counter: Counter) -> None:
+async def test_lingering_rows_of_a_revoked_partition_are_left_to_its_new_owner(counter: Counter) -> None:
     broker = TroubledBroker(counter.broker)
     kept, left = row(1, "a", 1, aggregate="drawer"), row(2, "b", 1, aggregate="drawer", partition=1)
     async with publishing(broker) as (relay, marked):

@@ -32,7 +32,7 @@ async def test_it_syncs_before_it_acknowledges(nats_server: LocalServer) -> None
     await check_sync_always(nats_server.monitor_url)
 
 
-async def test_a_server_that_syncs_later_is_told(tmp_path: Path) -> None:
+async def test_a_server_that_syncs_later_is_reported(tmp_path: Path) -> None:
     async with local_server(tmp_path, sync_always=False) as server:
         with pytest.raises(ServerError, match="sync_interval: always"):
             await check_sync_always(server.monitor_url)
@@ -42,7 +42,7 @@ async def test_without_a_monitor_nothing_is_said() -> None:
     await check_sync_always(None)
 
 
-async def test_a_monitor_that_is_not_there_is_told() -> None:
+async def test_a_monitor_that_is_not_there_is_reported() -> None:
     with pytest.raises(BrokerUnavailableError, match="no answer from the monitor"):
         await check_sync_always("http://127.0.0.1:9")
 
@@ -78,7 +78,7 @@ async def test_a_directory_has_one_server_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-async def test_a_port_that_is_taken_is_told(tmp_path: Path, nats_server: LocalServer) -> None:
+async def test_a_port_that_is_taken_is_reported(tmp_path: Path, nats_server: LocalServer) -> None:
     taken = int(nats_server.url.rpartition(":")[2])
     with pytest.raises(ServerError, match="address already in use"):
         async with local_server(tmp_path, port=taken):

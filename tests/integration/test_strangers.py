@@ -28,7 +28,7 @@ def strangers(counter: Counter) -> list[tuple[Any, ...]]:
 class TestStrangers:
     """A message without the form of an event of the till stops no till, and a rebuild ignores it."""
 
-    async def test_stranger_stops_no_healthy_worker_and_is_told_once(
+    async def test_stranger_stops_no_healthy_worker_and_is_reported_once(
         self, counter: Counter, capfd: pytest.CaptureFixture[str]
     ) -> None:
         async with running(counter):

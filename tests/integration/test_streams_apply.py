@@ -193,7 +193,7 @@ async def test_two_applies_at_once_are_harmless(account_url: str) -> None:
     assert [outcome.refused for outcome in outcomes] == [()] * 8
 
 
-async def test_the_servers_refusal_is_told_with_its_code(broker: Broker) -> None:
+async def test_the_servers_refusal_is_reported_with_its_code(broker: Broker) -> None:
     await broker.api("STREAM.CREATE.ELSEWHERE", {"name": "ELSEWHERE", "subjects": ["dlq.>"]})
     with pytest.raises(BrokerRefusedError, match=r"STREAM\.CREATE\.DEAD_LETTERS: subjects overlap") as refused:
         await broker.apply(DECLARED)

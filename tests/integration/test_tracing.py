@@ -23,7 +23,7 @@ CLIENT = "b7ad6b7169203331"
 GIVEN = f"00-{TRACE}-{CLIENT}-01"
 UNSAMPLED = f"00-{TRACE}-{CLIENT}-00"
 AT_ONCE = 512
-"""So many spans the SDK sends at once."""
+"""Spans that the SDK sends at once."""
 PAST = b'{"closes_at": "2026-01-01T00:00:00Z"}'
 
 

@@ -167,7 +167,7 @@ def test_an_event_that_no_policy_heard_is_no_input(shop: Simulation) -> None:
     assert replayed(shop, replace(member, policies=(*member.policies, added)))[0] == []
 
 
-def test_code_that_raises_is_told_as_a_message_that_would_be_parked(shop: Simulation) -> None:
+def test_code_that_raises_is_reported_as_a_message_that_would_be_parked(shop: Simulation) -> None:
     def raises(event: Event) -> list[Event]:
         raise ZeroDivisionError(type(event).__name__)
 

@@ -50,7 +50,7 @@ class JetStream:
         self._reconnects = 0
         self.last_error: Exception | None = None
 
-    async def _connect(self, options: ConnectionOptions, name: str, on_failure: Callable[[Exception], None]) -> None:
+    async def connect(self, options: ConnectionOptions, name: str, on_failure: Callable[[Exception], None]) -> None:
         connected = False
 
         async def on_error(error: Exception) -> None:

@@ -50,7 +50,7 @@ async def connect(options: ConnectionOptions, *, name: str, waiting: OnWaiting |
     broker = JetStream()
     try:
         with anyio.fail_after(bounds.CONNECT_TIMEOUT_S):
-            await broker._connect(options, name, on_failure)
+            await broker.connect(options, name, on_failure)
     except BrokerLoginError:
         await broker.close()
         raise

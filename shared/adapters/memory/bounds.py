@@ -1,4 +1,4 @@
-"""The bounds of a stream: what a message weighs, how many a subject keeps, and a put that has to be the next one."""
+"""The bounds of a stream: message size, messages kept per subject, expected last sequence."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 BUSY_TIMEOUT_MS = 5_000
 LOOKED_WITHIN_S = 0.2
-"""`look` waits at most this long for a database that is locked as a whole."""
+"""`read_aside` waits at most this long for a database that is locked as a whole."""
 RESTORE_FROM_BACKUP = "restore it from a backup"
 
 
@@ -108,7 +108,7 @@ class Database:
         except sqlite3.Error as error:
             raise translated(error, self.path) from error
 
-    async def look(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def read_aside(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on a second connection, which only reads, is opened when first needed, and waits for no writer."""
         try:
             async with self._opening:

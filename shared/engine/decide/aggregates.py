@@ -1,6 +1,6 @@
 """The aggregates that one batch reads and changes, in memory until the commit."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -45,6 +45,10 @@ class LoadedAggregates:
             loaded = self._by_id[identity]
         return loaded
 
+    def state(self, aggregate: Aggregate, identity: str) -> State:
+        """The state of the aggregate with this id."""
+        return self.get(aggregate, identity).state
+
     def changed(self) -> list[tuple[str, int, str]]:
         """(id, version, state as JSON) of every aggregate that this batch changed."""
         return [
@@ -55,14 +59,14 @@ class LoadedAggregates:
 
 
 class AlsoRead(Mapping[Asked, State]):
-    """The other aggregates that a decision reads, by key, or by (key, part)."""
+    """The other aggregates that a decision reads, by key, or by (key, part); `state_of` finds the one with an id."""
 
-    def __init__(self, aggregates: LoadedAggregates, kind: Aggregate) -> None:
-        self._aggregates = aggregates
+    def __init__(self, state_of: Callable[[Aggregate, str], State], kind: Aggregate) -> None:
+        self._state_of = state_of
         self._kind = kind
 
     def __getitem__(self, asked: Asked) -> State:
-        return self._aggregates.get(self._kind, self._kind.id_from(asked)).state
+        return self._state_of(self._kind, self._kind.id_from(asked))
 
     def __iter__(self) -> Iterator[Asked]:
         raise TypeError("ask for one key: the engine never loads all aggregates of a kind")

@@ -19,7 +19,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class Given(NamedTuple):
-    """The answer to one asker, `asker.n`; the first answer under a key may be sent later."""
+    """The answer to one asker, `asker.n`; `reply_delay_s` delays only the first answer under a key."""
 
     asker: Asker
     answer: Answer

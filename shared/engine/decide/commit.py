@@ -56,7 +56,7 @@ class Committed(NamedTuple):
     answers: Sequence[Given]
     """The answers to the requests of the batch."""
     strangers: int
-    """How many messages of the batch no context has said."""
+    """The number of strangers' messages in the batch."""
 
 
 def commit(transaction: Transaction, routing: Routing, batch: Batch) -> Committed:
@@ -67,8 +67,8 @@ def commit(transaction: Transaction, routing: Routing, batch: Batch) -> Committe
     """
     transaction.advance_positions(batch.moves)
     decisions = Decisions(routing, transaction, batch.now)
-    believed, strangers = set_aside(batch.messages)
-    messages = decisions.load(believed)
+    to_decide, strangers = set_aside(batch.messages)
+    messages = decisions.load(to_decide)
     reach("after-load")
     decisions.decide(messages)
     numbered = _write(transaction, decisions, batch.now)

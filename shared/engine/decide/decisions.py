@@ -134,7 +134,7 @@ class Decisions:
             self._note("duplicate", message)
             self.inbox.duplicates += 1
         elif message.key in self.parked_keys:
-            self.answers.refuse(asker, "503", f"{message.key} waits for an operator; ask again with the same key")
+            self.answers.refuse(asker, "503", f"{message.key} is parked; retry later with the same Idempotency-Key")
         elif (failure := self._try(message, lambda events: self.answers.give(message, asker, events))) is not None:
             _log.error("request failed", request=message.type, **message.ids, reason=failure)
             self.answers.refuse(asker, "500", failure.strip().splitlines()[-1][:500])
@@ -172,7 +172,7 @@ class Decisions:
     def _decide_command(self, message: Incoming, command: Command, undo: list[_Before]) -> Sequence[Event]:
         decider, id_of, _, _ = self._routing.deciders[type(command)]
         state = self.aggregates.get(decider.aggregate, id_of(command)).state
-        others = [AlsoRead(self.aggregates, reads.aggregate) for reads in decider.also_reads]
+        others = [AlsoRead(self.aggregates.state, reads.aggregate) for reads in decider.also_reads]
         events: Sequence[Event] = decider.decide(command, state, *others)
         for event in events:
             if type(event) is Rejected:
@@ -213,10 +213,14 @@ class Decisions:
             problem = f"{message.message_id} was used for other content before; use a new id"
             self._reject(message, MESSAGE_ID_REUSED, (Detail(path=MSG_ID, message=problem),))
         else:
-            self.rows.append(self._outgoing.dead_letter(message, delivery, f"{message.message_id} came before"))
+            self.rows.append(
+                self._outgoing.dead_letter(
+                    message, delivery, f"{message.message_id} was decided before with other content"
+                )
+            )
 
     def _prefetch(self, messages: Sequence[Incoming]) -> None:
-        """Load the aggregates that the commands of the batch name in one query, those that their states name in one."""
+        """Load the aggregates that commands name in one query, and those that states name in a second."""
         named: dict[str, Aggregate] = {}
         by_state: list[tuple[Command, str, Deciding]] = []
         deciders = self._routing.deciders

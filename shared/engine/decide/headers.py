@@ -35,7 +35,7 @@ def depth_in(headers: Mapping[str, str], at_most: int) -> int:
 
 
 def actor_in(headers: Mapping[str, str]) -> str:
-    """In whose name a command is sent; empty when it does not say. Raises MalformedHeaderError when it is too long."""
+    """The actor for whom a command is sent, or empty; raises MalformedHeaderError when the header cannot be one."""
     return checked(ACTING_FOR, check_actor, headers.get(ACTING_FOR, ""))
 
 
@@ -49,7 +49,7 @@ def checked(header: str, check: Callable[[str], T], value: str) -> T:
 
 def _depth(given: str, at_most: int) -> int:
     if not given.isdecimal() or len(given) > 4:
-        raise ValueError(f"{given[:40]!r} is no small number")
+        raise ValueError(f"{given[:40]!r} is not a number below {at_most}")
     if int(given) >= at_most:
-        raise ValueError(f"a chain of {given} causes, where {at_most} are too many: look for a loop of reactions")
+        raise ValueError(f"causation depth {given} reaches the limit {at_most}; look for a loop of policies")
     return int(given)

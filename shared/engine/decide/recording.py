@@ -16,7 +16,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def inputs_of(messages: Sequence[Incoming], ended: Collection[str], *, after_n: int) -> list[InputRow]:
-    """The rows to keep; `ended` are the effects whose outcome was decided. A row that is known already stays."""
+    """The rows to keep; `ended` are the effects whose outcome was decided. A row that exists is not replaced."""
     rows: list[InputRow] = []
     for message in messages:
         source = message.source

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from shared.context import Command, Context, Event
-from shared.engine.decide.form import Form
+from shared.engine.decide.event_form import Form
 from shared.engine.decide.headers import actor_in
 from shared.engine.decide.incoming import IGNORE, Decide, Handling
 from shared.ports.broker import Delivery

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from shared.context import Command, Context, Decider, Detail, Effect, KeysInState, KeysKnown, Timer
 from shared.endpoint import Endpoint
-from shared.engine.decide.form import StrangerError
+from shared.engine.decide.event_form import StrangerError
 from shared.engine.decide.headers import MalformedHeaderError, checked, correlation_in, depth_in, id_in
 from shared.engine.decide.incoming import (
     Asker,
@@ -58,7 +58,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class Deciding(NamedTuple):
-    """The decider of a command, with all that a batch asks it for every command."""
+    """The decider of a command with its lookup functions, cached because every command needs them."""
 
     decider: Decider
     id_of: Callable[[Any], str]
@@ -69,7 +69,7 @@ class Deciding(NamedTuple):
 class Routing:
     """A context as lookup tables: which decoder and policies a message has, and what each event leads to.
 
-    `deciders` goes by the type of a command, and `states`, which decode snapshots, by the name of an aggregate.
+    `deciders` is keyed by the type of a command, and `states`, which decode snapshots, by the name of an aggregate.
     """
 
     def __init__(
@@ -119,9 +119,9 @@ class Routing:
             traceparent=row.headers.get(TRACEPARENT, ""),
         )
 
-    def asked(self, endpoint: Endpoint, n: int, key: str, said: Struct, headers: Mapping[str, str]) -> Incoming:
-        """A request under an idempotency key; `said` is its body. Raises MalformedHeaderError."""
-        command = endpoint.asks(said)
+    def asked(self, endpoint: Endpoint, n: int, key: str, body: Struct, headers: Mapping[str, str]) -> Incoming:
+        """A request under an idempotency key; raises MalformedHeaderError."""
+        command = endpoint.asks(body)
         of_command = getattr(command, self.deciders[type(command)].decider.aggregate.key)
         return Incoming(
             stream="",
@@ -129,7 +129,7 @@ class Routing:
             key=of_command,
             message_id=key,
             type=type(command).__name__,
-            content=content_hash(endpoint.operation.encode() + _encoder.encode(said)),
+            content=content_hash(endpoint.operation.encode() + _encoder.encode(body)),
             correlation_id=correlation_in(headers) or of_command,
             depth=depth_in(headers, CAUSATION_DEPTH_AT_MOST),
             source=Asker(n, endpoint, command),

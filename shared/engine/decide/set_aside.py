@@ -1,4 +1,4 @@
-"""Sets strangers' messages aside: they are recorded and decided by nobody, and their ids stay free."""
+"""Records strangers' messages without deciding them or using up their ids."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,9 @@ _log = structlog.get_logger("chorus.decisions")
 
 
 def set_aside(messages: Sequence[Incoming]) -> tuple[Sequence[Incoming], Sequence[StrangerRow]]:
-    """Part a batch into the messages to decide and the records of strangers' messages, which are logged as well.
+    """Split a batch into the messages to decide and the records of strangers' messages, which are logged as well.
 
-    One that an older release has parked stays in the batch and leads to nothing, so that its key goes on.
+    One that an older release parked stays in the batch and decides nothing, so that its key is released.
     """
     if not any(type(message.handling) is Stranger for message in messages):
         return messages, ()

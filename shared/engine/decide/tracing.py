@@ -1,7 +1,8 @@
 """Traces a saga from hop to hop: which trace a message carries on, and the spans of decisions and calls.
 
 A message is traced while it carries a sampled `traceparent`. A command or request of a client that carries none may
-begin a trace. An event, or a request of another context, never does: its first cause has already chosen.
+begin a trace. An event, or a request of another context, never does: whether it is traced was decided at its first
+cause.
 """
 
 import secrets

@@ -1,4 +1,4 @@
-"""Reads one partition of one stream, in order and without a gap, for the process that has its pin.
+"""Keeps the order per key on the way in: reads one partition of one stream without a gap, with the pin of its consumer.
 
 The position in our database is the truth; the server's cursor only follows it. So before the first read, and after any
 gap, the reader resets the consumer to our position. Each such epoch has its own inbox subject, so a message that an

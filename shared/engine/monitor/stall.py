@@ -18,24 +18,24 @@ class Stall:
         self._clock = clock
         self._store = store
         self._round_began = clock.monotonic()
-        self._excused = False
+        self._paused = False
 
     @property
     def seconds(self) -> float:
         """Seconds since the loop last began a round."""
-        excused = self._excused or self._store.waits_for_lock
-        return 0.0 if excused else self._clock.monotonic() - self._round_began
+        paused = self._paused or self._store.waits_for_lock
+        return 0.0 if paused else self._clock.monotonic() - self._round_began
 
     def end(self) -> None:
         """Count from now: the loop begins a round."""
         self._round_began = self._clock.monotonic()
 
     @contextmanager
-    def excused(self) -> Iterator[None]:
-        """Count nothing while the block runs: it may take long."""
-        self._excused = True
+    def paused(self) -> Iterator[None]:
+        """Do not measure while the block runs: it may take long."""
+        self._paused = True
         try:
             yield
         finally:
-            self._excused = False
+            self._paused = False
             self.end()

@@ -31,7 +31,9 @@ REFUSED_AT_MOST: Final = 20_000
 
 
 class BlockedKeys:
-    """`requeue` takes the rows of a key that is free again. `is_verified` says whether the relay may publish on this
+    """Keeps and retries the rows of keys that cannot be published.
+
+    `requeue` takes the rows of a key that is free again. `is_verified` says whether the relay may publish on this
     connection. `acknowledged` takes each row that a retry published, with its sequence.
     """
 
@@ -122,7 +124,7 @@ class BlockedKeys:
         return passed
 
     def block(self, numbered: NumberedRow, answer: PublishResult) -> None:
-        """Block the key of a row because of this answer. The caller then hands the rows of the key to `hold`."""
+        """Block the key of a row because of this answer. The caller then calls `append_blocked` with its rows."""
         key = numbered.row.key
         blocked = self._keys.setdefault(key, BlockedKey(numbered.row.partition))
         blocked.tries += 1
@@ -138,7 +140,7 @@ class BlockedKeys:
                 self._troubles.unanswered(numbered)
         self._wakeup.set()
 
-    def hold(self, rows: Iterable[NumberedRow]) -> None:
+    def append_blocked(self, rows: Iterable[NumberedRow]) -> None:
         """Keep rows of blocked keys until their keys are free."""
         for numbered in rows:
             self._keys[numbered.row.key].rows.append(numbered)
@@ -197,7 +199,7 @@ class BlockedKeys:
                 await self._wakeup.wait(self._next_s())
 
     def _ready(self) -> tuple[list[BlockedKey], list[BlockedKey]]:
-        """The keys to retry now: refused, and unanswered apart, because an unanswered retry may take the time-out."""
+        """Keys to retry now, refused and unanswered separately: an unanswered retry may last until the time-out."""
         if not self._is_verified():
             return [], []
         now = self._clock.monotonic()

@@ -1,4 +1,4 @@
-"""The publish queue: unpublished journal rows of our partitions in memory, per key in journal order.
+"""The publish queue keeps the order per key on the way out: unpublished journal rows of our partitions, in memory.
 
 The outbox itself is the journal. The queue only spares the relay from reading it back. Rows of aggregates with a
 `linger_s` wait for each other, and so do later rows of the same keys, so that they are published as one batch.

@@ -222,7 +222,7 @@ class Relay:
             while rows and not self._is_ours(rows[0]):
                 rows.popleft()
             if key in self.blocked:
-                self.blocked.hold(rows)
+                self.blocked.append_blocked(rows)
                 rows.clear()
             if not rows:
                 del rows_by_key[key]

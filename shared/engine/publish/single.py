@@ -1,7 +1,7 @@
 """Publishes journal rows as single messages, and tells from each answer of the broker what became of the row.
 
-Two messages under one id must never stand in a stream: a consumer's inbox takes the second for the first, so an event
-of ours would have no effect. The server prevents that within its duplicate window only.
+Two messages under one id must never stand in a stream: a consumer's inbox mistakes the second for the first, so an
+event of ours would have no effect. The server prevents that within its duplicate window only.
 """
 
 from collections import deque

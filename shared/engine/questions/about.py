@@ -88,7 +88,7 @@ class AboutQuestion:
         rows, unreadable = KeyRows((), (), (), ()), ""
         read = partial(_read, key=key, partition=partition.number, names=self._names, timers=[*self._timers])
         try:
-            rows = await self._store.look(read)
+            rows = await self._store.read_aside(read)
         except (DatabaseBusyError, DatabaseError) as error:
             unreadable = str(error)
         aggregates = [_aggregate(row) for row in rows.aggregates]

@@ -45,7 +45,7 @@ class ListingQuestion:
         if name not in self._names:
             return refusal(example, f"there is no aggregate {name!r}{did_you_mean(name, self._names)}")
         try:
-            listed = await self._store.look(lambda reader: self._read(reader, name, asked, before))
+            listed = await self._store.read_aside(lambda reader: self._read(reader, name, asked, before))
         except (DatabaseBusyError, DatabaseError) as error:
             return unreadable(error)
         return Answer(_encoder.encode(listed))

@@ -33,7 +33,7 @@ class WaitingQuestion:
         if asked.after and asked.kind is None:
             return refusal(EXAMPLE, "`after` needs a `kind`")
         try:
-            return Answer(_encoder.encode(await self._store.look(lambda reader: self._read(reader, asked))))
+            return Answer(_encoder.encode(await self._store.read_aside(lambda reader: self._read(reader, asked))))
         except (DatabaseBusyError, DatabaseError) as error:
             return unreadable(error)
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from shared.engine.decide.form import HASH, StrangerError, check_event
+from shared.engine.decide.event_form import HASH, StrangerError, check_event
 from shared.engine.decide.outgoing import parked_aggregate, unparked_aggregate
 from shared.engine.decide.routing import Routing
 from shared.ports.broker import Stored

@@ -1,7 +1,7 @@
 """Rebuilds the content of a context's database from EVENTS, in stream order.
 
 Own events give the journal, states, effects and parked messages. The messages that led to them give the inbox. The
-position of a partition is the last message that led to an own event: later ones are read, and lead to none again.
+position of a partition is the last message that led to an own event; later ones are read again and lead to no event.
 """
 
 from collections.abc import Mapping, Sequence

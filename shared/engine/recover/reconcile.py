@@ -60,7 +60,7 @@ class Reconciler:
             troubled.setdefault(TIMERS, "events were lost")
         for stream, trouble in troubled.items():
             _log.error("the broker lost or replaced data; reconciling", stream=stream, trouble=trouble)
-            await self._begin_anew(stream, born[stream])
+            await self._reset(stream, born[stream])
         return not troubled
 
     async def has_changed(self) -> bool:
@@ -87,7 +87,7 @@ class Reconciler:
             lambda transaction: transaction.published.correct(subjects, there, timers=timers)
         )
 
-    async def _begin_anew(self, stream: str, born: str) -> None:
+    async def _reset(self, stream: str, born: str) -> None:
         def forget(transaction: Transaction) -> None:
             if stream == EVENTS:
                 transaction.refused.delete_found_strangers()
@@ -127,9 +127,9 @@ class Reconciler:
             return None  # A message that has left the stream cannot be compared.
         stored = await self._broker.get(stream, sequence)
         if stored is None:
-            return f"nothing is at {sequence} any more" if stream == EVENTS else None
+            return f"sequence {sequence} is empty" if stream == EVENTS else None
         found = id_in(stream, stored.headers) or fallback_id(stream, sequence, stored.at)
-        return None if found == message_id else f"{found} is at {sequence} in the place of {message_id}"
+        return None if found == message_id else f"{found} is at {sequence} instead of {message_id}"
 
     async def _check_newer_events(self) -> None:
         published = await self._store.read(lambda transaction: transaction.published.last(SUBJECTS[EVENTS]))

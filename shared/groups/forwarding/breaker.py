@@ -8,7 +8,7 @@ from shared.engine.retry import Backoff, Delays
 from shared.ports.clock import Clock
 
 OPENS_AFTER: Final = 5
-"""So many failures in a row, whatever the events, and the circuit opens."""
+"""The circuit opens after this many failures in a row, whatever the events."""
 PROBE_DELAYS: Final = Delays(first_s=1.0, last_s=60.0, extended_by_s=0.5)
 
 

@@ -26,10 +26,10 @@ from shared.readside import Forwards
 from shared.wire.messages import CORRELATION_ID, rfc3339
 
 AT_ONCE: Final = 16
-"""So many keys are sent at once."""
+"""Keys that are sent at once."""
 IN_MEMORY_AT_MOST: Final = 2_000
 SETTLED_AT: Final = 200
-"""So many outcomes share a transaction; a crash sends no more than these, and those under way, again."""
+"""Outcomes that share a transaction; after a crash these, and those under way, are sent again at most."""
 ATTEMPTS_AT_MOST: Final = 10
 DELAYS: Final = Delays(first_s=0.5, last_s=60.0, extended_by_s=0.5)
 RETRY_AFTER_AT_MOST_S: Final = 300.0

@@ -136,7 +136,7 @@ def events_have_causes(evidence: Evidence) -> Iterator[Finding]:
 def _depth_after(cause: str, armed_by: str, depths: Mapping[str, int]) -> int | None:
     if cause in depths:
         return depths[cause] + 1
-    return 1 if armed_by in depths else None  # A timer starts a chain anew.
+    return 1 if armed_by in depths else None  # A timer starts a new chain.
 
 
 def commands_are_answered(evidence: Evidence) -> Iterator[Finding]:

@@ -30,7 +30,7 @@ def test_a_rebuild_sets_the_database_of_each_group_aside_when_it_is_told_to(dire
     code, _, refused = chorus(directory, "rebuild", "insights")
     assert (code, "chorus rebuild insights --force" in refused) == (Exit.NO, True)
     code, said, _ = chorus(directory, "rebuild", "insights", "--force")
-    assert (code, "fold EVENTS anew" in said) == (Exit.OK, True)
+    assert (code, "fold EVENTS again" in said) == (Exit.OK, True)
     assert not (directory / PROJECTION).exists()
     (aside,) = directory.glob(f"{PROJECTION}.*.aside")
     assert aside.read_bytes() == b"a database"

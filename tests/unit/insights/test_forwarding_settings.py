@@ -57,7 +57,7 @@ def test_settings_that_cannot_work_are_refused_before_anything_runs(environ: dic
 
 
 def test_a_stream_that_was_restored_sends_nothing_again() -> None:
-    """Its group folds it anew, and knows by the versions what it has taken."""
+    """Its group folds it again, and knows by the versions what it has taken."""
     group = integration(URL | SECRET)
     assert group is not None
     row = ForwardRow(0, "o-1", "ordering/order-o-1@1", 1, "ordering", "OrderPlaced", "", {}, b"{}")

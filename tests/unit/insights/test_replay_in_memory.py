@@ -278,7 +278,7 @@ def test_a_second_database_of_other_tables_waits_for_a_process_of_its_code(shop:
     async def started() -> Any:
         store = await SqliteViewStore.open(shop.directory / f"{PLACE}.db", of_next_release)
         try:
-            return await store.look(lambda view: (view.known().sequence > 0, view.row("orders", "o-1")))
+            return await store.read_aside(lambda view: (view.known().sequence > 0, view.row("orders", "o-1")))
         finally:
             await store.close()
 
@@ -299,7 +299,7 @@ def test_a_second_database_without_events_takes_over_too(tmp_path: Path) -> None
 
 
 def test_a_log_of_another_database_is_never_replayed_on_a_second_one(shop: Simulation, tmp_path: Path) -> None:
-    """Somebody has deleted the one before, and left its log."""
+    """The one before was deleted, and its log left."""
     differences(shop, shouting_group(), tmp_path)
     Path(f"{waiting(shop)}-wal").write_bytes(b"garbage")
     take_over(shop, shouting_group(), tmp_path)

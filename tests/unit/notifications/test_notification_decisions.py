@@ -66,11 +66,11 @@ def test_letter_that_was_held_is_held_no_more_once_it_is_queued() -> None:
     assert state.letters == {"order_received": "QUEUED", "order_shipped": "QUEUED"}
 
 
-def test_letter_that_left_is_told() -> None:
+def test_letter_that_left_is_reported() -> None:
     assert decide(SENT, after(RECEIPT_QUEUED)) == (NOTIFIED,)
 
 
-def test_letter_that_nobody_takes_is_told_and_not_tried_again() -> None:
+def test_letter_that_nobody_takes_is_reported_and_not_tried_again() -> None:
     assert decide(NOT_SENT, after(RECEIPT_QUEUED)) == (FAILED,)
     assert decide(RECEIPT, after(RECEIPT_QUEUED, FAILED)) == ()
 

@@ -192,7 +192,7 @@ def test_only_the_answer_to_the_latest_attempt_counts_and_once(
     recorded: AddressAnswerRecorded | PaymentAnswerRecorded,
     submit: SubmitAddress | SubmitPaymentDetails,
 ) -> None:
-    """F22."""
+    """An answer to an older attempt is ignored (F22)."""
     other = (
         replace(submit, address=replace(ADDRESS, street="Hauptstr. 2"))
         if isinstance(submit, SubmitAddress)

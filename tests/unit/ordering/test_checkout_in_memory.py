@@ -115,7 +115,7 @@ def test_checkout_names_an_open_alert_a_rejected_address_and_declined_details(sh
 
 
 def test_alert_is_set_and_cleared_when_stock_comes(shop: Simulation) -> None:
-    """F23, of an alert."""
+    """An alert is cleared as soon as the stock suffices, and once (F23)."""
     send(shop, add(ON_THE_SHELF + 2))
     alert = shop.content(KEY, "AlertSet")
     assert (alert["sku"], alert["requested"], alert["available"]) == ("mug", 7, 5)
@@ -152,7 +152,7 @@ def test_stock_that_is_promised_to_others_is_not_there_for_a_basket(shop: Simula
 
 
 def test_answer_to_an_older_attempt_is_ignored(shop: Simulation) -> None:
-    """F22: shipping and payments hear both attempts only after the second was made."""
+    """Shipping and payments hear both attempts only after the second was made (F22)."""
     for context in ("shipping", "payments"):
         shop.stop(context)
     send(shop, add(1), SubmitAddress(address=NOWHERE), SubmitAddress(address=BERN), pay("tok_declined"), pay())
@@ -170,7 +170,7 @@ def test_answer_to_an_older_attempt_is_ignored(shop: Simulation) -> None:
 
 
 def test_new_price_is_shown_in_every_open_basket(shop: Simulation) -> None:
-    """F28, of an open basket."""
+    """A changed price is shown in open baskets, and the same price again changes nothing (F28)."""
     send(shop, add(2))
     send(shop, add(1), key="b-2")
     send(shop, ChangePrice(unit_price=Money(amount_minor=300)), key=MUG)
@@ -180,7 +180,7 @@ def test_new_price_is_shown_in_every_open_basket(shop: Simulation) -> None:
 
 
 def test_order_has_the_price_at_its_decision(shop: Simulation) -> None:
-    """F28, between CheckOutBasket and OrderPlaced."""
+    """The price may change between CheckOutBasket and OrderPlaced (F28)."""
     send(shop, add(2), SubmitAddress(address=BERN), pay())
     shop.send(ChangePrice(unit_price=Money(amount_minor=300)), key=MUG)
     shop.send(CheckOutBasket(), key=KEY)

@@ -63,7 +63,7 @@ def test_order_without_prices_is_charged_at_the_prices_of_the_shop() -> None:
 
 
 def test_client_that_names_its_own_price_is_refused_and_nothing_is_reserved_or_charged() -> None:
-    """F27."""
+    """The rejection names the current price (F27)."""
     with simulation(seed=1, partitions=PARTITIONS) as shop:
         fill_shelves(shop)
         asked(shop, "o-1", OrderLine(sku=MUG, quantity=2, unit_price=Money(amount_minor=1)))

@@ -81,7 +81,7 @@ def test_deadline_that_was_decided_is_not_armed_any_more() -> None:
         assert about(shop, "ordering").deadlines == ()
 
 
-def test_parked_message_is_told_with_its_reason_and_the_later_ones_behind_it(shop: Simulation) -> None:
+def test_parked_message_is_reported_with_its_reason_and_the_later_ones_behind_it(shop: Simulation) -> None:
     for number in (1, 2):
         shop.publish(
             f"evt.payments.PaymentSucceeded.{KEY}",
@@ -96,7 +96,7 @@ def test_parked_message_is_told_with_its_reason_and_the_later_ones_behind_it(sho
     assert second.reason == ""
 
 
-def test_refused_event_is_told_with_what_the_broker_says(shop: Simulation) -> None:
+def test_refused_event_is_reported_with_what_the_broker_says(shop: Simulation) -> None:
     shop.publish(f"evt.payments.Anything.{KEY}", b"{}", {MSG_ID: f"payments/payment-{KEY}@1"})
     place(shop)
     shop.advance(seconds=5)

@@ -198,7 +198,7 @@ class TestDirectory:
         apply(tmp_path, those, retire=["till"])
         assert public_keys(tmp_path)["till"] == (public_key(seed.strip()),)
 
-    def test_seed_that_others_may_read_is_told_and_protected(self, tmp_path: Path) -> None:
+    def test_seed_that_others_may_read_is_reported_and_protected(self, tmp_path: Path) -> None:
         those = users(TOPOLOGY, TILLS)
         apply(tmp_path, those)
         seed = seed_file(tmp_path, "till")

@@ -46,7 +46,7 @@ def place(shop: Simulation, **changes: str) -> None:
     shop.send(order(**changes), key=KEY, message_id="m-1")  # type: ignore[arg-type]
 
 
-def test_an_open_call_is_told_with_its_attempts_and_its_outcomes(shop: Simulation) -> None:
+def test_an_open_call_is_reported_with_its_attempts_and_its_outcomes(shop: Simulation) -> None:
     shop.kill("bank")
     place(shop)
     shop.advance(seconds=30)
@@ -59,7 +59,7 @@ def test_an_open_call_is_told_with_its_attempts_and_its_outcomes(shop: Simulatio
     }
 
 
-def test_reactions_of_a_context_that_is_down_are_told_below_each_event(shop: Simulation) -> None:
+def test_reactions_of_a_context_that_is_down_are_reported_below_each_event(shop: Simulation) -> None:
     shop.kill("payments")
     place(shop)
     shop.advance(seconds=5)
@@ -74,20 +74,20 @@ def test_reactions_of_a_context_that_is_down_are_told_below_each_event(shop: Sim
     }
 
 
-def test_a_command_that_nobody_has_decided_is_told_although_there_is_no_event(shop: Simulation) -> None:
+def test_a_command_that_nobody_has_decided_is_reported_although_there_is_no_event(shop: Simulation) -> None:
     shop.kill("ordering")
     place(shop)
     assert ahead(shop) == {"": ["… ordering: the command PlaceOrder waits: it does not run, then ordering.OrderPlaced"]}
 
 
-def test_a_parked_event_is_told_below_it(shop: Simulation) -> None:
+def test_a_parked_event_is_reported_below_it(shop: Simulation) -> None:
     shop.publish(f"evt.payments.PaymentSucceeded.{KEY}", b"x", {**said(KEY), MSG_ID: f"payments/payment-{KEY}@1"})
     place(shop)
     shop.advance(seconds=5)
     assert "… ordering: it is parked, then ordering.OrderConfirmed" in ahead(shop)["PaymentSucceeded"]
 
 
-def test_an_event_that_the_broker_refuses_is_told(shop: Simulation) -> None:
+def test_an_event_that_the_broker_refuses_is_reported(shop: Simulation) -> None:
     shop.publish(f"evt.payments.Anything.{KEY}", b"{}", {MSG_ID: f"payments/payment-{KEY}@1"})
     place(shop)
     shop.advance(seconds=5)

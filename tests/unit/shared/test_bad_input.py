@@ -171,10 +171,10 @@ HEADERS = {
     "the id of a message without one": ("Nats-Msg-Id", "COMMANDS@2026-11-21T09:00:00Z/8", "both / and @"),
     "a saga that is no key": ("Correlation-Id", "o.42", "is not a key"),
     "all sagas": ("Correlation-Id", ">", "is not a key"),
-    "words for a depth": ("Causation-Depth", "many", "no small number"),
-    "a depth below the ground": ("Causation-Depth", "-1", "no small number"),
-    "a depth without end": ("Causation-Depth", "9" * 5_000, "no small number"),
-    "a depth that leaves no room": ("Causation-Depth", "16", "a chain of 16 causes, where 16 are too many"),
+    "words for a depth": ("Causation-Depth", "many", "is not a number below 16"),
+    "a depth below the ground": ("Causation-Depth", "-1", "is not a number below 16"),
+    "a depth without end": ("Causation-Depth", "9" * 5_000, "is not a number below 16"),
+    "a depth that leaves no room": ("Causation-Depth", "16", "causation depth 16 reaches the limit 16"),
 }
 
 

@@ -30,7 +30,7 @@ class TestApi:
         assert "is not a key" in what
 
     @pytest.mark.parametrize("key", [7, None, ["o-42"], {}])
-    async def test_a_key_that_is_no_text_is_told_with_its_place(self, key: object) -> None:
+    async def test_a_key_that_is_no_text_is_reported_with_its_place(self, key: object) -> None:
         status, where, what = await asked(order(order_id=key))
         assert (status, where) == (400, "$.order_id")
         assert "Expected `str`" in what

@@ -219,6 +219,6 @@ def test_every_context_of_the_shop_is_found_under_its_name(name: str) -> None:
     assert load_member(name, Settings()).name == name
 
 
-def test_a_context_that_does_not_exist_is_told_with_those_that_do() -> None:
+def test_a_context_that_does_not_exist_is_reported_with_those_that_do() -> None:
     with pytest.raises(CatalogError, match=r"no context 'paymets' \(did you mean 'payments'\?\); there are bank, "):
         load("paymets", Settings())

@@ -137,7 +137,7 @@ def test_a_file_with_line_ends_of_windows_keeps_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("markers", [[BEGIN], [END], [END, BEGIN], [BEGIN, BEGIN, END]])
-def test_markers_that_make_no_section_are_told_with_their_line(markers: list[str], tmp_path: Path) -> None:
+def test_markers_that_make_no_section_are_reported_with_their_line(markers: list[str], tmp_path: Path) -> None:
     file = tmp_path / "streams.yaml"
     text = "\n".join([*markers, FILE.read_text().split("# --- begin")[0]])
     file.write_text(text)

@@ -343,7 +343,7 @@ class TestSecrets:
         assert secrets_in(Secret(""), ["carrier"]) == {}
 
     @pytest.mark.parametrize("text", [f"courier={SECRET}", SECRET, "carrier=short", f"carrier{SECRET}"])
-    def test_mistake_is_told_without_the_secret(self, text: str) -> None:
+    def test_mistake_is_reported_without_the_secret(self, text: str) -> None:
         with pytest.raises(SettingsError) as raised:
             secrets_in(Secret(text), ["carrier"])
         assert SECRET not in str(raised.value)

@@ -137,7 +137,7 @@ def test_a_context_lists_its_commands_with_their_reasons_and_events() -> None:
         ("x", "no context publishes an event 'x'; chorus flow lists the events"),
     ],
 )
-def test_an_event_that_nobody_publishes_is_told_with_one_that_is(name: str, told: str) -> None:
+def test_an_event_that_nobody_publishes_is_reported_with_one_that_is(name: str, told: str) -> None:
     with pytest.raises(UnknownNameError) as raised:
         SHOP.event(name)
     assert told in str(raised.value)
@@ -160,7 +160,7 @@ def test_an_event_of_the_engine_is_known_where_it_is_heard() -> None:
         flow.event("CommandRejected")
 
 
-def test_a_saga_that_is_not_declared_is_told_with_those_that_are() -> None:
+def test_a_saga_that_is_not_declared_is_reported_with_those_that_are() -> None:
     assert saga_named((ORDER, PURCHASE), "order") is ORDER
     with pytest.raises(UnknownNameError, match=r"no saga 'ordr' \(did you mean 'order'\?\)"):
         saga_named((ORDER, PURCHASE), "ordr")

@@ -1,4 +1,4 @@
-"""A group folds EVENTS anew when it hears or stores something else, and not when only words or functions changed."""
+"""A group folds EVENTS again when it hears or stores something else, and not when only words or functions changed."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -38,7 +38,7 @@ def process(directory: Path, context: str = "payments", *, host: str = "", **sai
         "started_at": NOW,
         "state": "ready",
         "partitions": 2,
-        "held": [0, 1],
+        "owned": [0, 1],
     }
     file.write(Report(**{**known, **said}))
     try:
@@ -106,13 +106,18 @@ def test_a_process_whose_file_was_removed_writes_it_again(tmp_path: Path) -> Non
 
 
 def test_a_shorter_report_leaves_nothing_of_the_longer_one(tmp_path: Path) -> None:
-    with process(tmp_path, held=list(range(200))) as file:
+    with process(tmp_path, owned=list(range(200))) as file:
         (long,) = live_processes(tmp_path)
         assert long.report is not None
-        file.write(msgspec.structs.replace(long.report, held=[1]))
+        file.write(msgspec.structs.replace(long.report, owned=[1]))
         (short,) = live_processes(tmp_path)
         assert short.report is not None
-        assert short.report.held == [1]
+        assert short.report.owned == [1]
+
+
+def test_a_report_names_the_partitions_as_older_releases_do(tmp_path: Path) -> None:
+    with process(tmp_path, owned=[0, 1]) as file:
+        assert msgspec.json.decode(file.path.read_bytes())["held"] == [0, 1]
 
 
 def test_a_hung_process_is_not_alive_because_a_replica_is(tmp_path: Path) -> None:
@@ -133,7 +138,7 @@ def test_a_replica_elsewhere_that_hangs_is_left_to_its_own_health_check(tmp_path
     [
         ({"state": "starting"}, "is starting"),
         ({"came_round_s": 12.0}, "its loop has not finished a round for 12 s"),
-        ({"held": [1]}, "no process holds partition 0"),
+        ({"owned": [1]}, "no process owns partition 0"),
         ({"behind": 7, "behind_since": NOW - timedelta(seconds=99)}, "is behind: 7 messages wait"),
         (
             {
@@ -144,9 +149,9 @@ def test_a_replica_elsewhere_that_hangs_is_left_to_its_own_health_check(tmp_path
             "EVENTS: no consumer (since x); chorus streams apply",
         ),
     ],
-    ids=["not ready", "loop stalled", "partition unheld", "behind", "alarm"],
+    ids=["not ready", "loop stalled", "partition unowned", "behind", "alarm"],
 )
-def test_what_a_process_reports_of_itself_is_told(tmp_path: Path, reported: dict[str, Any], words: str) -> None:
+def test_trouble_that_a_process_reports_is_shown(tmp_path: Path, reported: dict[str, Any], words: str) -> None:
     with process(tmp_path, **reported):
         assert words in said(tmp_path)
 
@@ -156,8 +161,8 @@ def test_a_message_that_has_just_come_is_no_trouble(tmp_path: Path) -> None:
         assert asked(tmp_path).well
 
 
-def test_processes_hold_the_partitions_together(tmp_path: Path) -> None:
-    with process(tmp_path, held=[0]), process(tmp_path, host="elsewhere", held=[1]):
+def test_processes_own_the_partitions_together(tmp_path: Path) -> None:
+    with process(tmp_path, owned=[0]), process(tmp_path, host="elsewhere", owned=[1]):
         assert asked(tmp_path).well
 
 
@@ -203,7 +208,7 @@ def test_health_exits_0_only_if_every_declared_member_is_well(tmp_path: Path) ->
     missing = chorus("health", CHORUS_DATA_DIR=data)
     assert missing.returncode == 1
     assert [line.split(":")[0] for line in missing.stdout.splitlines()] == list(catalog.names())
-    with process(tmp_path, "bank", partitions=0, held=[]) as bank:
+    with process(tmp_path, "bank", partitions=0, owned=[]) as bank:
         assert chorus("health", CHORUS_DATA_DIR=data).returncode == 1
         grow_old(bank, by_s=0)  # On a busy machine each command may take seconds, after which the bank counts as hung.
         alone = chorus("health", "bank", "--json", CHORUS_DATA_DIR=data)

@@ -66,7 +66,7 @@ def test_context_that_is_down_has_no_owner_and_what_the_server_keeps_for_it(shop
     assert sum(lag.messages for lag in lags) >= 3
 
 
-def test_missing_consumer_is_told_as_unknown(shop: Simulation) -> None:
+def test_missing_consumer_is_reported_as_unknown(shop: Simulation) -> None:
     shop.kill("payments")
     shop.server.delete_consumer("EVENTS", "payments-0")
     lag, _ = of(report(shop), "payments")

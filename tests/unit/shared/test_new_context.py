@@ -24,7 +24,7 @@ from tests.architecture.pages import ROOT
 from tests.other_system import SCRIPT, chorus, started, write_travel
 
 MEMBERS = catalog.contexts(Settings())
-CHECKS = ("canvases", "choreography", "flow", "golden_events", "readers", "sagas")
+CHECKS = ("canvases", "choreography", "flow", "golden_events", "readers", "rejections", "sagas", "schemas")
 """The contract tests that ask for something of each context."""
 
 OF_THE_SHOP = ("contexts", "shared", "tests", "docs", "deploy", ".ci")
@@ -155,6 +155,7 @@ def test_it_is_entered_into_every_list_of_the_shop(shop: Path) -> None:
     assert (shop / "tests/contract/golden/invoices/InvoiceReserved.json").is_file()
     assert '(["a client sends it"])' in (shop / "docs/board.md").read_text().split("### invoices in order\n")[1]
     assert chorus(shop, "flow", "--check").returncode == 0
+    assert chorus(shop, "schema", "export").stdout.startswith("nothing to do")
     assert complaints(shop, *LINTERS) == ""
 
 
@@ -202,7 +203,7 @@ def context_is_broken(system: Path) -> None:
         (context_is_broken, 78, "No module named 'nothing_there'"),
     ],
 )
-def test_a_run_that_fails_is_told_and_taken_back(
+def test_a_run_that_fails_is_reported_and_taken_back(
     system: Path, spoil: Callable[[Path], None], code: int, told: str
 ) -> None:
     spoil(system)
@@ -262,7 +263,7 @@ def test_a_directory_without_contexts_of_its_own_is_told_what_to_do(tmp_path: Pa
         ("nats", "'nats' is the name of a process that runs beside the contexts"),
     ],
 )
-def test_a_name_that_cannot_be_used_is_told_with_one_that_can(name: str, told: str) -> None:
+def test_a_name_that_cannot_be_used_is_reported_with_one_that_can(name: str, told: str) -> None:
     with pytest.raises(NewError, match=re.escape(told)):
         check_context_name(name)
 
@@ -274,7 +275,7 @@ def test_a_name_that_cannot_be_used_is_told_with_one_that_can(name: str, told: s
         ("contexts", "'contexts' needs a class Context, which hides one of Chorus"),
     ],
 )
-def test_a_name_whose_classes_are_taken_is_told(name: str, told: str) -> None:
+def test_a_name_whose_classes_are_taken_is_reported(name: str, told: str) -> None:
     with pytest.raises(NewError, match=re.escape(told)):
         names_of(name, (), MEMBERS)
 
@@ -288,7 +289,7 @@ def test_a_name_whose_classes_are_taken_is_told(name: str, told: str) -> None:
         ("shipping", "write CONTEXT.EVENT, an event that a context here publishes"),
     ],
 )
-def test_an_event_that_is_not_published_is_told_with_one_that_is(event: str, told: str) -> None:
+def test_an_event_that_is_not_published_is_reported_with_one_that_is(event: str, told: str) -> None:
     with pytest.raises(NewError, match=re.escape(told)):
         find_heard([event], MEMBERS, "contexts")
 

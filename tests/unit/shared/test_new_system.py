@@ -146,7 +146,7 @@ def test_a_place_that_is_taken_exits_64_and_stays_as_it_is(
     assert listing(tmp_path) == before
 
 
-def test_a_directory_that_cannot_be_made_is_told_and_nothing_is_left(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_reported_and_nothing_is_left(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NewError, match="Not a directory"):
         write_system(tmp_path / "file/travel", ANYWHERE)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared import catalog
+from shared.config.settings import default_streams_file
 from tests.other_system import SCRIPT, chorus, started, write_travel
 
 
@@ -45,6 +46,19 @@ def test_the_streams_file_beside_the_package_is_taken(system: Path) -> None:
     said = chorus(system, "config", "--json")
     settings = {setting["name"]: setting["value"] for setting in json.loads(said.stdout)}
     assert settings["streams_file"] == str(system / "travel/streams.yaml")
+
+
+def test_the_streams_file_of_another_package_is_not_written(system: Path) -> None:
+    (system / "travel/streams.yaml").unlink()
+    taken = default_streams_file()
+    before = taken.read_bytes()
+    try:
+        said = chorus(system, "streams", "write")
+        assert taken.read_bytes() == before
+    finally:
+        taken.write_bytes(before)
+    problem = f"travel.contexts has no streams.yaml; copy {taken} beside the package, then run chorus streams write"
+    assert (said.returncode, said.stdout, said.stderr) == (78, "", f"chorus: {problem}\n")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +144,7 @@ def test_a_broken_context_does_not_keep_others_from_being_used(system: Path) -> 
     assert chorus(system, "parked", "ls").returncode == 0
 
 
-def test_all_mistakes_of_all_contexts_are_told_at_once(system: Path) -> None:
+def test_all_mistakes_of_all_contexts_are_reported_at_once(system: Path) -> None:
     for name in ("upstream.py", "policies.py"):
         module = system / "travel/contexts/hotels" / name
         module.write_text(module.read_text().replace("FlightReserved", "FlightReservd"))

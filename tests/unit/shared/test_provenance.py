@@ -138,7 +138,7 @@ STRANGERS: dict[str, tuple[Stored, str]] = {
 
 
 @pytest.mark.parametrize(("message", "reason"), STRANGERS.values(), ids=STRANGERS.keys())
-def test_what_has_another_form_cannot_be_and_why_is_told(message: Stored, reason: str) -> None:
+def test_what_has_another_form_cannot_be_and_why_is_reported(message: Stored, reason: str) -> None:
     told = PROVENANCE.why_not(message)
     assert told is not None
     assert told.startswith(reason)

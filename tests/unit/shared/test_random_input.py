@@ -142,7 +142,7 @@ class TestAnything:
     @pytest.mark.parametrize(
         "text", [b'a: "\\UFFFFFFFF"', b"%YAML 1." + b"9" * 5_000 + b"\n---\na: 1", b'"\\ud800": 1']
     )
-    def test_what_yaml_itself_stumbles_over_is_told_as_well(self, text: bytes) -> None:
+    def test_what_yaml_itself_stumbles_over_is_reported_as_well(self, text: bytes) -> None:
         with pytest.raises(StreamsFileError, match=r"^streams\.yaml:1: "):
             parse_topology(text, "streams.yaml")
 
@@ -159,7 +159,7 @@ class TestAnything:
 
     @SLOW_IS_FINE
     @given(data=st.data())
-    def test_a_connection_is_found_or_what_is_wrong_is_told(self, data: st.DataObject) -> None:
+    def test_a_connection_is_found_or_what_is_wrong_is_reported(self, data: st.DataObject) -> None:
         names = [
             "NATS_URL",
             "NATS_CREDS",

@@ -84,7 +84,7 @@ def test_what_was_not_said_is_not_sent() -> None:
         ((), "Replenish: lacks quantity"),
     ],
 )
-def test_a_mistake_is_told_with_its_place(words: tuple[str, ...], mended: str) -> None:
+def test_a_mistake_is_reported_with_its_place(words: tuple[str, ...], mended: str) -> None:
     with pytest.raises(ComposeError, match=mended):
         compose(Replenish, words)
 

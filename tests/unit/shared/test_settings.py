@@ -81,7 +81,7 @@ def test_a_mistake_is_named_with_its_remedy(mistake: Mistake) -> None:
     assert problem.startswith(f"{mistake.variable}: {mistake.problem}")
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         read_settings({mistake.variable: mistake.text for mistake in MISTAKES})
     assert len(caught.value.problems) == len(MISTAKES)

@@ -129,7 +129,7 @@ def test_a_key_of_several_aggregates_is_answered_with_their_names(tmp_path: Path
         (("order-o-42", "--at", "2026-11-21T09:00:00Z"), 1, f"was not there yet: its first event is of {AT.format(1)}"),
     ],
 )
-def test_what_never_was_is_told_with_what_there_is(
+def test_unknown_state_is_reported_with_those_that_exist(
     data_dir: Path, words: tuple[str, ...], code: int, told: str
 ) -> None:
     said = chorus("show", "ordering", *words, CHORUS_DATA_DIR=str(data_dir))
@@ -138,7 +138,7 @@ def test_what_never_was_is_told_with_what_there_is(
     assert len(said.stderr.splitlines()) == 1
 
 
-def test_a_context_without_a_database_is_told(tmp_path: Path) -> None:
+def test_a_context_without_a_database_is_reported(tmp_path: Path) -> None:
     said = chorus("show", "ordering", "order-o-42", CHORUS_DATA_DIR=str(tmp_path))
     assert said.returncode == 78
     assert "no such database" in said.stderr

@@ -35,7 +35,7 @@ async def test_a_worker_that_waits_for_another_ones_transaction_does_not_hang(tm
 async def test_a_takeover_may_take_long_and_the_loop_has_come_round_after_it(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path / "till.db", context="till")
     stall = Stall(SystemClock(), store)
-    with stall.excused():
+    with stall.paused():
         assert stall.seconds == 0.0
         before = stall.seconds
     assert before == 0.0 < stall.seconds < WITHIN_S

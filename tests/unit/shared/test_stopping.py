@@ -43,8 +43,8 @@ class BusyStore(Store):
     async def read(self, work: Callable[[Transaction], T]) -> T:
         return await self._real.read(work)
 
-    async def look(self, work: Callable[[StoreReader], T]) -> T:
-        return await self._real.look(work)
+    async def read_aside(self, work: Callable[[StoreReader], T]) -> T:
+        return await self._real.read_aside(work)
 
     async def close(self) -> None:
         await self._real.close()

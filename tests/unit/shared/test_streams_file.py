@@ -99,7 +99,7 @@ def test_the_file_of_this_shop_is_right() -> None:
         ),
     ],
 )
-def test_a_mistake_is_told_with_its_line(key: str, text: str, problem: str) -> None:
+def test_a_mistake_is_reported_with_its_line(key: str, text: str, problem: str) -> None:
     line = line_of(f"{key}:")
     said = mistakes_with(line, text)
     assert [one for one in said if one.startswith(f"streams.yaml:{line}: {problem}")]
@@ -112,7 +112,7 @@ def test_a_key_that_stands_twice_is_a_mistake() -> None:
     ]
 
 
-def test_every_mistake_is_told_at_once_in_the_order_of_the_file() -> None:
+def test_every_mistake_is_reported_at_once_in_the_order_of_the_file() -> None:
     text = "partitions: four\nstreams:\n  COMMAND:\n    retention: no\nconsumers:\n  ack_wait: 10m"
     assert mistakes(text.splitlines()) == [
         "streams.yaml:1: partitions: 'four' is not a whole number from 1 to 256",
@@ -170,7 +170,7 @@ def test_what_chorus_cannot_work_without_is_asked_for(stream: str, key: str, tex
         ("[" * 1000, "streams.yaml:1: not YAML that can be read: maximum recursion depth exceeded"),
     ],
 )
-def test_what_is_no_such_yaml_is_told_with_its_line(text: str, problem: str) -> None:
+def test_what_is_no_such_yaml_is_reported_with_its_line(text: str, problem: str) -> None:
     assert mistakes(text.split("\n"))[0].startswith(problem)
 
 

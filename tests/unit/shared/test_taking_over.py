@@ -68,8 +68,8 @@ class StoreThatInterrupts(Store):
             self._interrupt()
         return found
 
-    async def look(self, work: Callable[[StoreReader], T]) -> T:
-        return await self._real.look(work)
+    async def read_aside(self, work: Callable[[StoreReader], T]) -> T:
+        return await self._real.read_aside(work)
 
     async def close(self) -> None:
         await self._real.close()

@@ -131,7 +131,7 @@ def test_a_body_tells_only_what_fits_in_a_line() -> None:
     assert TELLING.of(message("PaymentFailed", "", 1, body=b"[1]")) == {}
 
 
-def test_of_a_message_of_an_unknown_context_only_its_name_is_told() -> None:
+def test_of_a_message_of_an_unknown_context_only_its_name_is_reported() -> None:
     failed = message("PaymentFailed", "", 1, body=b'{"reason":"declined"}')
     assert ToldFields().of(failed) == {}
 

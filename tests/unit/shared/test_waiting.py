@@ -30,7 +30,7 @@ def test_idle_context_has_nothing(shop: Simulation) -> None:
     assert (found.items, found.next) == ((), {})
 
 
-def test_open_calls_are_told_with_attempts_and_last_error_oldest_first(shop: Simulation) -> None:
+def test_open_calls_are_reported_with_attempts_and_last_error_oldest_first(shop: Simulation) -> None:
     shop.kill("bank")
     for key in ("o-1", "o-2", "o-3"):
         shop.send(order(), key=key, message_id=f"m-{key}")
@@ -58,7 +58,7 @@ def test_pages_of_one_kind_follow_each_other(shop: Simulation) -> None:
     assert second.next == {}
 
 
-def test_parked_messages_are_told_with_the_reason_of_the_first(shop: Simulation) -> None:
+def test_parked_messages_are_reported_with_the_reason_of_the_first(shop: Simulation) -> None:
     for number in (1, 2):
         shop.publish(
             "evt.payments.PaymentSucceeded.o-1", b"x", {**said("o-1"), MSG_ID: f"payments/payment-o-1@{number}"}
@@ -76,7 +76,7 @@ def test_parked_messages_are_told_with_the_reason_of_the_first(shop: Simulation)
     assert (second.text, found.counts["parked"]) == ("", 2)
 
 
-def test_refused_event_is_told_once_and_those_behind_it_as_unpublished(shop: Simulation) -> None:
+def test_refused_event_is_reported_once_and_those_behind_it_as_unpublished(shop: Simulation) -> None:
     shop.publish("evt.payments.Anything.o-1", b"{}", {MSG_ID: "payments/payment-o-1@1"})
     shop.send(order(), key="o-1", message_id="m-1")
     shop.advance(seconds=5)

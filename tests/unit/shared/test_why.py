@@ -150,7 +150,7 @@ def test_parcel_that_nobody_reports_waits_for_a_command(shop: Simulation) -> Non
     )
 
 
-def test_deadline_is_told_last(shop: Simulation) -> None:
+def test_deadline_is_reported_last(shop: Simulation) -> None:
     shop.kill("bank")
     place(shop)
     shop.advance(seconds=30)
@@ -183,7 +183,7 @@ def test_saga_that_goes_on_though_nobody_has_anything_of_it_is_trouble(shop: Sim
     assert cause.remedy == f"chorus timeline {KEY}; chorus reconcile --dry-run"
 
 
-def test_deadline_that_would_do_nothing_is_not_told(shop: Simulation) -> None:
+def test_deadline_that_would_do_nothing_is_not_reported(shop: Simulation) -> None:
     """The order is confirmed, so its deadline has nothing to expire."""
     place(shop)
     shop.run_until_quiet()
@@ -211,7 +211,7 @@ def test_ended_saga_waits_for_nothing(shop: Simulation) -> None:
     assert not explanation.is_trouble
 
 
-def test_unknown_key_is_told(shop: Simulation) -> None:
+def test_unknown_key_is_reported(shop: Simulation) -> None:
     explanation = why(shop, "nobody")
     assert [cause.kind for cause in explanation.causes] == [Kind.UNKNOWN_KEY]
     assert explanation.is_trouble

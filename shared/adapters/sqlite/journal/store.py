@@ -58,8 +58,8 @@ class SqliteStore:
     async def read(self, work: Callable[[Transaction], T]) -> T:
         return await self._database.read(lambda connection: work(SqliteTransaction(connection)))
 
-    async def look(self, work: Callable[[StoreReader], T]) -> T:
-        return await self._database.look(lambda connection: work(SqliteReader(connection)))
+    async def read_aside(self, work: Callable[[StoreReader], T]) -> T:
+        return await self._database.read_aside(lambda connection: work(SqliteReader(connection)))
 
     async def close(self) -> None:
         await self._database.close()

@@ -49,7 +49,7 @@ class SqliteTransaction:
             (json_text(list(ids)),),
         ).fetchall()
 
-    def advance_positions(self, moves: Sequence[Move]) -> None:
+    def advance_positions(self, moves: Sequence[Move]) -> None:  # The fence: a process that lost its partition fails.
         for stream, partition, expected, seq, message_id in moves:
             if expected == 0:
                 self._connection.execute("INSERT OR IGNORE INTO positions VALUES (?, ?, 0, '')", (stream, partition))

@@ -83,7 +83,7 @@ class SqliteSecond:
         Path(f"{self._new}.lock").unlink(missing_ok=True)
 
     def check_free(self) -> None:
-        """Raise DatabaseError while another second database waits for the process that is the group."""
+        """Raise DatabaseError while another second database waits for the process that runs the group."""
         waiting = successor_of(self._live)
         if waiting.exists():
             raise DatabaseError(
@@ -92,7 +92,7 @@ class SqliteSecond:
             )
 
     def take_over(self) -> Path | None:
-        """Put it in the place of the live one, or leave it beside it for the process that is the group.
+        """Put it in the place of the live one, or leave it beside it for the process that runs the group.
 
         Returns the path at which it waits for that process, or None when it is the live one now.
         """

@@ -1,4 +1,4 @@
-"""Names the shape of a group: with another one, its tables and state cannot go on, and EVENTS is folded anew.
+"""Names the shape of a group: with another one, its tables and state cannot go on, and EVENTS is folded again.
 
 The shape has everything of a declaration but its functions: what the group hears, its tables, and the form of all that
 is stored. A change of a function is told by the `version` of the group.

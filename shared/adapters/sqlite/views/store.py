@@ -1,4 +1,4 @@
-"""The ViewStore port on SQLite, and the lock by which one process at a time is a group."""
+"""The ViewStore port on SQLite, and the lock by which one process at a time runs a group."""
 
 import fcntl
 import os
@@ -63,16 +63,16 @@ class SqliteViewStore:
             try:
                 replace_by(path, successor)
                 _log.info("the second read model is the live one", database=str(path))
-            except DatabaseError as error:  # Somebody reads the old one; the process takes the new one later.
+            except DatabaseError as error:  # The old one has a reader; the process takes the new one later.
                 _log.warning("the second read model waits", reason=str(error))
         return cls(path, await _open(path, group), group)
 
     async def transact(self, work: Callable[[ViewTransaction], T]) -> T:
         return await self._database.transact(lambda connection: work(SqliteViewTransaction(connection)))
 
-    async def look(self, work: Callable[[ViewReader], T]) -> T:
+    async def read_aside(self, work: Callable[[ViewReader], T]) -> T:
         async with self._gate.passed():
-            return await self._database.look(lambda connection: _in_one_snapshot(connection, self._group, work))
+            return await self._database.read_aside(lambda connection: _in_one_snapshot(connection, self._group, work))
 
     def has_successor(self, created: str) -> bool:
         waiting = successor_of(self._path)
@@ -116,14 +116,14 @@ class SqliteViewStore:
 
 
 async def _open(path: Path, group: Group) -> Database:
-    lost = "delete what is left of it: the group folds it anew from EVENTS"
+    lost = "delete what is left of it: the group folds it again from EVENTS"
     database = await Database.open(path, schema=SCHEMA, version=SCHEMA_VERSION, lost=lost)
     try:
         await database.read(lambda connection: connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}"))
         if group.forwards is not None:
             await database.transact(make_forwards)
         if await database.transact(lambda connection: make_tables(connection, group)):
-            _log.warning("the tables have another shape or version, and are folded anew", database=str(path))
+            _log.warning("the tables have another shape or version, and are folded again", database=str(path))
     except BaseException:
         await database.close()
         raise
@@ -169,10 +169,10 @@ def reading_outbox(path: Path) -> Iterator[Callable[[Sequence[str]], Mapping[str
 
 
 def set_aside(path: Path) -> Path | None:
-    """Rename the database of a group, so that it is folded anew; returns its new path, or None when there is none.
+    """Rename the database of a group, so that it is folded again; returns its new path, or None when there is none.
 
     Raises:
-        DatabaseError: a process is the group.
+        DatabaseError: a process runs the group.
     """
     if not path.exists():
         return None

@@ -1,4 +1,4 @@
-"""The form that a context gives to its events. A message in EVENTS without it is a stranger's, and is not believed.
+"""The form that a context gives to its events. A message in EVENTS without it is treated as a stranger's.
 
 Any client that may publish under a context's subjects can write anything there. An event of a context has an id that
 names the context and an aggregate of the subject's key, the headers of every event, and the partition of its key.
@@ -31,7 +31,7 @@ from shared.wire.messages import (
     timer_subject,
 )
 
-OF_EVERY_EVENT: Final = (CORRELATION_ID, CAUSATION_ID, CAUSATION_DEPTH, OCCURRED_AT, SCHEMA_VERSION)
+REQUIRED_HEADERS: Final = (CORRELATION_ID, CAUSATION_ID, CAUSATION_DEPTH, OCCURRED_AT, SCHEMA_VERSION)
 """The headers of every event, besides its id."""
 SCHEDULER: Final = "Nats-Scheduler"
 """The header with the subject of the timer that has fired; the server sets it."""
@@ -39,10 +39,10 @@ SCHEDULER: Final = "Nats-Scheduler"
 _VERSION = re.compile(r"(?P<aggregate>.+)@[1-9][0-9]{0,11}(\.[1-9][0-9]{0,8})?")
 """The part of an id after the context: an aggregate, its version, and the edition if a stranger had taken the id."""
 HASH: Final = re.compile(r"[0-9a-f]{32}")
-ID_LENGTH_OF_MOST: Final = 160
-"""A longer id is checked in full."""
-OF_THE_ENGINE: Final = frozenset(event.__name__ for event in ENGINE_EVENTS)
-"""The events whose ids go by a hash."""
+FAST_PATH_ID_LENGTH: Final = 160
+"""A longer id is checked by `check_event`."""
+ENGINE_EVENT_NAMES: Final = frozenset(event.__name__ for event in ENGINE_EVENTS)
+"""The events whose ids contain a hash."""
 
 
 class StrangerError(ValueError):
@@ -54,7 +54,7 @@ def check_event(subject: Subject, headers: Mapping[str, str], partitions: int | 
 
     Without `partitions` the partition is not checked.
     """
-    if missing := [name for name in OF_EVERY_EVENT if not headers.get(name)]:
+    if missing := [name for name in REQUIRED_HEADERS if not headers.get(name)]:
         raise StrangerError(f"it has no header {', '.join(missing)}")
     if partitions is not None and subject.partition != partition_of(subject.key, partitions):
         raise StrangerError(f"its key {subject.key} does not belong to partition {subject.partition}")
@@ -91,7 +91,7 @@ class Form:
         self._key_of = {
             view: attrgetter(view.__struct_fields__[0])
             for view in views
-            if view.__name__ not in OF_THE_ENGINE and view.__struct_fields__
+            if view.__name__ not in ENGINE_EVENT_NAMES and view.__struct_fields__
         }
 
     def check(self, subject: Subject, headers: Mapping[str, str]) -> None:
@@ -105,7 +105,7 @@ class Form:
             aggregate = check_event(subject, headers, self._partitions)
         except ValueError as error:
             raise StrangerError(str(error)) from error
-        if subject.type not in OF_THE_ENGINE and not _goes_by(aggregate, subject.key):
+        if subject.type not in ENGINE_EVENT_NAMES and not _goes_by(aggregate, subject.key):
             raise StrangerError(f"its id names {aggregate[:80]!r}, its subject {subject.key!r}")
 
     def check_key(self, event: Struct, key: str) -> None:
@@ -116,9 +116,9 @@ class Form:
 
 
 def _is_plain(subject: Subject, headers: Mapping[str, str], partitions: int) -> bool:
-    """Whether an event has the form of nearly all, for a third of the time that `check_event` takes.
+    """Fast path for the usual form; takes a third of the time of `check_event`.
 
-    False says nothing: the aggregate may have parts, the id a later edition.
+    False is inconclusive: the aggregate may have parts, the id a later edition.
     """
     try:
         context, _, rest = headers[MSG_ID].partition("/")
@@ -133,7 +133,7 @@ def _is_plain(subject: Subject, headers: Mapping[str, str], partitions: int) -> 
             and version.isdecimal()
             and version[0] != "0"
             and len(version) <= 12
-            and len(rest) <= ID_LENGTH_OF_MOST
+            and len(rest) <= FAST_PATH_ID_LENGTH
             and subject.partition == partition_of(subject.key, partitions)
             and (headers[CORRELATION_ID] == subject.key or check_key(headers[CORRELATION_ID]) != "")
             and headers[CAUSATION_ID] != ""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.engine.decide.form import _is_plain, check_event
+from shared.engine.decide.event_form import _is_plain, check_event
 from shared.engine.decide.incoming import Decide, Handling, Poison, Stranger
 from shared.engine.decide.routing import Routing
 from shared.ports.broker import Delivery
