@@ -46,7 +46,7 @@ def decide(command: BookingCommand, booking: Booking, accounts: Mapping[str, Acc
     match command:
         case Deposit():
             if not account.is_open:
-                return (Rejected.at("account_unknown", "$.account_id", f"open {command.account_id} with OpenAccount"),)
+                return (Rejected.at("account_unknown", "$", f"open {command.account_id} with OpenAccount"),)
             balance_minor = account.balance(amount.currency) + amount.amount_minor
             deposited = Deposited(
                 account_id=command.account_id,

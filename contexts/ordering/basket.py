@@ -243,13 +243,14 @@ def priced(
     *,
     promotion: Promotion | None = None,
     at: datetime | None = None,
+    beside: Mapping[Sku, int] | None = None,
 ) -> Quote | Rejected:
     """The lines at their current prices; a promotion needs the time of the decision."""
     if not lines:
         return Quote(lines=(), discount=0, total=Money(amount_minor=0, currency=currency))
     wanted = [OrderLine(sku=line.sku, quantity=line.quantity) for line in lines]
     now = at or datetime.max
-    return quote(wanted, prices, promotion, at=now, honoured=timedelta(0), currency=currency)
+    return quote(wanted, prices, promotion, at=now, honoured=timedelta(0), currency=currency, beside=beside)
 
 
 def leaves(order_id: OrderId, basket: Basket, shelves: Mapping[Sku, Shelf]) -> tuple[BasketLeft, ...]:
@@ -278,7 +279,7 @@ def _add(
 ) -> Decided:
     if basket.customer_id not in ("", command.customer_id):
         return (Rejected.at("other_customer", "$.customer_id", "the basket belongs to another customer"),)
-    added = priced(command.lines, prices, currency)
+    added = priced(command.lines, prices, currency, beside=units_of(basket.lines))
     if isinstance(added, Rejected):
         return (added,)
     lines = merged((*basket.lines, *command.lines))
@@ -286,7 +287,8 @@ def _add(
         return (Rejected.at("too_many_lines", "$.lines", f"a basket has at most {LINES_AT_MOST} lines"),)
     together = priced(lines, prices, currency)
     if isinstance(together, Rejected):
-        return (together,)
+        details = tuple(Detail(path="$.lines", message=detail.message) for detail in together.details)
+        return (replace(together, details=details),)
     items = ItemsAddedToBasket(
         order_id=command.order_id,
         customer_id=command.customer_id,

@@ -33,16 +33,18 @@ def quote(
     at: datetime,
     honoured: timedelta,
     currency: str,
+    beside: Mapping[Sku, int] | None = None,
 ) -> Quote | Rejected:
     """Price the lines as of `at`, or name every line that cannot be sold.
 
     A line that names a price gets it when it is the current price, or was valid at most `honoured` before `at`. A
-    promotion below its minimum total gives no discount. The discount is rounded down to whole minor units.
+    promotion below its minimum total gives no discount. The discount is rounded down to whole minor units. `beside` are
+    the units that the order has before these lines: they count for the bound of units, not for the total.
     """
     terms = None if promotion is None else promotion.valid_at(at)
     if promotion is not None and terms is None:
         return Rejected.at("unknown_promotion", "$.promotion_code", "there is no such promotion now")
-    if refused := _refused(wanted, prices, at, honoured, currency):
+    if refused := _refused(wanted, prices, at, honoured, currency, Counter(beside)):
         return refused
     lines = tuple(
         Line(sku=line.sku, quantity=line.quantity, unit_price=line.unit_price or _listed(prices, line.sku))
@@ -62,11 +64,11 @@ def _refused(
     at: datetime,
     honoured: timedelta,
     currency: str,
+    units: Counter[Sku],
 ) -> Rejected | None:
     unknown: list[Detail] = []
     foreign: list[Detail] = []
     changed: list[Detail] = []
-    units: Counter[Sku] = Counter()
     for number, line in enumerate(wanted):
         path = f"$.lines[{number}]"
         listed, given = prices[line.sku].unit_price, line.unit_price

@@ -5,6 +5,7 @@ order, which counts the returned units over all returns for ever: the units of a
 may still come and is then refunded. A further return gives the parcels of earlier ones the same time.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias, assert_never
@@ -12,7 +13,7 @@ from typing import Literal, TypeAlias, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contexts.kernel import OrderId, SkuQuantity, merged, units_of
+from contexts.kernel import OrderId, Sku, SkuQuantity, merged, units_of
 from contexts.ordering.commands import (
     LapseReturns,
     RecordReturnReceipt,
@@ -114,7 +115,7 @@ def _request(
         if (state.requested.lines, state.requested.reason) == (lines, command.reason):
             return ()
         return (Rejected.at("id_known_otherwise", "$.return_id", "it is another return; use a new id"),)
-    refused = _refused(command, lines, order, return_window)
+    refused = _refused(command, order, return_window)
     if refused is not None:
         return (refused,)
     expires_at = max(command.asked_at + return_wait, order.returns_until or command.asked_at)
@@ -129,9 +130,7 @@ def _request(
     return (requested, counted)
 
 
-def _refused(
-    command: RequestReturn, lines: tuple[SkuQuantity, ...], order: Order, return_window: timedelta
-) -> Rejected | None:
+def _refused(command: RequestReturn, order: Order, return_window: timedelta) -> Rejected | None:
     if order.status != "DELIVERED" or order.placed is None:
         return Rejected.at("not_delivered", "$", f"the order is {order.status}")
     closes_at = window_closes_at(order, return_window)
@@ -140,9 +139,11 @@ def _refused(
     if len(order.returns) >= RETURNS_AT_MOST:
         return Rejected.at("too_many", "$", f"the order has {RETURNS_AT_MOST} returns, which is the most")
     bought = units_of(order.placed.lines)
-    for number, asked in enumerate(lines):
+    units: Counter[Sku] = Counter()
+    for number, asked in enumerate(command.lines):
+        units[asked.sku] += asked.quantity
         left = bought[asked.sku] - order.returned.get(asked.sku, 0)
-        if asked.quantity > left:
+        if units[asked.sku] > left:
             path = f"$.lines[{number}].quantity"
             return Rejected.at("too_many", path, f"{left} of {asked.sku} can still be returned")
     return None

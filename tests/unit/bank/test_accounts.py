@@ -69,7 +69,7 @@ def test_deposit_comes_from_outside() -> None:
 
 def test_deposit_to_an_account_that_is_not_there_is_refused_and_may_be_asked_again() -> None:
     assert decide(DEPOSIT, Booking(), with_ann(Account())) == (
-        Rejected.at("account_unknown", "$.account_id", "open account-123 with OpenAccount"),
+        Rejected.at("account_unknown", "$", "open account-123 with OpenAccount"),
     )
 
 

@@ -148,6 +148,14 @@ def test_change_that_cannot_be_made_is_refused_at_its_place(
     assert refusal(command, after(ADD)) == refused
 
 
+def test_line_that_is_too_many_beside_the_basket_is_named_where_the_client_wrote_it() -> None:
+    """The basket merges lines of one SKU, and has lines of its own."""
+    state = after(replace(ADD, lines=lines(("s-1", 1), ("mug", 2))))
+    three = replace(ADD, lines=lines(("s-2", 999_998), ("tea", 1), ("s-2", 3)))
+    assert refusal(three, state) == ("too_many_units", ["$.lines[2].quantity"])
+    assert refusal(replace(ADD, lines=lines(("mug", 999_999))), state) == ("too_many_units", ["$.lines[0].quantity"])
+
+
 @pytest.mark.parametrize("command", [REMOVE, SUBMIT, PAY], ids=lambda command: type(command).__name__)
 def test_basket_is_changed_only_while_it_is_open(command: BasketCommand) -> None:
     assert refusal(command, Basket())[0] == "basket_unknown"

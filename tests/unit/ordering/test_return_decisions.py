@@ -129,6 +129,14 @@ def test_no_more_units_are_returned_than_were_bought_and_the_line_is_named() -> 
     assert refusal(replace(REQUEST, lines=TWO_MUGS + ONE_MUG), *ARRIVED).reason == "too_many"
 
 
+def test_line_of_a_sku_that_stands_twice_is_named_where_the_client_wrote_it() -> None:
+    asked = (*ONE_MUG, *ONE_MUG, SkuQuantity(sku=Sku("tea"), quantity=5))
+    refused = refusal(replace(REQUEST, lines=asked), *ARRIVED)
+    assert refused == Rejected.at("too_many", "$.lines[2].quantity", "1 of tea can still be returned")
+    three_mugs = replace(REQUEST, lines=(*ONE_MUG, *TWO_MUGS))
+    assert refusal(three_mugs, *ARRIVED).details[0].path == "$.lines[1].quantity"
+
+
 def test_order_has_a_bounded_number_of_returns() -> None:
     many = [replace(COUNTED, return_id=ReturnId(f"r-{n}"), lines=()) for n in range(RETURNS_AT_MOST)]
     assert refusal(REQUEST, *ARRIVED, *many).details[0].message == "the order has 20 returns, which is the most"
