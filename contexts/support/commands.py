@@ -29,12 +29,13 @@ class RateSupport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class OpenTicket(Struct, frozen=True, kw_only=True):
-    """There is trouble with the order, for the `occurrence`th time."""
+    """There is trouble with the order, for the `occurrence`th time; one with a name counts once by its name instead."""
 
     order_id: OrderId
     case: str
     why: str
     occurrence: int = 1
+    trouble: str = ""
 
 
 class CloseTicket(Struct, frozen=True, kw_only=True):

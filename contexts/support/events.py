@@ -12,13 +12,17 @@ Priority: TypeAlias = Literal["low", "normal", "high"]
 
 
 class TicketOpened(Struct, frozen=True, kw_only=True):
-    """A person has to look at this case of the order: said once, until it is resolved and the trouble comes again."""
+    """A person has to look at this case of the order: said once, until it is resolved and the trouble comes again.
+
+    `trouble` names the trouble, in a case whose troubles have names: of a refused letter, its template.
+    """
 
     order_id: OrderId
     case: Annotated[str, TOLD]
     why: str
     priority: Priority
     occurrence: int = 1
+    trouble: str = ""
 
 
 class TroubleRepeated(Struct, frozen=True, kw_only=True):
@@ -27,6 +31,7 @@ class TroubleRepeated(Struct, frozen=True, kw_only=True):
     order_id: OrderId
     case: Annotated[str, TOLD]
     occurrence: int
+    trouble: str = ""
 
 
 class TicketResolved(Struct, frozen=True, kw_only=True):

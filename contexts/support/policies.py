@@ -61,7 +61,7 @@ def whenever_order_delivered_close_the_ticket_of_its_parcel(event: OrderDelivere
 def whenever_notification_failed_open_a_ticket(event: NotificationFailed) -> list[OpenTicket]:
     """The customer does not read what the shop writes; a refused letter is not sent again, so no news follows (P57)."""
     why = f"the letter {event.template} was refused: {event.reason}"
-    return [OpenTicket(order_id=event.order_id, case=LETTER, why=why)]
+    return [OpenTicket(order_id=event.order_id, case=LETTER, why=why, trouble=event.template)]
 
 
 def whenever_return_lapsed_open_a_ticket(event: ReturnLapsed) -> list[OpenTicket]:

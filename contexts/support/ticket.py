@@ -39,11 +39,15 @@ REFUND_FAILURES = 3
 
 
 class Ticket(Struct, frozen=True, kw_only=True):
-    """One case of an order; `told` is whether the operator was told of it, or None while the mail is on its way."""
+    """One case of an order; `told` is whether the operator was told of it, or None while the mail is on its way.
+
+    `troubles` are the names that were heard of, in a case whose troubles have names.
+    """
 
     status: Status = "NEW"
     occurrence: int = 0
     told: bool | None = None
+    troubles: tuple[str, ...] = ()
 
 
 def customers_of(command: TicketCommand) -> tuple[OrderId, ...]:
@@ -80,10 +84,10 @@ def evolve(ticket: Ticket, event: TicketEvent) -> Ticket:
     match event:
         case TicketOpened():
             assert ticket.status != "OPEN", ticket.status
-            return Ticket(status="OPEN", occurrence=event.occurrence)
+            return Ticket(status="OPEN", occurrence=event.occurrence, troubles=_known(ticket, event.trouble))
         case TroubleRepeated():
             assert ticket.status == "OPEN", ticket.status
-            return replace(ticket, occurrence=event.occurrence)
+            return replace(ticket, occurrence=event.occurrence, troubles=_known(ticket, event.trouble))
         case TicketResolved():
             assert ticket.status == "OPEN", ticket.status
             return replace(ticket, status="RESOLVED")
@@ -95,7 +99,13 @@ def evolve(ticket: Ticket, event: TicketEvent) -> Ticket:
             assert_never(event)
 
 
+def _known(ticket: Ticket, trouble: str) -> tuple[str, ...]:
+    return (*ticket.troubles, trouble) if trouble else ticket.troubles
+
+
 def _is_new(command: OpenTicket, ticket: Ticket) -> bool:
+    if command.trouble:
+        return command.trouble not in ticket.troubles
     at_least = REFUND_FAILURES if command.case.startswith(MONEY) else 1
     return command.occurrence >= at_least and command.occurrence > ticket.occurrence
 
@@ -104,19 +114,24 @@ def _trouble(
     command: OpenTicket, ticket: Ticket, customers: Mapping[str, Customer]
 ) -> tuple[TicketEvent | PriorityRaised, ...]:
     """Open a ticket, or count the occurrence, so that the same news never opens one after it was resolved."""
+    occurrence = ticket.occurrence + 1 if command.trouble else command.occurrence
     if ticket.status != "OPEN":
-        return _open(command, customers[command.order_id])
-    return (TroubleRepeated(order_id=command.order_id, case=command.case, occurrence=command.occurrence),)
+        return _open(command, occurrence, customers[command.order_id])
+    repeated = TroubleRepeated(
+        order_id=command.order_id, case=command.case, occurrence=occurrence, trouble=command.trouble
+    )
+    return (repeated,)
 
 
-def _open(command: OpenTicket, customer: Customer) -> tuple[TicketEvent | PriorityRaised, ...]:
+def _open(command: OpenTicket, occurrence: int, customer: Customer) -> tuple[TicketEvent | PriorityRaised, ...]:
     priority = customer.priority_after(command.case)
     opened = TicketOpened(
         order_id=command.order_id,
         case=command.case,
         why=command.why,
         priority=priority,
-        occurrence=command.occurrence,
+        occurrence=occurrence,
+        trouble=command.trouble,
     )
     if priority == customer.priority:
         return (opened,)

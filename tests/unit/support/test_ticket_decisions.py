@@ -129,6 +129,18 @@ def test_refund_needs_a_person_at_its_third_refusal_and_not_before() -> None:
     assert (opened.priority, raised) == ("high", PriorityRaised(order_id=ORDER, priority="high"))
 
 
+def test_trouble_with_a_name_counts_once_and_opens_a_resolved_case_when_it_is_another() -> None:
+    received = OpenTicket(order_id=ORDER, case="letter", why="refused", trouble="order_received")
+    cancelled = replace(received, trouble="order_cancelled")
+    opened = TicketOpened(order_id=ORDER, case="letter", why="refused", priority="normal", trouble="order_received")
+    assert decide(received, after(), known()) == (opened, RAISED)
+    resolved = (opened, TicketResolved(order_id=ORDER, case="letter", note="she was called"))
+    assert decide(received, after(*resolved), known(RAISED)) == ()
+    (again,) = decide(cancelled, after(*resolved), known(RAISED, PriorityRaised(order_id=ORDER, priority="high")))
+    assert again == replace(opened, priority="high", trouble="order_cancelled", occurrence=2)
+    assert decide(received, after(*resolved, again), known()) == ()
+
+
 def test_customer_with_a_second_trouble_has_high_priority() -> None:
     opened, raised = decide(OPEN, after(), known(RAISED))
     assert opened == replace(OPENED, priority="high")

@@ -127,7 +127,20 @@ def test_customer_who_cannot_be_written_to_has_one_ticket_for_all_letters(runnin
     running.send(replace(order(), email="\u00e4nn@example.com"), key="o-1")
     running.run_until_quiet()
     assert running.facts("o-1", of="notifications").count("NotificationFailed") == 3
-    assert sorted(running.facts("o-1", of="support")) == ["OperatorTold", "PriorityRaised", "TicketOpened"]
+    said = sorted(running.facts("o-1", of="support"))
+    assert said == ["OperatorTold", "PriorityRaised", "TicketOpened", "TroubleRepeated", "TroubleRepeated"]
+
+
+def test_letter_that_is_refused_after_its_ticket_was_resolved_opens_it_again(running: Simulation) -> None:
+    running.send(replace(order(), email="\u00e4nn@example.com"), key="o-1")
+    running.run_until_quiet()
+    running.send(ResolveTicket(case="letter", note="she will look at the shop"), key="o-1")
+    running.run_until_quiet()
+    running.send(ReportLost(tracking_no=tracking_no(running, "o-1")), key="o-1")
+    running.run_until_quiet()
+    opened = [event for event in running.facts("o-1", of="support") if event == "TicketOpened"]
+    assert len(opened) == 3, "the letter, the lost parcel, and the letter again"
+    assert {"letter-1", "letter-4"} <= tickets(running, "o-1").keys()
 
 
 def test_shop_goes_on_without_support_and_its_tickets_come_late(running: Simulation) -> None:
