@@ -1,7 +1,8 @@
 """The stock of one article as ordering knows it, and the open baskets that want the article.
 
-Pure: no I/O, clock, randomness or logging. Inventory alone promises units; ordering only advises. A level is noted
-unless the shelf was and is PLENTY, so that busy articles do not cost an event for every order.
+Pure: no I/O, clock, randomness or logging. Inventory alone promises units; ordering only advises. From PLENTY on a
+level is noted when it has moved by more than an eighth or clears an alert, so that busy articles do not cost an event
+for every order.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from contexts.ordering.events import (
 from contexts.ordering.price import ListedPrice
 
 PLENTY = 1_000
-"""A shelf with this many available units lacks nothing, whatever a basket wants."""
+"""From this many available units on, the known level may be wrong by an eighth."""
 BASKETS_AT_MOST = 1_000
 """A shelf follows no more open baskets: others get no alert, and see a new price when they change."""
 
@@ -38,8 +39,13 @@ class Shelf(Struct, frozen=True, kw_only=True):
     baskets: dict[OrderId, bool] = {}
 
     def lacks(self, quantity: int) -> bool:
-        """Whether the units are known to be too few."""
-        return self.available < min(quantity, PLENTY)
+        """Whether the units are known to be too few: also the most that there may be by now."""
+        return self.available + self.slack < quantity
+
+    @property
+    def slack(self) -> int:
+        """The units by which the level may have moved without being noted."""
+        return self.available // 8 if self.available >= PLENTY else 0
 
     def follows(self, order_id: str) -> bool | None:
         """Whether an alert of the basket is set; None when the basket is not followed."""
@@ -95,16 +101,13 @@ def baskets_in(command: ShelfCommand, shelf: Shelf) -> tuple[OrderId, ...]:
 
 def _note(command: NoteStock, shelf: Shelf, baskets: Mapping[OrderId, Basket]) -> tuple[BasketEvent | ShelfEvent, ...]:
     """Note a level, and clear each alert that it satisfies by itself."""
-    is_plenty = min(command.available, shelf.available) >= PLENTY
-    if command.number < shelf.number or command.available == shelf.available or is_plenty:
+    if command.number < shelf.number or command.available == shelf.available:
         return ()
-    noted = StockNoted(sku=command.sku, available=command.available, number=command.number)
-    now = evolve(shelf, noted)
-    decided: list[BasketEvent | ShelfEvent] = [noted]
+    decided: list[BasketEvent | ShelfEvent] = []
     for order_id in baskets_in(command, shelf):
         basket = baskets[order_id]
         requested = basket.alerts.get(command.sku)
-        if requested is not None and not now.lacks(requested):
+        if requested is not None and requested <= command.available:
             cleared = AlertCleared(
                 order_id=order_id,
                 sku=command.sku,
@@ -114,7 +117,10 @@ def _note(command: NoteStock, shelf: Shelf, baskets: Mapping[OrderId, Basket]) -
             )
             decided.append(cleared)
             decided.append(BasketFollowed(sku=command.sku, order_id=order_id, is_short=False))
-    return tuple(decided)
+    is_near = command.available >= PLENTY and abs(command.available - shelf.available) <= shelf.slack
+    if is_near and not decided:
+        return ()
+    return (StockNoted(sku=command.sku, available=command.available, number=command.number), *decided)
 
 
 def _repriced(order_id: OrderId, sku: Sku, price: Money, basket: Basket) -> BasketUpdated | None:

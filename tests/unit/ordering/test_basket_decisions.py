@@ -280,20 +280,39 @@ def noted(available: int, number: int = 5) -> StockNoted:
         (noted(3), NoteStock(sku=MUG, available=4, number=6), True),
         (noted(3), NoteStock(sku=MUG, available=3, number=6), False),
         (noted(3), NoteStock(sku=MUG, available=4, number=4), False),
-        (noted(PLENTY), NoteStock(sku=MUG, available=PLENTY + 5, number=6), False),
+        (noted(PLENTY), NoteStock(sku=MUG, available=PLENTY + 125, number=6), False),
+        (noted(PLENTY), NoteStock(sku=MUG, available=PLENTY + 126, number=6), True),
+        (noted(2 * PLENTY), NoteStock(sku=MUG, available=2 * PLENTY - 251, number=6), True),
         (noted(PLENTY), NoteStock(sku=MUG, available=PLENTY - 1, number=6), True),
     ],
-    ids=["new", "the same", "older", "plenty before and after", "plenty no more"],
+    ids=["new", "the same", "older", "plenty and an eighth", "far more", "far less", "plenty no more"],
 )
 def test_level_is_noted_when_it_says_something_new(known: StockNoted, heard: NoteStock, is_noted: bool) -> None:
     decided = shelf.decide(heard, shelf_after(known), {}, PRICES)
     assert decided == ((noted(heard.available, heard.number),) if is_noted else ())
 
 
-def test_plenty_is_enough_for_any_basket() -> None:
-    assert not Shelf(available=PLENTY).lacks(1_000_000)
+def test_shelf_lacks_only_units_that_it_cannot_have_by_now() -> None:
+    assert Shelf(available=PLENTY).lacks(PLENTY + 126)
+    assert not Shelf(available=PLENTY).lacks(PLENTY + 125)
     assert Shelf(available=PLENTY - 1).lacks(PLENTY)
     assert not Shelf(available=3).lacks(3)
+
+
+@pytest.mark.parametrize("requested", [1_100, 2_000])
+def test_large_alert_is_cleared_by_the_level_that_satisfies_it(requested: int) -> None:
+    """Also where the level has hardly moved since it was noted last."""
+    alert = AlertSet(order_id=KEY, sku=MUG, requested=requested, available=PLENTY, number=1)
+    state = basket.evolve(after(ADD), alert)
+    follows = shelf_after(noted(PLENTY), BasketFollowed(sku=MUG, order_id=KEY, is_short=True))
+    for level in range(PLENTY, requested + 1):
+        decided = shelf.decide(NoteStock(sku=MUG, available=level, number=level), follows, {KEY: state}, PRICES)
+        for event in decided:
+            if isinstance(event, StockNoted):
+                follows = shelf.evolve(follows, event)
+        if any(isinstance(event, AlertCleared) for event in decided):
+            break
+    assert level == requested
 
 
 def test_price_that_a_basket_shows_already_is_quiet() -> None:

@@ -74,6 +74,17 @@ def shown(shop: Simulation, key: str = KEY) -> list[int]:
     ]
 
 
+def test_basket_that_wants_more_than_a_full_shelf_has_an_alert_until_it_wants_less() -> None:
+    with simulation(seed=1, partitions=2) as shop:
+        fill_shelves(shop, quantity=1_000)
+        send(shop, add(5_000))
+        assert shop.content(KEY, "AlertSet")["available"] == 1_000
+        send(shop, CheckOutBasket())
+        assert f"$.alerts.{MUG}" in missing(shop)
+        send(shop, remove(4_000))
+        assert "AlertCleared" in told(shop)
+
+
 def test_basket_becomes_an_order_that_is_shipped(shop: Simulation) -> None:
     send(shop, add(1), add(1), SubmitAddress(address=BERN), pay(), CheckOutBasket())
     assert told(shop)[:10] == [
