@@ -62,11 +62,12 @@ class Address(Struct, frozen=True, kw_only=True):
 
 
 class Line(Struct, frozen=True, kw_only=True):
-    """A quantity of one article at the price that ordering decided."""
+    """A quantity of one article at the price that ordering decided; `discount` is off the line, in minor units."""
 
     sku: SkuText
     quantity: Quantity
     unit_price: Money
+    discount: Annotated[int, Meta(ge=0)] = 0
 
 
 class SkuQuantity(Struct, frozen=True, kw_only=True):

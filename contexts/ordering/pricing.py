@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from contexts.kernel import MINOR_UNITS_AT_MOST, QUANTITY_AT_MOST, Line, Money, Sku
 from contexts.ordering.commands import OrderLine
@@ -18,7 +19,7 @@ from shared.context import Detail, Rejected
 
 
 class Quote(Struct, frozen=True, kw_only=True):
-    """Lines with their prices; the total is their sum less the discount."""
+    """Lines with their prices; the total is their sum less the discount, which is the sum of the lines' discounts."""
 
     lines: tuple[Line, ...]
     discount: int
@@ -54,7 +55,9 @@ def quote(
     if total_minor > MINOR_UNITS_AT_MOST:
         problem = f"they come to more than {MINOR_UNITS_AT_MOST} minor units"
         return Rejected.at("total_too_large", "$.lines", problem)
-    discount = 0 if terms is None else _discount_minor(lines, total_minor, terms)
+    if terms is not None:
+        lines = _discounted(lines, total_minor, terms)
+    discount = sum(line.discount for line in lines)
     return Quote(lines=lines, discount=discount, total=Money(amount_minor=total_minor - discount, currency=currency))
 
 
@@ -96,11 +99,20 @@ def _sum_minor(lines: Sequence[Line]) -> int:
     return sum(line.quantity * line.unit_price.amount_minor for line in lines)
 
 
-def _discount_minor(lines: Sequence[Line], total_minor: int, promotion: PromotionAnnounced) -> int:
+def _discounted(lines: tuple[Line, ...], total_minor: int, promotion: PromotionAnnounced) -> tuple[Line, ...]:
+    """Take the percentage off each promoted line, rounded so that the discounts come to that of their sum."""
     if promotion.minimum_total is not None and total_minor < promotion.minimum_total.amount_minor:
-        return 0
-    promoted = [line for line in lines if not promotion.skus or line.sku in promotion.skus]
-    return _sum_minor(promoted) * promotion.percent_off // 100
+        return lines
+    promoted_minor = given_minor = 0
+    discounted: list[Line] = []
+    for line in lines:
+        if not promotion.skus or line.sku in promotion.skus:
+            promoted_minor += _sum_minor([line])
+            discount = promoted_minor * promotion.percent_off // 100 - given_minor
+            given_minor += discount
+            line = replace(line, discount=discount)
+        discounted.append(line)
+    return tuple(discounted)
 
 
 def _listed(prices: Mapping[Sku, ListedPrice], sku: Sku) -> Money:

@@ -89,7 +89,7 @@ class PaymentVoided(Struct, frozen=True, kw_only=True):
 
 
 class ReturnPriced(Struct, frozen=True, kw_only=True):
-    """These lines came back and are worth this amount, their share of the discount considered."""
+    """These lines came back and are worth this amount, less their own discount."""
 
     order_id: OrderId
     return_id: Annotated[ReturnId, TOLD]

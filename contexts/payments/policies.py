@@ -58,7 +58,7 @@ def whenever_shipment_failed_refund_the_payment(event: ShipmentFailed) -> list[U
 
 
 def whenever_return_received_refund_its_lines(event: ReturnReceived) -> list[RefundReturn]:
-    """Gives back the price of the lines, their share of the discount considered (P54)."""
+    """Gives back the price of the lines, less their own discount (P54)."""
     return [RefundReturn(order_id=event.order_id, return_id=event.return_id, lines=event.lines)]
 
 

@@ -1,7 +1,9 @@
-"""Prices returned lines: the price at which they were bought, less their share of the order's discount.
+"""Prices returned lines: the price at which they were bought, less their share of the discount.
 
-Pure: no I/O, clock, randomness or logging. The worth is that of all units that were returned so far, less that of the
-units that were returned before. So roundings never add up: the returns of a whole order give back exactly its total.
+Pure: no I/O, clock, randomness or logging. A unit bears its part of the discount of its line. An order of a release
+that gave no discount to lines has that of the whole order spread over all of them. The worth is that of all units that
+were returned so far, less that of the units that were returned before. So roundings never add up: the returns of a
+whole order give back exactly its total.
 """
 
 from contexts.kernel import Line, SkuQuantity, units_of
@@ -27,10 +29,13 @@ def worth_minor(
 def _net_minor(returned: tuple[SkuQuantity, ...], bought: tuple[Line, ...], discount_minor: int) -> int:
     """The worth of the first units of each SKU, in the order of the bought lines."""
     left = units_of(returned)
-    gross = 0
+    gross = discounts = 0
     for line in bought:
         taken = min(line.quantity, left[line.sku])
         left[line.sku] -= taken
         gross += taken * line.unit_price.amount_minor
+        discounts += line.discount * taken // line.quantity
+    if any(line.discount for line in bought):
+        return gross - discounts
     total = sum(line.quantity * line.unit_price.amount_minor for line in bought)
     return gross - (discount_minor * gross // total if total else 0)

@@ -238,6 +238,20 @@ def test_return_that_is_worth_nothing_is_refunded_all_the_same(running: Simulati
     assert (amounts, books(running)) == ([1, 0], {"capture": 1, "refund": 1})
 
 
+def test_return_bears_the_discount_of_its_own_lines_only(running: Simulation) -> None:
+    """The tea was 90 % off, so the mug gives back its price."""
+    begins, until = running.now - timedelta(hours=1), running.now + timedelta(hours=1)
+    running.send(AnnouncePromotion(percent_off=90, skus=(TEA,), begins=begins, until=until), key="TEATIME")
+    running.run_until_quiet()
+    both = (OrderLine(sku=MUG, quantity=1), OrderLine(sku=TEA, quantity=1))
+    deliver(running, "o-1", replace(order(), lines=both, promotion_code=PromotionCode("TEATIME")))
+    for return_id, wanted in (("r-1", {"tea": 1}), ("r-2", {"mug": 1})):
+        request(running, "o-1", return_id, **wanted)
+        receive(running, "o-1", return_id, **wanted)
+    amounts = [content["amount"]["amount_minor"] for content in contents(running, "o-1", "ReturnRefunded")]
+    assert amounts == [PRICE.amount_minor - PRICE.amount_minor * 9 // 10, PRICE.amount_minor]
+
+
 def test_returned_units_serve_an_order_that_waits(running: Simulation) -> None:
     rare = Sku("rare")
     fill_shelves(running, rare, 1)

@@ -100,7 +100,8 @@ def test_basket_becomes_an_order_that_is_shipped(shop: Simulation) -> None:
         "OrderPlaced",
     ]
     placed = shop.content(KEY, "OrderPlaced")
-    assert placed["lines"] == [{"sku": "mug", "quantity": 2, "unit_price": {"amount_minor": 250, "currency": "EUR"}}]
+    price = {"amount_minor": 250, "currency": "EUR"}
+    assert placed["lines"] == [{"sku": "mug", "quantity": 2, "unit_price": price, "discount": 0}]
     assert (placed["customer_id"], placed["email"], placed["method_token"]) == ("c-1", "ann@example.com", "tok_ok")
     assert shown(shop) == [250, 500]
     assert "OrderShipped" in shop.facts(KEY)

@@ -216,6 +216,12 @@ def test_promotion_of_some_articles_leaves_the_others_as_they_are() -> None:
     on_tea = replace(TEN_PERCENT, skus=(TEA,))
     order = placed(place(line(MUG, 2), line(TEA), code=SPRING), promotions=promoted(on_tea))
     assert (order.discount, order.total) == (49, Money(amount_minor=2950))
+    assert [bought.discount for bought in order.lines] == [0, 49]
+
+
+def test_discounts_of_the_lines_come_to_that_of_their_sum_however_they_are_rounded() -> None:
+    order = placed(place(line(TEA), line(MUG), line(TEA), code=SPRING), promotions=promoted(TEN_PERCENT))
+    assert (order.discount, [bought.discount for bought in order.lines]) == (224, [49, 125, 50])
 
 
 def test_promotion_counts_from_its_minimum_total() -> None:
