@@ -155,12 +155,16 @@ class PriceListed(Struct, frozen=True, kw_only=True):
 
 
 class PriceChanged(Struct, frozen=True, kw_only=True):
-    """The article has another price from `changed_at` on; orders are taken at the previous one for a while."""
+    """The article has another price from `changed_at` on; orders are taken at the previous one for a while.
+
+    Prices that were not valid any more at `honoured_since` are forgotten.
+    """
 
     sku: Annotated[Sku, TOLD]
     unit_price: Money
     previous: Money
     changed_at: datetime
+    honoured_since: datetime | None = None
 
 
 class PromotionAnnounced(Struct, frozen=True, kw_only=True):

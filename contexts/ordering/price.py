@@ -15,8 +15,11 @@ from contexts.ordering.commands import ChangePrice, ListPrice, PriceCommand
 from contexts.ordering.events import PriceChanged, PriceEvent, PriceListed
 from shared.context import Rejected
 
-FORMER_PRICES_AT_MOST = 16
-"""An older price is forgotten, however lately it was valid."""
+FORMER_PRICES_AT_MOST = 1_000
+"""An older price is forgotten, however lately it was valid: this is one each second for a quarter of an hour."""
+
+FORMER_PRICES_ONCE = 16
+"""As many were kept after a change by a release that did not say since when former prices count."""
 
 
 class FormerPrice(Struct, frozen=True, kw_only=True):
@@ -39,7 +42,9 @@ class ListedPrice(Struct, frozen=True, kw_only=True):
         return any(price.unit_price == given and price.until + honoured >= at for price in self.former)
 
 
-def decide(command: PriceCommand, price: ListedPrice, *, currency: str) -> tuple[PriceEvent | Rejected, ...]:
+def decide(
+    command: PriceCommand, price: ListedPrice, *, currency: str, honoured: timedelta
+) -> tuple[PriceEvent | Rejected, ...]:
     """Decide on the command: no event when the price is the same, or was listed before."""
     match command:
         case ListPrice():
@@ -58,6 +63,7 @@ def decide(command: PriceCommand, price: ListedPrice, *, currency: str) -> tuple
                 unit_price=command.unit_price,
                 previous=price.unit_price,
                 changed_at=command.asked_at,
+                honoured_since=command.asked_at - honoured,
             )
             return (changed,)
         case _:
@@ -72,7 +78,15 @@ def evolve(price: ListedPrice, event: PriceEvent) -> ListedPrice:
             return ListedPrice(unit_price=event.unit_price)
         case PriceChanged():
             assert price.unit_price == event.previous, price
-            former = FormerPrice(unit_price=event.previous, until=event.changed_at)
-            return replace(price, unit_price=event.unit_price, former=(former, *price.former)[:FORMER_PRICES_AT_MOST])
+            return replace(price, unit_price=event.unit_price, former=_former(price, event))
         case _:
             assert_never(event)
+
+
+def _former(price: ListedPrice, event: PriceChanged) -> tuple[FormerPrice, ...]:
+    """The prices that an order may still name after a change."""
+    former = (FormerPrice(unit_price=event.previous, until=event.changed_at), *price.former)
+    since = event.honoured_since
+    if since is None:
+        return former[:FORMER_PRICES_ONCE]
+    return tuple(one for one in former if one.until >= since)[:FORMER_PRICES_AT_MOST]

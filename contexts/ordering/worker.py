@@ -146,7 +146,11 @@ def context(settings: OrderingSettings) -> Context:
                 also_reads=(Reads(ORDER, returns.orders_of),),
             ),
             Decider(aggregate=ORDER, commands=(LapseReturns,), decide=returns.lapse, also_reads=(Reads(RETURN),)),
-            Decider(aggregate=PRICE, commands=get_args(PriceCommand), decide=partial(price.decide, currency=currency)),
+            Decider(
+                aggregate=PRICE,
+                commands=get_args(PriceCommand),
+                decide=partial(price.decide, currency=currency, honoured=settings.price_honoured),
+            ),
             Decider(
                 aggregate=PROMOTION,
                 commands=get_args(PromotionCommand),

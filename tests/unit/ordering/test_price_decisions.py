@@ -1,6 +1,6 @@
 """The decisions about the price list and about promotions."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
@@ -29,7 +29,10 @@ NINE, TEN = datetime(2026, 11, 21, 9, 0, tzinfo=UTC), datetime(2026, 11, 21, 10,
 LIST = ListPrice(sku=MUG, unit_price=CHEAP)
 CHANGE = ChangePrice(sku=MUG, unit_price=DEAR, asked_at=NINE)
 LISTED = PriceListed(sku=MUG, unit_price=CHEAP)
-CHANGED = PriceChanged(sku=MUG, unit_price=DEAR, previous=CHEAP, changed_at=NINE)
+HONOURED = timedelta(minutes=15)
+CHANGED = PriceChanged(
+    sku=MUG, unit_price=DEAR, previous=CHEAP, changed_at=NINE, honoured_since=datetime(2026, 11, 21, 8, 45, tzinfo=UTC)
+)
 
 SPRING = PromotionCode("SPRING")
 ANNOUNCE = AnnouncePromotion(code=SPRING, percent_off=20, skus=(MUG,), begins=NINE, until=TEN)
@@ -39,7 +42,7 @@ ENDED = PromotionEnded(code=SPRING)
 
 
 def of_price(command: ListPrice | ChangePrice, *events: PriceEvent) -> tuple[object, ...]:
-    return price.decide(command, priced(*events)[MUG], currency="EUR")
+    return price.decide(command, priced(*events)[MUG], currency="EUR", honoured=HONOURED)
 
 
 def of_promotion(command: AnnouncePromotion | EndPromotion, *events: PromotionEvent) -> tuple[object, ...]:

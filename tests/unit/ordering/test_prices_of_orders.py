@@ -161,17 +161,37 @@ def test_price_that_came_back_is_the_current_price() -> None:
     assert placed(place(line(MUG, unit_price=1400)), prices=prices).total.amount_minor == 1400
 
 
-def test_only_so_many_former_prices_are_remembered() -> None:
-    changes = [
+def changes_of_tea(number: int, *, apart: timedelta, since: timedelta | None) -> list[PriceChanged]:
+    """So many changes, by 1 each, the first one from 499 at nine."""
+    times = [NINE + count * apart for count in range(number)]
+    return [
         PriceChanged(
             sku=TEA,
-            unit_price=Money(amount_minor=500 + number),
-            previous=Money(amount_minor=499 + number),
-            changed_at=NINE,
+            unit_price=Money(amount_minor=500 + count),
+            previous=Money(amount_minor=499 + count),
+            changed_at=at,
+            honoured_since=None if since is None else at - since,
         )
-        for number in range(FORMER_PRICES_AT_MOST + 1)
+        for count, at in enumerate(times)
     ]
-    prices = priced(*LISTED, *changes)
+
+
+def test_former_price_is_honoured_however_many_changes_follow_it() -> None:
+    """A price each second, for five minutes."""
+    prices = priced(*LISTED, *changes_of_tea(300, apart=timedelta(seconds=1), since=QUARTER))
+    assert placed(place(line(TEA, unit_price=499), at=NINE + QUARTER), prices=prices).total.amount_minor == 499
+
+
+def test_price_that_is_not_honoured_any_more_is_forgotten_at_the_next_change() -> None:
+    prices = priced(*LISTED, *changes_of_tea(100, apart=QUARTER, since=QUARTER))
+    assert [former.unit_price.amount_minor for former in prices[TEA].former] == [598, 597]
+
+
+@pytest.mark.parametrize(
+    ("since", "most"), [(QUARTER, FORMER_PRICES_AT_MOST), (None, 16)], ids=["now", "of an earlier release"]
+)
+def test_only_so_many_former_prices_are_remembered(since: timedelta | None, most: int) -> None:
+    prices = priced(*LISTED, *changes_of_tea(most + 1, apart=timedelta(0), since=since))
     assert placed(place(line(TEA, unit_price=500)), prices=prices).total.amount_minor == 500
     assert rejected(place(line(TEA, unit_price=499)), prices=prices).reason == "price_changed"
 
