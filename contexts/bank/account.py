@@ -13,9 +13,11 @@ from msgspec.structs import replace
 
 from contexts.bank.commands import AccountCommand, AccountId, OpenAccount, VerifyAccount
 from contexts.bank.events import (
+    OPENING,
     AccountEvent,
     AccountOpened,
     AmountHeld,
+    Balance,
     Deposited,
     HoldReleased,
     MoneyTransferred,
@@ -59,7 +61,7 @@ def decide(command: AccountCommand, account: Account) -> tuple[AccountEvent | Re
     match command:
         case OpenAccount(account_id=account_id, owner=owner):
             if not account.is_open:
-                return (AccountOpened(account_id=account_id, owner=owner, amount=Money(amount_minor=0)),)
+                return (_opened(account_id, Money(amount_minor=0), owner=owner),)
             if account.owner == owner:
                 return ()
             of = f"by {account.owner}" if account.owner else "by its first payment"
@@ -105,10 +107,17 @@ def opened_for_payment(account_id: AccountId, account: Account, currency: str) -
     """Give an account that only payments know plenty of each currency when it is first asked for one."""
     plenty = Money(amount_minor=0 if account_id.startswith("tok_poor") else PLENTY_MINOR, currency=currency)
     if not account.is_open:
-        return (AccountOpened(account_id=account_id, owner="", amount=plenty),)
+        return (_opened(account_id, plenty),)
     if account.owner or currency in account.balances:
         return ()
-    return (Deposited(account_id=account_id, amount=plenty, reference="opening", balance_minor=plenty.amount_minor),)
+    deposited = Deposited(
+        account_id=account_id,
+        amount=plenty,
+        reference=OPENING,
+        balance_minor=plenty.amount_minor,
+        balance=_all_of(plenty),
+    )
+    return (deposited,)
 
 
 def transferred(
@@ -126,7 +135,7 @@ def transferred(
     """
     source, target, minor = accounts[source_id], accounts[target_id], amount.amount_minor
     nothing = Money(amount_minor=0, currency=amount.currency)
-    opened = () if target.is_open else (AccountOpened(account_id=target_id, owner="", amount=nothing),)
+    opened = () if target.is_open else (_opened(target_id, nothing),)
 
     def entry(account_id: AccountId, balance_minor: int) -> MoneyTransferred:
         return MoneyTransferred(
@@ -137,6 +146,7 @@ def transferred(
             reference=reference,
             balance_minor=balance_minor,
             from_hold=from_hold,
+            balance=Balance(amount_minor=balance_minor, currency=amount.currency),
         )
 
     return (
@@ -144,6 +154,14 @@ def transferred(
         entry(source_id, source.balance(amount.currency) - minor),
         entry(target_id, target.balance(amount.currency) + minor),
     )
+
+
+def _opened(account_id: AccountId, amount: Money, *, owner: str = "") -> AccountOpened:
+    return AccountOpened(account_id=account_id, owner=owner, amount=amount, balance=_all_of(amount))
+
+
+def _all_of(amount: Money) -> Balance:
+    return Balance(amount_minor=amount.amount_minor, currency=amount.currency)
 
 
 def _booked(account: Account, delta_minor: int, amount: Money, balance_minor: int | None = None) -> Account:

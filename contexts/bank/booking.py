@@ -14,6 +14,7 @@ from contexts.bank.account import Account, transferred
 from contexts.bank.commands import BookingCommand, Deposit, Transfer, Withdraw
 from contexts.bank.events import (
     AccountEvent,
+    Balance,
     BookingRecorded,
     Deposited,
     WithdrawalRefusal,
@@ -53,6 +54,7 @@ def decide(command: BookingCommand, booking: Booking, accounts: Mapping[str, Acc
                 amount=amount,
                 reference=command.reference,
                 balance_minor=balance_minor,
+                balance=Balance(amount_minor=balance_minor, currency=amount.currency),
             )
             return (deposited, recorded)
         case Withdraw():
@@ -64,6 +66,7 @@ def decide(command: BookingCommand, booking: Booking, accounts: Mapping[str, Acc
                 amount=amount,
                 reference=command.reference,
                 balance_minor=balance_minor,
+                balance=Balance(amount_minor=balance_minor, currency=amount.currency),
             )
             return (withdrawn, recorded)
         case Transfer():
@@ -106,6 +109,7 @@ def _rejected(
         reference=command.reference,
         reason=reason,
         balance_minor=account.balance(amount.currency),
+        balance=Balance(amount_minor=account.balance(amount.currency), currency=amount.currency),
         available_minor=account.available(amount.currency),
     )
 

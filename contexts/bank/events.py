@@ -13,24 +13,40 @@ from contexts.bank.commands import AccountId, Operation, Reason
 from contexts.kernel import Money, PaymentId
 from shared.wire.messages import TOLD
 
+OPENING = "opening"
+"""The reference of the money that an account has from its opening."""
+
 WithdrawalRefusal: TypeAlias = Literal["insufficient_funds", "account_unknown", "target_unknown"]
 
 
+class Balance(Struct, frozen=True, kw_only=True):
+    """The balance of an account in one currency; it may be larger than any amount that moves."""
+
+    amount_minor: int
+    currency: str
+
+
 class AccountOpened(Struct, frozen=True, kw_only=True):
-    """There is such an account, with this much from outside; one without an `owner` was opened by its first payment."""
+    """There is such an account, with this much from outside; one without an `owner` was opened by its first payment.
+
+    `balance` is the balance after it, as in every entry; an event of an earlier release does not tell it.
+    """
 
     account_id: AccountId
     owner: Annotated[str, TOLD]
     amount: Money
+    reference: str = OPENING
+    balance: Balance | None = None
 
 
 class Deposited(Struct, frozen=True, kw_only=True):
-    """Money came from outside; `balance_minor` is the balance of its currency after it, as in every entry."""
+    """Money came from outside; `balance_minor` is the amount of the balance after it, as in every entry."""
 
     account_id: AccountId
     amount: Annotated[Money, TOLD]
     reference: Annotated[str, TOLD]
     balance_minor: int
+    balance: Balance | None = None
 
 
 class Withdrawn(Struct, frozen=True, kw_only=True):
@@ -40,6 +56,7 @@ class Withdrawn(Struct, frozen=True, kw_only=True):
     amount: Annotated[Money, TOLD]
     reference: Annotated[str, TOLD]
     balance_minor: int
+    balance: Balance | None = None
 
 
 class WithdrawalRejected(Struct, frozen=True, kw_only=True):
@@ -51,6 +68,7 @@ class WithdrawalRejected(Struct, frozen=True, kw_only=True):
     reason: Annotated[WithdrawalRefusal, TOLD]
     balance_minor: int
     available_minor: int
+    balance: Balance | None = None
 
 
 class MoneyTransferred(Struct, frozen=True, kw_only=True):
@@ -66,6 +84,7 @@ class MoneyTransferred(Struct, frozen=True, kw_only=True):
     reference: str
     balance_minor: int
     from_hold: bool = False
+    balance: Balance | None = None
 
 
 class AmountHeld(Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from contexts.bank.endpoints import account_of, payment_of
 from contexts.bank.events import (
     AccountOpened,
     AmountHeld,
+    Balance,
     BankRequestRefused,
     CaptureRefunded,
     Deposited,
@@ -123,11 +124,15 @@ def _account_events(old: sqlite3.Connection) -> Iterator[tuple[str, Struct]]:
             opened.add(account_id)
             booked_minor = min(balance_minor, MINOR_UNITS_AT_MOST)
             amount = _amount(booked_minor, currency)
-            yield account_id, AccountOpened(account_id=account_id, owner="", amount=amount)
+            balance = Balance(amount_minor=booked_minor, currency=currency)
+            yield account_id, AccountOpened(account_id=account_id, owner="", amount=amount, balance=balance)
         while booked_minor < balance_minor:  # No single amount may be larger than MINOR_UNITS_AT_MOST.
             amount = _amount(min(balance_minor - booked_minor, MINOR_UNITS_AT_MOST), currency)
             booked_minor += amount.amount_minor
-            deposited = Deposited(account_id=account_id, amount=amount, reference=SOURCE, balance_minor=booked_minor)
+            balance = Balance(amount_minor=booked_minor, currency=currency)
+            deposited = Deposited(
+                account_id=account_id, amount=amount, reference=SOURCE, balance_minor=booked_minor, balance=balance
+            )
             yield account_id, deposited
     held: dict[tuple[str, str], int] = defaultdict(int)
     payments = "SELECT payment_id, account_id, currency, amount_minor FROM payments WHERE state = 'HELD' ORDER BY 1"

@@ -78,8 +78,8 @@ async def test_money_is_held_then_taken_then_given_back(bank: Endpoints, tmp_pat
     assert balance(tmp_path, "tok_ok_1") == (OPENING_MINOR, 0)
     assert balance(tmp_path, "merchant") == (0, 0)
     assert ledger(tmp_path).entries == [
-        Entry("tok_ok_1", "", "", "EUR", OPENING_MINOR),
-        Entry("merchant", "", "", "EUR", 0),
+        Entry("tok_ok_1", "", "opening", "EUR", OPENING_MINOR),
+        Entry("merchant", "", "opening", "EUR", 0),
         Entry("tok_ok_1", "merchant", "pay-1", "EUR", -4200),
         Entry("merchant", "tok_ok_1", "pay-1", "EUR", 4200),
         Entry("merchant", "tok_ok_1", "pay-1", "EUR", -4200),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -12,6 +13,7 @@ from contexts.bank.booking import Booking, decide
 from contexts.bank.commands import AccountId, BookingCommand, Deposit, OpenAccount, Some, Transfer, Withdraw
 from contexts.bank.events import (
     AccountOpened,
+    Balance,
     BookingRecorded,
     Deposited,
     MoneyTransferred,
@@ -21,9 +23,14 @@ from contexts.bank.events import (
 from contexts.kernel import Money
 from shared.context import Rejected
 
+
+def euros(minor: int) -> Balance:
+    return Balance(amount_minor=minor, currency="EUR")
+
+
 ANN, BOB = AccountId("account-123"), AccountId("account-456")
 OPEN = OpenAccount(account_id=ANN, owner="Ann")
-OPENED = AccountOpened(account_id=ANN, owner="Ann", amount=Money(amount_minor=0))
+OPENED = AccountOpened(account_id=ANN, owner="Ann", amount=Money(amount_minor=0), balance=euros(0))
 
 DEPOSIT = Deposit(account_id=ANN, amount=Some(amount_minor=1000), reference="salary")
 WITHDRAW = Withdraw(account_id=ANN, amount=Some(amount_minor=300), reference="rent")
@@ -60,11 +67,31 @@ def test_account_of_another_owner_is_not_opened_again(owner: str) -> None:
 
 
 def test_deposit_comes_from_outside() -> None:
-    deposited = Deposited(account_id=ANN, amount=Money(amount_minor=1000), reference="salary", balance_minor=1500)
+    deposited = Deposited(
+        account_id=ANN, amount=Money(amount_minor=1000), reference="salary", balance_minor=1500, balance=euros(1500)
+    )
     assert decide(DEPOSIT, Booking(), with_ann(holding(500))) == (
         deposited,
         recorded(DEPOSIT, "Deposit of 1000 EUR"),
     )
+
+
+def test_entries_of_an_earlier_release_do_not_tell_the_balance_as_money_and_count_all_the_same() -> None:
+    opened = msgspec.json.decode(
+        b'{"account_id": "account-123", "owner": "Ann", "amount": {"amount_minor": 0}}', type=AccountOpened
+    )
+    deposited = msgspec.json.decode(
+        b'{"account_id": "account-123", "amount": {"amount_minor": 500}, "reference": "salary", "balance_minor": 500}',
+        type=Deposited,
+    )
+    assert (opened.balance, deposited.balance) == (None, None)
+    assert evolve(evolve(Account(), opened), deposited).balance("EUR") == 500
+
+
+def test_balance_may_be_larger_than_any_amount() -> None:
+    rich = holding(10**12)
+    deposited, _ = decide(DEPOSIT, Booking(), with_ann(rich))
+    assert msgspec.json.decode(msgspec.json.encode(deposited), type=Deposited) == deposited
 
 
 def test_deposit_to_an_account_that_is_not_there_is_refused_and_may_be_asked_again() -> None:
@@ -74,7 +101,9 @@ def test_deposit_to_an_account_that_is_not_there_is_refused_and_may_be_asked_aga
 
 
 def test_withdrawal_leaves_the_bank() -> None:
-    withdrawn = Withdrawn(account_id=ANN, amount=Money(amount_minor=300), reference="rent", balance_minor=200)
+    withdrawn = Withdrawn(
+        account_id=ANN, amount=Money(amount_minor=300), reference="rent", balance_minor=200, balance=euros(200)
+    )
     assert decide(WITHDRAW, Booking(), with_ann(holding(500))) == (
         withdrawn,
         recorded(WITHDRAW, "Withdraw of 300 EUR"),
@@ -86,6 +115,7 @@ def test_withdrawal_beyond_what_is_available_is_rejected_for_good(minor: int, he
     events = decide(WITHDRAW, Booking(), with_ann(holding(minor, held_minor)))
     rejected = rejection(events)
     assert (rejected.reason, rejected.balance_minor) == ("insufficient_funds", minor)
+    assert rejected.balance == euros(minor)
     assert rejected.available_minor == minor - held_minor
     assert evolve(holding(minor, held_minor), rejected) == holding(minor, held_minor)
     assert decide(WITHDRAW, Booking(booked="Withdraw of 300 EUR"), with_ann(holding(9999))) == ()
@@ -100,6 +130,7 @@ def test_transfer_stands_in_both_accounts() -> None:
             amount=Money(amount_minor=300),
             reference="gift",
             balance_minor=balance_minor,
+            balance=euros(balance_minor),
         )
 
     assert decide(TRANSFER, Booking(), with_ann(holding(500), holding(10))) == (

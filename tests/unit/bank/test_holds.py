@@ -26,6 +26,7 @@ from contexts.bank.endpoints import authorize, endpoints, key_of, reply, verify
 from contexts.bank.events import (
     AccountOpened,
     AmountHeld,
+    Balance,
     BankRequestRefused,
     CaptureRefunded,
     HoldCaptured,
@@ -74,6 +75,7 @@ def transferred(source: AccountId, target: AccountId, amount: Money, *balances: 
             reference=PAYMENT,
             balance_minor=balance,
             from_hold=from_hold,
+            balance=Balance(amount_minor=balance, currency="EUR"),
         )
         for account, balance in zip((source, target), balances, strict=True)
     )
@@ -95,7 +97,10 @@ def test_authorization_beyond_what_is_available_is_refused() -> None:
 
 def test_account_that_is_seen_for_the_first_time_has_plenty() -> None:
     opened, *held = decide(PLACE, Hold(), {PAYER: Account()})
-    assert opened == AccountOpened(account_id=PAYER, owner="", amount=Money(amount_minor=PLENTY_MINOR))
+    balance = Balance(amount_minor=PLENTY_MINOR, currency="EUR")
+    amount = Money(amount_minor=PLENTY_MINOR)
+    assert opened == AccountOpened(account_id=PAYER, owner="", amount=amount, balance=balance)
+    assert opened.reference == "opening"
     assert [type(event) for event in held] == [HoldPlaced, AmountHeld]
 
 
