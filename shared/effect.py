@@ -42,6 +42,9 @@ class Effect:
     `call(event, call)` returns the outcome, done or refused, as a command of the context; any exception means that the
     outcome is unknown and the same call is made again, later, with the same key. `outcomes` lists the commands it may
     return. Effects of one key run one after the other, in the order of their events.
+
+    `lookup` is the subject, if there is one, on which the outside tells whether it still has the answer of a key. After
+    each start of the outside it is asked for the newest ones; an alarm is raised while it lacks one.
     """
 
     asked_by: type[Struct]
@@ -49,3 +52,4 @@ class Effect:
     outcomes: tuple[type[Struct], ...]
     timeout_s: float = 10.0
     at_once: int = 64
+    lookup: str = ""

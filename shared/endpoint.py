@@ -6,7 +6,7 @@ goes back after the commit. Nothing waits in a stream: a client that gets no ans
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
@@ -23,10 +23,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer of a service endpoint; `error` is (code, text) for the ADR-32 error headers."""
+    """The answer of a service endpoint; `error` is (code, text) for the ADR-32 error headers, instead of `headers`."""
 
     body: bytes = b""
     error: tuple[str, str] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 Endpoints: TypeAlias = Mapping[str, Callable[[Request], Awaitable[Answer | None]]]

@@ -35,6 +35,9 @@ REFUND_RETRY_DELAY_AT_MOST = timedelta(hours=1)
 
 CALLS_AT_ONCE = 64
 
+LOOKUP = "svc.bank.lookup"
+"""The bank tells here whether it knows an answer. One that was rebuilt lacks those without an event, as of `verify`."""
+
 
 class Done(Struct, frozen=True, kw_only=True, tag_field="outcome", tag="done"):
     """The bank did it, now or when it was asked the same before."""
@@ -193,10 +196,21 @@ class Cashier:
                 asked_by=AuthorizationRequested,
                 call=self.authorize,
                 outcomes=(RecordAuthorized, RecordAuthorizationRefused),
+                lookup=LOOKUP,
             ),
-            effect(asked_by=CaptureRequested, call=self.capture, outcomes=(RecordCaptured, RecordCaptureRefused)),
+            effect(
+                asked_by=CaptureRequested,
+                call=self.capture,
+                outcomes=(RecordCaptured, RecordCaptureRefused),
+                lookup=LOOKUP,
+            ),
             effect(asked_by=VoidRequested, call=self.void, outcomes=(RecordVoided,)),
-            effect(asked_by=RefundRequested, call=self.refund, outcomes=(RecordRefunded, RecordRefundRefused)),
+            effect(
+                asked_by=RefundRequested,
+                call=self.refund,
+                outcomes=(RecordRefunded, RecordRefundRefused),
+                lookup=LOOKUP,
+            ),
         )
 
 

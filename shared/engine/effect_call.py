@@ -1,6 +1,6 @@
 """One call to the outside: the tools that an effect has while it calls, and the attempts so far."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -26,7 +26,15 @@ class Attempts(NamedTuple):
 class EffectCall:
     """The tools of an effect while it calls the outside."""
 
-    def __init__(self, broker: Broker, clock: Clock, row: EffectRow, timeout_s: float, tracing: Tracing) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        clock: Clock,
+        row: EffectRow,
+        timeout_s: float,
+        tracing: Tracing,
+        answered: Callable[[Mapping[str, str]], None],
+    ) -> None:
         self.idempotency_key = row.event_id
         self.saga = row.headers[CORRELATION_ID]
         self.attempt = row.attempts
@@ -35,6 +43,7 @@ class EffectCall:
         self._timeout_s = timeout_s
         self._row = row
         self._tracing = tracing
+        self._answered = answered
         self._asks = ""
         self._last_error = ""
         self._next_at: datetime | None = None
@@ -57,9 +66,11 @@ class EffectCall:
         if traceparent := of_row.get(TRACEPARENT):
             of_the_saga[TRACEPARENT] = self._tracing.of_request(traceparent, self._row.event_id, self.attempt)
         try:
-            return await self._broker.request(subject, body, {**of_the_saga, **headers}, self._timeout_s)
+            answer = await self._broker.request(subject, body, {**of_the_saga, **headers}, self._timeout_s)
         except BrokerError as error:
             raise UnknownOutcomeError(str(error)) from error
+        self._answered(answer[0])
+        return answer
 
     async def wait_after(self, error: Exception, delay_s: float) -> None:
         """Wait before the next attempt; this one failed."""

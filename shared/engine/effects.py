@@ -6,6 +6,7 @@ comes back as a command of the context, and the loop decides it like any other m
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import anyio
@@ -38,7 +39,15 @@ class NoEffectError(Exception):
 class EffectRunner:
     """One per process. The loop collects `drain_outcomes` to decide them and `drain_attempts` to record them."""
 
-    def __init__(self, routing: Routing, broker: Broker, clock: Clock, *, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        routing: Routing,
+        broker: Broker,
+        clock: Clock,
+        *,
+        wake: Callable[[], None],
+        heard: Callable[[Effect | None, Mapping[str, str]], None] = lambda effect, headers: None,  # noqa: ARG005 - a default
+    ) -> None:
         self._overflowed = False
         """Whether some effects are only in the database."""
         self._last = 0
@@ -49,6 +58,7 @@ class EffectRunner:
         self._broker = broker
         self._clock = clock
         self._wake = wake
+        self._heard = heard
         self._outcomes: list[Incoming] = []
         self._attempts: dict[str, tuple[int, str]] = {}
         self._queues: dict[str, deque[EffectRow]] = {}
@@ -195,7 +205,9 @@ class EffectRunner:
         """The outcome of the first effect of this queue, or None: it failed, and `revoke` has removed it meanwhile."""
         effect = self._by_name.get(row.type)
         timeout_s = 0.0 if effect is None else effect.timeout_s
-        call = self._calls[row.event_id] = EffectCall(self._broker, self._clock, row, timeout_s, self._routing.tracing)
+        answered = partial(self._heard, effect)
+        call = EffectCall(self._broker, self._clock, row, timeout_s, self._routing.tracing, answered)
+        self._calls[row.event_id] = call
         backoff = Backoff(UNKNOWN_OUTCOME_DELAYS)
         began = self._clock.monotonic()
         try:

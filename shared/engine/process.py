@@ -19,6 +19,7 @@ from shared.engine.decide.tracing import NOT_TRACING, Tracing
 from shared.engine.effects import EffectRunner
 from shared.engine.guarded import guarded
 from shared.engine.intake.partition import Partition
+from shared.engine.known_answers import KnownAnswers
 from shared.engine.loop import BUSY_RETRY_S, Loop
 from shared.engine.monitor.alarms import Alarms
 from shared.engine.monitor.troubles import Troubles
@@ -76,7 +77,8 @@ class ContextProcess:
         )
         linger_s = {aggregate.name: aggregate.linger_s for aggregate in context.aggregates if aggregate.linger_s}
         self.relay = Relay(broker, clock, linger_s=linger_s, wake=self._wake, troubles=self.troubles)
-        self.effects = EffectRunner(routing, broker, clock, wake=self._wake)
+        self._answers = KnownAnswers(context, store, broker, self.alarms)
+        self.effects = EffectRunner(routing, broker, clock, wake=self._wake, heard=self._answers.heard)
         self.requests = Requests(routing, store, clock, wake=self._wake)
         self.ownership = PartitionOwnership(
             [
@@ -139,6 +141,7 @@ class ContextProcess:
                 await self._be_ready_to_decide()
             async with anyio.create_task_group() as tasks:
                 self.effects.start(tasks)
+                self._answers.start(tasks)
                 tasks.start_soon(self.relay.run)
                 tasks.start_soon(self.ownership.keep_alive)
                 name = self.context.name

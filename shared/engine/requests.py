@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ from shared.engine.decide.routing import Routing
 from shared.ports.clock import Clock
 from shared.ports.store import DatabaseBusyError, DatabaseError, Store
 from shared.wire.bodies import BodyDecoder, MalformedBodyError
-from shared.wire.messages import CORRELATION_ID, IDEMPOTENCY_KEY, NEVER, check_message_id
+from shared.wire.messages import ANSWERING_SINCE, CORRELATION_ID, IDEMPOTENCY_KEY, NEVER, check_message_id, rfc3339
 
 WAITING_AT_MOST: Final = 10_000
 STOPPING: Final = "this process is stopping"
@@ -55,6 +56,7 @@ class Requests:
         self._last = 0
         self._is_closed = False
         context = routing.context
+        self._since = {ANSWERING_SINCE: rfc3339(clock.now())} if context.lookup else {}
         self.endpoints: Endpoints = {
             endpoint.subject: partial(self._ask, endpoint, BodyDecoder(endpoint.request, strict=True))
             for endpoint in context.endpoints
@@ -124,7 +126,7 @@ class Requests:
             return None
         if given.reply_delay_s:
             await self._clock.sleep(given.reply_delay_s)
-        return given.answer
+        return replace(given.answer, headers=self._since) if self._since else given.answer
 
     async def _look_up(self, request: Request) -> Answer:
         key = request.headers.get(IDEMPOTENCY_KEY, "")

@@ -137,6 +137,10 @@ class Transaction(Protocol):
         """Effects of these partitions without an outcome, oldest first, requested by rows after `after`."""
         ...
 
+    def closed_effects(self, kinds: Sequence[str], *, limit: int) -> list[tuple[str, str]]:
+        """(event id, saga) of the newest effects with an outcome that events of these types requested."""
+        ...
+
     def delete_positions(self, stream: str) -> None:
         """Delete the positions of a stream, so that it is read from its beginning; the inbox stays."""
         ...

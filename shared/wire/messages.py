@@ -32,6 +32,7 @@ SCHEDULE_TARGET = "Nats-Schedule-Target"
 SCHEDULE_TTL = "Nats-Schedule-TTL"
 TIMER_ID = "Timer-Id"
 IDEMPOTENCY_KEY = "Idempotency-Key"
+ANSWERING_SINCE = "Answering-Since"
 ACTING_FOR = "Acting-For"
 """Of a command or a query: in whose name it is sent, as the sender that authenticated its user says."""
 ACTOR_LENGTH_AT_MOST = 200

@@ -244,13 +244,14 @@ async def test_service_answers_with_a_body_an_error_or_not_at_all(server: Broker
     async def echo(request: Request) -> Answer | None:
         if request.body == b"wrong":
             return Answer(body=b"details", error=("400", "that is wrong"))
-        return None if request.body == b"hush" else Answer(request.headers["X"].encode() + request.body)
+        told = Answer(request.headers.get("X", "").encode() + request.body, headers={"Y": "louder"})
+        return None if request.body == b"hush" else told
 
     host = await server.connect()
     stop = await host.serve("echo", "1.0.0", "An echo", {"svc.echo.say": echo})
     await host.stream_info("EVENTS")
     headers, body = await broker.request("svc.echo.say", b"hello", {"X": "oh-"}, 5.0)
-    assert (headers.get("Nats-Service-Error-Code"), body) == (None, b"oh-hello")
+    assert (headers.get("Nats-Service-Error-Code"), headers["Y"], body) == (None, "louder", b"oh-hello")
     headers, body = await broker.request("svc.echo.say", b"wrong", {}, 5.0)
     assert (headers["Nats-Service-Error-Code"], headers["Nats-Service-Error"]) == ("400", "that is wrong")
     assert body == b"details"

@@ -12,7 +12,7 @@ from shared.ports.databases import Databases
 from shared.ports.rows import JournalRow, Move, ParkedRow, Position, Proof, RefusedRow, SkippedRow, StrangerRow
 from shared.ports.store import DatabaseError, FencedError, Store, Transaction
 from shared.ports.store_reader import Backlog, KeptMessage, KeptRow, Publication
-from shared.wire.messages import MSG_ID, OCCURRED_AT, TIMER_ID
+from shared.wire.messages import CORRELATION_ID, MSG_ID, OCCURRED_AT, TIMER_ID
 
 HEADERS = {MSG_ID: "m-1", "Title": 'Łódź "9"'}
 NOON = "2026-11-21T12:00:00.000000Z"
@@ -59,6 +59,18 @@ async def test_transaction_that_raises_leaves_nothing(store: Store) -> None:
     with pytest.raises(RuntimeError, match="changed my mind"):
         await store.transact(work)
     assert await store.read(lambda transaction: transaction.inbox_hashes(["m-1"])) == {}
+
+
+async def test_newest_effects_with_an_outcome_are_told_with_their_sagas(store: Store) -> None:
+    def work(transaction: Transaction) -> None:
+        rows = transaction.append([journal_row(n, **{CORRELATION_ID: f"t-{n}"}) for n in range(1, 5)])
+        transaction.add_effects([(row.n, row.row.event_id, row.row.key, 0) for row in rows])
+        transaction.close_effects([row.row.event_id for row in rows[:3]])
+
+    await store.transact(work)
+    closed = await store.read(lambda transaction: transaction.closed_effects(["Rung"], limit=2))
+    assert closed == [("till/till-t-3@1", "t-3"), ("till/till-t-2@1", "t-2")]
+    assert await store.read(lambda transaction: transaction.closed_effects(["Other"], limit=2)) == []
 
 
 async def test_headers_of_rows_come_back_as_they_were(store: Store) -> None:

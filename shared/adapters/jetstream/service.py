@@ -40,7 +40,7 @@ async def serve(
             if answered.error is not None:
                 await request.respond_error(answered.error[0], answered.error[1], data=answered.body)
             else:
-                await request.respond(answered.body)
+                await request.respond(answered.body, headers=dict(answered.headers) or None)
         except CONNECTION_ERRORS as error:
             _log.warning("answer not sent", subject=subject, error=str(error))
         finally:

@@ -26,7 +26,8 @@ class MemoryEndpoint:
             if answered is None:
                 return
             code, text = answered.error or ("", "")
-            headers = {"Nats-Service-Error-Code": code, "Nats-Service-Error": text} if answered.error else {}
+            error = {"Nats-Service-Error-Code": code, "Nats-Service-Error": text}
+            headers = error if answered.error else dict(answered.headers)
             self._link.to_server(lambda: reply.send((headers, answered.body)))
 
         def arrive() -> None:

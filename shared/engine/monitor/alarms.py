@@ -15,7 +15,16 @@ from msgspec import Struct
 from shared.ports.clock import Clock
 
 Kind: TypeAlias = Literal[
-    "backlog", "broker", "consumer", "database", "endpoint", "permission", "publication", "server", "stream_full"
+    "backlog",
+    "broker",
+    "consumer",
+    "database",
+    "endpoint",
+    "permission",
+    "publication",
+    "server",
+    "service",
+    "stream_full",
 ]
 """The kind of a condition; a label of the metric."""
 
