@@ -19,7 +19,7 @@ from shared.ports.store import DatabaseBusyError, Store
 from shared.wire.messages import ANSWERING_SINCE, IDEMPOTENCY_KEY
 
 NEWEST = 32
-"""So many outcomes are compared: a copy that has them all lacks nothing that is older."""
+"""The number of outcomes that are compared: a copy that has them all lacks nothing that is older."""
 TIMEOUT_S = 10.0
 
 _log = structlog.get_logger("chorus.answers")

@@ -162,7 +162,7 @@ def test_price_that_came_back_is_the_current_price() -> None:
 
 
 def changes_of_tea(number: int, *, apart: timedelta, since: timedelta | None) -> list[PriceChanged]:
-    """So many changes, by 1 each, the first one from 499 at nine."""
+    """Changes of the price by 1 each, the first one from 499 at nine."""
     times = [NINE + count * apart for count in range(number)]
     return [
         PriceChanged(
