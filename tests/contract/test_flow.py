@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from contexts.sagas import SAGAS
 from shared import catalog
 from shared.config.settings import Settings
+from shared.flow.board import board as board_of
 from shared.flow.check import check
-from shared.flow.graph import derive
+from shared.flow.graph import Reaction, derive
+from shared.flow.selection import Selection, beside, of_saga
 from shared.inspect.timeline import Message
 from shared.simulation.testing import simulation
 from tests.contract.golden import BOARD, COMMAND, board
@@ -45,6 +48,47 @@ def test_the_shop_has_no_mistakes() -> None:
 
 def test_the_board_is_drawn_from_the_code() -> None:
     assert BOARD.read_text() == board(), COMMAND
+
+
+BOARDS = {saga.name: of_saga(SHOP, saga, SAGAS) for saga in SAGAS}
+
+
+def names_on(selection: Selection) -> set[str]:
+    """The full names of the notes: events and commands as `context.Name`, reactions as `kind name`."""
+    return {name for panel in selection.panels for name in board_of(panel).names}
+
+
+def test_each_saga_has_a_board_of_its_own() -> None:
+    drawn = {name: names_on(selection) for name, selection in BOARDS.items()}
+    assert [(one, other) for one, other in combinations(drawn, 2) if drawn[one] == drawn[other]] == []
+    begins = {
+        name: {"client PlaceOrder", "client AddItemsToBasket", "client RequestReturn"} & drawn[name] for name in drawn
+    }
+    assert begins == {
+        "purchase": {"client PlaceOrder"},
+        "order": {"client PlaceOrder"},
+        "return": {"client RequestReturn"},
+        "checkout": {"client AddItemsToBasket"},
+    }
+
+
+def test_a_board_stops_at_the_ends_of_its_saga_and_where_another_begins() -> None:
+    drawn = {name: names_on(selection) for name, selection in BOARDS.items()}
+    assert "ordering.OrderPlaced" in drawn["checkout"]
+    assert "inventory.ReserveStock" not in drawn["checkout"]
+    assert "ordering.OrderConfirmed" in drawn["purchase"]
+    assert {"shipping.OrderShipped", "payments.PaymentRefunded", "ordering.ReturnRequested"} & drawn[
+        "purchase"
+    ] == set()
+    assert {"shipping.OrderShipped", "payments.PaymentRefunded", "ordering.DeliveryRecorded"} <= drawn["order"]
+    assert {"ordering.OrderPlaced", "ordering.CancelOrder", "shipping.OrderShipped"} & drawn["return"] == set()
+
+
+def test_every_reaction_is_on_a_board() -> None:
+    drawn = set[Reaction]()
+    for selection in (*BOARDS.values(), beside(SHOP, SAGAS)):
+        drawn |= {cause for panel in selection.panels for causes in panel.commands.values() for cause in causes}
+    assert {*SHOP.reactions} - drawn == set()
 
 
 def test_each_event_follows_from_its_cause_as_the_graph_says(messages: list[Message]) -> None:
