@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from shared.flow.board import board
 from shared.flow.graph import Flow
 from shared.flow.mermaid import flowchart
-from shared.flow.relations import Relation
+from shared.flow.relations import SHARED_KERNEL, Relation
 from shared.flow.selection import beside, of_saga
 from shared.saga import Saga
 
@@ -23,8 +23,9 @@ def page(flow: Flow, sagas: Sequence[Saga], relations: Sequence[Relation]) -> li
         "",
         "## Context map",
         "",
-        "An arrow points from the context that publishes to the one that reads, or from a service to the context that",
-        "asks it. Each row of the table names the pattern of domain-driven design, and where it stands in the code.",
+        "An arrow points from the context that publishes to the one that reads, or from a service or an outside system",
+        "to the context that asks it. Each row of the table names the pattern of domain-driven design, and where it",
+        "stands in the code. A shared kernel is imported, so it has a row and no arrow.",
         "",
         *_fenced(_map(relations)),
         "",
@@ -55,10 +56,11 @@ def _beside(flow: Flow, sagas: Sequence[Saga]) -> Iterator[str]:
 
 def _map(relations: Sequence[Relation]) -> Iterator[str]:
     yield "flowchart LR"
-    names = dict.fromkeys(name for relation in relations for name in (relation.upstream, relation.downstream))
+    drawn = [relation for relation in relations if relation.pattern != SHARED_KERNEL]
+    names = dict.fromkeys(name for relation in drawn for name in (relation.upstream, relation.downstream))
     numbers = {name: f"c{number}" for number, name in enumerate(names)}
     yield from (f"  {number}[{name}]" for name, number in numbers.items())
-    for relation in relations:
+    for relation in drawn:
         label = "<br/>".join(relation.through)
         yield f'  {numbers[relation.upstream]} -- "{label}" --> {numbers[relation.downstream]}'
 

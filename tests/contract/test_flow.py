@@ -10,13 +10,16 @@ import pytest
 
 from contexts.sagas import SAGAS
 from shared import catalog
+from shared.catalog import directory, place
 from shared.config.settings import Settings
 from shared.flow.board import board as board_of
 from shared.flow.check import check
 from shared.flow.graph import Reaction, derive
+from shared.flow.relations import relations
 from shared.flow.selection import Selection, beside, of_saga
 from shared.inspect.timeline import Message
 from shared.simulation.testing import simulation
+from tests.contract.declared import read_sides
 from tests.contract.golden import BOARD, COMMAND, board
 from tests.unit.shopping import CANCEL, MUG, fill_shelves, order
 
@@ -89,6 +92,24 @@ def test_every_reaction_is_on_a_board() -> None:
     for selection in (*BOARDS.values(), beside(SHOP, SAGAS)):
         drawn |= {cause for panel in selection.panels for causes in panel.commands.values() for cause in causes}
     assert {*SHOP.reactions} - drawn == set()
+
+
+def test_the_context_map_has_the_read_side_the_outside_systems_and_the_shared_kernel() -> None:
+    related = {(one.upstream, one.downstream): one for one in relations(SHOP, read_sides(), directory(), place)}
+    heard_by_insights = {
+        upstream: {*one.through} for (upstream, reader), one in related.items() if reader == "insights"
+    }
+    assert {"OrderPlaced", "OrderCancelled", "OrderDelivered"} - set[str]().union(*heard_by_insights.values()) == set()
+    assert {"ordering", "payments", "inventory", "shipping"} <= {*heard_by_insights}
+    assert related["carrier", "shipping"].through == ("hand_over",)
+    assert related["carrier", "shipping"].pattern.startswith("outside system")
+    assert related["mailer", "notifications"].files == ("contexts/mail.py", "contexts/notifications/effects.py")
+    assert related["mailer", "support"].through == ("tell",)
+    assert related["bank", "payments"].pattern.startswith("open-host service")
+    (kernel,) = (one for one in related.values() if one.upstream == "kernel")
+    assert (kernel.pattern, kernel.files) == ("shared kernel", ("contexts/kernel.py",))
+    assert "Money" in kernel.through
+    assert kernel.downstream.split(", ") == sorted({*SHOP.contexts, "insights"})
 
 
 def test_each_event_follows_from_its_cause_as_the_graph_says(messages: list[Message]) -> None:
