@@ -40,6 +40,12 @@ PURCHASE = Saga(
             keys="shortages.sku",
         ),
     ),
+    beyond=(
+        "shipping.DeliveryScheduled",
+        "shipping.DispatchRequested",
+        "ordering.OrderCancellationRequested",
+        "payments.RefundRequested",
+    ),
 )
 """Ordering ends it by its deadline, 15 minutes unless CHORUS_ORDER_DEADLINE says otherwise; later on backorder."""
 
@@ -56,6 +62,7 @@ ORDER = Saga(
     slow_after=timedelta(days=14),
     pivot="payments.CaptureRequested",
     waits_for=("shipping.ReportDelivered",),
+    beyond=("ordering.ReturnRefunded",),
 )
 """A parcel travels for days, and shipping waits for what the carrier reports. After the capture, money is refunded."""
 

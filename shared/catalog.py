@@ -137,6 +137,11 @@ def _settings_type(name: str) -> type[Settings]:
     return found[0]
 
 
+def directory() -> Path:
+    """The directory of the package."""
+    return Path(importlib.import_module(contexts_package()).__path__[0])
+
+
 def place(name: str, file: str) -> str:
     """Where a file of a context is, for messages: `contexts/here/worker.py`."""
     return f"{contexts_package().replace('.', '/')}/{name}/{file}"
@@ -184,8 +189,7 @@ def declared_in(module: str, attribute: str) -> Any | None:
 
 def file_of(module: str) -> Path | None:
     """The file of a module of the package itself, such as its sagas.py; None without such a module."""
-    file = getattr(_module(module), "__file__", None)
-    return None if file is None else Path(file)
+    return Path(file) if (file := getattr(_module(module), "__file__", None)) else None
 
 
 class Loaded(NamedTuple):

@@ -36,7 +36,8 @@ class Saga:
 
     It is slow when it has not ended `slow_after` its first event. Every step before the event `pivot` can be undone.
     For the commands of clients in `waits_for`, as `context.Command`, the saga may wait without a deadline. In `pauses`
-    nothing of it is under way either, and a command under another key ends them.
+    nothing of it is under way either, and a command under another key ends them. The events `beyond` come only after
+    an end, although the code alone does not show it; boards end there too.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Saga:
     pivot: str = ""
     waits_for: tuple[str, ...] = ()
     pauses: tuple[Pause, ...] = ()
+    beyond: tuple[str, ...] = ()
 
     def has_begun(self, published: Iterable[str]) -> bool:
         """Whether events, `context.Event` each, begin a saga of this kind."""

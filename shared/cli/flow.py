@@ -76,7 +76,7 @@ def flow(
     if check:
         return _check(graph, sagas, json=json)
     if format == "markdown" and not json:
-        return _page(graph, sagas, saga, from_)
+        return _page(settings, graph, sagas, saga, from_)
     try:
         selection = select(graph, sagas, saga, from_)
     except UnknownNameError as error:
@@ -123,7 +123,7 @@ def _check(graph: "Flow", sagas: "tuple[Saga, ...]", *, json: bool) -> int:
     return Exit.NO if findings else Exit.OK
 
 
-def _page(graph: "Flow", sagas: "tuple[Saga, ...]", saga: str | None, event: str | None) -> int:
+def _page(settings: "Settings", graph: "Flow", sagas: "tuple[Saga, ...]", saga: str | None, event: str | None) -> int:
     from shared import catalog
     from shared.flow.markdown import page
     from shared.flow.relations import relations
@@ -132,7 +132,8 @@ def _page(graph: "Flow", sagas: "tuple[Saga, ...]", saga: str | None, event: str
         raise CommandError(
             Exit.USAGE, "--format markdown writes a page of the whole system; leave --saga and --from away"
         )
-    show_lines(page(graph, sagas, tuple(relations(graph, catalog.place))))
+    sides = catalog.load_all(settings).read_sides.values()
+    show_lines(page(graph, sagas, tuple(relations(graph, sides, catalog.directory(), catalog.place))))
     return Exit.OK
 
 

@@ -15,7 +15,7 @@ def misnamed(flow: Flow, saga: Saga, file: Path | None) -> Iterator[Finding]:
     """Events that no context publishes or that have another key, and commands that no client may send."""
     of_pauses = [event for pause in saga.pauses for event in (pause.event, *pause.until)]
     of_ends = [event for end in saga.ends for event in end.events]
-    named = [*saga.first, *of_ends, *filter(None, [saga.pivot]), *of_pauses]
+    named = [*saga.first, *of_ends, *filter(None, [saga.pivot]), *of_pauses, *saga.beyond]
     for event in dict.fromkeys(named):
         if event not in flow.aggregates:
             text = f"the saga {saga.name} names {event}, which no context publishes"

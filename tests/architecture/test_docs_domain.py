@@ -8,7 +8,7 @@ import pytest
 from shared.context import Context
 from shared.wire.bodies import stamped_fields
 from tests.architecture.pages import DOCS, ROOT, names
-from tests.contract.declared import contexts
+from tests.contract.declared import contexts, read_sides
 
 CODE = re.compile(r"\b[PFRI][1-9][0-9]?\b")
 NOT_COVERED = re.compile(r"No test covers ([^.]+) yet\.")
@@ -88,10 +88,23 @@ def test_the_tables_of_events_are_what_is_published_and_who_reads_it(context: Co
 
 
 def test_the_table_of_contexts_names_every_aggregate() -> None:
-    rows = DOCS["domain"].rows("Contexts", "context", "aggregates")
-    listed = {context: names(aggregates) for context, aggregates, *_ in rows}
+    rows = DOCS["domain"].rows("Contexts", "context", "kind", "aggregates")
+    listed = {context: names(aggregates) for context, _, aggregates, *_ in rows}
     declared = {context.name: [one.name for one in context.aggregates] for context in contexts()}
     assert listed == declared, "docs/domain.md, Contexts: mend the table"
+
+
+def test_the_kinds_of_the_contexts_are_those_of_the_table_of_patterns() -> None:
+    kinds: dict[str, set[str]] = {}
+    for context, kind, *_ in DOCS["domain"].rows("Contexts", "context", "kind", "aggregates"):
+        kinds.setdefault(kind, set()).add(f"contexts/{context}")
+    kinds["supporting"].update(f"contexts/{side.name}" for side in read_sides())
+    patterns = {
+        pattern: {name for name in names(where) if name.count("/") == 1}
+        for pattern, _, where in DOCS["patterns"].rows("Patterns of domain-driven design", "pattern", "here", "where")
+    }
+    assert {*kinds} == {"core", "supporting", "generic", "external system"}
+    assert kinds == {kind: patterns[kind if " " in kind else f"{kind} subdomain"] for kind in kinds}
 
 
 def test_the_glossary_defines_each_term_once_and_in_order() -> None:

@@ -95,7 +95,8 @@ def board() -> str:
     """The text of docs/board.md as the code gives it."""
     flow = derive(catalog.contexts(Settings()))
     sagas = catalog.declared_in("sagas", "SAGAS") or ()
-    return "\n".join(page(flow, sagas, tuple(relations(flow, catalog.place)))) + "\n"
+    related = relations(flow, read_sides(), catalog.directory(), catalog.place)
+    return "\n".join(page(flow, sagas, tuple(related))) + "\n"
 
 
 def write_board() -> list[Path]:

@@ -3,17 +3,23 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 
 from contexts.sagas import SAGAS
 from shared import catalog
+from shared.catalog import directory, place
 from shared.config.settings import Settings
+from shared.flow.board import board as board_of
 from shared.flow.check import check
-from shared.flow.graph import derive
+from shared.flow.graph import Reaction, derive
+from shared.flow.relations import relations
+from shared.flow.selection import Selection, beside, of_saga
 from shared.inspect.timeline import Message
 from shared.simulation.testing import simulation
+from tests.contract.declared import read_sides
 from tests.contract.golden import BOARD, COMMAND, board
 from tests.unit.shopping import CANCEL, MUG, fill_shelves, order
 
@@ -45,6 +51,65 @@ def test_the_shop_has_no_mistakes() -> None:
 
 def test_the_board_is_drawn_from_the_code() -> None:
     assert BOARD.read_text() == board(), COMMAND
+
+
+BOARDS = {saga.name: of_saga(SHOP, saga, SAGAS) for saga in SAGAS}
+
+
+def names_on(selection: Selection) -> set[str]:
+    """The full names of the notes: events and commands as `context.Name`, reactions as `kind name`."""
+    return {name for panel in selection.panels for name in board_of(panel).names}
+
+
+def test_each_saga_has_a_board_of_its_own() -> None:
+    drawn = {name: names_on(selection) for name, selection in BOARDS.items()}
+    assert [(one, other) for one, other in combinations(drawn, 2) if drawn[one] == drawn[other]] == []
+    begins = {
+        name: {"client PlaceOrder", "client AddItemsToBasket", "client RequestReturn"} & drawn[name] for name in drawn
+    }
+    assert begins == {
+        "purchase": {"client PlaceOrder"},
+        "order": {"client PlaceOrder"},
+        "return": {"client RequestReturn"},
+        "checkout": {"client AddItemsToBasket"},
+    }
+
+
+def test_a_board_stops_at_the_ends_of_its_saga_and_where_another_begins() -> None:
+    drawn = {name: names_on(selection) for name, selection in BOARDS.items()}
+    assert "ordering.OrderPlaced" in drawn["checkout"]
+    assert "inventory.ReserveStock" not in drawn["checkout"]
+    assert "ordering.OrderConfirmed" in drawn["purchase"]
+    assert {"shipping.OrderShipped", "payments.PaymentRefunded", "ordering.ReturnRequested"} & drawn[
+        "purchase"
+    ] == set()
+    assert {"shipping.OrderShipped", "payments.PaymentRefunded", "ordering.DeliveryRecorded"} <= drawn["order"]
+    assert {"ordering.OrderPlaced", "ordering.CancelOrder", "shipping.OrderShipped"} & drawn["return"] == set()
+
+
+def test_every_reaction_is_on_a_board() -> None:
+    drawn = set[Reaction]()
+    for selection in (*BOARDS.values(), beside(SHOP, SAGAS)):
+        drawn |= {cause for panel in selection.panels for causes in panel.commands.values() for cause in causes}
+    assert {*SHOP.reactions} - drawn == set()
+
+
+def test_the_context_map_has_the_read_side_the_outside_systems_and_the_shared_kernel() -> None:
+    related = {(one.upstream, one.downstream): one for one in relations(SHOP, read_sides(), directory(), place)}
+    heard_by_insights = {
+        upstream: {*one.through} for (upstream, reader), one in related.items() if reader == "insights"
+    }
+    assert {"OrderPlaced", "OrderCancelled", "OrderDelivered"} - set[str]().union(*heard_by_insights.values()) == set()
+    assert {"ordering", "payments", "inventory", "shipping"} <= {*heard_by_insights}
+    assert related["carrier", "shipping"].through == ("hand_over",)
+    assert related["carrier", "shipping"].pattern.startswith("outside system")
+    assert related["mailer", "notifications"].files == ("contexts/mail.py", "contexts/notifications/effects.py")
+    assert related["mailer", "support"].through == ("tell",)
+    assert related["bank", "payments"].pattern.startswith("open-host service")
+    (kernel,) = (one for one in related.values() if one.upstream == "kernel")
+    assert (kernel.pattern, kernel.files) == ("shared kernel", ("contexts/kernel.py",))
+    assert "Money" in kernel.through
+    assert kernel.downstream.split(", ") == sorted({*SHOP.contexts, "insights"})
 
 
 def test_each_event_follows_from_its_cause_as_the_graph_says(messages: list[Message]) -> None:

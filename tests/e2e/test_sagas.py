@@ -190,6 +190,25 @@ async def test_lost_parcel_has_a_ticket_that_the_refund_closes(shop: Shop, ended
     assert mail.name == f"ticket-{order}-parcel_lost-1.eml"
 
 
+@pytest.mark.long  # tests/unit/support/test_tickets_in_memory.py does so in every run.
+async def test_refund_that_the_merchant_cannot_pay_has_a_ticket_until_it_is_given(shop: Shop, order: str) -> None:
+    await shop.stock(sku_of(order), 10)
+    await shop.place(order, sku_of(order))
+    await shop.until(order, "OrderShipped")
+    everything = {"amount": {"amount_minor": shop.books().balances["merchant", "EUR"][0]}, "reference": order}
+    await shop.send("bank.Withdraw", "merchant", everything)
+    await shop.until("merchant", "Withdrawn")
+    await report(shop, "ReportReturned", order)
+    opened = await shop.until(order, "TicketOpened")
+    assert (opened.content["case"], opened.content["occurrence"]) == ("refund", 3)
+    assert shop.watcher.types(order)["PaymentRefunded"] == 0
+    await shop.send("bank.Deposit", "merchant", everything | {"reference": f"{order}-back"})
+    await shop.until(order, "PaymentRefunded")
+    assert (await shop.until(order, "TicketResolved")).content["case"] == "refund"
+    await shop.until(order, "OperatorTold")
+    assert shop.ledger(order) == ["capture", "refund"]
+
+
 async def test_cancelled_because_the_parcel_comes_back(shop: Shop, ended: Ended, order: str) -> None:
     await shop.stock(sku_of(order), 10)
     await shop.place(order, sku_of(order))

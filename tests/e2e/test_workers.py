@@ -13,8 +13,10 @@ from shared.wire.messages import partition_of
 from tests.e2e.ended import Ended
 from tests.e2e.orders import PARTITIONS, check_all, orders_of, place_all
 from tests.e2e.shop import MEMBERS, Level, Shop, environment
+from tests.ledger import problems_of
 from tests.processes import spawn
 from tests.sagas import CONTEXTS
+from tests.waiting import WITHIN_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -106,6 +108,36 @@ class TestShared:
         assert await shop.level(order) == Level(on_hand=0, reserved=0)
         levels = [fact.id for fact in shop.watcher.about(order) if fact.type == "StockLevelChanged"]
         assert levels == [f"inventory/stock-{order}@{version}" for version in range(3, 3 + len(levels))]
+
+    @pytest.mark.long  # tests/unit/bank/test_bank_in_memory.py races them in every run.
+    async def test_two_banks_book_on_one_account_from_two_keys_and_lose_nothing(self, shop: Shop, order: str) -> None:
+        names = [f"{order}-{number}" for number in range(20)]
+        ann = next(name for name in names if partition_of(name, PARTITIONS) in (0, 1))
+        bob = next(name for name in names if partition_of(name, PARTITIONS) in (2, 3))
+        assert await shop.stop("bank") == 0
+        await shop.start("bank", "--partitions", "0,1")
+        await shop.start("bank.2", "--partitions", "2,3")
+        for account in (ann, bob):
+            await shop.send_quickly("bank.OpenAccount", account, {"owner": account})
+            salary = {"amount": {"amount_minor": 1000}, "reference": "salary"}
+            await shop.send_quickly("bank.Deposit", account, salary)
+            await shop.until(account, "Deposited")
+        for number in range(20):
+            to_ann = {"to": ann, "amount": {"amount_minor": 50}, "reference": f"in-{number}"}
+            await shop.send_quickly("bank.Transfer", bob, to_ann)
+            spent = {"amount": {"amount_minor": 110}, "reference": f"out-{number}"}
+            await shop.send_quickly("bank.Withdraw", ann, spent)
+
+        def is_decided() -> bool:
+            types = shop.watcher.types(ann)
+            return types["MoneyTransferred"] == types["Withdrawn"] + types["WithdrawalRejected"] == 20
+
+        async with asyncio.timeout(WITHIN_S):
+            await shop.watcher.until_true(is_decided)
+        books = shop.books()
+        assert list(problems_of(books)) == []
+        assert books.balances[bob, "EUR"] == (0, 0)
+        assert books.balances[ann, "EUR"] == (2000 - 110 * shop.watcher.types(ann)["Withdrawn"], 0)
 
     async def test_partition_nobody_may_have_waits_while_the_others_flow(
         self, shop: Shop, ended: Ended, order: str

@@ -7,6 +7,7 @@ A world is the state of the contexts plus everything in flight; the exhaustive s
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from itertools import chain
 from random import Random
 from typing import Any, NamedTuple, TypeAlias
@@ -17,7 +18,8 @@ from msgspec import Struct
 from contexts.inventory.commands import RegisterStockItem, ReplenishStock
 from contexts.inventory.movement import StockMovement
 from contexts.kernel import Money, OrderId, Sku
-from contexts.ordering.commands import ListPrice, PlaceOrder
+from contexts.ordering.commands import AddItemsToBasket, ListPrice, PlaceOrder
+from shared import catalog
 from shared.config.settings import Settings
 from shared.context import Context
 from tests.contract.declared import declared
@@ -41,6 +43,8 @@ SILENCES = ("ParcelSilence", "ParcelStillSilent")
 """The timers that are left out: without news they come due for ever, and they decide nothing about an order."""
 FOR_BASKETS = ("StockLevelChanged", "PriceChanged")
 """The events that only baskets are decided by; to deliver them too would multiply the worlds, and change no order."""
+ADDS_EACH_TIME = (AddItemsToBasket,)
+"""The commands that have an effect each time that they are decided, so a client sends them under an id."""
 Outside: TypeAlias = Mapping[type[Struct], Callable[[Any], tuple[str, Struct]]]
 """The command that customers and carriers send when they hear of an event, and to which context."""
 
@@ -94,8 +98,12 @@ class Explorer:
     """The order saga for some orders of mugs.
 
     `outside` maps events to the commands of customers and carriers. With `deadline_races`, the deadline of an order may
-    come due at any time; otherwise it comes due last.
+    come due at any time; otherwise it comes due last. Nobody hears the events `unheard`, and the timers `silences`
+    never come due.
     """
+
+    unheard: tuple[str, ...] = FOR_BASKETS
+    silences: tuple[str, ...] = SILENCES
 
     def __init__(
         self, settings: Settings, orders: Sequence[PlaceOrder], *, outside: Outside, deadline_races: bool
@@ -116,20 +124,24 @@ class Explorer:
 
         In each world, up to `twice` messages were delivered twice. Each outcome is checked against the invariants.
         """
-        start = self._start(commands, twice)
+        found: dict[tuple[Outcome, ...], dict[tuple[int, ...], Said]] = {}
+        for world in self._last(self._start(commands, twice)):
+            found.setdefault(self._outcomes(world), {})[world.locals] = self._said(world)
+        return {outcomes: tuple(said.values()) for outcomes, said in found.items()}
+
+    def _last(self, start: World) -> Iterator[World]:
+        """Every world that can be reached in which nothing is in flight."""
         seen = {start}
         ahead = [start]
-        found: dict[tuple[Outcome, ...], dict[tuple[int, ...], Said]] = {}
         while ahead:
             world = ahead.pop()
             following = self._following(world)
             if not following:
-                found.setdefault(self._outcomes(world), {})[world.locals] = self._said(world)
+                yield world
             for one in following:
                 if one not in seen:
                     seen.add(one)
                     ahead.append(one)
-        return {outcomes: tuple(said.values()) for outcomes, said in found.items()}
 
     def walk(self, random: Random, *commands: tuple[str, Struct]) -> tuple[Outcome, ...]:
         """Deliver the messages in one random order, about a third of them twice; the outcome of the orders."""
@@ -173,9 +185,13 @@ class Explorer:
                 calls = (*calls[:at], calls[at] + came.calls, *calls[at + 1 :])
             deadlines = _sorted(world.deadlines, came.deadlines)
             yield World(after, world.bank, calls, _sorted(left, came.messages), deadlines, spare)
-            if spare:
+            if spare and self._may_come_twice(message):
                 again = _sorted(world.messages, came.messages)
                 yield World(after, world.bank, calls, again, deadlines, spare - 1)
+
+    def _may_come_twice(self, message: int) -> bool:
+        del message
+        return True
 
     def _answers(self, world: World) -> Iterator[World]:
         """The bank answers the oldest call of some key."""
@@ -218,13 +234,13 @@ class Explorer:
                     calls.append(self.calls.number((at, event), event))
                 (messages if self.deadline_races else deadlines).extend(self._armed(context, event, is_deadline=True))
                 messages += self._armed(context, event, is_deadline=False)
-            if events:
+            if events and not isinstance(command, ADDS_EACH_TIME):
                 assert decided(decider, command, states) == [], f"{command} was answered twice"
         return Consequences(self._local(states, said), tuple(messages), tuple(calls), tuple(deadlines))
 
     def _heard(self, context: Context, event: Any) -> Iterator[int]:
         """The reactions of the other contexts, the customer and the carrier."""
-        if type(event).__name__ in FOR_BASKETS:
+        if type(event).__name__ in self.unheard:
             return
         for reader in self.contexts:
             for policy in reader.policies:
@@ -236,7 +252,7 @@ class Explorer:
 
     def _armed(self, context: Context, event: Any, *, is_deadline: bool) -> Iterator[int]:
         for timer in context.timers:
-            armed = timer.armed_by is type(event) and timer.at(event) is not None and timer.name not in SILENCES
+            armed = timer.armed_by is type(event) and timer.at(event) is not None and timer.name not in self.silences
             if armed and (timer.name in DEADLINES) is is_deadline:
                 yield self._message(context.name, timer.whenever_due(event))
 
@@ -288,6 +304,62 @@ class Explorer:
 
     def _said(self, world: World) -> Said:
         return sum((self.locals.values[local].said for local in world.locals), Counter())
+
+
+class Corner(Explorer):
+    """The contexts around one key, in which some commands are decided first and then others race.
+
+    A command of a client comes once; anything else may arrive twice.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        *,
+        outside: Outside,
+        unheard: tuple[str, ...] = FOR_BASKETS,
+        silences: tuple[str, ...] = SILENCES,
+    ) -> None:
+        settings = catalog.settings_with({"dispatch_delay": timedelta(0)})
+        super().__init__(settings, (), outside=outside, deadline_races=False)
+        self.contexts = declared(settings, *names)
+        self.unheard, self.silences = unheard, silences
+
+    def ends(
+        self, begun: Sequence[tuple[str, Struct]], *racing: tuple[str, Struct], twice: int = 1
+    ) -> list[tuple[Mapping[str, Any], Counter[str], Mapping[str, Any]]]:
+        """Every end: the aggregates by id, how often each event was published in the race, and the bank's aggregates.
+
+        The commands `begun` are decided one after the other, each with all that follows from it.
+        """
+        world = self._start((), 0)
+        for command in begun:
+            world = self._settled(world, command)
+        before = self._said(world)
+        flying = tuple(self._message(name, (command,)) for name, command in racing)
+        start = world._replace(messages=tuple(sorted(flying)), spare=twice)
+        return [self._end(last, before) for last in self._last(start)]
+
+    def _may_come_twice(self, message: int) -> bool:
+        """Whether it is no command of a client: the inbox knows the id of one that comes again."""
+        at, commands = self.messages.values[message]
+        return not any(isinstance(command, self.contexts[at].accepts) for command in commands)
+
+    def _settled(self, world: World, command: tuple[str, Struct]) -> World:
+        world = world._replace(messages=(self._message(command[0], (command[1],)),))
+        for _ in range(STEPS_AT_MOST):
+            following = self._following(world)
+            if not following:
+                return world
+            world = following[0]
+        raise AssertionError(f"messages are still in flight after {STEPS_AT_MOST} steps")
+
+    def _end(self, world: World, before: Said) -> tuple[Mapping[str, Any], Counter[str], Mapping[str, Any]]:
+        states = dict(chain.from_iterable(self.locals.values[local].states.items() for local in world.locals))
+        said = Counter[str]()
+        for (_, event), times in (self._said(world) - before).items():
+            said[event] += times
+        return states, said, self.banks.values[world.bank]
 
 
 def _fact(event: Any) -> tuple[str, str]:

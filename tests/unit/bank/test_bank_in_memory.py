@@ -22,10 +22,10 @@ from shared.ports.store import DatabaseError
 from shared.repair.rebuild import rebuild
 from shared.simulation.testing import Simulation, simulation
 from shared.topology import declare
-from shared.wire.messages import CAUSATION_ID
+from shared.wire.messages import CAUSATION_ID, partition_of
 from tests.ledger import Ledger, problems_of, read_ledger
 
-ANN, BOB = "account-123", "account-456"
+ANN, BOB, CAT = "account-123", "account-456", "account-789"
 EUR = "EUR"
 DONE: Mapping[str, str] = {"outcome": "done"}
 SHORT: Mapping[str, str] = {"outcome": "refused", "reason": "insufficient_funds"}
@@ -124,6 +124,34 @@ def test_two_processes_hold_the_same_money_once(seed: int) -> None:
         assert balance(running) == (1000, 800)
         published = running.rows("bank", "SELECT count(*) FROM journal WHERE published_seq IS NULL")
         assert published == [(0,)]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_two_processes_book_on_one_account_from_two_keys_and_lose_nothing(seed: int) -> None:
+    """Each decides the transfers of its own partition with the balance that the other one's leave."""
+    assert {partition_of(key, 2) for key in (ANN, BOB)} == {0, 1}
+    with simulation(seed=seed, at_work=[], partitions=2) as running:
+        running.start("bank", partitions=[0])
+        running.start("bank", partitions=[1])
+        running.run_until_quiet()
+        open_accounts(running)
+        running.send(OpenAccount(owner="Cat"), key=CAT)
+        running.send(Deposit(amount=Some(amount_minor=800), reference="salary"), key=BOB)
+        running.run_until_quiet()
+        before = len(running.facts(ANN))
+        for n in range(8):
+            running.send(Transfer(to=ANN, amount=Some(amount_minor=100), reference=f"in-{n}"), key=BOB)  # type: ignore[arg-type]
+            running.send(Transfer(to=CAT, amount=Some(amount_minor=200), reference=f"out-{n}"), key=ANN)  # type: ignore[arg-type]
+        running.run_until_quiet()
+        booked = [json.loads(one.body)["reference"] for one in running.events(ANN)[before:] if "Transfer" in one.type]
+        directions = [reference.partition("-")[0] for reference in booked]
+        assert directions not in (sorted(directions), sorted(directions, reverse=True)), "they did not race"
+        out = len([one for one in running.facts(ANN) if one == "MoneyTransferred"]) - 8
+        assert (balance(running), balance(running, BOB), balance(running, CAT)) == (
+            (1800 - 200 * out, 0),
+            (0, 0),
+            (200 * out, 0),
+        )
 
 
 def test_a_process_that_owns_no_partition_answers_and_the_owner_publishes(bank: Simulation) -> None:

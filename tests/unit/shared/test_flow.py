@@ -10,7 +10,7 @@ import pytest
 from msgspec import Struct
 from rich.console import Console
 
-from contexts.sagas import ORDER, PURCHASE
+from contexts.sagas import ORDER, PURCHASE, SAGAS
 from shared import catalog
 from shared.config.settings import Settings
 from shared.context import Policy
@@ -75,14 +75,14 @@ def test_a_decider_without_source_may_lead_to_every_event_of_its_aggregate(tmp_p
 
 
 def test_a_saga_has_only_events_of_its_key() -> None:
-    selection = of_saga(SHOP, ORDER)
+    selection = of_saga(SHOP, ORDER, SAGAS)
     events = {event for panel in selection.panels for event in panel.notes}
     assert {"ordering.OrderPlaced", "payments.PaymentRefunded", "shipping.OrderDelivered"} <= events
     assert not {event for event in events if SHOP.aggregates[event].key != "order_id"}
 
 
 def test_a_saga_ends_at_its_ends() -> None:
-    selection = of_saga(SHOP, PURCHASE)
+    selection = of_saga(SHOP, PURCHASE, SAGAS)
     assert "ordering.OrderConfirmed" in {event for panel in selection.panels for event in panel.notes}
     heard = {cause.on for panel in selection.panels for causes in panel.commands.values() for cause in causes}
     assert "ordering.OrderPlaced" in heard
@@ -108,7 +108,7 @@ def test_after_an_event_stands_what_can_follow() -> None:
 
 
 def test_the_tree_of_a_saga_follows_each_event_once_and_has_the_commands_of_clients() -> None:
-    drawn = lines(of_saga(SHOP, ORDER))
+    drawn = lines(of_saga(SHOP, ORDER, SAGAS))
     refund = "payments: bank answers refund, RecordRefunded or RecordRefundRefused"
     assert len([line for line in drawn if line.endswith(refund)]) == 1
     assert "a client sends shipping.ReportDelivered" in drawn
@@ -169,7 +169,7 @@ def test_a_saga_that_is_not_declared_is_reported_with_those_that_are() -> None:
 
 
 def test_no_arrow_of_the_mermaid_drawing_leaves_its_context() -> None:
-    drawn = flowchart(map(board, of_saga(SHOP, ORDER).panels))
+    drawn = flowchart(map(board, of_saga(SHOP, ORDER, SAGAS).panels))
     assert drawn[0] == "flowchart LR"
     assert [line for line in drawn if line.startswith("  subgraph")] == [
         f'  subgraph c{number}["{name}"]' for number, name in enumerate(NAMES)
@@ -180,7 +180,7 @@ def test_no_arrow_of_the_mermaid_drawing_leaves_its_context() -> None:
     assert '    c0n1(["a client sends it"]):::clientNote' in drawn
 
 
-@pytest.mark.parametrize("selection", [whole(SHOP), of_saga(SHOP, ORDER)], ids=["whole", "saga"])
+@pytest.mark.parametrize("selection", [whole(SHOP), of_saga(SHOP, ORDER, SAGAS)], ids=["whole", "saga"])
 def test_the_picture_is_svg_in_which_no_note_covers_another(selection: Selection) -> None:
     root = ET.fromstring(drawing(map(board, selection.panels), "a < b"))
     name = "{http://www.w3.org/2000/svg}"

@@ -139,10 +139,11 @@ def test_an_end_that_nothing_leads_to_is_found() -> None:
         ),
         ({"key": "meal_id"}, "has the key meal_id, and its event till.SaleOpened has the key sale_id"),
         ({"waits_for": ("till.OpenSle",)}, "till.OpenSle, which no context accepts (did you mean 'till.OpenSale'?)"),
+        ({"beyond": ("till.SaleOpend",)}, "which no context publishes (did you mean"),
         ({"pauses": (replace(PAUSE, event="till.SaleOpend"),)}, "which no context publishes (did you mean"),
         ({"pauses": (replace(PAUSE, ended_by="till.OpenSle"),)}, "till.OpenSle, which no context accepts"),
     ],
-    ids=["pivot", "first", "key", "waits_for", "pause", "end of a pause"],
+    ids=["pivot", "first", "key", "waits_for", "beyond", "pause", "end of a pause"],
 )
 def test_a_name_in_a_saga_that_nobody_uses_is_found(changes: dict[str, object], told: str) -> None:
     found = findings(sagas=[replace(MEAL_SALE, **changes)])  # type: ignore[arg-type]

@@ -1,25 +1,16 @@
 """Tickets in the whole shop, in virtual time: opened by trouble, told to the operator, closed by good news."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from typing import Any
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
-from contexts.shipping.commands import ReportDelivered, ReportLost
+from contexts.bank.commands import Deposit, Some, Withdraw
+from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturned
 from contexts.support.commands import RateSupport, ResolveTicket
 from shared.simulation.testing import Simulation, simulation
-from shared.wire.messages import (
-    CAUSATION_DEPTH,
-    CAUSATION_ID,
-    CORRELATION_ID,
-    MSG_ID,
-    OCCURRED_AT,
-    SCHEMA_VERSION,
-)
 from tests.sagas import LOST, OVERDUE
 from tests.unit.shopping import ending_of, fill_shelves, mails, order
 
@@ -58,36 +49,25 @@ def test_lost_parcel_has_a_ticket_until_the_money_is_back(running: Simulation) -
     assert "chorus send support.ResolveTicket o-1 case=parcel_lost" in mail.get_content()
 
 
-def test_refund_that_is_refused_three_times_has_a_ticket_until_it_is_given() -> None:
-    """The simulated bank refuses twice, so the test speaks for payments (F16)."""
-    with simulation(seed=1, partitions=2, at_work=["support"]) as support:
-        for attempt in (1, 2):
-            say(support, "RefundFailed", refused(attempt), version=attempt)
-        assert support.facts("o-1", of="support") == []
-        say(support, "RefundFailed", refused(3), version=3)
-        opened = support.content("o-1", "TicketOpened")
-        assert (opened["case"], opened["priority"], opened["occurrence"]) == ("refund", "high", 3)
-        say(support, "PaymentRefunded", {"amount": {"amount_minor": 500}, "reason": "customer"}, version=4)
-        assert support.content("o-1", "TicketResolved")["case"] == "refund"
-
-
-def refused(attempt: int) -> Mapping[str, Any]:
-    return {"attempt": attempt, "reason": "refund_refused", "retry_at": "2026-11-21T10:00:00Z"}
-
-
-def say(support: Simulation, event: str, content: Mapping[str, Any], *, version: int) -> None:
-    """Publish an event as payments would."""
-    headers = {
-        MSG_ID: f"payments/payment-o-1@{version}",
-        CORRELATION_ID: "o-1",
-        CAUSATION_ID: "m-1",
-        CAUSATION_DEPTH: "1",
-        OCCURRED_AT: "2026-11-21T09:00:00.000000Z",
-        SCHEMA_VERSION: "1",
-    }
-    body = {"order_id": "o-1", "payment_id": "pay-o-1", **content}
-    support.publish(f"evt.payments.{event}.o-1", msgspec.json.encode(body), headers)
-    support.run_until_quiet()
+def test_refund_that_is_refused_three_times_has_a_ticket_until_it_is_given(running: Simulation) -> None:
+    """The merchant has spent the money, so the bank cannot give it back (F16)."""
+    running.send(order(), key="o-1")
+    running.run_until_quiet()
+    total_minor = running.content("o-1", "OrderPlaced")["total"]["amount_minor"]
+    taken = Some(amount_minor=total_minor)
+    running.send(Withdraw(amount=taken, reference="rent"), key="merchant")
+    running.send(ReportReturned(tracking_no=tracking_no(running, "o-1")), key="o-1")
+    running.advance(minutes=1)
+    assert running.facts("o-1", of="payments").count("RefundFailed") == 2
+    assert "TicketOpened" not in running.facts("o-1")
+    running.advance(minutes=1)
+    assert running.facts("o-1", of="payments").count("RefundFailed") == 3
+    opened = running.content("o-1", "TicketOpened")
+    assert (opened["case"], opened["priority"], opened["occurrence"]) == ("refund", "high", 3)
+    running.send(Deposit(amount=taken, reference="loan"), key="merchant")
+    running.advance(hours=1)
+    assert running.content("o-1", "TicketResolved")["case"] == "refund"
+    assert running.facts("o-1", of="payments")[-1] == "PaymentRefunded"
 
 
 def test_overdue_parcel_has_a_ticket_until_it_arrives(running: Simulation) -> None:
