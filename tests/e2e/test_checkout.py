@@ -49,7 +49,7 @@ async def test_checked_out_and_shipped(shop: Shop, order: str) -> None:
     await shop.until(order, "PaymentAnswerRecorded")
     await shop.send("ordering.CheckOutBasket", order, {})
     placed = await shop.until(order, "OrderPlaced")
-    assert placed.content["lines"] == [{"sku": sku_of(order), "quantity": 2, "unit_price": PRICE}]
+    assert placed.content["lines"] == [{"sku": sku_of(order), "quantity": 2, "unit_price": PRICE, "discount": 0}]
     await shop.until(order, "ShipmentRecorded")
     assert shop.ledger(order) == ["capture"]
 

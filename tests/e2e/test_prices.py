@@ -33,7 +33,7 @@ async def test_shipped_at_the_price_of_the_shop(shop: Shop, ended: Ended, order:
     await place(shop, order, {"sku": sku_of(order), "quantity": 2})
     await ended.check(order, SHIPPED)
     placed = await shop.until(order, "OrderPlaced")
-    assert placed.content["lines"] == [{"sku": sku_of(order), "quantity": 2, "unit_price": PRICE}]
+    assert placed.content["lines"] == [{"sku": sku_of(order), "quantity": 2, "unit_price": PRICE, "discount": 0}]
     assert placed.content["discount"] == 0
 
 
