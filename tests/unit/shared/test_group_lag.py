@@ -24,7 +24,7 @@ PROJECTION = GroupOf("insights", "projection")
 
 @pytest.fixture
 def shop() -> Iterator[Simulation]:
-    with simulation() as running:
+    with simulation(with_read_sides=True) as running:
         fill_shelves(running)
         running.run_until_quiet()
         yield running
