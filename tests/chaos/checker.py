@@ -45,6 +45,7 @@ SETTLED: Final[tuple[Check, ...]] = (
     messages.events_have_causes,
     messages.commands_are_answered,
     orders.orders_are_terminal,
+    orders.open_baskets_are_watched,
     goods.reservations_are_settled,
     goods.nobody_waits_for_units_that_are_there,
     letters.letters_are_single,

@@ -13,6 +13,7 @@ PLANTED_WAIT = Sku("planted-wait")
 """Of this article there is too little: one order waits for it, and one was served."""
 SHIPPED, REFUNDED, DECLINED = "o-planted-shipped", "o-planted-nowhere", "o-planted-poor"
 LOST = "o-planted-parcel"
+BASKET = "o-planted-basket"
 SENT, WAITED_FOR = "o-planted-returned", "o-planted-returning"
 
 
@@ -245,9 +246,17 @@ def returned_units_are_counted_twice(run: Run) -> None:
 
 
 def return_waits_without_a_timer(run: Run) -> None:
+    _disarm(run, f"timer.ordering.ReturnDeadline.{WAITED_FOR}")
+
+
+def basket_is_open_without_a_timer(run: Run) -> None:
+    _disarm(run, f"timer.ordering.BasketIdle.{BASKET}")
+
+
+def _disarm(run: Run, subject: str) -> None:
     timers = run.streams.messages[TIMERS]
     assert isinstance(timers, list)
-    (armed,) = (n for n, one in enumerate(timers) if one.subject == f"timer.ordering.ReturnDeadline.{WAITED_FOR}")
+    (armed,) = (n for n, one in enumerate(timers) if one.subject == subject)
     del timers[armed]
 
 
@@ -315,6 +324,7 @@ PLANTED: tuple[tuple[Callable[[Run], None], Invariant], ...] = (
     (more_comes_back_than_was_bought, "I4"),
     (returned_units_are_counted_twice, "I4"),
     (return_waits_without_a_timer, "I14"),
+    (basket_is_open_without_a_timer, "I14"),
     (ticket_is_opened_twice, "I16"),
     (snapshot_is_not_the_fold, "I17"),
     (version_is_missing, "I17"),

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from contexts.inventory.commands import ReplenishStock
-from contexts.kernel import ReturnId, SkuQuantity
-from contexts.ordering.commands import RequestReturn
+from contexts.kernel import CustomerId, ReturnId, SkuQuantity
+from contexts.ordering.commands import AddItemsToBasket, RequestReturn
 from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturnReceived
 from shared import catalog
 from shared.adapters.memory import MemoryBroker
@@ -18,7 +18,7 @@ from tests.chaos.checker import at_rest
 from tests.chaos.evidence import read_streams
 from tests.chaos.finding import Invariant
 from tests.chaos.order_mix import KINDS
-from tests.chaos.planted import LOST, PLANTED, PLANTED_SKU, PLANTED_WAIT, SENT, WAITED_FOR
+from tests.chaos.planted import BASKET, LOST, PLANTED, PLANTED_SKU, PLANTED_WAIT, SENT, WAITED_FOR
 from tests.chaos.run import Run
 from tests.chaos.stage import told
 from tests.chaos.strangers import FORGED, STRANGERS, spoilt
@@ -66,6 +66,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         open_shop.send(ReportLost(tracking_no=open_shop.content(LOST, "OrderShipped")["tracking_no"]), key=LOST)
         open_shop.run_until_quiet()
         ending_of(open_shop, LOST, LOST_PARCEL)
+        lines = (SkuQuantity(sku=PLANTED_SKU, quantity=1),)
+        open_shop.send(AddItemsToBasket(customer_id=CustomerId("c-1"), lines=lines), key=BASKET)
+        open_shop.run_until_quiet()
         streams = open_shop.run(read_streams(MemoryBroker(open_shop.server)))
         databases = {name: open_shop.directory / f"{name}.db" for name in MEMBERS}
         ended = Run(catalog.settings_with({"data_dir": open_shop.directory}), streams, databases)

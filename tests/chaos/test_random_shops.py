@@ -1,21 +1,22 @@
 """Random commands, restarts and time in a whole shop in memory: at rest, every promise is kept.
 
-Hypothesis chooses the steps, and shrinks those of a failure to the few that matter: it prints them as the body of a
-test, to paste here and run. `CHORUS_SEED` seeds it.
+Hypothesis chooses the steps, and shrinks those of a failure to the few that matter; the failure ends in them as a test,
+to paste into a file and run. `CHORUS_SEED` seeds it.
 """
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -40,6 +41,7 @@ from contexts.shipping.events import ReturnExpected
 from contexts.support.commands import RateSupport, ResolveTicket
 from shared import catalog
 from shared.adapters.memory import MemoryBroker
+from shared.ports.broker import BrokerUnavailableError
 from shared.simulation.testing import Simulation, simulation
 from shared.wire.messages import parse_subject
 from shared.wire.streams import EVENTS
@@ -50,8 +52,10 @@ from tests.chaos.stage import told
 from tests.e2e.shop import MEMBERS, token_of
 from tests.unit.shopping import CANCEL, fill_shelves, order
 
-STEPS = 70
+PARTS, PART_AT_MOST = 10, 14
+"""An example has so many lists of acts. A list has 5 on average, and is shrunk to those that matter."""
 FEW, MANY = 6, 200
+ATTEMPTS = 5
 NO_MAILBOX = "\u00e4nn@example.com"
 """No mailer takes a letter to this address."""
 
@@ -66,6 +70,7 @@ WHICH = st.integers(0, 7)
 """Which one, of as many as there are."""
 TWICE = st.booleans()
 """Whether a command comes a second time, as a message of its own."""
+
 
 ACTS: Mapping[str, tuple[int, Mapping[str, st.SearchStrategy[Any]]]] = {
     "place": (
@@ -119,34 +124,67 @@ class Act(NamedTuple):
     arguments: Mapping[str, Any]
 
 
-def any_act() -> st.SearchStrategy[Act]:
-    """An act by its weight. One rule for all of them, because Hypothesis leaves many rules out of each example."""
-    weighted = [
-        st.builds(Act, st.just(name), st.fixed_dictionaries(dict(arguments)))
-        for name, (weight, arguments) in ACTS.items()
-        for _ in range(weight)
-    ]
-    return st.one_of(*weighted)
+DRAWN = (*ACTS, *(name for name, (weight, _) in ACTS.items() for _ in range(weight - 1)))
+"""The names of the acts, each as often as it weighs. Every one stands once at the beginning, to which we shrink."""
+
+
+@st.composite
+def any_act(draw: st.DrawFn) -> Act:
+    """An act by its weight."""
+    name = draw(st.sampled_from(DRAWN))
+    return Act(name, {argument: draw(values) for argument, values in ACTS[name][1].items()})
 
 
 def units(lines: Wanted) -> tuple[SkuQuantity, ...]:
     return tuple(SkuQuantity(sku=sku, quantity=quantity) for sku, quantity in lines.items())
 
 
-class RandomShop(RuleBasedStateMachine):
+class RandomShop:
     """Customers, carriers and staff who do anything at any time, and processes that die."""
 
-    @initialize(seed=st.integers(0, 2**16))
     def open(self, seed: int) -> None:
+        self.seed = seed
+        self.acts: list[Act] = []
+        self.open_doors()
+
+    def open_doors(self) -> None:
+        """Start the shop, with a few units of everything."""
         self.opened = ExitStack()
-        self.deliveries = 0
-        self.shop: Simulation = self.opened.enter_context(simulation(seed=seed, basket_idle=timedelta(days=3)))
+        self.deliveries = self.sent = 0
+        self.shop: Simulation = self.opened.enter_context(simulation(seed=self.seed, basket_idle=timedelta(days=3)))
         for sku in (Sku("mug"), Sku("tea"), Sku("pot")):
             fill_shelves(self.shop, sku, 3)
 
-    @rule(act=any_act())
     def act(self, act: Act) -> None:
+        self.acts.append(act)
+        try:
+            self.perform(act)
+        except Exception as error:
+            error.add_note(self.as_test())
+            raise
+
+    def close(self) -> None:
+        self.opened.close()
+
+    def perform(self, act: Act) -> None:
         getattr(self, act.name)(**act.arguments)
+
+    def as_test(self) -> str:
+        """The steps so far as a test of its own."""
+        kind = type(self)
+        steps = [f"    shop.act({act!r})" for act in self.acts]
+        return "\n".join(
+            (
+                f"from {kind.__module__} import Act, {kind.__name__}",
+                "",
+                "",
+                "def test_found() -> None:",
+                f"    shop = {kind.__name__}()",
+                f"    shop.open(seed={self.seed})",
+                *steps,
+                "    shop.teardown()",
+            )
+        )
 
     def place(
         self,
@@ -250,8 +288,6 @@ class RandomShop(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Let everything end, and look for a broken promise."""
-        if not hasattr(self, "shop"):
-            return
         with self.opened, tempfile.TemporaryDirectory() as directory:
             self.shop.run_until_quiet()
             self.shop.advance(hours=2)
@@ -260,7 +296,8 @@ class RandomShop(RuleBasedStateMachine):
             of_shop = catalog.settings_with({"data_dir": self.shop.directory})
             evidence = Run(of_shop, streams, databases).copied(Path(directory)).evidence()
             findings = self.shop.run(at_rest(evidence))
-        assert not findings, told(findings)
+        if findings:
+            raise AssertionError(f"{told(findings)}\n\n{self.as_test()}")
 
     def _one_with(self, event: str, which: int) -> Iterator[str]:
         """The key of one such event; none when there is no such event yet."""
@@ -271,22 +308,71 @@ class RandomShop(RuleBasedStateMachine):
 
     def _send(self, command: Struct, key: str, twice: bool = False) -> None:
         for _ in range(1 + twice):
-            self.shop.send(command, key=key)
+            self.sent += 1
+            self._publish(command, key, f"sent-{self.sent}")
+
+    def _publish(self, command: Struct, key: str, message_id: str) -> None:
+        """Send a command until the server has acknowledged it, under one id, as a client does after an outage."""
+        for _ in range(ATTEMPTS - 1):
+            with suppress(BrokerUnavailableError):
+                self.shop.send(command, key=key, message_id=message_id)
+                return
+        self.shop.send(command, key=key, message_id=message_id)
 
 
 CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 
 
+SETTINGS = settings(phases=(Phase.generate, Phase.shrink), deadline=None, suppress_health_check=CHECKS, database=None)
+"""Phase.explain would trace every line of a failure."""
+
+
+def run_random(kind: type["RandomShop"], examples: int) -> None:
+    """Run random acts in this many shops; raises the shortest failure that was found."""
+
+    @settings(parent=SETTINGS, max_examples=examples)
+    @given(st.integers(0, 2**16), st.tuples(*[st.lists(any_act(), max_size=PART_AT_MOST)] * PARTS))
+    def do(seed: int, parts: tuple[list[Act], ...]) -> None:
+        shop = kind()
+        shop.open(seed)
+        try:
+            for act in chain.from_iterable(parts):
+                shop.act(act)
+        except BaseException:
+            shop.close()
+            raise
+        shop.teardown()
+
+    do()
+
+
 @pytest.mark.timeout(1_800)  # To shrink the steps of a failure takes minutes.
 @pytest.mark.parametrize("examples", [FEW, pytest.param(MANY, marks=pytest.mark.long)])
 def test_every_promise_is_kept_whatever_happens(examples: int) -> None:
-    run_state_machine_as_test(
-        RandomShop,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=STEPS,
-            deadline=None,
-            suppress_health_check=CHECKS,
-            database=None,
-        ),
-    )
+    run_random(RandomShop, examples)
+
+
+class Planted(RandomShop):
+    """Breaks a promise when somebody has an address without a mailbox; it opens no shop."""
+
+    def open_doors(self) -> None:
+        """Nothing is needed."""
+
+    def perform(self, act: Act) -> None:
+        del act
+
+    def teardown(self) -> None:
+        if any(act.arguments.get("email") == NO_MAILBOX for act in self.acts):
+            raise AssertionError(self.as_test())
+
+
+def test_failure_ends_in_the_step_that_matters_as_a_test_to_paste() -> None:
+    with pytest.raises(AssertionError) as raised:
+        run_random(Planted, 10)
+    found = re.search(r"^from tests\.chaos.*?shop\.teardown\(\)$", str(raised.value), re.MULTILINE | re.DOTALL)
+    assert found is not None
+    assert found[0].count("shop.act(") == 1
+    pasted: dict[str, Any] = {}
+    exec(found[0], pasted)
+    with pytest.raises(AssertionError, match="def test_found"):
+        pasted["test_found"]()

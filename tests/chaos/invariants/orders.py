@@ -45,6 +45,14 @@ def parcels_leave_once(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(invariant="I6", where=order, what=f"{kind}, and its shipment is cancelled")
 
 
+def open_baskets_are_watched(evidence: Evidence) -> Iterator[Finding]:
+    """I14: a basket that is open at rest has a timer that will abandon it."""
+    armed = timers_armed(evidence)
+    for basket, status in statuses_of(evidence, "ordering", "basket").items():
+        if status == "OPEN" and ("ordering", "BasketIdle", basket) not in armed:
+            yield Finding(invariant="I14", where=basket, what="is an open basket, and no timer will end that")
+
+
 def orders_are_terminal(evidence: Evidence) -> Iterator[Finding]:
     """I14: an order that is open at rest has a timer that will end it."""
     statuses = statuses_of(evidence, "ordering", "order")
