@@ -151,7 +151,8 @@ class RandomShop:
         """Start the shop, with a few units of everything."""
         self.opened = ExitStack()
         self.deliveries = self.sent = 0
-        self.shop: Simulation = self.opened.enter_context(simulation(seed=self.seed, basket_idle=timedelta(days=3)))
+        world = simulation(seed=self.seed, with_read_sides=True, basket_idle=timedelta(days=3))
+        self.shop: Simulation = self.opened.enter_context(world)
         for sku in (Sku("mug"), Sku("tea"), Sku("pot")):
             fill_shelves(self.shop, sku, 3)
 

@@ -239,7 +239,7 @@ class TestRefused:
     async def test_partition_that_does_not_exist_is_refused(self, shop: Shop, tmp_path: Path) -> None:
         code, line = await self.last_line(tmp_path, shop.environment(tmp_path), "--partitions", "0,4")
         assert code == 78
-        assert "no partition 4" in line
+        assert "partition 4 does not exist" in line
 
     async def test_database_of_another_context_is_refused(self, shop: Shop, tmp_path: Path) -> None:
         assert await shop.stop("payments") == 0
