@@ -88,7 +88,7 @@ def language(text: str, entered: Entered) -> str:
     promise = (
         f"{names.a_or_an.capitalize()} {names.aggregate} is reserved at most once, and never after it was given back."
     )
-    rows = [f"| {name} | `{names.aggregate}` | {promise} | RESERVED, RELEASED |"]
+    rows = [f"| {name} | supporting | `{names.aggregate}` | {promise} | RESERVED, RELEASED |"]
     text = with_row(text, "Contexts", "context", rows[0])
     for command, event in zip(names.commands, names.events, strict=True):
         text = with_row(text, "Commands", "command", f"| `{name}.{command}` | `{key}` |  | `{event}` |")
@@ -104,6 +104,12 @@ def language(text: str, entered: Entered) -> str:
         )
     )
     return re.sub(r"(^## Events\n.*?)(?=^## |\Z)", rf"\1### {name}\n\n{table}\n\n", text, count=1, flags=re.M | re.S)
+
+
+def subdomains(text: str, entered: Entered) -> str:
+    """Enter the context among the supporting subdomains, until its builder knows better."""
+    place = f"`{entered.folder}/{entered.names.context}`"
+    return re.sub(r"(^\| supporting subdomain \|.*`) \|$", rf"\1, {place} |", text, count=1, flags=re.MULTILINE)
 
 
 def with_row(text: str, heading: str, first: str, row: str) -> str:
@@ -138,6 +144,7 @@ LISTINGS: Final[dict[str, tuple[Callable[[str, Entered], str], ...]]] = {
     "docker-compose.yml": (services,),
     "README.md": (canvas_link,),
     "docs/domain.md": (language,),
+    "docs/patterns.md": (subdomains,),
     "docs/operate.md": (units,),
     "docs/tutorial.md": (readers,),
 }
