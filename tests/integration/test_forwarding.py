@@ -212,13 +212,14 @@ def at_most_mib(pid: int) -> float:
     return int(kib) / 1024
 
 
-CATCH_UP = 100_000
+CATCH_UP = 20_000
+"""Ten times as many as are in memory at once; with 100,000 the process needs no more (measured), and minutes."""
 MIB_AT_MOST = 200
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
-async def test_a_catch_up_of_100_000_events_needs_little_memory(
+@pytest.mark.timeout(600)
+async def test_a_catch_up_needs_little_memory(
     broker: JetStream, endpoint: Endpoint, tmp_path: Path, account_url: str
 ) -> None:
     """One process of its own, as an operator starts it; its memory is what the kernel has counted at most."""
@@ -236,7 +237,7 @@ async def test_a_catch_up_of_100_000_events_needs_little_memory(
     command = [sys.executable, "-m", "shared.cli", "worker", "insights", "--group", "integration"]
     began = time.monotonic()
     async with await anyio.open_process(command, env=environ, stdout=None, stderr=None) as worker:
-        with anyio.fail_after(800):
+        with anyio.fail_after(500):
             while len(endpoint.got) < CATCH_UP:  # noqa: ASYNC110 - the endpoint counts.
                 await anyio.sleep(0.2)
         took_s = time.monotonic() - began
