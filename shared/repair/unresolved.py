@@ -31,6 +31,11 @@ class _Waiting(Struct, frozen=True, kw_only=True):
         """Its name in commands, such as `till/1` for a parked message or `till/r7` for a refused row."""
         return f"{self.context}/{self.prefix}{self.row}"
 
+    @property
+    def cause(self) -> str:
+        """Why it waits: the reason as the broker or the endpoint gives it."""
+        return self.reason
+
 
 class Parked(_Waiting, frozen=True, kw_only=True):
     """A parked message, stored in `stream` at `sequence`. `reason` is empty when it waits behind another of its key."""
@@ -59,11 +64,6 @@ class Refused(_Waiting, frozen=True, kw_only=True):
     behind: int
 
     @property
-    def cause(self) -> str:
-        """Why the broker refuses it."""
-        return self.reason
-
-    @property
     def stream(self) -> str:
         """The stream that refuses it."""
         return stream_of(self.subject)
@@ -86,11 +86,6 @@ class Undelivered(_Waiting, frozen=True, kw_only=True):
     """
 
     behind: int
-
-    @property
-    def cause(self) -> str:
-        """Why it was not delivered."""
-        return self.reason
 
     @property
     def stream(self) -> str:
