@@ -37,7 +37,7 @@ from shared.wire.lag import group_lag_of
 
 CATCH_UP_FROM: Final = 20_000
 """A group that is this many events behind reads all of EVENTS and skips what it does not hear (reading.py)."""
-GATHER_S: Final = 0.05
+GATHER_S: Final = 0.1
 """How long events gather between two batches, unless a query waits: a batch shares a disk sync, and bucket writes."""
 BATCH_AT_MOST: Final = 4_000
 """A batch shares one disk sync and one statement per table; beyond this size nothing is gained (measured)."""

@@ -15,6 +15,7 @@ from tests.bench import rights as of_rights
 from tests.bench import sagas as of_sagas
 from tests.bench.profiles import Profile
 from tests.bench.report import Result, as_json, show
+from tests.bench.stage import in_one_directory
 
 WIDTH = 132
 """Of the tables in a pipe or a file."""
@@ -67,7 +68,8 @@ def rights(*, json: AsJson = False, quick: Quick = False) -> int:
 
 def _measured(work: Callable[[], Awaitable[Result | Profile]], json: bool, quick: bool) -> int:
     """Show what was measured; 1 when a target was missed."""
-    result = anyio.run(work, backend_options={"use_uvloop": True})
+    with in_one_directory():
+        result = anyio.run(work, backend_options={"use_uvloop": True})
     if json:
         print(as_json(result))
     else:

@@ -226,8 +226,7 @@ async def _ask(broker: JetStream, orders: int, queries: int) -> Answers:
 async def _follow(plan: Plan) -> Live:
     """The same load without the groups, with them, and without; and the lag while orders come one by one.
 
-    A shop that begins after another was deleted is slower, on ext4 without a journal by a fifth: creating a file takes
-    longer there for some minutes after many were deleted. So the shop with the groups is measured between two others.
+    The machine drifts, so the shop with the groups is measured between two others.
     """
     load = Load(kind="orders", count=plan.waiting)
     before = await _alone(load)

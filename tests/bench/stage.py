@@ -5,8 +5,8 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import anyio
@@ -153,28 +153,44 @@ class Count:
 async def stage(
     members: Iterable[Member], consumers: Sequence[Declared] | None = None, *, secure: bool = SECURE
 ) -> AsyncIterator[Stage]:
-    """An empty server with the members' streams and consumers, or with others; gone when the block is left.
+    """An empty server with the members' streams and consumers, or with others; it stops when the block is left.
 
-    With `secure` it knows the users of the members, and each worker connects as its own.
+    With `secure` it knows the users of the members, and each worker connects as its own. The directory stays until the
+    bench ends (`in_one_directory`).
     """
     topology = read_topology(Settings().streams_file)
     by_name = {member.name: member for member in members}
     declared = declare(topology, by_name.values())
     if consumers is not None:
         declared = (*(part for part in declared if part.kind == "stream"), *consumers)
-    with tempfile.TemporaryDirectory(prefix="chorus-bench-") as path:
-        directory = Path(path)
-        more = guard(directory / "access", users(topology, by_name)) if secure else {}
-        async with local_server(directory / "nats", more=more) as server:
-            await check_sync_always(server.monitor_url)
-            broker = await connect(as_tests(server.url), name="bench")
-            try:
-                await apply(broker.api, declared)
-                yield Stage(broker, server.url, server.pid, directory, topology.partitions)
-            finally:
-                await broker.close()
+    directory = Path(tempfile.mkdtemp(prefix="chorus-bench-"))
+    more = guard(directory / "access", users(topology, by_name)) if secure else {}
+    async with local_server(directory / "nats", more=more) as server:
+        await check_sync_always(server.monitor_url)
+        broker = await connect(as_tests(server.url), name="bench")
+        try:
+            await apply(broker.api, declared)
+            yield Stage(broker, server.url, server.pid, directory, topology.partitions)
+        finally:
+            await broker.close()
 
 
 def bench_program(name: str, module: str, *arguments: str) -> ChildProgram:
     """A program of the bench's own."""
     return ChildProgram(name, (sys.executable, "-m", f"tests.bench.{module}", *arguments))
+
+
+@contextmanager
+def in_one_directory() -> Iterator[None]:
+    """Keep the directories of all stages until the end, and then delete them.
+
+    On ext4 without a journal it takes longer to create a file for some minutes after many were deleted. A stage that
+    was deleted would slow the next one by a fifth.
+    """
+    usual = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix="chorus-bench-") as directory:
+        tempfile.tempdir = directory
+        try:
+            yield
+        finally:
+            tempfile.tempdir = usual
