@@ -22,6 +22,7 @@ from shared.engine.intake.reader import Phase
 from shared.engine.monitor.alarms import Alarms
 from shared.engine.process import ContextProcess, check_streams
 from shared.groups.process import GroupProcess
+from shared.ports.broker import BrokerUnavailableError
 from shared.readside import Group, ReadSide, place_of
 from shared.streams.file import read_topology
 from shared.topology import declare
@@ -29,6 +30,7 @@ from shared.wire.streams import EVENTS
 
 LOOKED_AFTER_S = 0.005
 LOOKED_AFTER_AT_MOST_S = 0.25
+STARTED_AGAIN_AFTER_S = 1.0
 STEP_S = 1.0
 """The step in which time passes while a process has work; time without work is skipped."""
 
@@ -168,8 +170,7 @@ class _AtWork:
         self.broker = MemoryBroker(world.server)
         self.process: ContextProcess | None = None
         self._world = world
-        work = self._read(member) if isinstance(member, ReadSide) else self._decide(member)
-        self.task = world.server.loop.create_task(work, name=member.name)
+        self.task = world.server.loop.create_task(self._run(), name=member.name)
 
     def stop(self) -> None:
         """Stop the process once it has finished the work that it has begun."""
@@ -178,11 +179,26 @@ class _AtWork:
         for group in self.groups:
             group.stop()
 
+    async def _run(self) -> None:
+        """Work until `stop`. A process that found no broker while it started is started again, as `chorus up` does."""
+        broker_was_away = True
+        while broker_was_away:
+            broker_was_away = False
+            self.process = None
+            self.groups.clear()
+            try:
+                await (self._read(self.member) if isinstance(self.member, ReadSide) else self._decide(self.member))
+            except* BrokerUnavailableError:
+                broker_was_away = True
+            self.broker.close()
+            if broker_was_away:
+                await self._world.clock.sleep(STARTED_AGAIN_AFTER_S)
+                self.broker = MemoryBroker(self._world.server)
+
     async def _read(self, side: ReadSide) -> None:
         async with anyio.create_task_group() as tasks:
             for group in _simulated(side):
                 tasks.start_soon(self._read_group, side.name, group)
-        self.broker.close()
 
     async def _read_group(self, context: str, group: Group) -> None:
         world = self._world
@@ -221,7 +237,6 @@ class _AtWork:
         async with self.process.at_work():
             await self.process.loop.run()
             await self.process.drain(settings.drain_timeout.total_seconds())
-        self.broker.close()
 
 
 def _simulated(side: ReadSide) -> list[Group]:

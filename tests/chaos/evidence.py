@@ -6,7 +6,7 @@ import sqlite3
 import stat
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -136,7 +136,8 @@ class Stranger(NamedTuple):
 class Evidence(Struct, frozen=True, kw_only=True, dict=True):
     """All that the checker looks at. `files` are the faults of the databases as files.
 
-    `read_sides` are the ids of the events that each read side has in the outboxes of its groups.
+    `read_sides` are the ids of the events that each read side has in the outboxes of its groups. Contexts did not work
+    for the time `away`, all together, so a deadline may be met that much later.
     """
 
     settings: Settings
@@ -148,6 +149,7 @@ class Evidence(Struct, frozen=True, kw_only=True, dict=True):
     books: Books
     files: Sequence[str]
     read_sides: Mapping[str, Collection[str]] = {}
+    away: timedelta = timedelta()
 
     @property
     def strangers(self) -> Sequence[Stranger]:

@@ -1,66 +1,32 @@
-"""Random commands, restarts and time in a whole shop in memory: at rest, every promise is kept.
+"""Random commands, restarts, outages and time in a whole shop in memory: at rest, every promise is kept.
 
 Hypothesis chooses the steps, and shrinks those of a failure to the few that matter; the failure ends in them as a test,
 to paste into a file and run. `CHORUS_SEED` seeds it.
 """
 
 import re
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, suppress
-from datetime import timedelta
+from collections.abc import Mapping
 from itertools import chain
-from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from msgspec import Struct
-from msgspec.structs import replace
 
-from contexts.inventory.commands import AdjustStock, ReplenishStock
-from contexts.kernel import Address, CustomerId, MethodToken, Money, ReturnId, Sku, SkuQuantity
-from contexts.ordering.commands import (
-    AddItemsToBasket,
-    AnnouncePromotion,
-    ChangePrice,
-    CheckOutBasket,
-    EndPromotion,
-    OrderLine,
-    RemoveItemsFromBasket,
-    RequestReturn,
-    SubmitAddress,
-    SubmitPaymentDetails,
-)
+from contexts.bank.commands import AccountId
+from contexts.kernel import Sku
 from contexts.ordering.events import PromotionCode
-from contexts.payments.commands import RetryRefund
-from contexts.shipping.commands import ReportDelivered, ReportLost, ReportReturned, ReportReturnReceived
-from contexts.shipping.events import ReturnExpected
-from contexts.support.commands import RateSupport, ResolveTicket
-from shared import catalog
-from shared.adapters.memory import MemoryBroker
-from shared.ports.broker import BrokerUnavailableError
-from shared.simulation.testing import Simulation, simulation
-from shared.wire.messages import parse_subject
-from shared.wire.streams import EVENTS
-from tests.chaos.checker import at_rest
-from tests.chaos.evidence import read_streams
-from tests.chaos.run import Run
-from tests.chaos.stage import told
-from tests.e2e.shop import MEMBERS, token_of
-from tests.unit.shopping import CANCEL, fill_shelves, order
+from tests.chaos.random_shop import NO_MAILBOX, Act, RandomShop
+from tests.e2e.shop import MEMBERS
 
 PARTS, PART_AT_MOST = 10, 14
 """An example has so many lists of acts. A list has 5 on average, and is shrunk to those that matter."""
 FEW, MANY = 6, 200
-ATTEMPTS = 5
-NO_MAILBOX = "\u00e4nn@example.com"
-"""No mailer takes a letter to this address."""
 
 SKUS = st.sampled_from([Sku("mug"), Sku("tea"), Sku("pot")])
-TOKENS = st.sampled_from([*["tok_ok"] * 4, "tok_slow", "tok_lost", "tok_poor", "tok_nocapture", "tok_norefund"])
+TOKENS = st.sampled_from(
+    [*["tok_ok"] * 4, "tok_slow", "tok_lost", "tok_poor", "tok_declined", "tok_nocapture", "tok_norefund"]
+)
 LINES = st.dictionaries(SKUS, st.integers(1, 4), min_size=1, max_size=3)
 CODES = st.sampled_from([PromotionCode("SPRING"), PromotionCode("GIFT")])
 CODE = st.sampled_from([None, None, PromotionCode("SPRING"), PromotionCode("GIFT")])
@@ -70,6 +36,8 @@ WHICH = st.integers(0, 7)
 """Which one, of as many as there are."""
 TWICE = st.booleans()
 """Whether a command comes a second time, as a message of its own."""
+ACCOUNTS = st.sampled_from([AccountId("a-1"), AccountId("a-2")])
+BOOKINGS = st.sampled_from(["open", "deposit", "withdraw", "transfer"])
 
 
 ACTS: Mapping[str, tuple[int, Mapping[str, st.SearchStrategy[Any]]]] = {
@@ -110,19 +78,11 @@ ACTS: Mapping[str, tuple[int, Mapping[str, st.SearchStrategy[Any]]]] = {
     "support": (1, {"which": WHICH, "score": st.integers(1, 5)}),
     "wait": (6, {"hours": st.sampled_from([*[0] * 6, 0.02, 0.4, 24, 24 * 15])}),
     "restart": (1, {"name": st.sampled_from(MEMBERS)}),
+    "away": (1, {"name": st.sampled_from(MEMBERS), "hours": st.sampled_from([0.02, 0.4])}),
+    "restart_server": (1, {}),
+    "book": (2, {"account": ACCOUNTS, "booking": BOOKINGS, "minor": st.integers(1, 600), "twice": TWICE}),
 }
 """The methods of RandomShop, each with how often it is called among the others, and its arguments."""
-
-Wanted: TypeAlias = dict[Sku, int]
-REPORTS = {"delivered": ReportDelivered, "lost": ReportLost, "returned": ReportReturned}
-
-
-class Act(NamedTuple):
-    """One step: a method of RandomShop and its arguments."""
-
-    name: str
-    arguments: Mapping[str, Any]
-
 
 DRAWN = (*ACTS, *(name for name, (weight, _) in ACTS.items() for _ in range(weight - 1)))
 """The names of the acts, each as often as it weighs. Every one stands once at the beginning, to which we shrink."""
@@ -133,192 +93,6 @@ def any_act(draw: st.DrawFn) -> Act:
     """An act by its weight."""
     name = draw(st.sampled_from(DRAWN))
     return Act(name, {argument: draw(values) for argument, values in ACTS[name][1].items()})
-
-
-def units(lines: Wanted) -> tuple[SkuQuantity, ...]:
-    return tuple(SkuQuantity(sku=sku, quantity=quantity) for sku, quantity in lines.items())
-
-
-class RandomShop:
-    """Customers, carriers and staff who do anything at any time, and processes that die."""
-
-    def open(self, seed: int) -> None:
-        self.seed = seed
-        self.acts: list[Act] = []
-        self.open_doors()
-
-    def open_doors(self) -> None:
-        """Start the shop, with a few units of everything."""
-        self.opened = ExitStack()
-        self.deliveries = self.sent = 0
-        world = simulation(seed=self.seed, with_read_sides=True, basket_idle=timedelta(days=3))
-        self.shop: Simulation = self.opened.enter_context(world)
-        for sku in (Sku("mug"), Sku("tea"), Sku("pot")):
-            fill_shelves(self.shop, sku, 3)
-
-    def act(self, act: Act) -> None:
-        self.acts.append(act)
-        try:
-            self.perform(act)
-        except Exception as error:
-            error.add_note(self.as_test())
-            raise
-
-    def close(self) -> None:
-        self.opened.close()
-
-    def perform(self, act: Act) -> None:
-        getattr(self, act.name)(**act.arguments)
-
-    def as_test(self) -> str:
-        """The steps so far as a test of its own."""
-        kind = type(self)
-        steps = [f"    shop.act({act!r})" for act in self.acts]
-        return "\n".join(
-            (
-                f"from {kind.__module__} import Act, {kind.__name__}",
-                "",
-                "",
-                "def test_found() -> None:",
-                f"    shop = {kind.__name__}()",
-                f"    shop.open(seed={self.seed})",
-                *steps,
-                "    shop.teardown()",
-            )
-        )
-
-    def place(
-        self,
-        key: str,
-        lines: Wanted,
-        token: str,
-        postal_code: str,
-        email: str,
-        may_wait: bool,
-        code: PromotionCode | None,
-        twice: bool,
-    ) -> None:
-        placed = replace(
-            order(token=token_of(key, token), postal_code=postal_code, allow_backorder=may_wait),
-            lines=tuple(OrderLine(sku=sku, quantity=quantity) for sku, quantity in lines.items()),
-            email=email,
-            promotion_code=code,
-        )
-        self._send(placed, key, twice)
-
-    def add_items(self, key: str, lines: Wanted, twice: bool) -> None:
-        self._send(AddItemsToBasket(customer_id=CustomerId("c-1"), lines=units(lines)), key, twice)
-
-    def remove_items(self, which: int, lines: Wanted) -> None:
-        for key in self._one_with("ItemsAddedToBasket", which):
-            self._send(RemoveItemsFromBasket(lines=units(lines)), key)
-
-    def submit(self, which: int, street: str, token: str) -> None:
-        """Submit an address and payment details."""
-        address = Address(street=street, city="Bern", country="CH", postal_code="3000")
-        for key in self._one_with("ItemsAddedToBasket", which):
-            method = MethodToken(token_of(key, token))
-            self._send(SubmitAddress(address=address), key)
-            self._send(SubmitPaymentDetails(email="ann@example.com", method_token=method), key)
-
-    def check_out(self, which: int, token: str, may_wait: bool, code: PromotionCode | None, twice: bool) -> None:
-        """Submit what a basket needs, and check it out when that was answered."""
-        for key in self._one_with("ItemsAddedToBasket", which):
-            self.submit(which, "Hauptstr. 1", token)
-            self.shop.run_until_quiet()
-            self._send(CheckOutBasket(allow_backorder=may_wait, promotion_code=code), key, twice)
-
-    def cancel(self, which: int, twice: bool) -> None:
-        for key in self._one_with("OrderPlaced", which):
-            self._send(CANCEL, key, twice)
-
-    def replenish(self, sku: Sku, quantity: int, twice: bool) -> None:
-        self.deliveries += 1
-        self._send(ReplenishStock(quantity=quantity, delivery_id=f"d-{self.deliveries}"), sku, twice)
-
-    def adjust(self, sku: Sku, delta: int) -> None:
-        self._send(AdjustStock(delta=delta, reason="counted"), sku)
-
-    def change_price(self, sku: Sku, minor: int, twice: bool) -> None:
-        self._send(ChangePrice(unit_price=Money(amount_minor=minor)), sku, twice)
-
-    def promote(self, code: PromotionCode, percent_off: int | None) -> None:
-        """Announce a promotion, or end it."""
-        if percent_off is None:
-            self._send(EndPromotion(), code)
-        else:
-            until = self.shop.now + timedelta(days=30)
-            self._send(AnnouncePromotion(percent_off=percent_off, begins=self.shop.now, until=until), code)
-
-    def report(self, which: int, end: str, twice: bool) -> None:
-        for key in self._one_with("OrderShipped", which):
-            tracking_no = self.shop.content(key, "OrderShipped")["tracking_no"]
-            self._send(REPORTS[end](tracking_no=tracking_no), key, twice)
-
-    def send_back(self, which: int, return_id: ReturnId, quantity: int, skus: int, twice: bool) -> None:
-        """Send this many units back of some articles of an order, which may be more than it has."""
-        for key in self._one_with("DeliveryRecorded", which):
-            bought = [line["sku"] for line in self.shop.content(key, "OrderPlaced")["lines"]]
-            lines = tuple(SkuQuantity(sku=sku, quantity=quantity) for sku in bought[:skus])
-            self._send(RequestReturn(return_id=return_id, lines=lines, reason="too blue"), key, twice)
-
-    def receive(self, which: int, is_complete: bool, twice: bool) -> None:
-        """The parcels of an order's returns come with all that was announced, or with one unit of it."""
-        for key in self._one_with("ReturnExpected", which):
-            announced = [event.body for event in self.shop.events(key) if event.type == "ReturnExpected"]
-            for body in announced:
-                expected = msgspec.json.decode(body, type=ReturnExpected)
-                some = expected.lines if is_complete else (replace(expected.lines[0], quantity=1),)
-                self._send(ReportReturnReceived(return_id=expected.return_id, lines=some), key, twice)
-
-    def support(self, which: int, score: int) -> None:
-        """An operator looks at a case, and the customer rates the help."""
-        for key in self._one_with("TicketOpened", which):
-            self._send(RetryRefund(), key)
-            self._send(ResolveTicket(case="parcel_overdue", note="asked"), key)
-            self._send(RateSupport(score=score), key)
-
-    def wait(self, hours: float) -> None:
-        """Let everything end that waits for no time, and then let time pass."""
-        self.shop.run_until_quiet()
-        self.shop.advance(hours=hours)
-
-    def restart(self, name: str) -> None:
-        self.shop.kill(name)
-        self.shop.start(name)
-
-    def teardown(self) -> None:
-        """Let everything end, and look for a broken promise."""
-        with self.opened, tempfile.TemporaryDirectory() as directory:
-            self.shop.run_until_quiet()
-            self.shop.advance(hours=2)
-            streams = self.shop.run(read_streams(MemoryBroker(self.shop.server)))
-            databases = {name: self.shop.directory / f"{name}.db" for name in MEMBERS}
-            of_shop = catalog.settings_with({"data_dir": self.shop.directory})
-            evidence = Run(of_shop, streams, databases).copied(Path(directory)).evidence()
-            findings = self.shop.run(at_rest(evidence))
-        if findings:
-            raise AssertionError(f"{told(findings)}\n\n{self.as_test()}")
-
-    def _one_with(self, event: str, which: int) -> Iterator[str]:
-        """The key of one such event; none when there is no such event yet."""
-        stored = self.shop.server.stream(EVENTS).messages.values()
-        subjects = (parse_subject(message.subject) for message in stored)
-        if keys := list(dict.fromkeys(subject.key for subject in subjects if subject.type == event)):
-            yield keys[which % len(keys)]
-
-    def _send(self, command: Struct, key: str, twice: bool = False) -> None:
-        for _ in range(1 + twice):
-            self.sent += 1
-            self._publish(command, key, f"sent-{self.sent}")
-
-    def _publish(self, command: Struct, key: str, message_id: str) -> None:
-        """Send a command until the server has acknowledged it, under one id, as a client does after an outage."""
-        for _ in range(ATTEMPTS - 1):
-            with suppress(BrokerUnavailableError):
-                self.shop.send(command, key=key, message_id=message_id)
-                return
-        self.shop.send(command, key=key, message_id=message_id)
 
 
 CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]

@@ -138,6 +138,20 @@ def test_server_that_dies_changes_nothing(seed: int) -> None:
         check(running)
 
 
+def test_contexts_whose_first_questions_the_server_loses_are_started_again() -> None:
+    with simulation(seed=1, partitions=2) as running:
+        fill_shelves(running)
+        for name in MEMBERS:
+            running.kill(name)
+            running.start(name)
+        running.advance(seconds=0.001)
+        running.server.stop()
+        running.server.start()
+        running.send(order(), key="o-1")
+        running.run_until_quiet()
+        assert ending_of(running, "o-1", SHIPPED) == SHIPPED
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("by", [timedelta(hours=1), timedelta(hours=-1)], ids=["forward", "back"])
 def test_clock_that_jumps_leaves_no_order_without_its_end(seed: int, by: timedelta) -> None:
