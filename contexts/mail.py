@@ -20,9 +20,9 @@ from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
+from contexts.batching import Batcher
 from contexts.kernel import MailChannel, MailRefusal
 from contexts.mail_settings import MailSettings
-from shared.batching import Batcher
 from shared.wire.messages import content_hash
 
 LETTERS_AT_ONCE = 256

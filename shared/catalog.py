@@ -15,8 +15,8 @@ from shared.config.environment import DeclaredSettings, Setting, describe, load_
 from shared.config.settings import Settings, contexts_package
 from shared.config.spelling import did_you_mean
 from shared.context import Context, Member
-from shared.mistakes import between, within
-from shared.readside import ReadSide
+from shared.mistakes.contexts import between, within
+from shared.readside.group import ReadSide
 
 
 class CatalogError(Exception):

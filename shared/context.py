@@ -20,7 +20,7 @@ from shared.endpoint import Answer as Answer
 from shared.endpoint import Endpoint as Endpoint
 from shared.endpoint import Endpoints as Endpoints
 from shared.endpoint import Request as Request
-from shared.readside import ReadSide
+from shared.readside.group import ReadSide
 from shared.upcaster import EventDecoder
 from shared.upcaster import Upcaster as Upcaster
 from shared.wire.engine_events import Detail as Detail

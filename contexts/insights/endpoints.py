@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from contexts.kernel import CustomerId, OrderId, Sku
-from shared.views import PAGE_AT_MOST, Asked, Page, Query, UnknownRowError, View
+from shared.readside.views import PAGE_AT_MOST, Asked, Page, Query, UnknownRowError, View
 from shared.wire.messages import rfc3339
 
 Limit = Annotated[int, Meta(ge=1, le=PAGE_AT_MOST)]

@@ -32,7 +32,7 @@ from contexts.insights.upstream import (
     StockLevelChanged,
 )
 from contexts.kernel import Address, CustomerId, Line, Money, OrderId, PaymentId, ReturnId, Sku
-from shared.views import Follows, On, Owner, Table, Told
+from shared.readside.views import Follows, On, Owner, Table, Told
 
 PaymentStatus: TypeAlias = Literal["AUTHORIZED", "CAPTURED", "FAILED", "VOIDED", "REFUNDED"]
 ReturnStatus: TypeAlias = Literal["REQUESTED", "REFUNDED", "LAPSED"]

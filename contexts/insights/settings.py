@@ -20,7 +20,7 @@ from contexts.insights.upstream import (
 from shared.config.secrets import Secret, SecretUrl
 from shared.config.settings import Settings, SettingsError
 from shared.config.spelling import did_you_mean
-from shared.dataflow import Source
+from shared.readside.dataflow import Source
 
 SECRET_LENGTH_AT_LEAST = 16
 

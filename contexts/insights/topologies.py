@@ -22,7 +22,7 @@ from contexts.insights.upstream import (
     StockLevelChanged,
 )
 from contexts.kernel import Money, Sku
-from shared.dataflow import (
+from shared.readside.dataflow import (
     Aggregated,
     Joined,
     KeyBy,
@@ -34,8 +34,8 @@ from shared.dataflow import (
     merged,
     source,
 )
-from shared.sketch import Quantiles
-from shared.views import Table
+from shared.readside.sketch import Quantiles
+from shared.readside.views import Table
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 JOINED_WITHIN: Final = timedelta(days=30)

@@ -6,7 +6,7 @@ from contexts.insights.endpoints import FIGURE_QUERIES, QUERIES
 from contexts.insights.projections import CUSTOMERS, ORDERS, PAYMENTS, STOCK
 from contexts.insights.settings import InsightsSettings, forwarded
 from contexts.insights.topologies import topologies
-from shared.readside import Forwards, Group, ReadSide
+from shared.readside.group import Forwards, Group, ReadSide
 
 
 def read_side(settings: InsightsSettings) -> ReadSide:

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from shared.access.keys import new_seed, public_key, read_public_key
 from shared.access.rights import User
 from shared.access.server import rights_file, users_file
-from shared.atomic_file import alone_in, write_file
+from shared.config.atomic_file import alone_in, write_file
 
 RIGHTS_FILE: Final = "rights.conf"
 USERS_FILE: Final = "users.conf"

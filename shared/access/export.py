@@ -14,7 +14,7 @@ from shared.access.jwt import Trust, new_trust, resolver_file, user_creds
 from shared.access.keys import SeedError, read_public_key
 from shared.access.rights import User
 from shared.access.roles import ROLES
-from shared.atomic_file import write_file
+from shared.config.atomic_file import write_file
 
 TRUST_FILE: Final = "trust.json"
 RESOLVER_FILE: Final = "resolver.conf"

@@ -10,10 +10,10 @@ from typing import Final
 from shared.access import grants
 from shared.access.rights import Rights, User
 from shared.context import Context, Member
+from shared.derived.topology import Topology, consumer_name, streams_of
 from shared.engine.intake.partition import NOTICE
-from shared.readside import ANY, ReadSide, catch_up_of, place_of
+from shared.readside.group import ANY, ReadSide, catch_up_of, place_of
 from shared.streams.choreography import services_of
-from shared.topology import Topology, consumer_name, streams_of
 from shared.wire.lag import group_lag_of
 from shared.wire.streams import COMMANDS, DEAD_LETTERS, EVENTS, SCHEMAS_STREAM, SCHEMAS_SUBJECT, TIMERS
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from shared.inspect.saga_reader import SagaReader
     from shared.ports.clock import Clock
     from shared.ports.databases import Databases
-    from shared.readside import Group, ReadSide
+    from shared.readside.group import Group, ReadSide
     from shared.repair.audit import Proving
 
 
@@ -44,7 +44,7 @@ def second_database(settings: "Settings", place: str, into: "Path", group: "Grou
 def outboxes(settings: "Settings", sides: "Mapping[str, ReadSide]") -> "Iterator[dict[str, list[Proving] | None]]":
     """Look-ups of the events that the groups of read sides have said; None for a side whose databases are elsewhere."""
     from shared.adapters.sqlite.views.store import reading_outbox
-    from shared.readside import place_of
+    from shared.readside.group import place_of
 
     with ExitStack() as stack:
         found: dict[str, list[Proving] | None] = {}

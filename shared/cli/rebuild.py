@@ -13,7 +13,7 @@ from shared.config.exit_codes import Exit
 
 if TYPE_CHECKING:
     from shared.config.settings import Settings
-    from shared.readside import ReadSide
+    from shared.readside.group import ReadSide
     from shared.repair.rebuild import Rebuilt
 
 
@@ -41,7 +41,7 @@ def rebuild(
     import anyio
 
     from shared import catalog
-    from shared.readside import ReadSide
+    from shared.readside.group import ReadSide
     from shared.repair.rebuild import rebuild as rebuild_database
     from shared.streams.file import read_topology
 
@@ -65,7 +65,7 @@ def rebuild(
 
 def _rebuild_groups(side: "ReadSide", settings: "Settings", *, force: bool, json: bool) -> None:
     """Set the databases of a read side aside: its groups fold EVENTS again when they start."""
-    from shared.readside import place_of
+    from shared.readside.group import place_of
 
     # EVENTS does not tell what was delivered: a new database would send everything again.
     places = [place_of(side.name, group.name) for group in side.groups if group.forwards is None]

@@ -77,7 +77,7 @@ def _diff(name: str, connection: Connection, *, json: bool) -> int:
     import anyio
 
     from shared import catalog
-    from shared.readside import ReadSide
+    from shared.readside.group import ReadSide
     from shared.replay.decide_again import Replay
     from shared.streams.file import read_topology
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from shared.cli.adapters import SqliteSecond
     from shared.cli.flags import Connection
     from shared.ports.broker import Broker
-    from shared.readside import Group, ReadSide
+    from shared.readside.group import Group, ReadSide
     from shared.replay.read_model import ReadModelReplay
 
 TAKEN_WITHIN_S: Final = 30.0
@@ -30,7 +30,7 @@ def replay_groups(
     import anyio
 
     from shared import catalog
-    from shared.readside import ReadSide, place_of
+    from shared.readside.group import ReadSide, place_of
     from shared.replay.read_model import NotComparableError, ReadModelReplay, as_json, line
 
     settings = catalog.read_settings(os.environ)

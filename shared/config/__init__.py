@@ -1,1 +1,1 @@
-"""How a process is configured: environment, connection, secrets, units, logging and exit codes."""
+"""How a process is configured: environment, connection, secrets, units, logging, exit codes and whole files."""

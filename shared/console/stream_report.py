@@ -7,8 +7,8 @@ import anyio
 from msgspec import Struct
 
 from shared.console.sources import Sources
+from shared.derived.topology import STREAMS, consumer_name, streams_of
 from shared.ports.broker import BrokerError, BrokerRefusedError, ConsumerInfo, StreamInfo
-from shared.topology import STREAMS, consumer_name, streams_of
 
 ASKED_AT_ONCE: Final = 8
 

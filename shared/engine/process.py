@@ -13,6 +13,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from shared.context import Context
+from shared.derived.topology import consumer_name, streams_of
 from shared.engine.api import api_of
 from shared.engine.decide.routing import Routing
 from shared.engine.decide.tracing import NOT_TRACING, Tracing
@@ -35,7 +36,6 @@ from shared.engine.requests import Requests
 from shared.ports.broker import Broker, BrokerError, BrokerRefusedError
 from shared.ports.clock import Clock
 from shared.ports.store import DatabaseBusyError, Store
-from shared.topology import consumer_name, streams_of
 
 CATCHING_UP = "reading earlier events for new policies"
 """The name of this trouble in alarms."""

@@ -1,6 +1,6 @@
 """Finds the mistakes in a graph that load well: each with its place and its remedy.
 
-Mistakes of one declaration are found when the contexts are loaded (mistakes.py). These are mistakes of the whole: each
+`shared/mistakes` finds those of one declaration when the contexts are loaded. These are mistakes of the whole: each
 declaration is right, and together they are not.
 """
 

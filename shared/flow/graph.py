@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeAlias
 
 from shared.config.spelling import did_you_mean
 from shared.context import Aggregate, Context
+from shared.derived.return_types import commands_of
 from shared.inspect.outcomes import outcomes
-from shared.return_types import commands_of
 from shared.saga import Saga
 from shared.streams.choreography import function_of, services_of
 from shared.wire.engine_events import ENGINE_EVENTS

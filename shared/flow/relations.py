@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from shared.context import Call, Effect
 from shared.flow.graph import Flow
-from shared.readside import ReadSide
+from shared.readside.group import ReadSide
 from shared.streams.choreography import function_of, services_of
 
 Place: TypeAlias = Callable[[str, str], str]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from shared.config.units import format_duration
-from shared.dataflow import (
+from shared.readside.dataflow import (
     Aggregated,
     Filter,
     Joined,
@@ -18,8 +18,8 @@ from shared.dataflow import (
     Topology,
     Window,
 )
-from shared.readside import Group, ReadSide, place_of
-from shared.views import Table
+from shared.readside.group import Group, ReadSide, place_of
+from shared.readside.views import Table
 
 
 def as_text(sides: Iterable[ReadSide]) -> Iterator[str]:

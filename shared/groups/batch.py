@@ -16,8 +16,8 @@ from shared.groups.outbox import journal_rows
 from shared.ports.broker import Delivery
 from shared.ports.rows import JournalRow, NumberedRow
 from shared.ports.views import Known, ViewTransaction
-from shared.readside import Group
-from shared.views import Told
+from shared.readside.group import Group
+from shared.readside.views import Told
 from shared.wire.messages import MSG_ID
 
 _log = structlog.get_logger("chorus.group")

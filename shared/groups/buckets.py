@@ -21,7 +21,7 @@ from shared.ports.broker import Broker, BrokerError, Outgoing
 from shared.ports.clock import Clock
 from shared.ports.store import DatabaseBusyError
 from shared.ports.views import Put, ViewReader, ViewStore
-from shared.readside import Group
+from shared.readside.group import Group
 
 BATCH_AT_MOST: Final = 1_000
 PLACE: Final = "Chorus-Events-Sequence"

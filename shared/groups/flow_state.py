@@ -7,11 +7,11 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from shared.dataflow import Says
 from shared.groups.folding import changed
 from shared.groups.intake import Heard
 from shared.ports.views import StateRow, ViewTransaction
-from shared.views import Table
+from shared.readside.dataflow import Says
+from shared.readside.views import Table
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME: Final = ("", "stream time")

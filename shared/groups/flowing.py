@@ -10,7 +10,10 @@ from typing import Any, Final, ParamSpec
 
 import msgspec
 
-from shared.dataflow import (
+from shared.groups.flow_state import LATE, UNMATCHED_LEFT, UNMATCHED_RIGHT, Alone, FlowState, Said, Windowed
+from shared.groups.intake import Heard, Poison
+from shared.groups.prefetch import load, places_by_kind
+from shared.readside.dataflow import (
     Aggregated,
     Filter,
     Joined,
@@ -26,9 +29,6 @@ from shared.dataflow import (
     Window,
     tumbling,
 )
-from shared.groups.flow_state import LATE, UNMATCHED_LEFT, UNMATCHED_RIGHT, Alone, FlowState, Said, Windowed
-from shared.groups.intake import Heard, Poison
-from shared.groups.prefetch import load, places_by_kind
 from shared.wire.messages import check_key
 
 P = ParamSpec("P")

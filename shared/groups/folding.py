@@ -12,8 +12,8 @@ import msgspec
 
 from shared.groups.intake import Heard, Poison
 from shared.ports.views import Changed, ViewTransaction
-from shared.readside import Group
-from shared.views import Follows, Table
+from shared.readside.group import Group
+from shared.readside.views import Follows, Table
 from shared.wire.messages import rfc3339
 
 _encoder = msgspec.json.Encoder()

@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from shared.ports.broker import Delivery
-from shared.readside import Group
-from shared.views import Told
+from shared.readside.group import Group
+from shared.readside.views import Told
 from shared.wire.bodies import MalformedBodyError
 from shared.wire.messages import MSG_ID, OCCURRED_AT, is_event_id
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from shared.views import NOTHING, Counted, Owner, Page, Table, View
+from shared.readside.views import NOTHING, Counted, Owner, Page, Table, View
 from shared.wire.messages import ACTING_FOR
 
 NOT_YOURS = "not_yours"

@@ -6,9 +6,9 @@ are loaded when they are asked for.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from shared.dataflow import Aggregated, Joined, KeyBy, Source, Stage, Topology, Window
 from shared.groups.flow_state import FlowState
 from shared.groups.intake import Heard
+from shared.readside.dataflow import Aggregated, Joined, KeyBy, Source, Stage, Topology, Window
 
 Kind = tuple[str, str]
 

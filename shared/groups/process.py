@@ -32,7 +32,7 @@ from shared.ports.clock import Clock
 from shared.ports.forwards import Sender
 from shared.ports.store import DatabaseBusyError, FencedError
 from shared.ports.views import ViewStore, ViewTransaction
-from shared.readside import Group, place_of
+from shared.readside.group import Group, place_of
 from shared.wire.lag import group_lag_of
 
 CATCH_UP_FROM: Final = 20_000

@@ -23,8 +23,8 @@ from shared.ports.broker import BrokerError
 from shared.ports.clock import Clock, moment
 from shared.ports.store import DatabaseBusyError, DatabaseError
 from shared.ports.views import Known, ViewReader, ViewStore
-from shared.readside import ANY, Group
-from shared.views import Asked, Query, UnknownRowError
+from shared.readside.group import ANY, Group
+from shared.readside.views import Asked, Query, UnknownRowError
 from shared.wire.bodies import MalformedBodyError, check_size
 from shared.wire.messages import ACTING_FOR, check_actor
 

@@ -16,7 +16,7 @@ from shared.engine.monitor.troubles import Troubles
 from shared.ports.broker import Broker, BrokerError, StreamInfo
 from shared.ports.clock import Clock
 from shared.ports.views import Known
-from shared.readside import catch_up_of
+from shared.readside.group import catch_up_of
 from shared.wire.messages import MSG_ID
 from shared.wire.streams import EVENTS
 

@@ -13,13 +13,13 @@ import anyio
 from msgspec import Struct
 
 from shared.context import Context
+from shared.derived.topology import consumer_name
 from shared.inspect.asking import NoAnswerError, ask
 from shared.inspect.group_lag import GroupOf, groups_of, sample_groups
 from shared.inspect.patience import Patience
 from shared.inspect.timeline import Message, message_of, read_saga
 from shared.ports.broker import Broker, BrokerError, BrokerRefusedError
-from shared.readside import Group, ReadSide
-from shared.topology import consumer_name
+from shared.readside.group import Group, ReadSide
 from shared.wire.about import About, AskAbout
 from shared.wire.lag import GroupLag
 from shared.wire.messages import partition_of

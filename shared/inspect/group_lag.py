@@ -10,7 +10,7 @@ from msgspec import Struct
 from shared.inspect.asking import NoAnswerError, ask
 from shared.inspect.patience import Patience
 from shared.ports.broker import Broker, BrokerError
-from shared.readside import ReadSide, place_of
+from shared.readside.group import ReadSide, place_of
 from shared.wire.lag import AskGroupLag, Forwarding, GroupLag, group_lag_of
 from shared.wire.streams import EVENTS
 

@@ -13,11 +13,11 @@ import anyio
 from msgspec import Struct
 
 from shared.context import Context
+from shared.derived.topology import consumer_name, streams_of
 from shared.inspect.asking import NoAnswerError, ask
 from shared.inspect.group_lag import GroupNow
 from shared.inspect.patience import Patience
 from shared.ports.broker import Broker, BrokerError
-from shared.topology import consumer_name, streams_of
 from shared.wire.lag import AskLag, PartitionLag, Timing
 
 PartitionOf: TypeAlias = tuple[str, int]

@@ -11,7 +11,7 @@ from shared.inspect.group_lag import GroupSample, compare_groups, groups_of, sam
 from shared.inspect.lag import Report, Sample, compare, sample
 from shared.inspect.patience import Patience
 from shared.ports.broker import Broker
-from shared.readside import ReadSide
+from shared.readside.group import ReadSide
 
 NOTHING: Final[tuple[Sample, GroupSample]] = ({}, {})
 

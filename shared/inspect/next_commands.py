@@ -11,8 +11,8 @@ from datetime import datetime
 import msgspec
 
 from shared.context import Command, Context, Rejected
+from shared.derived.return_types import commands_of
 from shared.inspect.outcomes import outcomes
-from shared.return_types import commands_of
 from shared.saga import Saga
 from shared.send.compose import compose
 from shared.send.fields import fields_of

@@ -8,7 +8,7 @@ import msgspec
 from shared.inspect.asking import ask
 from shared.inspect.patience import LISTED_WITHIN_S, Patience
 from shared.ports.broker import Broker
-from shared.readside import ANY, ReadSide, place_of
+from shared.readside.group import ANY, ReadSide, place_of
 
 TEXT: Final = "text"
 TEXT_AT_MOST: Final = 200

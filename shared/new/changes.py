@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from shared.atomic_file import replace_file
+from shared.config.atomic_file import replace_file
 
 
 class NewError(Exception):

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from shared import catalog
 from shared.access.of_system import users_of
 from shared.access.server import rights_file
-from shared.atomic_file import alone_in
+from shared.config.atomic_file import alone_in
 from shared.config.settings import Settings, contexts_package
 from shared.new.changes import Changes, NewError, changes
 from shared.new.formatting import format_modules

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from shared.ports.forwards import ForwardRows
 from shared.ports.rows import JournalRow, NumberedRow
-from shared.views import Table, View
+from shared.readside.views import Table, View
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from shared.groups.batch import Batches
 from shared.groups.refold import fold_up_to
 from shared.ports.broker import Broker
 from shared.ports.views import Known, RowDifference, SecondDatabase
-from shared.readside import Group
+from shared.readside.group import Group
 from shared.replay.difference import changes_of
 from shared.wire.streams import EVENTS
 

@@ -17,7 +17,8 @@ from shared.catalog import CatalogError, Loaded
 from shared.config.connection import ConnectionOptions, find_connection
 from shared.config.settings import Settings, contexts_package
 from shared.context import Member
-from shared.readside import place_of
+from shared.derived.topology import Declared, declare
+from shared.readside.group import place_of
 from shared.run.child_process import ChildProgram, WriteLine
 from shared.run.supervised_server import supervised_server
 from shared.run.supervisor import Supervisor, supervised
@@ -25,7 +26,6 @@ from shared.schemas.bucket import bucket, write
 from shared.schemas.files import files_of
 from shared.streams.apply import Applied, apply
 from shared.streams.file import read_topology
-from shared.topology import Declared, declare
 
 
 class DestructiveChangeError(Exception):

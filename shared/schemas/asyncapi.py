@@ -10,10 +10,10 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from shared.context import Context, Member
-from shared.return_types import command_of
+from shared.derived.return_types import command_of
+from shared.mistakes.versions import reads_of
 from shared.schemas.json_schema import KEY_PATTERN, Schema, components_of
 from shared.schemas.messages import OF_EVERY_CONTEXT, PublishedMessage, contexts_of, endpoint_of, published_messages
-from shared.version_mistakes import reads_of
 from shared.wire.engine_events import ENGINE_EVENTS
 from shared.wire.messages import (
     CAUSATION_DEPTH,

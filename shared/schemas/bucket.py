@@ -8,8 +8,8 @@ A bucket is a stream with one subject for each key. `chorus streams apply` creat
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from shared.derived.topology import Declared, Topology
 from shared.ports.broker import Broker, BrokerRefusedError, Outgoing
-from shared.topology import Declared, Topology
 from shared.wire.streams import EVENTS, SCHEMAS_STREAM, SCHEMAS_SUBJECT
 
 HISTORY: Final = 10

@@ -22,12 +22,12 @@ from msgspec import Struct
 from shared.adapters.sqlite.views.reader import SqliteViewReader
 from shared.adapters.sqlite.views.tables import SCHEMA, make_tables, table_name
 from shared.adapters.sqlite.views.transaction import SqliteViewTransaction
-from shared.dataflow import Topology
 from shared.groups.flow_state import FlowState
 from shared.groups.flowing import Flowing
 from shared.groups.intake import Heard
-from shared.readside import Group
-from shared.views import Told
+from shared.readside.dataflow import Topology
+from shared.readside.group import Group
+from shared.readside.views import Told
 
 
 class Flow:

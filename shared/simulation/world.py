@@ -17,15 +17,15 @@ from shared.adapters.sqlite.views.store import SqliteViewStore, only_one
 from shared.adapters.virtual_time import VirtualClock, VirtualLoop
 from shared.config.settings import Settings
 from shared.context import Context, Member
+from shared.derived.topology import declare
 from shared.engine.intake.partition import BEGINNING
 from shared.engine.intake.reader import Phase
 from shared.engine.monitor.alarms import Alarms
 from shared.engine.process import ContextProcess, check_streams
 from shared.groups.process import GroupProcess
 from shared.ports.broker import BrokerUnavailableError
-from shared.readside import Group, ReadSide, place_of
+from shared.readside.group import Group, ReadSide, place_of
 from shared.streams.file import read_topology
-from shared.topology import declare
 from shared.wire.streams import EVENTS
 
 LOOKED_AFTER_S = 0.005

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
+from shared.derived.topology import ApiConfig, Declared
 from shared.ports.broker import CONSUMER_NOT_FOUND, STREAM_NOT_FOUND, BrokerRefusedError
 from shared.streams.drift import (
     Change,
@@ -22,7 +23,6 @@ from shared.streams.drift import (
     undeclared_subjects,
     with_subjects_of,
 )
-from shared.topology import ApiConfig, Declared
 
 Request: TypeAlias = Callable[[str, bytes], Awaitable[bytes]]
 """Sends a body to a subject and returns the body of the answer. Its own errors pass through."""

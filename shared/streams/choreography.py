@@ -13,9 +13,9 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any, Final, TypeAlias
 
-from shared.atomic_file import replace_file
+from shared.config.atomic_file import replace_file
 from shared.context import Context, Effect, Member
-from shared.readside import ReadSide
+from shared.readside.group import ReadSide
 from shared.streams.file import StreamsFileError, read_topology
 from shared.wire.engine_events import ENGINE_EVENTS
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from shared.config.units import format_duration, format_size
-from shared.topology import PARTITIONS_METADATA, ApiConfig, Declared
+from shared.derived.topology import PARTITIONS_METADATA, ApiConfig, Declared
 
 Action = Literal["create", "update", "replace", "remove"]
 

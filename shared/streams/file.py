@@ -12,8 +12,8 @@ import yaml
 
 from shared.config.spelling import did_you_mean
 from shared.config.units import DURATION_AT_MOST, nanoseconds
+from shared.derived.topology import STREAMS, ConsumerBounds, Topology
 from shared.streams import keys
-from shared.topology import STREAMS, ConsumerBounds, Topology
 
 DURATION_NS_AT_MOST = nanoseconds(DURATION_AT_MOST)
 

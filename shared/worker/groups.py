@@ -21,7 +21,7 @@ from shared.engine.process import MisconfiguredError
 from shared.groups.process import GroupProcess
 from shared.ports.broker import Broker, BrokerRefusedError, BrokerUnavailableError
 from shared.ports.forwards import Sender
-from shared.readside import Group, ReadSide, catch_up_of, place_of
+from shared.readside.group import Group, ReadSide, catch_up_of, place_of
 from shared.streams.file import read_topology
 from shared.wire.streams import EVENTS
 from shared.worker.lifecycle import once_free, stop_on_signal_or_disconnect

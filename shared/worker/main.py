@@ -21,7 +21,7 @@ from shared.engine import failpoints
 from shared.engine.process import ContextProcess, MisconfiguredError, check_streams
 from shared.ports.broker import BrokerDeniedError, BrokerError, BrokerLoginError, BrokerUnavailableError
 from shared.ports.store import DatabaseError
-from shared.readside import ReadSide, place_of
+from shared.readside.group import ReadSide, place_of
 from shared.run.healthz import watch_health
 from shared.run.server import ServerError, check_sync_always
 from shared.streams.file import StreamsFileError, read_topology

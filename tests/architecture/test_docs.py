@@ -25,7 +25,7 @@ from shared.config.environment import OF_THE_TESTS
 from shared.config.exit_codes import Exit
 from shared.console.pages import PAGES as CONSOLE_PAGES
 from shared.context import Rejected
-from shared.topology import STREAMS
+from shared.derived.topology import STREAMS
 from shared.wire import messages
 from shared.wire.trace_context import TRACEPARENT
 from tests.architecture.pages import DOCS, EXAMPLE, PAGES, README, ROOT, Page, commands, defined_in, names

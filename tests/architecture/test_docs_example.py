@@ -9,6 +9,8 @@ from tests.architecture.pages import DOCS, EXAMPLE, ROOT
 
 MODULES = ("events", "commands", "decider", "upstream", "policies", "worker", "__init__", "__main__")
 
+SHARED_BY_CONTEXTS = ("batching.py", "kernel.py", "mail.py", "mail_settings.py", "sagas.py")
+
 CHECK = """
 import contexts
 from shared import catalog
@@ -26,7 +28,9 @@ def write_the_example(directory: Path) -> Path:
     """The context of the page beside those of the shop, as a newcomer would have them."""
     (directory / "contexts").mkdir()
     (directory / "contexts/__init__.py").write_text("")
-    for name in {*catalog.names(), "kernel.py", "mail.py", "mail_settings.py", "sagas.py"} - {Path(EXAMPLE).name}:
+    for name in {*catalog.names(), "batching.py", "kernel.py", "mail.py", "mail_settings.py", "sagas.py"} - {
+        Path(EXAMPLE).name
+    }:
         (directory / "contexts" / name).symlink_to(ROOT / "contexts" / name)
     example = directory / EXAMPLE
     example.mkdir()

@@ -67,6 +67,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
     machinery = [str(path.relative_to(ROOT)) for path in ROOT.glob("shared/**/*.py")]
     packages = [f"contexts{name}/__init__.py" for name in ("", "/here", "/there")]
     contexts = [
+        "contexts/batching.py",
         "contexts/kernel.py",
         "contexts/mail.py",
         "contexts/door.py",
@@ -84,7 +85,8 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> str:
     (root / "shared/adapters/jetstream/broker.py").write_text("import nats\n")
     (root / "shared/adapters/tracing/otlp.py").write_text("import opentelemetry\n")
     (root / "shared/adapters/sqlite/connection.py").write_text("import aiosqlite\n")
-    (root / "shared/batching.py").write_text("import asyncio\n")
+    (root / "contexts/batching.py").write_text("import asyncio\n")
+    (root / "contexts/mail.py").write_text("import contexts.batching\n")
     (root / "shared/adapters/http.py").write_text("import httpx2\n")
     (root / "shared/adapters/tracing/otlp.py").write_text("import opentelemetry\n")
     (root / "contexts/here/events.py").write_text("import contexts.kernel\n")

@@ -18,8 +18,8 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from shared.adapters.jetstream import JetStream, connect
+from shared.derived.topology import Declared
 from shared.ports.broker import Delivery, Outgoing, PullEpoch, Status
-from shared.topology import Declared
 from shared.wire.messages import MSG_ID
 from shared.worker.notify import Notifier
 from tests.bench.hop import database_at

@@ -18,7 +18,7 @@ from shared.config.settings import Settings
 from shared.engine.intake.reader import Reader
 from shared.engine.wakeup import Wakeup
 from shared.groups.process import BATCH_AT_MOST
-from shared.readside import catch_up_of, place_of
+from shared.readside.group import catch_up_of, place_of
 from shared.run.system import programs
 from tests.bench.costs import Spent, spent
 from tests.bench.load import KINDS, Load, send

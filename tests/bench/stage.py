@@ -15,13 +15,13 @@ from shared.access.roles import users
 from shared.adapters.jetstream import JetStream, connect
 from shared.config.settings import Settings
 from shared.context import Member
+from shared.derived.topology import Declared, consumer_name, declare
 from shared.run.child_process import ChildProgram
 from shared.run.server import check_sync_always, local_server
 from shared.run.supervisor import Supervisor, supervised
 from shared.run.system import own_environment
 from shared.streams.apply import apply
 from shared.streams.file import read_topology
-from shared.topology import Declared, consumer_name, declare
 from tests.bench.costs import Reading, read_costs
 from tests.guarded import SECURE, as_tests, guard
 

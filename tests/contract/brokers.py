@@ -13,10 +13,10 @@ from shared.adapters.virtual_time import VirtualClock, virtual_loop
 from shared.config.connection import ConnectionOptions
 from shared.config.settings import default_streams_file
 from shared.config.units import nanoseconds
+from shared.derived.topology import Declared, Topology, declare
 from shared.ports.broker import Broker, Delivery, Outgoing, PullEpoch, Status
 from shared.streams.apply import apply
 from shared.streams.file import read_topology
-from shared.topology import Declared, Topology, declare
 from shared.wire.messages import partition_of
 from tests.integration.till import scanner, till
 from tests.waiting import until

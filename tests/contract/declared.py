@@ -3,7 +3,7 @@
 from shared import catalog
 from shared.config.settings import Settings
 from shared.context import Context
-from shared.readside import ReadSide
+from shared.readside.group import ReadSide
 
 
 def contexts() -> tuple[Context, ...]:

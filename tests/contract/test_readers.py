@@ -9,7 +9,7 @@ import pytest
 from msgspec import Struct
 
 from shared.context import Context
-from shared.readside import ReadSide
+from shared.readside.group import ReadSide
 from shared.wire.bodies import stamped_fields
 from shared.wire.engine_events import ENGINE_EVENTS
 from shared.wire.messages import NEVER, SCHEMA_VERSION

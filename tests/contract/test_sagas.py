@@ -7,8 +7,8 @@ import pytest
 
 from contexts.sagas import SAGAS
 from shared.context import Policy
+from shared.derived.return_types import commands_of
 from shared.flow.graph import Flow, Kind, derive
-from shared.return_types import commands_of
 from shared.saga import Saga
 from tests.contract.declared import contexts
 

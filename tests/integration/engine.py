@@ -20,13 +20,13 @@ from shared.config.secrets import Secret
 from shared.config.settings import default_streams_file
 from shared.config.units import nanoseconds
 from shared.context import Context
+from shared.derived.topology import Topology, declare
 from shared.engine.decide.tracing import NOT_TRACING, Tracing
 from shared.engine.loop import Loop
 from shared.engine.process import ContextProcess
 from shared.ports.broker import Broker, Outgoing, Published
 from shared.streams.apply import apply
 from shared.streams.file import read_topology
-from shared.topology import Topology, declare
 from shared.wire.messages import MSG_ID
 from shared.wire.streams import COMMANDS
 from tests.integration.till import scanner, till

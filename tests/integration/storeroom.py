@@ -13,8 +13,8 @@ from shared.adapters.jetstream import connect
 from shared.adapters.sqlite.reading import open_read_only
 from shared.config.connection import ConnectionOptions
 from shared.config.settings import Settings
+from shared.derived.topology import declare
 from shared.streams.apply import apply
-from shared.topology import declare
 from shared.wire.streams import EVENTS, TIMERS
 from tests.forking import run_chorus
 from tests.integration.engine import TOPOLOGY, Counter

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from nats.aio.client import Client
 
 from shared.context import Aggregate, Context, Decider, Policy, Timer
+from shared.derived.topology import Declared, declare
 from shared.streams.apply import Applied, apply, plan
 from shared.streams.drift import describe
 from shared.streams.file import read_topology
-from shared.topology import Declared, declare
 from shared.wire.messages import FROM_SUBJECT
 from tests.idle import decide, evolve, whenever_do_nothing
 

@@ -26,14 +26,14 @@ from shared.adapters.jetstream import JetStream, connect
 from shared.adapters.sqlite.views.store import SqliteViewStore
 from shared.config.connection import ConnectionOptions
 from shared.config.secrets import Secret, SecretUrl
+from shared.derived.topology import declare
 from shared.engine.monitor.alarms import Alarms
 from shared.groups.process import GroupProcess
 from shared.http.serving import serve
 from shared.ports.broker import Outgoing
 from shared.ports.forwards import NoReplyError
-from shared.readside import Group
+from shared.readside.group import Group
 from shared.streams.apply import apply
-from shared.topology import declare
 from shared.wire.messages import MSG_ID, OCCURRED_AT
 from shared.wire.signature import check_signature
 from tests.forking import Ran, run_chorus

@@ -7,10 +7,10 @@ import anyio
 import msgspec
 import pytest
 
+from shared.derived.topology import declare
 from shared.engine.api import api_of
 from shared.ports.broker import BrokerRefusedError
 from shared.streams.apply import apply
-from shared.topology import declare
 from shared.wire.streams import COMMANDS
 from tests.e2e.shop import NATS_CLI
 from tests.integration.engine import TOPOLOGY, running, standing, until_idle

@@ -18,12 +18,12 @@ from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.config.connection import ConnectionOptions
 from shared.config.exit_codes import Exit
 from shared.config.secrets import Secret
+from shared.derived.topology import declare
 from shared.engine.monitor.alarms import Alarm
 from shared.engine.process import ContextProcess
 from shared.ports.broker import BrokerLoginError
 from shared.run.server import CONFIGURATION, LocalServer, local_server
 from shared.streams.apply import apply
-from shared.topology import declare
 from shared.wire.messages import partition_of
 from tests.e2e.shop import environment
 from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, standing

@@ -10,7 +10,7 @@ import subprocess
 import anyio
 import pytest
 
-from shared.topology import declare
+from shared.derived.topology import declare
 from shared.wire.messages import partition_of
 from shared.wire.streams import COMMANDS, EVENTS, READ, TIMERS
 from tests.e2e.shop import NATS_CLI

@@ -18,9 +18,9 @@ from nats.aio.msg import Msg
 
 from shared.config.connection import ConnectionOptions
 from shared.config.settings import Settings
+from shared.derived.topology import PRIORITY_GROUP
 from shared.run.server import LocalServer, local_server
 from shared.run.system import apply_streams
-from shared.topology import PRIORITY_GROUP
 from shared.wire.messages import partition_of
 from tests.guarded import guard
 from tests.integration.test_permissions import CONTEXTS, SIDE, USERS, connected, may_publish, published

@@ -17,11 +17,11 @@ from shared.adapters.jetstream import JetStream, connect
 from shared.adapters.sqlite.views.store import SqliteViewStore
 from shared.config.connection import ConnectionOptions
 from shared.config.settings import Settings
+from shared.derived.topology import declare
 from shared.engine.monitor.alarms import Alarms
 from shared.groups.process import GroupProcess
 from shared.ports.broker import Outgoing
 from shared.streams.apply import apply
-from shared.topology import declare
 from shared.wire.messages import MSG_ID, OCCURRED_AT
 from tests.e2e.shop import NATS_CLI
 from tests.integration.engine import TOPOLOGY

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.adapters.clock import SystemClock
+from shared.derived.topology import declare
 from shared.ports.broker import BrokerUnavailableError
 from shared.repair.rebuild import rebuild
 from shared.repair.reconcile import Difference, compare, publish_missing
 from shared.streams.apply import apply
-from shared.topology import declare
 from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, running
 from tests.integration.keys import TILL
 from tests.integration.test_unanswered import DeafBroker

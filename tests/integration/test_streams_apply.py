@@ -9,9 +9,9 @@ import pytest_asyncio
 from msgspec.structs import replace
 from nats.js.errors import NoStreamResponseError
 
+from shared.derived.topology import Declared, declare
 from shared.ports.broker import BrokerRefusedError
 from shared.streams.apply import Applied
-from shared.topology import Declared, declare
 from tests.integration.street import (
     DECLARED,
     STREET,

@@ -8,7 +8,7 @@ import pytest_asyncio
 from msgspec.structs import replace
 from nats.js.errors import NoStreamResponseError
 
-from shared.topology import declare
+from shared.derived.topology import declare
 from shared.wire.messages import parse_subject, partition_of
 from tests.integration.street import DECLARED, STREET, TOPOLOGY, Broker, connected, declared_with, pulled
 

@@ -15,8 +15,8 @@ import pytest
 from shared import catalog
 from shared.adapters.memory import FaultRates
 from shared.adapters.memory.stream import StoredMessage
+from shared.derived.topology import declare
 from shared.simulation.testing import Simulation, simulation
-from shared.topology import declare
 from shared.wire.messages import MSG_ID
 from tests.sagas import CAPTURE_REFUSED, CONTEXTS, PAYMENT_REFUSED, SHIPPED, refunded, voided
 from tests.unit.shopping import ON_THE_SHELF, books, ending_of, fill_shelves, level, money, order

@@ -22,6 +22,7 @@ from shared.adapters.jetstream.nats_py import CONNECTION_ERRORS, Received
 from shared.adapters.jetstream.service import serve
 from shared.config.connection import ConnectionOptions
 from shared.context import NO_ENDPOINTS, Endpoints
+from shared.derived.topology import PRIORITY_GROUP
 from shared.ports.broker import (
     BrokerError,
     BrokerRefusedError,
@@ -35,7 +36,6 @@ from shared.ports.broker import (
     Stored,
     StreamInfo,
 )
-from shared.topology import PRIORITY_GROUP
 
 _log = structlog.get_logger("chorus.broker")
 

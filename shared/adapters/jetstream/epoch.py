@@ -11,8 +11,8 @@ from nats.aio.subscription import Subscription
 from shared.adapters.jetstream.client import JetStreamClient
 from shared.adapters.jetstream.conversions import port_errors, to_delivery
 from shared.adapters.jetstream.nats_py import CONNECTION_ERRORS, Received
+from shared.derived.topology import PRIORITY_GROUP
 from shared.ports.broker import Delivery, Status
-from shared.topology import PRIORITY_GROUP
 
 
 class JetStreamEpoch:

@@ -11,6 +11,7 @@ from shared.adapters.memory.pulls import Inbox, PullRequest
 from shared.adapters.memory.stream import StoredMessage, Stream
 from shared.adapters.virtual_time import VirtualClock, VirtualLoop
 from shared.context import Request
+from shared.derived.topology import Declared
 from shared.ports.broker import (
     CONSUMER_NOT_FOUND,
     STREAM_NOT_FOUND,
@@ -22,7 +23,6 @@ from shared.ports.broker import (
     Status,
     StreamInfo,
 )
-from shared.topology import Declared
 from shared.wire.messages import rfc3339
 
 NO_RESPONDERS = NoRespondersError("nats: no responders available for request")

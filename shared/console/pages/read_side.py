@@ -8,7 +8,7 @@ from starlette.requests import Request
 from shared.console.console import Console
 from shared.console.pages.page import Page, Values
 from shared.flow.topologies import read_by, stages_of
-from shared.readside import Group
+from shared.readside.group import Group
 from shared.wire.lag import group_lag_of
 
 

@@ -4,6 +4,7 @@ from starlette.requests import Request
 
 from shared.console.console import Console
 from shared.console.pages.page import BadInputError, NothingThereError, Page, Values
+from shared.derived.topology import STREAMS
 from shared.export.gantt import bars
 from shared.export.rows import rows_of
 from shared.export.svg import lanes
@@ -11,7 +12,6 @@ from shared.inspect.causes import TROUBLES
 from shared.inspect.drawing import line
 from shared.inspect.timeline import nats_words, steps
 from shared.inspect.why_lines import facts, sentences
-from shared.topology import STREAMS
 from shared.wire.about import About
 from shared.wire.messages import MalformedKeyError, check_key
 

@@ -4,7 +4,7 @@ from starlette.requests import Request
 
 from shared.console.console import Console
 from shared.console.pages.page import Page, Values
-from shared.topology import STREAMS
+from shared.derived.topology import STREAMS
 
 
 async def content(console: Console, _: Request) -> Values:

@@ -83,7 +83,7 @@ def why_strange(subject: str, headers: Mapping[str, str], partitions: int | None
 class Form:
     """The form of the messages that one context hears: events of any context, and its own timers.
 
-    `views` are the events as the context reads them. The first field of a view is the key (`shared/mistakes.py`).
+    `views` are the events as the context reads them. The first field of a view is the key, as `shared/mistakes` checks.
     """
 
     def __init__(self, partitions: int, views: Iterable[type[Struct]]) -> None:

@@ -12,12 +12,12 @@ from typing import NamedTuple
 import anyio
 import structlog
 
+from shared.derived.topology import consumer_name
 from shared.engine.intake.reader import Phase, Reader
 from shared.engine.monitor.troubles import Troubles
 from shared.ports.broker import Broker, BrokerError, BrokerRefusedError, Delivery, Outgoing
 from shared.ports.clock import Clock
 from shared.ports.rows import Position
-from shared.topology import consumer_name
 from shared.wire.messages import due_subject, partition_of
 from shared.wire.streams import COMMANDS, EVENTS, TIMERS
 

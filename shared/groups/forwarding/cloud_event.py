@@ -5,7 +5,7 @@ from datetime import datetime
 
 from shared.groups.intake import Heard
 from shared.ports.forwards import ForwardRow
-from shared.readside import Forwards
+from shared.readside.group import Forwards
 from shared.wire.messages import CORRELATION_ID, SCHEMA_VERSION, rfc3339
 from shared.wire.signature import HEADER, sign
 from shared.wire.trace_context import TRACEPARENT

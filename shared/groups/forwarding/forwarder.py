@@ -22,7 +22,7 @@ from shared.groups.refold import Transact
 from shared.ports.clock import Clock
 from shared.ports.forwards import ForwardRow, NoReplyError, Reply, Sender
 from shared.ports.views import ViewTransaction
-from shared.readside import Forwards
+from shared.readside.group import Forwards
 from shared.wire.messages import CORRELATION_ID, rfc3339
 
 AT_ONCE: Final = 16

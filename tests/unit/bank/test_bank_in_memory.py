@@ -17,11 +17,11 @@ from shared import catalog
 from shared.adapters.memory import MemoryBroker
 from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.adapters.sqlite.reading import open_read_only
+from shared.derived.topology import declare
 from shared.ports.broker import BrokerUnavailableError
 from shared.ports.store import DatabaseError
 from shared.repair.rebuild import rebuild
 from shared.simulation.testing import Simulation, simulation
-from shared.topology import declare
 from shared.wire.messages import CAUSATION_ID, partition_of
 from tests.ledger import Ledger, problems_of, read_ledger
 

@@ -12,7 +12,7 @@ from shared.adapters.sqlite.views.transaction import SqliteViewTransaction
 from shared.config.settings import SettingsError
 from shared.ports.forwards import ForwardRow
 from shared.ports.views import Known
-from shared.readside import Group
+from shared.readside.group import Group
 
 URL = {"CHORUS_FORWARD_URL": "https://user:a-password@partner.example/hook"}
 SECRET = {"CHORUS_FORWARD_SECRET": "a-secret-of-16-or-more"}

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from shared import catalog
+from shared.derived.topology import declare
 from shared.simulation.testing import Simulation, simulation
-from shared.topology import declare
 from shared.wire.messages import MSG_ID
 from shared.wire.streams import EVENTS
 from tests.unit.shopping import fill_shelves, order

@@ -17,8 +17,8 @@ from shared.adapters.sqlite.views.transaction import SqliteViewTransaction
 from shared.groups.flow_state import FlowState
 from shared.groups.flowing import Flowing
 from shared.groups.intake import Heard
-from shared.readside import Group
-from shared.views import Told, View
+from shared.readside.group import Group
+from shared.readside.views import Told, View
 
 AT = datetime(2026, 11, 28, 9, tzinfo=UTC)
 GROUP = Group(name="projection", tables=(ORDERS, CUSTOMERS, STOCK, PAYMENTS))

@@ -21,13 +21,13 @@ from shared.adapters.memory import MemoryBroker
 from shared.adapters.sqlite.reading import open_read_only
 from shared.adapters.sqlite.views.second import SqliteSecond
 from shared.adapters.sqlite.views.store import SqliteViewStore, successor_of
+from shared.derived.topology import declare
 from shared.ports.broker import Stored, StreamInfo
 from shared.ports.store import DatabaseError
-from shared.readside import Group
+from shared.readside.group import Group
+from shared.readside.views import On, Told
 from shared.replay.read_model import NotComparableError, ReadModelReplay, line, sequence_at
 from shared.simulation.testing import Simulation, simulation
-from shared.topology import declare
-from shared.views import On, Told
 from shared.wire.messages import MSG_ID
 from shared.wire.streams import EVENTS
 from tests.unit.shopping import CANCEL, fill_shelves, order

@@ -14,9 +14,9 @@ from contexts.insights.upstream import (
     StockLevelChanged,
 )
 from contexts.kernel import Address, CustomerId, Money, OrderId, PaymentId, Sku
-from shared.dataflow import Aggregated, Filter, KeyBy, Lookup, Map, Record, Says, Sink, source
+from shared.readside.dataflow import Aggregated, Filter, KeyBy, Lookup, Map, Record, Says, Sink, source
+from shared.readside.views import Table
 from shared.simulation.flows import Flow
-from shared.views import Table
 
 AT = datetime(2026, 11, 28, 9, tzinfo=UTC)
 EUR = Money(amount_minor=500)

@@ -19,13 +19,13 @@ from shared.access.of_system import users_of
 from shared.access.rights import Rights, User
 from shared.access.roles import ROLES, AccessError, users, who_may
 from shared.access.server import rights_file, users_file
-from shared.atomic_file import write_file
 from shared.cli.errors import report
+from shared.config.atomic_file import write_file
 from shared.config.connection import ConnectionOptions
 from shared.config.exit_codes import Exit
 from shared.config.settings import Settings
 from shared.context import Context
-from shared.topology import ConsumerBounds, Topology
+from shared.derived.topology import ConsumerBounds, Topology
 from tests.integration.till import scanner, till
 
 TOPOLOGY = Topology(

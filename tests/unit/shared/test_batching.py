@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from shared.batching import Batcher, TooManyWaitingError
+from contexts.batching import Batcher, TooManyWaitingError
 
 
 class Doubling:

@@ -7,7 +7,7 @@ from msgspec import Struct
 from shared.catalog import CatalogError, load, load_member, names
 from shared.config.settings import Settings
 from shared.context import Aggregate, Context, Decider, Effect, Endpoint, Policy, Timer
-from shared.mistakes import between, within
+from shared.mistakes.contexts import between, within
 from shared.wire.engine_events import CommandRejected
 from shared.wire.messages import check_message_id, longest_id
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from msgspec import Meta, Struct, defstruct
 
-from shared.compatibility import incompatible_fields
+from shared.mistakes.compatibility import incompatible_fields
 from shared.wire.messages import FROM_STREAM, NEVER
 from tests.contract.declared import contexts
 

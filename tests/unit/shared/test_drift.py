@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
+from shared.derived.topology import Declared
 from shared.streams.drift import StreamContent, consumer_change, describe, stream_change
-from shared.topology import Declared
 
 FOUND = {"name": "EVENTS", "subjects": ["evt.a.*.*"], "retention": "limits", "metadata": {"_nats.ver": "2.15.1"}}
 FULL = StreamContent(messages=10, size=1000, age=timedelta(hours=1), waiting={"evt.b.*.*": 3, "evt.c.*.*": 0})

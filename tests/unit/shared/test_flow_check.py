@@ -13,7 +13,7 @@ from shared.context import Context, Decider, Policy
 from shared.flow.check import check
 from shared.flow.finding import Finding
 from shared.flow.graph import derive
-from shared.mistakes import between, within
+from shared.mistakes.contexts import between, within
 from shared.saga import End, Pause, Saga
 from tests import diner
 from tests.diner import KITCHEN, MEAL, MEAL_SALE, SALE, TILL, MealOrdered

@@ -12,8 +12,8 @@ from shared.adapters.sqlite.views.tables import SCHEMA, make_tables
 from shared.adapters.sqlite.views.transaction import SqliteViewTransaction
 from shared.groups.folding import Folding
 from shared.groups.intake import Heard
-from shared.readside import Group
-from shared.views import Follows, On, Table, Told
+from shared.readside.group import Group
+from shared.readside.views import Follows, On, Table, Told
 
 AT = datetime(2026, 11, 28, 9, tzinfo=UTC)
 

@@ -22,7 +22,7 @@ from shared.groups.forwarding.cloud_event import headers_of
 from shared.groups.forwarding.forwarder import AT_ONCE, ATTEMPTS_AT_MOST, IN_MEMORY_AT_MOST, Forwarder
 from shared.ports.forwards import ForwardRow, NoReplyError, Reply
 from shared.ports.views import ViewTransaction
-from shared.readside import Forwards
+from shared.readside.group import Forwards
 from shared.repair.unresolved import Undelivered, choose
 from shared.wire.messages import CORRELATION_ID, SCHEMA_VERSION
 from shared.wire.signature import check_signature

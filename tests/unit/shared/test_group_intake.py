@@ -8,8 +8,8 @@ from msgspec import Struct
 from shared.groups.intake import Admitted, Intake
 from shared.ports.broker import Delivery
 from shared.ports.clock import since_1970_ns
-from shared.readside import Group
-from shared.views import On, Table
+from shared.readside.group import Group
+from shared.readside.views import On, Table
 from shared.wire.messages import MSG_ID, OCCURRED_AT
 
 STORED_AT = datetime(2026, 11, 28, 9, tzinfo=UTC)

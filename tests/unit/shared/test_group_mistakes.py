@@ -7,10 +7,10 @@ import pytest
 from msgspec import Struct
 
 from shared.config.secrets import Secret, SecretUrl
-from shared.dataflow import Aggregated, Joined, KeyBy, Lookup, Sink, Source, Window, source
-from shared.mistakes import within
-from shared.readside import Forwards, Group, ReadSide
-from shared.views import Follows, On, Owner, Table
+from shared.mistakes.contexts import within
+from shared.readside.dataflow import Aggregated, Joined, KeyBy, Lookup, Sink, Source, Window, source
+from shared.readside.group import Forwards, Group, ReadSide
+from shared.readside.views import Follows, On, Owner, Table
 
 
 class ThingDone(Struct, frozen=True):

@@ -8,9 +8,9 @@ import pytest
 from msgspec import Struct, defstruct
 
 from shared.adapters.sqlite.views.shape import shape_of
-from shared.dataflow import Aggregated, Joined, Sink, Topology, Window, source
-from shared.readside import Group
-from shared.views import On, Table
+from shared.readside.dataflow import Aggregated, Joined, Sink, Topology, Window, source
+from shared.readside.group import Group
+from shared.readside.views import On, Table
 
 
 class ThingDone(Struct, frozen=True):

@@ -10,11 +10,11 @@ import anyio
 from shared.adapters.memory import MemoryBroker, MemoryServer
 from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.adapters.virtual_time import VirtualClock, VirtualLoop
+from shared.derived.topology import declare
 from shared.engine.process import ContextProcess
 from shared.ports.broker import Outgoing
 from shared.ports.store import DatabaseBusyError, Store, Transaction
 from shared.ports.store_reader import StoreReader
-from shared.topology import declare
 from tests.integration.engine import DRAINED_WITHIN_S, PARTITIONS, TOPOLOGY
 from tests.integration.till import scanner, till
 

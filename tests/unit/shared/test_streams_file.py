@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from shared.derived.topology import STREAMS
 from shared.streams.file import StreamsFileError, parse_topology, read_topology
-from shared.topology import STREAMS
 
 FILE = Path(__file__).parents[3] / "streams.yaml"
 LINES = FILE.read_text().splitlines()

@@ -13,12 +13,12 @@ from shared.adapters.clock import SystemClock
 from shared.adapters.memory import MemoryBroker, MemoryServer
 from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.adapters.virtual_time import VirtualClock, VirtualLoop
+from shared.derived.topology import declare
 from shared.engine.ownership import PartitionOwnership
 from shared.engine.process import ContextProcess
 from shared.ports.broker import Broker, BrokerError, BrokerUnavailableError, Outgoing
 from shared.ports.store import Store, Transaction
 from shared.ports.store_reader import StoreReader
-from shared.topology import declare
 from shared.wire.streams import EVENTS
 from tests.integration.brokers import TroubledBroker
 from tests.integration.engine import DRAINED_WITHIN_S, PARTITIONS, TOPOLOGY

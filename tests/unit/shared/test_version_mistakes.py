@@ -8,7 +8,7 @@ import pytest
 from msgspec import Struct
 
 from shared.context import Aggregate, Context, Decider, Policy, Upcaster
-from shared.mistakes import between, within
+from shared.mistakes.contexts import between, within
 
 
 class Ask(Struct, frozen=True, kw_only=True):

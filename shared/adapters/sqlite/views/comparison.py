@@ -6,7 +6,7 @@ Each gives (what, key, before, after, sequence). The index of a search is not co
 from collections.abc import Iterator, Set
 
 from shared.adapters.sqlite.views.tables import list_name, table_name
-from shared.readside import Group
+from shared.readside.group import Group
 
 
 def statements_of(group: Group, there: Set[str]) -> Iterator[tuple[str, str]]:

@@ -10,8 +10,8 @@ import msgspec
 from shared.adapters.sqlite.views.tables import generation, list_name, predecessor, table_name, text_name
 from shared.adapters.sqlite.views.transaction import known
 from shared.ports.views import Known, Predecessor, Put
-from shared.readside import Group
-from shared.views import NOTHING, Counted, Page
+from shared.readside.group import Group
+from shared.readside.views import NOTHING, Counted, Page
 
 _WORD = re.compile(r"[^\W_]+")
 """A word as SQLite's tokenizer cuts it, so that `o-42` is two words."""

@@ -30,7 +30,7 @@ from shared.adapters.sqlite.views.tables import (
 from shared.adapters.sqlite.views.transaction import known
 from shared.ports.store import DatabaseError
 from shared.ports.views import Known, Predecessor, RowDifference
-from shared.readside import Group
+from shared.readside.group import Group
 
 
 class SqliteSecond:

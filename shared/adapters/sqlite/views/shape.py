@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.dataflow import Aggregated, Joined, Stage, Topology, Window
-from shared.readside import Group
-from shared.views import Table
+from shared.readside.dataflow import Aggregated, Joined, Stage, Topology, Window
+from shared.readside.group import Group
+from shared.readside.views import Table
 
 PREFIXES: Final = "1 2 3"
 """Beginnings of words with so many characters have an index. Without it, a search for `a` merges all words with an `a`,

@@ -25,7 +25,7 @@ from shared.adapters.sqlite.views.transaction import SqliteViewTransaction, know
 from shared.ports.rows import Proof
 from shared.ports.store import DatabaseBusyError, DatabaseError
 from shared.ports.views import ViewReader, ViewTransaction
-from shared.readside import Group
+from shared.readside.group import Group
 
 T = TypeVar("T")
 

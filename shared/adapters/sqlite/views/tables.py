@@ -9,8 +9,8 @@ from typing import Final
 
 from shared.adapters.sqlite.views.shape import PREFIXES, shape_of
 from shared.ports.views import Predecessor
-from shared.readside import Group
-from shared.views import Table
+from shared.readside.group import Group
+from shared.readside.views import Table
 
 SCHEMA_VERSION: Final = 1
 

@@ -9,7 +9,7 @@ from shared.adapters.sqlite.views.tables import forget, list_name, table_name, t
 from shared.ports.rows import JournalRow, NumberedRow
 from shared.ports.store import FencedError
 from shared.ports.views import Changed, Known, StateRow
-from shared.views import Table
+from shared.readside.views import Table
 
 
 class SqliteViewTransaction:

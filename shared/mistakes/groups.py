@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import msgspec
 
-from shared.dataflow import Aggregated, Joined, Lookup, Stage, Topology, Window
-from shared.readside import Group, ReadSide
-from shared.views import Table
+from shared.readside.dataflow import Aggregated, Joined, Lookup, Stage, Topology, Window
+from shared.readside.group import Group, ReadSide
+from shared.readside.views import Table
 
 
 def of_groups(side: ReadSide) -> Iterator[str]:

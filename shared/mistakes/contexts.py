@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from shared.compatibility import incompatible_fields
 from shared.config.spelling import did_you_mean
 from shared.context import Aggregate, Command, Context, Member
-from shared.group_mistakes import of_groups
-from shared.readside import ReadSide
-from shared.return_types import command_of, commands_of
-from shared.version_mistakes import of_older_events, of_upcasters, reads_of
+from shared.derived.return_types import command_of, commands_of
+from shared.mistakes.compatibility import incompatible_fields
+from shared.mistakes.groups import of_groups
+from shared.mistakes.versions import of_older_events, of_upcasters, reads_of
+from shared.readside.group import ReadSide
 from shared.wire.engine_events import ENGINE_EVENTS
 from shared.wire.messages import MESSAGE_ID_LENGTH_AT_MOST, check_name, longest_id
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from shared.compatibility import incompatible_fields
 from shared.context import Context, Event, Member, Upcaster
+from shared.mistakes.compatibility import incompatible_fields
 
 
 def of_upcasters(context: Context) -> Iterator[str]:

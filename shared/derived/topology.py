@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from shared.config.units import nanoseconds
 from shared.context import Context, Member
-from shared.readside import Group, ReadSide, catch_up_of, place_of
+from shared.readside.group import Group, ReadSide, catch_up_of, place_of
 from shared.wire.messages import Kind, filter_subject
 from shared.wire.streams import COMMANDS, DEAD_LETTERS, EVENTS, TIMERS
 

@@ -12,10 +12,10 @@ from typing import Final
 from msgspec import Struct
 
 from shared.config.secrets import Secret, SecretUrl
-from shared.dataflow import Says, Source, Topology
 from shared.endpoint import Endpoint
+from shared.readside.dataflow import Says, Source, Topology
+from shared.readside.views import Query, Table
 from shared.upcaster import EventDecoder, Upcaster
-from shared.views import Query, Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
-from shared.views import Table
+from shared.readside.views import Table
 
 GRACE = timedelta(seconds=30)
 

@@ -1,0 +1,1 @@
+"""Finds declarations that do not fit together: contexts, groups of a read side, and versions of events."""

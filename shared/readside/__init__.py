@@ -1,0 +1,1 @@
+"""Declares the read side of a system: its groups, the tables and queries of a group, and its dataflow topologies."""
