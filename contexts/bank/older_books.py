@@ -33,8 +33,8 @@ from shared.adapters.clock import SystemClock
 from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.adapters.sqlite.reading import open_read_only
 from shared.adapters.sqlite.replace import Replacement, replacing
-from shared.engine.decide.incoming import IGNORE, Incoming
 from shared.engine.decide.outgoing import OutgoingRows
+from shared.engine.route.incoming import IGNORE, Incoming
 from shared.ports.rows import AnswerRow, EffectRow, JournalRow
 from shared.ports.store import DatabaseBusyError, DatabaseError, Transaction
 from shared.wire.messages import aggregate_id

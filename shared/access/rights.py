@@ -2,7 +2,7 @@
 
 The server checks the subject of a message. It does not check the reply subject of a request, so a user who may send any
 request can have its answer published anywhere. Therefore no context believes an event without the form of its publisher
-(`shared/engine/decide/event_form.py`), and `chorus audit` compares EVENTS with the journals.
+(`shared/engine/route/event_form.py`), and `chorus audit` compares EVENTS with the journals.
 """
 
 import re

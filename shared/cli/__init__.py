@@ -45,9 +45,9 @@ COMMANDS = (
     Command("schema check", "schema:check", "Name each change of a message that breaks readers or writers."),
     Command("parked ls", "parked:ls", "List what waits for an operator."),
     Command("parked show", "parked:show_one", "Show parked messages and refused events whole."),
-    Command("parked retry", "verdicts:retry", "Try a parked key again, in order."),
-    Command("parked skip", "verdicts:skip", "Skip a parked message or event, and record who did and why."),
-    Command("parked void", "verdicts:void", "Declare that a message under a context's id is a stranger's."),
+    Command("parked retry", "parked_verdicts:retry", "Try a parked key again, in order."),
+    Command("parked skip", "parked_verdicts:skip", "Skip a parked message or event, and record who did and why."),
+    Command("parked void", "parked_verdicts:void", "Declare that a message under a context's id is a stranger's."),
     Command("access plan", "access:plan", "Show what `access apply` would change."),
     Command("access apply", "access:apply", "Make keys for each user, and rights for the server."),
     Command("access show", "access:show", "Show who may say what, derived from the code."),
@@ -139,7 +139,7 @@ def _call(argv: Sequence[str]) -> int:
         raise CommandError(Exit.USAGE, f"there is no command {argv[0]!r}{did_you_mean(argv[0], known)}; see --help")
 
     if argv[0] == "send" and {"--help", "-h"} & {*argv} and not argv[1].startswith("-"):
-        from shared.cli.fields import show_fields
+        from shared.cli.commands.send_fields import show_fields
 
         show_fields(argv[1])
         return Exit.OK
@@ -161,7 +161,7 @@ def _call(argv: Sequence[str]) -> int:
         group, _, name = command.words.rpartition(" ")
         if group not in groups:
             app.command(groups.setdefault(group, App(name=group)))
-        groups[group].command(f"shared.cli.{command.function}", name=name)
+        groups[group].command(f"shared.cli.commands.{command.function}", name=name)
     code = app(list(argv))
     return Exit.OK if code is None else int(code)
 

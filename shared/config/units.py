@@ -48,6 +48,18 @@ def format_duration(duration: timedelta) -> str:
     return "".join(words) or "0s"
 
 
+def span(duration: timedelta | None, sign: str = "") -> str:
+    """A duration as people read it: `38.9 ms`, `1.20 s` or `0:02:05`; nothing for None."""
+    if duration is None:
+        return ""
+    milliseconds = duration / timedelta(milliseconds=1)
+    if milliseconds < 1000:
+        return f"{sign}{milliseconds:.1f} ms"
+    if milliseconds < 100_000:
+        return f"{sign}{milliseconds / 1000:.2f} s"
+    return f"{sign}{timedelta(seconds=round(milliseconds / 1000))}"
+
+
 def parse_size(text: str) -> int:
     """Parse `64KiB`, a whole number with a binary unit, into bytes. Raises ValueError for anything else."""
     found = _SIZE.fullmatch(text)

@@ -9,10 +9,10 @@ from shared.console.bucket_report import count_values
 from shared.console.live import Tail
 from shared.console.sources import Fresh, Sources
 from shared.console.stream_report import read_streams
-from shared.flow.check import check
-from shared.flow.finding import Finding
-from shared.inspect.lag_meter import LagMeter
-from shared.inspect.sagas_now import Listing, Selection, list_sagas
+from shared.flow.checks.check import check
+from shared.flow.checks.finding import Finding
+from shared.inspect.lag.meter import LagMeter
+from shared.inspect.sagas.listing import Listing, Selection, list_sagas
 
 STUCK_SHOWN = 20
 STUCK = Selection(stuck=True, oldest_first=True, limit=STUCK_SHOWN)

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.console.access import Access, Person
-from shared.flow.picture import STYLE
+from shared.flow.drawing.picture import STYLE
 
 LOGIN: Final = "/login"
 FILES: Final = "/static/"

@@ -14,8 +14,8 @@ from typing import Final
 import anyio
 from msgspec import Struct
 
-from shared.inspect.edges import EdgeRate, Edges
-from shared.inspect.saga_rates import WINDOW, SagaRate, SagaRates
+from shared.flow.rates.edges import WINDOW, EdgeRate, Edges
+from shared.inspect.sagas.rates import SagaRate, SagaRates
 from shared.ports.broker import Broker, BrokerError, Stored
 from shared.ports.clock import Clock
 from shared.saga import Saga

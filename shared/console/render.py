@@ -13,8 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from rich.text import Text
 
-from shared.flow.live import rate
-from shared.inspect.drawing import span
+from shared.config.units import span
+from shared.flow.drawing.live import rate
 from shared.wire.messages import is_event_id
 
 STYLES = frozenset({"dim", "bold", "red", "yellow", "green"})

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from shared.context import UnknownOutcomeError
-from shared.engine.decide.tracing import Tracing
+from shared.engine.route.tracing import Tracing
 from shared.ports.broker import Broker, BrokerError
 from shared.ports.clock import Clock
 from shared.ports.rows import EffectRow

@@ -14,12 +14,12 @@ import structlog
 from anyio.abc import TaskGroup
 
 from shared.context import Command, Effect
-from shared.engine.decide.incoming import Incoming
-from shared.engine.decide.routing import Routing
 from shared.engine.effect_call import Attempts, EffectCall, described
 from shared.engine.failpoints import reach
 from shared.engine.monitor.timings import Timings
 from shared.engine.retry import Backoff, Delays
+from shared.engine.route.incoming import Incoming
+from shared.engine.route.routing import Routing
 from shared.ports.broker import Broker
 from shared.ports.clock import Clock
 from shared.ports.rows import EffectRow

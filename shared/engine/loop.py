@@ -11,8 +11,6 @@ from functools import partial
 import structlog
 
 from shared.engine.decide.commit import Batch, Committed, Progress, commit, moves_of, record
-from shared.engine.decide.incoming import Asker, Incoming, replies_to
-from shared.engine.decide.routing import Routing
 from shared.engine.effects import EffectRunner
 from shared.engine.failpoints import reach
 from shared.engine.intake.partition import BEGINNING
@@ -22,6 +20,8 @@ from shared.engine.monitor.troubles import Troubles
 from shared.engine.ownership import PartitionOwnership
 from shared.engine.publish.relay import Relay
 from shared.engine.requests import Requests
+from shared.engine.route.incoming import Asker, Incoming, replies_to
+from shared.engine.route.routing import Routing
 from shared.engine.verdicts import Verdicts
 from shared.engine.wakeup import Wakeup
 from shared.ports.broker import Broker, BrokerError, BrokerUnavailableError

@@ -15,8 +15,6 @@ from anyio.abc import TaskGroup
 from shared.context import Context
 from shared.derived.topology import consumer_name, streams_of
 from shared.engine.api import api_of
-from shared.engine.decide.routing import Routing
-from shared.engine.decide.tracing import NOT_TRACING, Tracing
 from shared.engine.effects import EffectRunner
 from shared.engine.guarded import guarded
 from shared.engine.intake.partition import Partition
@@ -33,6 +31,8 @@ from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.reconcile import Reconciler
 from shared.engine.recover.snapshots import ensure_snapshots
 from shared.engine.requests import Requests
+from shared.engine.route.routing import Routing
+from shared.engine.route.tracing import NOT_TRACING, Tracing
 from shared.ports.broker import Broker, BrokerError, BrokerRefusedError
 from shared.ports.clock import Clock
 from shared.ports.store import DatabaseBusyError, Store

@@ -20,9 +20,9 @@ from msgspec import Struct
 
 from shared.endpoint import Answer, Endpoint, Endpoints, Request
 from shared.engine.decide.answers import Given
-from shared.engine.decide.headers import MalformedHeaderError, checked
-from shared.engine.decide.incoming import Asker, Incoming
-from shared.engine.decide.routing import Routing
+from shared.engine.route.headers import MalformedHeaderError, checked
+from shared.engine.route.incoming import Asker, Incoming
+from shared.engine.route.routing import Routing
 from shared.ports.clock import Clock
 from shared.ports.store import DatabaseBusyError, DatabaseError, Store
 from shared.wire.bodies import BodyDecoder, MalformedBodyError

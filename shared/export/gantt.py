@@ -10,7 +10,7 @@ from math import log1p
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from shared.export.rows import CLIENT, Row
-from shared.inspect.drawing import FAILURE_OR_UNDO
+from shared.inspect.timeline.drawing import FAILURE_OR_UNDO
 
 WIDTH: Final = 1000.0
 AHEAD_FROM: Final = 900.0

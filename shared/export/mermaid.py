@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from shared.config.units import span
 from shared.export.rows import CLIENT, Row
-from shared.inspect.drawing import span
 
 ESCAPED = str.maketrans({"#": "#35;", ";": "#59;"})
 """Mermaid would take these for the begin of an entity and for the end of a statement."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from shared.export.rows import Row
-from shared.inspect.timeline import Message
+from shared.inspect.timeline.tree import Message
 from shared.ports.clock import since_1970_ns
 
 INTERNAL: Final = 1

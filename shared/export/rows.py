@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from shared.inspect.drawing import short_id
-from shared.inspect.timeline import Ahead, Message, Node, steps
-from shared.inspect.told_fields import ToldFields
+from shared.inspect.timeline.drawing import short_id
+from shared.inspect.timeline.told_fields import ToldFields
+from shared.inspect.timeline.tree import Ahead, Message, Node, steps
 
 CLIENT: Final = "client"
 """The lane of commands, which clients send."""

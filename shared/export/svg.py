@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from html import escape
 
+from shared.config.units import span
 from shared.export.rows import CLIENT, Row
-from shared.flow.palette import PALETTE, Colour
-from shared.flow.picture import arrow, box, note, picture
-from shared.inspect.drawing import FAILURE_OR_UNDO, span
+from shared.flow.drawing.palette import PALETTE, Colour
+from shared.flow.drawing.picture import arrow, box, note, picture
+from shared.inspect.timeline.drawing import FAILURE_OR_UNDO
 
 NOTE_WIDTH = 208
 GUTTER = 48

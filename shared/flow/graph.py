@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from shared.config.spelling import did_you_mean
 from shared.context import Aggregate, Context
 from shared.derived.return_types import commands_of
-from shared.inspect.outcomes import outcomes
+from shared.flow.outcomes import outcomes
 from shared.saga import Saga
 from shared.streams.choreography import function_of, services_of
 from shared.wire.engine_events import ENGINE_EVENTS

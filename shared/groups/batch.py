@@ -7,12 +7,12 @@ from typing import NamedTuple, NoReturn
 import structlog
 
 from shared.engine.failpoints import reach
-from shared.groups.flow_state import FlowState
-from shared.groups.flowing import Flowing
-from shared.groups.folding import Folding
+from shared.groups.fold.flow_state import FlowState
+from shared.groups.fold.flowing import Flowing
+from shared.groups.fold.folding import Folding
 from shared.groups.forwarding.cloud_event import rows_of
-from shared.groups.intake import Heard, Intake
-from shared.groups.outbox import journal_rows
+from shared.groups.publish.outbox import journal_rows
+from shared.groups.read.intake import Heard, Intake
 from shared.ports.broker import Delivery
 from shared.ports.rows import JournalRow, NumberedRow
 from shared.ports.views import Known, ViewTransaction

@@ -18,14 +18,14 @@ from shared.engine.monitor.alarms import Alarms
 from shared.engine.monitor.troubles import Troubles
 from shared.engine.wakeup import Wakeup
 from shared.groups.batch import Batches
-from shared.groups.buckets import Buckets
 from shared.groups.forwarding.forwarder import Forwarder
-from shared.groups.lag import GroupLagQuestion
-from shared.groups.outbox import Outbox
-from shared.groups.progress import Progress
-from shared.groups.queries import Queries
+from shared.groups.publish.buckets import Buckets
+from shared.groups.publish.outbox import Outbox
+from shared.groups.questions.lag import GroupLagQuestion
+from shared.groups.questions.queries import Queries
 from shared.groups.quiet import Quiet
-from shared.groups.reading import READING, Reading
+from shared.groups.read.progress import Progress
+from shared.groups.read.reading import READING, Reading
 from shared.groups.succession import Succession
 from shared.ports.broker import Broker, BrokerError
 from shared.ports.clock import Clock

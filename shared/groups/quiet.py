@@ -12,9 +12,9 @@ from typing import Final
 import structlog
 
 from shared.groups.batch import Batches, NothingStaysError
-from shared.groups.buckets import EXPECTED_LAST
-from shared.groups.progress import Progress
-from shared.groups.refold import Transact
+from shared.groups.publish.buckets import EXPECTED_LAST
+from shared.groups.read.progress import Progress
+from shared.groups.transact import Transact
 from shared.ports.broker import Broker, BrokerRefusedError, Outgoing
 from shared.ports.clock import Clock
 from shared.ports.rows import JournalRow

@@ -1,25 +1,15 @@
 """Folds EVENTS into a second database of a group, by the same code as its process, with nothing that could publish."""
 
-from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
 from shared.engine.recover.catch_up import delivery_of
 from shared.groups.batch import Batches
+from shared.groups.transact import Transact
 from shared.ports.broker import Broker, Delivery
-from shared.ports.views import Known, ViewTransaction
+from shared.ports.views import Known
 from shared.wire.streams import EVENTS
 
 BATCH_AT_MOST: Final = 4_000
-
-T = TypeVar("T")
-
-
-class Transact(Protocol):
-    """Runs a transaction on the second database."""
-
-    def __call__(self, work: Callable[[ViewTransaction], T], /) -> Awaitable[T]:
-        """The result of `work`."""
-        ...
 
 
 async def fold_up_to(transact: Transact, batches: Batches, broker: Broker, known: Known, up_to: int) -> Known:

@@ -6,14 +6,14 @@ from typing import NamedTuple
 from shared import catalog
 from shared.config.settings import Settings
 from shared.flow.graph import derive
-from shared.inspect.ahead import ahead_of
-from shared.inspect.annotations import Annotations, annotate
-from shared.inspect.evidence import Evidence, collect
 from shared.inspect.patience import Patience
-from shared.inspect.sagas import standings
-from shared.inspect.timeline import Message, Node, read_saga, tree, with_ahead
-from shared.inspect.told_fields import ToldFields
-from shared.inspect.why import Explanation, explain
+from shared.inspect.timeline.annotations import Annotations, annotate
+from shared.inspect.timeline.standings import standings
+from shared.inspect.timeline.told_fields import ToldFields
+from shared.inspect.timeline.tree import Message, Node, read_saga, tree, with_ahead
+from shared.inspect.why.ahead import ahead_of
+from shared.inspect.why.evidence import Evidence, collect
+from shared.inspect.why.explanation import Explanation, explain
 from shared.ports.broker import Broker
 from shared.ports.clock import Clock
 from shared.ports.databases import Databases

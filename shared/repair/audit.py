@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
-from shared.engine.decide.event_form import why_strange
+from shared.engine.route.event_form import why_strange
 from shared.ports.broker import Broker, Stored
 from shared.ports.databases import Databases
 from shared.ports.rows import Proof, StrangerRow

@@ -6,12 +6,12 @@ import anyio
 from msgspec import Struct
 
 from shared.context import Context
-from shared.engine.decide.routing import Routing
 from shared.engine.monitor.alarms import Alarms
 from shared.engine.monitor.troubles import Troubles
 from shared.engine.publish.relay import Relay
 from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.reconcile import SUBJECTS, Reconciler, sequences_by_id
+from shared.engine.route.routing import Routing
 from shared.ports.broker import Broker, BrokerUnavailableError, Stored
 from shared.ports.clock import Clock
 from shared.ports.databases import Databases

@@ -13,7 +13,7 @@ import msgspec
 
 from shared.context import Context
 from shared.engine.decide.outgoing import MESSAGE_ID_REUSED, parked_aggregate
-from shared.engine.decide.routing import Routing
+from shared.engine.route.routing import Routing
 from shared.ports.history import History
 from shared.ports.rows import JournalRow, NumberedRow
 from shared.replay.deciding import decide

@@ -6,8 +6,8 @@ import msgspec
 
 from shared.context import Rejected
 from shared.engine.decide.aggregates import AlsoRead
-from shared.engine.decide.incoming import Decide, Poison, Refuse, Stranger
-from shared.engine.decide.routing import Routing
+from shared.engine.route.incoming import Decide, Poison, Refuse, Stranger
+from shared.engine.route.routing import Routing
 from shared.replay.difference import Decided, rejection
 from shared.replay.inputs import Input
 from shared.replay.states import States, Tried

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from typing import Final, NamedTuple, Protocol
 
-from shared.engine.decide.routing import Routing
+from shared.engine.route.routing import Routing
 from shared.ports.broker import Stored
 from shared.wire.messages import is_event_id, parse_subject, partition_of
 from shared.wire.streams import EVENTS

@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from shared.engine.decide.event_form import SCHEDULER
-from shared.engine.decide.incoming import Decide, Handling
-from shared.engine.decide.routing import Routing
+from shared.engine.route.event_form import SCHEDULER
+from shared.engine.route.incoming import Decide, Handling
+from shared.engine.route.routing import Routing
 from shared.ports.broker import Delivery, Stored
 from shared.ports.clock import since_1970_ns
 from shared.ports.history import History, Reached

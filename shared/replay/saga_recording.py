@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from shared.context import Context
-from shared.engine.decide.routing import Routing
+from shared.engine.route.routing import Routing
 from shared.ports.clock import moment
 from shared.ports.databases import Databases
 from shared.ports.history import History

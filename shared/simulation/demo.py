@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import anyio
 
-from shared.inspect.event_watcher import EventWatcher
+from shared.inspect.timeline.event_watcher import EventWatcher
 from shared.ports.broker import Broker, Outgoing
 from shared.wire.messages import command_subject
 

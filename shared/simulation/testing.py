@@ -34,7 +34,7 @@ from shared.adapters.memory import MemoryBroker, MemoryServer
 from shared.adapters.sqlite.reading import open_read_only
 from shared.adapters.virtual_time import VirtualLoop
 from shared.context import Command, Context
-from shared.inspect.timeline import Message, message_of
+from shared.inspect.timeline.tree import Message, message_of
 from shared.ports.broker import Outgoing, Published
 from shared.simulation.world import StillBusyError, World
 from shared.wire.bodies import stamped_fields

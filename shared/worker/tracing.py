@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
-from shared.engine.decide.tracing import NOT_TRACING, SpanTracing, Tracing
 from shared.engine.process import MisconfiguredError
+from shared.engine.route.tracing import NOT_TRACING, SpanTracing, Tracing
 from shared.ports.broker import Broker
 from shared.ports.clock import Clock
 

@@ -77,7 +77,7 @@ def test_a_chorus_command_in_a_block_can_be_typed_like_this(line: str) -> None:
     found = command_of(words)
     assert found, f"there is no such command: {line}"
     module, function = CHORUS[found].function.split(":")
-    app = App(default_command=getattr(import_module(f"shared.cli.{module}"), function))
+    app = App(default_command=getattr(import_module(f"shared.cli.commands.{module}"), function))
     app.parse_args(words[len(found.split()) :], exit_on_error=False, print_error=False)
 
 

@@ -17,7 +17,7 @@ from shared import catalog
 from shared.config.settings import Settings
 found = catalog.contexts(Settings())["vouchers"]
 from contexts.sagas import SAGAS
-from shared.flow.check import check
+from shared.flow.checks.check import check
 from shared.flow.graph import derive
 print(*check(derive(catalog.contexts(Settings())), SAGAS), sep="", end="")
 print(found.accepts[0].__name__, *sorted(event.__name__ for event in found.publishes))

@@ -18,7 +18,7 @@ from shared import catalog
 from shared.adapters.sqlite.reading import open_read_only
 from shared.config.settings import Settings
 from shared.context import Context
-from shared.engine.decide.headers import id_in
+from shared.engine.route.headers import id_in
 from shared.ports.broker import Broker, Stored, StreamInfo
 from shared.ports.rows import Position
 from shared.streams.file import read_topology

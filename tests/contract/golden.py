@@ -17,8 +17,8 @@ from msgspec import Struct
 from shared import catalog
 from shared.config.settings import Settings
 from shared.context import Context, Member
+from shared.flow.drawing.markdown import page
 from shared.flow.graph import derive
-from shared.flow.markdown import page
 from shared.flow.relations import relations
 from shared.wire.engine_events import ENGINE_EVENTS
 from shared.wire.messages import NEVER, OCCURRED_AT, SCHEMA_VERSION

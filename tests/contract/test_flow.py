@@ -12,12 +12,12 @@ from contexts.sagas import SAGAS
 from shared import catalog
 from shared.catalog import directory, place
 from shared.config.settings import Settings
-from shared.flow.board import board as board_of
-from shared.flow.check import check
+from shared.flow.checks.check import check
+from shared.flow.drawing.board import board as board_of
 from shared.flow.graph import Reaction, derive
 from shared.flow.relations import relations
 from shared.flow.selection import Selection, beside, of_saga
-from shared.inspect.timeline import Message
+from shared.inspect.timeline.tree import Message
 from shared.simulation.testing import simulation
 from tests.contract.declared import read_sides
 from tests.contract.golden import BOARD, COMMAND, board
@@ -121,7 +121,7 @@ def test_each_event_follows_from_its_cause_as_the_graph_says(messages: list[Mess
     }
     drawn = {(reaction.on, event) for reaction in SHOP.reactions for event in SHOP.following(reaction)}
     assert len(observed) > 30
-    assert observed - drawn == set(), "shared/inspect/outcomes.py reads too few events from a decider"
+    assert observed - drawn == set(), "shared/flow/outcomes.py reads too few events from a decider"
 
 
 def test_an_aggregate_says_once_what_it_declares_so(messages: list[Message]) -> None:

@@ -13,8 +13,8 @@ from shared.adapters.clock import SystemClock
 from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.endpoint import Endpoints
 from shared.engine.decide.commit import Batch, Progress, commit
-from shared.engine.decide.routing import Routing
 from shared.engine.requests import Requests
+from shared.engine.route.routing import Routing
 from shared.engine.wakeup import Wakeup
 
 PARTITIONS = 4

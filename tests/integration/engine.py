@@ -21,9 +21,9 @@ from shared.config.settings import default_streams_file
 from shared.config.units import nanoseconds
 from shared.context import Context
 from shared.derived.topology import Topology, declare
-from shared.engine.decide.tracing import NOT_TRACING, Tracing
 from shared.engine.loop import Loop
 from shared.engine.process import ContextProcess
+from shared.engine.route.tracing import NOT_TRACING, Tracing
 from shared.ports.broker import Broker, Outgoing, Published
 from shared.streams.apply import apply
 from shared.streams.file import read_topology

@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from shared import catalog
 from shared.adapters.jetstream import JetStream, connect
-from shared.cli.console import differing
+from shared.cli.commands.console import differing
 from shared.config.connection import find_connection
 from shared.config.settings import Settings
 from shared.run.system import declared

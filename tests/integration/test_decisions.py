@@ -7,8 +7,8 @@ from structlog.testing import capture_logs
 
 from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.engine.decide.commit import Batch, Committed, Progress, commit
-from shared.engine.decide.incoming import Incoming
-from shared.engine.decide.routing import Routing
+from shared.engine.route.incoming import Incoming
+from shared.engine.route.routing import Routing
 from shared.ports.broker import Delivery
 from shared.ports.clock import moment
 from shared.wire.messages import CORRELATION_ID, MSG_ID

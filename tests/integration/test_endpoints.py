@@ -14,9 +14,9 @@ from msgspec import Struct
 
 from shared.adapters.clock import SystemClock
 from shared.context import Context, Endpoint, Rejected, Request
-from shared.engine.decide.routing import Routing
-from shared.engine.decide.tracing import SpanTracing
 from shared.engine.requests import WAITING_AT_MOST, Requests
+from shared.engine.route.routing import Routing
+from shared.engine.route.tracing import SpanTracing
 from shared.repair.parked import parked_in, retry
 from shared.repair.rebuild import rebuild
 from shared.wire.messages import CORRELATION_ID

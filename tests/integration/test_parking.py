@@ -17,7 +17,7 @@ from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.context import Context
 from shared.engine.decide.commit import Batch, Progress, commit
-from shared.engine.decide.routing import Routing
+from shared.engine.route.routing import Routing
 from shared.ports.clock import moment
 from shared.ports.store import Transaction
 from shared.repair import parked, unresolved

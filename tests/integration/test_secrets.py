@@ -12,8 +12,8 @@ from shared.access.directory import apply
 from shared.access.export import write_jwts
 from shared.access.of_system import users_of
 from shared.access.roles import ROLES
+from shared.cli.commands.up import needed_elsewhere
 from shared.cli.flags import Connection
-from shared.cli.up import needed_elsewhere
 from shared.config.connection import ConnectionOptions
 from shared.config.secrets import Secret
 from shared.config.settings import Settings

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from shared.adapters.clock import SystemClock
 from shared.adapters.tracing.broker import TracedBroker
 from shared.adapters.tracing.otlp import OtlpSpans
-from shared.engine.decide.tracing import SpanTracing
+from shared.engine.route.tracing import SpanTracing
 from shared.ports.broker import Broker
 from shared.ports.spans import Span
 from shared.wire.trace_context import TRACEPARENT

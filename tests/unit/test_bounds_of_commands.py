@@ -17,7 +17,7 @@ from contexts.ordering.commands import (
 )
 from contexts.shipping.commands import ReportReturnReceived
 from contexts.support.commands import RateSupport
-from shared.engine.decide.incoming import Decide
+from shared.engine.route.incoming import Decide
 from shared.wire.bodies import stamped_fields
 from shared.wire.messages import partition_of
 from shared.wire.streams import COMMANDS

@@ -6,7 +6,7 @@ from starlette.requests import Request
 
 from shared.console.console import Console
 from shared.console.pages.page import Page, Values
-from shared.inspect.lag import by_context
+from shared.inspect.lag.partitions import by_context
 
 SKEWED: float = 2.0
 

@@ -6,11 +6,11 @@ from starlette.requests import Request
 
 from shared.console.console import Console
 from shared.console.pages.page import BadInputError, Page, Values
-from shared.flow.board import board
+from shared.flow.drawing.board import board
+from shared.flow.drawing.live import measured
+from shared.flow.drawing.svg import drawing
 from shared.flow.graph import UnknownNameError
-from shared.flow.live import measured
 from shared.flow.selection import select
-from shared.flow.svg import drawing
 
 
 def form(console: Console, request: Request) -> Values:

@@ -6,8 +6,8 @@ from starlette.requests import Request
 from shared.console.console import Console
 from shared.console.pages.page import Page, Values
 from shared.inspect.asking import NoAnswerError
-from shared.inspect.lag import Report, by_context
-from shared.inspect.sagas_now import Listing
+from shared.inspect.lag.partitions import Report, by_context
+from shared.inspect.sagas.listing import Listing
 
 
 async def content(console: Console, _: Request) -> Values:

@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from shared.console.console import Console
 from shared.console.pages.page import Page, Values
-from shared.flow.topologies import read_by, stages_of
+from shared.flow.drawing.topologies import read_by, stages_of
 from shared.readside.group import Group
 from shared.wire.lag import group_lag_of
 

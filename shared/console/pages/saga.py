@@ -8,10 +8,10 @@ from shared.derived.topology import STREAMS
 from shared.export.gantt import bars
 from shared.export.rows import rows_of
 from shared.export.svg import lanes
-from shared.inspect.causes import TROUBLES
-from shared.inspect.drawing import line
-from shared.inspect.timeline import nats_words, steps
-from shared.inspect.why_lines import facts, sentences
+from shared.inspect.timeline.drawing import line
+from shared.inspect.timeline.tree import nats_words, steps
+from shared.inspect.why.causes import TROUBLES
+from shared.inspect.why.lines import facts, sentences
 from shared.wire.about import About
 from shared.wire.messages import MalformedKeyError, check_key
 

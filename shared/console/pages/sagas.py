@@ -12,7 +12,7 @@ from shared.config.units import parse_duration
 from shared.console.console import Console
 from shared.console.pages.page import BadInputError, Page, Values
 from shared.inspect.asking import NoAnswerError
-from shared.inspect.sagas_now import Selection, field_names, leading, list_sagas
+from shared.inspect.sagas.listing import Selection, field_names, leading, list_sagas
 from shared.saga import Saga
 
 LIMIT = 50

@@ -1,1 +1,1 @@
-"""The second stage: routes messages, loads aggregates, decides, and commits everything in one transaction."""
+"""The third stage: loads aggregates, decides, and commits everything in one transaction."""

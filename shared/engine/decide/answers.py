@@ -11,7 +11,7 @@ import msgspec
 
 from shared.context import Event
 from shared.endpoint import Answer
-from shared.engine.decide.incoming import Asker, Incoming
+from shared.engine.route.incoming import Asker, Incoming
 from shared.ports.rows import AnswerRow
 from shared.ports.store import Transaction
 

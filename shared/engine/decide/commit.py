@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from shared.engine.decide.answers import Given
 from shared.engine.decide.decisions import Decisions
-from shared.engine.decide.incoming import Incoming
 from shared.engine.decide.recording import inputs_of
-from shared.engine.decide.routing import Routing
 from shared.engine.decide.set_aside import set_aside
 from shared.engine.failpoints import reach
+from shared.engine.route.incoming import Incoming
+from shared.engine.route.routing import Routing
 from shared.ports.broker import Delivery
 from shared.ports.rows import EffectRow, Move, NumberedRow, Position, RefusedRow
 from shared.ports.store import Transaction

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from shared.context import Event
 from shared.engine.decide.outgoing import timer_row
-from shared.engine.decide.routing import Routing
+from shared.engine.route.routing import Routing
 from shared.ports.rows import JournalRow
 
 

@@ -12,11 +12,11 @@ from shared.engine.decide.aggregates import AlsoRead, Loaded, LoadedAggregates
 from shared.engine.decide.answers import Answers
 from shared.engine.decide.consequences import consequences
 from shared.engine.decide.inbox import Inbox, Seen
-from shared.engine.decide.incoming import Asker, Decide, Ignore, Incoming, Poison, Refuse
 from shared.engine.decide.outgoing import MESSAGE_ID_REUSED, OutgoingRows
 from shared.engine.decide.parking import ParkedKeys
-from shared.engine.decide.routing import Deciding, Routing
-from shared.engine.decide.tracebacks import current_traceback
+from shared.engine.route.incoming import Asker, Decide, Ignore, Incoming, Poison, Refuse
+from shared.engine.route.routing import Deciding, Routing
+from shared.engine.route.tracebacks import current_traceback
 from shared.ports.broker import Delivery
 from shared.ports.rows import EffectRow, JournalRow, ParkedVerdict
 from shared.ports.store import Transaction

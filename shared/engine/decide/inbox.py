@@ -7,7 +7,7 @@ other content is reported, once.
 from collections.abc import Iterable
 from enum import Enum
 
-from shared.engine.decide.incoming import Incoming
+from shared.engine.route.incoming import Incoming
 from shared.ports.store import Transaction
 
 

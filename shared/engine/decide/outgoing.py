@@ -6,8 +6,8 @@ from typing import Any, Final
 import msgspec
 
 from shared.context import Detail, Event
-from shared.engine.decide.incoming import Asker, Incoming
-from shared.engine.decide.tracing import NOT_TRACING, Tracing
+from shared.engine.route.incoming import Asker, Incoming
+from shared.engine.route.tracing import NOT_TRACING, Tracing
 from shared.ports.broker import Delivery
 from shared.ports.rows import JournalRow, ParkedRow, ParkedVerdict
 from shared.wire.bodies import BODY_BYTES_AT_MOST

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 import structlog
 
-from shared.engine.decide.incoming import Incoming
 from shared.engine.decide.outgoing import OutgoingRows, parked_aggregate
+from shared.engine.route.incoming import Incoming
 from shared.ports.broker import Delivery
 from shared.ports.rows import JournalRow, ParkedRow, ParkedVerdict
 from shared.ports.store import Transaction

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
-from shared.engine.decide.incoming import Asker, Decide, Incoming
+from shared.engine.route.incoming import Asker, Decide, Incoming
 from shared.ports.broker import Delivery
 from shared.ports.rows import EffectRow, InputRow
 from shared.wire.streams import COMMANDS

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from shared.engine.decide.incoming import Decide, Incoming, Stranger
+from shared.engine.route.incoming import Decide, Incoming, Stranger
 from shared.ports.broker import Delivery
 from shared.ports.clock import moment
 from shared.ports.rows import ParkedVerdict, StrangerRow

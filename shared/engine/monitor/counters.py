@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from shared.engine.decide.incoming import Incoming
 from shared.engine.monitor.reaction_times import ReactionTimes
 from shared.engine.monitor.timings import Timings
+from shared.engine.route.incoming import Incoming
 
 
 class Counters:

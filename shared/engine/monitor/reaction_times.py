@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from shared.engine.decide.incoming import Ignore, Incoming
 from shared.engine.monitor.timings import Timings
+from shared.engine.route.incoming import Ignore, Incoming
 from shared.ports.broker import Delivery
 
 

@@ -6,7 +6,7 @@ A rebuild reads only EVENTS, so it would lose them.
 from datetime import datetime
 
 from shared.engine.decide.outgoing import OutgoingRows, parked_aggregate
-from shared.engine.decide.routing import Routing
+from shared.engine.route.routing import Routing
 from shared.ports.store import Transaction
 from shared.wire.bodies import BODY_BYTES_AT_MOST
 

@@ -11,8 +11,8 @@ from functools import partial
 
 from shared.context import Past
 from shared.engine.decide.commit import Batch, Progress, commit
-from shared.engine.decide.incoming import Incoming, Stranger
-from shared.engine.decide.routing import Routing
+from shared.engine.route.incoming import Incoming, Stranger
+from shared.engine.route.routing import Routing
 from shared.ports.broker import Broker, Delivery, Stored
 from shared.ports.clock import Clock, since_1970_ns
 from shared.ports.rows import HEARD_FROM_BEGINNING

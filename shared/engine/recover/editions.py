@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from shared.engine.decide.headers import id_in
+from shared.engine.route.headers import id_in
 from shared.ports.broker import Broker, BrokerRefusedError
 from shared.ports.rows import JournalRow
 from shared.wire.messages import MSG_ID, TIMER_ID, in_edition, split_edition

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from shared.engine.decide.event_form import HASH, StrangerError, check_event
 from shared.engine.decide.outgoing import parked_aggregate, unparked_aggregate
-from shared.engine.decide.routing import Routing
+from shared.engine.route.event_form import HASH, StrangerError, check_event
+from shared.engine.route.routing import Routing
 from shared.ports.broker import Stored
 from shared.wire.engine_events import ENGINE_EVENTS, MessageParked, MessageUnparked
 from shared.wire.messages import NEVER, Subject, aggregate_name, parse_subject

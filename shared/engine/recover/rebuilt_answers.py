@@ -7,7 +7,7 @@ import msgspec
 
 from shared.context import Event, Rejected
 from shared.engine.decide.answers import answer_row
-from shared.engine.decide.routing import Routing
+from shared.engine.route.routing import Routing
 from shared.ports.rows import AnswerRow, JournalRow
 from shared.wire.engine_events import CommandRejected
 from shared.wire.messages import CAUSATION_HASH, CAUSATION_ID, CAUSATION_SUBJECT

@@ -13,13 +13,13 @@ from shared.context import Context
 from shared.engine.decide.consequences import consequences
 from shared.engine.decide.inbox import reused_id
 from shared.engine.decide.outgoing import MESSAGE_ID_REUSED
-from shared.engine.decide.routing import Routing
 from shared.engine.recover.catch_up import past_of
 from shared.engine.recover.editions import timer_in_edition
 from shared.engine.recover.provenance import Provenance
 from shared.engine.recover.rebuilt_answers import AnsweredRequests
 from shared.engine.recover.rebuilt_parked import ParkedHistory
 from shared.engine.recover.snapshots import Fold, shape_of
+from shared.engine.route.routing import Routing
 from shared.ports.broker import Stored
 from shared.ports.rows import SNAPSHOTS, JournalRow, Move, StrangerRow
 from shared.ports.store import DatabaseError, Transaction

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from shared.groups.intake import Heard
+from shared.groups.read.intake import Heard
 from shared.ports.forwards import ForwardRow
 from shared.readside.group import Forwards
 from shared.wire.messages import CORRELATION_ID, SCHEMA_VERSION, rfc3339

@@ -18,7 +18,7 @@ from shared.engine.monitor.alarms import Alarms
 from shared.engine.retry import Backoff, Delays
 from shared.groups.forwarding.breaker import Breaker
 from shared.groups.forwarding.cloud_event import headers_of
-from shared.groups.refold import Transact
+from shared.groups.transact import Transact
 from shared.ports.clock import Clock
 from shared.ports.forwards import ForwardRow, NoReplyError, Reply, Sender
 from shared.ports.views import ViewTransaction

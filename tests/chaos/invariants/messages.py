@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from shared.engine.decide.routing import Routing
 from shared.engine.intake.partition import NOTICE
+from shared.engine.route.routing import Routing
 from shared.ports.broker import Stored
 from shared.wire.messages import (
     CAUSATION_DEPTH,

@@ -12,8 +12,8 @@ from msgspec import Struct
 from shared import catalog
 from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.context import Aggregate, Asked, Context, Effect, Rejected, UnknownOutcomeError
-from shared.engine.decide.incoming import Decide
-from shared.engine.decide.routing import Routing
+from shared.engine.route.incoming import Decide
+from shared.engine.route.routing import Routing
 from shared.ports.broker import Broker, Delivery, Stored
 from shared.ports.clock import since_1970_ns
 from shared.repair.rebuild import rebuild

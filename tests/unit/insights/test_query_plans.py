@@ -14,9 +14,9 @@ from contexts.kernel import Money, OrderId, PaymentId
 from shared.adapters.sqlite.views.reader import SqliteViewReader
 from shared.adapters.sqlite.views.tables import SCHEMA, make_tables
 from shared.adapters.sqlite.views.transaction import SqliteViewTransaction
-from shared.groups.flow_state import FlowState
-from shared.groups.flowing import Flowing
-from shared.groups.intake import Heard
+from shared.groups.fold.flow_state import FlowState
+from shared.groups.fold.flowing import Flowing
+from shared.groups.read.intake import Heard
 from shared.readside.group import Group
 from shared.readside.views import Told, View
 

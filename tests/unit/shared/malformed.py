@@ -9,8 +9,8 @@ from msgspec import Struct
 from contexts.ordering.commands import PlaceOrder
 from shared.context import Answer, Context, Request
 from shared.engine.api import api_of
-from shared.engine.decide.incoming import Decide, Incoming, Poison, Refuse, Stranger
-from shared.engine.decide.routing import Routing
+from shared.engine.route.incoming import Decide, Incoming, Poison, Refuse, Stranger
+from shared.engine.route.routing import Routing
 from shared.ports.broker import Broker, Delivery, Outgoing, Published
 from shared.wire.bodies import BODY_BYTES_AT_MOST
 from shared.wire.messages import MSG_ID

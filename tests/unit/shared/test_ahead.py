@@ -6,10 +6,10 @@ import pytest
 
 from contexts.sagas import SAGAS
 from shared.flow.graph import derive
-from shared.inspect.ahead import ahead_of
-from shared.inspect.drawing import ahead_text
-from shared.inspect.evidence import Evidence, collect
-from shared.inspect.timeline import Ahead, steps, tree, with_ahead
+from shared.inspect.timeline.drawing import ahead_text
+from shared.inspect.timeline.tree import Ahead, steps, tree, with_ahead
+from shared.inspect.why.ahead import ahead_of
+from shared.inspect.why.evidence import Evidence, collect
 from shared.simulation.testing import Simulation, simulation
 from shared.wire.about import About, UnpublishedEvent
 from shared.wire.messages import MSG_ID, rfc3339

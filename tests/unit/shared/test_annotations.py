@@ -12,10 +12,10 @@ from rich.console import Console
 
 from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.adapters.sqlite.journal.store import SqliteStore
-from shared.cli.timeline import as_json
-from shared.inspect.annotations import Annotations, annotate
-from shared.inspect.drawing import draw
-from shared.inspect.timeline import Message, tree
+from shared.cli.commands.timeline import as_json
+from shared.inspect.timeline.annotations import Annotations, annotate
+from shared.inspect.timeline.drawing import draw
+from shared.inspect.timeline.tree import Message, tree
 from tests.unit.shared.test_timeline import NINE, message
 
 PLACED = replace(message("Placed", "place-o-1", 1), id="ordering/order-o-1@1")

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from shared.engine.decide.routing import UNKEYED
+from shared.engine.route.routing import UNKEYED
 from shared.wire.bodies import BODY_BYTES_AT_MOST, PROBLEM_LENGTH_AT_MOST
 from shared.wire.messages import (
     MalformedKeyError,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.cli.console import login
+from shared.cli.commands.console import login
 from shared.config.secrets import Secret
 from shared.config.settings import Settings, SettingsError
 from shared.console.access import ROLES, Access, Person, people_in

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.flow.finding import Finding
+from shared.flow.checks.finding import Finding
 from shared.ports.broker import Broker, BrokerUnavailableError
 from shared.simulation.testing import simulation
 from tests.browsing import Visit

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from shared.inspect.edges import CAUSES_AT_MOST, EDGES_AT_MOST, EdgeRate, Edges
+from shared.flow.rates.edges import CAUSES_AT_MOST, EDGES_AT_MOST, EdgeRate, Edges
 
 NINE = datetime(2026, 11, 21, 9, tzinfo=UTC)
 

@@ -9,8 +9,8 @@ from typing import cast
 import anyio
 
 from shared.context import Call
-from shared.engine.decide.routing import Routing
 from shared.engine.effects import IN_MEMORY_AT_MOST, UNDECIDED_RETRY_S, EffectRunner
+from shared.engine.route.routing import Routing
 from shared.ports.broker import Broker
 from shared.ports.rows import EffectRow
 from shared.wire.messages import CAUSATION_DEPTH, CORRELATION_ID

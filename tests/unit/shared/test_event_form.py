@@ -2,9 +2,9 @@
 
 import pytest
 
-from shared.engine.decide.event_form import _is_plain, check_event
-from shared.engine.decide.incoming import Decide, Handling, Poison, Stranger
-from shared.engine.decide.routing import Routing
+from shared.engine.route.event_form import _is_plain, check_event
+from shared.engine.route.incoming import Decide, Handling, Poison, Stranger
+from shared.engine.route.routing import Routing
 from shared.ports.broker import Delivery
 from shared.wire.messages import MSG_ID, parse_subject, partition_of
 from shared.wire.streams import EVENTS, TIMERS

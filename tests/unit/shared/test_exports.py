@@ -13,16 +13,16 @@ from google.protobuf import json_format
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
 from rich.console import Console, Group
 
-from shared.cli.timeline_follow import LastLines
+from shared.cli.commands.timeline_follow import LastLines
 from shared.export.gantt import AHEAD_FROM, WIDTH, bars
 from shared.export.mermaid import sequence
 from shared.export.otlp import traces
 from shared.export.rows import CLIENT, Row, rows_of
 from shared.export.svg import lanes
-from shared.inspect.comparison import compare, draw
-from shared.inspect.following import following
-from shared.inspect.timeline import Ahead, Message, tree, with_ahead
-from shared.inspect.told_fields import ToldFields
+from shared.inspect.timeline.comparison import compare, draw
+from shared.inspect.timeline.following import following
+from shared.inspect.timeline.told_fields import ToldFields
+from shared.inspect.timeline.tree import Ahead, Message, tree, with_ahead
 from shared.simulation.testing import Simulation, simulation
 from tests.unit.shopping import fill_shelves, order
 

@@ -14,14 +14,14 @@ from contexts.sagas import ORDER, PURCHASE, SAGAS
 from shared import catalog
 from shared.config.settings import Settings
 from shared.context import Policy
-from shared.flow.board import board
+from shared.flow.drawing.board import board
+from shared.flow.drawing.layers import heights_of
+from shared.flow.drawing.mermaid import flowchart
+from shared.flow.drawing.svg import drawing
+from shared.flow.drawing.text import lists, trees
 from shared.flow.graph import Reaction, UnknownNameError, derive, saga_named
-from shared.flow.layers import heights_of
-from shared.flow.mermaid import flowchart
+from shared.flow.outcomes import outcomes
 from shared.flow.selection import Selection, after, of_saga, sentence, whole
-from shared.flow.svg import drawing
-from shared.flow.text import lists, trees
-from shared.inspect.outcomes import outcomes
 from shared.wire.engine_events import CommandRejected
 from tests.other_system import chorus, write_travel
 

@@ -10,8 +10,8 @@ import pytest
 from msgspec import Struct
 
 from shared.context import Context, Decider, Policy
-from shared.flow.check import check
-from shared.flow.finding import Finding
+from shared.flow.checks.check import check
+from shared.flow.checks.finding import Finding
 from shared.flow.graph import derive
 from shared.mistakes.contexts import between, within
 from shared.saga import End, Pause, Saga

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 import pytest
 
 from contexts.sagas import SAGAS
-from shared.cli.flow import live_as_json
-from shared.flow.board import Board, board
+from shared.cli.commands.flow import live_as_json
+from shared.flow.drawing.board import Board, board
+from shared.flow.drawing.live import measured
+from shared.flow.drawing.mermaid import flowchart
+from shared.flow.drawing.svg import drawing
+from shared.flow.drawing.text import edges
 from shared.flow.graph import derive
-from shared.flow.live import measured
-from shared.flow.mermaid import flowchart
+from shared.flow.rates.edges import EdgeRate
+from shared.flow.rates.latest import Latest, read_latest
 from shared.flow.selection import Selection, select
-from shared.flow.svg import drawing
-from shared.flow.text import edges
-from shared.inspect.edges import EdgeRate
-from shared.inspect.latest import Latest, read_latest
 from shared.simulation.testing import Simulation, simulation
 from tests.unit.shopping import fill_shelves, order
 

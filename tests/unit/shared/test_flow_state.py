@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from shared.adapters.sqlite.views.tables import SCHEMA
 from shared.adapters.sqlite.views.transaction import SqliteViewTransaction
-from shared.groups.flow_state import DUE_AT_MOST, FlowState
+from shared.groups.fold.flow_state import DUE_AT_MOST, FlowState
 
 AT = datetime(2026, 11, 28, 9, tzinfo=UTC)
 

@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from shared.adapters.sqlite.views.tables import SCHEMA, make_tables
 from shared.adapters.sqlite.views.transaction import SqliteViewTransaction
-from shared.groups.folding import Folding
-from shared.groups.intake import Heard
+from shared.groups.fold.folding import Folding
+from shared.groups.read.intake import Heard
 from shared.readside.group import Group
 from shared.readside.views import Follows, On, Table, Told
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from msgspec import Struct
 
-from shared.groups.intake import Admitted, Intake
+from shared.groups.read.intake import Admitted, Intake
 from shared.ports.broker import Delivery
 from shared.ports.clock import since_1970_ns
 from shared.readside.group import Group

@@ -7,12 +7,12 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from shared.inspect.evidence import Evidence, collect
-from shared.inspect.group_lag import GroupOf, compare_groups
-from shared.inspect.lag import Report
-from shared.inspect.lag_meter import LagMeter
+from shared.inspect.lag.groups import GroupOf, compare_groups
+from shared.inspect.lag.meter import LagMeter
+from shared.inspect.lag.partitions import Report
 from shared.inspect.saga_reader import SagaReader
-from shared.inspect.why_lines import facts
+from shared.inspect.why.evidence import Evidence, collect
+from shared.inspect.why.lines import facts
 from shared.ports.broker import Broker
 from shared.simulation.testing import Simulation, simulation
 from shared.wire.lag import Forwarding, GroupLag

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from shared.engine.wakeup import Wakeup
-from shared.groups.progress import Progress
+from shared.groups.read.progress import Progress
 from shared.ports.broker import Broker, Stored, StreamInfo
 from shared.ports.views import Known
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from shared.context import Context
-from shared.inspect.lag import Lag, Report, compare, sample
+from shared.inspect.lag.partitions import Lag, Report, compare, sample
 from shared.simulation.testing import Simulation, simulation
 from shared.wire.lag import PartitionLag, StreamLag, Timing
 from shared.wire.messages import partition_of

@@ -11,7 +11,7 @@ from contexts.sagas import ORDER
 from shared.context import Context
 from shared.engine.questions.listing import COUNTS_LAST_TIMES, ListingQuestion
 from shared.inspect.asking import NoAnswerError
-from shared.inspect.sagas_now import Listing, Selection, field_names, leading, list_sagas
+from shared.inspect.sagas.listing import Listing, Selection, field_names, leading, list_sagas
 from shared.simulation.testing import Simulation, simulation
 from shared.wire.listing import AggregateList
 from shared.wire.messages import MSG_ID

@@ -10,10 +10,10 @@ import pytest
 from contexts.sagas import ORDER
 from shared.context import Context
 from shared.inspect.asking import NoAnswerError
-from shared.inspect.evidence import Silence, collect
-from shared.inspect.lag import sample
+from shared.inspect.lag.partitions import sample
 from shared.inspect.patience import ANSWERED_WITHIN_S, PING_EVERY_S, SILENCE_LASTS_S, SILENT_WITHIN_S, Patience
-from shared.inspect.sagas_now import Selection, list_sagas
+from shared.inspect.sagas.listing import Selection, list_sagas
+from shared.inspect.why.evidence import Silence, collect
 from shared.ports.broker import Broker, BrokerUnavailableError
 from shared.simulation.testing import Simulation, simulation
 from tests.browsing import Visit

@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.engine.decide.incoming import IGNORE, Incoming
 from shared.engine.decide.outgoing import OutgoingRows
-from shared.engine.decide.routing import Routing
 from shared.engine.recover.provenance import Provenance
+from shared.engine.route.incoming import IGNORE, Incoming
+from shared.engine.route.routing import Routing
 from shared.ports.broker import Delivery, Stored
 from shared.ports.rows import JournalRow, ParkedRow, ParkedVerdict
 from shared.wire.messages import content_hash, partition_of

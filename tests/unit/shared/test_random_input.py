@@ -15,8 +15,8 @@ from shared import catalog
 from shared.config.connection import ConnectionOptionsError, find_connection
 from shared.config.settings import SettingsError, default_streams_file
 from shared.context import Context, Request
-from shared.engine.decide.incoming import Decide, Incoming, Poison, Refuse
 from shared.engine.decide.outgoing import OutgoingRows
+from shared.engine.route.incoming import Decide, Incoming, Poison, Refuse
 from shared.ports.broker import Delivery
 from shared.ports.clock import moment
 from shared.streams.file import StreamsFileError, parse_topology

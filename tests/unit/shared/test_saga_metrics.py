@@ -9,8 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from contexts.sagas import ORDER, PURCHASE
 from shared import catalog
 from shared.config.settings import Settings
-from shared.inspect.saga_metrics import SagaCollector, serve_sagas
-from shared.inspect.saga_rates import SagaTail
+from shared.inspect.sagas.metrics import SagaCollector, serve_sagas
+from shared.inspect.sagas.rates import SagaTail
 from shared.simulation.testing import Simulation, simulation
 from tests.unit.shopping import fill_shelves, order
 from tests.waiting import WITHIN_S

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from contexts.sagas import ORDER, PURCHASE
-from shared.inspect.saga_rates import SagaTail
+from shared.inspect.sagas.rates import SagaTail
 from shared.simulation.testing import simulation
 from shared.wire.messages import MSG_ID
 from tests.unit.shopping import fill_shelves, order

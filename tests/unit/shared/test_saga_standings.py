@@ -1,8 +1,8 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from shared.inspect.sagas import standings
-from shared.inspect.timeline import Message
+from shared.inspect.timeline.standings import standings
+from shared.inspect.timeline.tree import Message
 from shared.saga import End, Saga
 
 NINE = datetime(2026, 11, 21, 9, tzinfo=UTC)

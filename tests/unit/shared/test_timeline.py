@@ -5,9 +5,9 @@ from msgspec import Struct
 from rich.console import Console
 
 from shared.context import Aggregate, Context, Decider
-from shared.inspect.drawing import draw
-from shared.inspect.timeline import Message, message_of, steps, tree
-from shared.inspect.told_fields import ToldFields
+from shared.inspect.timeline.drawing import draw
+from shared.inspect.timeline.told_fields import ToldFields
+from shared.inspect.timeline.tree import Message, message_of, steps, tree
 from shared.ports.broker import Stored
 from shared.wire.messages import TOLD
 

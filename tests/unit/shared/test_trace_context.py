@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.engine.decide.tracing import SpanTracing
+from shared.engine.route.tracing import SpanTracing
 from shared.wire.trace_context import attempt_span, decision_span, parse_traceparent, publication_span
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 from contexts.inventory.commands import ReplenishStock
 from contexts.sagas import SAGAS
-from shared.inspect.causes import Cause, Kind
-from shared.inspect.evidence import Evidence, collect
-from shared.inspect.sagas import standings
-from shared.inspect.why import Explanation, explain
+from shared.inspect.timeline.standings import standings
+from shared.inspect.why.causes import Cause, Kind
+from shared.inspect.why.evidence import Evidence, collect
+from shared.inspect.why.explanation import Explanation, explain
 from shared.simulation.testing import Simulation, simulation
 from shared.wire.about import About
 from shared.wire.messages import MSG_ID

@@ -1,0 +1,60 @@
+"""Finds circles of reactions that nothing bounds.
+
+A deadline bounds a circle: each round waits for it. So does an event that its aggregate says once (`Aggregate.once`).
+"""
+
+from collections.abc import Iterator, Mapping
+
+from shared.flow.checks.finding import Finding
+from shared.flow.checks.places import place_of
+from shared.flow.graph import Flow, Name, Reaction
+
+
+def unbounded(flow: Flow) -> Iterator[Finding]:
+    """The shortest circle through each event that is on one, each circle once."""
+    steps = _steps(flow)
+    reported: set[frozenset[Name]] = set()
+    for event in steps:
+        circle = _circle(steps, event)
+        if circle and frozenset(circle) not in reported:
+            reported.add(frozenset(circle))
+            yield Finding(
+                rule="cycle without a bound",
+                place=place_of(steps[circle[-1]][circle[0]].code),
+                text=f"{' leads to '.join((*circle, circle[0]))}, again and again",
+                remedy="wait for a deadline in it, or name an event of it that is said once in `once` of its Aggregate",
+            )
+
+
+def _steps(flow: Flow) -> dict[Name, dict[Name, Reaction]]:
+    """The events that follow from each event at once, with the reaction between them; without bounded ones."""
+    once = {
+        event
+        for event, aggregate in flow.aggregates.items()
+        if event.partition(".")[2] in {kind.__name__ for kind in aggregate.once_by}
+    }
+    steps: dict[Name, dict[Name, Reaction]] = {}
+    for reaction in flow.reactions:
+        if reaction.kind in ("policy", "call") and reaction.on not in once:
+            for event in flow.following(reaction):
+                if event not in once:
+                    steps.setdefault(reaction.on, {}).setdefault(event, reaction)
+    return steps
+
+
+def _circle(steps: Mapping[Name, Mapping[Name, Reaction]], start: Name) -> list[Name]:
+    """The shortest way from an event back to itself, without the second `start`; empty when there is none."""
+    came_from: dict[Name, Name] = {}
+    ahead = [start]
+    while ahead:
+        event = ahead.pop(0)
+        for following in steps.get(event, ()):
+            if following == start:
+                circle = [event]
+                while circle[0] != start:
+                    circle.insert(0, came_from[circle[0]])
+                return circle
+            if following not in came_from:
+                came_from[following] = event
+                ahead.append(following)
+    return []

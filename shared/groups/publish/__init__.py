@@ -1,0 +1,1 @@
+"""Publishes what a group has made: its events, and the rows of its KV buckets."""

@@ -1,0 +1,1 @@
+"""Answers how far contexts and groups of read sides are behind."""
