@@ -12,7 +12,7 @@ from shared.adapters.jetstream import bounds, connect
 from shared.config.connection import ConnectionOptions
 from shared.ports.broker import BrokerUnavailableError
 from shared.run.server import LocalServer
-from tests.unit.shared.test_cli import UNUSED_PORT, chorus
+from tests.unit.shared.cli.test_cli import UNUSED_PORT, chorus
 
 
 class DeadServer:

@@ -25,7 +25,7 @@ from shared.wire.signature import sign
 from tests.conftest import SEED
 from tests.e2e.shop import environment
 from tests.guarded import guard
-from tests.unit.shared.malformed import ORDER
+from tests.unit.shared.input.malformed import ORDER
 from tests.waiting import WITHIN_S
 
 SECRET = "a-secret-of-16-or-more"

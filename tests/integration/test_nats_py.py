@@ -33,7 +33,7 @@ from shared.adapters.jetstream.nats_py import (
 )
 from shared.ports.broker import BrokerUnavailableError
 from shared.run.server import LocalServer
-from tests.unit.shared.test_cli import UNUSED_PORT
+from tests.unit.shared.cli.test_cli import UNUSED_PORT
 
 WITHIN_S = 5.0
 

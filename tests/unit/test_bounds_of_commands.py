@@ -22,7 +22,7 @@ from shared.wire.bodies import stamped_fields
 from shared.wire.messages import partition_of
 from shared.wire.streams import COMMANDS
 from tests.contract.examples import examples
-from tests.unit.shared.malformed import MEMBERS, PARTITIONS, refusal, taken_by
+from tests.unit.shared.input.malformed import MEMBERS, PARTITIONS, refusal, taken_by
 
 KEY = "k-1"
 NOTHING = {"amount_minor": 0, "currency": "EUR"}

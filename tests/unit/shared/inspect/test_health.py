@@ -19,7 +19,7 @@ from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.inspect.health import Health, examine
 from shared.worker.health_file import HealthFile, Report, live_processes
-from tests.unit.shared.test_cli import chorus
+from tests.unit.shared.cli.test_cli import chorus
 
 NOW = datetime.now(UTC)
 

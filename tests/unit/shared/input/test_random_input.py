@@ -32,8 +32,8 @@ from shared.wire.messages import (
 )
 from shared.wire.streams import COMMANDS, EVENTS, TIMERS
 from tests.contract.examples import examples
-from tests.unit.shared.hostile import KEYS, VALUES, YAML, mutated
-from tests.unit.shared.malformed import (
+from tests.unit.shared.input.hostile import KEYS, VALUES, YAML, mutated
+from tests.unit.shared.input.malformed import (
     AT_NS,
     MEMBERS,
     PARTITIONS,

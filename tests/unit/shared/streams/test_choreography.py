@@ -14,7 +14,7 @@ from shared.streams.file import StreamsFileError, read_topology
 from shared.wire.engine_events import CommandRejected
 from tests.idle import decide, evolve, whenever_do_nothing
 
-FILE = Path(__file__).parents[3] / "streams.yaml"
+FILE = Path(__file__).parents[4] / "streams.yaml"
 LOOKUP = "svc.weather.lookup"
 """The subject of a service, in the module of the call as in a context."""
 

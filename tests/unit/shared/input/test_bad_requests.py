@@ -3,8 +3,8 @@
 import pytest
 
 from shared.wire.bodies import BODY_BYTES_AT_MOST
-from tests.unit.shared.hostile import KEYS
-from tests.unit.shared.malformed import (
+from tests.unit.shared.input.hostile import KEYS
+from tests.unit.shared.input.malformed import (
     OF_ANY_KEY,
     asked,
     order,

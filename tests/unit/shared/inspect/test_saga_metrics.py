@@ -15,7 +15,7 @@ from shared.simulation.testing import Simulation, simulation
 from tests.unit.shopping import fill_shelves, order
 from tests.waiting import WITHIN_S
 
-DOCS = Path(__file__).parents[3] / "docs/metrics.md"
+DOCS = Path(__file__).parents[4] / "docs/metrics.md"
 SAGAS = (PURCHASE, ORDER)
 CONTEXTS = [*catalog.contexts(Settings()).values()]
 

@@ -7,7 +7,7 @@ import pytest
 from shared.derived.topology import STREAMS
 from shared.streams.file import StreamsFileError, parse_topology, read_topology
 
-FILE = Path(__file__).parents[3] / "streams.yaml"
+FILE = Path(__file__).parents[4] / "streams.yaml"
 LINES = FILE.read_text().splitlines()
 
 

@@ -15,7 +15,7 @@ from shared.config.settings import Settings
 from shared.context import Context
 from shared.send.compose import ComposeError, check_body, compose, find_command
 from shared.send.fields import fields_of
-from tests.unit.shared.test_cli import chorus
+from tests.unit.shared.cli.test_cli import chorus
 
 
 class PlaceOrder(Struct, frozen=True, kw_only=True):

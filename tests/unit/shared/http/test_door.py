@@ -34,9 +34,9 @@ from shared.wire.messages import ACTING_FOR, MSG_ID
 from shared.wire.signature import REPLAY_WINDOW_S, sign
 from shared.wire.trace_context import TRACEPARENT
 from tests.asgi import Said, ask
-from tests.unit.shared.hostile import mutated
-from tests.unit.shared.malformed import NOT_IN_BODIES, ORDER
-from tests.unit.shared.test_random_input import SLOW_IS_FINE
+from tests.unit.shared.input.hostile import mutated
+from tests.unit.shared.input.malformed import NOT_IN_BODIES, ORDER
+from tests.unit.shared.input.test_random_input import SLOW_IS_FINE
 from tests.waiting import WITHIN_S
 
 NOW = 1_800_000_000

@@ -18,7 +18,7 @@ from shared.ports.rows import JournalRow
 from shared.ports.store import Transaction
 from shared.wire.messages import OCCURRED_AT
 from tests.contract.examples import example, examples
-from tests.unit.shared.test_cli import chorus
+from tests.unit.shared.cli.test_cli import chorus
 
 HISTORY: tuple[type[OrderEvent], ...] = (OrderPlaced, OrderConfirmed, ShipmentRecorded, DeliveryRecorded)
 KINDS = ("stock", "reservation")

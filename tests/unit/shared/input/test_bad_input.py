@@ -14,8 +14,8 @@ from shared.wire.messages import (
     command_subject,
 )
 from shared.wire.streams import EVENTS, TIMERS
-from tests.unit.shared.hostile import KEYS
-from tests.unit.shared.malformed import (
+from tests.unit.shared.input.hostile import KEYS
+from tests.unit.shared.input.malformed import (
     BODIES,
     commanded,
     form,

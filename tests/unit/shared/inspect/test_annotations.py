@@ -16,7 +16,7 @@ from shared.cli.commands.timeline import as_json
 from shared.inspect.timeline.annotations import Annotations, annotate
 from shared.inspect.timeline.drawing import draw
 from shared.inspect.timeline.tree import Message, tree
-from tests.unit.shared.test_timeline import NINE, message
+from tests.unit.shared.inspect.test_timeline import NINE, message
 
 PLACED = replace(message("Placed", "place-o-1", 1), id="ordering/order-o-1@1")
 SHIPPED = replace(message("Shipped", PLACED.id, 2), id="shipping/shipment-o-1@1", context="shipping")

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from shared.inspect.searching import Search, search_of
 from shared.simulation.testing import simulation
 from tests.browsing import Visit, console_of
-from tests.unit.shared.test_console_pages import words
+from tests.unit.shared.console.test_console_pages import words
 from tests.unit.shopping import fill_shelves, order
 
 HOSTILE = "%3Cscript%3Ealert(1)%3C/script%3E"
