@@ -1,6 +1,8 @@
 """The bounds of a connection."""
 
 CONNECT_TIMEOUT_S = 5.0
+ABANDON_WITHIN_S = 0.2
+"""After a failed attempt there is nothing to send, and a TLS handshake that has failed never ends by itself."""
 REQUEST_TIMEOUT_S = 5.0
 PING_INTERVAL_S = 2
 UNANSWERED_PINGS = 1

@@ -92,10 +92,10 @@ class JetStream:
         )
         connected = True
 
-    async def close(self) -> None:
+    async def close(self, *, within_s: float = bounds.CONNECT_TIMEOUT_S) -> None:
         """Send the buffered messages and disconnect."""
         self._closing = True
-        with anyio.move_on_after(bounds.CONNECT_TIMEOUT_S, shield=True), contextlib.suppress(*CONNECTION_ERRORS):
+        with anyio.move_on_after(within_s, shield=True), contextlib.suppress(*CONNECTION_ERRORS):
             await self._client.close()
 
     @property

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import anyio
 import nats.errors
 
-from shared.adapters.jetstream import bounds
+from shared.adapters.jetstream.bounds import ABANDON_WITHIN_S, CONNECT_TIMEOUT_S
 from shared.adapters.jetstream.broker import JetStream
 from shared.adapters.jetstream.nats_py import ConnectAbortedError
 from shared.config.connection import ConnectionOptions
@@ -24,12 +24,18 @@ OnWaiting: TypeAlias = Callable[[str], None]
 """Receives the reason why no server has answered yet."""
 
 
-async def connect(options: ConnectionOptions, *, name: str, waiting: OnWaiting | None = None) -> JetStream:
+async def connect(
+    options: ConnectionOptions,
+    *,
+    name: str,
+    waiting: OnWaiting | None = None,
+    within_s: float = CONNECT_TIMEOUT_S,
+) -> JetStream:
     """Connect, or raise BrokerUnavailableError as soon as every server has failed once.
 
     BrokerLoginError when one of them has refused the login and no other has taken it.
 
-    With `waiting`, failed attempts are repeated until CONNECT_TIMEOUT_S have passed. `waiting` is called once, with the
+    With `waiting`, failed attempts are repeated until `within_s` have passed. `waiting` is called once, with the
     reason, when every server has failed once.
     """
     failures = 0
@@ -49,13 +55,13 @@ async def connect(options: ConnectionOptions, *, name: str, waiting: OnWaiting |
 
     broker = JetStream()
     try:
-        with anyio.fail_after(bounds.CONNECT_TIMEOUT_S):
+        with anyio.fail_after(within_s):
             await broker.connect(options, name, on_failure)
     except BrokerLoginError:
-        await broker.close()
+        await broker.close(within_s=ABANDON_WITHIN_S)
         raise
     except (TimeoutError, OSError, nats.errors.Error, ssl.SSLError, ConnectAbortedError) as error:
-        await broker.close()
+        await broker.close(within_s=ABANDON_WITHIN_S)
         if refusal is not None:
             raise refusal from error
         reason = _reason(broker.last_error or error)
