@@ -79,8 +79,8 @@ def _code(error: BaseException) -> Exit:
     from shared.config.settings import SettingsError
     from shared.ports.broker import BrokerDeniedError, BrokerLoginError, BrokerRefusedError, BrokerUnavailableError
     from shared.ports.store import DatabaseBusyError, DatabaseError
+    from shared.run.refusals import NotWorthRestartingError
     from shared.run.server import ServerError
-    from shared.run.supervisor import NotWorthRestartingError
     from shared.run.system import DestructiveChangeError
     from shared.streams.apply import NeverAsDeclaredError
     from shared.streams.file import StreamsFileError

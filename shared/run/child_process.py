@@ -84,10 +84,10 @@ def _error_in(line: str) -> str:
     return ": ".join(str(logged[field]) for field in ("event", "reason") if field in logged)
 
 
-async def stop_process(process: Process) -> None:
-    """Send SIGTERM, and SIGKILL after STOPS_WITHIN_S. Idempotent."""
+async def stop_process(process: Process, *, within_s: float = STOPS_WITHIN_S) -> None:
+    """Send SIGTERM, and SIGKILL after `within_s`. Idempotent."""
     send_signal(process, signal.SIGTERM)
-    with anyio.move_on_after(STOPS_WITHIN_S):
+    with anyio.move_on_after(within_s):
         await process.wait()
         return
     send_signal(process, signal.SIGKILL)

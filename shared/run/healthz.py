@@ -11,16 +11,16 @@ import anyio
 from shared.config.secrets import without_password
 from shared.engine.monitor.alarms import Alarms
 from shared.ports.broker import BrokerUnavailableError
-from shared.run.server import ServerError, query_monitor
+from shared.run.server import ASK_TIMEOUT_S, ServerError, query_monitor
 
 ASK_EVERY_S: Final = 5.0
 NO_SPACE: Final = "no space left"
 
 
-async def unhealthy_reason(monitor_url: str) -> str | None:
+async def unhealthy_reason(monitor_url: str, *, within_s: float = ASK_TIMEOUT_S) -> str | None:
     """Why the server is not well, or None when it is. Raises BrokerUnavailableError when the monitor is silent."""
     try:
-        answer = await query_monitor(monitor_url, "/healthz")
+        answer = await query_monitor(monitor_url, "/healthz", within_s=within_s)
     except ServerError as error:
         return str(error)
     return None if answer.get("status") == "ok" else str(answer.get("error") or answer.get("status"))
@@ -43,8 +43,8 @@ async def update_health_alarm(alarms: Alarms, monitor_url: str) -> None:
         alarms.raise_("server", subject, reason=reason, remedy=f"restart the nats-server{once}")
 
 
-async def watch_health(alarms: Alarms, monitor_url: str) -> None:
-    """Query a server that this process did not start every ASK_EVERY_S, until cancelled."""
+async def watch_health(alarms: Alarms, monitor_url: str, *, every_s: float = ASK_EVERY_S) -> None:
+    """Query a server that this process did not start again and again, until cancelled."""
     while True:
         await update_health_alarm(alarms, monitor_url)
-        await anyio.sleep(ASK_EVERY_S)
+        await anyio.sleep(every_s)

@@ -20,7 +20,7 @@ import anyio.abc
 import anyio.to_thread
 
 from shared.ports.broker import BrokerUnavailableError
-from shared.run.child_process import send_signal, stop_process
+from shared.run.child_process import STOPS_WITHIN_S, send_signal, stop_process
 from shared.run.die_with_parent import die_with_parent
 from shared.run.server_log import last_errors, new_log
 
@@ -56,9 +56,9 @@ class LocalServer:
         """Wait until the server has ended; return its exit code."""
         return await self._process.wait()
 
-    async def stop(self) -> None:
-        """Send SIGTERM, and SIGKILL after STOPS_WITHIN_S. Idempotent."""
-        await stop_process(self._process)
+    async def stop(self, *, within_s: float = STOPS_WITHIN_S) -> None:
+        """Send SIGTERM, and SIGKILL after `within_s`. Idempotent."""
+        await stop_process(self._process, within_s=within_s)
 
     async def kill(self) -> None:
         """Send SIGKILL, as a crash would end it."""
@@ -189,18 +189,18 @@ async def _when_ready(process: anyio.abc.Process, directory: Path, recovers_with
     raise ServerError("\n".join([f"the nats-server in {directory} {ended}{health}:", *last_errors(directory)]))
 
 
-async def query_monitor(monitor_url: str, path: str) -> Mapping[str, Any]:
+async def query_monitor(monitor_url: str, path: str, *, within_s: float = ASK_TIMEOUT_S) -> Mapping[str, Any]:
     """Query the monitor and return its JSON object.
 
     Raises:
-        BrokerUnavailableError: the monitor does not answer.
+        BrokerUnavailableError: the monitor does not answer within `within_s`.
         ServerError: the answer is not a JSON object.
     """
 
     def get() -> Any:
         where = urlsplit(monitor_url)
         connect = HTTPSConnection if where.scheme == "https" else HTTPConnection
-        connection = connect(where.hostname or "", where.port, timeout=ASK_TIMEOUT_S)
+        connection = connect(where.hostname or "", where.port, timeout=within_s)
         try:
             connection.request("GET", path)
             return json.loads(connection.getresponse().read())

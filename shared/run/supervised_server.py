@@ -4,22 +4,17 @@ import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import anyio
 
 from shared.engine.retry import Backoff, Delays
 from shared.ports.broker import BrokerUnavailableError
-from shared.run.child_process import WriteLine
+from shared.run.child_process import STOPS_WITHIN_S, WriteLine
 from shared.run.healthz import unhealthy_reason
-from shared.run.server import NOTHING_MORE, LocalServer, ServerError, local_server
+from shared.run.server import ASK_TIMEOUT_S, NOTHING_MORE, LocalServer, ServerError, local_server
 
-ASK_EVERY_S = 1.0
-UNWELL_AT_MOST_S = 5.0
-"""A server that has been unwell for this long does not recover by itself."""
-SILENT_AT_MOST_S = 30.0
-"""A busy disk may keep the monitor from answering for a while."""
 RESTART_DELAYS = Delays(first_s=0.1, last_s=10.0)
 PROVEN_AFTER_S = 30.0
 """After a run of this length the next delay is the first one again."""
@@ -29,13 +24,30 @@ SPACE_AT_LEAST = 4 * 2**20
 """With less free space on the disk, in bytes, the server fails again at its first write."""
 
 
+class Watch(NamedTuple):
+    """How a server is watched. All are in seconds.
+
+    A server that has been unwell for `unwell_at_most_s` does not recover by itself. It may be silent for longer: a busy
+    disk keeps the monitor from answering. A server that is stopped has `stops_within_s` before SIGKILL.
+    """
+
+    ask_every_s: float = 1.0
+    answers_within_s: float = ASK_TIMEOUT_S
+    unwell_at_most_s: float = 5.0
+    silent_at_most_s: float = 30.0
+    stops_within_s: float = STOPS_WITHIN_S
+
+
+WATCH = Watch()
+
+
 @asynccontextmanager
 async def supervised_server(
     directory: Path,
     *,
     port: int,
     write_line: WriteLine,
-    silent_at_most_s: float = SILENT_AT_MOST_S,
+    watch: Watch = WATCH,
     more: Mapping[str, Any] = NOTHING_MORE,
 ) -> AsyncIterator[str]:
     """Run a server and yield its URL. A restart uses the same port, where its clients look for it.
@@ -49,7 +61,7 @@ async def supervised_server(
     """
     supervising = anyio.CancelScope(shield=True)
     async with local_server(directory, port=port, more=more) as server, anyio.create_task_group() as tasks:
-        tasks.start_soon(_supervise, server, write_line, supervising, silent_at_most_s, more)
+        tasks.start_soon(_supervise, server, write_line, supervising, watch, more)
         try:
             yield server.url
         finally:
@@ -60,13 +72,13 @@ async def _supervise(
     server: LocalServer,
     write_line: WriteLine,
     scope: anyio.CancelScope,
-    silent_at_most_s: float,
+    watch: Watch,
     more: Mapping[str, Any],
 ) -> None:
     """Restart the server whenever it ends; after a failed start, wait twice as long before the next."""
     port = urlsplit(server.url).port or -1
     with scope:
-        await _run_once(server, write_line, silent_at_most_s)
+        await _run_once(server, write_line, watch)
         restarts = Backoff(RESTART_DELAYS)
         while True:
             delay_s = restarts.next_s()
@@ -78,38 +90,39 @@ async def _supervise(
                 ) as again:
                     write_line("chorus", "the nats-server is back")
                     began = anyio.current_time()
-                    await _run_once(again, write_line, silent_at_most_s)
+                    await _run_once(again, write_line, watch)
                     if anyio.current_time() - began > PROVEN_AFTER_S:
                         restarts.reset()
             except ServerError as error:
                 write_line("chorus", f"{error}{_lack_of_space(server.directory)}")
 
 
-async def _run_once(server: LocalServer, write_line: WriteLine, silent_at_most_s: float) -> None:
+async def _run_once(server: LocalServer, write_line: WriteLine, watch: Watch) -> None:
     """Return when the server has ended. Stop it when only a restart can help it."""
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_watch, server, write_line, silent_at_most_s)
+        tasks.start_soon(_watch, server, write_line, watch)
         await server.wait()
         tasks.cancel_scope.cancel()
 
 
-async def _watch(server: LocalServer, write_line: WriteLine, silent_at_most_s: float) -> None:
+async def _watch(server: LocalServer, write_line: WriteLine, watch: Watch) -> None:
     """Stop a server that is silent or unwell for too long; keep it running while the disk is full."""
     well_at = anyio.current_time()
     written = ""
     while True:
-        await anyio.sleep(ASK_EVERY_S)
+        await anyio.sleep(watch.ask_every_s)
         try:
-            reason, patience_s = await unhealthy_reason(server.monitor_url), UNWELL_AT_MOST_S
+            reason = await unhealthy_reason(server.monitor_url, within_s=watch.answers_within_s)
+            patience_s = watch.unwell_at_most_s
         except BrokerUnavailableError as error:
-            reason, patience_s = str(error), silent_at_most_s
+            reason, patience_s = str(error), watch.silent_at_most_s
         if reason is None:
             well_at = anyio.current_time()
         elif anyio.current_time() - well_at > patience_s:
             lack = _lack_of_space(server.directory)
             if not lack:
                 write_line("chorus", f"the nats-server is not well, stopping it: {reason}")
-                await server.stop()
+                await server.stop(within_s=watch.stops_within_s)
                 return
             if written != reason:
                 written = reason

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import anyio
 from anyio.abc import Process, TaskGroup, UNIXDatagramSocket
@@ -28,6 +27,7 @@ from shared.run.child_process import (
     last_error,
     send_signal,
 )
+from shared.run.refusals import NotWorthRestartingError, Refusal, describe_refusal
 from shared.run.report_socket import receive_report, socket_directory
 
 STARTS_WITHIN_S = 60.0
@@ -38,21 +38,6 @@ REFUSED_DELAYS = Delays(first_s=10.0, last_s=300.0)
 PROVEN_AFTER_S = 30.0
 """After a run of this length the next delay is the first one again."""
 LINES_KEPT = 20
-
-
-class Refusal(NamedTuple):
-    """Why a program does not start: its exit code, 64, 77 or 78, and its last error line."""
-
-    code: int
-    reason: str
-
-
-class NotWorthRestartingError(Exception):
-    """Programs refuse to start, and a restart would not help. `code` is their common exit code, or 78."""
-
-    def __init__(self, refusals: Mapping[str, Refusal]) -> None:
-        super().__init__("\n".join(describe_refusal(name, refusal) for name, refusal in refusals.items()))
-        self.code = code_of(refusals)
 
 
 class _Supervised:
@@ -83,6 +68,7 @@ class Supervisor:
         silent_at_most_s: float,
         *,
         tolerant: bool,
+        refused_delays: Delays = REFUSED_DELAYS,
     ) -> None:
         self._tasks = tasks
         self._sockets = sockets
@@ -90,6 +76,7 @@ class Supervisor:
         self._write_line = write_line
         self._silent_at_most_s = silent_at_most_s
         self._tolerant = tolerant
+        self._refused_delays = refused_delays
         self._children: dict[str, _Supervised] = {}
 
     def start(self, program: ChildProgram) -> None:
@@ -125,7 +112,7 @@ class Supervisor:
         return {name: child.refusal for name, child in self._children.items() if child.refusal is not None}
 
     async def _supervise(self, child: _Supervised) -> None:
-        restarts, refusals = Backoff(RESTART_DELAYS), Backoff(REFUSED_DELAYS)
+        restarts, refusals = Backoff(RESTART_DELAYS), Backoff(self._refused_delays)
         try:
             with child.scope:
                 while True:
@@ -206,6 +193,7 @@ async def supervised(
     *,
     silent_at_most_s: float = SILENT_AT_MOST_S,
     tolerant: bool = False,
+    refused_delays: Delays = REFUSED_DELAYS,
 ) -> AsyncIterator[Supervisor]:
     """Start the programs when the block is entered, and stop them when it is left, each within STOPS_WITHIN_S.
 
@@ -215,24 +203,21 @@ async def supervised(
     with socket_directory() as sockets:
         try:
             async with anyio.create_task_group() as tasks:
-                supervisor = Supervisor(tasks, sockets, environment, write_line, silent_at_most_s, tolerant=tolerant)
+                supervisor = Supervisor(
+                    tasks,
+                    sockets,
+                    environment,
+                    write_line,
+                    silent_at_most_s,
+                    tolerant=tolerant,
+                    refused_delays=refused_delays,
+                )
                 for program in programs:
                     supervisor.start(program)
                 yield supervisor
                 tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise _first(group) from None
-
-
-def describe_refusal(name: str, refusal: Refusal) -> str:
-    """A sentence that says which program does not start, and why."""
-    return f"{name} cannot start (exit code {refusal.code}): {refusal.reason}"
-
-
-def code_of(refusals: Mapping[str, Refusal]) -> Exit:
-    """The exit code for programs that refuse to start: their common code, 78 when they differ, 0 when there is none."""
-    codes = {refusal.code for refusal in refusals.values()} or {Exit.OK}
-    return Exit(codes.pop()) if len(codes) == 1 else Exit.MISCONFIGURED
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

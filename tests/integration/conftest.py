@@ -29,12 +29,6 @@ async def own_nats_server(tmp_path: Path) -> AsyncIterator[LocalServer]:
 
 
 @pytest.fixture
-def impatient_databases(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Databases that this process opens wait for a lock for a moment only."""
-    monkeypatch.setattr("shared.adapters.sqlite.database.BUSY_TIMEOUT_MS", 300)
-
-
-@pytest.fixture
 async def counter(account_url: str, tmp_path: Path) -> AsyncIterator[Counter]:
     """A counter on an empty server; no worker runs yet."""
     async with standing(account_url, tmp_path) as counter:

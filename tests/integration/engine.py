@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from shared.adapters.clock import SystemClock
 from shared.adapters.jetstream import JetStream, connect
+from shared.adapters.sqlite.database import BUSY_TIMEOUT_MS
 from shared.adapters.sqlite.journal.databases import SqliteDatabases
 from shared.adapters.sqlite.journal.store import SqliteStore
 from shared.adapters.sqlite.reading import open_read_only
@@ -36,6 +37,8 @@ from tests.watching import Fact, Watcher, watching
 
 PARTITIONS = 2
 DRAINED_WITHIN_S = 20.0
+BRIEFLY_MS = 300
+"""How long a database waits for a lock that the test holds anyway."""
 TOPOLOGY: Topology = replace(read_topology(default_streams_file()), partitions=PARTITIONS)
 
 
@@ -139,9 +142,12 @@ async def running(
     *,
     broker: Broker | None = None,
     batch_at_most: int = 1_000,
+    busy_timeout_ms: int = BUSY_TIMEOUT_MS,
 ) -> AsyncIterator[Loop]:
     """Run a till's worker until the block ends, when it drains; on a connection of its own unless one is given."""
-    async with working(counter, context, broker=broker, batch_at_most=batch_at_most) as process:
+    async with working(
+        counter, context, broker=broker, batch_at_most=batch_at_most, busy_timeout_ms=busy_timeout_ms
+    ) as process:
         yield process.loop
 
 
@@ -153,12 +159,14 @@ async def working(
     broker: Broker | None = None,
     batch_at_most: int = 1_000,
     tracing: Tracing = NOT_TRACING,
+    busy_timeout_ms: int = BUSY_TIMEOUT_MS,
 ) -> AsyncIterator[ContextProcess]:
     """As `running`, but yields the whole process, which may be traced."""
     context = context or till()
     own = await connect(ConnectionOptions(servers=(counter.url,)), name="till")
     broker = broker or own
-    store = await SqliteStore.open(counter.directory / f"{context.name}.db", context=context.name)
+    path = counter.directory / f"{context.name}.db"
+    store = await SqliteStore.open(path, context=context.name, busy_timeout_ms=busy_timeout_ms)
     process = ContextProcess(
         context,
         store,
@@ -213,10 +221,14 @@ def rejection(fact: Fact) -> tuple[str, list[str]]:
 
 @asynccontextmanager
 async def at_work(
-    counter: Counter, context: Context | None = None, *, broker: Broker | None = None
+    counter: Counter,
+    context: Context | None = None,
+    *,
+    broker: Broker | None = None,
+    busy_timeout_ms: int = BUSY_TIMEOUT_MS,
 ) -> AsyncIterator[ContextProcess]:
     """A till that owns all partitions, so it has compared the streams with its journal."""
-    async with working(counter, context, broker=broker) as process:
+    async with working(counter, context, broker=broker, busy_timeout_ms=busy_timeout_ms) as process:
         await until(lambda: len(process.ownership.owned) == PARTITIONS)
         yield process
 

@@ -18,7 +18,7 @@ from shared.config.settings import default_streams_file
 from shared.ports.store import DatabaseError
 from shared.repair.rebuild import rebuild
 from tests.e2e.shop import environment
-from tests.integration.engine import PARTITIONS, Counter, leaves, running
+from tests.integration.engine import BRIEFLY_MS, PARTITIONS, Counter, leaves, running
 from tests.integration.keys import TILL
 from tests.integration.storeroom import storeroom
 from tests.integration.till import till
@@ -147,11 +147,10 @@ async def test_transaction_on_a_replaced_file_is_rolled_back(tmp_path: Path) -> 
         assert away.execute("SELECT count(*) FROM notes").fetchone() == (0,)
 
 
-@pytest.mark.usefixtures("impatient_databases")
 async def test_worker_waits_for_a_reader_of_the_log(tmp_path: Path) -> None:
     """Otherwise its commits would be lost when the worker stops."""
     path = tmp_path / "till.db"
-    store = await SqliteStore.open(path, context="till")
+    store = await SqliteStore.open(path, context="till", busy_timeout_ms=BRIEFLY_MS)
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM meta").fetchone()

@@ -21,7 +21,7 @@ from shared.repair.parked import parked_in, retry
 from shared.repair.rebuild import rebuild
 from shared.wire.messages import CORRELATION_ID
 from shared.wire.trace_context import TRACEPARENT
-from tests.integration.engine import PARTITIONS, Counter, at_work, rejection, until_idle
+from tests.integration.engine import BRIEFLY_MS, PARTITIONS, Counter, at_work, rejection, until_idle
 from tests.integration.till import JAMS_AT, Ring, Rung, stuck_till, till
 from tests.waiting import WITHIN_S
 
@@ -151,9 +151,8 @@ async def test_request_about_a_parked_key_is_put_off_and_others_are_answered(cou
         assert await ask(counter, "k-1", 1) == {"total": JAMS_AT + 1}
 
 
-@pytest.mark.usefixtures("impatient_databases")
 async def test_requests_to_a_locked_database_are_put_off_and_decided_when_asked_again(counter: Counter) -> None:
-    async with at_work(counter, asked_till()):
+    async with at_work(counter, asked_till(), busy_timeout_ms=BRIEFLY_MS):
         with closing(sqlite3.connect(counter.directory / "till.db", isolation_level=None)) as another:
             another.execute("BEGIN IMMEDIATE")
             assert await ask(counter, "k-1", 2) == "503"

@@ -1,6 +1,7 @@
 """A worker watches the health of a server that it did not start."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -60,13 +61,12 @@ async def test_monitor_that_is_away_changes_no_alarm() -> None:
     assert [alarm.reason for alarm in alarms.raised] == [NO_SPACE]
 
 
-async def test_server_is_asked_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.run.healthz.ASK_EVERY_S", 0.01)
+async def test_server_is_asked_again_and_again() -> None:
     alarms = Alarms(SystemClock())
     with monitor() as shown:
         shown.trouble = NO_SPACE
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(watch_health, alarms, shown.url)
+            tasks.start_soon(partial(watch_health, alarms, shown.url, every_s=0.01))
             await until(lambda: alarms.raised)
             shown.trouble = ""
             await until(lambda: not alarms.raised)

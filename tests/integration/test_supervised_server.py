@@ -13,24 +13,18 @@ import pytest
 from nats.js.errors import Error as JetStreamError
 
 from shared.run.server_log import LAST_LOG, LOG, last_errors, new_log
-from shared.run.supervised_server import SPACE_AT_LEAST, supervised_server
+from shared.run.supervised_server import SPACE_AT_LEAST, Watch, supervised_server
 from tests.integration.lines import Lines
 
 DISK_MB = 24
 CHUNK = b"x" * 500_000
 
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A watch that asks more often, and waits for less."""
-    monkeypatch.setattr("shared.run.supervised_server.ASK_EVERY_S", 0.2)
-    monkeypatch.setattr("shared.run.supervised_server.UNWELL_AT_MOST_S", 1.0)
-    monkeypatch.setattr("shared.run.server.ASK_TIMEOUT_S", 1.0)
+IMPATIENT = Watch(ask_every_s=0.2, answers_within_s=1.0, unwell_at_most_s=1.0, silent_at_most_s=1.0)
 
 
 @asynccontextmanager
-async def kept(directory: Path, heard: Lines) -> AsyncIterator[str]:
-    async with supervised_server(directory, port=-1, write_line=heard.tell, silent_at_most_s=1.0) as url:
+async def kept(directory: Path, heard: Lines, watch: Watch = IMPATIENT) -> AsyncIterator[str]:
+    async with supervised_server(directory, port=-1, write_line=heard.tell, watch=watch) as url:
         yield url
 
 
@@ -95,10 +89,9 @@ async def test_server_that_says_it_is_not_well_is_started_again(tmp_path: Path) 
         await store(url, b"2")
 
 
-async def test_server_that_hangs_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.run.child_process.STOPS_WITHIN_S", 1.0)
+async def test_server_that_hangs_is_started_again(tmp_path: Path) -> None:
     heard = Lines()
-    async with kept(tmp_path, heard) as url:
+    async with kept(tmp_path, heard, IMPATIENT._replace(stops_within_s=1.0)) as url:
         os.kill(pid_in(tmp_path), signal.SIGSTOP)
         await heard.until("the nats-server is not well, stopping it: no answer")
         await heard.until("the nats-server is back")

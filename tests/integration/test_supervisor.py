@@ -12,9 +12,9 @@ import anyio
 import pytest
 
 from shared.engine.retry import Delays
-from shared.run import supervisor
 from shared.run.child_process import ChildProgram, last_error
-from shared.run.supervisor import NotWorthRestartingError, Refusal, Supervisor, supervised
+from shared.run.refusals import NotWorthRestartingError, Refusal
+from shared.run.supervisor import Supervisor, supervised
 from tests.integration.lines import Lines
 from tests.waiting import WITHIN_S
 
@@ -123,14 +123,13 @@ async def test_a_worker_that_refuses_to_start_leaves_the_others_alone_where_that
     assert "chorus: bad cannot start (exit code 78): no such flag; trying again in 10 s" in lines.said
 
 
-async def test_a_worker_that_refused_to_start_is_back_once_it_is_mended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(supervisor, "REFUSED_DELAYS", Delays(first_s=0.5, last_s=1.0))
+async def test_a_worker_that_refused_to_start_is_back_once_it_is_mended(tmp_path: Path) -> None:
+    soon = Delays(first_s=0.5, last_s=1.0)
     lines = Lines()
     mended = tmp_path / "mended"
     source = f"import os, sys\nif not os.path.exists({str(mended)!r}): sys.exit(78)\n{WORKER}"
-    async with supervised([program("a"), program("b", source)], os.environ, lines.tell, tolerant=True) as kept:
+    programs = [program("a"), program("b", source)]
+    async with supervised(programs, os.environ, lines.tell, tolerant=True, refused_delays=soon) as kept:
         await lines.until("b cannot start (exit code 78): it wrote nothing")
         mended.touch()
         await lines.until("chorus: b is back")

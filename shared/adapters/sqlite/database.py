@@ -50,11 +50,13 @@ class Database:
         version: int,
         migrations: Mapping[int, str] = NO_MIGRATIONS,
         lost: str = RESTORE_FROM_BACKUP,
+        busy_timeout_ms: int = BUSY_TIMEOUT_MS,
     ) -> "Database":
         """Open the file, or create it with `schema` for its owner only (0600).
 
         An older file is migrated in one transaction: `migrations[v]` is the SQL from version v to v + 1. `lost` is the
-        remedy that an operator reads when the file is removed while it is open.
+        remedy that an operator reads when the file is removed while it is open. A transaction waits `busy_timeout_ms`
+        for a program that does not take the file lock.
 
         Raises:
             DatabaseBusyError: it is locked, or the disk is full.
@@ -66,7 +68,9 @@ class Database:
             lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 files = DatabaseFiles(path, lost=lost)
-                connection = await open_connection(lambda: _connect(path, lock, files, schema, version, migrations))
+                connection = await open_connection(
+                    lambda: _connect(path, lock, files, schema, version, migrations, busy_timeout_ms)
+                )
             except BaseException:
                 os.close(lock)
                 raise
@@ -136,7 +140,13 @@ class Database:
 
 
 def _connect(
-    path: Path, lock: int, files: DatabaseFiles, schema: str, version: int, migrations: Mapping[int, str]
+    path: Path,
+    lock: int,
+    files: DatabaseFiles,
+    schema: str,
+    version: int,
+    migrations: Mapping[int, str],
+    busy_timeout_ms: int,
 ) -> sqlite3.Connection:
     if path.is_dir():
         raise DatabaseError(f"{path}: a directory; move it away, or set CHORUS_DATA_DIR to another directory")
@@ -144,7 +154,7 @@ def _connect(
     try:
         connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
         try:
-            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            connection.execute(f"PRAGMA busy_timeout = {busy_timeout_ms}")
             prepare(connection, path, schema, version, migrations)
             files.remember()
         except BaseException:

@@ -93,7 +93,7 @@ async def _up(
     import anyio
 
     from shared.config import log
-    from shared.run.supervisor import code_of, describe_refusal
+    from shared.run.refusals import code_of, describe_refusal
     from shared.run.system import open_system
 
     log.configure("error", "auto", context="up")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from shared.adapters.sqlite.database import Database
+from shared.adapters.sqlite.database import BUSY_TIMEOUT_MS, Database
 from shared.adapters.sqlite.journal.reader import SqliteReader
 from shared.adapters.sqlite.journal.tables import MIGRATIONS, SCHEMA, SCHEMA_VERSION, check_owner
 from shared.adapters.sqlite.journal.transaction import SqliteTransaction
@@ -21,7 +21,7 @@ class SqliteStore:
         self._database = database
 
     @classmethod
-    async def open(cls, path: Path, *, context: str) -> "SqliteStore":
+    async def open(cls, path: Path, *, context: str, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> "SqliteStore":
         """Open the file or create it; raises DatabaseError when it is not this context's."""
         store = cls(
             await Database.open(
@@ -30,6 +30,7 @@ class SqliteStore:
                 version=SCHEMA_VERSION,
                 migrations=MIGRATIONS,
                 lost=f"run chorus rebuild {context}",
+                busy_timeout_ms=busy_timeout_ms,
             )
         )
 
