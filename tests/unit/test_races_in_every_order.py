@@ -24,8 +24,9 @@ from contexts.ordering.commands import (
 from contexts.ordering.events import AddressSubmitted, PaymentDetailsSubmitted
 from contexts.shipping.commands import ReportDelivered, ReportReturnReceived
 from contexts.shipping.events import OrderShipped, ReturnExpected
+from tests.unit.corner import Corner
 from tests.unit.deciding import NOW
-from tests.unit.explorer import MUG, ON_THE_SHELF, PRICE, SILENCES, Corner, Outside
+from tests.unit.explorer import MUG, ON_THE_SHELF, PRICE, SILENCES, Outside
 
 KEY = OrderId("b-1")
 BERN = Address(street="Hauptstr. 1", city="Bern", country="CH", postal_code="3000")

@@ -1,88 +1,31 @@
-"""The HTTP door: bounded, signed, idempotent, and described by the code; no bytes make it fail (R11)."""
+"""The HTTP door takes commands: idempotent, and described by the code; no bytes make it fail (R11)."""
 
-import asyncio
 import json
 import re
-from functools import partial
-from typing import Any, cast
 
-import anyio
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contexts.door import DOOR
-from shared.config.secrets import Secret
-from shared.config.settings import SettingsError
-from shared.http.app import DoorApp
 from shared.http.openapi import ANSWERS, openapi
-from shared.http.rate import CLIENTS_AT_MOST, Rate
-from shared.http.secrets import secrets_in
-from shared.http.serving import serve
 from shared.ports.broker import (
-    Broker,
     BrokerDeniedError,
     BrokerError,
     BrokerRefusedError,
     BrokerUnavailableError,
     Outgoing,
-    Published,
 )
 from shared.wire.bodies import BODY_BYTES_AT_MOST
 from shared.wire.messages import ACTING_FOR, MSG_ID
-from shared.wire.signature import REPLAY_WINDOW_S, sign
+from shared.wire.signature import sign
 from shared.wire.trace_context import TRACEPARENT
-from tests.asgi import Said, ask
+from tests.asgi import ask
+from tests.unit.shared.http.door import BODY, CARRIER, KEY, NOW, ORDERS, REPORT, SECRET, Stream, app, reported
 from tests.unit.shared.input.hostile import mutated
 from tests.unit.shared.input.malformed import NOT_IN_BODIES, ORDER
 from tests.unit.shared.input.test_random_input import SLOW_IS_FINE
-from tests.waiting import WITHIN_S
-
-NOW = 1_800_000_000
-SECRET = "a-secret-of-16-or-more"
-FORMER = "the-secret-before-this"
-ORDERS, CARRIER = "/orders", "/webhooks/carrier"
-REPORT = {"id": "e-1", "order_id": "o-42", "tracking_no": "CH1", "outcome": "delivered"}
-BODY = json.dumps(ORDER).encode()
-KEY = {"Idempotency-Key": "k-1"}
-
-
-class Stream:
-    """Stores what is published, once under each id, or fails."""
-
-    def __init__(self, error: BrokerError | None = None) -> None:
-        self.stored: list[Outgoing] = []
-        self._error = error
-
-    async def publish(self, message: Outgoing) -> Published:
-        if self._error is not None:
-            raise self._error
-        known = [one.headers[MSG_ID] for one in self.stored]
-        if message.headers[MSG_ID] in known:
-            return Published("COMMANDS", known.index(message.headers[MSG_ID]) + 1, True)
-        self.stored.append(message)
-        return Published("COMMANDS", len(self.stored), False)
-
-
-def app(
-    stream: Stream, *, per_s: float = 1_000.0, trusts_actor: bool = False, secrets: tuple[str, ...] = (SECRET,)
-) -> Any:
-    made = DoorApp(
-        DOOR,
-        cast(Broker, stream),
-        version="1",
-        per_s=per_s,
-        secrets={"carrier": secrets},
-        trusts_actor=trusts_actor,
-        now=lambda: NOW,
-    )
-    return made.asgi
-
-
-async def reported(stream: Stream, *, body: dict[str, Any] = REPORT, secret: str = SECRET, at: int = NOW) -> Said:
-    text = json.dumps(body).encode()
-    return await ask(app(stream, secrets=(SECRET, FORMER)), CARRIER, text, {"Signature": sign(secret, text, at)})
 
 
 class TestCommands:
@@ -217,110 +160,6 @@ class TestCommands:
         assert (await ask(app(Stream()), path, method=method)).status == status
 
 
-class TestWebhooks:
-    """`POST /webhooks/carrier` is believed by its signature, for five minutes, and has one effect."""
-
-    @pytest.mark.parametrize(
-        ("outcome", "command"),
-        [("delivered", "ReportDelivered"), ("lost", "ReportLost"), ("returned", "ReportReturned")],
-    )
-    async def test_signed_report_is_stored_under_the_id_of_its_sender(self, outcome: str, command: str) -> None:
-        stream = Stream()
-        said = await reported(stream, body={**REPORT, "outcome": outcome})
-        assert said.status == 202, said.body
-        (stored,) = stream.stored
-        assert (stored.subject, dict(stored.headers)) == (f"cmd.shipping.{command}.o-42", {MSG_ID: "carrier-e-1"})
-        assert json.loads(stored.body) == {"order_id": "o-42", "tracking_no": "CH1"}
-
-    async def test_report_that_comes_twice_is_stored_once(self) -> None:
-        stream = Stream()
-        assert [(await reported(stream)).status for _ in range(2)] == [202, 200]
-
-    async def test_former_secret_signs_while_it_is_exchanged(self) -> None:
-        assert (await reported(Stream(), secret=FORMER)).status == 202
-
-    @pytest.mark.parametrize("age_s", [REPLAY_WINDOW_S + 1, -REPLAY_WINDOW_S - 1])
-    async def test_report_outside_the_window_is_refused(self, age_s: int) -> None:
-        stream = Stream()
-        assert (await reported(stream, at=NOW - age_s)).status == 401
-        assert stream.stored == []
-
-    async def test_report_at_the_edge_of_the_window_is_taken(self) -> None:
-        assert (await reported(Stream(), at=NOW - REPLAY_WINDOW_S)).status == 202
-
-    @pytest.mark.parametrize(
-        "signature",
-        [
-            "",
-            "t=1",
-            f"t={NOW},v1={'0' * 64}",
-            f"t={NOW},v1=" + "0" * 63,
-            sign(SECRET, b"another body", NOW),
-            sign(SECRET, json.dumps(REPORT).encode(), NOW).replace(str(NOW), str(NOW - 1)),
-            "t=" + "9" * 400 + ",v1=" + "0" * 64,
-        ],
-    )
-    async def test_report_with_another_signature_is_refused(self, signature: str) -> None:
-        stream = Stream()
-        said = await ask(app(stream), CARRIER, json.dumps(REPORT).encode(), {"Signature": signature})
-        assert (said.status, said.content["errors"]) == (401, [{"path": "Signature"}])
-        assert SECRET.encode() not in said.body
-        assert stream.stored == []
-
-    async def test_door_without_a_secret_believes_nobody(self) -> None:
-        text = json.dumps(REPORT).encode()
-        said = await ask(app(Stream(), secrets=()), CARRIER, text, {"Signature": sign("", text, NOW)})
-        assert said.status == 503
-
-    @pytest.mark.parametrize("changed", [{"order_id": "a b"}, {"id": "a b"}, {"outcome": "eaten"}, {"id": ""}])
-    async def test_signed_report_that_means_nothing_is_refused(self, changed: dict[str, str]) -> None:
-        assert (await reported(Stream(), body={**REPORT, **changed})).status == 400
-
-
-class TestRate:
-    """A client may send a burst, then so many a second; others do not notice."""
-
-    async def test_client_beyond_its_rate_is_told_when_to_come_again(self) -> None:
-        limited = app(Stream(), per_s=1.0)
-        answers = [await ask(limited, ORDERS, BODY, {"Idempotency-Key": f"k-{n}"}) for n in range(4)]
-        assert [said.status for said in answers][:2] == [202, 202]
-        assert answers[-1].status == 429
-        assert answers[-1].headers["retry-after"] == "1"
-        assert (await ask(limited, ORDERS, BODY, {"Idempotency-Key": "other"}, client="192.0.2.2")).status == 202
-
-    def test_tokens_come_back_with_time(self) -> None:
-        now = [0.0]
-        rate = Rate(2.0, lambda: now[0])
-        assert [rate.wait_s("a") for _ in range(5)] == [0.0, 0.0, 0.0, 0.0, 0.5]
-        now[0] = 0.5
-        assert rate.wait_s("a") == 0.0
-
-    def test_clients_are_forgotten_beyond_a_bound(self) -> None:
-        rate = Rate(0.5, lambda: 0.0)
-        for number in range(CLIENTS_AT_MOST + 50):
-            rate.wait_s(str(number))
-        assert len(rate._buckets) == CLIENTS_AT_MOST
-
-
-class TestServing:
-    """A client that sends nothing keeps no place from others."""
-
-    @pytest.mark.parametrize(
-        "begun", [b"", b"POST /orders HTTP/1.1\r\nHost: x\r\n", b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET"]
-    )
-    async def test_connection_without_the_headers_of_a_request_is_closed(self, begun: bytes) -> None:
-        url: asyncio.Future[str] = asyncio.Future()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(partial(serve, headers_within_s=0.02), app(Stream()), "127.0.0.1", 0, url.set_result)
-            reader, writer = await asyncio.open_connection("127.0.0.1", int((await url).rpartition(":")[2]))
-            writer.write(begun)
-            with anyio.fail_after(WITHIN_S):
-                answered = await reader.read()
-            assert answered.startswith(b"HTTP/1.1 200") == begun.startswith(b"GET")
-            writer.close()
-            tasks.cancel_scope.cancel()
-
-
 class TestOpenApi:
     """The description follows from the code."""
 
@@ -332,22 +171,6 @@ class TestOpenApi:
         placed = said["components"]["schemas"]["PlaceOrder"]
         assert {"order_id", "lines", "address"} <= {*placed["properties"]}
         assert not {*NOT_IN_BODIES} & {*placed["properties"]}
-
-
-class TestSecrets:
-    """One setting holds them, and no message quotes them."""
-
-    def test_sender_may_have_two(self) -> None:
-        text = Secret(f"carrier={SECRET},carrier={FORMER}")
-        assert secrets_in(text, ["carrier"]) == {"carrier": (SECRET, FORMER)}
-        assert secrets_in(Secret(""), ["carrier"]) == {}
-
-    @pytest.mark.parametrize("text", [f"courier={SECRET}", SECRET, "carrier=short", f"carrier{SECRET}"])
-    def test_mistake_is_reported_without_the_secret(self, text: str) -> None:
-        with pytest.raises(SettingsError) as raised:
-            secrets_in(Secret(text), ["carrier"])
-        assert SECRET not in str(raised.value)
-        assert "short," not in str(raised.value)
 
 
 HEADERS = st.dictionaries(
