@@ -1,10 +1,8 @@
-"""Reads the streams, the contexts' databases and the bank's books once, and keeps them as values."""
+"""Gathers the streams, the databases and the books of a run once, as values, and tells events from strangers."""
 
 import json
 import re
-import sqlite3
-import stat
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 from functools import cache, cached_property
@@ -19,8 +17,7 @@ from shared.adapters.sqlite.reading import open_read_only
 from shared.config.settings import Settings
 from shared.context import Context
 from shared.engine.route.headers import id_in
-from shared.ports.broker import Broker, Stored, StreamInfo
-from shared.ports.rows import Position
+from shared.ports.broker import Broker, Stored
 from shared.streams.file import read_topology
 from shared.wire.messages import (
     CAUSATION_DEPTH,
@@ -33,72 +30,10 @@ from shared.wire.messages import (
     split_edition,
 )
 from shared.wire.streams import COMMANDS, EVENTS, TIMERS
-from tests.ledger import Ledger, read_ledger
+from tests.chaos.databases import Books, Database, problems_of, read_books, read_database
 
 DEAD_LETTERS = "DEAD_LETTERS"
 STREAMS = (COMMANDS, EVENTS, TIMERS, DEAD_LETTERS)
-OURS_ALONE = 0o600
-
-
-class Row(NamedTuple):
-    """A row of a journal; its body is published under `subject`."""
-
-    n: int
-    event_id: str
-    aggregate: str
-    version: int
-    subject: str
-    type: str
-    headers: Mapping[str, str]
-    body: bytes
-    partition: int
-    published_seq: int | None
-
-    @property
-    def kind(self) -> str:
-        """`evt`, `timer` or `dlq`."""
-        return self.subject.partition(".")[0]
-
-    @property
-    def key(self) -> str:
-        """The key of its subject."""
-        return self.subject.rpartition(".")[2]
-
-
-class Database(NamedTuple):
-    """One context's database as of one moment."""
-
-    journal: Sequence[Row]
-    aggregates: Mapping[str, tuple[int, str]]
-    inbox: Mapping[str, bytes]
-    positions: Mapping[tuple[str, int], Position]
-    effects: Sequence[str]
-    parked: Sequence[str]
-    skipped: Sequence[str] = ()
-    answers: Mapping[str, bytes] = {}
-    """The hash of each request that the context has answered, by its idempotency key."""
-    strangers: Sequence[str] = ()
-    """The ids of the messages that the context has on record as a stranger's."""
-
-
-class Given(NamedTuple):
-    """The answer of the bank under one idempotency key."""
-
-    operation: str
-    request_hash: bytes
-    answer: bytes
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the bank did it."""
-        return bool(json.loads(self.answer)["outcome"] == "done")
-
-
-class Books(NamedTuple):
-    """The bank's books: its ledger, and every answer by its key."""
-
-    ledger: Ledger
-    answers: Mapping[str, Given]
 
 
 class Fact(NamedTuple):
@@ -270,81 +205,3 @@ def _contexts(settings: Settings) -> Mapping[str, Context]:
 @cache
 def _partitions(streams_file: Path) -> int:
     return read_topology(streams_file).partitions
-
-
-def problems_of(path: Path) -> Iterator[str]:
-    """Find the faults of a database as a file."""
-    for suffix in ("", "-wal", "-shm", ".lock"):
-        file = path.with_name(path.name + suffix)
-        if file.exists() and (mode := stat.S_IMODE(file.stat().st_mode)) != OURS_ALONE:
-            yield f"{file.name} is open to others: {mode:o}"
-    with closing(open_read_only(path)) as database:
-        try:
-            said = [line for (line,) in database.execute("PRAGMA integrity_check")]
-            journal_mode = database.execute("PRAGMA journal_mode").fetchone()[0]
-        except sqlite3.DatabaseError as error:
-            yield f"{path.name} cannot be read: {error}"
-            return
-    if said != ["ok"]:
-        yield f"{path.name} is not whole: {'; '.join(said)}"
-    if journal_mode != "wal":
-        yield f"{path.name} has a {journal_mode} journal"
-
-
-def read_database(path: Path) -> Database:
-    """One context's database, in one read transaction."""
-    with closing(open_read_only(path)) as database:
-        database.execute("BEGIN")
-        columns = "n, event_id, aggregate, version, subject, type, headers, body, partition, published_seq"
-        return Database(
-            journal=[
-                Row(n, event_id, aggregate, version, subject, kind, msgspec.json.decode(headers), body.encode(), p, seq)
-                for n, event_id, aggregate, version, subject, kind, headers, body, p, seq in database.execute(
-                    f"SELECT {columns} FROM journal ORDER BY n"
-                )
-            ],
-            aggregates={
-                name: (version, state)
-                for name, version, state in database.execute("SELECT id, version, state FROM aggregates")
-            },
-            inbox=dict(database.execute("SELECT message_id, hash FROM inbox").fetchall()),
-            positions={
-                (stream, partition): Position(seq, message_id)
-                for stream, partition, seq, message_id in database.execute(
-                    "SELECT stream, partition, seq, message_id FROM positions"
-                )
-            },
-            effects=[event_id for (event_id,) in database.execute("SELECT event_id FROM effects ORDER BY n")],
-            parked=[message_id for (message_id,) in database.execute("SELECT message_id FROM parked ORDER BY id")],
-            skipped=[message_id for (message_id,) in database.execute("SELECT message_id FROM skipped ORDER BY id")],
-            answers=dict(database.execute("SELECT idempotency_key, request_hash FROM answers").fetchall()),
-            strangers=[message_id for (message_id,) in database.execute("SELECT message_id FROM strangers")],
-        )
-
-
-def read_books(path: Path) -> Books:
-    """The bank's books, in one read transaction."""
-    with closing(open_read_only(path)) as database:
-        database.execute("BEGIN")
-        query = "SELECT idempotency_key, operation, request_hash, answer FROM answers"
-        return Books(read_ledger(database), {key: Given(*given) for key, *given in database.execute(query)})
-
-
-class Replay:
-    """The streams of the evidence behind as much of the Broker port as a rebuild reads."""
-
-    def __init__(self, evidence: Evidence) -> None:
-        self._evidence = evidence
-
-    async def stream_info(self, stream: str) -> StreamInfo:
-        """The stream as it was found."""
-        messages = self._evidence.streams[stream]
-        first, last = (messages[0].sequence, messages[-1].sequence) if messages else (1, 0)
-        return StreamInfo(self._evidence.born[stream], first, last, len(messages), {})
-
-    async def read(self, stream: str, subject: str, *, first: int = 1, up_to: int = 0) -> AsyncIterator[Stored]:
-        """The messages under a subject that ends in `>`."""
-        assert subject.endswith(">"), subject
-        for stored in self._evidence.streams[stream]:
-            if stored.subject.startswith(subject[:-1]) and first <= stored.sequence <= (up_to or stored.sequence):
-                yield stored

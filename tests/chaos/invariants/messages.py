@@ -19,7 +19,8 @@ from shared.wire.messages import (
     split_edition,
 )
 from shared.wire.streams import COMMANDS, EVENTS, TIMERS
-from tests.chaos.evidence import DEAD_LETTERS, Evidence, Row
+from tests.chaos.databases import Row
+from tests.chaos.evidence import DEAD_LETTERS, Evidence
 from tests.chaos.finding import Finding
 
 KINDS = {COMMANDS: "cmd", EVENTS: "evt", TIMERS: "due"}

@@ -21,8 +21,10 @@ from shared.wire.bodies import BodyDecoder
 from shared.wire.engine_events import MessageParked, MessageUnparked
 from shared.wire.messages import CAUSATION_HASH, CAUSATION_ID, NEVER, OCCURRED_AT, parse_subject, split_edition
 from shared.wire.streams import EVENTS
-from tests.chaos.evidence import Database, Evidence, Replay, Row, read_database
+from tests.chaos.databases import Database, Row, read_database
+from tests.chaos.evidence import Evidence
 from tests.chaos.finding import Finding
+from tests.chaos.replay import Replay
 
 _encode = msgspec.json.Encoder().encode
 
