@@ -2,15 +2,18 @@
 
 import logging
 import sys
-from typing import Literal
+from typing import Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 
-def configure(level: str, form: Literal["auto", "json", "console"], *, context: str) -> None:
-    """Set up structlog for this process. Every line goes to standard error and names the context."""
-    as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
+def configure(
+    level: str, form: Literal["auto", "json", "console"], *, context: str, errors: TextIO | None = None
+) -> None:
+    """Set up structlog for this process. Every line names the context and goes to `errors`, or to standard error."""
+    errors = errors or sys.stderr
+    as_json = form == "json" or (form == "auto" and not errors.isatty())
     renderer: Processor = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     structlog.configure(
         processors=[
@@ -21,7 +24,7 @@ def configure(level: str, form: Literal["auto", "json", "console"], *, context: 
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=errors),
         cache_logger_on_first_use=True,
     )
 

@@ -1,18 +1,8 @@
 """Every log line about a message names its saga and the message, under the same two names everywhere."""
 
 import ast
-import io
-import json
-import re
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
-import structlog
-
-from shared.config import log
 
 ROOT = Path(__file__).parents[3]
 LEVELS = ("debug", "info", "warning", "error", "exception")
@@ -59,47 +49,3 @@ def test_lines_about_a_message_name_its_saga_and_itself() -> None:
         "skipped",
         "unparked",
     }
-
-
-class Terminal(io.StringIO):
-    """Standard error that a person reads."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-def lines_of(form: str, errors: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> str:
-    """One line from another thread, such as the one of the database."""
-    monkeypatch.setattr(sys, "stderr", errors)
-    try:
-        log.configure("debug", form, context="payments")  # type: ignore[arg-type]
-        logger = structlog.get_logger()
-        thread = threading.Thread(target=lambda: logger.debug("decided", saga="o-42", message="ordering/order-o-42@1"))
-        thread.start()
-        thread.join()
-    finally:
-        structlog.reset_defaults()
-    return errors.getvalue()
-
-
-def test_a_program_reads_json_that_names_the_context(monkeypatch: pytest.MonkeyPatch) -> None:
-    line = json.loads(lines_of("auto", io.StringIO(), monkeypatch))
-    assert line.pop("timestamp").endswith("Z")
-    assert line == {
-        "context": "payments",
-        "event": "decided",
-        "level": "debug",
-        "saga": "o-42",
-        "message": "ordering/order-o-42@1",
-    }
-
-
-def test_a_person_at_a_terminal_reads_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = re.sub(r"\x1b\[[0-9;]*m", "", lines_of("auto", Terminal(), monkeypatch))
-    assert re.sub(" +", " ", said).split(" ", 1)[1] == (
-        "[debug ] decided context=payments message=ordering/order-o-42@1 saga=o-42\n"
-    )
-
-
-def test_a_terminal_gets_json_where_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert json.loads(lines_of("json", Terminal(), monkeypatch))["event"] == "decided"
