@@ -17,7 +17,6 @@ from contexts.kernel import (
     CustomerId,
     Line,
     MethodToken,
-    Money,
     OrderId,
     Sku,
     SkuQuantity,
@@ -29,7 +28,6 @@ from contexts.ordering.commands import (
     AddItemsToBasket,
     BasketCommand,
     CheckOutBasket,
-    OrderLine,
     RecordAddressAnswer,
     RecordPaymentAnswer,
     RemoveItemsFromBasket,
@@ -55,8 +53,7 @@ from contexts.ordering.events import (
 )
 from contexts.ordering.order import Order, why_not_theirs
 from contexts.ordering.price import ListedPrice
-from contexts.ordering.pricing import Quote, quote
-from contexts.ordering.promotion import Promotion
+from contexts.ordering.pricing import quote_basket
 from shared.context import Detail, Rejected
 
 Status: TypeAlias = Literal["NEW", "OPEN", "CHECKED_OUT", "ABANDONED"]
@@ -236,23 +233,6 @@ def not_yours(command: BasketCommand | CheckOutBasket, basket: Basket) -> Reject
     return Rejected.at("not_your_basket", "$", f"{problem} of the basket") if problem else None
 
 
-def priced(
-    lines: Sequence[SkuQuantity],
-    prices: Mapping[Sku, ListedPrice],
-    currency: str,
-    *,
-    promotion: Promotion | None = None,
-    at: datetime | None = None,
-    beside: Mapping[Sku, int] | None = None,
-) -> Quote | Rejected:
-    """The lines at their current prices; a promotion needs the time of the decision."""
-    if not lines:
-        return Quote(lines=(), discount=0, total=Money(amount_minor=0, currency=currency))
-    wanted = [OrderLine(sku=line.sku, quantity=line.quantity) for line in lines]
-    now = at or datetime.max
-    return quote(wanted, prices, promotion, at=now, honoured=timedelta(0), currency=currency, beside=beside)
-
-
 def leaves(order_id: OrderId, basket: Basket, shelves: Mapping[Sku, Shelf]) -> tuple[BasketLeft, ...]:
     """The shelves that a closed basket leaves."""
     return tuple(
@@ -279,13 +259,13 @@ def _add(
 ) -> Decided:
     if basket.customer_id not in ("", command.customer_id):
         return (Rejected.at("other_customer", "$.customer_id", "the basket belongs to another customer"),)
-    added = priced(command.lines, prices, currency, beside=units_of(basket.lines))
+    added = quote_basket(command.lines, prices, currency, beside=units_of(basket.lines))
     if isinstance(added, Rejected):
         return (added,)
     lines = merged((*basket.lines, *command.lines))
     if len(lines) > LINES_AT_MOST:
         return (Rejected.at("too_many_lines", "$.lines", f"a basket has at most {LINES_AT_MOST} lines"),)
-    together = priced(lines, prices, currency)
+    together = quote_basket(lines, prices, currency)
     if isinstance(together, Rejected):
         details = tuple(Detail(path="$.lines", message=detail.message) for detail in together.details)
         return (replace(together, details=details),)

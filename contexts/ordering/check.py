@@ -7,7 +7,7 @@ alone promises units. A shelf that follows too many baskets sets no alert for on
 from collections.abc import Mapping
 
 from contexts.kernel import OrderId, Sku
-from contexts.ordering.basket import Basket, Decided, Shelf, priced
+from contexts.ordering.basket import Basket, Decided, Shelf
 from contexts.ordering.commands import CheckBasket
 from contexts.ordering.events import (
     AlertCleared,
@@ -19,6 +19,7 @@ from contexts.ordering.events import (
     ShelfEvent,
 )
 from contexts.ordering.price import ListedPrice
+from contexts.ordering.pricing import quote_basket
 from shared.context import Rejected
 
 
@@ -33,7 +34,7 @@ def decide(
     """Decide on the command: no event when this change of the lines, or a later one, was checked before."""
     if basket.status != "OPEN" or command.change <= basket.checked:
         return ()
-    quoted = priced(basket.lines, prices, currency)
+    quoted = quote_basket(basket.lines, prices, currency)
     if isinstance(quoted, Rejected):
         return ()  # A price has risen beyond what an order may cost; the checkout says so.
     order_id = command.order_id

@@ -8,11 +8,12 @@ from datetime import timedelta
 from typing import assert_never
 
 from contexts.kernel import OrderId, Sku
-from contexts.ordering.basket import Basket, Shelf, closed, leaves, not_yours, priced
+from contexts.ordering.basket import Basket, Shelf, closed, leaves, not_yours
 from contexts.ordering.commands import CheckOutBasket
 from contexts.ordering.events import BasketCheckedOut, BasketLeft, OrderPlaced, PromotionCode
 from contexts.ordering.order import Order
 from contexts.ordering.price import ListedPrice
+from contexts.ordering.pricing import quote_basket
 from contexts.ordering.promotion import Promotion
 from shared.context import Detail, Rejected
 
@@ -36,10 +37,11 @@ def decide(
         return ()
     if is_closed := closed(basket, orders[command.order_id]):
         return is_closed
-    if missing := _missing(basket, shelves, is_priced=not isinstance(priced(basket.lines, prices, currency), Rejected)):
+    is_priced = not isinstance(quote_basket(basket.lines, prices, currency), Rejected)
+    if missing := _missing(basket, shelves, is_priced=is_priced):
         return (Rejected(reason="basket_not_ready", details=missing),)
     promotion = None if command.promotion_code is None else promotions[command.promotion_code]
-    quoted = priced(basket.lines, prices, currency, promotion=promotion, at=command.asked_at)
+    quoted = quote_basket(basket.lines, prices, currency, promotion=promotion, at=command.asked_at)
     if isinstance(quoted, Rejected):
         return (quoted,)
     assert basket.address is not None, basket

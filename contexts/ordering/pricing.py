@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contexts.kernel import MINOR_UNITS_AT_MOST, QUANTITY_AT_MOST, Line, Money, Sku
+from contexts.kernel import MINOR_UNITS_AT_MOST, QUANTITY_AT_MOST, Line, Money, Sku, SkuQuantity
 from contexts.ordering.commands import OrderLine
 from contexts.ordering.events import PromotionAnnounced
 from contexts.ordering.price import ListedPrice
@@ -59,6 +59,26 @@ def quote(
         lines = _discounted(lines, total_minor, terms)
     discount = sum(line.discount for line in lines)
     return Quote(lines=lines, discount=discount, total=Money(amount_minor=total_minor - discount, currency=currency))
+
+
+def quote_basket(
+    lines: Sequence[SkuQuantity],
+    prices: Mapping[Sku, ListedPrice],
+    currency: str,
+    *,
+    promotion: Promotion | None = None,
+    at: datetime | None = None,
+    beside: Mapping[Sku, int] | None = None,
+) -> Quote | Rejected:
+    """Price the lines of a basket, which may be empty, at their current prices.
+
+    A promotion needs `at`, the time of the decision.
+    """
+    if not lines:
+        return Quote(lines=(), discount=0, total=Money(amount_minor=0, currency=currency))
+    wanted = [OrderLine(sku=line.sku, quantity=line.quantity) for line in lines]
+    now = at or datetime.max
+    return quote(wanted, prices, promotion, at=now, honoured=timedelta(0), currency=currency, beside=beside)
 
 
 def _refused(
