@@ -94,7 +94,7 @@ async def test_timer_that_was_lost_is_armed_again_unless_it_is_over(counter: Cou
 
 
 async def test_timer_that_another_message_of_its_subject_has_ended_is_armed_again(forgetful_counter: Counter) -> None:
-    """Whoever may send any request can have the answer stored there, and the server then fires the timer no more."""
+    """A client has the answer to its request stored there, and the server then does not fire the timer."""
     counter, timer = forgetful_counter, f"timer.till.ClosingTime.{TILL}"
     async with running(counter):
         await counter.publish(f"cmd.till.CloseAt.{TILL}", b'{"closes_at": "2999-01-01T00:00:00Z"}')
