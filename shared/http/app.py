@@ -131,8 +131,9 @@ class DoorApp:
                 raise RefusedError(401, "not signed", str(error), HEADER) from error
             try:
                 said = path.says(decoded(decoder, body, ""))
-                message_id = check_command_id(f"{path.sender}-{said.id}")
                 subject = command_subject(said.context, type(said.command).__name__, said.key)
+                # Another report under an id that the sender has used is decided, not dropped unread by the stream.
+                message_id = check_command_id(f"{path.sender}-{said.id}:{_digest(subject, said.command)}")
             except ValueError as error:
                 raise RefusedError(400, "malformed", str(error)) from error
             stamped = stamped_fields(type(said.command))
@@ -184,4 +185,6 @@ def _problem(refused: RefusedError) -> Response:
         "errors": [{"path": refused.path}],
     }
     headers = {"Retry-After": str(refused.retry_after_s)} if refused.retry_after_s else {}
+    if refused.closes:
+        headers["Connection"] = "close"
     return Response(_encoder.encode(content), refused.status, headers, PROBLEM)
