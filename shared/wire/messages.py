@@ -36,8 +36,6 @@ ANSWERING_SINCE = "Answering-Since"
 ACTING_FOR = "Acting-For"
 """Of a command or a query: in whose name it is sent, as the sender that authenticated its user says."""
 ACTOR_LENGTH_AT_MOST = 200
-STORED_IN = "Nats-Stream"
-"""Set by the server in the answer to a direct get: the stream of the message."""
 
 Kind = Literal["cmd", "evt", "due"]
 

@@ -8,12 +8,14 @@ from shared.wire.messages import (
     CAUSATION_DEPTH,
     CORRELATION_ID,
     MSG_ID,
-    STORED_IN,
     TIMER_ID,
     check_actor,
     check_key,
 )
 from shared.wire.streams import TIMERS
+
+STORED_IN = "Nats-Stream"
+"""The server sets it in the answer to a direct get: the stream of the message."""
 
 T = TypeVar("T")
 
