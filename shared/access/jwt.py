@@ -6,9 +6,11 @@ A JWT is signed with the nkey of its issuer (ADR-14): header and claims in base6
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from shared.access.keys import new_seed, public_key, sign
@@ -19,6 +21,24 @@ NO_LIMIT: Final = -1
 CONTROL_LINE_BYTES: Final = 65_536
 """A client sends its JWT in one protocol line; 4 KiB, the server's default, are too short for a context's rights."""
 NAME: Final = "chorus"
+
+
+_USER_JWT: Final = re.compile(r"BEGIN NATS USER JWT-+\s+[\w-]+\.([\w-]+)\.[\w-]+\s", re.ASCII)
+
+
+class _Allowed(Struct, frozen=True):
+    allow: tuple[str, ...] = ()
+
+
+class _UserRights(Struct, frozen=True):
+    sub: _Allowed = _Allowed()
+
+
+class _UserJwt(Struct, frozen=True):
+    """The claims of a user's JWT that are read again."""
+
+    name: str = ""
+    nats: _UserRights = _UserRights()
 
 
 class Trust(Struct, frozen=True, kw_only=True):
@@ -65,6 +85,20 @@ def user_creds(trust: Trust, user: User, seed: str, at: int, until: int | None) 
         f"-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n"
         f"-----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
     )
+
+
+def user_in_creds(text: str) -> str | None:
+    """The user of a `.creds` file that `user_creds` made; None for any other text."""
+    found = _USER_JWT.search(text)
+    if found is None:
+        return None
+    try:
+        payload = base64.urlsafe_b64decode(found[1] + "=" * (-len(found[1]) % 4))
+        claims = msgspec.json.decode(payload, type=_UserJwt)
+    except (ValueError, msgspec.DecodeError):
+        return None
+    own_inboxes = f"{User(name=claims.name, purpose='', rights=Rights()).inbox_prefix}.>"
+    return claims.name if own_inboxes in claims.nats.sub.allow else None
 
 
 def resolver_file(trust: Trust, revoked: Mapping[str, int]) -> str:

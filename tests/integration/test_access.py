@@ -225,9 +225,10 @@ async def test_jwts_are_taken_by_a_server_with_a_resolver(tmp_path: Path) -> Non
     more = _resolver(directory / "resolver.conf")
     async with local_server(tmp_path / "nats", more=more) as server:
         for user, may in (("operator", True), ("monitor", False)):
-            options = ConnectionOptions(
-                servers=(server.url,), creds=directory / f"{user}.creds", inbox_prefix=f"_INBOX_{user}"
+            options = login(
+                ConnectionOptions(servers=(server.url,), creds=directory / f"{user}.creds"), "tester", tmp_path
             )
+            assert options.acts_as == user
             broker = await connect(options, name="tests")
             try:
                 assert await _may(broker, "$JS.API.STREAM.DELETE.EVENTS") is may
