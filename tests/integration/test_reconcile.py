@@ -9,7 +9,7 @@ import pytest
 from shared.adapters.clock import SystemClock
 from shared.cli.commands.reconcile import lines_of
 from shared.derived.topology import declare
-from shared.ports.broker import BrokerUnavailableError
+from shared.ports.broker import BrokerUnavailableError, Outgoing
 from shared.repair.rebuild import rebuild
 from shared.repair.reconcile import Difference, compare, publish_missing
 from shared.streams.apply import apply
@@ -103,14 +103,18 @@ async def test_timer_that_another_message_of_its_subject_has_ended_is_armed_agai
     client = await nats.connect(counter.url)
     await client.publish("$JS.API.INFO", b"", reply=timer)
     await client.close()
-    await counter.timers.until(TILL, "ClosingTime", times=2)
+    forged = {"Timer-Id": f"till/till-{TILL}@1/ClosingTime", "Nats-Schedule": "@at 2020-01-01T00:00:00Z"}
+    forged["Nats-Schedule-Target"] = timer.replace("timer.", "due.")
+    await counter.broker.publish(Outgoing(f"timer.scanner.Some.{TILL}", forged, b"{}"))
+    await counter.timers.until(TILL, "ClosingTime", times=3)
     found = await difference(counter)
     assert found.missing == (f"till/till-{TILL}@1/ClosingTime",)
     assert lines_of(found, published=1)[-1].endswith("reconcile again after the duplicate_window")
     with anyio.fail_after(WITHIN_S):
         while not (await difference(counter)).is_none:  # The server remembers the id for a moment.
             assert await mend(counter) == 1
-    assert (await counter.broker.stream_info("TIMERS")).messages == armed.messages
+    left = await counter.broker.stream_info("TIMERS")
+    assert left.messages == armed.messages + 1  # The forged one that came due.
 
 
 async def test_other_content_and_unknown_events_are_reported_and_left_alone(counter: Counter) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import structlog
 
+from shared.engine.route.event_form import has_fired
+from shared.engine.route.headers import id_in
 from shared.engine.recover.provenance import Provenance
 from shared.engine.route.headers import id_in
 from shared.ports.broker import Broker, Stored, StreamInfo
@@ -183,12 +185,15 @@ async def sequences_by_id(broker: Broker, stream: str, context: str) -> dict[str
     """The sequences of a context's messages in a stream, by id; the first message with an id counts.
 
     A timer counts only while it is the last message of its subject: after any later one, the server does not fire it.
+    One that is due counts only if its own timer has fired.
     """
     there: dict[str, int] = {}
     armed: dict[str, str] = {}
     for kind in KINDS[stream]:
         async for stored in broker.read(stream, f"{kind}.{context}.>"):
             message_id = id_in(stream, stored.headers)
+            if kind == "due" and not has_fired(stored.subject, stored.headers):
+                continue
             if kind == "timer":
                 there.pop(armed.pop(stored.subject, ""), None)
                 armed[stored.subject] = message_id or ""
