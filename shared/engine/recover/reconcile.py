@@ -11,9 +11,8 @@ from collections.abc import Sequence
 
 import structlog
 
-from shared.engine.route.event_form import has_fired
-from shared.engine.route.headers import id_in
 from shared.engine.recover.provenance import Provenance
+from shared.engine.route.event_form import has_fired
 from shared.engine.route.headers import id_in
 from shared.ports.broker import Broker, Stored, StreamInfo
 from shared.ports.rows import StrangerRow
