@@ -19,7 +19,15 @@ from starlette.routing import Route
 from shared.http.door import CommandPath, Door, WebhookPath
 from shared.http.openapi import openapi
 from shared.http.rate import Rate
-from shared.http.reading import RefusedError, decoded, key_in, read_actor, read_body, read_idempotency_key
+from shared.http.reading import (
+    RefusedError,
+    check_headers,
+    decoded,
+    key_in,
+    read_actor,
+    read_body,
+    read_idempotency_key,
+)
 from shared.ports.broker import Broker, BrokerDeniedError, BrokerError, BrokerRefusedError, Outgoing, Published
 from shared.wire.bodies import BodyDecoder, stamped_fields
 from shared.wire.messages import (
@@ -84,6 +92,7 @@ class DoorApp:
                 wait_s = self._rate.wait_s(request.client.host if request.client else "")
                 if wait_s:
                     raise RefusedError(429, "too many requests", "slow down", retry_after_s=math.ceil(wait_s))
+                check_headers(request)
                 return await answer(request)
             except RefusedError as refused:
                 return _problem(refused)

@@ -12,6 +12,7 @@ from shared.wire.bodies import BODY_BYTES_AT_MOST, BodyDecoder, MalformedBodyErr
 from shared.wire.messages import ACTING_FOR, IDEMPOTENCY_KEY, NEVER, check_actor, check_command_id, check_key
 
 BODY_WITHIN_S: Final = 10.0
+HEADER_BYTES_AT_MOST: Final = 16 * 1024
 _JSON = re.compile(r"application/json\s*(;.*)?", re.IGNORECASE)
 
 
@@ -27,6 +28,12 @@ class RefusedError(Exception):
         self.path = path
         self.retry_after_s = retry_after_s
         self.closes = closes
+
+
+def check_headers(request: Request) -> None:
+    """Raise RefusedError when all headers together are too large; the server only bounds what it has not parsed yet."""
+    if sum(len(name) + len(value) for name, value in request.headers.raw) > HEADER_BYTES_AT_MOST:
+        raise RefusedError(431, "too large", f"headers have at most {HEADER_BYTES_AT_MOST} bytes", closes=True)
 
 
 def read_idempotency_key(request: Request) -> str:

@@ -18,6 +18,7 @@ from shared.config.settings import SettingsError
 from shared.http.app import DoorApp
 from shared.http.openapi import ANSWERS, openapi
 from shared.http.rate import CLIENTS_AT_MOST, Rate
+from shared.http.reading import HEADER_BYTES_AT_MOST
 from shared.http.secrets import secrets_in
 from shared.http.serving import serve
 from shared.ports.broker import (
@@ -147,6 +148,11 @@ class TestCommands:
         said = await ask(app(stream), ORDERS, BODY, {"Idempotency-Key": key} if key else {})
         assert (said.status, said.content["errors"]) == (400, [{"path": "Idempotency-Key"}])
         assert stream.stored == []
+
+    async def test_headers_that_are_too_large_are_refused(self) -> None:
+        stream = Stream()
+        said = await ask(app(stream), ORDERS, BODY, {**KEY, "X": "x" * HEADER_BYTES_AT_MOST})
+        assert (said.status, said.headers["connection"], stream.stored) == (431, "close", [])
 
     @pytest.mark.parametrize(
         ("body", "status", "path"),
