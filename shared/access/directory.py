@@ -1,32 +1,39 @@
-"""The directory of the keys: a seed file for each user, their public keys, and the server's two files.
+"""The directory of the keys: a seed file for each user, their public keys, and the server's files.
 
-`chorus access apply` writes it. A process reads its own seed from it; the server gets `rights.conf` and `users.conf`.
-The list of public keys in `keys.json` outlives the seeds, which may be moved to the machines of their users.
+`chorus access apply` writes it. A process reads its own seed from it. The server gets `rights.conf` and `users.conf`,
+or `resolver.conf` once JWTs were exported. The list of public keys in `keys.json` outlives the seeds, which may move to
+the machines of their users. `revoked.json` holds the keys that ended: the account revokes the JWTs of them.
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
+from shared.access.jwt import resolver_file
 from shared.access.keys import new_seed, public_key, read_public_key
 from shared.access.rights import User
 from shared.access.server import rights_file, users_file
+from shared.access.trust import PRIVATE, read_trust
 from shared.config.atomic_file import alone_in, write_file
 
 RIGHTS_FILE: Final = "rights.conf"
 USERS_FILE: Final = "users.conf"
+RESOLVER_FILE: Final = "resolver.conf"
 KEYS_FILE: Final = "keys.json"
+REVOKED_FILE: Final = "revoked.json"
 SEED_SUFFIX: Final = ".nk"
-PRIVATE: Final = 0o600
 PUBLIC: Final = 0o644
 """The mode of the server's files: the server runs as another user."""
 
 PublicKey: TypeAlias = Annotated[str, Meta(pattern=r"^U[A-Z2-7]{55}\Z")]
+
+T = TypeVar("T")
 
 
 class DirectoryError(ValueError):
@@ -51,19 +58,28 @@ def seed_file(directory: Path, user: str) -> Path:
 
 def public_keys(directory: Path) -> Mapping[str, tuple[str, ...]]:
     """The public keys of each user, the newest first; raises DirectoryError when the list cannot be read."""
-    file = directory / KEYS_FILE
+    return _read(directory / KEYS_FILE, dict[str, tuple[PublicKey, ...]])
+
+
+def revocations(directory: Path) -> Mapping[str, int]:
+    """The public keys that were retired or removed, and when, in seconds since 1970; raises DirectoryError."""
+    return _read(directory / REVOKED_FILE, dict[PublicKey, int])
+
+
+def _read(file: Path, kind: Callable[[], T]) -> T:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=dict[str, tuple[PublicKey, ...]])
+        found: T = msgspec.json.decode(file.read_bytes(), type=kind)
     except FileNotFoundError:
-        return {}
+        return kind()
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DirectoryError(f"{file} cannot be read: {error}") from error
+    return found
 
 
 def plan(
     directory: Path, users: Sequence[User], *, rotate: Collection[str] = (), retire: Collection[str] = ()
 ) -> tuple[Change, ...]:
-    """The changes that `apply` would make; raises DirectoryError."""
+    """The changes that `apply` would make; raises DirectoryError, or SeedError."""
     known = public_keys(directory)
     changes = []
     for user in users:
@@ -87,8 +103,10 @@ def plan(
         if _is_open_to_others(seed_file(directory, user.name))
     ]
     kept = {name: keys for name, keys in known.items() if name in wanted}
-    for name, text in ((RIGHTS_FILE, rights_file(users)), (USERS_FILE, users_file(users, kept))):
-        if _text(directory / name) != text or (name == USERS_FILE and planned):
+    actions = {*planned.values()}
+    outdated = {USERS_FILE: bool(actions), RESOLVER_FILE: bool(actions & {"retire", "remove"})}
+    for name, text in _server_files(directory, users, kept, revocations(directory)):
+        if _text(directory / name) != text or outdated.get(name):
             changes.append(Change(action="write", name=name, text="for the server; then reload it"))
     return tuple(changes)
 
@@ -130,6 +148,7 @@ def files_of(directory: Path) -> Iterator[None]:
 
 def _carry_out(changes: Sequence[Change], directory: Path, users: Sequence[User]) -> None:
     keys = dict(public_keys(directory))
+    before = {key for listed in keys.values() for key in listed}
     for change in changes:
         file = seed_file(directory, change.name)
         match change.action:
@@ -152,9 +171,25 @@ def _carry_out(changes: Sequence[Change], directory: Path, users: Sequence[User]
                 file.chmod(PRIVATE)
             case "write":
                 pass
+    revoked = dict(revocations(directory))
+    now = int(time.time())
+    ended = before - {key for listed in keys.values() for key in listed}
+    if ended:  # Before the list: after a crash, the next `apply` still finds them there.
+        revoked.update(dict.fromkeys(sorted(ended), now))
+        write_file(directory / REVOKED_FILE, json.dumps(revoked, indent=2) + "\n", mode=PUBLIC)
     _write_list(directory, keys)
-    write_file(directory / RIGHTS_FILE, rights_file(users), mode=PUBLIC)
-    write_file(directory / USERS_FILE, users_file(users, keys), mode=PUBLIC)
+    for name, text in _server_files(directory, users, keys, revoked):
+        write_file(directory / name, text, mode=PUBLIC)
+
+
+def _server_files(
+    directory: Path, users: Sequence[User], keys: Mapping[str, Sequence[str]], revoked: Mapping[str, int]
+) -> Iterator[tuple[str, str]]:
+    """The files for the server, by name."""
+    yield RIGHTS_FILE, rights_file(users)
+    yield USERS_FILE, users_file(users, keys)
+    if (trust := read_trust(directory)) is not None:
+        yield RESOLVER_FILE, resolver_file(trust, revoked)
 
 
 def _kept(keys: Sequence[str], file: Path) -> str:

@@ -7,24 +7,29 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
-from shared.access.directory import PRIVATE, PUBLIC, alone_with_keys, files_of, seed_file
-from shared.access.jwt import Trust, new_trust, resolver_file, user_creds
-from shared.access.keys import SeedError, read_public_key
+from shared.access.directory import (
+    PUBLIC,
+    RESOLVER_FILE,
+    alone_with_keys,
+    files_of,
+    revocations,
+    seed_file,
+)
+from shared.access.jwt import resolver_file, user_creds
+from shared.access.keys import SeedError, public_key, read_public_key
 from shared.access.rights import User
 from shared.access.roles import ROLES
+from shared.access.trust import PRIVATE, ensure_trust
 from shared.config.atomic_file import write_file
 
-TRUST_FILE: Final = "trust.json"
-RESOLVER_FILE: Final = "resolver.conf"
 CONTEXT_PREFIX: Final = "chorus-"
 
 
 def write_jwts(directory: Path, users: Sequence[User], *, valid_for: timedelta | None = None) -> list[Path]:
     """Write resolver.conf for the server, and `USER.creds` for each user, valid for ever unless `valid_for` is given.
 
-    The seeds of the operator and the account are kept in trust.json, so that a later export signs with the same.
+    The seeds of the operator and the account are kept in trust.json, so that a later export signs with the same. From
+    then on `apply` writes resolver.conf too, which revokes the keys that it retires.
 
     Raises:
         SeedError: a user has no seed here, or a file holds none.
@@ -32,14 +37,16 @@ def write_jwts(directory: Path, users: Sequence[User], *, valid_for: timedelta |
     """
     seeds = {user.name: _seed(seed_file(directory, user.name)) for user in users}
     with alone_with_keys(directory):
-        trust = _trust(directory)
-        at = int(time.time())
-        until = None if valid_for is None else at + int(valid_for.total_seconds())
+        trust, revoked = ensure_trust(directory), revocations(directory)
+        now = int(time.time())
+        until = None if valid_for is None else now + int(valid_for.total_seconds())
         written = [directory / RESOLVER_FILE]
-        write_file(written[0], resolver_file(trust, at), mode=PUBLIC)
+        write_file(written[0], resolver_file(trust, revoked), mode=PUBLIC)
         for user in users:
             written.append(directory / f"{user.name}.creds")
-            write_file(written[-1], user_creds(trust, user, seeds[user.name], at, until), mode=PRIVATE)
+            seed = seeds[user.name]
+            at = max(now, revoked.get(public_key(seed), 0) + 1)  # The key of a context that has come back.
+            write_file(written[-1], user_creds(trust, user, seed, at, until), mode=PRIVATE)
     return written
 
 
@@ -72,15 +79,3 @@ def _seed(file: Path) -> str:
         raise SeedError(f"{file} is missing; run chorus access apply")
     read_public_key(file)
     return file.read_text().strip()
-
-
-def _trust(directory: Path) -> Trust:
-    file = directory / TRUST_FILE
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=Trust)
-    except FileNotFoundError:
-        trust = new_trust()
-        write_file(file, msgspec.json.encode(trust).decode(), mode=PRIVATE)
-        return trust
-    except (OSError, msgspec.DecodeError) as error:
-        raise SeedError(f"{file} cannot be read: {type(error).__name__}; move it away to make new seeds") from None

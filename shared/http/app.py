@@ -19,7 +19,15 @@ from starlette.routing import Route
 from shared.http.door import CommandPath, Door, WebhookPath
 from shared.http.openapi import openapi
 from shared.http.rate import Rate
-from shared.http.reading import RefusedError, decoded, key_in, read_actor, read_body, read_idempotency_key
+from shared.http.reading import (
+    RefusedError,
+    check_headers,
+    decoded,
+    key_in,
+    read_actor,
+    read_body,
+    read_idempotency_key,
+)
 from shared.ports.broker import Broker, BrokerDeniedError, BrokerError, BrokerRefusedError, Outgoing, Published
 from shared.wire.bodies import BodyDecoder, stamped_fields
 from shared.wire.messages import (
@@ -84,6 +92,7 @@ class DoorApp:
                 wait_s = self._rate.wait_s(request.client.host if request.client else "")
                 if wait_s:
                     raise RefusedError(429, "too many requests", "slow down", retry_after_s=math.ceil(wait_s))
+                check_headers(request)
                 return await answer(request)
             except RefusedError as refused:
                 return _problem(refused)
@@ -131,8 +140,9 @@ class DoorApp:
                 raise RefusedError(401, "not signed", str(error), HEADER) from error
             try:
                 said = path.says(decoded(decoder, body, ""))
-                message_id = check_command_id(f"{path.sender}-{said.id}")
                 subject = command_subject(said.context, type(said.command).__name__, said.key)
+                # Another report under an id that the sender has used is decided, not dropped unread by the stream.
+                message_id = check_command_id(f"{path.sender}-{said.id}:{_digest(subject, said.command)}")
             except ValueError as error:
                 raise RefusedError(400, "malformed", str(error)) from error
             stamped = stamped_fields(type(said.command))
@@ -184,4 +194,6 @@ def _problem(refused: RefusedError) -> Response:
         "errors": [{"path": refused.path}],
     }
     headers = {"Retry-After": str(refused.retry_after_s)} if refused.retry_after_s else {}
+    if refused.closes:
+        headers["Connection"] = "close"
     return Response(_encoder.encode(content), refused.status, headers, PROBLEM)

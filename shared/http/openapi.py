@@ -21,6 +21,7 @@ ANSWERS: Final = {
     "413": "The body is too large.",
     "415": "The body is not application/json.",
     "429": "Too many requests; Retry-After says when to come again.",
+    "431": "The headers are too large.",
     "503": "The stream takes no commands now; send it again later under the same Idempotency-Key.",
     "504": "The outcome is unknown; send it again under the same Idempotency-Key.",
 }

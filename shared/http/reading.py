@@ -12,24 +12,37 @@ from shared.wire.bodies import BODY_BYTES_AT_MOST, BodyDecoder, MalformedBodyErr
 from shared.wire.messages import ACTING_FOR, IDEMPOTENCY_KEY, NEVER, check_actor, check_command_id, check_key
 
 BODY_WITHIN_S: Final = 10.0
+HEADER_BYTES_AT_MOST: Final = 16 * 1024
 _JSON = re.compile(r"application/json\s*(;.*)?", re.IGNORECASE)
 
 
 class RefusedError(Exception):
-    """The request is answered with this status and an RFC 9457 problem."""
+    """The request is answered with this status and an RFC 9457 problem; with `closes` the connection ends then."""
 
-    def __init__(self, status: int, title: str, detail: str, path: str = "$", retry_after_s: int = 0) -> None:
+    def __init__(
+        self, status: int, title: str, detail: str, path: str = "$", *, retry_after_s: int = 0, closes: bool = False
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.title = title
         self.path = path
         self.retry_after_s = retry_after_s
+        self.closes = closes
+
+
+def check_headers(request: Request) -> None:
+    """Raise RefusedError when all headers together are too large; the server only bounds what it has not parsed yet."""
+    if sum(len(name) + len(value) for name, value in request.headers.raw) > HEADER_BYTES_AT_MOST:
+        raise RefusedError(431, "too large", f"headers have at most {HEADER_BYTES_AT_MOST} bytes", closes=True)
 
 
 def read_idempotency_key(request: Request) -> str:
-    """The header; raises RefusedError."""
+    """The one header; raises RefusedError."""
+    given_keys = request.headers.getlist(IDEMPOTENCY_KEY)
     try:
-        given = check_command_id(request.headers.get(IDEMPOTENCY_KEY, ""))
+        if len(given_keys) > 1:
+            raise ValueError("the header comes twice")
+        given = check_command_id(given_keys[0] if given_keys else "")
     except ValueError as error:
         raise RefusedError(400, "malformed", str(error), IDEMPOTENCY_KEY) from error
     if len(given) > IDEMPOTENCY_KEY_LENGTH_AT_MOST:
@@ -53,7 +66,13 @@ def read_actor(request: Request) -> str:
 
 
 async def read_body(request: Request) -> bytes:
-    """The body, read within bounds; raises RefusedError."""
+    """The body, read within bounds; raises RefusedError.
+
+    A proxy in front may take another end of a body with two lengths, and the rest for a request of its next client.
+    """
+    if "content-length" in request.headers and "transfer-encoding" in request.headers:
+        problem = "a body has one length: send Content-Length or Transfer-Encoding"
+        raise RefusedError(400, "malformed", problem, "Content-Length", closes=True)
     if _JSON.fullmatch(request.headers.get("content-type", "")) is None:
         raise RefusedError(415, "not JSON", "send Content-Type: application/json", "Content-Type")
     too_large = RefusedError(413, "too large", f"a body has at most {BODY_BYTES_AT_MOST} bytes")

@@ -13,8 +13,9 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from shared.http.reading import HEADER_BYTES_AT_MOST
+
 CONNECTIONS_AT_MOST: Final = 1_000
-HEADER_BYTES_AT_MOST: Final = 16 * 1024
 HEADERS_WITHIN_S: Final = 10.0
 KEEP_ALIVE_S: Final = 5
 STOPS_WITHIN_S: Final = 8

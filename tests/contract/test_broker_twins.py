@@ -182,6 +182,16 @@ async def test_later_timer_of_a_subject_replaces_the_earlier(broker: Broker) -> 
     assert await read(broker, "TIMERS", "timer.>") == []
 
 
+async def test_timer_does_not_fire_once_another_message_is_under_its_subject(broker: Broker) -> None:
+    await broker.publish(timer(HERE[0], 0.2, "t-1", b"1"))
+    await broker.publish(Outgoing(f"timer.till.ClosingTime.{HERE[0]}", {}, b"{}"))
+    await broker.publish(timer(HERE[1], 0.3, "t-2", b"2"))
+    receiver = await Receiver.open(broker, "TIMERS", TILL)
+    await receiver.pull(10)
+    assert [delivery.body for delivery in await receiver.receives(1)] == [b"2"]
+    assert [stored.body for stored in await read(broker, "TIMERS", "timer.>")] == [b"1", b"{}"]
+
+
 async def test_overdue_timer_fires_at_once_and_timers_can_be_batched(broker: Broker) -> None:
     await broker.publish_batch([timer(HERE[0], -60.0, "t-1"), timer(HERE[1], 0.2, "t-2")])
     receiver = await Receiver.open(broker, "TIMERS", TILL)

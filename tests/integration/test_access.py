@@ -15,7 +15,7 @@ from typing import NamedTuple
 import nats
 import pytest
 
-from shared.access.directory import RIGHTS_FILE, USERS_FILE, apply, public_keys
+from shared.access.directory import RIGHTS_FILE, USERS_FILE, apply, plan, public_keys
 from shared.access.export import write_contexts, write_jwts
 from shared.access.login import login
 from shared.access.of_system import users_of
@@ -55,13 +55,16 @@ class Guarded(NamedTuple):
 
     async def reload(self) -> None:
         """Give the server the present public keys, as an operator does, and wait until it has them."""
-        file = self.server.directory / CONFIGURATION
-        more = {"authorization": authorization(USERS, public_keys(self.directory))}
-        file.write_text(json.dumps({**json.loads(file.read_text()), **more}))
-        log = self.server.directory / "nats-server.log"
-        before = log.read_text().count(RELOADED)
-        os.kill(self.server.pid, signal.SIGHUP)
-        await until(lambda: log.read_text().count(RELOADED) > before, RELOADED)
+        await _reload(self.server, {"authorization": authorization(USERS, public_keys(self.directory))})
+
+
+async def _reload(server: LocalServer, more: Mapping[str, object]) -> None:
+    file = server.directory / CONFIGURATION
+    file.write_text(json.dumps({**json.loads(file.read_text()), **more}))
+    log = server.directory / "nats-server.log"
+    before = log.read_text().count(RELOADED)
+    os.kill(server.pid, signal.SIGHUP)
+    await until(lambda: log.read_text().count(RELOADED) > before, RELOADED)
 
 
 @pytest.fixture
@@ -222,9 +225,10 @@ async def test_jwts_are_taken_by_a_server_with_a_resolver(tmp_path: Path) -> Non
     more = _resolver(directory / "resolver.conf")
     async with local_server(tmp_path / "nats", more=more) as server:
         for user, may in (("operator", True), ("monitor", False)):
-            options = ConnectionOptions(
-                servers=(server.url,), creds=directory / f"{user}.creds", inbox_prefix=f"_INBOX_{user}"
+            options = login(
+                ConnectionOptions(servers=(server.url,), creds=directory / f"{user}.creds"), "tester", tmp_path
             )
+            assert options.acts_as == user
             broker = await connect(options, name="tests")
             try:
                 assert await _may(broker, "$JS.API.STREAM.DELETE.EVENTS") is may
@@ -233,6 +237,60 @@ async def test_jwts_are_taken_by_a_server_with_a_resolver(tmp_path: Path) -> Non
                 await broker.close()
     again = [file.read_text() for file in write_jwts(directory, USERS)[:1]]
     assert json.loads((directory / "trust.json").read_text())["operator"] not in again[0]
+
+
+async def test_retired_key_ends_its_creds_file_once_the_server_has_the_new_resolver_file(tmp_path: Path) -> None:
+    directory = tmp_path / "access"
+    apply(directory, USERS)
+    write_jwts(directory, USERS)
+    (tmp_path / "old").mkdir()
+    for user in ("ordering", "monitor"):
+        shutil.copy(directory / f"{user}.creds", tmp_path / "old")
+    assert plan(directory, USERS) == ()
+    apply(directory, USERS, rotate=["ordering"])
+    write_jwts(directory, USERS)
+    resolver = directory / "resolver.conf"
+    async with local_server(tmp_path / "nats", more=_resolver(resolver)) as server:
+        old = str(tmp_path / "old" / "ordering.creds")
+        with_old = await nats.connect(server.url, user_credentials=old, allow_reconnect=False, error_cb=_ignore)
+        retired = apply(directory, USERS, retire=["ordering"])
+        assert [(one.action, one.name) for one in retired] == [
+            ("retire", "ordering"),
+            ("write", "users.conf"),
+            ("write", "resolver.conf"),
+        ]
+        await _reload(server, _resolver(resolver))
+        await until(lambda: not with_old.is_connected, "the server has ended the connection")
+        await with_old.close()
+        with pytest.raises(BrokerLoginError):
+            await _log_in(server, tmp_path / "old" / "ordering.creds")
+        for creds in (directory / "ordering.creds", tmp_path / "old" / "monitor.creds"):
+            await _log_in(server, creds)
+    assert plan(directory, USERS) == ()
+
+
+async def test_context_that_comes_back_has_a_creds_file_again(tmp_path: Path) -> None:
+    directory = tmp_path / "access"
+    apply(directory, USERS)
+    write_jwts(directory, USERS)
+    without = tuple(user for user in USERS if user.name != "ordering")
+    shutil.copy(directory / "ordering.creds", tmp_path / "old.creds")
+    assert ("write", "resolver.conf") in [(one.action, one.name) for one in apply(directory, without)]
+    apply(directory, USERS)
+    write_jwts(directory, USERS)
+    async with local_server(tmp_path / "nats", more=_resolver(directory / "resolver.conf")) as server:
+        await _log_in(server, directory / "ordering.creds")
+        with pytest.raises(BrokerLoginError):
+            await _log_in(server, tmp_path / "old.creds")
+
+
+async def _ignore(_: Exception) -> None:
+    """The test sees the end of the connection itself."""
+
+
+async def _log_in(server: LocalServer, creds: Path) -> None:
+    broker = await connect(ConnectionOptions(servers=(server.url,), creds=creds), name="tests")
+    await broker.close()
 
 
 async def test_creds_file_ends_after_its_time(tmp_path: Path) -> None:

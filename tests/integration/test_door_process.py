@@ -29,6 +29,7 @@ from tests.unit.shared.input.malformed import ORDER
 from tests.waiting import WITHIN_S
 
 SECRET = "a-secret-of-16-or-more"
+HEAD = b"POST /orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nIdempotency-Key: k-1\r\n"
 
 
 class Door:
@@ -84,6 +85,32 @@ async def test_requests_become_commands_of_a_producer(door: Door) -> None:
     door.process.send_signal(signal.SIGTERM)
     with anyio.fail_after(WITHIN_S):
         assert await door.process.wait() == 0
+
+
+async def test_request_with_two_lengths_is_refused_and_ends_its_connection(door: Door) -> None:
+    """A proxy that takes the other length would take the second request for one of its next client."""
+    body = json.dumps(ORDER).encode()
+    lengths = b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    answer = await exchange(door, 2 * (HEAD + lengths + chunks))
+    assert (answer.split()[1], answer.count(b"HTTP/1.1")) == (b"400", 1)
+    assert b"send Content-Length or Transfer-Encoding" in answer
+
+
+async def test_request_with_two_idempotency_keys_is_refused(door: Door) -> None:
+    body = json.dumps(ORDER).encode()
+    more = b"Idempotency-Key: k-2\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    answer = await exchange(door, HEAD + more + body)
+    assert (answer.split()[1], b"the header comes twice" in answer) == (b"400", True)
+
+
+async def exchange(door: Door, request: bytes) -> bytes:
+    """Send bytes, and read until the door ends the connection."""
+    reader, writer = await asyncio.open_connection(*door.address)
+    with closing(writer):
+        writer.write(request)
+        async with asyncio.timeout(WITHIN_S):
+            return await reader.read()
 
 
 async def test_random_bytes_on_the_socket_do_not_stop_it(door: Door) -> None:

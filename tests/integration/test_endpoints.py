@@ -4,13 +4,15 @@ import asyncio
 import dataclasses
 import json
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import anyio
+import nats
 import pytest
 from msgspec import Struct
+from nats.aio.client import Client
 
 from shared.adapters.clock import SystemClock
 from shared.context import Context, Endpoint, Rejected, Request
@@ -61,6 +63,16 @@ def asked_till(context: Context | None = None) -> Context:
     return dataclasses.replace(context or till(), endpoints=(endpoint,), lookup="svc.till.lookup")
 
 
+@asynccontextmanager
+async def raw_client(counter: Counter) -> AsyncIterator[Client]:
+    """A client without our adapter, as a stranger has one."""
+    client = await nats.connect(counter.url)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
 async def ask(counter: Counter, key: str, amount: int, till_id: str = "t-1") -> Mapping[str, object] | str:
     """The answer's JSON, or the code of an error."""
     body = json.dumps({"till": till_id, "amount": amount}).encode()
@@ -101,6 +113,30 @@ async def test_answer_under_a_key_is_kept_over_a_restart_and_a_rebuild(counter: 
         assert await ask(counter, "k-1", 2) == {"total": 2}
         assert await ask(counter, "k-2", 2) == "409"
     assert counter.totals("t-1") == [2, 5]
+
+
+async def test_stored_message_that_the_server_delivers_as_a_request_is_not_decided(counter: Counter) -> None:
+    """A client may not ask, but may read a message of its own, and the server delivers it to any reply subject."""
+    async with at_work(counter, asked_till()), raw_client(counter) as client:
+        seen = await client.subscribe(RING)
+        forged = json.dumps({"till": "t-1", "amount": 100}).encode()
+        stored = await client.jetstream().publish("dlq.other.Forged.k", forged, headers={"Idempotency-Key": "forged"})
+        for subject, body in (
+            ("$JS.API.DIRECT.GET.DEAD_LETTERS", {"seq": stored.seq}),
+            (
+                "$JS.API.CONSUMER.CREATE.DEAD_LETTERS.evil",
+                {"stream_name": "DEAD_LETTERS", "config": {"name": "evil", "deliver_subject": RING}},
+            ),
+        ):
+            is_get = "DIRECT" in subject
+            await client.publish(subject, json.dumps(body).encode(), reply=RING if is_get else "_INBOX.unheard")
+            message = await seen.next_msg(WITHIN_S)
+            assert (message.data, message.reply.startswith("$JS.ACK.")) == (forged, not is_get)
+        for reply in ("evt.till.Rung.t-1", "svc.till.ring", "timer.till.Some.t-1"):
+            await client.publish(RING, forged, reply=reply, headers={"Idempotency-Key": "forged"})
+        assert await ask(counter, "k-1", 2) == {"total": 2}
+        await counter.watcher.until("t-1", "Rung")
+    assert counter.totals("t-1") == [2]
 
 
 async def test_rejected_request_is_reported_and_rejected_for_good(counter: Counter) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import anyio
+import nats
 import pytest
 import pytest_asyncio
 
@@ -11,7 +12,7 @@ from shared.ports.broker import BrokerRefusedError
 from shared.run.server import local_server
 from shared.wire.messages import content_hash
 from shared.wire.streams import COMMANDS, EVENTS
-from tests.integration.engine import Counter, running, standing, until_idle
+from tests.integration.engine import Counter, rejection, running, standing, until_idle
 from tests.integration.keys import NEIGHBOUR, STRANGER
 from tests.integration.wire import Wire, header_block, wire
 from tests.waiting import until
@@ -118,3 +119,14 @@ class TestForged:
         counter, _ = open_wire
         with pytest.raises(BrokerRefusedError, match="max_payload"):
             await counter.publish("cmd.till.Ring.t-1", b" " * (2**20 + 1))
+
+
+async def test_stored_command_that_a_reader_has_delivered_under_another_key_is_rejected(counter: Counter) -> None:
+    """The server publishes the answer to a direct get to any reply subject, whatever its asker may publish."""
+    await counter.publish("cmd.till.Ring.k-1", RING_5)
+    client = await nats.connect(counter.url)
+    await client.publish("$JS.API.DIRECT.GET.COMMANDS", b'{"seq": 1}', reply="cmd.till.Ring.k-2")
+    await client.close()
+    async with running(counter):
+        assert rejection(await counter.watcher.until("k-2", "CommandRejected")) == ("malformed", ["Nats-Stream"])
+        await counter.watcher.until("k-1", "Rung")

@@ -23,7 +23,7 @@ from shared.run.server import LocalServer, local_server
 from shared.run.system import apply_streams
 from shared.wire.messages import partition_of
 from tests.guarded import guard
-from tests.integration.test_permissions import CONTEXTS, SIDE, USERS, connected, may_publish, published
+from tests.integration.test_permissions import CONTEXTS, SIDE, USERS, connected, judged, may_publish, published
 
 WITHIN_S = 5.0
 FOREIGN = ("payments-0", "inventory-3", "bank-1", "insights-projection")
@@ -163,6 +163,30 @@ class TestChanges:
             assert (await succeeds(client, "CONSUMER.INFO.EVENTS.mine"))["num_ack_pending"] == 0
             await succeeds(client, "CONSUMER.DELETE.EVENTS.mine")
             assert denied == []
+
+    async def test_worker_answers_each_request_once_and_no_other_user_answers_any(
+        self, shop: LocalServer, tmp_path: Path
+    ) -> None:
+        """The workers of the fixture answer too: a request to discover services has an answer of each of them."""
+        async with (
+            connected(shop, tmp_path, "operator") as (operator, _),
+            connected(shop, tmp_path, "ordering") as (worker, denied),
+            connected(shop, tmp_path, "tester") as (tester, never),
+        ):
+            heard = await worker.subscribe("$SRV.INFO.ordering.one")
+            await worker.flush()
+            inbox = operator.new_inbox()
+            answers = await operator.subscribe(inbox)
+            await operator.publish("$SRV.INFO.ordering.one", b"", reply=inbox)
+            assert (await heard.next_msg(WITHIN_S)).reply == inbox
+            await tester.publish(inbox, b"")
+            await judged(tester, never)
+            await worker.publish(inbox, b"first")
+            await worker.publish(inbox, b"second")
+            await judged(worker, denied)
+            assert (denied, never) == ([("publish", inbox.lower())], [("publish", inbox.lower())])
+            received = {(await answers.next_msg(WITHIN_S)).data, (await answers.next_msg(WITHIN_S)).data}
+            assert received == {b"first", b"{}"}
 
     async def test_worker_acknowledges_its_own_consumer(self, shop: LocalServer, tmp_path: Path) -> None:
         async with connected(shop, tmp_path, "producer") as (producer, _):

@@ -2,11 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 
+import anyio
+import nats
 import pytest
 
 from shared.adapters.clock import SystemClock
+from shared.cli.commands.reconcile import lines_of
 from shared.derived.topology import declare
-from shared.ports.broker import BrokerUnavailableError
+from shared.ports.broker import BrokerUnavailableError, Outgoing
 from shared.repair.rebuild import rebuild
 from shared.repair.reconcile import Difference, compare, publish_missing
 from shared.streams.apply import apply
@@ -14,6 +17,7 @@ from tests.integration.engine import PARTITIONS, TOPOLOGY, Counter, running
 from tests.integration.keys import TILL
 from tests.integration.test_unanswered import DeafBroker
 from tests.integration.till import scanner, till
+from tests.waiting import WITHIN_S
 
 
 async def difference(counter: Counter) -> Difference:
@@ -87,6 +91,30 @@ async def test_timer_that_was_lost_is_armed_again_unless_it_is_over(counter: Cou
     assert (await difference(counter)).is_none
     async with running(counter):
         await counter.watcher.until("t-late", "TillClosed")
+
+
+async def test_timer_that_another_message_of_its_subject_has_ended_is_armed_again(forgetful_counter: Counter) -> None:
+    """A client has the answer to its request stored there, and the server then does not fire the timer."""
+    counter, timer = forgetful_counter, f"timer.till.ClosingTime.{TILL}"
+    async with running(counter):
+        await counter.publish(f"cmd.till.CloseAt.{TILL}", b'{"closes_at": "2999-01-01T00:00:00Z"}')
+        await counter.watcher.until(TILL, "ClosingScheduled")
+    armed = await counter.broker.stream_info("TIMERS")
+    client = await nats.connect(counter.url)
+    await client.publish("$JS.API.INFO", b"", reply=timer)
+    await client.close()
+    forged = {"Timer-Id": f"till/till-{TILL}@1/ClosingTime", "Nats-Schedule": "@at 2020-01-01T00:00:00Z"}
+    forged["Nats-Schedule-Target"] = timer.replace("timer.", "due.")
+    await counter.broker.publish(Outgoing(f"timer.scanner.Some.{TILL}", forged, b"{}"))
+    await counter.timers.until(TILL, "ClosingTime", times=3)
+    found = await difference(counter)
+    assert found.missing == (f"till/till-{TILL}@1/ClosingTime",)
+    assert lines_of(found, published=1)[-1].endswith("reconcile again after the duplicate_window")
+    with anyio.fail_after(WITHIN_S):
+        while not (await difference(counter)).is_none:  # The server remembers the id for a moment.
+            assert await mend(counter) == 1
+    left = await counter.broker.stream_info("TIMERS")
+    assert left.messages == armed.messages + 1  # The forged one that came due.
 
 
 async def test_other_content_and_unknown_events_are_reported_and_left_alone(counter: Counter) -> None:

@@ -31,6 +31,9 @@ LOGINS: Mapping[str, Mapping[str, str]] = {
     "a password": {"NATS_URL": f"nats://{DEAD}", "NATS_USER": "shop", "NATS_PASSWORD": PLANTED},
     "a token": {"NATS_URL": f"nats://{DEAD}", "NATS_TOKEN": PLANTED},
     "of a webhook": {"NATS_URL": f"nats://{DEAD}", "CHORUS_WEBHOOK_SECRETS": f"courier={PLANTED}"},
+    "of what is forwarded": {"NATS_URL": f"nats://{DEAD}", "CHORUS_FORWARD_SECRET": PLANTED},
+    "of an endpoint": {"NATS_URL": f"nats://{DEAD}", "CHORUS_FORWARD_URL": f"http://shop:{PLANTED}@{DEAD}"},
+    "of the console": {"NATS_URL": f"nats://{DEAD}", "CHORUS_CONSOLE_OPERATORS": f"ann={PLANTED}"},
     "for letters": {"NATS_URL": f"nats://{DEAD}", "CHORUS_SMTP_URL": f"smtp://shop:{PLANTED}@{DEAD}"},
 }
 COMMANDS = (("config",), ("config", "--json"), ("lag", "--json"), ("send", "bank.OpenAccount", "a-1", "owner=ann"))
@@ -75,12 +78,16 @@ async def test_no_command_tells_a_seed(tmp_path: Path) -> None:
     apply(access, users_of(Settings()))
     write_jwts(access, users_of(Settings()))
     seeds = {file.read_text().strip() for file in access.glob("*.nk")}
+    trust = json.loads((access / "trust.json").read_bytes())
+    seeds |= {trust[name] for name in ("operator", "account", "system")}
     assert len(seeds) > 10
     environ = {**environment(f"nats://{DEAD}", tmp_path), "CHORUS_LOG_LEVEL": "debug"}
     for words in (
         ("access", "show", "--json"),
         ("access", "plan", "--json"),
         ("access", "apply", "--rotate", "ordering", "--json"),
+        ("access", "apply", "--retire", "ordering", "--json"),
+        ("access", "export", "--format", "jwt"),
         ("access", "export"),
         ("access", "export", "--format", "contexts"),
         ("lag",),

@@ -1,5 +1,10 @@
 """Answers requests as an ADR-32 service.
 
+A message is a request only if its reply subject can be an inbox. The server delivers a stored message, an answer of its
+own or a PubAck to any reply subject that a client names, also to the subject of an endpoint, whatever that client may
+publish. Such a message has no reply subject, or one of the server's, such as `$JS.ACK.…`. An answer to a subject of a
+stream or of another service would be a message that we let a client send in our name.
+
 Each request is an asyncio task: nats-py calls the handler from a task of its own, outside of any anyio task group.
 """
 
@@ -16,8 +21,11 @@ from nats.micro.request import Request as MicroRequest
 
 from shared.adapters.jetstream.nats_py import CONNECTION_ERRORS
 from shared.context import Endpoints, Request
+from shared.wire.streams import STREAM_OF
 
 REQUESTS_AT_MOST = 1_000
+NO_INBOX = frozenset({"", "api", "svc", *STREAM_OF})
+"""The first tokens of subjects that no client has its answers on, besides the server's own, which begin with `$`."""
 
 _log = structlog.get_logger("chorus.service")
 
@@ -48,6 +56,10 @@ async def serve(
 
     def handler(subject: str) -> Callable[[MicroRequest], Awaitable[None]]:
         async def handle(request: MicroRequest) -> None:
+            reply = request._msg.reply  # nats-py has no public name for it.
+            if not _is_inbox(reply):
+                _log.warning("a message that is no request is set aside", subject=subject, reply=reply[:200])
+                return
             await slots.acquire()
             task = asyncio.create_task(answer(request, subject))
             tasks.add(task)
@@ -69,3 +81,8 @@ async def serve(
         await asyncio.gather(*tasks, return_exceptions=True)
 
     return stop
+
+
+def _is_inbox(reply: str) -> bool:
+    """Whether an answer may be sent to this subject."""
+    return not reply.startswith("$") and reply.partition(".")[0] not in NO_INBOX

@@ -219,6 +219,8 @@ class Stream:
                 heappush(self._expiries, (now_ns + age_ns, stored.sequence))
         if schedule is not None:
             self._arm(stored, schedule)
+        else:
+            self._schedules.pop(stored.subject, None)
         for observer in list(self.observers):
             observer.on_stored(stored)
         self._enforce_max_bytes()

@@ -55,6 +55,8 @@ def apply(
     Each user has a seed file, USER.nk, which only its owner can read. The server
     gets rights.conf and users.conf, which hold public keys and permissions. To change
     a key: rotate, reload the server, restart the workers of the user, then retire.
+    For a server with a resolver, export after the rotation; to retire revokes the
+    former .creds file in resolver.conf.
 
     For example:
 

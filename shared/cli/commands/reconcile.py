@@ -58,7 +58,7 @@ def reconcile(
     elif not done:
         show_lines([f"there is no database in {settings.data_dir}"])
     else:
-        show_lines(line for difference, published in done for line in _lines(difference, published))
+        show_lines(line for difference, published in done for line in lines_of(difference, published))
     return Exit.OK if done and all(difference.is_none for difference, _ in done) else Exit.NO
 
 
@@ -90,7 +90,8 @@ def _as_json(difference: "Difference", published: int) -> dict[str, object]:
     }
 
 
-def _lines(difference: "Difference", published: int) -> list[str]:
+def lines_of(difference: "Difference", published: int) -> list[str]:
+    """The lines about one context for a person; `published` of its rows were published again."""
     again = f", {published} of them published again" if published else ""
     lines = [f"{difference.context}: {difference.there} messages are in the streams{again}"]
     for what, ids in (
@@ -101,4 +102,6 @@ def _lines(difference: "Difference", published: int) -> list[str]:
         lines += [f"  {event_id} {what}" for event_id in ids[:SHOWN_AT_MOST]]
         if len(ids) > SHOWN_AT_MOST:
             lines.append(f"  and {len(ids) - SHOWN_AT_MOST} more")
+    if published and difference.missing:
+        lines.append("  the server still remembers ids of lost messages: reconcile again after the duplicate_window")
     return lines

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import structlog
 
 from shared.engine.recover.provenance import Provenance
+from shared.engine.route.event_form import has_fired
 from shared.engine.route.headers import id_in
 from shared.ports.broker import Broker, Stored, StreamInfo
 from shared.ports.rows import StrangerRow
@@ -180,10 +181,21 @@ class Reconciler:
 
 
 async def sequences_by_id(broker: Broker, stream: str, context: str) -> dict[str, int]:
-    """The sequences of a context's messages in a stream, by id; the first message with an id counts."""
+    """The sequences of a context's messages in a stream, by id; the first message with an id counts.
+
+    A timer counts only while it is the last message of its subject: after any later one, the server does not fire it.
+    One that is due counts only if its own timer has fired.
+    """
     there: dict[str, int] = {}
+    armed: dict[str, str] = {}
     for kind in KINDS[stream]:
         async for stored in broker.read(stream, f"{kind}.{context}.>"):
-            if message_id := id_in(stream, stored.headers):
+            message_id = id_in(stream, stored.headers)
+            if kind == "due" and not has_fired(stored.subject, stored.headers):
+                continue
+            if kind == "timer":
+                there.pop(armed.pop(stored.subject, ""), None)
+                armed[stored.subject] = message_id or ""
+            if message_id:
                 there.setdefault(message_id, stored.sequence)
     return there

@@ -80,6 +80,15 @@ def why_strange(subject: str, headers: Mapping[str, str], partitions: int | None
     return ""
 
 
+def has_fired(subject: str, headers: Mapping[str, str]) -> bool:
+    """Whether the server has published a message under `due` for the timer of this context, type and key."""
+    try:
+        _check_timer(parse_subject(subject), headers)
+    except ValueError:
+        return False
+    return True
+
+
 class Form:
     """The form of the messages that one context hears: events of any context, and its own timers.
 

@@ -3,8 +3,19 @@
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from shared.wire.messages import ACTING_FOR, CAUSATION_DEPTH, CORRELATION_ID, MSG_ID, TIMER_ID, check_actor, check_key
+from shared.wire.messages import (
+    ACTING_FOR,
+    CAUSATION_DEPTH,
+    CORRELATION_ID,
+    MSG_ID,
+    TIMER_ID,
+    check_actor,
+    check_key,
+)
 from shared.wire.streams import TIMERS
+
+STORED_IN = "Nats-Stream"
+"""The server sets it in the answer to a direct get: the stream of the message."""
 
 T = TypeVar("T")
 
@@ -37,6 +48,18 @@ def depth_in(headers: Mapping[str, str], at_most: int) -> int:
 def actor_in(headers: Mapping[str, str]) -> str:
     """The actor for whom a command is sent, or empty; raises MalformedHeaderError when the header cannot be one."""
     return checked(ACTING_FOR, check_actor, headers.get(ACTING_FOR, ""))
+
+
+def check_sent(headers: Mapping[str, str]) -> None:
+    """Raise MalformedHeaderError for a command that nobody has sent.
+
+    The server delivers a stored message to any reply subject that a client names, whatever the client may publish. So a
+    user who may only read COMMANDS could have a command of another client stored again under another key.
+    """
+    if stream := headers.get(STORED_IN):
+        raise MalformedHeaderError(
+            STORED_IN, f"the server has delivered a message of {stream[:80]} here, and nobody sent it"
+        )
 
 
 def checked(header: str, check: Callable[[str], T], value: str) -> T:

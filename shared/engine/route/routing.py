@@ -14,7 +14,7 @@ from msgspec import Struct
 from shared.context import Command, Context, Decider, Detail, Effect, KeysInState, KeysKnown, Timer
 from shared.endpoint import Endpoint
 from shared.engine.route.event_form import StrangerError
-from shared.engine.route.headers import MalformedHeaderError, checked, correlation_in, depth_in, id_in
+from shared.engine.route.headers import MalformedHeaderError, check_sent, checked, correlation_in, depth_in, id_in
 from shared.engine.route.incoming import (
     Asker,
     Decide,
@@ -168,6 +168,8 @@ class Routing:
             if given:
                 check_id = check_command_id if stream == COMMANDS else check_message_id
                 checked(TIMER_ID if stream == TIMERS else MSG_ID, check_id, given)
+            if stream == COMMANDS:
+                check_sent(headers)
             self._routes.check_form(subject, headers)
             correlation_id = correlation_in(headers) or subject.key
             depth = depth_in(headers, COMMAND_DEPTH_AT_MOST if stream == COMMANDS else CAUSATION_DEPTH_AT_MOST)

@@ -38,7 +38,12 @@ LOOKS_EVERY_S: Final = 1.0
 AGAIN: Final = frozenset({408, 425, 429})
 """The statuses below 500 after which the same request may succeed."""
 AWAY: Final = frozenset({429, 502, 503, 504})
-"""The statuses that say nothing about the event."""
+"""The statuses of an endpoint that is away: they say nothing about the event."""
+MISCONFIGURED: Final = frozenset({*range(300, 400), 401, 403, 404, 405, 407, 410, 415})
+"""The statuses of a wrong URL, login or media type: most often every event is answered so, and none is to blame.
+
+If other events are delivered meanwhile, the event is parked when its attempts are used up.
+"""
 
 T = TypeVar("T")
 
@@ -188,7 +193,7 @@ class Forwarder:
                 is_probe = await self.breaker.admit()
                 problem, reply = await self._send(row)
             status = 0 if reply is None else reply.status
-            if problem is None and status < 500 and status not in AGAIN:
+            if problem is None and status < 500 and status not in AGAIN | MISCONFIGURED:
                 self._is_well()
                 if 200 <= status < 300:
                     self.delivered += 1
@@ -198,8 +203,8 @@ class Forwarder:
             self.failed += 1
             described = f"the endpoint answers {status}" if problem is None else str(problem)
             self.breaker.failed(is_probe=is_probe)
-            self._check_circuit(described)
-            attempts += not (is_probe and (reply is None or status in AWAY))
+            self._check_circuit(described, is_misconfigured=status in MISCONFIGURED)
+            attempts += not (is_probe and (reply is None or status in AWAY | MISCONFIGURED))
             if attempts >= ATTEMPTS_AT_MOST:
                 return f"{attempts} attempts: {described}"
             _log.debug("not delivered", saga=row.headers.get(CORRELATION_ID, row.key), message=row.event_id,
@@ -228,7 +233,12 @@ class Forwarder:
         remedy = "chorus parked ls, then chorus parked retry or skip"
         self._alarms.raise_("endpoint", f"{self._place}: parked", reason=reason, remedy=remedy)
 
-    def _check_circuit(self, reason: str) -> None:
+    def _check_circuit(self, reason: str, *, is_misconfigured: bool) -> None:
         if self.breaker.is_open:
-            remedy = "see whether the endpoint is well; the events wait, and are sent once it answers"
+            check = (
+                "check the URL and the secret of the endpoint"
+                if is_misconfigured
+                else "see whether the endpoint is well"
+            )
+            remedy = f"{check}; the events wait, and are sent once it takes them"
             self._alarms.raise_("endpoint", self._place, reason=reason, remedy=remedy)

@@ -196,7 +196,9 @@ def deadlines(evidence: Evidence) -> Iterator[Cause]:
                 left = datetime.fromisoformat(deadline.due_at) - evidence.at
                 due = f"in {span(left)}" if left.total_seconds() > 0 else f"since {_clock(deadline.due_at)}"
                 text = f"{name} has set {deadline.timer}, which is due {due}"
-                yield Cause(kind=Kind.DEADLINE_ARMED, context=name, text=text)
+                # A message on the subject of a timer ends it (docs/access.md).
+                remedy = f"chorus reconcile {name}" if -left > UNANSWERED_AT_MOST else ""
+                yield Cause(kind=Kind.DEADLINE_ARMED, context=name, text=text, remedy=remedy)
 
 
 def _heard(messages: Iterable[Message], context: Context) -> list[Message]:

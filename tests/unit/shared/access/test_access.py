@@ -256,6 +256,24 @@ def test_login_takes_the_seed_of_the_user_unless_the_options_name_one(tmp_path: 
     assert login(ConnectionOptions(), "nobody", tmp_path) == ConnectionOptions()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "-----BEGIN NATS USER JWT-----\n",
+        "-----BEGIN NATS USER JWT-----\na.b.c\n",
+        "-----BEGIN NATS USER JWT-----\na.W10.c\n",
+        "-----BEGIN NATS USER JWT-----\na.eyJuYW1lIjoidGlsbCJ9.c\n",
+    ],
+    ids=["empty", "no token", "no base64", "a list", "of another system"],
+)
+def test_creds_file_of_another_system_keeps_its_inboxes(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "other.creds"
+    file.write_text(text)
+    options = ConnectionOptions(creds=file)
+    assert login(options, "till", tmp_path) == options
+
+
 def test_files_for_the_server_name_each_user_once() -> None:
     those = users(TOPOLOGY, TILLS)
     text = rights_file(those)

@@ -55,17 +55,35 @@ def test_an_event_that_always_fails_is_parked_when_its_attempts_are_used_up(book
     assert endpoint.attempts.count("a@1") == ATTEMPTS_AT_MOST
 
 
+def test_an_event_that_alone_is_answered_like_a_wrong_url_is_parked_while_others_are_delivered(books: Books) -> None:
+    books.add(event("a", 1), event("a", 2))
+    endpoint = Endpoint(lambda one, _: Reply(404) if one == "a@1" else OK)
+
+    async def work(clock: VirtualClock) -> None:
+        async with forwarding(books, endpoint, clock) as forwarder:
+            for number in range(200):
+                books.add(event(f"b{number}", 1))
+                forwarder.expect_more()
+                await asyncio.sleep(10)
+            await all_sent(forwarder, clock)
+
+    run(work)
+    assert books.parked() == [("a@1", f"{ATTEMPTS_AT_MOST} attempts: the endpoint answers 404")]
+    assert len(endpoint.delivered) == 200
+
+
 @pytest.mark.parametrize(
     "trouble",
     [
         NoReplyError("refused"),
-        *(pytest.param(Reply(status), marks=pytest.mark.long) for status in (429, 502, 503, 504)),
+        Reply(401),
+        *(pytest.param(Reply(status), marks=pytest.mark.long) for status in (302, 403, 404, 405, 429, 502, 503, 504)),
     ],
 )
-def test_an_endpoint_that_is_away_for_hours_is_left_alone_and_nothing_is_parked(
+def test_an_endpoint_that_takes_nothing_for_hours_is_left_alone_and_nothing_is_parked(
     books: Books, trouble: Reply | Exception
 ) -> None:
-    """The circuit opens: one event at a time asks whether the endpoint is well again, at most once a minute."""
+    """Away or misconfigured, the circuit opens: one event at a time asks whether it is well, at most once a minute."""
     books.add(*(event(f"k{number}", 1) for number in range(3)))
     well_from = 3 * HOUR_S
     endpoint = Endpoint()

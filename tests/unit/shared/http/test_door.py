@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from contexts.door import DOOR
 from shared.http.openapi import ANSWERS, openapi
+from shared.http.reading import HEADER_BYTES_AT_MOST
 from shared.ports.broker import (
     BrokerDeniedError,
     BrokerError,
@@ -90,6 +91,11 @@ class TestCommands:
         said = await ask(app(stream), ORDERS, BODY, {"Idempotency-Key": key} if key else {})
         assert (said.status, said.content["errors"]) == (400, [{"path": "Idempotency-Key"}])
         assert stream.stored == []
+
+    async def test_headers_that_are_too_large_are_refused(self) -> None:
+        stream = Stream()
+        said = await ask(app(stream), ORDERS, BODY, {**KEY, "X": "x" * HEADER_BYTES_AT_MOST})
+        assert (said.status, said.headers["connection"], stream.stored) == (431, "close", [])
 
     @pytest.mark.parametrize(
         ("body", "status", "path"),

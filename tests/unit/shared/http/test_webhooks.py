@@ -1,6 +1,7 @@
 """A webhook is believed by its signature, and the secrets of senders stand in one setting."""
 
 import json
+import re
 
 import pytest
 
@@ -25,8 +26,16 @@ class TestWebhooks:
         said = await reported(stream, body={**REPORT, "outcome": outcome})
         assert said.status == 202, said.body
         (stored,) = stream.stored
-        assert (stored.subject, dict(stored.headers)) == (f"cmd.shipping.{command}.o-42", {MSG_ID: "carrier-e-1"})
+        assert stored.subject == f"cmd.shipping.{command}.o-42"
+        assert re.fullmatch("carrier-e-1:[0-9a-f]{32}", stored.headers[MSG_ID])
         assert json.loads(stored.body) == {"order_id": "o-42", "tracking_no": "CH1"}
+
+    async def test_another_report_under_the_same_id_is_stored_too(self) -> None:
+        """The stream would drop it unread, and the carrier would take it for stored."""
+        stream = Stream()
+        assert (await reported(stream)).status == 202
+        assert (await reported(stream, body={**REPORT, "order_id": "o-43"})).status == 202
+        assert [one.subject.rpartition(".")[2] for one in stream.stored] == ["o-42", "o-43"]
 
     async def test_report_that_comes_twice_is_stored_once(self) -> None:
         stream = Stream()

@@ -159,6 +159,17 @@ def test_deadline_is_reported_last(shop: Simulation) -> None:
     assert cause.text == "ordering has set OrderDeadline, which is due in 0:14:30"
 
 
+def test_deadline_that_the_server_does_not_fire_is_armed_again_by_reconcile(shop: Simulation) -> None:
+    shop.kill("bank")
+    place(shop)
+    shop.advance(seconds=30)
+    assert why(shop).causes[-1].remedy == ""
+    shop.publish(f"timer.ordering.OrderDeadline.{KEY}", b"{}")
+    shop.advance(minutes=20)
+    cause = why(shop).causes[-1]
+    assert (cause.kind, cause.remedy) == (Kind.DEADLINE_ARMED, "chorus reconcile ordering")
+
+
 def test_stray_event_begins_no_saga_and_leaves_nothing_open(shop: Simulation) -> None:
     shop.publish(f"evt.payments.PaymentVoided.{KEY}", b"{}", {MSG_ID: f"payments/payment-{KEY}@1"})
     shop.run_until_quiet()
