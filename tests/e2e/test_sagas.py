@@ -1,7 +1,4 @@
-"""One order on real processes, from the `nats` command to its end; a test is named by how the saga ends.
-
-Failures of docs/domain.md: F1, F2, F4, F5, F6, F7, F8, F9, F10, F11, F12, F13, F14, F16, F17, F23, F24.
-"""
+"""One order on real processes, from the `nats` command to its end; a test is named by how the saga ends."""
 
 import asyncio
 
@@ -259,7 +256,7 @@ async def test_refunded_though_the_bank_refuses_at_first(shop: Shop, ended: Ende
 
 
 async def test_shipped_once_though_the_command_comes_again(shop: Shop, ended: Ended, order: str) -> None:
-    """Under the same id, and without an id."""
+    """F17: under the same id, and without an id."""
     await shop.stock(sku_of(order), 10)
     for message_id in (f"place-{order}", f"place-{order}", None):
         await shop.place(order, sku_of(order), message_id=message_id)
