@@ -123,16 +123,26 @@ def test_parcel_that_comes_after_its_return_lapsed_is_refunded_all_the_same(runn
     assert running.facts("o-1").count("ReturnRefunded") == 1
 
 
-def test_later_return_gives_an_earlier_parcel_the_same_time(running: Simulation) -> None:
-    """A timer of the same key replaces the one before, so both lapse with the later one."""
+def test_each_return_lapses_at_its_own_time(running: Simulation) -> None:
+    """P52: r-1 after 14 days, r-3 after 29, and r-2, whose parcel has come, never."""
     deliver(running, "o-1", order(quantity=4))
-    request(running, "o-1", "r-1", mug=1)
-    running.advance(days=10)
-    request(running, "o-1", "r-2", mug=1)
-    running.advance(days=10)
-    assert running.facts("o-1").count("ReturnLapsed") == 0
-    running.advance(days=5)
-    assert [content["return_id"] for content in contents(running, "o-1", "ReturnLapsed")] == ["r-1", "r-2"]
+    for return_id in ("r-1", "r-2"):
+        request(running, "o-1", return_id, mug=1)
+        running.advance(days=5)
+    receive(running, "o-1", "r-2", mug=1)
+    running.advance(days=3)
+    assert lapsed(running) == []
+    running.advance(days=2)
+    assert lapsed(running) == ["r-1"]
+    request(running, "o-1", "r-3", mug=1)
+    running.advance(days=13)
+    assert lapsed(running) == ["r-1"]
+    running.advance(days=2)
+    assert lapsed(running) == ["r-1", "r-3"]
+
+
+def lapsed(shop: Simulation) -> list[str]:
+    return [content["return_id"] for content in contents(shop, "o-1", "ReturnLapsed")]
 
 
 def test_two_returns_never_have_more_units_than_were_bought(running: Simulation) -> None:
