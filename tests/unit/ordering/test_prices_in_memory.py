@@ -22,7 +22,7 @@ from tests.unit.shopping import MUG, ending_of, fill_shelves, order
 
 PARTITIONS = 2
 DEARER = Money(amount_minor=400)
-NOW_LISTED = '{"unit_price":{"amount_minor":250,"currency":"EUR"},"former":[]}'
+NOW_LISTED = '{"status":"LISTED","unit_price":{"amount_minor":250,"currency":"EUR"},"former":[]}'
 
 
 def older() -> Context:
