@@ -6,7 +6,7 @@ with the accounts that they touch.
 """
 
 from collections.abc import Mapping
-from typing import assert_never
+from typing import Literal, assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -38,10 +38,15 @@ PLENTY_MINOR = MINOR_UNITS_AT_MOST
 class Account(Struct, frozen=True, kw_only=True):
     """An account; balances and held amounts are in minor units by currency."""
 
-    is_open: bool = False
+    status: Literal["UNKNOWN", "OPEN"] = "UNKNOWN"
     owner: str = ""
     balances: Mapping[str, int] = {}
     held: Mapping[str, int] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened, by its owner or by its first payment."""
+        return self.status == "OPEN"
 
     def balance(self, currency: str) -> int:
         """The balance, held amounts included."""
@@ -77,7 +82,7 @@ def evolve(account: Account, event: AccountEvent) -> Account:
     match event:
         case AccountOpened():
             assert not account.is_open, account
-            return _booked(replace(account, is_open=True, owner=event.owner), event.amount.amount_minor, event.amount)
+            return _booked(replace(account, status="OPEN", owner=event.owner), event.amount.amount_minor, event.amount)
         case Deposited():
             return _booked(account, event.amount.amount_minor, event.amount, event.balance_minor)
         case Withdrawn():

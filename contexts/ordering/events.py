@@ -103,12 +103,19 @@ class DeliveryRecorded(Struct, frozen=True, kw_only=True):
 class ReturnCounted(Struct, frozen=True, kw_only=True):
     """These units of the order are on their way back, or will be; they count as returned for ever.
 
-    It arms the deadline of all returns of the order, which have one key and so one timer.
+    It arms the timer of the order's returns for the earliest of them: a timer of a key replaces the one before.
     """
 
     order_id: OrderId
     return_id: Annotated[ReturnId, TOLD]
     lines: tuple[SkuQuantity, ...]
+    expires_at: datetime
+
+
+class NextReturnExpected(Struct, frozen=True, kw_only=True):
+    """A deadline of returns has passed, and the next of their parcels is expected by `expires_at`."""
+
+    order_id: OrderId
     expires_at: datetime
 
 
@@ -336,6 +343,7 @@ OrderEvent: TypeAlias = (
     | ShipmentRecorded
     | DeliveryRecorded
     | ReturnCounted
+    | NextReturnExpected
 )
 ReturnEvent: TypeAlias = ReturnRequested | ReturnReceiptRecorded | ReturnRefunded | ReturnLapsed
 PriceEvent: TypeAlias = PriceListed | PriceChanged

@@ -29,6 +29,7 @@ from contexts.ordering.commands import (
 )
 from contexts.ordering.events import (
     DeliveryRecorded,
+    NextReturnExpected,
     OrderCancellationRejected,
     OrderCancellationRequested,
     OrderCancelled,
@@ -51,7 +52,7 @@ class Order(Struct, frozen=True, kw_only=True):
     """One order; `cancellation_reason` is why the customer wanted a confirmed one cancelled.
 
     `waits_for` names the context that decides about it while it is CANCELLING. `returned` are the units per SKU of all
-    its returns, whose parcels are expected by `returns_until` at the latest.
+    its returns; their timers come due at `returns_due_at`, which may be past.
     """
 
     status: Status = "UNKNOWN"
@@ -63,7 +64,7 @@ class Order(Struct, frozen=True, kw_only=True):
     delivered_at: datetime | None = None
     returns: tuple[ReturnId, ...] = ()
     returned: dict[Sku, int] = {}
-    returns_until: datetime | None = None
+    returns_due_at: datetime | None = None
 
     @property
     def expires_at(self) -> datetime:
@@ -169,7 +170,9 @@ def evolve(order: Order, event: OrderEvent) -> Order:
             assert order.status == "DELIVERED", order.status
             returned = Counter(order.returned) + units_of(event.lines)
             returns = (*order.returns, event.return_id)
-            return replace(order, returns=returns, returned=dict(returned), returns_until=event.expires_at)
+            return replace(order, returns=returns, returned=dict(returned), returns_due_at=event.expires_at)
+        case NextReturnExpected():
+            return replace(order, returns_due_at=event.expires_at)
         case _:
             assert_never(event)
 

@@ -24,6 +24,7 @@ from contexts.ordering.events import (
     BasketTouched,
     ItemsAddedToBasket,
     ItemsRemovedFromBasket,
+    NextReturnExpected,
     OrderDeadlineExtended,
     OrderPlaced,
     PriceChanged,
@@ -119,7 +120,12 @@ def whenever_payment_refunded_record_the_end_of_its_return(event: PaymentRefunde
 
 
 def whenever_the_parcel_of_a_return_has_not_come_let_it_lapse(event: ReturnCounted) -> list[LapseReturns]:
-    """Comes due with the last return of the order, whose parcel may have the others in it (P52)."""
+    """Comes due with the first return of the order that may still be on its way (P52)."""
+    return [LapseReturns(order_id=event.order_id, due_at=event.expires_at)]
+
+
+def whenever_the_next_parcel_of_a_return_has_not_come_let_it_lapse(event: NextReturnExpected) -> list[LapseReturns]:
+    """Comes due with each further return (P52)."""
     return [LapseReturns(order_id=event.order_id, due_at=event.expires_at)]
 
 
@@ -219,6 +225,12 @@ TIMERS: tuple[Timer, ...] = (
         armed_by=ReturnCounted,
         at=lambda counted: counted.expires_at,
         whenever_due=whenever_the_parcel_of_a_return_has_not_come_let_it_lapse,
+    ),
+    Timer(
+        name="NextReturnDeadline",
+        armed_by=NextReturnExpected,
+        at=lambda expected: expected.expires_at,
+        whenever_due=whenever_the_next_parcel_of_a_return_has_not_come_let_it_lapse,
     ),
     Timer(
         name="BasketIdle",

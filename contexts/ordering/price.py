@@ -5,7 +5,7 @@ time until which they were valid, because a customer may order at the price that
 """
 
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Literal, assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -32,6 +32,7 @@ class FormerPrice(Struct, frozen=True, kw_only=True):
 class ListedPrice(Struct, frozen=True, kw_only=True):
     """The price of one article; None when the article is unknown. `former` has the newest first."""
 
+    status: Literal["UNKNOWN", "LISTED"] = "UNKNOWN"
     unit_price: Money | None = None
     former: tuple[FormerPrice, ...] = ()
 
@@ -75,7 +76,7 @@ def evolve(price: ListedPrice, event: PriceEvent) -> ListedPrice:
     match event:
         case PriceListed():
             assert price.unit_price is None, price
-            return ListedPrice(unit_price=event.unit_price)
+            return ListedPrice(status="LISTED", unit_price=event.unit_price)
         case PriceChanged():
             assert price.unit_price == event.previous, price
             return replace(price, unit_price=event.unit_price, former=_former(price, event))

@@ -2,7 +2,7 @@
 
 Pure: no I/O, clock, randomness or logging. Asking twice gives the answer once. A return is decided together with its
 order, which counts the returned units over all returns for ever: the units of a lapsed return too, because its parcel
-may still come and is then refunded. A further return gives the parcels of earlier ones the same time.
+may still come and is then refunded. Each return has its own time; the timers of the order stand at the earliest.
 """
 
 from collections import Counter
@@ -22,6 +22,7 @@ from contexts.ordering.commands import (
     ReturnCommand,
 )
 from contexts.ordering.events import (
+    NextReturnExpected,
     ReturnCounted,
     ReturnEvent,
     ReturnLapsed,
@@ -78,14 +79,24 @@ def decide(
             assert_never(command)
 
 
-def lapse(command: LapseReturns, order: Order, returns: Mapping[tuple[str, str], Return]) -> tuple[ReturnLapsed, ...]:
-    """Let every return of the order lapse whose parcel was expected by now and is not here."""
-    states = {return_id: returns[command.order_id, return_id] for return_id in order.returns}
-    return tuple(
-        ReturnLapsed(order_id=command.order_id, return_id=return_id, lines=state.lines)
-        for return_id, state in states.items()
-        if state.status == "REQUESTED" and state.requested and state.requested.expires_at <= command.due_at
+def lapse(
+    command: LapseReturns, order: Order, returns: Mapping[tuple[str, str], Return]
+) -> tuple[ReturnLapsed | NextReturnExpected, ...]:
+    """Let each return lapse whose parcel was expected by now and is not here; say when the next one is due."""
+    expected = [
+        state.requested
+        for state in (returns[command.order_id, return_id] for return_id in order.returns)
+        if state.status == "REQUESTED" and state.requested is not None
+    ]
+    lapsed = tuple(
+        ReturnLapsed(order_id=command.order_id, return_id=one.return_id, lines=one.lines)
+        for one in expected
+        if one.expires_at <= command.due_at
     )
+    next_at = min((one.expires_at for one in expected if one.expires_at > command.due_at), default=None)
+    if next_at is None or next_at == order.returns_due_at:
+        return lapsed
+    return (*lapsed, NextReturnExpected(order_id=command.order_id, expires_at=next_at))
 
 
 def evolve(state: Return, event: ReturnEvent) -> Return:
@@ -118,7 +129,7 @@ def _request(
     refused = _refused(command, order, return_window)
     if refused is not None:
         return (refused,)
-    expires_at = max(command.asked_at + return_wait, order.returns_until or command.asked_at)
+    expires_at = command.asked_at + return_wait
     requested = ReturnRequested(
         order_id=command.order_id,
         return_id=command.return_id,
@@ -126,7 +137,12 @@ def _request(
         reason=command.reason,
         expires_at=expires_at,
     )
-    counted = ReturnCounted(order_id=command.order_id, return_id=command.return_id, lines=lines, expires_at=expires_at)
+    counted = ReturnCounted(
+        order_id=command.order_id,
+        return_id=command.return_id,
+        lines=lines,
+        expires_at=min(expires_at, order.returns_due_at or expires_at),
+    )
     return (requested, counted)
 
 

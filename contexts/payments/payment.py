@@ -63,7 +63,7 @@ class ReturnRefund(Struct, frozen=True, kw_only=True):
 
 
 class Payment(Struct, frozen=True, kw_only=True):
-    """The money of one order; `undone_for` is why all of it goes back, once it does.
+    """The money of one order; `undone_for` is why all of it goes back, once it does. REFUNDED is in whole or in part.
 
     `returned` are the units that came back, `returns` the returns with them. `waiting` are the refunds that the bank
     was not asked for yet, and `claimed_minor` is the sum of all refunds, done or not. `refunding` is the return whose
@@ -171,7 +171,7 @@ def evolve(payment: Payment, event: PaymentEvent) -> Payment:
         case ReturnPriced():
             return _evolve_priced(payment, event)
         case RefundRequested():
-            assert payment.status in ("CAPTURED", "REFUND_REFUSED"), payment.status
+            assert payment.status in ("CAPTURED", "REFUNDED", "REFUND_REFUSED"), payment.status
             return _evolve_requested(payment, event)
         case PaymentRefunded():
             return _evolve_refunded(payment, event)
@@ -229,6 +229,8 @@ def _undo(command: UndoPayment, payment: Payment) -> tuple[PaymentEvent, ...]:
             return (CancellationNoted(order_id=command.order_id, reason=command.reason),)
         case "CAPTURED":
             return (refund_all(command.order_id, payment, command.reason),)
+        case "REFUNDED" if payment.left_minor > 0:
+            return (refund_all(command.order_id, payment, command.reason),)
         case "REFUNDING" | "REFUND_REFUSED" if payment.refunding is not None and payment.undone_for is None:
             return (CancellationNoted(order_id=command.order_id, reason=command.reason),)
         case _:
@@ -266,12 +268,10 @@ def _evolve_requested(payment: Payment, event: RefundRequested) -> Payment:
 def _evolve_refunded(payment: Payment, event: PaymentRefunded) -> Payment:
     if event.return_id != payment.refunding or payment.status != "REFUNDING":
         return payment  # A return that was worth nothing, of which the bank was not asked.
-    refunded_minor = payment.refunded_minor + event.amount.amount_minor
-    is_all = event.return_id is None or refunded_minor == payment.amount.amount_minor
     return replace(
         payment,
-        status="REFUNDED" if is_all else "CAPTURED",
-        refunded_minor=refunded_minor,
+        status="REFUNDED",
+        refunded_minor=payment.refunded_minor + event.amount.amount_minor,
         refunding=None,
         refund_minor=0,
     )

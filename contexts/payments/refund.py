@@ -74,7 +74,7 @@ def _price(command: RefundReturn, payment: Payment) -> tuple[PaymentEvent, ...]:
     priced = ReturnPriced(order_id=order_id, return_id=return_id, lines=lines, amount=amount)
     if minor == 0:
         return (priced, _refunded(order_id, payment, amount, "returned", return_id))
-    if payment.status != "CAPTURED":
+    if payment.status not in ("CAPTURED", "REFUNDED"):
         return (priced,)
     return (priced, _refund_return(order_id, payment, ReturnRefund(return_id=return_id, amount_minor=minor)))
 
@@ -95,7 +95,7 @@ def _next_refund(order_id: OrderId, payment: Payment) -> tuple[RefundRequested, 
     """The refund that waited for the last one: of a return, and at last of the whole order."""
     if payment.waiting:
         return (_refund_return(order_id, payment, payment.waiting[0]),)
-    if payment.status == "CAPTURED" and payment.undone_for is not None and payment.left_minor > 0:
+    if payment.undone_for is not None and payment.left_minor > 0:
         return (refund_all(order_id, payment, payment.undone_for),)
     return ()
 

@@ -51,6 +51,7 @@ def context(settings: PaymentsSettings) -> Context:
         accepts=(RetryRefund,),
         policies=POLICIES,
         timers=TIMERS,
+        schema_version=2,
         effects=cashier.effects(settings.effect_timeout.total_seconds()),
         unheard=(ReservationNoted, PaymentAuthorized, CancellationNoted, ReturnPriced),
     )

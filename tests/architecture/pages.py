@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -93,3 +93,18 @@ def defined_in(path: str) -> frozenset[str]:
 
     file = ROOT / path
     return frozenset(within(ast.parse(file.read_text()), "")) if file.is_file() else frozenset()
+
+
+@lru_cache
+def told_by(path: str) -> Mapping[str, str]:
+    """The docstring of each function of a module, and of each method behind that of its class."""
+
+    def within(parent: ast.Module | ast.ClassDef, before: str) -> Iterator[tuple[str, str]]:
+        for node in parent.body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield node.name, before + (ast.get_docstring(node) or "")
+            elif isinstance(node, ast.ClassDef):
+                yield from within(node, f"{ast.get_docstring(node) or ''}\n")
+
+    file = ROOT / path
+    return dict(within(ast.parse(file.read_text()), "")) if file.is_file() else {}

@@ -7,7 +7,7 @@ import pytest
 
 from shared.context import Context
 from shared.wire.bodies import stamped_fields
-from tests.architecture.pages import DOCS, ROOT, names
+from tests.architecture.pages import DOCS, ROOT, names, told_by
 from tests.contract.declared import contexts, read_sides
 
 CODE = re.compile(r"\b[PFRI][1-9][0-9]?\b")
@@ -38,6 +38,22 @@ def test_every_code_that_is_cited_is_in_the_catalogue_and_stands_there_once() ->
 
 def test_every_code_of_the_catalogue_is_cited_or_said_to_be_not_covered_yet() -> None:
     assert {*catalogued()} - cited() == not_covered(), "docs/faults.md: mend the sentence 'No test covers … yet'"
+
+
+@pytest.mark.parametrize("heading", ["Policies", "Failures"])
+def test_every_row_names_a_test_whose_docstring_says_how_it_shows_the_row(heading: str) -> None:
+    """The docstring of the test, or of its class, cites the code of the row and has a sentence beside it."""
+    named = [(code, names(tests)) for code, *_, tests in DOCS["domain"].rows(heading, "code")]
+    assert [code for code, tests in named if not tests] == [], "docs/domain.md: name a test in each row"
+    places = [(code, *test.partition("::")[::2]) for code, tests in named for test in tests]
+    assert [test for _, path, test in places if test not in told_by(path)] == [], (
+        "docs/domain.md: there is no such test"
+    )
+    said = [(code, test, told_by(path)[test]) for code, path, test in places]
+    assert [(code, test) for code, test, told in said if code not in CODE.findall(told)] == [], (
+        "name a test whose docstring cites the code, or let it cite the code if it shows the row"
+    )
+    assert {test for _, test, told in said if not re.search("[a-z]{2}", told)} == set(), "say what it shows, too"
 
 
 def test_the_numbers_that_are_not_there_yet_are_in_no_catalogue() -> None:

@@ -30,6 +30,7 @@ class TestServerKilled:
     """The workers wait for the server and continue."""
 
     async def test_server_killed_while_publishing_is_waited_for(self, stage: Stage, ended: Ended) -> None:
+        """F20: on a real server."""
         await stage.stock("killed", 1_000)
         orders = orders_of("o-killed", 40)
         await place_all(stage, orders, "killed")

@@ -117,6 +117,7 @@ class TestKilled:
     async def test_one_process_a_context_dies_wherever_it_can(
         self, stage: Stage, ended: Ended, chance: random.Random
     ) -> None:
+        """F19: every named place kills one context at least."""
         assert {place for places in ALONE.values() for place in places} == set(get_args(Failpoint))
         await die_everywhere(stage, ended, "alone", ALONE, copies=1, chance=chance, at_most=2)
 

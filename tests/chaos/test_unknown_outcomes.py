@@ -18,6 +18,7 @@ async def moved(stage: Stage, order: str, *reasons: str) -> None:
 
 
 async def test_order_is_charged_once_though_the_answer_is_lost_and_payments_dies(stage: Stage, ended: Ended) -> None:
+    """F14, F15: on real processes."""
     order = "o-unknown-lost"
     await stage.stock("lost", 10)
     await stage.place(order, "lost", token="tok_lost")
@@ -36,7 +37,7 @@ async def test_order_is_charged_once_though_the_answer_is_lost_and_payments_dies
 async def test_order_is_charged_once_though_payments_dies_between_call_and_commit(
     stage: Stage, ended: Ended, call: int, known: str
 ) -> None:
-    """The bank has answered, and the answer was lost with the process."""
+    """F15: the bank has answered, and the answer was lost with the process."""
     order = f"o-unknown-{call}"
     await stage.stock(f"died{call}", 10)
     await stage.kill("payments")
@@ -53,7 +54,7 @@ async def test_order_is_charged_once_though_payments_dies_between_call_and_commi
 
 
 async def test_order_is_refunded_once_though_the_bank_refuses_and_payments_dies(stage: Stage, ended: Ended) -> None:
-    """An event says that the refund is late, and when payments tries again."""
+    """F16: an event says that the refund is late, and when payments tries again."""
     order = "o-unknown-refund"
     await stage.stock("refund", 10)
     await stage.place(order, "refund", token="tok_norefund")

@@ -74,7 +74,7 @@ async def test_not_ready_until_the_second_attempt_is_accepted(shop: Shop, order:
 
 
 async def test_alert_is_cleared_by_a_delivery_and_a_new_price_is_shown(shop: Shop, order: str) -> None:
-    """A delivery clears the alert (F23); an open basket shows a changed price (F28)."""
+    """A delivery clears the alert (F23); an open basket shows a changed price (F28), and fewer lines."""
     await stock(shop, order, 1)
     await add(shop, order, 3)
     alert = await shop.until(order, "AlertSet")
@@ -85,3 +85,7 @@ async def test_alert_is_cleared_by_a_delivery_and_a_new_price_is_shown(shop: Sho
     await shop.send("ordering.ChangePrice", sku_of(order), {"unit_price": {"amount_minor": 300}})
     shown = await shop.until(order, "BasketUpdated", times=2)
     assert shown.content["total"] == {"amount_minor": 900, "currency": "EUR"}
+    lines = [{"sku": sku_of(order), "quantity": 1}]
+    await shop.send("ordering.RemoveItemsFromBasket", order, {"lines": lines})
+    shown = await shop.until(order, "BasketUpdated", times=3)
+    assert shown.content["total"] == {"amount_minor": 600, "currency": "EUR"}

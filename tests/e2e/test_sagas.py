@@ -1,7 +1,4 @@
-"""One order on real processes, from the `nats` command to its end; a test is named by how the saga ends.
-
-Failures of docs/domain.md: F1, F2, F4, F5, F6, F7, F8, F9, F10, F11, F12, F13, F14, F16, F17, F23, F24.
-"""
+"""One order on real processes, from the `nats` command to its end; a test is named by how the saga ends."""
 
 import asyncio
 
@@ -49,7 +46,7 @@ async def cancel(shop: Shop, order: str) -> None:
 async def report(shop: Shop, command: str, order: str) -> None:
     """Report as the carrier, with the tracking number of the parcel."""
     shipped = await shop.until(order, "OrderShipped")
-    await shop.send(f"shipping.{command}", order, {"tracking_no": shipped.content["tracking_no"]})
+    await shop.send(command, order, {"tracking_no": shipped.content["tracking_no"]})
 
 
 async def test_shipped(shop: Shop, ended: Ended, order: str) -> None:
@@ -62,14 +59,14 @@ async def test_shipped(shop: Shop, ended: Ended, order: str) -> None:
 async def test_delivered(shop: Shop, ended: Ended, order: str) -> None:
     await shop.stock(sku_of(order), 10)
     await shop.place(order, sku_of(order))
-    await report(shop, "ReportDelivered", order)
+    await report(shop, "shipping.ReportDelivered", order)
     await ended.check(order, DELIVERED)
 
 
 async def test_sent_back_after_its_delivery(shop: Shop, ended: Ended, order: str) -> None:
     await shop.stock(sku_of(order), 10)
     await shop.place(order, sku_of(order))
-    await report(shop, "ReportDelivered", order)
+    await report(shop, "shipping.ReportDelivered", order)
     await shop.until(order, "DeliveryRecorded")
     lines = [{"sku": sku_of(order), "quantity": 2}]
     await shop.send("ordering.RequestReturn", order, {"return_id": "r-1", "lines": lines, "reason": "too blue"})
@@ -172,7 +169,7 @@ async def test_cancelled_because_the_carrier_refuses(shop: Shop, ended: Ended, o
 async def test_cancelled_because_the_parcel_is_lost(shop: Shop, ended: Ended, order: str) -> None:
     await shop.stock(sku_of(order), 10)
     await shop.place(order, sku_of(order))
-    await report(shop, "ReportLost", order)
+    await report(shop, "shipping.ReportLost", order)
     await ended.check(order, LOST)
     assert await shop.level(sku_of(order)) == Level(on_hand=8, reserved=0)
 
@@ -180,7 +177,7 @@ async def test_cancelled_because_the_parcel_is_lost(shop: Shop, ended: Ended, or
 async def test_lost_parcel_has_a_ticket_that_the_refund_closes(shop: Shop, ended: Ended, order: str) -> None:
     await shop.stock(sku_of(order), 10)
     await shop.place(order, sku_of(order))
-    await report(shop, "ReportLost", order)
+    await report(shop, "shipping.ReportLost", order)
     await shop.until(order, "TicketResolved")
     await shop.until(order, "OperatorTold")
     await shop.send("support.RateSupport", order, {"score": 5})
@@ -198,7 +195,7 @@ async def test_refund_that_the_merchant_cannot_pay_has_a_ticket_until_it_is_give
     everything = {"amount": {"amount_minor": shop.books().balances["merchant", "EUR"][0]}, "reference": order}
     await shop.send("bank.Withdraw", "merchant", everything)
     await shop.until("merchant", "Withdrawn")
-    await report(shop, "ReportReturned", order)
+    await report(shop, "shipping.ReportReturned", order)
     opened = await shop.until(order, "TicketOpened")
     assert (opened.content["case"], opened.content["occurrence"]) == ("refund", 3)
     assert shop.watcher.types(order)["PaymentRefunded"] == 0
@@ -212,7 +209,7 @@ async def test_refund_that_the_merchant_cannot_pay_has_a_ticket_until_it_is_give
 async def test_cancelled_because_the_parcel_comes_back(shop: Shop, ended: Ended, order: str) -> None:
     await shop.stock(sku_of(order), 10)
     await shop.place(order, sku_of(order))
-    await report(shop, "ReportReturned", order)
+    await report(shop, "shipping.ReportReturned", order)
     await ended.check(order, RETURNED)
     assert await shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
 
@@ -254,18 +251,18 @@ async def test_shipped_and_charged_once_though_the_bank_loses_its_answers(shop: 
 async def test_refunded_though_the_bank_refuses_at_first(shop: Shop, ended: Ended, order: str) -> None:
     await shop.stock(sku_of(order), 10)
     await shop.place(order, sku_of(order), token="tok_norefund")
-    await report(shop, "ReportReturned", order)
+    await report(shop, "shipping.ReportReturned", order)
     await ended.check(order, RETURNED_AND_REFUNDED_LATE, token="tok_norefund")
 
 
 async def test_shipped_once_though_the_command_comes_again(shop: Shop, ended: Ended, order: str) -> None:
-    """Under the same id, and without an id."""
+    """F17: under the same id, and without an id."""
     await shop.stock(sku_of(order), 10)
     for message_id in (f"place-{order}", f"place-{order}", None):
         await shop.place(order, sku_of(order), message_id=message_id)
     await ended.check(order, SHIPPED)
     await shop.place(order, sku_of(order))
-    await report(shop, "ReportDelivered", order)
+    await report(shop, "shipping.ReportDelivered", order)
     await ended.check(order, DELIVERED)
 
 

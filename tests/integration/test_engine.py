@@ -122,6 +122,7 @@ class TestPoison:
     """A message that makes our code fail stops its key, and no other key (F21)."""
 
     async def test_poison_parks_its_key_and_the_neighbours_flow(self, counter: Counter) -> None:
+        """F21: all later messages of the key wait with it."""
         async with running(counter):
             for amount in (5, JAMS_AT, 6, 7):
                 await counter.ring(TILL, amount)

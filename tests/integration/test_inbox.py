@@ -21,7 +21,7 @@ class TestInbox:
             assert loop.counters.duplicates == 1
 
     async def test_event_that_comes_twice_has_one_effect(self, forgetful_counter: Counter) -> None:
-        """After the dedup window (R8, F18)."""
+        """F18: after the dedup window (R8)."""
         counter = forgetful_counter
         async with running(counter):
             await counter.scan(TILL, 5, "scanner/scan-t-1@1")

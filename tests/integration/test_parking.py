@@ -38,6 +38,7 @@ class TestParking:
     """A message on which our code raises waits, with all later ones of its key, for an operator."""
 
     async def test_retry_after_the_code_is_mended_resumes_in_order(self, counter: Counter, tmp_path: Path) -> None:
+        """F21: the first message and all that wait behind it, while the neighbour is not held up."""
         stuck = tmp_path / "stuck"
         stuck.write_text("13")
         async with running(counter, stuck_till(stuck)):

@@ -1,8 +1,4 @@
-"""How an order ends in every order in which its messages can arrive, with any one of them arriving twice (R9).
-
-Among them are the failures F3 and F13, the order that waits for stock (F23), and the parcel that waits for three
-events (P15).
-"""
+"""How an order ends in every order in which its messages can arrive, with any one of them arriving twice (R9)."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -138,6 +134,7 @@ def replenishes(_: InventoryBackordered) -> tuple[str, Struct]:
 
 @pytest.mark.parametrize("dispatch", [AT_ONCE, LATER])
 def test_order_that_lacks_nothing_has_one_end(dispatch: timedelta) -> None:
+    """P13: the reservation comes before the authorization or after it."""
     assert ends(order(), dispatch=dispatch, twice=3).keys() == {SHIPPED}
 
 
@@ -146,12 +143,14 @@ def test_order_that_the_carrier_delivers_is_delivered() -> None:
 
 
 def test_order_without_stock_is_cancelled_and_costs_nothing() -> None:
+    """P22, P23, F1: the authorization is voided, or never made."""
     reason, rejected = "out_of_stock", "REJECTED"
     found = ends(order(quantity=ON_THE_SHELF + 1), twice=2)
     assert found.keys() == {never_asked(reason, reservation=rejected), voided(reason, reservation=rejected)}
 
 
 def test_refused_authorization_has_one_end_even_where_inventory_hears_of_it_before_the_order() -> None:
+    """P20, P21, F2, F3: where the refusal comes first, inventory reserves nothing."""
     found = ends(order(token="tok_poor"), twice=2)
     assert found.keys() == {cancelled("payment_failed", "FAILED", "REFUSED")}
     (saids,) = found.values()
@@ -172,11 +171,13 @@ def test_order_without_stock_and_money_is_cancelled_once() -> None:
 
 
 def test_refused_capture_leaves_nothing_held() -> None:
+    """F4: the authorization is voided, and inventory releases."""
     assert ends(order(token="tok_nocapture")).keys() == {cancelled("payment_failed", "VOIDED", "VOIDED")}
 
 
 @pytest.mark.parametrize("dispatch", [AT_ONCE, LATER])
 def test_cancellation_races_everything_and_has_one_judge_at_a_time(dispatch: timedelta) -> None:
+    """P23, P24, P25, F5, F6: tombstones forbid what comes after them."""
     found = ends(order(), outside={OrderPlaced: cancels}, dispatch=dispatch)
     reason = "customer"
     assert found.keys() == {SHIPPED, never_asked(reason), voided(reason), refunded(reason)}
@@ -194,6 +195,7 @@ def test_cancellation_races_a_refused_authorization() -> None:
     ("event", "dispatch"), [(OrderConfirmed, AT_ONCE), (OrderConfirmed, LATER), (DeliveryScheduled, LATER)]
 )
 def test_cancellation_of_a_confirmed_order_races_the_dispatch(event: type[Struct], dispatch: timedelta) -> None:
+    """P26, P27, F8: shipping decides."""
     found = ends(order(), outside={event: cancels}, dispatch=dispatch)
     assert found.keys() == {SHIPPED, refunded("customer")}
     assert all(said["OrderCancellationRejected"] == 1 for said in found[SHIPPED])
@@ -201,7 +203,7 @@ def test_cancellation_of_a_confirmed_order_races_the_dispatch(event: type[Struct
 
 
 def test_cancellation_of_a_shipped_order_is_too_late() -> None:
-    """Even where ordering hears of the cancellation before the shipment."""
+    """P28, F9: even where ordering hears of the cancellation before the shipment."""
     found = ends(order(), outside={OrderShipped: cancels}, twice=2)
     assert found.keys() == {SHIPPED}
     assert {said["OrderCancellationRejected"] for said in found[SHIPPED]} == {1}
@@ -213,6 +215,7 @@ def test_cancellation_that_comes_before_its_order_does_not_forbid_it() -> None:
 
 
 def test_deadline_races_the_payment() -> None:
+    """P14, F13: a payment confirms only an order that is still pending."""
     reason = "expired"
     found = ends(order(), deadline_races=True)
     assert found.keys() == {SHIPPED, never_asked(reason), voided(reason), refunded(reason)}
@@ -274,7 +277,7 @@ def test_refund_that_is_refused_at_first_comes_in_the_end() -> None:
 
 
 def test_two_orders_race_for_the_last_units_and_one_gets_them() -> None:
-    """The worlds of two orders are too many to visit, so this takes random walks."""
+    """F24: the worlds of two orders are too many to visit, so this takes random walks."""
     first, second = order(OrderId("o-1")), order(OrderId("o-2"))
     exploring = explorer(first, second, dispatch=LATER)
     found = {exploring.walk(Random(seed), ("ordering", first), ("ordering", second)) for seed in range(WALKS)}
@@ -306,6 +309,7 @@ def heard(*commands: ShipmentCommand) -> Iterator[tuple[str, ...]]:
 
 
 def test_three_facts_in_any_order_each_of_them_twice_schedule_one_delivery() -> None:
+    """P15: two of the facts alone schedule none."""
     assert set(heard(*FACTS, *FACTS)) == {("ShipmentRequirementMet", "ShipmentRequirementMet", "DeliveryScheduled")}
 
 

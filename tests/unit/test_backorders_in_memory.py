@@ -1,4 +1,4 @@
-"""Orders that wait for stock, in virtual time: served, expired, cancelled, and unpaid meanwhile (F23, F32)."""
+"""Orders that wait for stock, in virtual time: served, expired, cancelled, and unpaid meanwhile."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,20 @@ from contexts.ordering.commands import PlaceOrder
 from shared.simulation.testing import Simulation, simulation
 from shared.wire.messages import partition_of
 from tests.sagas import BACKORDER_CANCELLED, BACKORDER_EXPIRED, BACKORDERED, OUT_OF_STOCK, SERVED, SHIPPED
-from tests.unit.shopping import CANCEL, MUG, PRICE, books, ended, ending_of, fill_shelves, level, mails, money, order
+from tests.unit.shopping import (
+    CANCEL,
+    MUG,
+    PRICE,
+    TOTAL,
+    books,
+    ended,
+    ending_of,
+    fill_shelves,
+    level,
+    mails,
+    money,
+    order,
+)
 
 TEA = Sku("tea")
 DELIVERY = ReplenishStock(quantity=2, delivery_id="d-2")
@@ -41,9 +54,11 @@ def send(shop: Simulation, *keys: str, wants: PlaceOrder) -> None:
 
 
 def test_order_waits_with_its_money_held_and_ships_when_stock_comes(running: Simulation) -> None:
+    """P11, F23: the total is held while the order waits."""
     send(running, "o-1", wants=backorder())
     running.advance(hours=1)
     ending_of(running, "o-1", BACKORDERED)
+    assert running.content("o-1", "PaymentAuthorized")["amount"]["amount_minor"] == TOTAL
     assert running.content("o-1", "InventoryBackordered")["shortages"] == [
         {"sku": "mug", "requested": 2, "available": 1}
     ]
@@ -67,6 +82,7 @@ def test_order_that_need_not_wait_does_not(running: Simulation) -> None:
 
 
 def test_backorder_expires_and_its_money_is_free_again(running: Simulation) -> None:
+    """P37: and a later delivery does not serve it."""
     send(running, "o-1", wants=backorder())
     running.advance(hours=71)
     ending_of(running, "o-1", BACKORDERED)
@@ -79,7 +95,7 @@ def test_backorder_expires_and_its_money_is_free_again(running: Simulation) -> N
 
 
 def test_delivery_at_the_last_moment_leaves_time_to_pay(running: Simulation) -> None:
-    """The deadline of the order is later than that of its backorder (P36)."""
+    """P36: the deadline of the order is later than that of its backorder."""
     send(running, "o-1", wants=backorder(token="tok_slow"))
     running.advance(hours=71, minutes=59)
     running.stop("payments")
@@ -121,6 +137,7 @@ def test_payment_is_refused_while_the_order_waits(running: Simulation) -> None:
 
 
 def test_oldest_order_is_served_first_and_a_newcomer_does_not_overtake_it(running: Simulation) -> None:
+    """P35, F23: by a delivery, and by units that were found."""
     send(running, "o-1", "o-2", wants=backorder())
     send(running, "o-new", wants=order(quantity=1))
     ending_of(running, "o-new", OUT_OF_STOCK)

@@ -123,7 +123,7 @@ def test_new_price_races_the_checkout_and_the_order_has_the_one_at_its_decision(
 
 
 def test_order_has_the_new_price_although_the_basket_has_not_shown_it_yet() -> None:
-    """F28."""
+    """F28: the basket has not heard of the new price when it is checked out."""
     begun = [SHELF_KNOWN, add(2), submit(BERN), pay("tok_ok"), CHANGE_PRICE]
     found = baskets(MappingProxyType({}), "PriceChanged").ends(begun, CHECK_OUT)
     assert {states[f"order-{KEY}"].placed.total.amount_minor for states, _, _ in found} == {2 * DEARER.amount_minor}
@@ -167,7 +167,7 @@ def ends_of_returns(*racing: tuple[str, Struct], twice: int = 1) -> list[tuple[M
 
 
 def test_return_lapses_before_its_parcel_comes_or_does_not_and_is_refunded_once() -> None:
-    """F30."""
+    """F30: the parcel races the lapse of its return, and the money goes back once."""
     found = ends_of_returns(request("r-1", 2))
     assert {(said["ReturnLapsed"], said["ReturnRefunded"]) for _, said, _ in found} == {(0, 1), (1, 1)}
     assert {said["StockReturned"] for _, said, _ in found} == {1}
@@ -176,7 +176,7 @@ def test_return_lapses_before_its_parcel_comes_or_does_not_and_is_refunded_once(
 
 
 def test_two_returns_race_for_the_same_units_and_one_of_them_has_them() -> None:
-    """F29."""
+    """F29: either of them may be the first."""
     found = ends_of_returns(request("r-1", 2), request("r-2", 2), twice=0)
     assert {said["ReturnRequested"] for _, said, _ in found} == {1}
     winners = {name for states, _, _ in found for name in ("r-1", "r-2") if f"return-{KEY}.{name}" in states}

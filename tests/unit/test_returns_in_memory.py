@@ -75,6 +75,7 @@ def contents(shop: Simulation, key: str, event: str) -> list[Any]:
 
 
 def test_returned_order_is_restocked_and_refunded(running: Simulation) -> None:
+    """P51, P53, P54, P55: each context does its part of a return, once."""
     deliver(running, "o-1", order())
     request(running, "o-1", "r-1", mug=2)
     receive(running, "o-1", "r-1", mug=2)
@@ -98,6 +99,7 @@ def test_some_lines_are_returned_and_fewer_come(running: Simulation) -> None:
 
 
 def test_return_lapses_when_its_parcel_does_not_come(running: Simulation) -> None:
+    """P52, P57: support has a ticket of it."""
     deliver(running, "o-1", order())
     request(running, "o-1", "r-1", mug=1)
     running.advance(days=13)
@@ -121,20 +123,30 @@ def test_parcel_that_comes_after_its_return_lapsed_is_refunded_all_the_same(runn
     assert running.facts("o-1").count("ReturnRefunded") == 1
 
 
-def test_later_return_gives_an_earlier_parcel_the_same_time(running: Simulation) -> None:
-    """A timer of the same key replaces the one before, so both lapse with the later one."""
+def test_each_return_lapses_at_its_own_time(running: Simulation) -> None:
+    """P52: r-1 after 14 days, r-3 after 29, and r-2, whose parcel has come, never."""
     deliver(running, "o-1", order(quantity=4))
-    request(running, "o-1", "r-1", mug=1)
-    running.advance(days=10)
-    request(running, "o-1", "r-2", mug=1)
-    running.advance(days=10)
-    assert running.facts("o-1").count("ReturnLapsed") == 0
-    running.advance(days=5)
-    assert [content["return_id"] for content in contents(running, "o-1", "ReturnLapsed")] == ["r-1", "r-2"]
+    for return_id in ("r-1", "r-2"):
+        request(running, "o-1", return_id, mug=1)
+        running.advance(days=5)
+    receive(running, "o-1", "r-2", mug=1)
+    running.advance(days=3)
+    assert lapsed(running) == []
+    running.advance(days=2)
+    assert lapsed(running) == ["r-1"]
+    request(running, "o-1", "r-3", mug=1)
+    running.advance(days=13)
+    assert lapsed(running) == ["r-1"]
+    running.advance(days=2)
+    assert lapsed(running) == ["r-1", "r-3"]
+
+
+def lapsed(shop: Simulation) -> list[str]:
+    return [content["return_id"] for content in contents(shop, "o-1", "ReturnLapsed")]
 
 
 def test_two_returns_never_have_more_units_than_were_bought(running: Simulation) -> None:
-    """Also when the first one lapsed: its parcel may still come (F29)."""
+    """F29: also when the first one lapsed, since its parcel may still come."""
     deliver(running, "o-1", order())
     request(running, "o-1", "r-1", mug=1)
     request(running, "o-1", "r-2", mug=2)
@@ -164,6 +176,7 @@ def test_two_returns_race_for_the_same_units_and_one_has_them(seed: int) -> None
 
 
 def test_return_after_the_window_and_of_an_order_that_was_not_delivered_is_refused(running: Simulation) -> None:
+    """F29: refused with its reason."""
     running.send(order(), key="o-shipped")
     running.send(order(token="tok_poor"), key="o-failed")
     running.run_until_quiet()
@@ -239,7 +252,7 @@ def test_return_that_is_worth_nothing_is_refunded_all_the_same(running: Simulati
 
 
 def test_return_bears_the_discount_of_its_own_lines_only(running: Simulation) -> None:
-    """The tea was 90 % off, so the mug gives back its price."""
+    """P54: the tea was 90 % off, so the mug gives back its price."""
     begins, until = running.now - timedelta(hours=1), running.now + timedelta(hours=1)
     running.send(AnnouncePromotion(percent_off=90, skus=(TEA,), begins=begins, until=until), key="TEATIME")
     running.run_until_quiet()
@@ -253,6 +266,7 @@ def test_return_bears_the_discount_of_its_own_lines_only(running: Simulation) ->
 
 
 def test_returned_units_serve_an_order_that_waits(running: Simulation) -> None:
+    """P35: by the parcel of a return."""
     rare = Sku("rare")
     fill_shelves(running, rare, 1)
     deliver(running, "o-1", order(sku=rare, quantity=1))

@@ -63,6 +63,7 @@ def patient(request: pytest.FixtureRequest) -> Iterator[Simulation]:
 
 
 def test_shipped_and_delivered(running: Simulation) -> None:
+    """P12, P17, P18: the receipt is mailed, the stock committed, and shipment and delivery are recorded."""
     running.send(order(), key="o-1")
     running.run_until_quiet()
     ending_of(running, "o-1", SHIPPED)
@@ -75,6 +76,7 @@ def test_shipped_and_delivered(running: Simulation) -> None:
 
 
 def test_cancelled_because_stock_is_short(running: Simulation) -> None:
+    """P10, P22, F1: nothing is reserved, and stock and balances are as before."""
     running.send(order(quantity=ON_THE_SHELF + 1), key="o-1")
     running.run_until_quiet()
     ending_of(running, "o-1", OUT_OF_STOCK)
@@ -83,6 +85,7 @@ def test_cancelled_because_stock_is_short(running: Simulation) -> None:
 
 @pytest.mark.parametrize("token", ["tok_poor", "tok_declined"])
 def test_cancelled_because_the_authorization_is_refused(running: Simulation, token: str) -> None:
+    """F2: stock and balances are as before."""
     running.send(order(token=token), key="o-1")
     running.run_until_quiet()
     ending_of(running, "o-1", PAYMENT_REFUSED)
@@ -91,6 +94,7 @@ def test_cancelled_because_the_authorization_is_refused(running: Simulation, tok
 
 
 def test_cancelled_because_the_capture_is_refused(running: Simulation) -> None:
+    """F4: the goods are on the shelf again, and nothing is held."""
     running.send(order(token="tok_nocapture"), key="o-1")
     running.run_until_quiet()
     ending_of(running, "o-1", CAPTURE_REFUSED)
@@ -98,6 +102,7 @@ def test_cancelled_because_the_capture_is_refused(running: Simulation) -> None:
 
 
 def test_cancelled_by_the_customer_while_pending(running: Simulation) -> None:
+    """P24, F5: inventory releases and payments voids."""
     running.stop("payments")
     running.send(order(), key="o-1")
     running.run_until_quiet()
@@ -110,7 +115,7 @@ def test_cancelled_by_the_customer_while_pending(running: Simulation) -> None:
 
 
 def test_cancelled_before_the_news_of_the_payment_comes(running: Simulation) -> None:
-    """Ordering decides, and a payment that was captured meanwhile goes back."""
+    """F6: ordering decides, and a payment that was captured meanwhile goes back."""
     running.send(order(), key="o-1")
     running.run_until("o-1", "CaptureRequested")
     running.kill("ordering")
@@ -123,6 +128,7 @@ def test_cancelled_before_the_news_of_the_payment_comes(running: Simulation) -> 
 
 
 def test_called_back_before_the_dispatch(patient: Simulation) -> None:
+    """P27, F7: the order is cancelled once its shipment is."""
     patient.send(order(), key="o-1")
     patient.run_until_quiet()
     ending_of(patient, "o-1", CONFIRMED)
@@ -135,6 +141,7 @@ def test_called_back_before_the_dispatch(patient: Simulation) -> None:
 
 
 def test_shipped_in_spite_of_a_cancellation_that_comes_too_late(patient: Simulation) -> None:
+    """P16, F9: the parcel leaves when its dispatch is due, and not before."""
     patient.send(order(), key="o-1")
     patient.advance(minutes=59)
     ending_of(patient, "o-1", CONFIRMED)
@@ -146,6 +153,7 @@ def test_shipped_in_spite_of_a_cancellation_that_comes_too_late(patient: Simulat
 
 
 def test_cancelled_because_the_carrier_refuses(running: Simulation) -> None:
+    """F10: the goods have not left, and the money goes back."""
     running.send(order(postal_code="0000"), key="o-1")
     running.run_until_quiet()
     ending_of(running, "o-1", REFUSED_BY_CARRIER)
@@ -159,6 +167,7 @@ def test_cancelled_because_the_carrier_refuses(running: Simulation) -> None:
 def test_cancelled_because_the_parcel_does_not_arrive(
     running: Simulation, report: type[ReportLost | ReportReturned], ending: Ending, on_hand: int
 ) -> None:
+    """P30, P31, P32, F11: refunded, written off or put back, and cancelled."""
     running.send(order(), key="o-1")
     running.run_until_quiet()
     running.send(report(tracking_no=running.content("o-1", "OrderShipped")["tracking_no"]), key="o-1")
@@ -168,6 +177,7 @@ def test_cancelled_because_the_parcel_does_not_arrive(
 
 
 def test_overdue_until_the_carrier_has_news(running: Simulation) -> None:
+    """P56: after 14 days of silence, and again after 28."""
     running.send(order(), key="o-1")
     running.advance(days=13)
     ending_of(running, "o-1", SHIPPED)
@@ -182,6 +192,7 @@ def test_overdue_until_the_carrier_has_news(running: Simulation) -> None:
 
 
 def test_expired_while_payments_was_away(running: Simulation) -> None:
+    """P29, F12: payments voids once it is back."""
     running.stop("payments")
     running.send(order(), key="o-1")
     running.advance(minutes=14)
@@ -210,6 +221,7 @@ def test_good_news_that_waits_wins_over_a_deadline_that_passed_meanwhile(running
 
 @pytest.mark.parametrize("token", ["tok_lost", "tok_slow"])
 def test_charged_once_whatever_the_bank_takes_its_time_over(running: Simulation, token: str) -> None:
+    """F14: a lost answer and a slow one are asked for again under the same key."""
     running.send(order(token=token), key="o-1")
     running.run_until_quiet()
     ending_of(running, "o-1", SHIPPED)
@@ -229,6 +241,7 @@ def test_asked_again_while_the_bank_is_away(running: Simulation) -> None:
 
 
 def test_refund_that_is_refused_is_asked_for_again_until_it_is_given(running: Simulation) -> None:
+    """P33, F16: each refusal is published, the customer is told of the first one, and the money goes back once."""
     running.send(order(token="tok_norefund", postal_code="0000"), key="o-1")
     running.run_until_quiet()
     assert running.facts("o-1", of="payments")[-1] == "RefundFailed"
@@ -243,6 +256,7 @@ def test_refund_that_is_refused_is_asked_for_again_until_it_is_given(running: Si
 
 @pytest.mark.parametrize("later", [timedelta(0), timedelta(hours=1)], ids=["inside_the_window", "after_it"])
 def test_same_command_twice_has_one_effect(running: Simulation, later: timedelta) -> None:
+    """F17, under one id."""
     first = running.send(order(), key="o-1", message_id="click-1")
     running.advance(seconds=later.total_seconds())
     second = running.send(order(), key="o-1", message_id="click-1")

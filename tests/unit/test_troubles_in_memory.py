@@ -83,6 +83,7 @@ def remake_streams(running: Simulation) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_lost_doubled_and_cut_messages_change_nothing(seed: int) -> None:
+    """F18: within the dedup window; the broker also loses messages and answers."""
     with simulation(seed=seed, partitions=2) as running:
         fill_shelves(running)
         running.server.fault_rates = FAULTS
@@ -92,7 +93,7 @@ def test_lost_doubled_and_cut_messages_change_nothing(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_processes_that_die_anywhere_change_nothing(seed: int) -> None:
-    """Three are killed and started again at some moment of each order, while messages get lost as well."""
+    """F19: three are killed and started again at some moment of each order, while messages get lost as well."""
     chance = Random(seed)
 
     def kill_some(number: int) -> None:
@@ -126,6 +127,8 @@ def test_two_processes_of_every_context_share_the_work(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_server_that_dies_changes_nothing(seed: int) -> None:
+    """F20: it dies once for each order."""
+
     def kill_the_server(number: int) -> None:
         running.advance(seconds=number / 100)
         running.server.stop()

@@ -57,6 +57,7 @@ def version(shop: Simulation, key: str, event: str) -> str:
 
 
 def test_a_new_reader_reads_the_event_of_an_old_writer(shop: Simulation) -> None:
+    """F25: the field that the old event lacks is taken from its headers."""
     shop.start("shipping", member=older.shipping(SETTINGS))
     shop.start("ordering")
     fill_shelves(shop)

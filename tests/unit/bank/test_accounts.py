@@ -39,11 +39,11 @@ EACH = pytest.mark.parametrize("command", [DEPOSIT, WITHDRAW, TRANSFER], ids=lam
 
 
 def holding(minor: int, held_minor: int = 0) -> Account:
-    return Account(is_open=True, owner="Ann", balances={"EUR": minor}, held={"EUR": held_minor})
+    return Account(status="OPEN", owner="Ann", balances={"EUR": minor}, held={"EUR": held_minor})
 
 
 def with_ann(ann: Account, bob: Account | None = None) -> Mapping[str, Account]:
-    return {ANN: ann, BOB: Account(is_open=True, owner="Bob") if bob is None else bob}
+    return {ANN: ann, BOB: Account(status="OPEN", owner="Bob") if bob is None else bob}
 
 
 def recorded(command: BookingCommand, booked: str) -> BookingRecorded:

@@ -55,8 +55,8 @@ CAPTURED = replace(HELD, status="CAPTURED")
 REFUNDED = replace(HELD, status="REFUNDED", refunded_minor=4200)
 REFUSED = Hold(status="REFUSED", account_id=PAYER)
 
-SOME = Account(is_open=True, owner="ann", balances={"EUR": 5000}, held={"EUR": 4200})
-SHOP = Account(is_open=True, balances={"EUR": 9000})
+SOME = Account(status="OPEN", owner="ann", balances={"EUR": 5000}, held={"EUR": 4200})
+SHOP = Account(status="OPEN", balances={"EUR": 9000})
 ACCOUNTS: Mapping[str, Account] = {PAYER: SOME, MERCHANT: SHOP}
 
 
@@ -105,11 +105,11 @@ def test_account_that_is_seen_for_the_first_time_has_plenty() -> None:
 
 
 def test_account_that_was_opened_has_only_what_was_paid_in() -> None:
-    assert refusal(decide(PLACE, Hold(), {PAYER: Account(is_open=True, owner="ann")})) == "insufficient_funds"
+    assert refusal(decide(PLACE, Hold(), {PAYER: Account(status="OPEN", owner="ann")})) == "insufficient_funds"
 
 
 def test_account_that_payments_opened_has_plenty_of_every_currency() -> None:
-    known = Account(is_open=True, balances={"EUR": 1})
+    known = Account(status="OPEN", balances={"EUR": 1})
     dollars = replace(PLACE, amount=Money(amount_minor=5, currency="USD"))
     assert refusal(decide(dollars, Hold(), {PAYER: known})) is None
 
@@ -147,7 +147,7 @@ def test_refund_of_a_part_leaves_the_rest_to_refund() -> None:
 
 
 def test_refund_that_the_merchant_cannot_pay_any_more_is_refused() -> None:
-    poor = {**ACCOUNTS, MERCHANT: Account(is_open=True, balances={"EUR": 4199})}
+    poor = {**ACCOUNTS, MERCHANT: Account(status="OPEN", balances={"EUR": 4199})}
     assert refusal(decide(REFUND, CAPTURED, poor)) == "insufficient_funds"
 
 

@@ -99,6 +99,7 @@ def test_a_rebuild_says_nothing_again_and_what_the_stream_lacks_once(shop: Simul
 
 
 def test_support_has_a_ticket_of_an_article_that_runs_out_until_an_operator_closes_it(shop: Simulation) -> None:
+    """P57, of an article that runs short."""
     for hour in range(3):
         order_now(shop, f"o-{hour}", quantity=30)
         shop.advance(hours=1)

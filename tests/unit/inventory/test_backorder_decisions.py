@@ -168,6 +168,7 @@ def test_two_orders_for_the_same_two_skus_never_wait_for_each_other(deliveries: 
 def test_units_that_come_back_serve_waiting_orders_as_a_delivery_does(
     give_back: ReleaseStock | SettleFailedShipment | AdjustStock,
 ) -> None:
+    """P35: a release, a parcel that has not left, and a corrected count."""
     room = Warehouse(mug=1)
     room.order("o-has", mug=1)
     room.order("o-waits", mug=1)

@@ -194,6 +194,7 @@ def test_asking_twice_gives_the_answer_once(history: str, command: ReservationCo
 
 
 def test_all_lines_or_none_and_every_short_sku_is_named() -> None:
+    """P10: one short SKU rejects the whole order."""
     answer = decide(RESERVE, *after(level(MUG, 10, 9)))
     shortages = (Shortage(sku=MUG, requested=2, available=1), Shortage(sku=TEA, requested=1, available=0))
     assert answer == (InventoryRejected(order_id=ORDER, shortages=shortages),)

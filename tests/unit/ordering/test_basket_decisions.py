@@ -288,6 +288,7 @@ def noted(available: int, number: int = 5) -> StockNoted:
     ids=["new", "the same", "older", "plenty and an eighth", "far more", "far less", "plenty no more"],
 )
 def test_level_is_noted_when_it_says_something_new(known: StockNoted, heard: NoteStock, is_noted: bool) -> None:
+    """P6: an eighth more or less says nothing new where there is plenty."""
     decided = shelf.decide(heard, shelf_after(known), {}, PRICES)
     assert decided == ((noted(heard.available, heard.number),) if is_noted else ())
 

@@ -127,7 +127,7 @@ def test_checkout_names_an_open_alert_a_rejected_address_and_declined_details(sh
 
 
 def test_alert_is_set_and_cleared_when_stock_comes(shop: Simulation) -> None:
-    """An alert is cleared as soon as the stock suffices, and once (F23)."""
+    """P6, F23: an alert is cleared as soon as the stock suffices, and once."""
     send(shop, add(ON_THE_SHELF + 2))
     alert = shop.content(KEY, "AlertSet")
     assert (alert["sku"], alert["requested"], alert["available"]) == ("mug", 7, 5)
@@ -143,6 +143,7 @@ def test_alert_is_set_and_cleared_when_stock_comes(shop: Simulation) -> None:
 
 
 def test_alert_is_cleared_when_the_customer_wants_less(shop: Simulation) -> None:
+    """P1: the basket is compared with the shelf whether lines are added to it or removed from it."""
     send(shop, add(ON_THE_SHELF + 2), remove(1))
     assert told(shop).count("AlertSet") == 2  # It says now that six are wanted.
     send(shop, remove(6))
@@ -164,7 +165,10 @@ def test_stock_that_is_promised_to_others_is_not_there_for_a_basket(shop: Simula
 
 
 def test_answer_to_an_older_attempt_is_ignored(shop: Simulation) -> None:
-    """Shipping and payments hear both attempts only after the second was made (F22)."""
+    """P2, P3: both attempts are answered. P4, P5, F22: only the answers to the second one are recorded.
+
+    Shipping and payments hear both attempts only after the second was made.
+    """
     for context in ("shipping", "payments"):
         shop.stop(context)
     send(shop, add(1), SubmitAddress(address=NOWHERE), SubmitAddress(address=BERN), pay("tok_declined"), pay())
@@ -216,6 +220,7 @@ def test_checkout_with_a_promotion_has_its_discount(shop: Simulation) -> None:
 
 
 def test_idle_basket_is_abandoned_and_one_in_use_is_not(shop: Simulation) -> None:
+    """P7: each change gives the basket its whole time again."""
     send(shop, add(1))
     shop.advance(hours=1)
     send(shop, add(1))

@@ -304,7 +304,7 @@ def test_failed_shipment_may_be_heard_of_before_the_shipment() -> None:
 
 
 def test_deadline_is_extended_once_and_the_first_one_is_stale_then() -> None:
-    """The whole time of the backorder, and after it the time that an order usually has (P36)."""
+    """P36: the whole time of the backorder, and after it the time that an order usually has."""
     later = replace(EXTEND, backorder_expires_at=EXTEND.backorder_expires_at + timedelta(hours=1))
     assert decide(later, after(PLACED, EXTENDED)) == ()
     assert decide(EXPIRE, after(PLACED, EXTENDED)) == ()

@@ -22,7 +22,7 @@ from tests.unit.shopping import MUG, ending_of, fill_shelves, order
 
 PARTITIONS = 2
 DEARER = Money(amount_minor=400)
-NOW_LISTED = '{"unit_price":{"amount_minor":250,"currency":"EUR"},"former":[]}'
+NOW_LISTED = '{"status":"LISTED","unit_price":{"amount_minor":250,"currency":"EUR"},"former":[]}'
 
 
 def older() -> Context:
@@ -55,6 +55,7 @@ def asked(shop: Simulation, key: str, *lines: OrderLine, **others: object) -> No
 
 
 def test_order_without_prices_is_charged_at_the_prices_of_the_shop() -> None:
+    """P50: the price is that of the registration."""
     with simulation(seed=1, partitions=PARTITIONS) as shop:
         fill_shelves(shop)
         asked(shop, "o-1", OrderLine(sku=MUG, quantity=2))
@@ -63,7 +64,7 @@ def test_order_without_prices_is_charged_at_the_prices_of_the_shop() -> None:
 
 
 def test_client_that_names_its_own_price_is_refused_and_nothing_is_reserved_or_charged() -> None:
-    """The rejection names the current price (F27)."""
+    """F27: the rejection names the current price."""
     with simulation(seed=1, partitions=PARTITIONS) as shop:
         fill_shelves(shop)
         asked(shop, "o-1", OrderLine(sku=MUG, quantity=2, unit_price=Money(amount_minor=1)))
@@ -75,6 +76,7 @@ def test_client_that_names_its_own_price_is_refused_and_nothing_is_reserved_or_c
 
 
 def test_former_price_is_taken_until_it_is_honoured_no_more() -> None:
+    """F27: for as long as CHORUS_PRICE_HONOURED says."""
     with simulation(seed=1, partitions=PARTITIONS, price_honoured=timedelta(minutes=5)) as shop:
         fill_shelves(shop)
         shop.send(ChangePrice(unit_price=DEARER), key=MUG)

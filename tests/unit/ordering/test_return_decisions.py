@@ -17,6 +17,7 @@ from contexts.ordering.commands import (
     ReturnCommand,
 )
 from contexts.ordering.events import (
+    NextReturnExpected,
     OrderEvent,
     ReturnCounted,
     ReturnEvent,
@@ -142,14 +143,26 @@ def test_order_has_a_bounded_number_of_returns() -> None:
     assert refusal(REQUEST, *ARRIVED, *many).details[0].message == "the order has 20 returns, which is the most"
 
 
-def test_later_return_is_expected_no_earlier_than_those_before_it() -> None:
-    """Its timer replaces theirs."""
-    until = EXPIRES_AT + timedelta(days=3)
-    requested, _ = decide(
-        REQUEST, after(), orders(*ARRIVED, replace(COUNTED, return_id=ReturnId("r-0"), expires_at=until))
-    )
-    assert isinstance(requested, ReturnRequested)
-    assert requested.expires_at == until
+@pytest.mark.parametrize("earlier", [timedelta(days=3), timedelta(days=20)], ids=["to_come", "past"])
+def test_return_has_its_own_time_and_leaves_the_timer_at_the_earliest(earlier: timedelta) -> None:
+    """One that was due before may still wait for its timer."""
+    before = replace(COUNTED, return_id=ReturnId("r-0"), expires_at=EXPIRES_AT - earlier)
+    requested, counted = decide(REQUEST, after(), orders(*ARRIVED, before))
+    assert (requested, counted) == (REQUESTED, replace(COUNTED, expires_at=EXPIRES_AT - earlier))
+
+
+def test_timer_of_the_order_goes_on_to_the_next_return_and_says_so_once() -> None:
+    other, in_a_day = ReturnId("r-2"), EXPIRES_AT + timedelta(days=1)
+    second = replace(REQUESTED, return_id=other, expires_at=in_a_day)
+    counted = (COUNTED, replace(COUNTED, return_id=other))
+    states: dict[tuple[str, str], Return] = {(ORDER, RETURN): after(REQUESTED), (ORDER, other): after(second)}
+    due = LapseReturns(order_id=ORDER, due_at=EXPIRES_AT)
+    expected = NextReturnExpected(order_id=ORDER, expires_at=in_a_day)
+    assert lapse(due, orders(*ARRIVED, *counted)[ORDER], states) == (LAPSED, expected)
+    states[ORDER, RETURN] = after(REQUESTED, LAPSED)
+    assert lapse(due, orders(*ARRIVED, *counted, expected)[ORDER], states) == ()
+    last = LapseReturns(order_id=ORDER, due_at=in_a_day)
+    assert lapse(last, orders(*ARRIVED, *counted, expected)[ORDER], states) == (replace(LAPSED, return_id=other),)
 
 
 @pytest.mark.parametrize("other", [{"lines": TWO_MUGS}, {"reason": "too red"}], ids=["lines", "reason"])

@@ -217,7 +217,7 @@ def test_returns_race_a_refund_of_the_whole_order_and_no_more_is_given_back_than
 
 
 def test_returns_leave_the_rest_of_the_money_here() -> None:
-    assert paid_endings(ONE_BACK) == {Ending("CAPTURED", "taken")}
+    assert paid_endings(ONE_BACK) == {Ending("REFUNDED", "taken")}
     assert paid_endings(ONE_BACK, TWO_BACK) == {Ending("REFUNDED", "nothing")}
 
 

@@ -113,6 +113,17 @@ def test_return_waits_for_the_refund_that_is_under_way() -> None:
     assert answered == (refunded(300), asked(300, OTHER))
 
 
+def test_payment_that_is_refunded_in_part_gives_back_what_is_left() -> None:
+    """For another return, or for the whole order; after that nothing is left."""
+    history = (*paid(300, 3), priced(1, 300), asked(300), refunded(300))
+    assert after(*history).status == "REFUNDED"
+    assert decide(comes_back(1, OTHER), after(*history)) == (priced(1, 300, OTHER), asked(300, OTHER))
+    (rest,) = decide(CANCEL, after(*history))
+    assert isinstance(rest, RefundRequested)
+    assert (rest.amount.amount_minor, rest.return_id) == (600, None)
+    assert decide(CANCEL, after(*history, rest, replace(refunded(600), reason="customer", return_id=None))) == ()
+
+
 def test_refused_refund_of_a_return_is_asked_again_when_it_is_due() -> None:
     history = (*paid(300, 3), priced(1, 300), asked(300))
     assert decide(REFUSED, after(*history)) == (FAILED,)

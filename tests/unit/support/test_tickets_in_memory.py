@@ -36,6 +36,7 @@ def tracking_no(shop: Simulation, key: str) -> str:
 
 
 def test_lost_parcel_has_a_ticket_until_the_money_is_back(running: Simulation) -> None:
+    """P57, of a lost parcel."""
     running.send(order(), key="o-1")
     running.run_until_quiet()
     running.send(ReportLost(tracking_no=tracking_no(running, "o-1")), key="o-1")
@@ -50,7 +51,7 @@ def test_lost_parcel_has_a_ticket_until_the_money_is_back(running: Simulation) -
 
 
 def test_refund_that_is_refused_three_times_has_a_ticket_until_it_is_given(running: Simulation) -> None:
-    """The merchant has spent the money, so the bank cannot give it back (F16)."""
+    """P33, P57, F16: the merchant has spent the money, so the bank cannot give it back."""
     running.send(order(), key="o-1")
     running.run_until_quiet()
     total_minor = running.content("o-1", "OrderPlaced")["total"]["amount_minor"]
@@ -71,6 +72,7 @@ def test_refund_that_is_refused_three_times_has_a_ticket_until_it_is_given(runni
 
 
 def test_overdue_parcel_has_a_ticket_until_it_arrives(running: Simulation) -> None:
+    """P57, of an overdue parcel."""
     running.send(order(), key="o-1")
     running.advance(days=29)
     ending_of(running, "o-1", OVERDUE)
@@ -104,6 +106,7 @@ def test_case_without_a_ticket_is_refused(running: Simulation) -> None:
 
 
 def test_customer_who_cannot_be_written_to_has_one_ticket_for_all_letters(running: Simulation) -> None:
+    """P57, of refused letters."""
     running.send(replace(order(), email="\u00e4nn@example.com"), key="o-1")
     running.run_until_quiet()
     assert running.facts("o-1", of="notifications").count("NotificationFailed") == 3
