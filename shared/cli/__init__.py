@@ -11,6 +11,7 @@ from typing import NamedTuple, NoReturn
 
 from shared.cli.errors import CommandError, report
 from shared.config.exit_codes import Exit
+from shared.config.release import release
 
 
 class Command(NamedTuple):
@@ -148,7 +149,7 @@ def _call(argv: Sequence[str]) -> int:
 
     app = App(
         name="chorus",
-        version=_version,
+        version=release,
         help_format="plaintext",
         help_formatter="default" if sys.stdout.isatty() else "plain",
         exit_on_error=False,
@@ -164,9 +165,3 @@ def _call(argv: Sequence[str]) -> int:
         groups[group].command(f"shared.cli.commands.{command.function}", name=name)
     code = app(list(argv))
     return Exit.OK if code is None else int(code)
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("chorus")

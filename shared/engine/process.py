@@ -6,12 +6,12 @@ A worker runs one `ContextProcess`. A simulation runs many of them in one proces
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from importlib import metadata
 
 import anyio
 import structlog
 from anyio.abc import TaskGroup
 
+from shared.config.release import release
 from shared.context import Context
 from shared.derived.topology import consumer_name, streams_of
 from shared.engine.api import api_of
@@ -147,7 +147,7 @@ class ContextProcess:
                 name = self.context.name
                 self._stop_answering = await self._broker.serve(
                     name,
-                    metadata.version("chorus"),
+                    release(),
                     f"Chorus: {name}",
                     guarded(
                         {

@@ -6,13 +6,13 @@ at a time run the group, and the compare-and-set of the position is the fence be
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib import metadata
 from typing import Final, TypeVar
 
 import anyio
 import structlog
 from anyio.abc import TaskGroup
 
+from shared.config.release import release
 from shared.engine.failpoints import reach
 from shared.engine.monitor.alarms import Alarms
 from shared.engine.monitor.troubles import Troubles
@@ -122,8 +122,7 @@ class GroupProcess:
                 tasks.start_soon(self.buckets.run)
                 tasks.start_soon(self._outbox.run)
                 self.forwarder.start(tasks)
-                version = metadata.version("chorus")
-                stop = await self._broker.serve(self.name, version, f"Chorus: {self.name}", self._endpoints)
+                stop = await self._broker.serve(self.name, release(), f"Chorus: {self.name}", self._endpoints)
                 _log.info("at work", known=self.progress.known.sequence)
                 yield tasks
                 await stop()

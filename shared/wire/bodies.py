@@ -40,6 +40,12 @@ def check_size(body: bytes) -> None:
         raise MalformedBodyError("$", f"{len(body)} bytes are more than the {BODY_BYTES_AT_MOST} a body may have")
 
 
+@cache
+def json_decoder(decoded: type[T]) -> msgspec.json.Decoder[T]:
+    """The decoder of a type. It keeps nothing of what it decodes, and is slow to make, so a type has one."""
+    return msgspec.json.Decoder(decoded)
+
+
 class BodyDecoder(Generic[T]):
     """Decodes the bodies of one message type, and sets the fields that come from the subject and the stream.
 
@@ -49,7 +55,7 @@ class BodyDecoder(Generic[T]):
     def __init__(self, message_type: type[T], *, strict: bool) -> None:
         self.message_type = message_type
         self._strict = strict
-        self._decoder = msgspec.json.Decoder(message_type)
+        self._decoder: msgspec.json.Decoder[T] = json_decoder(message_type)
         stamped = stamped_fields(message_type)
         self.key_field = stamped.get("key")
         self.at_field = stamped.get("at")

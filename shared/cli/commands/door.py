@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from shared.cli.errors import CommandError
 from shared.cli.flags import HERE, PRODUCER, Connection
 from shared.config.exit_codes import Exit
+from shared.config.release import release
 
 if TYPE_CHECKING:
     from shared.http.door import Door
@@ -53,8 +54,6 @@ async def _serve(declared: "Door", host: str, port: int, connection: Connection)
         from shared.http.serving import serve
     except ModuleNotFoundError as error:
         raise CommandError(Exit.MISCONFIGURED, f"{error.name} is not installed; install chorus[http]") from error
-    from importlib.metadata import version
-
     from shared import catalog
     from shared.http.secrets import secrets_in
 
@@ -64,7 +63,7 @@ async def _serve(declared: "Door", host: str, port: int, connection: Connection)
         made = DoorApp(
             declared,
             broker,
-            version=version("chorus"),
+            version=release(),
             per_s=settings.door_rate,
             secrets=secrets,
             trusts_actor=settings.door_trusts_actor,

@@ -1,8 +1,8 @@
 """Folds the journal into snapshots. A snapshot is a cache: the state of an aggregate is the fold of its events."""
 
-from functools import partial
+from functools import cache, partial
 from itertools import groupby
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -70,8 +70,13 @@ class Fold:
 
 def shape_of(context: Context) -> str:
     """The version that snapshots belong to: the context's `schema_version` and the fields of its states."""
-    schemas = {aggregate.name: msgspec.json.schema(aggregate.state) for aggregate in context.aggregates}
+    schemas = {aggregate.name: _schema_of(aggregate.state) for aggregate in context.aggregates}
     return f"{context.schema_version} {content_hash(_encoder.encode(schemas)).hex()}"
+
+
+@cache
+def _schema_of(state: type[State]) -> dict[str, Any]:
+    return msgspec.json.schema(state)
 
 
 async def ensure_snapshots(store: Store, context: Context) -> int | None:

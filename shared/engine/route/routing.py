@@ -29,7 +29,7 @@ from shared.engine.route.tracebacks import current_traceback
 from shared.engine.route.tracing import NOT_TRACING, Tracing
 from shared.ports.broker import Delivery
 from shared.ports.rows import EffectRow, ParkedRow, ParkedVerdict
-from shared.wire.bodies import MalformedBodyError
+from shared.wire.bodies import MalformedBodyError, json_decoder
 from shared.wire.messages import (
     CAUSATION_DEPTH,
     CAUSATION_DEPTH_AT_MOST,
@@ -83,7 +83,7 @@ class Routing:
         for decider in context.deciders:
             deciding = Deciding(decider, decider.aggregate.id_of, decider.keys_known, decider.keys_in_state)
             self.deciders |= dict.fromkeys(decider.commands, deciding)
-        self.states = {aggregate.name: msgspec.json.Decoder(aggregate.state) for aggregate in context.aggregates}
+        self.states = {aggregate.name: json_decoder(aggregate.state) for aggregate in context.aggregates}
         self.aggregate_of = {event: aggregate for aggregate in context.aggregates for event in aggregate.events}
         self.key_of = {event: attrgetter(aggregate.key) for event, aggregate in self.aggregate_of.items()}
         self.effects: dict[type[Struct], Effect] = {effect.asked_by: effect for effect in context.effects}
