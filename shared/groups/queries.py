@@ -9,7 +9,7 @@ queries without an actor, also where the group requires one; the rights of users
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import msgspec
@@ -25,6 +25,9 @@ from shared.readside import ANY, Group
 from shared.views import Asked, Query, UnknownRowError
 from shared.wire.bodies import MalformedBodyError, check_size
 from shared.wire.messages import ACTING_FOR, check_actor
+
+WAITING_AT_MOST: Final = 500
+"""Half as many as a service answers at once, so that queries that wait keep no other query from its answer."""
 
 _encoder = msgspec.json.Encoder()
 _log = structlog.get_logger("chorus.queries")
@@ -59,7 +62,10 @@ class Queries:
         }
 
     async def _answer(self, query: Query, asked: Asked, actor: str | None) -> Answer:
-        if self._progress.up_to < asked.at_least and not await self._wait_for(asked.at_least, asked.within_s):
+        waits = self._progress.up_to < asked.at_least
+        if waits and self._progress.awaited >= WAITING_AT_MOST:
+            return _problem(503, "busy", f"{WAITING_AT_MOST} queries wait for EVENTS already; ask again")
+        if waits and not await self._wait_for(asked.at_least, asked.within_s):
             behind = f"EVENTS is known up to {self._progress.up_to}, not to {asked.at_least}; ask again"
             return _problem(504, "not yet", behind, as_of=_as_of(self._progress.known, self._progress.up_to))
         up_to = self._progress.up_to  # Before the snapshot, which then has at least this.
