@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from contexts.insights.endpoints import FIGURE_QUERIES, QUERIES
 from shared import catalog
 from shared.groups.buckets import LOOKS_EVERY_S
 from shared.simulation.testing import Simulation, simulation
@@ -62,6 +63,11 @@ def test_queries_answer_while_every_other_context_is_dead(shop: Simulation) -> N
     assert asked(shop, "Payment", order_id="o-1")["payment"]["state"] == "CAPTURED"
     assert asked(shop, "Stock", sku="mug")["stock"]["on_hand"] == 98
     assert [one["order_id"] for one in asked(shop, "Search", text="o-1")["orders"]] == ["o-1"]
+    assert [one["figures"]["orders"] for one in asked(shop, "Figures", per="hour")["figures"]] == [1]
+    of_one = {"Order": {"order_id": "o-1"}, "Payment": {"order_id": "o-1"}, "Customer": {"customer_id": "c-1"}}
+    of_one |= {"Search": {"text": "ann"}, "Forecast": {"sku": "mug"}}
+    for query in (*QUERIES, *FIGURE_QUERIES):
+        assert "as_of" in asked(shop, query.name, **of_one.get(query.name, {})), query.name
 
 
 def test_a_query_waits_for_the_sequence_of_its_own_event_but_not_for_ever(shop: Simulation) -> None:
