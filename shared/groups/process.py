@@ -42,6 +42,8 @@ GATHER_S: Final = 0.1
 BATCH_AT_MOST: Final = 4_000
 """A batch shares one disk sync and one statement per table; beyond this size nothing is gained (measured)."""
 IDLE_S: Final = 0.5
+AWAITED_POLL_S: Final = 0.05
+"""How often the group looks whether the stream has anything more for it while queries wait, however many."""
 ROUND_RETRY_S: Final = 0.25
 
 T = TypeVar("T")
@@ -91,12 +93,12 @@ class GroupProcess:
             troubles=self._troubles,
         )
         heard = [*group.hears, *((context, says.type) for says in group.says)]
-        self.progress = Progress(broker, {(source, event.__name__) for source, event in heard}, self._hurry)
+        self.progress = Progress(broker, {(source, event.__name__) for source, event in heard}, self._hasten)
         self._quiet = Quiet(broker, clock)
         self.buckets = Buckets(group, store, broker, clock, self._troubles, self.progress)
         self.forwarder = Forwarder(self.name, group.forwards, sender, clock, alarms, self._wakeup.set)
         lag = GroupLagQuestion(context, group.name, broker, clock, self.reading, self.progress, self.forwarder)
-        answers = Queries(context, group, store, clock, self.progress).endpoints
+        answers = Queries(context, group, store, self.progress).endpoints
         self._endpoints = {**answers, f"api.{context}.{group_lag_of(group.name)}": lag.answer}
 
     @property
@@ -136,6 +138,9 @@ class GroupProcess:
     def stop(self) -> None:
         """Take no new messages; `run` returns after the current batch."""
         self._stopped.set()
+        self._hasten()
+
+    def _hasten(self) -> None:
         self._wakeup.set()
         self._hurry.set()
 
@@ -192,12 +197,12 @@ class GroupProcess:
         await self.forwarder.settle(self._patiently)
         deliveries = self.reading.reader.take(self._batch_at_most) if self.forwarder.has_room else []
         if not deliveries:
-            if not self.progress.is_current:
+            if self.progress.awaited or not self.progress.is_current:
                 await self.progress.look_ahead()
             elif self._outbox.is_resting and self._quiet.is_due:
                 await self._quiet.close(self.progress, self._batches, self._patiently)
             if not self._wakeup.is_set:
-                await self._wakeup.wait(IDLE_S)
+                await self._wakeup.wait(AWAITED_POLL_S if self.progress.awaited else IDLE_S)
             return
         reach("after-take")
         await self.reading.ask_for_more()  # The server sends the next batch while this one is folded.

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
-from anyio.abc import Process, TaskGroup, UNIXDatagramSocket
+from anyio.abc import Process, TaskGroup
 
 from shared.config.exit_codes import Exit
 from shared.engine.retry import Backoff, Delays
@@ -28,7 +28,7 @@ from shared.run.child_process import (
     send_signal,
 )
 from shared.run.refusals import NotWorthRestartingError, Refusal, describe_refusal
-from shared.run.report_socket import receive_report, socket_directory
+from shared.run.report_socket import ReportSocket, socket_directory
 
 STARTS_WITHIN_S = 60.0
 """Enough for a worker that reads its database first. A worker that sends WATCHDOG=1 meanwhile has longer."""
@@ -152,23 +152,23 @@ class Supervisor:
             child.lines.append(line)
             self._write_line(name, line)
 
-        async with (
-            await anyio.create_unix_datagram_socket(local_path=path, local_mode=0o600) as listener,
-            child_process(child.program, environment, write_line) as process,
-            anyio.create_task_group() as watching,
-        ):
-            child.pid = process.pid
-            watching.start_soon(self._watch, child, process, listener)
-            code = await process.wait()
-            watching.cancel_scope.cancel()
-        return code
+        with ReportSocket(path) as listener:
+            async with (
+                child_process(child.program, environment, write_line) as process,
+                anyio.create_task_group() as watching,
+            ):
+                child.pid = process.pid
+                watching.start_soon(self._watch, child, process, listener)
+                code = await process.wait()
+                watching.cancel_scope.cancel()
+            return code
 
-    async def _watch(self, child: _Supervised, process: Process, listener: UNIXDatagramSocket) -> None:
+    async def _watch(self, child: _Supervised, process: Process, listener: ReportSocket) -> None:
         """Kill the process when it is silent for too long. A datagram holds one report per line."""
         starting = True
         while True:
             patience_s = STARTS_WITHIN_S if starting else self._silent_at_most_s
-            notified = await receive_report(listener, patience_s)
+            notified = await listener.receive(patience_s)
             if notified is None:
                 break
             starting = starting and not notified & {b"READY=1", b"WATCHDOG=1"}

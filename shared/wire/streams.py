@@ -1,4 +1,4 @@
-"""The names of the four streams and of the bucket, and the stream of each kind of subject (docs/wire.md)."""
+"""The names of the four streams and of the bucket, the stream of each kind of subject, and its bound (docs/wire.md)."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -13,6 +13,9 @@ SCHEMAS: Final = "SCHEMAS"
 SCHEMAS_STREAM: Final = f"KV_{SCHEMAS}"
 SCHEMAS_SUBJECT: Final = f"$KV.{SCHEMAS}."
 """The beginning of the subject of each key."""
+
+SUBJECT_BYTES_AT_MOST: Final = 3_000
+"""A longer subject is refused: at a protocol line of 4,096 bytes the server ends the connection for good."""
 
 READ: Final = (EVENTS, COMMANDS, TIMERS)
 """The streams that a context reads, in the order in which its loop takes their messages."""

@@ -52,6 +52,13 @@ async def test_message_that_is_too_large_is_refused_even_if_its_id_is_known(brok
         assert refused.value.code == 10054
 
 
+async def test_subject_that_would_end_the_connection_is_refused(broker: Broker) -> None:
+    for publish in (broker.publish, lambda message: broker.publish_batch([message, message])):
+        with pytest.raises(BrokerRefusedError, match="subject is longer than"):
+            await publish(scanned("k" * 5_000))
+    assert (await broker.publish(scanned("k-1"))).sequence == 1
+
+
 async def test_full_work_queue_refuses_new_messages_and_reports_duplicates(broker: Broker) -> None:
     for number in range(FULL):
         await broker.publish(ring("k-1", f"id-{number}"))

@@ -14,6 +14,7 @@ import nats.errors
 
 from shared.adapters.jetstream.denials import Denials
 from shared.adapters.jetstream.nats_py import PatchedClient, Received
+from shared.wire.streams import SUBJECT_BYTES_AT_MOST
 
 RECONNECT_WAIT_AT_MOST_S = 1.0
 NO_RESPONDERS = "503"
@@ -23,6 +24,10 @@ Request: TypeAlias = tuple[str, Mapping[str, str] | None, bytes]
 
 PendingAnswer: TypeAlias = "asyncio.Future[Received | nats.errors.Error]"
 """An error is a result too: asyncio would report an exception that nobody retrieves."""
+
+
+class LongSubjectError(nats.errors.MaxPayloadError):
+    """The subject does not fit into a protocol line. The server would end the connection for good."""
 
 
 class JetStreamClient(PatchedClient):
@@ -105,6 +110,8 @@ class JetStreamClient(PatchedClient):
 
     def frame(self, subject: str, headers: Mapping[str, str] | None, body: bytes, *, reply: str = "") -> bytes:
         """A message as a protocol frame; raises MaxPayloadError, or ValueError for a line break in a header."""
+        if len(subject) > SUBJECT_BYTES_AT_MOST:
+            raise LongSubjectError
         if not headers:
             if len(body) > self.max_payload:
                 raise nats.errors.MaxPayloadError

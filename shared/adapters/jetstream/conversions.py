@@ -9,6 +9,7 @@ from typing import Any
 
 import nats.errors
 
+from shared.adapters.jetstream.client import LongSubjectError
 from shared.adapters.jetstream.denials import DeniedError
 from shared.adapters.jetstream.nats_py import CONNECTION_ERRORS, Received
 from shared.ports.broker import (
@@ -22,6 +23,7 @@ from shared.ports.broker import (
     Published,
     Stored,
 )
+from shared.wire.streams import SUBJECT_BYTES_AT_MOST
 
 TOO_LARGE = 10054
 """The JetStream API's code for a message above its stream's `max_msg_size`; used for the connection's bound as well."""
@@ -101,6 +103,8 @@ def port_errors() -> Iterator[None]:
 
 
 def to_port_error(error: Exception) -> BrokerError:
+    if isinstance(error, LongSubjectError):
+        return BrokerRefusedError(TOO_LARGE, f"the subject is longer than {SUBJECT_BYTES_AT_MOST} bytes")
     if isinstance(error, nats.errors.MaxPayloadError):
         return BrokerRefusedError(TOO_LARGE, "the message is larger than the server's max_payload")
     if isinstance(error, DeniedError):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol
 
 from shared.ports.broker import BrokerRefusedError
+from shared.wire.streams import SUBJECT_BYTES_AT_MOST
 
 EXPECTED_LAST: Final = "Nats-Expected-Last-Sequence"
 
@@ -23,6 +24,12 @@ def check_expected(headers: Mapping[str, str], last_sequence: int) -> None:
     expected = headers.get(EXPECTED_LAST)
     if expected is not None and int(expected) != last_sequence:
         raise BrokerRefusedError(10071, f"wrong last sequence: {last_sequence}")
+
+
+def check_subject(subject: str) -> None:
+    """Raise BrokerRefusedError when the subject does not fit into a protocol line."""
+    if len(subject) > SUBJECT_BYTES_AT_MOST:
+        raise BrokerRefusedError(10054, f"the subject is longer than {SUBJECT_BYTES_AT_MOST} bytes")
 
 
 def beyond_history(config: Mapping[str, Any], messages: Iterable[_Placed], subject: str) -> list[int]:

@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
-from shared.adapters.memory.bounds import beyond_history, check_expected, header_bytes
+from shared.adapters.memory.bounds import beyond_history, check_expected, check_subject, header_bytes
 from shared.adapters.memory.subjects import matcher, transform
 from shared.adapters.memory.timing_headers import NEXT, SCHEDULER, TTL, Schedule, parse_schedule, parse_ttl_ns
 from shared.adapters.virtual_time import VirtualClock
@@ -179,6 +179,7 @@ class Stream:
     def _check(self, message: Outgoing) -> tuple[int | None, Schedule | None]:
         """The TTL and the schedule of the message; raises BrokerRefusedError when the stream cannot store it."""
         headers = message.headers
+        check_subject(message.subject)
         check_expected(headers, self.last_sequence)
         ttl_ns = parse_ttl_ns(headers, allowed=self.config.get("allow_msg_ttl", False))
         schedule = self._schedule(message.subject, headers)

@@ -1,9 +1,10 @@
 """Writes the rows of tables into KV buckets, in the order of the stream.
 
 A bucket follows from the table: its last message names the event that changed the row, and the rows with a later one
-are missing. So a crash between the commit and the bucket loses nothing, a rebuild takes no key of a bucket back, and a
-bucket that was deleted is written again. A group first reads to the end of EVENTS, then writes: each row once, with its
-last value, not once per event of a catch-up.
+are missing. So a crash between the commit and the bucket loses nothing, and a rebuild takes no key of a bucket back. A
+bucket that somebody else has written, purged, or deleted and made again is written again, also while no row changes. A
+group first reads to the end of EVENTS, then writes: each row once, with its last value, not once per event of a
+catch-up.
 """
 
 import re
@@ -17,19 +18,27 @@ from shared.engine.monitor.troubles import Troubles
 from shared.engine.retry import Backoff, Delays
 from shared.engine.wakeup import Wakeup
 from shared.groups.read.progress import Progress
-from shared.ports.broker import Broker, BrokerError, Outgoing
+from shared.ports.broker import Broker, BrokerError, Outgoing, Stored
 from shared.ports.clock import Clock
 from shared.ports.store import DatabaseBusyError
 from shared.ports.views import Put, ViewReader, ViewStore
 from shared.readside.group import Group
+from shared.wire.streams import EVENTS
 
 BATCH_AT_MOST: Final = 1_000
 PLACE: Final = "Chorus-Events-Sequence"
 """The header with the sequence in EVENTS of the event that changed the row."""
 GENERATION: Final = "Chorus-Generation"
 EXPECTED_LAST: Final = "Nats-Expected-Last-Sequence"
+OPERATION: Final = "KV-Operation"
 _KEY: Final = re.compile(r"[-/_=a-zA-Z0-9]+(?:\.[-/_=a-zA-Z0-9]+)*")
 """The keys that a bucket can have. A row with another key, such as one with a space, is in the table only."""
+KEY_BYTES_AT_MOST: Final = 1_000
+"""As a row with a longer key is: the key is a part of a subject."""
+VALUE_BYTES_AT_MOST: Final = 1_000_000
+"""A server takes 1 MiB with the headers unless it is told otherwise. The key of a longer row is deleted."""
+LOOKS_EVERY_S: Final = 5.0
+"""How often a bucket at rest is compared with what was left there."""
 DELAYS: Final = Delays(first_s=0.1, last_s=5.0)
 
 _log = structlog.get_logger("chorus.buckets")
@@ -87,9 +96,7 @@ class Buckets:
                     if puts:
                         mark = await self._put(table, puts, mark)
                     elif not wakeup.is_set:
-                        self._resting.add(table)
-                        await wakeup.wait()
-                        self._resting.discard(table)
+                        mark = await self._rest(table, mark)
                     else:
                         wakeup.clear()
             except BrokerError as error:  # Whether it was stored is unknown; the bucket itself will tell.
@@ -98,6 +105,21 @@ class Buckets:
             except DatabaseBusyError as error:
                 self._troubles.busy(error)
                 await backoff.wait(self._clock)
+
+    async def _rest(self, table: str, mark: _Mark) -> _Mark:
+        """Wait for rows that change; the mark is nowhere when the bucket is not as it was left."""
+        messages = 0
+        self._resting.add(table)
+        try:
+            while not await self._wakeups[table].wait(LOOKS_EVERY_S):
+                info = await self._broker.stream_info(stream_name(table))
+                if info.last_sequence != mark.last or info.messages < messages:
+                    _log.warning("bucket written again: somebody else has changed it", bucket=table)
+                    return _Mark(0, "", info.last_sequence, mark.generation)
+                messages = info.messages
+        finally:
+            self._resting.discard(table)
+        return mark
 
     async def _changed(self, table: str, mark: _Mark) -> list[Put] | None:
         """The next rows to write; None when the tables are of another generation than the mark."""
@@ -122,20 +144,21 @@ class Buckets:
         theirs = stored.headers.get(GENERATION)
         # An older copy of EVENTS uses sequences again, so a bucket ahead of the tables tells of events that are gone.
         is_ours = theirs == generation or (before is not None and theirs == before.generation)
-        if not is_ours or not place.isdecimal() or int(place) > known.sequence:
+        if not is_ours or not place.isdecimal() or int(place) > known.sequence or not await self._tells(stored, place):
             _log.warning("bucket written again: its last message is of other tables or events", bucket=table)
             return _Mark(0, "", info.last_sequence, generation)
         if before is not None and theirs == before.generation and int(place) >= before.sequence:
             return _Mark(before.sequence, "", info.last_sequence, generation)  # The rows that were replaced follow.
         return _Mark(int(place), key, info.last_sequence, generation)
 
+    async def _tells(self, stored: Stored, place: str) -> bool:
+        """Whether the event at this place of EVENTS may be the one that the message in the bucket follows from."""
+        event = await self._broker.get(EVENTS, int(place))
+        return event is None or event.at <= stored.at
+
     async def _put(self, table: str, puts: Sequence[Put], mark: _Mark) -> _Mark:
         """Store these rows, if nothing was stored since `mark`: no late message of ours may overtake a newer one."""
-        messages = [
-            Outgoing(subject(table, put.key), {PLACE: str(put.sequence), GENERATION: mark.generation}, put.body)
-            for put in puts
-            if _KEY.fullmatch(put.key)
-        ]
+        messages = [_message(table, put, mark.generation) for put in puts if _is_key(put.key)]
         if not messages:
             return mark._replace(sequence=puts[-1].sequence, key=puts[-1].key)
         messages[0] = messages[0]._replace(headers={**messages[0].headers, EXPECTED_LAST: str(mark.last)})
@@ -144,6 +167,18 @@ class Buckets:
         else:
             last = await self._broker.publish_batch(messages)
         return _Mark(puts[-1].sequence, puts[-1].key, last, mark.generation)
+
+
+def _is_key(key: str) -> bool:
+    return len(key) <= KEY_BYTES_AT_MOST and _KEY.fullmatch(key) is not None
+
+
+def _message(table: str, put: Put, generation: str) -> Outgoing:
+    headers = {PLACE: str(put.sequence), GENERATION: generation}
+    if len(put.body) <= VALUE_BYTES_AT_MOST:
+        return Outgoing(subject(table, put.key), headers, put.body)
+    _log.warning("row is too long for its bucket", bucket=table, key=put.key, bytes=len(put.body))
+    return Outgoing(subject(table, put.key), {**headers, OPERATION: "DEL"}, b"")
 
 
 def stream_name(bucket: str) -> str:

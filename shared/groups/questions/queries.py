@@ -8,7 +8,6 @@ queries without an actor, also where the group requires one; the rights of users
 """
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -19,8 +18,7 @@ import structlog
 from shared.context import Answer, Endpoints, Request
 from shared.groups.questions.owned import NotTheirsError, OwnedView
 from shared.groups.read.progress import Progress
-from shared.ports.broker import BrokerError
-from shared.ports.clock import Clock, moment
+from shared.ports.clock import moment
 from shared.ports.store import DatabaseBusyError, DatabaseError
 from shared.ports.views import Known, ViewReader, ViewStore
 from shared.readside.group import ANY, Group
@@ -28,8 +26,8 @@ from shared.readside.views import Asked, Query, UnknownRowError
 from shared.wire.bodies import MalformedBodyError, check_size
 from shared.wire.messages import ACTING_FOR, check_actor
 
-POLL_S: Final = 0.05
-"""How often a query that waits asks whether the stream has anything more for the group."""
+WAITING_AT_MOST: Final = 500
+"""Half as many as a service answers at once, so that queries that wait keep no other query from its answer."""
 
 _encoder = msgspec.json.Encoder()
 _log = structlog.get_logger("chorus.queries")
@@ -49,9 +47,8 @@ def _as_of(known: Known, up_to: int) -> _AsOf:
 class Queries:
     """The queries of one group."""
 
-    def __init__(self, context: str, group: Group, store: ViewStore, clock: Clock, progress: Progress) -> None:
+    def __init__(self, context: str, group: Group, store: ViewStore, progress: Progress) -> None:
         self._store = store
-        self._clock = clock
         self._progress = progress
         self._tables = {table.name: table for table in group.all_tables}
         unnamed = "" if group.requires_actor else None
@@ -65,7 +62,10 @@ class Queries:
         }
 
     async def _answer(self, query: Query, asked: Asked, actor: str | None) -> Answer:
-        if self._progress.up_to < asked.at_least and not await self._wait_for(asked.at_least, asked.within_s):
+        waits = self._progress.up_to < asked.at_least
+        if waits and self._progress.awaited >= WAITING_AT_MOST:
+            return _problem(503, "busy", f"{WAITING_AT_MOST} queries wait for EVENTS already; ask again")
+        if waits and not await self._wait_for(asked.at_least, asked.within_s):
             behind = f"EVENTS is known up to {self._progress.up_to}, not to {asked.at_least}; ask again"
             return _problem(504, "not yet", behind, as_of=_as_of(self._progress.known, self._progress.up_to))
         up_to = self._progress.up_to  # Before the snapshot, which then has at least this.
@@ -93,26 +93,10 @@ class Queries:
 
     async def _wait_for(self, sequence: int, within_s: float) -> bool:
         """Wait, at most this long, until EVENTS is known up to this sequence."""
-        until = self._clock.monotonic() + within_s
-        with self._progress.waiting():
+        with self._progress.waiting(), anyio.move_on_after(within_s):
             while self._progress.up_to < sequence:
-                if self._clock.monotonic() >= until:
-                    return False
-                with suppress(BrokerError):
-                    await self._progress.look_ahead()
-                if self._progress.up_to < sequence:
-                    await self._moved_or_polled()
-        return True
-
-    async def _moved_or_polled(self) -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._poll_soon, tasks.cancel_scope)
-            await self._progress.next_move()
-            tasks.cancel_scope.cancel()
-
-    async def _poll_soon(self, scope: anyio.CancelScope) -> None:
-        await self._clock.sleep(POLL_S)
-        scope.cancel()
+                await self._progress.next_move()
+        return self._progress.up_to >= sequence
 
 
 def _answering(

@@ -1,11 +1,10 @@
 """How far a group knows EVENTS, and whether it has read to the end."""
 
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 
 import anyio
 
-from shared.engine.wakeup import Wakeup
 from shared.ports.broker import Broker
 from shared.ports.views import Known
 from shared.wire.streams import EVENTS
@@ -15,10 +14,11 @@ class Progress:
     """`known` is the last event that was folded.
 
     A group hears some events only. So behind its last event there may be others that it need not hear, and `up_to` is
-    how far it is known to have everything that concerns it. `heard` are the (context, type) of what it hears.
+    how far it is known to have everything that concerns it. `heard` are the (context, type) of what it hears. `hurry`
+    has the group's loop fold what there is, and look ahead.
     """
 
-    def __init__(self, broker: Broker, heard: Set[tuple[str, str]], hurry: Wakeup) -> None:
+    def __init__(self, broker: Broker, heard: Set[tuple[str, str]], hurry: Callable[[], None]) -> None:
         self.known = Known()
         self.folded = self.set_aside = 0
         """Events folded, and set aside, since the process started."""
@@ -31,7 +31,7 @@ class Progress:
         self._has_more = False
         """Whether the last event that was folded said that more of them wait."""
         self.awaited = 0
-        """The number of queries that wait for the group to move."""
+        """The number of queries that wait for the group to move. Its loop looks ahead for all of them."""
         self._hurry = hurry
         self._broker = broker
         self._moved = anyio.Event()
@@ -81,9 +81,12 @@ class Progress:
             async for stored in self._broker.read(EVENTS, "evt.>", first=first, up_to=last):
                 if self._is_heard(stored.subject):
                     return
-        if beginning == self._beginnings:
-            self._confirmed = max(self._confirmed, last)
-            self._is_at_the_end()
+        if beginning != self._beginnings:
+            return
+        is_news = last > self.up_to or not self.is_current
+        self._confirmed = max(self._confirmed, last)
+        self._is_at_the_end()
+        if is_news:
             self._tell()
 
     def _is_heard(self, subject: str) -> bool:
@@ -94,7 +97,7 @@ class Progress:
     def waiting(self) -> Iterator[None]:
         """A query waits for the group while the block runs: no events gather."""
         self.awaited += 1
-        self._hurry.set()
+        self._hurry()
         try:
             yield
         finally:

@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from contexts.insights.endpoints import FIGURE_QUERIES, QUERIES
 from shared import catalog
 from shared.derived.topology import declare
+from shared.groups.publish.buckets import LOOKS_EVERY_S
 from shared.simulation.testing import Simulation, simulation
 from shared.wire.messages import MSG_ID
 from shared.wire.streams import EVENTS
@@ -61,6 +63,11 @@ def test_queries_answer_while_every_other_context_is_dead(shop: Simulation) -> N
     assert asked(shop, "Payment", order_id="o-1")["payment"]["state"] == "CAPTURED"
     assert asked(shop, "Stock", sku="mug")["stock"]["on_hand"] == 98
     assert [one["order_id"] for one in asked(shop, "Search", text="o-1")["orders"]] == ["o-1"]
+    assert [one["figures"]["orders"] for one in asked(shop, "Figures", per="hour")["figures"]] == [1]
+    of_one = {"Order": {"order_id": "o-1"}, "Payment": {"order_id": "o-1"}, "Customer": {"customer_id": "c-1"}}
+    of_one |= {"Search": {"text": "ann"}, "Forecast": {"sku": "mug"}}
+    for query in (*QUERIES, *FIGURE_QUERIES):
+        assert "as_of" in asked(shop, query.name, **of_one.get(query.name, {})), query.name
 
 
 def test_a_query_waits_for_the_sequence_of_its_own_event_but_not_for_ever(shop: Simulation) -> None:
@@ -134,6 +141,7 @@ def test_orders_are_listed_page_by_page_by_customer_state_article_and_time(shop:
         "o-1",
     ]
     assert asked(shop, "Search", text="ann pot")["orders"] == []
+    assert len(asked(shop, "Search", text="h\u0061\u0308upt")["orders"]) == 4, "an accent of its own ends no word"
 
 
 def said(shop: Simulation, event: str, body: Mapping[str, Any], identity: str) -> None:
@@ -250,6 +258,64 @@ def test_a_bucket_that_is_ahead_of_an_older_copy_of_the_stream_is_written_anew(s
     shop.start("insights")
     said(shop, "OrderCancelled", {"order_id": "o-1", "reason": "customer"}, "ordering/order-o-1@77")
     assert dict(bucket(shop, "orders"))["o-1"]["state"] == "CANCELLED"
+
+
+def test_a_bucket_is_written_anew_when_an_older_copy_of_the_stream_has_grown_past_it(shop: Simulation) -> None:
+    """The sequence in the bucket is that of another event now, which was stored later than the value."""
+    copy = shop.server.copy()
+    shop.send(order(), key="o-2")
+    shop.run_until_quiet()
+    for context in ("ordering", "inventory", "payments", "shipping", "notifications", "support", "bank", "insights"):
+        shop.stop(context)
+    for file in shop.directory.glob("insights-projection.db*"):
+        file.unlink()
+    ahead = shop.server.stream("KV_orders").copy()
+    shop.server.stop()
+    shop.server.restore(copy)
+    shop.server.streams["KV_orders"] = ahead
+    shop.server.start()
+    shop.advance(seconds=1)
+    said(shop, "OrderCancelled", {"order_id": "o-1", "reason": "customer"}, "ordering/order-o-1@77")
+    for number in range(40):
+        body = json.dumps({"order_id": f"x-{number}"}).encode()
+        shop.publish(f"evt.ordering.OrderConfirmed.x-{number}", body, {MSG_ID: f"ordering/order-x-{number}@1"})
+    shop.start("insights")
+    shop.run_until_quiet()
+    assert dict(bucket(shop, "orders"))["o-1"]["state"] == "CANCELLED"
+
+
+def let_time_pass(shop: Simulation) -> None:
+    """As long as it takes to look after a bucket at rest."""
+    shop.run(asyncio.sleep(2 * LOOKS_EVERY_S))
+
+
+def test_a_bucket_that_a_stranger_has_written_is_written_anew_while_no_row_changes(shop: Simulation) -> None:
+    shop.publish("$KV.orders.o-1", b'{"state": "HACKED"}', {})
+    let_time_pass(shop)
+    assert [row["state"] for key, row in bucket(shop, "orders") if key == "o-1"][-2:] == ["HACKED", "SHIPPED"]
+
+
+def test_a_bucket_that_is_deleted_and_made_again_is_filled_while_no_row_changes(shop: Simulation) -> None:
+    shop.server.delete_stream("KV_orders")
+    let_time_pass(shop)
+    shop.server.apply(declare(shop._world.topology, catalog.members(shop._world.settings).values()))
+    let_time_pass(shop)
+    assert [(key, row["state"]) for key, row in bucket(shop, "orders")] == [("o-1", "SHIPPED")]
+
+
+def test_a_row_that_no_bucket_can_have_keeps_no_other_row_from_it(shop: Simulation) -> None:
+    """The key of a customer may be of any length, and a row of any size."""
+    placed = json.loads(msgspec.json.encode(order()))
+    placed |= {"total": {"amount_minor": 1}, "customer_id": "c" * 5_000}
+    for key, code in ("o-7", "spring"), ("o-8", "s" * 1_100_000):
+        body = {**placed, "order_id": key, "promotion_code": code}
+        shop.publish(f"evt.ordering.OrderPlaced.{key}", json.dumps(body).encode(), {MSG_ID: f"ordering/order-{key}@1"})
+    shop.send(order(), key="o-9")
+    shop.run_until_quiet()
+    assert len(asked(shop, "Order", order_id="o-8")["order"]["promotion_code"]) == 1_100_000
+    assert {key for key, _ in bucket(shop, "customers")} == {"c-1"}
+    values = {one.subject: one.body for one in shop.server.stream("KV_orders").messages.values()}
+    assert [key for key in ("o-7", "o-8", "o-9") if values.get(f"$KV.orders.{key}")] == ["o-7", "o-9"]
 
 
 def test_an_older_copy_of_the_stream_is_folded_anew(shop: Simulation) -> None:

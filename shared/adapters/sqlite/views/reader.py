@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -75,7 +76,8 @@ class SqliteViewReader:
         after: int | None = None,
         at_most: int,
     ) -> Page:
-        words = [f'"{word}"*' for word in dict.fromkeys(_WORD.findall(text))]
+        # Composed, because a mark by itself would end a word; the tokenizer drops marks on either side.
+        words = [f'"{word}"*' for word in dict.fromkeys(_WORD.findall(unicodedata.normalize("NFC", text)))]
         if not words:
             return Page([], None)
         driver, conditions, values = self._having(table, where)

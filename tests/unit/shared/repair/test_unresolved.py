@@ -24,7 +24,7 @@ def undelivered(place: str, number: int) -> Undelivered:
         at=datetime(2026, 11, 28, 9, tzinfo=UTC),
         headers="{}",
         body="{}",
-        reason="the endpoint answers 401",
+        reason="the endpoint answers 400",
         verdict="",
         behind=0,
     )
