@@ -22,10 +22,14 @@ GRACE_S = 0.1
 
 
 @contextmanager
-def socket_directory() -> Iterator[Path]:
-    """A private directory for sockets: in the temporary directory, or in /tmp where that path would be too long."""
-    fits = len(tempfile.gettempdir().encode()) + NAME_BYTES <= PATH_BYTES_AT_MOST
-    with tempfile.TemporaryDirectory(prefix="chorus-", dir=None if fits else SHORT_DIRECTORY) as path:
+def socket_directory(parent: Path | None = None) -> Iterator[Path]:
+    """A private directory for sockets: in `parent`, or in /tmp where that path would be too long.
+
+    Without `parent` it is in the temporary directory.
+    """
+    wanted = str(parent or tempfile.gettempdir())
+    fits = len(wanted.encode()) + NAME_BYTES <= PATH_BYTES_AT_MOST
+    with tempfile.TemporaryDirectory(prefix="chorus-", dir=wanted if fits else SHORT_DIRECTORY) as path:
         yield Path(path)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 
-from shared.run.report_socket import ReportSocket
+from shared.run.report_socket import ReportSocket, socket_directory
 from tests.waiting import WITHIN_S
 
 
@@ -27,3 +27,12 @@ async def test_a_report_that_comes_while_the_supervisor_stops_is_no_error(tmp_pa
         assert await listener.receive(0.0) is None
     assert not errors
     assert not path.exists()
+
+
+def test_a_deep_temporary_directory_hinders_no_socket(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 120)
+    deep.mkdir()
+    with socket_directory(deep) as sockets, ReportSocket(sockets / f"{1 << 40:x}"):
+        assert sockets.parent == Path("/tmp")
+        assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
+    assert [*deep.iterdir()] == []

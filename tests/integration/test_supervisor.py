@@ -5,7 +5,6 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import anyio
@@ -176,14 +175,6 @@ async def test_a_worker_that_keeps_dying_is_started_ever_more_slowly() -> None:
         await lines.until("starting it again", times=3)
     pauses = [line.rpartition(" in ")[2] for line in lines.said]
     assert pauses[:3] == ["0.1 s", "0.2 s", "0.4 s"]
-
-
-async def test_a_deep_temporary_directory_hinders_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    deep = tmp_path / ("d" * 120)
-    deep.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(deep))
-    async with supervised([ChildProgram("a", (sys.executable, "-c", WORKER))], os.environ, lambda *_: None) as kept:
-        await kept.ready()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
