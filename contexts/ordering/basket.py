@@ -1,7 +1,8 @@
 """A basket: its lines, address and payment details, until it is checked out as the order of its id, or abandoned.
 
 Pure: no I/O, clock, randomness or logging. It changes only while it is OPEN. An answer about an address or about
-payment details counts only for the latest attempt.
+payment details counts only for the latest attempt. A change of the lines counts once for each `request_id`; one without
+counts each time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from contexts.kernel import (
     merged,
     units_of,
 )
+from contexts.ordering.changes import asked_before, remembered
 from contexts.ordering.commands import (
     AbandonBasket,
     AddItemsToBasket,
@@ -49,6 +51,7 @@ from contexts.ordering.events import (
     ItemsRemovedFromBasket,
     PaymentAnswerRecorded,
     PaymentDetailsSubmitted,
+    RequestId,
     ShelfEvent,
 )
 from contexts.ordering.order import Order, why_not_theirs
@@ -94,7 +97,7 @@ class Submission(Struct, frozen=True, kw_only=True):
 class Basket(Struct, frozen=True, kw_only=True):
     """One basket. `shown` are the lines as the customer last saw them; `alerts` has the requested units by SKU.
 
-    `alerts_set` counts all alerts that were ever set.
+    `alerts_set` counts all alerts that were ever set. `requests` are the hashes of changes by their ids, oldest first.
     """
 
     status: Status = "NEW"
@@ -111,6 +114,7 @@ class Basket(Struct, frozen=True, kw_only=True):
     method_token: MethodToken = MethodToken("")
     payment_check: Submission = Submission()
     idle_at: datetime | None = None
+    requests: dict[RequestId, str] = {}
 
     @property
     def skus(self) -> tuple[Sku, ...]:
@@ -133,6 +137,8 @@ def decide(
     if require_actor and (refused := not_yours(command, basket)):
         return (refused,)
     match command:
+        case AddItemsToBasket() | RemoveItemsFromBasket() if command.request_id in basket.requests:
+            return asked_before(command, basket.requests)
         case AddItemsToBasket():
             return closed(basket, orders[command.order_id]) or _add(command, basket, prices, basket_idle, currency)
         case RemoveItemsFromBasket():
@@ -161,9 +167,11 @@ def evolve(basket: Basket, event: BasketEvent) -> Basket:
         case ItemsAddedToBasket():
             assert basket.status in ("NEW", "OPEN"), basket.status
             lines = merged((*basket.lines, *event.lines))
-            return replace(basket, status="OPEN", customer_id=event.customer_id, lines=lines, change=basket.change + 1)
+            opened = replace(basket, status="OPEN", customer_id=event.customer_id)
+            return replace(opened, lines=lines, change=basket.change + 1, requests=remembered(basket.requests, event))
         case ItemsRemovedFromBasket():
-            return replace(basket, lines=_without(basket.lines, event.lines), change=basket.change + 1)
+            lines = _without(basket.lines, event.lines)
+            return replace(basket, lines=lines, change=basket.change + 1, requests=remembered(basket.requests, event))
         case BasketUpdated():
             return replace(basket, shown=event.lines, checked=event.change)
         case AlertSet():
@@ -274,6 +282,7 @@ def _add(
         customer_id=command.customer_id,
         lines=command.lines,
         change=basket.change + 1,
+        request_id=command.request_id,
     )
     return (items, _touched(command, basket_idle))
 
@@ -293,6 +302,7 @@ def _remove(command: RemoveItemsFromBasket, basket: Basket, basket_idle: timedel
         customer_id=basket.customer_id,
         lines=command.lines,
         change=basket.change + 1,
+        request_id=command.request_id,
     )
     return (items, _touched(command, basket_idle))
 

@@ -26,11 +26,14 @@ from contexts.kernel import (
     refuse_card_number,
     refuse_no_price,
 )
-from contexts.ordering.events import PromotionCode
+from contexts.ordering.events import PromotionCode, RequestId
 from shared.wire.messages import FROM_ACTOR, FROM_STREAM, FROM_SUBJECT, NEVER, TOLD
 
 SKUS_AT_MOST = 500
 """No promotion names more articles; one that names none is for all."""
+
+RequestIdText = Annotated[RequestId, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+"""A name that the client gives to one change of a basket."""
 
 Refusal: TypeAlias = Literal[
     "order_already_placed",
@@ -247,20 +250,22 @@ PromotionCommand: TypeAlias = AnnouncePromotion | EndPromotion
 
 
 class AddItemsToBasket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Put lines into a basket; the first ones open it."""
+    """Put lines into a basket, once for each `request_id`, if it has one; the first ones open it."""
 
     order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
     customer_id: Annotated[CustomerId, Meta(min_length=1, max_length=200)]
     lines: SkuQuantities
+    request_id: RequestIdText | None = None
     asked_at: Annotated[datetime, FROM_STREAM] = NEVER
     acting_for: Actor = ""
 
 
 class RemoveItemsFromBasket(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Take lines out of a basket."""
+    """Take lines out of a basket, once for each `request_id`, if it has one."""
 
     order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
     lines: SkuQuantities
+    request_id: RequestIdText | None = None
     asked_at: Annotated[datetime, FROM_STREAM] = NEVER
     acting_for: Actor = ""
 

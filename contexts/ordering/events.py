@@ -21,6 +21,7 @@ from contexts.kernel import (
 from shared.wire.messages import TOLD
 
 PromotionCode = NewType("PromotionCode", str)
+RequestId = NewType("RequestId", str)
 
 Status: TypeAlias = Literal["UNKNOWN", "PENDING", "CONFIRMED", "CANCELLING", "SHIPPED", "DELIVERED", "CANCELLED"]
 """The state of an order; an UNKNOWN order has not been placed yet."""
@@ -198,6 +199,7 @@ class ItemsAddedToBasket(Struct, frozen=True, kw_only=True):
     customer_id: CustomerId
     lines: tuple[SkuQuantity, ...]
     change: int = 0
+    request_id: RequestId | None = None
 
 
 class ItemsRemovedFromBasket(Struct, frozen=True, kw_only=True):
@@ -207,6 +209,7 @@ class ItemsRemovedFromBasket(Struct, frozen=True, kw_only=True):
     customer_id: CustomerId
     lines: tuple[SkuQuantity, ...]
     change: int = 0
+    request_id: RequestId | None = None
 
 
 class BasketUpdated(Struct, frozen=True, kw_only=True):

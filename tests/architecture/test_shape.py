@@ -30,8 +30,8 @@ FILE_NAMES = {
     "upstream.py",
     "worker.py",
 }
-DOMAIN_SERVICES = {"inventory/backorder.py", "payments/worth.py"}
-"""Pure rules that several aggregates of a context share."""
+DOMAIN_SERVICES = {"inventory/backorder.py", "ordering/changes.py", "payments/worth.py"}
+"""Pure rules beside the aggregates: shared by several, or a question of their own."""
 
 SHARED_LINES_AT_MOST = 250
 

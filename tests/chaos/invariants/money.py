@@ -102,7 +102,8 @@ def returns_add_up(evidence: Evidence) -> Iterator[Finding]:
         if kind == "ReturnReceived" and not refunded:
             yield Finding(invariant="I5", where=order, what=f"return {return_id} came, and is not refunded")
         waits = kind == "ReturnRequested" and not received and not ends[order, return_id, "ReturnLapsed"]
-        if waits and ("ordering", "ReturnDeadline", order) not in timers_armed(evidence):
+        armed = {("ordering", timer, order) for timer in ("ReturnDeadline", "NextReturnDeadline")}
+        if waits and armed.isdisjoint(timers_armed(evidence)):
             yield Finding(invariant="I14", where=order, what=f"return {return_id} waits, and no timer will end that")
     for (order, sku), quantity in back.items():
         if quantity > bought[order, sku]:

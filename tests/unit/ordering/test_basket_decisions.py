@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from contexts.kernel import Address, CustomerId, MethodToken, Money, OrderId, Sku, SkuQuantity
 from contexts.ordering import basket, check, checkout, shelf
 from contexts.ordering.basket import Basket
+from contexts.ordering.changes import REQUESTS_AT_MOST
 from contexts.ordering.commands import (
     AbandonBasket,
     AddItemsToBasket,
@@ -35,6 +36,7 @@ from contexts.ordering.events import (
     ItemsAddedToBasket,
     PaymentAnswerRecorded,
     PriceListed,
+    RequestId,
     ShelfEvent,
     StockNoted,
 )
@@ -125,6 +127,41 @@ def test_same_article_merges_and_is_taken_out_again() -> None:
     assert after(ADD, replace(ADD, lines=lines(("tea", 1), ("mug", 1)))).lines == lines(("mug", 3), ("tea", 1))
     assert after(ADD, replace(REMOVE, lines=lines(("mug", 1)))).lines == lines(("mug", 1))
     assert after(ADD, REMOVE).lines == ()
+
+
+@pytest.mark.parametrize("command", [ADD, REMOVE], ids=["add", "remove"])
+def test_change_with_an_id_counts_once_and_also_when_the_basket_is_closed(
+    command: AddItemsToBasket | RemoveItemsFromBasket,
+) -> None:
+    named = replace(command, request_id=RequestId("r-1"))
+    once = after(ADD, ADD, named)
+    assert answer(named, once) == []
+    other = replace(named, request_id=RequestId("r-2"))
+    assert after(ADD, ADD, named, other).change == once.change + 1
+    assert answer(named, replace(once, status="ABANDONED")) == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(ADD, lines=lines(("mug", 1))),
+        replace(ADD, customer_id=CustomerId("c-2")),
+        REMOVE,
+    ],
+    ids=["other_lines", "other_customer", "removed"],
+)
+def test_other_change_under_a_known_id_is_refused(other: AddItemsToBasket | RemoveItemsFromBasket) -> None:
+    known = RequestId("r-1")
+    basket_then = after(replace(ADD, request_id=known))
+    assert refusal(replace(other, request_id=known), basket_then) == ("id_known_otherwise", ["$.request_id"])
+
+
+def test_basket_remembers_the_newest_ids_only() -> None:
+    many = [replace(ADD, request_id=RequestId(f"r-{number}")) for number in range(REQUESTS_AT_MOST + 1)]
+    state = after(*many)
+    assert len(state.requests) == REQUESTS_AT_MOST
+    assert answer(many[1], state) == []
+    assert len(answer(many[0], state)) == 2
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from contexts.inventory.commands import AdjustStock, ReplenishStock
 from contexts.kernel import Address, CustomerId, MethodToken, Money, Sku, SkuQuantity
@@ -18,7 +19,7 @@ from contexts.ordering.commands import (
     SubmitAddress,
     SubmitPaymentDetails,
 )
-from contexts.ordering.events import PromotionCode
+from contexts.ordering.events import PromotionCode, RequestId
 from shared.simulation.testing import Simulation, simulation
 from tests.unit.shopping import MUG, books, fill_shelves, level, mails, order
 
@@ -108,6 +109,16 @@ def test_basket_becomes_an_order_that_is_shipped(shop: Simulation) -> None:
     assert (books(shop), level(shop)) == ({"capture": 500}, (ON_THE_SHELF - 2, 0))
     send(shop, CheckOutBasket())
     assert told(shop).count("OrderPlaced") == 1
+
+
+def test_change_of_a_basket_that_is_sent_twice_without_a_message_id_counts_once_by_its_request_id(
+    shop: Simulation,
+) -> None:
+    """F17: a client that sends a change again names it again."""
+    send(shop, replace(add(2), request_id=RequestId("click-1")), replace(add(2), request_id=RequestId("click-1")))
+    send(shop, replace(remove(1), request_id=RequestId("click-2")), replace(remove(1), request_id=RequestId("click-2")))
+    assert shown(shop) == [500, 250]
+    assert "CommandRejected" not in told(shop)
 
 
 def test_checkout_of_nothing_names_all_that_is_missing(shop: Simulation) -> None:
