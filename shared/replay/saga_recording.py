@@ -1,10 +1,13 @@
 """Collects how a saga went: its commands, those that its decisions depend on, and the facts that came of them."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
+
+import msgspec
 
 from shared.context import Context
 from shared.engine.route.routing import Routing
@@ -33,14 +36,27 @@ class Step(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """How one saga went. `facts` are the events under its key by context, in the order of the stream."""
+    """How one saga went. `facts` are the events under its key by context, in the order of the stream.
+
+    `contents` has the content of each event whose type occurs once under the key.
+    """
 
     key: str
     partitions: int
     settings: Mapping[str, Any]
     steps: Sequence[Step]
     facts: Mapping[str, Sequence[str]]
+    contents: Mapping[str, Mapping[str, Any]]
     ends: datetime
+
+
+class _Said(NamedTuple):
+    """An event under the key of the saga."""
+
+    context: str
+    type: str
+    at: datetime
+    body: bytes
 
 
 class NoSuchSagaError(Exception):
@@ -62,9 +78,10 @@ async def record(
         NoSuchSagaError: no event has this key, or its commands were not kept.
         DatabaseError: a database is missing or broken.
     """
-    facts, ends = await _facts(key, reader, partitions)
-    if not facts:
+    events = await _events(key, reader, partitions)
+    if not events:
         raise NoSuchSagaError(f"EVENTS has no event under {key}; chorus ls lists the sagas")
+    ends = max(event.at for event in events)
     contexts = [context for context in contexts if databases.exists(context.name)]
     touched = {key}
     narrow: list[Step] = []
@@ -82,23 +99,32 @@ async def record(
         )
     narrow.sort(key=attrgetter("at"))
     wide.sort(key=attrgetter("at"))
-    whole = Recording(key, partitions, settings, narrow, facts, ends)
+    whole = Recording(key, partitions, settings, narrow, _facts(events), _contents(events), ends)
     return whole, whole._replace(steps=wide[-COMMANDS_AT_MOST:])
 
 
-async def _facts(key: str, reader: EventReader, partitions: int) -> tuple[dict[str, list[str]], datetime]:
-    events: dict[str, tuple[str, str, datetime]] = {}
+async def _events(key: str, reader: EventReader, partitions: int) -> list[_Said]:
+    events: dict[str, _Said] = {}
     async for stored in reader.read(EVENTS, f"evt.*.*.{partition_of(key, partitions)}.{key}"):
         _, context, event, _ = stored.subject.split(".", 3)
         if not is_event_id(stored.event_id) or not stored.event_id.startswith(f"{context}/"):
             continue  # A stranger's message.
         occurred_at = stored.headers.get(OCCURRED_AT)
         at = datetime.fromisoformat(occurred_at) if occurred_at else stored.at
-        events.setdefault(stored.event_id, (context, event, at))
+        events.setdefault(stored.event_id, _Said(context, event, at, stored.body))
+    return [*events.values()]
+
+
+def _facts(events: Iterable[_Said]) -> dict[str, list[str]]:
     facts: dict[str, list[str]] = {}
-    for context, event, _ in events.values():
-        facts.setdefault(context, []).append(event)
-    return dict(sorted(facts.items())), max((at for _, _, at in events.values()), default=datetime.min)
+    for event in events:
+        facts.setdefault(event.context, []).append(event.type)
+    return dict(sorted(facts.items()))
+
+
+def _contents(events: Sequence[_Said]) -> dict[str, Mapping[str, Any]]:
+    times = Counter(event.type for event in events)
+    return {event.type: msgspec.json.decode(event.body) for event in events if times[event.type] == 1}
 
 
 async def _touched(key: str, context: Context, history: History, reader: EventReader, partitions: int) -> set[str]:

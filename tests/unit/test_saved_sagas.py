@@ -55,6 +55,31 @@ def test_a_delivered_order_passes_with_the_commands_of_its_articles_and_of_no_ot
     assert max(map(len, said)) <= 120
 
 
+def test_a_saga_that_says_the_same_events_with_other_amounts_fails() -> None:
+    with simulation(seed=5, partitions=PARTITIONS) as shop:
+        fill_shelves(shop)
+        shop.send(order(quantity=2), key="o-42")
+        shop.run_until_quiet()
+        text = source(played(*recorded(shop, "o-42")))
+    assert "'total': {'amount_minor': 500, 'currency': 'EUR'}" in "\n".join(passes(text))
+    assert max(map(len, text.splitlines())) <= 120
+    with pytest.raises(AssertionError) as failed:
+        passes(text.replace('"quantity":2', '"quantity":3'))
+    assert "running.facts" not in text.splitlines()[failed.traceback[-1].lineno]
+
+
+def test_a_context_whose_facts_came_in_another_order_lets_no_other_context_forget_its_own() -> None:
+    with simulation(seed=5, partitions=PARTITIONS) as shop:
+        fill_shelves(shop)
+        shop.send(order(), key="o-42")
+        shop.run_until_quiet()
+        narrow, _ = recorded(shop, "o-42")
+    other = {**narrow.facts, "notifications": narrow.facts["notifications"][::-1]}
+    said = "\n".join(passes(source(played(narrow._replace(facts=other)))))
+    assert 'assert running.facts("o-42", of="ordering") == [' in said
+    assert 'assert sorted(running.facts("o-42", of="notifications")) == [' in said
+
+
 def test_a_message_of_a_stranger_under_the_key_is_no_fact() -> None:
     with simulation(seed=1, partitions=PARTITIONS) as shop:
         fill_shelves(shop)
