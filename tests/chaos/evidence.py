@@ -7,7 +7,7 @@ import stat
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +38,9 @@ from tests.ledger import Ledger, read_ledger
 DEAD_LETTERS = "DEAD_LETTERS"
 STREAMS = (COMMANDS, EVENTS, TIMERS, DEAD_LETTERS)
 OURS_ALONE = 0o600
+
+parsed = lru_cache(maxsize=1 << 16)(parse_subject)
+"""Each check asks for the subjects of all messages."""
 
 
 class Row(NamedTuple):
@@ -189,7 +192,7 @@ class Evidence(Struct, frozen=True, kw_only=True, dict=True):
 
 def _fact(stored: Stored) -> Fact:
     """The message as one of our events; raises ValueError when it has not the form of one."""
-    subject, headers = parse_subject(stored.subject), stored.headers
+    subject, headers = parsed(stored.subject), stored.headers
     if MSG_ID not in headers:
         raise ValueError("it has no id")
     identity, _ = split_edition(headers[MSG_ID])

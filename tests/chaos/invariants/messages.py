@@ -15,11 +15,10 @@ from shared.wire.messages import (
     TIMER_ID,
     Subject,
     content_hash,
-    parse_subject,
     split_edition,
 )
 from shared.wire.streams import COMMANDS, EVENTS, TIMERS
-from tests.chaos.evidence import DEAD_LETTERS, Evidence, Row
+from tests.chaos.evidence import DEAD_LETTERS, Evidence, Row, parsed
 from tests.chaos.finding import Finding
 
 KINDS = {COMMANDS: "cmd", EVENTS: "evt", TIMERS: "due"}
@@ -170,7 +169,7 @@ def _meant_for(evidence: Evidence, name: str, reactions: Routing) -> Iterator[tu
     for stream, kind in KINDS.items():
         for stored in evidence.streams[stream]:
             try:
-                subject = parse_subject(stored.subject)
+                subject = parsed(stored.subject)
             except ValueError:
                 continue
             heard = reactions.reacts_to(subject) if stream == EVENTS else subject.context == name
