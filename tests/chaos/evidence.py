@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +34,9 @@ from tests.chaos.databases import Books, Database, problems_of, read_books, read
 
 DEAD_LETTERS = "DEAD_LETTERS"
 STREAMS = (COMMANDS, EVENTS, TIMERS, DEAD_LETTERS)
+
+parsed = lru_cache(maxsize=1 << 16)(parse_subject)
+"""Each check asks for the subjects of all messages."""
 
 
 class Fact(NamedTuple):
@@ -124,7 +127,7 @@ class Evidence(Struct, frozen=True, kw_only=True, dict=True):
 
 def _fact(stored: Stored) -> Fact:
     """The message as one of our events; raises ValueError when it has not the form of one."""
-    subject, headers = parse_subject(stored.subject), stored.headers
+    subject, headers = parsed(stored.subject), stored.headers
     if MSG_ID not in headers:
         raise ValueError("it has no id")
     identity, _ = split_edition(headers[MSG_ID])

@@ -7,6 +7,7 @@ A world is the state of the contexts plus everything in flight; the exhaustive s
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from itertools import chain
 from random import Random
 from typing import Any, NamedTuple, TypeAlias
@@ -78,6 +79,10 @@ class World(NamedTuple):
     spare: int
 
 
+_world: Callable[[tuple[Any, ...]], World] = partial(tuple.__new__, World)
+"""World from a tuple of its fields, without the checks: the search makes hundreds of thousands."""
+
+
 class Numbers:
     """Gives equal values one number."""
 
@@ -137,8 +142,9 @@ class Explorer:
             if not following:
                 yield world
             for one in following:
-                if one not in seen:
-                    seen.add(one)
+                known = len(seen)
+                seen.add(one)  # To look first would hash the world twice.
+                if len(seen) > known:
                     ahead.append(one)
 
     def walk(self, random: Random, *commands: tuple[str, Struct]) -> tuple[Outcome, ...]:
@@ -177,15 +183,17 @@ class Explorer:
             left = world.messages[:place] + world.messages[place + 1 :]
             at = self.messages.values[message][0]
             came = self._deliver(at, world.locals[at], message)
-            after = (*world.locals[:at], came.local, *world.locals[at + 1 :])
+            after = world.locals
+            if came.local != after[at]:
+                after = (*after[:at], came.local, *after[at + 1 :])
             calls, spare = world.calls, world.spare
             if came.calls:
                 calls = (*calls[:at], calls[at] + came.calls, *calls[at + 1 :])
             deadlines = _sorted(world.deadlines, came.deadlines)
-            yield World(after, world.bank, calls, _sorted(left, came.messages), deadlines, spare)
+            yield _world((after, world.bank, calls, _sorted(left, came.messages), deadlines, spare))
             if spare and self._may_come_twice(message):
                 again = _sorted(world.messages, came.messages)
-                yield World(after, world.bank, calls, again, deadlines, spare - 1)
+                yield _world((after, world.bank, calls, again, deadlines, spare - 1))
 
     def _may_come_twice(self, message: int) -> bool:
         del message
@@ -203,7 +211,7 @@ class Explorer:
                 after, outcome = self._answer(at, call, world.bank)
                 calls = (*world.calls[:at], asked[:place] + asked[place + 1 :], *world.calls[at + 1 :])
                 messages = _sorted(world.messages, (outcome,))
-                yield World(world.locals, after, calls, messages, world.deadlines, world.spare)
+                yield _world((world.locals, after, calls, messages, world.deadlines, world.spare))
 
     def _deliver(self, at: int, local: int, message: int) -> Consequences:
         known = self._consequences.get((at, local, message))
@@ -309,5 +317,6 @@ def _fact(event: Any) -> tuple[str, str]:
     return getattr(event, "order_id", ""), f"{name} {event.reason}" if name == "OrderCancelled" else name
 
 
+@lru_cache(maxsize=1 << 16)
 def _sorted(left: tuple[int, ...], more: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted(left + more)) if more else left

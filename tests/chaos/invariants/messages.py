@@ -15,12 +15,11 @@ from shared.wire.messages import (
     TIMER_ID,
     Subject,
     content_hash,
-    parse_subject,
     split_edition,
 )
 from shared.wire.streams import COMMANDS, EVENTS, TIMERS
 from tests.chaos.databases import Row
-from tests.chaos.evidence import DEAD_LETTERS, Evidence
+from tests.chaos.evidence import DEAD_LETTERS, Evidence, parsed
 from tests.chaos.finding import Finding
 
 KINDS = {COMMANDS: "cmd", EVENTS: "evt", TIMERS: "due"}
@@ -171,7 +170,7 @@ def _meant_for(evidence: Evidence, name: str, reactions: Routing) -> Iterator[tu
     for stream, kind in KINDS.items():
         for stored in evidence.streams[stream]:
             try:
-                subject = parse_subject(stored.subject)
+                subject = parsed(stored.subject)
             except ValueError:
                 continue
             heard = reactions.reacts_to(subject) if stream == EVENTS else subject.context == name

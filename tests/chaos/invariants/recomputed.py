@@ -19,10 +19,10 @@ from shared.ports.clock import since_1970_ns
 from shared.repair.rebuild import rebuild
 from shared.wire.bodies import BodyDecoder
 from shared.wire.engine_events import MessageParked, MessageUnparked
-from shared.wire.messages import CAUSATION_HASH, CAUSATION_ID, NEVER, OCCURRED_AT, parse_subject, split_edition
+from shared.wire.messages import CAUSATION_HASH, CAUSATION_ID, NEVER, OCCURRED_AT, split_edition
 from shared.wire.streams import EVENTS
 from tests.chaos.databases import Database, Row, read_database
-from tests.chaos.evidence import Evidence
+from tests.chaos.evidence import Evidence, parsed
 from tests.chaos.finding import Finding
 from tests.chaos.replay import Replay
 
@@ -78,7 +78,7 @@ class Recomputation:
         self._reactions = Routing(context, partitions=evidence.partitions)
         self._heard: dict[str, Stored] = {}
         for fact in evidence.facts():
-            if self._reactions.reacts_to(parse_subject(fact.stored.subject)):
+            if self._reactions.reacts_to(parsed(fact.stored.subject)):
                 self._heard.setdefault(fact.id, fact.stored)
         self._own = {split_edition(row.event_id)[0]: row for row in self._database.journal if row.kind == "evt"}
         self._timers = {timer.name: timer for timer in context.timers}
@@ -146,7 +146,7 @@ class Recomputation:
             body=stored.body,
             reply="",
         )
-        message = self._reactions.delivered(EVENTS, parse_subject(stored.subject).partition, delivery)
+        message = self._reactions.delivered(EVENTS, parsed(stored.subject).partition, delivery)
         assert isinstance(message.handling, Decide), message.handling
         return message.handling.commands
 

@@ -72,6 +72,8 @@ KEY = st.one_of(st.just("o-42"), st.sampled_from(KEYS), TEXT)
 SLOW_IS_FINE = settings(
     deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
+FEW = settings(SLOW_IS_FINE, max_examples=8)
+"""For each of a hundred routes; the long tests try a thousand."""
 MANY = settings(SLOW_IS_FINE, max_examples=1_000)
 Problem = TypeVar("Problem", bound=Exception)
 
@@ -89,7 +91,7 @@ class TestAnything:
     """Random bytes and mutated valid messages, at everything that reads what others wrote."""
 
     @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route[0]}<-{route[2]}")
-    @SLOW_IS_FINE
+    @FEW
     @given(data=st.data())
     def test_a_message_is_taken_refused_or_poison(self, route: Route, data: st.DataObject) -> None:
         take(route, data)
@@ -117,7 +119,7 @@ class TestAnything:
         assert error is None or (error.path.startswith("$") and 0 < len(error.problem) <= PROBLEM_LENGTH_AT_MOST)
 
     @pytest.mark.parametrize(("context", "command"), [(c.name, k) for c in MEMBERS.values() for k in c.accepts])
-    @SLOW_IS_FINE
+    @FEW
     @given(data=st.data())
     async def test_an_endpoint_accepts_or_says_what_is_wrong(
         self, context: str, command: type[Struct], data: st.DataObject
