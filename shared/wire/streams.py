@@ -29,6 +29,12 @@ STREAM_OF: Final[Mapping[str, str]] = {
 }
 """The stream by the first token of a subject."""
 
+RELAYED: Final = "Chorus-Relayed"
+"""A header that the adapter adds: the server stored this message as an answer to a direct get, and nobody sent it here.
+
+A client that may read a message can name any reply subject, also one that it may not publish to.
+"""
+
 
 def stream_of(subject: str) -> str:
     """The stream that holds a subject."""

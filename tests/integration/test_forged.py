@@ -1,6 +1,7 @@
 """A worker answers or parks forged messages, and the server refuses those that would order it to act."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import anyio
@@ -8,11 +9,12 @@ import nats
 import pytest
 import pytest_asyncio
 
+from shared.derived.topology import PRIORITY_GROUP
 from shared.ports.broker import BrokerRefusedError
 from shared.run.server import local_server
-from shared.wire.messages import content_hash
+from shared.wire.messages import content_hash, partition_of
 from shared.wire.streams import COMMANDS, EVENTS
-from tests.integration.engine import Counter, rejection, running, standing, until_idle
+from tests.integration.engine import PARTITIONS, Counter, rejection, running, standing, until_idle
 from tests.integration.keys import NEIGHBOUR, STRANGER
 from tests.integration.wire import Wire, header_block, wire
 from tests.waiting import until
@@ -128,5 +130,38 @@ async def test_stored_command_that_a_reader_has_delivered_under_another_key_is_r
     await client.publish("$JS.API.DIRECT.GET.COMMANDS", b'{"seq": 1}', reply="cmd.till.Ring.k-2")
     await client.close()
     async with running(counter):
-        assert rejection(await counter.watcher.until("k-2", "CommandRejected")) == ("malformed", ["Nats-Stream"])
+        assert rejection(await counter.watcher.until("k-2", "CommandRejected")) == ("malformed", ["Chorus-Relayed"])
         await counter.watcher.until("k-1", "Rung")
+
+
+NO_END = b"Cut: here"
+"""The server replaces the last two bytes of a header block by the line that it adds."""
+
+
+@pytest.mark.parametrize("ends", [b"\r\n", NO_END], ids=["a header block", "a header block without an end"])
+async def test_message_in_the_form_of_an_event_that_a_context_has_delivered_as_one_is_a_stranger_s(
+    counter: Counter, ends: bytes
+) -> None:
+    """A context may read its own message, and the server stores the answer to a direct get under its reply subject.
+
+    A message that a consumer delivers into a stream keeps its own subject.
+    """
+    said = {"Correlation_Id": STRANGER, "Causation_Id": "c", "Causation_Depth": "0", "Schema_Version": "1"}
+    said["Occurred_At"] = "2026-11-28T12:00:00Z"
+    forged, target = b'{"till_id": "%s", "amount": 5}' % STRANGER.encode(), f"evt.scanner.GoodsScanned.{STRANGER}"
+    consumer = f"till-{partition_of(STRANGER, PARTITIONS)}"
+    pull = json.dumps({"batch": 1, "expires": 10**10, "group": PRIORITY_GROUP}).encode()
+    client = await nats.connect(counter.url)
+    async with wire(counter.url) as hand:
+        for version, own in enumerate((f"dlq.till.Some.{STRANGER}", f"cmd.till.Ring.{STRANGER}"), 1):
+            block = header_block(**said, Nats_Msg_Id=f"scanner/scan-{STRANGER}@{version}")
+            assert (await hand.publish(own.encode(), forged, block.removesuffix(b"\r\n") + ends))["seq"] == 1
+    await client.publish("$JS.API.DIRECT.GET.DEAD_LETTERS", b'{"seq": 1}', reply=target)
+    await client.publish(f"$JS.API.CONSUMER.MSG.NEXT.COMMANDS.{consumer}", pull, reply=target)
+    await counter.watcher.until(STRANGER, "GoodsScanned")
+    await client.close()
+    async with running(counter):
+        await counter.scan(STRANGER, 1, f"scanner/scan-{STRANGER}@3")
+        await counter.watcher.until(STRANGER, "Rung")
+        assert counter.totals(STRANGER) == [1]
+        assert counter.rows("SELECT count(*) FROM strangers") == [(1,)]

@@ -31,6 +31,8 @@ from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
 from nats.protocol import parser
 
+from shared.wire.streams import RELAYED
+
 Action: TypeAlias = Literal["publish", "subscribe"]
 
 CONNECTION_ERRORS = (nats.errors.Error, OSError, RuntimeError)
@@ -44,6 +46,12 @@ parser.MSG_RE = re.compile(rb"\AMSG" + _GAP + _WORD + _GAP + _WORD + _GAP + rb"(
 parser.HMSG_RE = re.compile(
     rb"\AHMSG" + _GAP + _WORD + _GAP + _WORD + _GAP + rb"(" + _WORD + _GAP + rb")?(\d+)" + _GAP + rb"(\d+)\r\n"
 )
+
+_ANSWERED = b"Nats-Stream: "
+"""The server adds this header to the answer to a direct get, and stores the answer where a reply subject is a stream's.
+
+It is counted in the bytes: the server adds it without a line break to a header block that a client sent without one.
+"""
 
 _VIOLATION = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
 
@@ -112,7 +120,8 @@ class PatchedClient(Client):
             await super()._process_msg(sid, subject, reply, data, headers)
             return
         try:
-            on_message(Received(_text(subject), _text(reply), _headers(headers) if headers else {}, data))
+            found = _headers(headers, 0 if reply.startswith(b"$JS.ACK.") else 1) if headers else {}
+            on_message(Received(_text(subject), _text(reply), found, data))
         except Exception:  # It would end the read loop.
             _log.exception("message lost: its listener failed", subject=_text(subject))
 
@@ -143,8 +152,11 @@ def _text(token: bytes) -> str:
     return token.decode(errors="backslashreplace")
 
 
-def _headers(block: bytes) -> dict[str, str]:
-    """The headers of a block; the server strips the status line of a message that it stores, but no header (3)."""
+def _headers(block: bytes, answers: int = 1) -> dict[str, str]:
+    """The headers of a block; the server strips the status line of a message that it stores, but no header (3).
+
+    RELAYED is among them when the message was an answer more often than the server answers with it now.
+    """
     first, _, lines = block.decode("utf-8", "replace").partition("\r\n")
     found = {}
     for line in lines.split("\r\n"):
@@ -152,6 +164,8 @@ def _headers(block: bytes) -> dict[str, str]:
         if colon:
             found[name.strip()] = value.strip()
     found.pop("Status", None)
+    if block.count(_ANSWERED) > answers:
+        found[RELAYED] = "true"
     status, _, description = first.partition(" ")[2].partition(" ")
     if status.isdecimal():
         found |= {"Status": status, "Description": description}

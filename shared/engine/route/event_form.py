@@ -30,9 +30,11 @@ from shared.wire.messages import (
     partition_of,
     timer_subject,
 )
+from shared.wire.streams import RELAYED
 
 REQUIRED_HEADERS: Final = (CORRELATION_ID, CAUSATION_ID, CAUSATION_DEPTH, OCCURRED_AT, SCHEMA_VERSION)
 """The headers of every event, besides its id."""
+NOBODY_SAID_IT: Final = "the server has delivered it here for a client that read it"
 SCHEDULER: Final = "Nats-Scheduler"
 """The header with the subject of the timer that has fired; the server sets it."""
 
@@ -54,6 +56,8 @@ def check_event(subject: Subject, headers: Mapping[str, str], partitions: int | 
 
     Without `partitions` the partition is not checked.
     """
+    if RELAYED in headers:
+        raise StrangerError(NOBODY_SAID_IT)
     if missing := [name for name in REQUIRED_HEADERS if not headers.get(name)]:
         raise StrangerError(f"it has no header {', '.join(missing)}")
     if partitions is not None and subject.partition != partition_of(subject.key, partitions):
@@ -134,7 +138,8 @@ def _is_plain(subject: Subject, headers: Mapping[str, str], partitions: int) -> 
         aggregate, _, version = rest.rpartition("@")
         depth = headers[CAUSATION_DEPTH]
         return (
-            context == subject.context
+            RELAYED not in headers
+            and context == subject.context
             and aggregate.partition("-")[2] == subject.key
             and rest.isascii()
             and rest.isprintable()
@@ -165,5 +170,7 @@ def _goes_by(aggregate: str, key: str) -> bool:
 
 def _check_timer(subject: Subject, headers: Mapping[str, str]) -> None:
     """Raise StrangerError unless the timer of this subject has fired: any timer may name any subject as its target."""
+    if RELAYED in headers:
+        raise StrangerError(NOBODY_SAID_IT)
     if headers.get(SCHEDULER) != timer_subject(subject.context, subject.type, subject.key):
         raise StrangerError(f"{subject.context} has set no timer for it")

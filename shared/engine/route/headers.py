@@ -12,10 +12,7 @@ from shared.wire.messages import (
     check_actor,
     check_key,
 )
-from shared.wire.streams import TIMERS
-
-STORED_IN = "Nats-Stream"
-"""The server sets it in the answer to a direct get: the stream of the message."""
+from shared.wire.streams import RELAYED, TIMERS
 
 T = TypeVar("T")
 
@@ -53,13 +50,10 @@ def actor_in(headers: Mapping[str, str]) -> str:
 def check_sent(headers: Mapping[str, str]) -> None:
     """Raise MalformedHeaderError for a command that nobody has sent.
 
-    The server delivers a stored message to any reply subject that a client names, whatever the client may publish. So a
-    user who may only read COMMANDS could have a command of another client stored again under another key.
+    A user who may only read COMMANDS could have a command of another client stored again under another key.
     """
-    if stream := headers.get(STORED_IN):
-        raise MalformedHeaderError(
-            STORED_IN, f"the server has delivered a message of {stream[:80]} here, and nobody sent it"
-        )
+    if RELAYED in headers:
+        raise MalformedHeaderError(RELAYED, "the server has delivered it here for a client that read it")
 
 
 def checked(header: str, check: Callable[[str], T], value: str) -> T:
