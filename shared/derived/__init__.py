@@ -1,1 +1,1 @@
-"""Derives from what contexts declare what follows from it: streams and consumers, and the commands of a reaction."""
+"""Derived from the declarations of contexts and read sides: streams and consumers, and the commands of a reaction."""

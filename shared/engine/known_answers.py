@@ -1,8 +1,8 @@
 """Compares the outcomes that a context has from a service with the answers that the service still has.
 
-A service that was started with an older copy of its database has forgotten answers, and nothing in a stream need tell
-it. It says with each answer since when it answers. So when a service is heard for the first time since it started, this
-asks it for the newest outcomes, and raises an alarm while one is missing.
+A service that was started with an older copy of its database has forgotten answers, and no stream shows it. Each of its
+answers names the time at which it started. After the first answer since a start, this module asks the service for the
+newest outcomes, and raises an alarm while one is missing.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ _decode = msgspec.json.Decoder(Found).decode
 
 
 class KnownAnswers:
-    """One per process: `heard` is told of each answer that an effect gets."""
+    """One per process. The effect runner passes the headers of each answer to `heard`."""
 
     def __init__(self, context: Context, store: Store, broker: Broker, alarms: Alarms) -> None:
         self._context = context
@@ -44,9 +44,9 @@ class KnownAnswers:
         self._alarms = alarms
         self._tasks: TaskGroup | None = None
         self._compared: set[tuple[str, str]] = set()
-        """(lookup, since) of each start of a service that was heard of."""
+        """(lookup, since) of each start of a service whose answers were compared, or are being compared."""
         self._missing: dict[str, dict[str, str]] = {}
-        """The saga of each outcome that a service did not have, by lookup and key."""
+        """The saga of each outcome that a service has lost, by lookup and key."""
 
     def start(self, tasks: TaskGroup) -> None:
         """Ask in this task group."""

@@ -140,7 +140,7 @@ class PartitionOwnership:
             await self.load_rows_of_others()
 
     def compare_again(self) -> None:
-        """Publish nothing before the streams are compared with the journal: one of them is missing.
+        """Compare the streams with the journal before the next publication: one is missing or was replaced.
 
         A context that hears no event has no consumer on EVENTS, so no reader would notice.
         """
@@ -157,7 +157,7 @@ class PartitionOwnership:
                 await self._release(partition)
 
     async def load_rows_of_others(self) -> None:
-        """Load the rows that other processes wrote for our partitions, and effects for which there was no room."""
+        """Load the rows that other processes wrote for our partitions, and the effects that memory had no room for."""
         owned = self.owned
         after, limit = self._effects.to_load
 

@@ -13,7 +13,7 @@ Wake: TypeAlias = Callable[[], None]
 
 
 class Wakeup:
-    """An event with one waiter, a time-out, and `clear`, which anyio's has not. `set` may come before `wait`."""
+    """An event with one waiter, a time-out, and `clear`, which anyio.Event lacks. `set` may come before `wait`."""
 
     __slots__ = ("_waiting", "is_set")
 

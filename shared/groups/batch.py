@@ -37,7 +37,7 @@ class Batch(NamedTuple):
 
 
 class NothingStaysError(Exception):
-    """Rolls a transaction back that only looked; `rows` is what it found."""
+    """Rolls back a transaction that only computes; `rows` is its result."""
 
     def __init__(self, rows: list[JournalRow]) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Batches:
         admitted = self._intake.admit(named, versions, strangers)
         poison = [*admitted.poison, *self._folding.fold(transaction, admitted.heard)]
         if own:
-            transaction.seen_in_stream(own)  # First: a window that one of them closes is not said again.
+            transaction.seen_in_stream(own)  # First: an event about a window that EVENTS has is not published again.
         new, closes_at = self._flow(transaction, admitted.heard)
         if self._forwards is not None:
             transaction.forwards.add(rows_of(admitted.heard, self._forwards))
@@ -84,9 +84,9 @@ class Batches:
         return self._flowing.closes_at(FlowState(transaction))
 
     def close(self, transaction: ViewTransaction, known: Known, headers: Mapping[str, str], at: datetime) -> NoReturn:
-        """Raise NothingStaysError with the events that would be said if stream time were `at` now.
+        """Raise NothingStaysError with the events that would be published if stream time were `at` now.
 
-        Their cause is the last event that was folded; `headers` are its own.
+        Their cause is the last event that was folded; `headers` are its headers.
         """
         cause = Heard(("", ""), known.message_id, Told(known.sequence, "", at), None, headers)
         said = self._flowing.close(FlowState(transaction), cause)

@@ -36,14 +36,14 @@ from shared.readside.group import Group, place_of
 from shared.wire.lag import group_lag_of
 
 CATCH_UP_FROM: Final = 20_000
-"""A group that is this many events behind reads all of EVENTS and skips what it does not hear (reading.py)."""
+"""A group that is this many events behind reads all of EVENTS and skips what it does not hear (read/reading.py)."""
 GATHER_S: Final = 0.1
 """How long events gather between two batches, unless a query waits: a batch shares a disk sync, and bucket writes."""
 BATCH_AT_MOST: Final = 4_000
 """A batch shares one disk sync and one statement per table; beyond this size nothing is gained (measured)."""
 IDLE_S: Final = 0.5
 AWAITED_POLL_S: Final = 0.05
-"""How often the group looks whether the stream has anything more for it while queries wait, however many."""
+"""How often the group looks for further events while queries wait. The interval is the same for any number of them."""
 ROUND_RETRY_S: Final = 0.25
 
 T = TypeVar("T")
@@ -108,7 +108,7 @@ class GroupProcess:
 
     @property
     def is_resting(self) -> bool:
-        """Whether everything that was read is folded and in the buckets, and no window or second database is due."""
+        """Whether all events are folded, forwarded and in the buckets, and no window or second database is due."""
         if self._succession.is_due(self.progress.known):
             return False
         is_current = self.reading.is_live and self.progress.is_current and self._quiet.is_resting
@@ -177,7 +177,7 @@ class GroupProcess:
                 _log.debug("pin not handed over", reason=str(error))
 
     async def _begin_reading(self) -> None:
-        """Read on behind the position. Nothing is published before the stream was read to its end."""
+        """Begin to read after the position. Nothing is published before the stream was read to its end."""
         self._outbox.close()
         self.progress.begin(await self.reading.begin(self.progress.known, self._forget))
 
@@ -222,7 +222,7 @@ class GroupProcess:
             await self._gather()
 
     async def _gather(self) -> None:
-        """Let events gather; at the end of a catch-up, go over to the consumer that delivers what the group hears."""
+        """Let events gather; at the end of a catch-up, change to the consumer that delivers only what it hears."""
         if not await self.reading.go_live() and not self.progress.awaited:
             self._hurry.clear()
             await self._hurry.wait(GATHER_S)

@@ -53,7 +53,7 @@ class Quiet:
         return self.closes_at is not None and self._clock.now() >= self.closes_at + AFTER
 
     def begin(self, closes_at: datetime | None) -> None:
-        """The stream was read to its end; it may have lost an event that it was told."""
+        """The stream was read to its end; it may have lost the last event that the group published about a window."""
         self.closes_at, self._told = closes_at, None
 
     async def close(self, progress: Progress, batches: Batches, transact: Transact) -> None:

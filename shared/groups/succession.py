@@ -1,7 +1,7 @@
-"""Goes over to the database that `chorus replay --swap` has left beside the one of a group that runs.
+"""Changes a running group to the second database that `chorus replay --swap` has left beside its own.
 
-The second database first gets what the first one has got since they were compared, so no answer goes back. A process
-that is killed in between finds either of the two in its place, and the position in it.
+The second database first catches up with the first one, so no answer becomes older. A process that is killed meanwhile
+finds one of the two in place, with the position in it.
 """
 
 from typing import Final
@@ -16,7 +16,7 @@ from shared.ports.store import DatabaseError
 from shared.ports.views import Known, ViewStore
 
 AGAIN_AFTER_S: Final = 5.0
-"""How long the second database waits while somebody reads the first one, such as `chorus audit`."""
+"""How long the second database waits when another process reads the first one, such as `chorus audit`."""
 
 _log = structlog.get_logger("chorus.group")
 

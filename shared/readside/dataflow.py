@@ -8,7 +8,7 @@ The functions in it are pure. The state between two events is in the database of
 Time is event time: stream time is the latest time at which an event occurred, and no clock is asked. So the same stream
 gives the same figures, whenever it is read. A record that is late and still within the grace of its window corrects it;
 a later one is counted as late. A window is final, and an entry of a join unmatched, once stream time is past it. The
-events that a topology says are in the stream too: one about a window moves stream time on where no other event comes.
+events that a topology publishes are in EVENTS too: one about a window moves stream time on when no other event comes.
 """
 
 from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Let records through whose value is `kept`."""
+    """Pass on the records for whose value `kept` is true."""
 
     kept: Callable[[Any], bool]
 
@@ -142,7 +142,7 @@ Stage: TypeAlias = Filter | Map | KeyBy | Window | Aggregated | Joined | Lookup 
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """Sources and the stages behind them; `name` tells its state from that of others in the group."""
+    """Sources and the stages after them; `name` distinguishes its state from that of other topologies of the group."""
 
     sources: tuple[Source, ...]
     stages: tuple[Stage, ...] = ()

@@ -36,10 +36,10 @@ class Forwards:
 class Group:
     """A consumer group: it has tables and topologies, or else it `forwards` events.
 
-    `upcasters` make the form that it reads of older events.
+    `upcasters` make the form that it reads from older forms of events.
 
-    `version` is raised when a fold makes something else of the same events. A process that finds a database of another
-    version, or of a group that heard or stored something else, folds it again from the first event.
+    Raise `version` when a fold gives other rows for the same events. A process folds EVENTS again from the first event
+    when its database is of another version, or of a group that heard other events or had other tables or fields.
 
     With `requires_actor`, a query has to name its actor in `Acting-For`. Only on `api.<context>.any.<Query>`, which the
     rights of users keep for operators and testers, it need not.
@@ -85,7 +85,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadSide:
-    """A context that decides nothing: its groups read what the others have said."""
+    """The read side of a system: it decides nothing, and its groups read the events of the contexts."""
 
     name: str
     groups: tuple[Group, ...]

@@ -1,4 +1,4 @@
-"""Quantiles of many numbers in little space: a t-digest, which is the same for the same numbers in the same order.
+"""Estimates quantiles in little space by a t-digest, which is the same for the same numbers in the same order.
 
 The relative error is a fraction of a percent at the median and less at the ends. `fastdigest` holds the digest; a KLL
 sketch would draw at random, and a rebuild would then differ from what it rebuilds.

@@ -63,10 +63,11 @@ class Owner:
 class Table:
     """Rows by key. A row is a Struct, kept as JSON beside the EVENTS sequence of its last change.
 
-    `columns` are fields of the row by which queries select; `lists` are columns of which a row has several values, and
-    loses none. `text(row)` is what a search finds a row by, from its first version on. A table with `bucket` is also a
-    KV bucket of its name, which has each row under its key. Actors see the rows of which they are the `owner`; a table
-    without an owner is not for them. A table is listed and searched for an actor by a column with the owner.
+    `columns` are fields of the row by which queries select. `lists` are columns of which a row has several values; a
+    value that was added stays. `text(row)` is the text by which a search finds a row, taken when the row is new. A
+    table with `bucket` is also a KV bucket of its name, which has each row under its key. Actors see the rows of which
+    they are the `owner`; a table without an owner is not for them. A table is listed and searched for an actor by a
+    column with the owner.
     """
 
     name: str

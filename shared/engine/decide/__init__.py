@@ -1,1 +1,1 @@
-"""The third stage: loads aggregates, decides, and commits everything in one transaction."""
+"""The third stage: checks the inbox, loads aggregates, decides, and commits everything in one transaction."""

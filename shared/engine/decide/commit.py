@@ -27,7 +27,7 @@ class Progress(NamedTuple):
     acknowledged: Sequence[tuple[int, int]]
     """(journal number, stream sequence) of published rows."""
     attempts: Mapping[str, tuple[int, str]]
-    """(attempts, last error) of effects whose outcome is still unknown, by event id."""
+    """(attempts, last error) of the effects that have no outcome yet, by event id."""
     refused: Sequence[RefusedRow] = ()
     """Rows that the broker refuses for good."""
 
@@ -50,6 +50,7 @@ class Committed(NamedTuple):
     """Rows that other processes wrote for our partitions since our last look, then our own rows."""
     effects: Sequence[EffectRow]
     undecided: Sequence[tuple[EffectRow, str]]
+    """Effects whose outcome our code could not decide, and why; the runner repeats their calls later."""
     duplicates: int
     parked: int
     last_number: int

@@ -17,7 +17,7 @@ class Seen(Enum):
     NEW = "new"
     DUPLICATE = "duplicate"
     REUSED_ID = "reused id"
-    """A known id with other content, which is not reported yet."""
+    """A known id with other content. `check` returns this once; after that the message is a duplicate."""
 
 
 class Inbox:

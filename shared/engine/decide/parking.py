@@ -41,7 +41,7 @@ class ParkedKeys:
         return sum(self._count_by_key.values())
 
     def load(self, message_ids: Iterable[str]) -> None:
-        """Look up, in one query, how often these parked messages were put on record."""
+        """Look up, in one query, the last `MessageParked` version of each of these messages."""
         self._last_versions = self._transaction.last_versions(map(parked_aggregate, message_ids))
 
     def failed_in_this_batch(self, key: str) -> bool:
@@ -49,7 +49,7 @@ class ParkedKeys:
         return key in self._failed_keys
 
     def park(self, message: Incoming, delivery: Delivery, reason: str) -> list[JournalRow]:
-        """Park a message; returns the rows that put it on record. `reason` is empty for one that waits behind another.
+        """Park a message; returns the rows to publish. `reason` is empty for one that waits behind another.
 
         A body that is larger than any message of ours is cut, but stays too large: a retry refuses it the same way, and
         the event stays within what the server accepts.
@@ -68,7 +68,7 @@ class ParkedKeys:
         return [*rows, self._outgoing.parked(message, row)]
 
     def park_again(self, message: Incoming, waiting: ParkedVerdict, reason: str) -> list[JournalRow]:
-        """Keep a message parked whose retry failed; a new reason goes on record as an event of its own."""
+        """Keep a message parked whose retry failed; a new reason is published as a further `MessageParked`."""
         _log.error("parked again", **message.ids, key=message.key, type=message.type, reason=reason)
         self._failed_keys.add(message.key)
         self.failed_again[waiting.id] = (message.key, reason)

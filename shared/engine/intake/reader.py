@@ -198,15 +198,15 @@ class Reader:
             return
         self._heard_at = self._clock.monotonic()
         self._heard = True
-        if status.code == 100:
+        if status.code == 100:  # A heartbeat.
             delivered = int(status.headers.get(LAST_DELIVERED, self.consumer_sequence))
             if self.phase is Phase.READING and delivered != self.consumer_sequence:
                 self._gap = True  # Another client moved the consumer; perhaps no later message shows it.
             return
-        if status.code == 423:
+        if status.code == 423:  # Another client has the pin.
             self._lost = True
             self._wake()
-        elif status.code in (404, 408):
+        elif status.code in (404, 408):  # A pull has ended, and asked for more than it got.
             self._outstanding -= int(status.headers.get("Nats-Pending-Messages", "1"))
         else:  # When the consumer is missing, the next request about it says so and raises the alarm.
             log = _log.debug if status.code == NO_RESPONDERS or status.description == DELETED else _log.warning

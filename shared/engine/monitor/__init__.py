@@ -1,1 +1,1 @@
-"""Monitors the process itself: alarms, troubles and stalls."""
+"""Watches the process itself: alarms, the troubles behind them, stalls, and counts for the metrics."""

@@ -1,1 +1,1 @@
-"""The last stage: publishes the outbox, per key in order, until the stream has every row."""
+"""The fourth stage: publishes the outbox, per key in order, and retries until the stream has every row."""

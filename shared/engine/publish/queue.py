@@ -13,7 +13,7 @@ from shared.wire.messages import aggregate_name
 
 
 class PublishQueue:
-    """`linger_s` says by the aggregate's name how long its rows may wait.
+    """`linger_s` is how long the rows of an aggregate may wait, by its name.
 
     The queue calls `wake` when rows are due, and when the first of them begins to linger.
     """

@@ -57,7 +57,7 @@ class Relay:
             troubles,
             requeue=self._queue.put_first,
             is_verified=self._is_verified,
-            acknowledged=self._acknowledge_blocked,
+            acknowledged=self._note_published_blocked,
         )
         self._in_flight: Sequence[NumberedRow] = ()
         self._acknowledged: list[tuple[int, int]] = []
@@ -181,7 +181,7 @@ class Relay:
                 reach("after-ack")
                 self._troubles.published(stream)
                 first = last - len(rows) + 1
-                self._acknowledge(zip(rows, range(first, last + 1), strict=True))
+                self._note_published(zip(rows, range(first, last + 1), strict=True))
                 return
         await self._publish_singly(stream, rows)
 
@@ -194,7 +194,7 @@ class Relay:
             for numbered, answer in zip(heads, await publish_each(self._broker, heads), strict=True):
                 if isinstance(answer, int):
                     reach("after-ack")
-                    self._acknowledge([(numbered, answer)])
+                    self._note_published([(numbered, answer)])
                     rows_by_key[numbered.row.key].popleft()
                 elif isinstance(answer, Refused):
                     if self._is_ours(numbered):
@@ -236,13 +236,13 @@ class Relay:
         is_current = self._round_connection == self._broker.reconnects
         return is_current and numbered.row.partition not in self._revoked_in_round
 
-    def _acknowledge(self, published: Iterable[tuple[NumberedRow, int]]) -> None:
+    def _note_published(self, published: Iterable[tuple[NumberedRow, int]]) -> None:
         """Note the PubAcks, except for revoked partitions: their stream may have been replaced."""
         acknowledged = [(numbered.n, sequence) for numbered, sequence in published if self._is_ours(numbered)]
         self._acknowledged.extend(acknowledged)
         self.published += len(acknowledged)
 
-    def _acknowledge_blocked(self, numbered: NumberedRow, sequence: int) -> None:
+    def _note_published_blocked(self, numbered: NumberedRow, sequence: int) -> None:
         reach("after-ack")
         self._troubles.published(numbered.row.stream)
         self._acknowledged.append((numbered.n, sequence))

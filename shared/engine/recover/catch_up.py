@@ -24,12 +24,12 @@ BATCH = 1_000
 
 
 def past_of(routing: Routing) -> dict[str, Past]:
-    """The events of which the context also wants earlier ones, as `context.Event`, and which of them."""
+    """`Policy.past` of every event, as `context.Event`, whose earlier ones the context asks for."""
     return {f"{one.source}.{one.event.__name__}": one.past for one in routing.context.policies if one.past != "none"}
 
 
 async def catch_up(store: Store, broker: Broker, clock: Clock, routing: Routing) -> int:
-    """Decide the events that were published before their policies were there; returns how many there are.
+    """Decide the events that were published before their policies existed; returns their number.
 
     Raises:
         BrokerError: EVENTS cannot be read now; call it again later.

@@ -1,1 +1,1 @@
-"""The second stage: makes commands of a delivered message; some are refused, poison or a stranger's."""
+"""The second stage: turns a delivered message into commands, or finds it malformed, poison or a stranger's."""

@@ -108,7 +108,7 @@ class Form:
         }
 
     def check(self, subject: Subject, headers: Mapping[str, str]) -> None:
-        """Raise StrangerError when the context that the subject names cannot have said this."""
+        """Raise StrangerError when the context that the subject names cannot have published this."""
         if subject.kind == "due":
             _check_timer(subject, headers)
             return

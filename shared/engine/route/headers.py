@@ -1,4 +1,4 @@
-"""Reads the headers of a message: its id, the saga that it belongs to, and how many causes it has."""
+"""Reads the headers of a message: its id, the saga that it belongs to, and its causation depth."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -38,7 +38,7 @@ def correlation_in(headers: Mapping[str, str]) -> str | None:
 
 
 def depth_in(headers: Mapping[str, str], at_most: int) -> int:
-    """How many causes a message has; raises MalformedHeaderError when that is no number, or too large."""
+    """The length of the chain of causes behind a message; raises MalformedHeaderError unless it is below `at_most`."""
     return checked(CAUSATION_DEPTH, lambda given: _depth(given, at_most), headers.get(CAUSATION_DEPTH, "0"))
 
 
@@ -48,12 +48,12 @@ def actor_in(headers: Mapping[str, str]) -> str:
 
 
 def check_sent(headers: Mapping[str, str]) -> None:
-    """Raise MalformedHeaderError for a command that nobody has sent.
+    """Raise MalformedHeaderError for a command that no client has sent, but the server has copied into the stream.
 
     A user who may only read COMMANDS could have a command of another client stored again under another key.
     """
     if RELAYED in headers:
-        raise MalformedHeaderError(RELAYED, "the server has delivered it here for a client that read it")
+        raise MalformedHeaderError(RELAYED, "no client sent it: the server delivered a stored message here")
 
 
 def checked(header: str, check: Callable[[str], T], value: str) -> T:

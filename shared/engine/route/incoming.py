@@ -1,4 +1,4 @@
-"""A message on its way to a decision: what it says, where it comes from, and how to handle it.
+"""A message on its way to a decision: its content, its source, and its handling.
 
 Routing makes it, and nothing changes it afterwards.
 """
@@ -60,7 +60,7 @@ Source: TypeAlias = Delivery | ParkedVerdict | EffectRow | Asker
 
 
 class Incoming(NamedTuple):
-    """One message. `depth` counts its causes; `content` is the hash of its body, by which dedup compares messages.
+    """One message. `depth` is its causation depth; `content` is the hash of its body, by which dedup compares messages.
 
     `traceparent` is the span that it comes from, as a header says it; empty for a message that is not traced.
     """

@@ -50,7 +50,7 @@ class Routes:
         return self._functions.get((subject.kind, subject.context, subject.type), "")
 
     def check_form(self, subject: Subject, headers: Mapping[str, str]) -> None:
-        """Raise StrangerError for an event or a timer that is heard, and that its context cannot have said."""
+        """Raise StrangerError for an event or a timer that we react to and its context cannot have published."""
         if subject.kind != "cmd" and subject in self:
             self._form.check(subject, headers)
 

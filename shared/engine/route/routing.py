@@ -58,7 +58,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class Deciding(NamedTuple):
-    """The decider of a command with its lookup functions, cached because every command needs them."""
+    """The decider of a command and its functions that name the aggregates to load, cached: every command needs them."""
 
     decider: Decider
     id_of: Callable[[Any], str]

@@ -56,7 +56,7 @@ class NoTracing:
     """Begins no trace and makes no span; only hands on the traces that clients and other processes have begun."""
 
     def begin(self, _message_id: str, /) -> str:
-        """Nothing."""
+        """Empty: the message is not traced."""
         return ""
 
     def of_row(self, traceparent: str, _event_id: str, /) -> str:
@@ -64,14 +64,14 @@ class NoTracing:
         return traceparent if parse_traceparent(traceparent) else ""
 
     def of_request(self, traceparent: str, _event_id: str, _attempt: int, /) -> str:
-        """The same."""
+        """Unchanged: the request carries the trace of its event."""
         return traceparent
 
     def decided(self, _messages: Sequence[Incoming], _rows: Sequence[NumberedRow], _began: datetime, /) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def attempt(self, _row: EffectRow, _attempt: int, /) -> AbstractContextManager[None]:
-        """Nothing around the block."""
+        """Do nothing around the block."""
         return _UNTRACED
 
 

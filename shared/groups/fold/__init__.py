@@ -1,1 +1,1 @@
-"""Folds events into the tables of a group and through its topologies, in the memory of one transaction."""
+"""The second stage of a group: folds events into its tables and runs its topologies, within one transaction."""

@@ -1,4 +1,4 @@
-"""A circuit breaker: while the endpoint fails, one event at a time asks whether it is well again."""
+"""A circuit breaker: while the endpoint fails, one event at a time probes whether it is well again."""
 
 from typing import Final
 
@@ -38,14 +38,14 @@ class Breaker:
         return False
 
     def succeeded(self) -> None:
-        """The endpoint has answered as one that is well."""
+        """The endpoint has answered, and not as one that is away or misconfigured."""
         self._failures = 0
         self._backoff.reset()
         self.is_open = self._is_probing = False
         self._tell()
 
     def failed(self, *, is_probe: bool) -> None:
-        """The endpoint has not answered, or as one that is not well."""
+        """The endpoint has not answered, or as one that is away or misconfigured."""
         self._failures += 1
         if is_probe or (not self.is_open and self._failures >= OPENS_AFTER):
             self.is_open = True

@@ -1,1 +1,1 @@
-"""Publishes what a group has made: its events, and the rows of its KV buckets."""
+"""The third stage of a group: publishes its own events, and the rows of its KV buckets."""

@@ -1,10 +1,9 @@
 """Writes the rows of tables into KV buckets, in the order of the stream.
 
-A bucket follows from the table: its last message names the event that changed the row, and the rows with a later one
-are missing. So a crash between the commit and the bucket loses nothing, and a rebuild takes no key of a bucket back. A
-bucket that somebody else has written, purged, or deleted and made again is written again, also while no row changes. A
-group first reads to the end of EVENTS, then writes: each row once, with its last value, not once per event of a
-catch-up.
+A bucket follows from its table: the last message of the bucket names the event that changed the row, so the bucket
+lacks the rows that later events changed. A crash between the commit and the bucket loses nothing, and a rebuild never
+puts an older value into a bucket. A bucket that another client has written, purged or recreated is written again, also
+while no row changes. During a catch-up a group writes no bucket; at the end of EVENTS it writes each row once.
 """
 
 import re
@@ -34,11 +33,11 @@ OPERATION: Final = "KV-Operation"
 _KEY: Final = re.compile(r"[-/_=a-zA-Z0-9]+(?:\.[-/_=a-zA-Z0-9]+)*")
 """The keys that a bucket can have. A row with another key, such as one with a space, is in the table only."""
 KEY_BYTES_AT_MOST: Final = 1_000
-"""As a row with a longer key is: the key is a part of a subject."""
+"""A row with a longer key is in the table only too: the key is a part of a subject."""
 VALUE_BYTES_AT_MOST: Final = 1_000_000
 """A server takes 1 MiB with the headers unless it is told otherwise. The key of a longer row is deleted."""
 LOOKS_EVERY_S: Final = 5.0
-"""How often a bucket at rest is compared with what was left there."""
+"""How often the group checks whether another client has changed a bucket at rest."""
 DELAYS: Final = Delays(first_s=0.1, last_s=5.0)
 
 _log = structlog.get_logger("chorus.buckets")
@@ -107,7 +106,7 @@ class Buckets:
                 await backoff.wait(self._clock)
 
     async def _rest(self, table: str, mark: _Mark) -> _Mark:
-        """Wait for rows that change; the mark is nowhere when the bucket is not as it was left."""
+        """Wait for rows that change; the mark is nowhere when another client has changed the bucket."""
         messages = 0
         self._resting.add(table)
         try:
@@ -132,7 +131,7 @@ class Buckets:
         return await self._store.read_aside(work)
 
     async def _mark(self, table: str) -> _Mark:
-        """How far the bucket is: nowhere, where its last message is of other tables or events, or not ours."""
+        """How far the bucket is: nowhere, when its last message is of other tables or events, or of another client."""
         generation, known, before = await self._store.read_aside(
             lambda view: (view.generation(), view.known(), view.predecessor())
         )

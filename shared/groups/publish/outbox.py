@@ -69,13 +69,13 @@ class Outbox:
 
     def add(self, rows: Sequence[NumberedRow]) -> None:
         """Publish new events."""
-        self._relay.drain_acknowledged()  # The stream tells it, when the group hears the event.
+        self._relay.drain_acknowledged()  # Not recorded: the group hears its own event when EVENTS has it.
         if self._is_open:
             self._relay.add(rows)
 
 
 def journal_rows(context: str, said: Iterable[Said]) -> list[JournalRow]:
-    """The events that a group of this context says, as they are published."""
+    """The journal rows of the events that a group of this read side publishes."""
     return [_row(context, one) for one in said]
 
 

@@ -1,7 +1,7 @@
 """Shows a query only what belongs to one actor, by the owners that its tables declare.
 
-The rule is in the tables, so a query that is added later follows it too. A refusal does not tell whether there is such
-a row. A table without an owner, and the counts of a group, are about no actor's own things, and are refused.
+The rule is in the tables, so a query that is added later follows it too. A refusal does not reveal whether the row
+exists. A table without an owner, and the counts of a group, belong to no actor, and are refused.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from shared.readside.views import NOTHING, Counted, Owner, Page, Table, View
 from shared.wire.messages import ACTING_FOR
 
 NOT_YOURS = "not_yours"
-"""The reason of a refusal where no table has one of its own."""
+"""The reason of a refusal when the table declares none."""
 
 
 class NotTheirsError(Exception):

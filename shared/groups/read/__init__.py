@@ -1,1 +1,1 @@
-"""Reads EVENTS for a group: in order, each event of a known context once, and up to which sequence."""
+"""The first stage of a group: reads EVENTS in order, and admits each event of a known context once."""

@@ -26,7 +26,7 @@ DIGITS_AT_MOST: Final = 12
 class Heard(NamedTuple):
     """One event to fold; `kind` is `(context, type)`, and `identity` its id.
 
-    An event of the group itself has no content: by its time the group knows that time has passed.
+    An event of the group itself has no content: only its time matters, which moves stream time on.
     """
 
     kind: tuple[str, str]
@@ -90,7 +90,7 @@ class Intake:
         }
 
     def named(self, deliveries: Iterable[Delivery]) -> tuple[list[_Named], list[tuple[int, str]], int]:
-        """The events that the group hears, (sequence, id) of its own, and the number of those of strangers."""
+        """The events that the group hears, (sequence, id) of its own events, and the number of strangers' events."""
         found: list[_Named] = []
         own: list[tuple[int, str]] = []
         strangers = 0
@@ -119,7 +119,7 @@ class Intake:
         return found, own, strangers
 
     def admit(self, named: Sequence[_Named], versions: dict[str, int], strangers: int) -> Admitted:
-        """The events that are new, given the `versions` that the database remembers."""
+        """Dedup: admit the events that are newer than the `versions` that the database remembers."""
         admitted = Admitted([], {}, [], strangers)
         for one in named:
             kind, key, delivery = one.kind, one.key, one.delivery
@@ -134,12 +134,7 @@ class Intake:
             try:
                 content = None if is_own else self._content(kind, key, delivery)
                 at = _occurred_at(delivery)
-            except (
-                ValueError,
-                TypeError,
-                OverflowError,
-                RecursionError,
-            ) as error:  # msgspec's errors are ValueErrors too.
+            except UNREADABLE as error:
                 admitted.poison.append(Poison(delivery.sequence, delivery.subject, f"{type(error).__name__}: {error}"))
                 continue
             told = Told(delivery.sequence, key, at)

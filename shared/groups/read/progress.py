@@ -1,4 +1,4 @@
-"""How far a group knows EVENTS, and whether it has read to the end."""
+"""Tracks how far a group has read EVENTS, and whether it has reached the end."""
 
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
@@ -13,9 +13,9 @@ from shared.wire.streams import EVENTS
 class Progress:
     """`known` is the last event that was folded.
 
-    A group hears some events only. So behind its last event there may be others that it need not hear, and `up_to` is
-    how far it is known to have everything that concerns it. `heard` are the (context, type) of what it hears. `hurry`
-    has the group's loop fold what there is, and look ahead.
+    A group hears only some types of events. So other events may follow the last one that it folded, and `up_to` is the
+    sequence up to which it has every event that it hears. `heard` are the (context, type) of these events. `hurry`
+    makes the group's loop fold the next batch, or look ahead, at once.
     """
 
     def __init__(self, broker: Broker, heard: Set[tuple[str, str]], hurry: Callable[[], None]) -> None:
@@ -43,17 +43,17 @@ class Progress:
         return max(self.known.sequence, self._confirmed)
 
     def begin(self, known: Known) -> None:
-        """The group begins to read behind this position."""
+        """The group begins to read after this position."""
         self.known = known
         self._beginnings += 1
         self.is_current = False
         self._confirmed = 0
         self._has_more = False
-        if self.current.is_set():  # Otherwise somebody waits for this one.
+        if self.current.is_set():  # Otherwise tasks wait for this one.
             self.current = anyio.Event()
 
     def moved(self, known: Known, *, pending: int | None = None) -> None:
-        """The group has folded up to this position; `pending` more events waited behind it, if that is known."""
+        """The group has folded up to this position; `pending` more events followed it, if that is known."""
         self.known = known
         self._has_more = bool(pending)
         if pending == 0:
@@ -63,8 +63,8 @@ class Progress:
     async def look_ahead(self) -> None:
         """Look whether the stream has more for this group, once at a time; raises BrokerError.
 
-        It reads the events behind `up_to` until the group hears one. The consumer's count of pending messages would be
-        cheaper, but for a moment it lacks a message that was just stored.
+        It reads the events after `up_to` until it finds one that the group hears. The consumer's count of pending
+        messages would be cheaper, but for a moment it lacks a message that was just stored.
         """
         if self._is_looking or self._has_more:
             return

@@ -76,12 +76,12 @@ class Reading:
 
     @property
     def behind(self) -> int:
-        """The number of events that were delivered or wait, and are not folded."""
+        """The number of events that are not folded: in the buffer, or not delivered yet."""
         newest = self.reader.newest
         return 0 if newest is None else self.reader.buffered + newest.pending
 
     async def begin(self, known: Known, forget: Callable[[], Awaitable[None]]) -> Known:
-        """Read on behind the position, and return it; call `forget` first where EVENTS is not the stream that it was.
+        """Begin to read after the position, and return it; call `forget` first when EVENTS was replaced.
 
         Raises:
             BrokerError: the broker is away, or a consumer is missing.
@@ -106,7 +106,7 @@ class Reading:
             self._troubles.failed(READING, error)
 
     async def go_live(self) -> bool:
-        """End a catch-up; the next `begin` reads only the events that the group hears. Whether there was one."""
+        """End a catch-up; the next `begin` reads only what the group hears. Returns whether there was a catch-up."""
         if self.reader is self._live:
             return False
         await self.stop(hand_over=True)
