@@ -12,6 +12,7 @@ import msgspec
 from shared.engine.monitor.troubles import Troubles
 from shared.engine.publish.relay import Relay
 from shared.groups.fold.flow_state import Said
+from shared.groups.read.intake import own_aggregate
 from shared.ports.broker import Broker
 from shared.ports.clock import Clock
 from shared.ports.rows import JournalRow, NumberedRow
@@ -22,7 +23,6 @@ from shared.wire.messages import (
     MSG_ID,
     OCCURRED_AT,
     SCHEMA_VERSION,
-    aggregate_id,
     event_id,
     event_subject,
     rfc3339,
@@ -82,7 +82,7 @@ def journal_rows(context: str, said: Iterable[Said]) -> list[JournalRow]:
 def _row(context: str, said: Said) -> JournalRow:
     kind = said.says.type.__name__
     key = getattr(said.event, said.says.key)
-    aggregate = aggregate_id(f"{kind[0].lower()}{kind[1:]}", key)
+    aggregate = own_aggregate(kind, key)
     identity = event_id(context, aggregate, said.number)
     cause = said.cause
     depth = cause.headers.get(CAUSATION_DEPTH, "0")

@@ -15,7 +15,7 @@ from shared.ports.broker import Delivery
 from shared.readside.group import Group
 from shared.readside.views import Told
 from shared.wire.bodies import MalformedBodyError
-from shared.wire.messages import MSG_ID, OCCURRED_AT, is_event_id
+from shared.wire.messages import MSG_ID, OCCURRED_AT, aggregate_id, is_event_id
 
 UNREADABLE: Final = (ValueError, TypeError, OverflowError, RecursionError)
 """The errors of msgspec and of Python's times on garbage; msgspec's own errors are ValueErrors."""
@@ -101,9 +101,15 @@ class Intake:
                 continue
             kind, key = (tokens[1], tokens[2]), tokens[4]
             if kind in self._own:
-                if is_event_id(identity := delivery.headers.get(MSG_ID, "")):
-                    own.append((delivery.sequence, identity))
-                    found.append(_Named("", 0, 1, kind, key, delivery))
+                identity = delivery.headers.get(MSG_ID, "")
+                if (
+                    not is_event_id(identity)
+                    or identity.rpartition("@")[0] != f"{kind[0]}/{own_aggregate(kind[1], key)}"
+                ):
+                    strangers += 1
+                    continue
+                own.append((delivery.sequence, identity))
+                found.append(_Named("", 0, 1, kind, key, delivery))
                 continue
             if kind not in self._decoders:
                 continue  # While it catches up, the group reads everything.
@@ -152,6 +158,11 @@ class Intake:
             return older.decode(delivery.body, key=key, at=delivery.at, headers=delivery.headers)
         except MalformedBodyError as error:
             raise ValueError(f"{error.path}: {error.problem}") from error
+
+
+def own_aggregate(kind: str, key: str) -> str:
+    """The aggregate of an event that a group says, by its type."""
+    return aggregate_id(f"{kind[0].lower()}{kind[1:]}", key)
 
 
 def _is_known(one: _Named, versions: Mapping[str, int]) -> bool:

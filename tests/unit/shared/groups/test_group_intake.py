@@ -8,6 +8,7 @@ from msgspec import Struct
 from shared.groups.read.intake import Admitted, Intake
 from shared.ports.broker import Delivery
 from shared.ports.clock import since_1970_ns
+from shared.readside.dataflow import Says, source
 from shared.readside.group import Group
 from shared.readside.views import On, Table
 from shared.wire.messages import MSG_ID, OCCURRED_AT
@@ -17,6 +18,12 @@ STORED_AT = datetime(2026, 11, 28, 9, tzinfo=UTC)
 
 class ThingDone(Struct, frozen=True):
     """An event."""
+
+
+class ThingNoted(Struct, frozen=True):
+    """An event that the group says."""
+
+    thing_id: str
 
 
 def admitted(occurred_at: str) -> Admitted:
@@ -83,3 +90,28 @@ def test_a_version_and_each_later_edition_of_it_are_folded_once(ids: list[str], 
             remembered |= admitted.versions
             heard += [one.identity.removeprefix("here/thing-") for one in admitted.heard]
         assert heard == folded
+
+
+@pytest.mark.parametrize(
+    ("identity", "is_ours"),
+    [
+        ("there/thingNoted-t-1@1", True),
+        ("there/thingNoted-t-2@1", False),
+        ("there/thingMissed-t-1@1", False),
+        ("t-1", False),
+    ],
+    ids=["ours", "of another key", "of another type", "no id that a context gives"],
+)
+def test_the_id_of_another_event_under_a_subject_of_ours_is_a_strangers(identity: str, is_ours: bool) -> None:
+    """Taken for ours, it would keep the group from saying that other event."""
+    noted = source("here", ThingDone) | Says(ThingNoted, key="thing_id", event=lambda _: None)
+    intake = Intake("there", Group(name="all", topologies=(noted,)))
+    delivery = Delivery(
+        sequence=7,
+        at_ns=since_1970_ns(STORED_AT),
+        subject="evt.there.ThingNoted.0.t-1",
+        headers={MSG_ID: identity},
+        body=b"{}",
+    )
+    named, own, strangers = intake.named([delivery])
+    assert (len(named), own, strangers) == ((1, [(7, identity)], 0) if is_ours else (0, [], 1))
