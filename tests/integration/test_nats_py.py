@@ -39,6 +39,7 @@ WITHIN_S = 5.0
 
 OVERRIDDEN = {
     "_attempt_reconnect": "(self)",
+    "_connect_to_server": "(self, s)",
     "_process_msg": "(self, sid, subject, reply, data, headers)",
     "_process_headers": "(self, headers)",
     "_build_message": "(self, sid, subject, reply, data, headers)",
@@ -243,3 +244,45 @@ def test_9_uvloop_raises_a_runtime_error_when_the_connection_is_gone(nats_server
     assert raised.type is RuntimeError
     with pytest.raises(BrokerUnavailableError), port_errors():
         raise raised.value
+
+
+async def tries_again_once_closed(client: Client, server: LocalServer) -> bool:
+    """Whether a client still connects after `close`, whose cancellation came with a refused connection."""
+    tries = asyncio.Queue[int]()
+
+    async def connect(*_: object, **__: object) -> None:
+        tries.put_nowait(1)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if tries.qsize():
+                raise
+            raise ConnectionRefusedError from None  # As asyncio.wait_for does.
+
+    await client.connect(server.url, reconnect_time_wait=0, error_cb=ignore)
+    transport = client._transport
+    assert isinstance(transport, TcpTransport)
+    assert transport._io_writer is not None
+    transport.connect = connect  # type: ignore[method-assign]
+    transport._io_writer.transport.abort()
+    await asyncio.wait_for(tries.get(), WITHIN_S)
+    task = client._reconnection_task
+    assert task is not None
+    await client.close()
+    again = asyncio.create_task(tries.get())
+    await asyncio.wait([task, again], timeout=WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+    found = again.done()
+    again.cancel()
+    tries.put_nowait(1)
+    task.cancel()
+    await asyncio.wait([task])
+    return found
+
+
+async def ignore(error: Exception) -> None:
+    del error
+
+
+async def test_10_closed_stock_client_reconnects_when_its_cancellation_is_lost(nats_server: LocalServer) -> None:
+    assert await tries_again_once_closed(Client(), nats_server)
+    assert not await tries_again_once_closed(PatchedClient(), nats_server)

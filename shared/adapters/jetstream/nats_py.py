@@ -17,15 +17,18 @@ when nats-py repairs a defect or changes a private name; then delete or adapt th
 8. Nothing public lists subscriptions, drops one without asking the server, or repeats one that the server denied. See
    `subscriptions`, `drop_subscription`, `resubscribe`.
 9. A lost connection raises what the event loop's transport raises; with uvloop a RuntimeError. See `CONNECTION_ERRORS`.
+10. `asyncio.wait_for` of Python 3.11 loses a cancellation that comes with a refused connection. A client that was closed
+    then goes on to reconnect for ever. See `_connect_to_server`.
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import nats.errors
 import structlog
-from nats.aio.client import Client
+from nats.aio.client import Client, Srv
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
@@ -113,6 +116,12 @@ class PatchedClient(Client):
         if isinstance(self._transport, TcpTransport) and self._transport._io_writer is not None:
             self._transport._io_writer.transport.abort()
         await super()._attempt_reconnect()
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        task = asyncio.current_task()
+        if task is not None and task is self._reconnection_task and task.cancelling():
+            raise asyncio.CancelledError
+        await super()._connect_to_server(s)
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         on_message = self._listeners.get(sid)
