@@ -17,8 +17,8 @@ when nats-py repairs a defect or changes a private name; then delete or adapt th
 8. Nothing public lists subscriptions, drops one without asking the server, or repeats one that the server denied. See
    `subscriptions`, `drop_subscription`, `resubscribe`.
 9. A lost connection raises what the event loop's transport raises; with uvloop a RuntimeError. See `CONNECTION_ERRORS`.
-10. `asyncio.wait_for` of Python 3.11 loses a cancellation that comes with a refused connection. A client that was
-    closed then goes on to reconnect for ever. See `_connect_to_server`.
+10. `asyncio.wait_for` of Python 3.11 does not cancel when the connection is refused in the same moment. A client that
+    was closed then goes on to reconnect for ever. See `_connect_to_server`.
 """
 
 import asyncio
