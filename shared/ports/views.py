@@ -60,7 +60,7 @@ class Predecessor(NamedTuple):
 
 
 class RowDifference(NamedTuple):
-    """A row that differs in a second database: its place (`what`), its key, and its JSON in the live and the second one.
+    """A row that differs in a second database: its place (`what`), its key, and its JSON in both.
 
     `sequence` is that of the later one of the two changes, where a row has any.
     """
