@@ -91,7 +91,7 @@ def just_order(**wanted: Any) -> Play:
 
 
 def cancel_after(event: str, *, token: str) -> Play:
-    """The customer has second thoughts once `event` was said."""
+    """The customer has second thoughts once `event` was published."""
 
     async def play(stage: Stage, order: Scene) -> None:
         await place(stage, order, token=token)

@@ -72,7 +72,7 @@ class WithdrawalRejected(Struct, frozen=True, kw_only=True):
 
 
 class MoneyTransferred(Struct, frozen=True, kw_only=True):
-    """Money went from `source` to `target`: said in both accounts, in one transaction, each with its own balance.
+    """Money went from `source` to `target`: published in both accounts, in one transaction, each with its own balance.
 
     With `from_hold`, the source had held it for the payment `reference`, and holds it no more.
     """
@@ -125,7 +125,7 @@ AccountEvent: TypeAlias = (
 
 
 class BookingRecorded(Struct, frozen=True, kw_only=True):
-    """The account has decided on this reference: said once for each, for ever. `booked` tells what it was."""
+    """The account has decided on this reference: published once for each, for ever. `booked` tells what it was."""
 
     account_id: AccountId
     reference: str

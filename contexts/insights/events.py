@@ -17,7 +17,7 @@ class Cancelled(Struct, frozen=True, kw_only=True):
 
 
 class WindowClosed(Struct, frozen=True, kw_only=True):
-    """The figures of a minute or an hour are final: said once for each, however late the last event of it came.
+    """The figures of a minute or an hour are final: published once for each, however late the last event of it came.
 
     `orders` were placed from `begins_at` and before `ends_at`; `revenue` was captured, `refunded` given back.
     """
@@ -34,7 +34,7 @@ class WindowClosed(Struct, frozen=True, kw_only=True):
 class StockLow(Struct, frozen=True, kw_only=True):
     """At the rate at which it has left so far, the article runs out at `runs_out_at`; `number` counts from 1.
 
-    Said again only after there was enough again.
+    Published again only after there was enough again.
     """
 
     sku: Annotated[Sku, TOLD]

@@ -99,7 +99,7 @@ class PaymentRow(Struct, frozen=True, kw_only=True):
 
 
 def place(order: OrderRow | None, event: OrderPlaced, told: Told) -> OrderRow | None:
-    """A new order; a second one of the same id is not told."""
+    """A new order; a second one of the same id changes nothing."""
     if order is not None:
         return order
     return OrderRow(

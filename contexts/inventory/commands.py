@@ -31,7 +31,7 @@ Refusal: TypeAlias = Literal[
 
 
 class RegisterStockItem(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Have an article, at this price."""
+    """Register an article at this price."""
 
     sku: Annotated[Sku, FROM_SUBJECT] = Sku("")
     name: Text

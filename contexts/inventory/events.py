@@ -18,7 +18,7 @@ class StockItemRegistered(Struct, frozen=True, kw_only=True):
 
 
 class StockReplenished(Struct, frozen=True, kw_only=True):
-    """A delivery was counted in: said once for each `delivery_id`."""
+    """A delivery was counted in: published once for each `delivery_id`."""
 
     sku: Annotated[Sku, TOLD]
     quantity: int
@@ -35,7 +35,7 @@ class StockAdjusted(Struct, frozen=True, kw_only=True):
 
 
 class StockReturned(Struct, frozen=True, kw_only=True):
-    """Units of a delivered order came back, and are on the shelf: said once for each return and sku."""
+    """Units of a delivered order came back, and are on the shelf: published once for each return and sku."""
 
     sku: Annotated[Sku, TOLD]
     quantity: int

@@ -65,7 +65,7 @@ def decide(
         case ReserveStock(), "NEW":
             return _reserve(command, stock, backorder_wait)
         case ReleaseStock(reason="shipment_failed"), _:
-            return ()  # Whether the goods are lost or here is said by ShipmentFailed, which settles it.
+            return ()  # ShipmentFailed says whether the goods are lost or here, and settles it.
         case ReleaseStock(), "BACKORDERED":
             given_up = InventoryReleased(order_id=order_id, lines=(), reason=command.reason)
             return (given_up, *_leave(order_id, lines, stock))

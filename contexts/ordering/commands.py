@@ -70,7 +70,7 @@ Moment: TypeAlias = Annotated[datetime, Meta(tz=True)]
 
 
 class OrderLine(Struct, frozen=True, kw_only=True):
-    """A quantity of one article, at the price the customer saw, if that is told."""
+    """A quantity of one article, at the price that the customer saw, if the client names it."""
 
     sku: SkuText
     quantity: Quantity

@@ -47,7 +47,7 @@ class OrderPlaced(Struct, frozen=True, kw_only=True):
 
 
 class OrderDeadlineExtended(Struct, frozen=True, kw_only=True):
-    """The order waits for stock, so it may be pending until `expires_at`: said once for an order."""
+    """The order waits for stock, so it may be pending until `expires_at`: published once for an order."""
 
     order_id: OrderId
     expires_at: datetime
@@ -77,7 +77,7 @@ class OrderCancellationRejected(Struct, frozen=True, kw_only=True):
 
 
 class OrderCancelled(Struct, frozen=True, kw_only=True):
-    """The order does not happen, and never will: said once, with the state and the lines it had."""
+    """The order does not happen, and never will: published once, with the state and the lines it had."""
 
     order_id: OrderId
     reason: Annotated[CancellationReason, TOLD]
@@ -139,7 +139,7 @@ class ReturnReceiptRecorded(Struct, frozen=True, kw_only=True):
 
 
 class ReturnRefunded(Struct, frozen=True, kw_only=True):
-    """The customer has the money for these lines: the end of the return, said once."""
+    """The customer has the money for these lines: the end of the return, published once."""
 
     order_id: OrderId
     return_id: Annotated[ReturnId, TOLD]
@@ -156,7 +156,7 @@ class ReturnLapsed(Struct, frozen=True, kw_only=True):
 
 
 class PriceListed(Struct, frozen=True, kw_only=True):
-    """The shop sells the article at this price: said once for each article."""
+    """The shop sells the article at this price: published once for each article."""
 
     sku: Annotated[Sku, TOLD]
     unit_price: Money

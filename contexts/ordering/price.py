@@ -19,7 +19,7 @@ FORMER_PRICES_AT_MOST = 1_000
 """An older price is forgotten, however lately it was valid: this is one each second for a quarter of an hour."""
 
 FORMER_PRICES_ONCE = 16
-"""As many were kept after a change by a release that did not say since when former prices count."""
+"""The number of former prices that count after a change without `honoured_since`, which an older release published."""
 
 
 class FormerPrice(Struct, frozen=True, kw_only=True):

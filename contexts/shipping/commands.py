@@ -32,7 +32,7 @@ Refusal: TypeAlias = Literal[
 
 
 class ReportDelivered(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The parcel is with the customer, since this was said."""
+    """The parcel is with the customer since the time of this report."""
 
     order_id: Annotated[OrderId, FROM_SUBJECT] = OrderId("")
     tracking_no: Annotated[Text, TOLD]

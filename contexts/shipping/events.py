@@ -37,7 +37,7 @@ class DeliveryScheduled(Struct, frozen=True, kw_only=True):
 
 
 class DispatchRequested(Struct, frozen=True, kw_only=True):
-    """The parcel is being handed to the carrier: too late to cancel. Said once for an order."""
+    """The parcel is being handed to the carrier: too late to cancel. Published once for an order."""
 
     order_id: OrderId
     address: Address
@@ -93,7 +93,7 @@ class ReturnExpected(Struct, frozen=True, kw_only=True):
 
 
 class ReturnReceived(Struct, frozen=True, kw_only=True):
-    """The parcel of a return is here, with these lines, which may be fewer than were expected: said once."""
+    """The parcel of a return is here, with these lines, which may be fewer than were expected: published once."""
 
     order_id: OrderId
     return_id: Annotated[ReturnId, TOLD]

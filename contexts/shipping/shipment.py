@@ -43,7 +43,7 @@ End: TypeAlias = Literal["delivered", "lost", "returned"]
 Status: TypeAlias = Literal["WAITING", "READY", "DISPATCHING", "DISPATCHED", "DELIVERED", "FAILED", "CANCELLED"]
 
 SILENCE_AT_LEAST = timedelta(seconds=1)
-"""A shorter setting counts as this, so that no deadline follows another without a pause."""
+"""The least CHORUS_PARCEL_SILENCE. A shorter setting counts as this, so that deadlines never follow without a pause."""
 
 REQUIREMENTS = len(get_args(Requirement))
 ALREADY: dict[End, Refusal] = {
@@ -56,7 +56,7 @@ ALREADY: dict[End, Refusal] = {
 class Shipment(Struct, frozen=True, kw_only=True):
     """The parcel of one order; `end` is what became of it once it was dispatched.
 
-    `overdue` is how often it was said that there is no news of it.
+    `overdue` counts the ParcelOverdue events about it.
     """
 
     status: Status = "WAITING"
@@ -154,7 +154,7 @@ def waits_until(scheduled: DeliveryScheduled, dispatch_delay: timedelta) -> date
 
 
 def is_silent_until(event: OrderShipped | ParcelOverdue, parcel_silence: timedelta) -> datetime:
-    """When it is to be said, for the first or another time, that there is no news of a parcel."""
+    """The time at which the first or the next ParcelOverdue is due: a multiple of the silence after the dispatch."""
     already = 0 if isinstance(event, OrderShipped) else event.times
     return event.shipped_at + (already + 1) * max(parcel_silence, SILENCE_AT_LEAST)
 

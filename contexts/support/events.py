@@ -12,7 +12,7 @@ Priority: TypeAlias = Literal["low", "normal", "high"]
 
 
 class TicketOpened(Struct, frozen=True, kw_only=True):
-    """A person has to look at this case of the order: said once, until it is resolved and the trouble comes again.
+    """A person has to look at this case of the order: published once, until it is resolved and the trouble comes again.
 
     `trouble` names the trouble, in a case whose troubles have names: of a refused letter, its template.
     """

@@ -1,7 +1,7 @@
 """Derives the users of a system: one for each context and service, and the roles of people and tools. Pure.
 
-Nothing is declared. A context may say its own events, set its own timers, write dead letters, ask exactly the services
-that its effects name, and read exactly its own consumers; a new context has its user as soon as it exists.
+Nothing is declared. A context may publish its own events, set its own timers, write dead letters, ask exactly the
+services that its effects name, and read exactly its own consumers; a new context has its user as soon as it exists.
 """
 
 from collections.abc import Mapping

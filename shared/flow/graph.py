@@ -46,7 +46,7 @@ class Reaction:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """The graph. `leads_to` has the events of each command, `aggregates` the aggregate that says each event.
+    """The graph. `leads_to` has the events of each command, `aggregates` the aggregate that publishes each event.
 
     `decided_by` has the aggregate that decides each command.
     """

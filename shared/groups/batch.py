@@ -23,8 +23,8 @@ from shared.wire.messages import MSG_ID
 _log = structlog.get_logger("chorus.group")
 
 
-class Batch(NamedTuple):
-    """A batch that was folded: the events to publish, and the numbers of those folded and set aside.
+class FoldedBatch(NamedTuple):
+    """The result of one transaction: the new position, the events to publish, and how many were folded and set aside.
 
     `closes_at` is the time from which the earliest open window is final.
     """
@@ -54,7 +54,7 @@ class Batches:
         self._context = context
         self._forwards = group.forwards
 
-    def fold(self, transaction: ViewTransaction, deliveries: Sequence[Delivery], known: Known) -> Batch:
+    def fold(self, transaction: ViewTransaction, deliveries: Sequence[Delivery], known: Known) -> FoldedBatch:
         """Fold deliveries that follow `known`; the transaction may be tried again."""
         last = deliveries[-1]
         after = Known(last.sequence, last.headers.get(MSG_ID, ""), last.at_ns, known.created)
@@ -77,7 +77,7 @@ class Batches:
             _log.warning("events of strangers skipped", events=admitted.strangers)
         reach("inside-transaction")
         aside = len({one.sequence for one in poison})
-        return Batch(after, new, sum(not one.is_own for one in admitted.heard), aside, closes_at)
+        return FoldedBatch(after, new, sum(not one.is_own for one in admitted.heard), aside, closes_at)
 
     def closes_at(self, transaction: ViewTransaction) -> datetime | None:
         """The time from which the earliest open window is final."""

@@ -166,7 +166,7 @@ class GroupProcess:
                 self._troubles.busy(error)
                 await self._clock.sleep(ROUND_RETRY_S)
             except FencedError as error:
-                _log.warning("another process has moved the position", reason=str(error))
+                _log.warning("fenced: another process has advanced the position", reason=str(error))
                 self.progress.moved(await self._patiently(lambda transaction: transaction.known()))
                 await self.reading.stop(hand_over=False)
         with anyio.CancelScope(shield=True):

@@ -1,8 +1,8 @@
 """Closes the windows of a quiet stream, so that the last one does not stay open until the next event.
 
-The clock counts no event. Once a window is final by the clock, the group publishes the event about it, with the time
-from which it is final; the broker stores it only if EVENTS has got nothing in between. The group hears it, as it hears
-all events of its own, and stream time moves on by it. So a rebuild closes the window at the same place.
+The clock never changes a figure. Once a window is final by the clock, the group publishes the event about it, whose
+Occurred-At is the time from which the window is final; the broker stores it only if EVENTS has got no other event
+meanwhile. The group hears its own event, which moves stream time on. So a rebuild closes the window at the same place.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from shared.ports.rows import JournalRow
 from shared.wire.streams import EVENTS
 
 AFTER: Final = timedelta(seconds=5)
-"""How long after it is final a window is closed by the clock: the clocks of two machines may differ by so much."""
+"""The clock closes a window this long after it is final: the clocks of two machines may differ by as much."""
 
 _log = structlog.get_logger("chorus.group")
 
@@ -33,20 +33,20 @@ class Quiet:
         self.closes_at: datetime | None = None
         self._broker = broker
         self._clock = clock
-        self._told: datetime | None = None
-        """The time of which the stream was told last: a window that stays open then waits for another event."""
-        self._is_heard_of = False
-        """Whether there was anything to tell of that time, so that the group will hear of it."""
+        self._handled: datetime | None = None
+        """The `closes_at` for which `close` ran last: a window that stays open then waits for another event."""
+        self._has_published = False
+        """Whether `close` published an event then, which the group will hear."""
 
     @property
     def is_due(self) -> bool:
-        """Whether a window is final by the clock, and the stream is to be told."""
-        return self._is_final and self.closes_at != self._told
+        """Whether a window is final by the clock, and `close` has not run for it."""
+        return self._is_final and self.closes_at != self._handled
 
     @property
     def is_resting(self) -> bool:
-        """Whether no window is final by the clock, but for those of which there is nothing to tell."""
-        return not self._is_final or (self.closes_at == self._told and not self._is_heard_of)
+        """Whether no window is final by the clock, apart from windows that have no event."""
+        return not self._is_final or (self.closes_at == self._handled and not self._has_published)
 
     @property
     def _is_final(self) -> bool:
@@ -54,10 +54,10 @@ class Quiet:
 
     def begin(self, closes_at: datetime | None) -> None:
         """The stream was read to its end; it may have lost the last event that the group published about a window."""
-        self.closes_at, self._told = closes_at, None
+        self.closes_at, self._handled = closes_at, None
 
     async def close(self, progress: Progress, batches: Batches, transact: Transact) -> None:
-        """Say of windows that they are final, at the end of EVENTS and nowhere else; raises BrokerError."""
+        """Publish the event about the final windows, at the end of EVENTS and nowhere else; raises BrokerError."""
         await progress.look_ahead()
         up_to, known, at = progress.up_to, progress.known, self.closes_at
         assert at is not None
@@ -66,14 +66,14 @@ class Quiet:
         try:
             await transact(lambda transaction: batches.close(transaction, known, headers, at))
         except NothingStaysError as looked:
-            await self._tell(looked.rows, up_to)
+            await self._publish(looked.rows, up_to)
 
-    async def _tell(self, rows: Sequence[JournalRow], up_to: int) -> None:
+    async def _publish(self, rows: Sequence[JournalRow], up_to: int) -> None:
         """Publish the first of the events about windows, unless EVENTS has an event after `up_to`; raises BrokerError.
 
         Once the group hears it, it closes all windows that are final at its time, and the outbox publishes the others.
         """
-        told = self.closes_at
+        handled = self.closes_at
         for row in rows[:1]:
             try:
                 headers = {**row.headers, EXPECTED_LAST: str(up_to)}
@@ -81,4 +81,4 @@ class Quiet:
             except BrokerRefusedError as error:
                 _log.debug("windows stay open: another event came", reason=error.text)
                 return
-        self._told, self._is_heard_of = told, bool(rows)
+        self._handled, self._has_published = handled, bool(rows)

@@ -226,7 +226,7 @@ def _heard(members: Mapping[str, Member], absent: frozenset[str]) -> Iterator[Mi
                 yield Mistake(name, f"{heard}, but there is no context {source!r}{did_you_mean(source, members)}")
             elif event not in published:
                 known = [one.__name__ for one in members[source].publishes]
-                yield Mistake(name, f"{heard}, which {source} never says{did_you_mean(event, known)}")
+                yield Mistake(name, f"{heard}, which {source} never publishes{did_you_mean(event, known)}")
             else:
                 for problem in incompatible_fields(heard_as, published[event]):
                     yield Mistake(name, f"{_place(heard_as)} cannot read what {source} writes: {problem}")

@@ -41,7 +41,7 @@ class JournalRow(NamedTuple):
     def next_edition(self) -> "JournalRow":
         """The same fact under the next edition of its id.
 
-        Aggregate and version stay, so no state changes. An effect that the row requests keeps its idempotency key, and
+        Aggregate and version stay, so no state changes. An effect that the row asks for keeps its idempotency key, and
         a timer that the row arms keeps its id: both name the event without an edition.
         """
         identity = next_edition(self.event_id)
@@ -57,7 +57,7 @@ class NumberedRow(NamedTuple):
 
 
 class EffectRow(NamedTuple):
-    """A requested effect without an outcome; `n` is the journal row that requests it."""
+    """An effect without an outcome; `n` is the journal row of the event that asks for it."""
 
     n: int
     event_id: str

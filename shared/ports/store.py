@@ -106,7 +106,7 @@ class Transaction(Protocol):
         ...
 
     def add_effects(self, rows: Sequence[tuple[int, str, str, int]]) -> None:
-        """Add requested effects: (journal number, event id, key, partition)."""
+        """Add the effects that events ask for: (journal number, event id, key, partition)."""
         ...
 
     def still_open(self, event_ids: Sequence[str]) -> set[str]:
@@ -134,11 +134,11 @@ class Transaction(Protocol):
         ...
 
     def open_effects(self, partitions: Iterable[int], *, after: int = 0, limit: int) -> list[EffectRow]:
-        """Effects of these partitions without an outcome, oldest first, requested by rows after `after`."""
+        """Effects of these partitions without an outcome, oldest first, that rows after `after` ask for."""
         ...
 
     def closed_effects(self, kinds: Sequence[str], *, limit: int) -> list[tuple[str, str]]:
-        """(event id, saga) of the newest effects with an outcome that events of these types requested."""
+        """(event id, saga) of the newest effects with an outcome that events of these types asked for."""
         ...
 
     def delete_positions(self, stream: str) -> None:

@@ -42,7 +42,7 @@ class StateRow(NamedTuple):
 
 
 class Put(NamedTuple):
-    """A row as its bucket is to have it."""
+    """A row to write into its KV bucket."""
 
     key: str
     sequence: int
@@ -52,7 +52,7 @@ class Put(NamedTuple):
 class Predecessor(NamedTuple):
     """The tables that `chorus replay --swap` has replaced: their generation, and the position of the replacement.
 
-    Rows that were other ones in the tables before have this sequence.
+    The rows that differ from those of the replaced tables have this sequence.
     """
 
     sequence: int
@@ -60,7 +60,7 @@ class Predecessor(NamedTuple):
 
 
 class RowDifference(NamedTuple):
-    """A row that differs in a second database: what it is of, its key, its JSON in the live one, and in the second one.
+    """A row that differs in a second database: its place (`what`), its key, and its JSON in both.
 
     `sequence` is that of the later one of the two changes, where a row has any.
     """
@@ -158,10 +158,10 @@ class ViewTransaction(Protocol):
 
 
 class ViewReader(View, Protocol):
-    """The tables as a query sees them."""
+    """The tables in one read snapshot: for queries and buckets."""
 
     def known(self) -> Known:
-        """The position of this very view."""
+        """The position of this snapshot."""
         ...
 
     def generation(self) -> str:
@@ -189,15 +189,15 @@ class ViewStore(Protocol):
         ...
 
     def has_successor(self, created: str) -> bool:
-        """Whether a database waits to take the place of this one, of the same code and the EVENTS of this identity."""
+        """Whether a successor waits: a second database of the same shape, and of the EVENTS that was created then."""
         ...
 
     async def open_successor(self) -> "ViewStore":
-        """Open the database that waits; it has to be closed before `succeed`."""
+        """Open the successor; close it before `succeed`."""
         ...
 
     async def succeed(self) -> None:
-        """Put the database that waits in the place of this one, and go on with it; queries wait meanwhile.
+        """Replace this database by the successor, and go on with it; queries wait meanwhile.
 
         Raises:
             DatabaseError: another process reads one of the two; this one stays.
@@ -218,9 +218,9 @@ class Comparison(Protocol):
         ...
 
     def compare(self) -> None:
-        """Compare the two; the second one has to be as far as the live one.
+        """Compare the two. Requires: the second one has the position of the live one.
 
-        Rows that differ follow into their buckets once the second database is the live one.
+        The rows that differ are put into their buckets once the second database is the live one.
         """
         ...
 
@@ -245,5 +245,5 @@ class SecondDatabase(Protocol):
         ...
 
     def complete(self) -> None:
-        """Give the second one its name; it has to be closed."""
+        """Give the second one the name of a successor. Requires: it is closed."""
         ...

@@ -1,7 +1,7 @@
-"""Audits EVENTS: a journal is the proof of its own events, so an event that no journal has was said by somebody else.
+"""Audits EVENTS: a journal is the proof of its own events, so an event that no journal has is a stranger's.
 
 Reads the stream once, in batches, and each journal beside its workers. It changes nothing. The outbox of a group is the
-proof of what its read side has said.
+proof of what its read side has published.
 """
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ AT_ONCE: Final = 1_000
 Finding: TypeAlias = Literal["absent", "other_content", "no_context"]
 """No row in the journal, a row with another subject or body, or no context of this name."""
 Proving: TypeAlias = Callable[[Sequence[str]], Mapping[str, Proof]]
-"""Looks up events by their ids in the database that has said them."""
+"""Looks up events by their ids in the database that should have published them."""
 
 
 class Unproven(Struct, frozen=True, kw_only=True):

@@ -106,5 +106,5 @@ async def _play(stage: Stage, scene: Scene, ended: anyio.Event) -> None:
 def _wrong(stage: Stage, scene: Scene) -> list[str]:
     published = stage.watched.types(scene.key)
     missing = [f"{event} is missing" for event in scene.must if not published[event]]
-    doubled = [f"{event} was said {published[event]} times" for event in scene.must if published[event] > 1]
-    return [*missing, *doubled, *(f"{event} was said" for event in scene.never if published[event])]
+    doubled = [f"{event} was published {published[event]} times" for event in scene.must if published[event] > 1]
+    return [*missing, *doubled, *(f"{event} was published" for event in scene.never if published[event])]

@@ -132,7 +132,7 @@ class Simulation:
 
     def run_until(self, key: str, event: str, within: timedelta = QUIET_WITHIN) -> None:
         """Run until an event is published under a key; raises StillBusyError after `within` of virtual time."""
-        self.run(self._world.until(lambda: event in self.facts(key), f"{event} of {key} was not said", within))
+        self.run(self._world.until(lambda: event in self.facts(key), f"{event} of {key} was not published", within))
 
     def advance(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> None:
         """Let virtual time pass, and run the work that comes due meanwhile."""

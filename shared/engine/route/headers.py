@@ -68,5 +68,5 @@ def _depth(given: str, at_most: int) -> int:
     if not given.isdecimal() or len(given) > 4:
         raise ValueError(f"{given[:40]!r} is not a number below {at_most}")
     if int(given) >= at_most:
-        raise ValueError(f"causation depth {given} reaches the limit {at_most}; look for a loop of policies")
+        raise ValueError(f"causation depth {given} reaches the limit {at_most}; look for a cycle of reactions")
     return int(given)

@@ -1,6 +1,7 @@
-"""Finds circles of reactions that nothing bounds.
+"""Finds cycles of reactions that nothing bounds.
 
-A deadline bounds a circle: each round waits for it. So does an event that its aggregate says once (`Aggregate.once`).
+A deadline bounds a cycle: each round waits for it. So does an event that its aggregate publishes at most once
+(`Aggregate.once`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,18 +12,18 @@ from shared.flow.graph import Flow, Name, Reaction
 
 
 def unbounded(flow: Flow) -> Iterator[Finding]:
-    """The shortest circle through each event that is on one, each circle once."""
+    """The shortest cycle through each event that is on one, each cycle once."""
     steps = _steps(flow)
     reported: set[frozenset[Name]] = set()
     for event in steps:
-        circle = _circle(steps, event)
-        if circle and frozenset(circle) not in reported:
-            reported.add(frozenset(circle))
+        cycle = _cycle(steps, event)
+        if cycle and frozenset(cycle) not in reported:
+            reported.add(frozenset(cycle))
             yield Finding(
                 rule="cycle without a bound",
-                place=place_of(steps[circle[-1]][circle[0]].code),
-                text=f"{' leads to '.join((*circle, circle[0]))}, again and again",
-                remedy="wait for a deadline in it, or name an event of it that is said once in `once` of its Aggregate",
+                place=place_of(steps[cycle[-1]][cycle[0]].code),
+                text=f"{' leads to '.join((*cycle, cycle[0]))}, again and again",
+                remedy="wait for a deadline in it, or name an event of it in `once` of its Aggregate",
             )
 
 
@@ -42,7 +43,7 @@ def _steps(flow: Flow) -> dict[Name, dict[Name, Reaction]]:
     return steps
 
 
-def _circle(steps: Mapping[Name, Mapping[Name, Reaction]], start: Name) -> list[Name]:
+def _cycle(steps: Mapping[Name, Mapping[Name, Reaction]], start: Name) -> list[Name]:
     """The shortest way from an event back to itself, without the second `start`; empty when there is none."""
     came_from: dict[Name, Name] = {}
     ahead = [start]
@@ -50,10 +51,10 @@ def _circle(steps: Mapping[Name, Mapping[Name, Reaction]], start: Name) -> list[
         event = ahead.pop(0)
         for following in steps.get(event, ()):
             if following == start:
-                circle = [event]
-                while circle[0] != start:
-                    circle.insert(0, came_from[circle[0]])
-                return circle
+                cycle = [event]
+                while cycle[0] != start:
+                    cycle.insert(0, came_from[cycle[0]])
+                return cycle
             if following not in came_from:
                 came_from[following] = event
                 ahead.append(following)

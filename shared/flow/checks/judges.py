@@ -1,6 +1,6 @@
 """Finds races that have two judges: ends of one saga between which no single aggregate decides.
 
-Two ends exclude each other when one aggregate says another event in each: an aggregate has one history.
+Two ends exclude each other when one aggregate publishes another event in each: an aggregate has one history.
 """
 
 from collections.abc import Iterator
@@ -24,12 +24,12 @@ def several(flow: Flow, saga: Saga, file: Path | None) -> Iterator[Finding]:
                 place=place_in(file, saga, other.name),
                 text=f"the saga {saga.name} can end both as {one.name!r} and as {other.name!r}: {judges} decide, each"
                 " for itself",
-                remedy="let one aggregate say an event of its own in each of the two ends",
+                remedy="let one aggregate publish an event of its own in each of the two ends",
             )
 
 
 def _said_by(flow: Flow, end: End) -> dict[str, set[Name]]:
-    """The events of an end, by the aggregate that says them."""
+    """The events of an end, by the aggregate that publishes them."""
     decided: dict[str, set[Name]] = {}
     for event in end.events:
         context = event.partition(".")[0]

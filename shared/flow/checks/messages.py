@@ -32,10 +32,10 @@ def unsaid(flow: Flow) -> Iterator[Finding]:
         source, _, event = reaction.on.partition(".")
         if reaction.on and reaction.on not in decided and source in flow.contexts and event not in of_the_engine:
             yield Finding(
-                rule="event never said",
+                rule="event never published",
                 place=place_of(reaction.code),
                 text=f"{reaction.context} waits for {reaction.on}, and no decision of {source} leads to it",
-                remedy=f"let a decider of {source} say it, or remove the {reaction.kind}",
+                remedy=f"let a decider of {source} publish it, or remove the {reaction.kind}",
             )
 
 

@@ -1,7 +1,7 @@
 """Turns a panel into the notes and arrows of an event-storming board, in four columns.
 
-The columns are the events that are heard, the reactions to them, the commands, and the events that are said. An event
-that the context itself hears stands in the first and in the last column, so every arrow points to the next column.
+The columns are the events that are heard, the reactions to them, the commands, and the events that are published. An
+event that the context itself hears stands in the first and in the last column, so every arrow points to the next one.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Lists sagas with their status, and with the reasons why each does not go on.
 
-The context that says a saga's first event knows the status; every context knows what waits in it.
+The context that publishes a saga's first event knows the status; every context knows what waits in it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -60,7 +60,7 @@ class Listing(Struct, frozen=True, kw_only=True):
 
 
 def leading(saga: Saga, contexts: Iterable[Context]) -> tuple[Context, Aggregate]:
-    """The context and the aggregate that say the first event of a saga."""
+    """The context and the aggregate that publish the first event of a saga."""
     source, _, event = saga.first[0].partition(".")
     context = next(one for one in contexts if one.name == source)
     return context, next(

@@ -64,8 +64,8 @@ def test_what_is_heard_is_said_by_somebody() -> None:
     )
     deaf = replace(THERE, policies=(Policy("here", Askked, nothing), Policy("here", Nameless, nothing)))
     assert problems_of(HERE, deaf) == (
-        "there hears here.Askked, which here never says (did you mean 'Asked'?)",
-        "there hears here.Nameless, which here never says",
+        "there hears here.Askked, which here never publishes (did you mean 'Asked'?)",
+        "there hears here.Nameless, which here never publishes",
     )
 
 

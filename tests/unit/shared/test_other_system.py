@@ -159,4 +159,4 @@ def test_all_mistakes_of_all_contexts_are_reported_at_once(system: Path) -> None
         strict=True,
     ):
         assert field.startswith(f"travel.contexts.flights.{message} has no field 'trip', the key of flights's")
-    assert last == "hotels hears flights.FlightReservd, which flights never says (did you mean 'FlightReserved'?)"
+    assert last == "hotels hears flights.FlightReservd, which flights never publishes (did you mean 'FlightReserved'?)"

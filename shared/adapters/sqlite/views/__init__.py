@@ -1,1 +1,1 @@
-"""The database of a group of the read side in SQLite: its tables, its position, and queries beside the writer."""
+"""The ViewStore port on SQLite: the tables, the state and the position of one group, and queries beside the writer."""

@@ -7,7 +7,7 @@ import anyio
 
 
 class Gate:
-    """Open until somebody closes it, who waits until nobody is inside."""
+    """Open for any number of queries. `closed` waits until no query is inside, and keeps new ones waiting."""
 
     def __init__(self) -> None:
         self._inside = 0
@@ -28,7 +28,7 @@ class Gate:
 
     @asynccontextmanager
     async def closed(self) -> AsyncIterator[None]:
-        """Nobody is inside while the block runs; one at a time may close it."""
+        """No query is inside while the block runs. Requires: the gate is not closed already."""
         self._opened = anyio.Event()
         try:
             while self._inside:

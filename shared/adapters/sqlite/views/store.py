@@ -46,7 +46,7 @@ class SqliteViewStore:
         self._group = group
         self._gate = Gate()
         self._refused: tuple[int, int] | None = None
-        """The file that is of other code and has been reported."""
+        """The successor that does not fit this code, once the log has reported it."""
 
     @classmethod
     async def open(cls, path: Path, group: Group) -> "SqliteViewStore":
@@ -85,7 +85,8 @@ class SqliteViewStore:
         if not _fits(waiting, self._group, created):
             self._refused = (found.st_ino, found.st_mtime_ns)
             _log.warning(
-                "the second read model is of other code or events; start a worker with that code, or delete it"
+                "the second read model is of other code or events; start a worker with that code, or delete it",
+                database=str(waiting),
             )
             return False
         return True
@@ -131,7 +132,7 @@ async def _open(path: Path, group: Group) -> Database:
 
 
 def successor_of(path: Path) -> Path:
-    """Where a database waits that is to take the place of this one."""
+    """The path of the successor: the second database that waits to replace this one."""
     return path.with_name(f"{path.name}.next")
 
 
@@ -142,7 +143,7 @@ def remove_with_log(path: Path) -> None:
 
 
 def _fits(successor: Path, group: Group, created: str | None = None) -> bool:
-    """Whether the process of this group can go on with a database as it is, and with the EVENTS of this identity."""
+    """Whether a successor has the shape of this group, and follows from the EVENTS that was created then."""
     try:
         with reading(successor, schema=SCHEMA, version=SCHEMA_VERSION) as connection:
             found = known(connection)

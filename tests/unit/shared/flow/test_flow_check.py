@@ -75,7 +75,7 @@ def test_an_event_that_nobody_hears_is_found_unless_it_is_declared() -> None:
 def test_an_event_that_no_decision_leads_to_is_found_where_it_is_heard() -> None:
     policy = Policy("till", diner.SaleForgotten, diner.whenever_sale_given_up_discard_the_meal)
     till = with_decider(TILL, aggregate=replace(SALE, events=(*diner.SALE_EVENTS, diner.SaleForgotten)))
-    assert the_one("event never said", till, replace(KITCHEN, policies=(*KITCHEN.policies, policy))) == (
+    assert the_one("event never published", till, replace(KITCHEN, policies=(*KITCHEN.policies, policy))) == (
         "kitchen waits for till.SaleForgotten, and no decision of till leads to it",
         "def whenever_sale_given_up_discard_the_meal(event: SaleGivenUp) -> list[DiscardMeal]:",
     )
@@ -86,7 +86,7 @@ def test_an_event_that_a_method_near_the_decision_constructs_counts_for_every_co
     policy = Policy("till", diner.SalePraised, diner.whenever_sale_given_up_discard_the_meal)
     till = with_decider(TILL, aggregate=replace(SALE, events=(*diner.SALE_EVENTS, diner.SalePraised)))
     kitchen = replace(KITCHEN, policies=(*KITCHEN.policies, policy))
-    assert "event never said" not in {finding.rule for finding in findings(till, kitchen)}
+    assert "event never published" not in {finding.rule for finding in findings(till, kitchen)}
 
 
 def test_a_command_that_nobody_gives_is_found() -> None:
