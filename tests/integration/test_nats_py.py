@@ -19,6 +19,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
+from nats.micro.request import Request
 from nats.protocol import parser as patched_parser
 
 from shared.adapters import jetstream
@@ -30,6 +31,7 @@ from shared.adapters.jetstream.nats_py import (
     PatchedClient,
     Received,
     denied_in,
+    reply_of,
 )
 from shared.ports.broker import BrokerUnavailableError
 from shared.run.server import LocalServer
@@ -50,7 +52,16 @@ CALLED = {
     "_flush_pending": "(self, force_flush)",
     "_send_subscribe": "(self, sub)",
 }
-ATTRIBUTES = ("_pending", "_pending_data_size", "_subs", "_id", "_transport", "_io_writer")
+ATTRIBUTES = (
+    "_pending",
+    "_pending_data_size",
+    "_subs",
+    "_id",
+    "_transport",
+    "_io_writer",
+    "_reconnection_task",
+    "_msg",
+)
 
 
 def parameters(function: Callable[..., object]) -> str:
@@ -286,3 +297,9 @@ async def ignore(error: Exception) -> None:
 async def test_10_closed_stock_client_reconnects_when_its_cancellation_is_lost(nats_server: LocalServer) -> None:
     assert await tries_again_once_closed(Client(), nats_server)
     assert not await tries_again_once_closed(PatchedClient(), nats_server)
+
+
+def test_11_reply_subject_of_a_service_request_is_not_public() -> None:
+    request = Request(Msg(Client(), subject="svc.here.do", reply="_INBOX.1"))
+    assert not hasattr(request, "reply")
+    assert reply_of(request) == "_INBOX.1"

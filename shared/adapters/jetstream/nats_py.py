@@ -19,6 +19,7 @@ when nats-py repairs a defect or changes a private name; then delete or adapt th
 9. A lost connection raises what the event loop's transport raises; with uvloop a RuntimeError. See `CONNECTION_ERRORS`.
 10. `asyncio.wait_for` of Python 3.11 does not cancel when the connection is refused in the same moment. A client that
     was closed then goes on to reconnect for ever. See `_connect_to_server`.
+11. A service request has no public reply subject. See `reply_of`.
 """
 
 import asyncio
@@ -32,6 +33,7 @@ from nats.aio.client import Client, Srv
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
+from nats.micro.request import Request
 from nats.protocol import parser
 
 from shared.wire.streams import RELAYED
@@ -147,6 +149,11 @@ class PatchedClient(Client):
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         self._listeners.pop(sid, None)
         super()._remove_sub(sid, max_msgs)
+
+
+def reply_of(request: Request) -> str:
+    """The subject to which the answer of a service goes; empty when there is none (11)."""
+    return request._msg.reply
 
 
 def denied_in(error: Exception) -> tuple[Action, str] | None:

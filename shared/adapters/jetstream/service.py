@@ -19,7 +19,7 @@ from nats.aio.client import Client
 from nats.micro import add_service
 from nats.micro.request import Request as MicroRequest
 
-from shared.adapters.jetstream.nats_py import CONNECTION_ERRORS
+from shared.adapters.jetstream.nats_py import CONNECTION_ERRORS, reply_of
 from shared.context import Endpoints, Request
 from shared.wire.streams import STREAM_OF
 
@@ -56,7 +56,7 @@ async def serve(
 
     def handler(subject: str) -> Callable[[MicroRequest], Awaitable[None]]:
         async def handle(request: MicroRequest) -> None:
-            reply = request._msg.reply  # nats-py has no public name for it.
+            reply = reply_of(request)
             if not _is_inbox(reply):
                 _log.warning("a message that is no request is set aside", subject=subject, reply=reply[:200])
                 return
