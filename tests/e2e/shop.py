@@ -82,15 +82,18 @@ class Shop:
         self._sockets = Path(tempfile.mkdtemp(prefix="chorus-"))
         self._peculiar: set[str] = set()
 
-    async def start(self, name: str, *arguments: str, **settings: str) -> None:
-        """Start a process and wait until it is ready; `settings` are named like `order_deadline`."""
+    async def start(self, name: str, *arguments: str, module: str = "", **settings: str) -> None:
+        """Start a process and wait until it is ready; `settings` are named like `order_deadline`.
+
+        It runs the context of its name, or another module.
+        """
         context = name.partition(".")[0]
         environ = {**self.environ, "CHORUS_DATA_DIR": str(self.data_dir(context)), **as_variables(settings)}
-        if arguments or settings:
+        if arguments or module or settings:
             self._peculiar.add(name)
         self.workers[name] = await spawn_ready(
             name,
-            (f"contexts.{context}", *arguments),
+            (module or f"contexts.{context}", *arguments),
             environ,
             self.directory / f"{name}.log",
             self._sockets / name,
