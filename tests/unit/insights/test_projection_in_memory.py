@@ -241,8 +241,8 @@ def test_a_bucket_is_written_anew_when_the_database_and_the_stream_behind_it_are
     assert dict(bucket(shop, "orders"))["o-3"]["state"] == "SHIPPED"
 
 
-def test_a_bucket_that_is_ahead_of_an_older_copy_of_the_stream_is_written_anew(shop: Simulation) -> None:
-    """The database is lost too, so nothing but the bucket knows that there were more events."""
+def lose_the_database_and_the_newest_events(shop: Simulation) -> None:
+    """EVENTS is an older copy when the server is back, and the bucket is as it was; no process runs."""
     copy = shop.server.copy()
     shop.send(order(), key="o-2")
     shop.run_until_quiet()
@@ -255,6 +255,11 @@ def test_a_bucket_that_is_ahead_of_an_older_copy_of_the_stream_is_written_anew(s
     shop.server.restore(copy)
     shop.server.streams["KV_orders"] = ahead
     shop.server.start()
+
+
+def test_a_bucket_that_is_ahead_of_an_older_copy_of_the_stream_is_written_anew(shop: Simulation) -> None:
+    """The database is lost too, so nothing but the bucket knows that there were more events."""
+    lose_the_database_and_the_newest_events(shop)
     shop.start("insights")
     said(shop, "OrderCancelled", {"order_id": "o-1", "reason": "customer"}, "ordering/order-o-1@77")
     assert dict(bucket(shop, "orders"))["o-1"]["state"] == "CANCELLED"
@@ -262,18 +267,7 @@ def test_a_bucket_that_is_ahead_of_an_older_copy_of_the_stream_is_written_anew(s
 
 def test_a_bucket_is_written_anew_when_an_older_copy_of_the_stream_has_grown_past_it(shop: Simulation) -> None:
     """The sequence in the bucket is that of another event now, which was stored later than the value."""
-    copy = shop.server.copy()
-    shop.send(order(), key="o-2")
-    shop.run_until_quiet()
-    for context in ("ordering", "inventory", "payments", "shipping", "notifications", "support", "bank", "insights"):
-        shop.stop(context)
-    for file in shop.directory.glob("insights-projection.db*"):
-        file.unlink()
-    ahead = shop.server.stream("KV_orders").copy()
-    shop.server.stop()
-    shop.server.restore(copy)
-    shop.server.streams["KV_orders"] = ahead
-    shop.server.start()
+    lose_the_database_and_the_newest_events(shop)
     shop.advance(seconds=1)
     said(shop, "OrderCancelled", {"order_id": "o-1", "reason": "customer"}, "ordering/order-o-1@77")
     for number in range(40):
