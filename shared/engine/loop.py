@@ -28,7 +28,6 @@ from shared.ports.broker import Broker, BrokerError, BrokerUnavailableError
 from shared.ports.clock import Clock
 from shared.ports.rows import EffectRow, Position
 from shared.ports.store import DatabaseBusyError, FencedError, Store
-from shared.wire import streams
 from shared.wire.messages import CORRELATION_ID
 
 RECORD_AFTER_S = 0.2
@@ -101,8 +100,9 @@ class Loop:
             self.stall.end()
             self._wakeup.clear()
             try:
-                with self.stall.paused():
-                    await self._ownership.rebalance()
+                if self._ownership.wants_rebalance:
+                    with self.stall.paused():
+                        await self._ownership.rebalance()
             except BrokerError:  # Its partition has raised an alarm.
                 await self._clock.sleep(BROKER_RETRY_S)
             except DatabaseBusyError as error:
@@ -135,7 +135,7 @@ class Loop:
         self._turn += 1  # So that no partition always comes first.
         numbers = sorted(self._partitions, key=lambda number: (number + self._turn) % len(self._partitions))
         for partition in (self._partitions[number] for number in numbers if self._partitions[number].is_owned):
-            for stream in streams.READ:
+            for stream in partition.delivered:
                 for delivery in await partition.take(stream, self._batch_at_most - len(messages)):
                     messages.append(self._routing.delivered(stream, partition.number, delivery))
         if messages:
@@ -216,7 +216,8 @@ class Loop:
                 await self._ownership.load_rows_of_others()
             except DatabaseBusyError as error:
                 await self._wait_for_database(error)
-        wait_s = OTHERS_ROWS_POLL_S if is_shared else RECORD_AFTER_S if self._relay.has_news else IDLE_S
+        has_news_soon = self._relay.has_news or self._relay.is_publishing
+        wait_s = OTHERS_ROWS_POLL_S if is_shared else RECORD_AFTER_S if has_news_soon else IDLE_S
         self._is_idle = True
         is_woken = await self._wakeup.wait(wait_s)
         self._is_idle, self._was_quiet = False, not is_woken

@@ -78,6 +78,11 @@ class PartitionOwnership:
         return partition is not None and partition.is_owned
 
     @property
+    def wants_rebalance(self) -> bool:
+        """Whether `rebalance` has anything to do."""
+        return self._effects.has_room_again or any(p.wants_rebalance for p in self.partitions.values())
+
+    @property
     def is_shared(self) -> bool:
         """Whether other processes own the rest of the context's partitions, and may write rows for ours."""
         return 0 < len(self.owned) < self._partitions_in_all
@@ -131,19 +136,15 @@ class PartitionOwnership:
                 async with partition.lock:
                     await self._release(partition)
         for partition in self.partitions.values():
-            if not partition.wants_rebalance:
-                continue
-            async with partition.lock:
-                if partition.is_leading and not partition.is_owned:
-                    await self._acquire(partition)
+            if partition.wants_rebalance:
+                async with partition.lock:
+                    if partition.is_leading and not partition.is_owned:
+                        await self._acquire(partition)
         if self._effects.has_room_again:
             await self.load_rows_of_others()
 
     def compare_again(self) -> None:
-        """Compare the streams with the journal before the next publication: one is missing or was replaced.
-
-        A context that hears no event has no consumer on EVENTS, so no reader would notice.
-        """
+        """Compare the streams with the journal before the next publication: one is missing or was replaced."""
         for number in self.owned:
             self.partitions[number].must_be_compared = True
             self._relay.revoke(number)

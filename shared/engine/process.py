@@ -76,7 +76,7 @@ class ContextProcess:
             context, partitions=partitions, records_inputs=records_inputs, tracing=tracing
         )
         linger_s = {aggregate.name: aggregate.linger_s for aggregate in context.aggregates if aggregate.linger_s}
-        self.relay = Relay(broker, clock, linger_s=linger_s, wake=self._wake, troubles=self.troubles)
+        self.relay = Relay(broker, clock, linger_s=linger_s, troubles=self.troubles)
         self._answers = KnownAnswers(context, store, broker, self.alarms)
         self.effects = EffectRunner(routing, broker, clock, wake=self._wake, heard=self._answers.heard)
         self.requests = Requests(routing, store, clock, wake=self._wake)

@@ -105,7 +105,7 @@ async def publish_missing(
         conflicts = await store.read(lambda transaction: transaction.refused.with_id_conflicts(numbers))
         alarms = Alarms(clock)
         troubles = Troubles(alarms, broker, context.name)
-        relay = Relay(broker, clock, linger_s={}, wake=lambda: None, troubles=troubles)
+        relay = Relay(broker, clock, linger_s={}, troubles=troubles)
         for number in numbers:
             relay.assign(number)
         relay.blocked.expect(conflicts)

@@ -19,7 +19,7 @@ from shared.ports.broker import Broker, BrokerError, BrokerRefusedError, Deliver
 from shared.ports.clock import Clock
 from shared.ports.rows import Position
 from shared.wire.messages import due_subject, partition_of
-from shared.wire.streams import COMMANDS, EVENTS, TIMERS
+from shared.wire.streams import COMMANDS, EVENTS, READ, TIMERS
 
 _log = structlog.get_logger("chorus.partition")
 
@@ -71,6 +71,11 @@ class Partition:
         self._no_takeover_until = float("-inf")
         self._is_owned_elsewhere = False
         self._barrier: _Barrier | None = None
+
+    @property
+    def delivered(self) -> list[str]:
+        """The streams with messages that the loop has not taken, in the order in which it takes them."""
+        return [stream for stream in READ if stream in self.readers and self.readers[stream].buffered]
 
     @property
     def is_leading(self) -> bool:
@@ -157,8 +162,8 @@ class Partition:
 
         Never raises: a delivery that has left the buffer must reach the loop.
         """
-        reader = self.readers.get(stream)
-        if reader is None or not reader.buffered or reader.phase is not Phase.READING:
+        reader = self.readers[stream]
+        if reader.phase is not Phase.READING:
             return []
         taken: list[Delivery] = []
         try:

@@ -21,7 +21,7 @@ from shared.engine.publish.blocked_key import UNANSWERED_DELAYS
 from shared.engine.publish.queue import PublishQueue
 from shared.engine.publish.single import Full, Refused, by_key, by_stream, is_answering, outgoing, publish_each
 from shared.engine.retry import Backoff
-from shared.engine.wakeup import Wake, Wakeup
+from shared.engine.wakeup import Wakeup
 from shared.ports.broker import Broker, BrokerDeniedError, BrokerError, BrokerRefusedError, BrokerUnavailableError
 from shared.ports.clock import Clock
 from shared.ports.rows import NumberedRow
@@ -40,14 +40,11 @@ _log = structlog.get_logger("chorus.relay")
 class Relay:
     """One per process. The loop collects what was acknowledged (`drain_acknowledged`) and records it at its commits."""
 
-    def __init__(
-        self, broker: Broker, clock: Clock, *, linger_s: Mapping[str, float], wake: Wake, troubles: Troubles
-    ) -> None:
+    def __init__(self, broker: Broker, clock: Clock, *, linger_s: Mapping[str, float], troubles: Troubles) -> None:
         self.published = 0
         self.publish_times = Timings()
         self._broker = broker
         self._clock = clock
-        self._wake = wake
         self._troubles = troubles
         self._wakeup = Wakeup()
         self._queue = PublishQueue(linger_s, clock, self._wakeup.set)
@@ -149,7 +146,6 @@ class Relay:
             with self.publish_times.measured(self._clock):
                 await self._publish_all(rows)
             self._in_flight = ()
-            self._wake()
 
     async def _publish_all(self, rows: Sequence[NumberedRow]) -> None:
         rows_by_stream = by_stream(rows)
@@ -247,4 +243,3 @@ class Relay:
         self._troubles.published(numbered.row.stream)
         self._acknowledged.append((numbered.n, sequence))
         self.published += 1
-        self._wake()

@@ -39,7 +39,7 @@ class Outbox:
 
     def __init__(self, broker: Broker, clock: Clock, troubles: Troubles) -> None:
         self._is_open = False
-        self._relay = Relay(broker, clock, linger_s={}, wake=_nothing, troubles=troubles)
+        self._relay = Relay(broker, clock, linger_s={}, troubles=troubles)
 
     @property
     def is_resting(self) -> bool:
@@ -97,7 +97,3 @@ def _row(context: str, said: Said) -> JournalRow:
     subject = event_subject(context, kind, key)
     body = _encoder.encode(said.event)
     return JournalRow(identity, aggregate, said.number, subject, kind, headers, body, ALL)
-
-
-def _nothing() -> None:
-    """The loop need not wake: the group hears its own events."""

@@ -11,7 +11,8 @@ from shared.ports.rows import JournalRow
 
 _json_encoder = msgspec.json.Encoder()
 _headers_decoder = msgspec.json.Decoder(dict[str, str])
-_ROWS_PER_STATEMENT = (128, 16, 1)
+_ROWS_PER_STATEMENT = (128, 16)
+"""Fewer rows than these go in one statement too, so each table has 17 statements at most to keep prepared."""
 
 JOURNAL_COLUMNS: Final = "event_id, aggregate, version, subject, type, headers, body, journal.partition"
 """The columns of the journal in the order of `journal_row`."""
@@ -39,7 +40,7 @@ def insert(connection: sqlite3.Connection, into: str, columns: int, rows: Sequen
     """
     row = f"({', '.join('?' * columns)})"
     done = 0
-    for size in _ROWS_PER_STATEMENT:
-        while len(rows) - done >= size:
-            connection.execute(f"{into} {', '.join([row] * size)}", list(chain.from_iterable(rows[done : done + size])))
-            done += size
+    while left := len(rows) - done:
+        size = next((size for size in _ROWS_PER_STATEMENT if size <= left), left)
+        connection.execute(f"{into} {', '.join([row] * size)}", list(chain.from_iterable(rows[done : done + size])))
+        done += size
