@@ -17,10 +17,13 @@ from tests.bench.load import KINDS, PRICE, SKUS, Load, send
 from tests.bench.marks import marks, tenths
 from tests.bench.profiles import Profile, profile_of
 from tests.bench.runs import OpenLoop, Run, Target, open_loop, saturated
+from tests.bench.sagas import saturated_ring
 from tests.bench.stage import Stage, bench_program, stage
 from tests.guarded import SECURE
 
 PER_S_AT_LEAST = 400.0
+EVENTS_OF_BARE_AT_LEAST = 0.4
+"""The figures above and below depend on the machine; this one compares two figures of the same run."""
 P99_MS_AT_MOST = 300.0
 RSS_MB_AT_MOST = 150.0
 GROWTH_AT_MOST = 1.25
@@ -33,17 +36,19 @@ MANY_WITHIN_S = 3600.0
 class Plan(Struct, frozen=True, kw_only=True):
     """How much is measured."""
 
+    bare: int = 5_000
     waiting: int = 4_000
     per_s: float = 100.0
     seconds: int = 20
 
 
-QUICK = Plan(waiting=40, per_s=20.0, seconds=1)
+QUICK = Plan(bare=100, waiting=40, per_s=20.0, seconds=1)
 
 
 class Orders(Struct, frozen=True, kw_only=True):
-    """The measurements: orders that wait, and orders that come one by one."""
+    """The measurements: the bare loop, orders that wait, and orders that come one by one."""
 
+    bare: Run
     capacity: Run
     open_loop: OpenLoop
 
@@ -51,6 +56,7 @@ class Orders(Struct, frozen=True, kw_only=True):
     def targets(self) -> tuple[Target, ...]:
         """The targets that the measurements have to meet."""
         return (
+            Target(name="events/s, of the bare loop's", found=self.ratio, at_least=EVENTS_OF_BARE_AT_LEAST),
             Target(name="orders/s", found=self.capacity.throughput.per_s, at_least=PER_S_AT_LEAST),
             Target(
                 name=f"p99 at {self.open_loop.per_s:g}/s, ms",
@@ -58,6 +64,16 @@ class Orders(Struct, frozen=True, kw_only=True):
                 at_most=P99_MS_AT_MOST,
             ),
         )
+
+    @property
+    def ratio(self) -> float:
+        """The shop's events a second as a part of the bare loop's."""
+        return events_per_s(self.capacity) / events_per_s(self.bare)
+
+
+def events_per_s(run: Run) -> float:
+    """How many events a run stored in a second."""
+    return run.events * run.throughput.per_s
 
 
 class Tenth(Struct, frozen=True, kw_only=True):
@@ -91,7 +107,8 @@ class OrdersLostError(Exception):
 
 
 async def measure(plan: Plan) -> Orders:
-    """Capacity first, then the open loop on the same shop."""
+    """The bare loop and the capacity, then the open loop on the same shop."""
+    bare = await saturated_ring("bare", plan.bare)
     async with shop() as (place, supervisor):
         load = Load(kind="orders", count=plan.waiting)
         capacity = await saturated(place, supervisor, load, place.consumers("ordering"))
@@ -99,7 +116,7 @@ async def measure(plan: Plan) -> Orders:
         slow = await open_loop(place, supervisor, load)
         await place.quiet()
         await check(place, plan.waiting + load.count + round(plan.per_s))
-    return Orders(capacity=capacity, open_loop=slow)
+    return Orders(bare=bare, capacity=capacity, open_loop=slow)
 
 
 async def measure_many(orders: int) -> ManyOrders:

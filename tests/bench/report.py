@@ -10,7 +10,7 @@ from rich.table import Table
 
 from tests.bench.costs import Machine, Spent
 from tests.bench.insights import Insights
-from tests.bench.orders import ManyOrders, Orders
+from tests.bench.orders import ManyOrders, Orders, events_per_s
 from tests.bench.profiles import Line, Profile
 from tests.bench.rights import PriceOfRights
 from tests.bench.runs import OpenLoop, Target
@@ -67,7 +67,8 @@ def _show_orders(orders: Orders, console: Console) -> None:
     console.print(
         f"{pace.sagas:,} orders waiting: {pace.per_s:,.0f} orders/s from the first OrderPlaced to the last OrderShipped"
         f" ({pace.seconds:.1f} s), {pace.steady_per_s:,.0f} a second in the middle 80 % of the shipments,"
-        f" {orders.capacity.events:.1f} events per order"
+        f" {orders.capacity.events:.1f} events per order; {events_per_s(orders.capacity):,.0f} events/s, and"
+        f" {events_per_s(orders.bare):,.0f} in the bare loop of the chain"
     )
     machine = Table(*MACHINE, title="The machine")
     machine.add_row(*_machine([orders.capacity.spent.machine]))

@@ -72,7 +72,7 @@ async def measure(plan: Plan) -> Chain:
     runs: dict[Loop, list[Run]] = {"bare": [], "chorus": []}
     for _ in range(plan.times):
         for loop, done in runs.items():
-            done.append(await _saturated(loop, plan.sagas))
+            done.append(await saturated_ring(loop, plan.sagas))
     async with _ring("chorus") as (place, supervisor):
         load = Load(kind="sagas", count=round(plan.seconds * plan.per_s), per_s=plan.per_s)
         slow = await open_loop(place, supervisor, load)
@@ -92,7 +92,8 @@ async def profile(plan: Plan, context: str) -> Profile:
         return profile_of(file, sagas=plan.sagas)
 
 
-async def _saturated(loop: Loop, sagas: int) -> Run:
+async def saturated_ring(loop: Loop, sagas: int) -> Run:
+    """Run a number of sagas that all wait before the first is taken, on an empty server."""
     async with _ring(loop) as (place, supervisor):
         return await saturated(place, supervisor, Load(kind="sagas", count=sagas), _commands(loop, place))
 
