@@ -28,7 +28,7 @@ from shared.wire.messages import content_hash
 LETTERS_AT_ONCE = 256
 LETTERS_WAITING = 1_000
 PLAIN_SUBJECT_AT_MOST = 60
-"""Characters; email.header folds longer ones."""
+"""Characters; a longer one goes through email.header, which may fold it."""
 WRITE_IT = "CHORUS_SMTP_URL: write it like smtp[s]://user:password@host:port"
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
@@ -204,9 +204,9 @@ def written(
 
 
 def _subject(line: str) -> str:
-    """A subject as its header needs it. Through email.header a letter with a short, plain one took 57 us, now 19."""
+    """A subject as its header needs it. A letter with a short, plain one takes 19 us, and 57 through email.header."""
     is_plain = line.isascii() and len(line) <= PLAIN_SUBJECT_AT_MOST
-    return line if is_plain else Header(line).encode(linesep="\r\n")
+    return line if is_plain else Header(line, header_name="Subject").encode(linesep="\r\n")
 
 
 def mailer(settings: MailSettings) -> Mailer:

@@ -31,7 +31,7 @@ from shared.ports.store import DatabaseBusyError, FencedError, Store
 from shared.wire.messages import CORRELATION_ID
 
 RECORD_AFTER_S = 0.2
-"""The next batch's commit records the PubAcks; without a batch they are recorded after this time."""
+"""PubAcks that no batch's commit records wait this long; those of rows that were refused before, IDLE_S."""
 OTHERS_ROWS_POLL_S = 0.05
 """How often a process looks for rows that other processes of its context wrote for its partitions."""
 IDLE_S = 1.0

@@ -5,11 +5,6 @@ anyio event in a cancel scope costs 32 us per wait instead of 9 us (measured).
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import TypeAlias
-
-Wake: TypeAlias = Callable[[], None]
-"""Tells a waiting task that there is work."""
 
 
 class Wakeup:

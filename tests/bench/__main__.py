@@ -41,7 +41,7 @@ def chain(*, json: AsJson = False, quick: Quick = False, profile: ProfileOf = No
 
 @app.command
 def orders(*, json: AsJson = False, quick: Quick = False, profile: ProfileOf = None, orders: Many = None) -> int:
-    """PlaceOrder to OrderShipped through every context of the shop, bank included."""
+    """PlaceOrder to OrderShipped through every context of the shop, bank included, beside the bare loop."""
     plan = of_orders.QUICK if quick else of_orders.Plan()
     if profile is not None:
         return _measured(lambda: of_orders.profile(plan, profile), json, quick)

@@ -16,7 +16,7 @@ ENDS_WITHIN_S = 280.0
     ("bench", "ratios"),
     [
         ("chain", ["sagas/s, of the bare loop's", "median, in five unloaded hops", "p99, in five unloaded hops"]),
-        ("orders", ["orders/s", "p99 at 20/s, ms"]),
+        ("orders", ["events/s, of the bare loop's", "orders/s", "p99 at 20/s, ms"]),
         ("rights", ["orders/s with rights, of those without"]),
         ("insights", ["events/s", "memory, MB", "p99 of a query, ms", "p99 of the lag, ms", "orders/s lost"]),
     ],

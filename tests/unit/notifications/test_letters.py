@@ -19,6 +19,8 @@ from contexts.notifications.upstream import OrderCancelled, OrderPlaced, OrderSh
 ORDER = OrderId("o-42")
 SENDER = "shop@chorus.example"
 KEY = "notifications/notification-o-42@1"
+LINE_AT_MOST = 78
+"""Characters that RFC 5322 asks of a line."""
 NINE = datetime(2026, 11, 21, 9, tzinfo=UTC)
 
 
@@ -103,12 +105,14 @@ async def test_address_that_is_more_than_one_address_is_refused(email: str) -> N
     assert pile.letters == []
 
 
-async def test_subject_stays_one_line_in_any_language() -> None:
+@pytest.mark.parametrize("subject", ["Grüße", "Hello", "Hello " * 30], ids=["accents", "plain", "long"])
+async def test_subject_stays_one_line_in_any_language(subject: str) -> None:
     pile = Pile()
-    await Postbox(pile, SENDER).mail(queued(subject="Grüße\r\nBcc: eve@shop.example"), FirstCall())
+    await Postbox(pile, SENDER).mail(queued(subject=f"{subject}\r\nBcc: eve@shop.example"), FirstCall())
     mail = message_from_bytes(pile.letters[0].content, policy=default)
-    assert mail["Subject"] == "Grüße Bcc: eve@shop.example"
+    assert mail["Subject"] == f"{subject.strip()} Bcc: eve@shop.example"
     assert mail["Bcc"] is None
+    assert max(map(len, pile.letters[0].content.split(b"\r\n"))) <= LINE_AT_MOST
 
 
 def test_receipt_names_the_total() -> None:

@@ -33,7 +33,7 @@ def journal_row(
 
 
 def insert(connection: sqlite3.Connection, into: str, columns: int, rows: Sequence[Sequence[Any]]) -> None:
-    """Insert rows with as few statements as possible.
+    """Insert rows with few statements.
 
     Each statement releases and reacquires the interpreter lock once; one row at a time would wait for it behind the
     event loop (measured 4 times slower).
