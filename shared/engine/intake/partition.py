@@ -66,6 +66,8 @@ class Partition:
         self._broker = broker
         self._clock = clock
         self._notice = due_subject(context, NOTICE, _key_in(number, partitions))
+        self._notices = f"due.{context}.{NOTICE}."
+        """How the subject of a stored notice begins: the server inserts the partition."""
         self._troubles = troubles
         self._looked_at = float("-inf")
         self._no_takeover_until = float("-inf")
@@ -158,9 +160,10 @@ class Partition:
                 _log.debug("pin not handed over", consumer=reader.consumer, reason=str(error))
 
     async def take(self, stream: str, at_most: int) -> list[Delivery]:
-        """Remove and return deliveries of one stream, in order. A timer waits for the events that came before it.
+        """Remove and return deliveries of one stream, in order, without notices.
 
-        Never raises: a delivery that has left the buffer must reach the loop.
+        A timer waits for the events that came before it. Never raises: a delivery that has left the buffer must reach
+        the loop.
         """
         reader = self.readers[stream]
         if reader.phase is not Phase.READING:
@@ -171,6 +174,9 @@ class Partition:
                 at_most = min(at_most, await self._ready_timers(reader, self.readers[EVENTS]))
                 self._troubles.succeeded(f"timers of partition {self.number}")
             taken = reader.take(at_most)
+            if stream == TIMERS and (notices := [one for one in taken if one.subject.startswith(self._notices)]):
+                taken = [one for one in taken if one not in notices]
+                await self._broker.acknowledge([notice.reply for notice in notices])
             self.taken += len(taken)
             await reader.ask_for_more()
         except BrokerError as error:

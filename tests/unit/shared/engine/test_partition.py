@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from shared.engine.intake.partition import VACANCY_POLL_S, Partition
-from shared.ports.broker import BrokerUnavailableError
+from shared.engine.intake.partition import NOTICE, VACANCY_POLL_S, Partition
+from shared.ports.broker import BrokerUnavailableError, Delivery
 from shared.wire.streams import COMMANDS, TIMERS
 
 
@@ -45,3 +45,41 @@ async def test_owner_stays_known_while_the_broker_is_asked_again(*, is_answered:
     await partition.keep_alive()
     assert known == [False, True]
     assert partition.has_known_owner is is_answered
+
+
+async def test_notice_that_obtained_the_pin_is_acknowledged_and_not_decided() -> None:
+    """Otherwise each takeover would commit a batch in which there is nothing to decide."""
+    acknowledged: list[str] = []
+    deliver: dict[str, Any] = {}
+
+    async def begin_epoch(stream: str, _: str, on_delivery: object, __: object) -> Epoch:
+        deliver[stream] = on_delivery
+        return Epoch()
+
+    async def acknowledge(replies: list[str]) -> None:
+        acknowledged.extend(replies)
+
+    async def reset(*_: object) -> None:
+        pass
+
+    broker: Any = SimpleNamespace(begin_epoch=begin_epoch, acknowledge=acknowledge, reset=reset, reconnects=0)
+    clock: Any = SimpleNamespace(monotonic=lambda: 1000.0)
+    troubles: Any = SimpleNamespace(failed=lambda *_: None, succeeded=lambda *_: None)
+    partition = Partition(
+        0, 1, "till", (TIMERS,), broker, clock, priority_timeout_s=60, wake=lambda: None, troubles=troubles
+    )
+    await partition.begin_reading()
+    for number, subject in enumerate([f"due.till.{NOTICE}.0.0", "due.till.Overdue.0.t-1"], 1):
+        delivery = Delivery(
+            sequence=number,
+            at_ns=0,
+            subject=subject,
+            headers={},
+            body=b"",
+            consumer_sequence=number,
+            reply=f"reply-{number}",
+        )
+        deliver[TIMERS](delivery, "pin")
+    assert [delivery.subject for delivery in await partition.take(TIMERS, 9)] == ["due.till.Overdue.0.t-1"]
+    assert acknowledged == ["reply-1"]
+    assert partition.taken == 1
