@@ -138,7 +138,10 @@ class Transaction(Protocol):
         ...
 
     def closed_effects(self, kinds: Sequence[str], *, limit: int) -> list[tuple[str, str]]:
-        """(event id, saga) of the newest effects with an outcome that events of these types asked for."""
+        """(event id, saga) of the newest effects with an outcome that events of these types asked for.
+
+        The id has no edition, as the key under which the effect was called.
+        """
         ...
 
     def delete_positions(self, stream: str) -> None:

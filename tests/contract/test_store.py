@@ -73,6 +73,23 @@ async def test_newest_effects_with_an_outcome_are_told_with_their_sagas(store: S
     assert await store.read(lambda transaction: transaction.closed_effects(["Other"], limit=2)) == []
 
 
+async def test_effect_of_a_voided_id_is_told_by_the_key_under_which_it_was_called(store: Store) -> None:
+    """The next edition of an event renames its row; the effect was called before, or is still open."""
+
+    def work(transaction: Transaction) -> None:
+        rows = transaction.append([journal_row(n, **{CORRELATION_ID: f"t-{n}"}) for n in (1, 2)])
+        numbers = [row.n for row in rows]
+        transaction.add_effects([(row.n, row.row.event_id, row.row.key, 0) for row in rows])
+        transaction.refused.record([RefusedRow(n, f"t-{n}", 0, "taken", 7, NOON) for n in numbers])
+        transaction.refused.give_verdict(numbers, "void", who="ann", why="not ours")
+        transaction.refused.give_next_editions(numbers)
+        transaction.close_effects(["till/till-t-1@1"])
+
+    await store.transact(work)
+    closed = await store.read(lambda transaction: transaction.closed_effects(["Rung"], limit=9))
+    assert closed == [("till/till-t-1@1", "t-1")]
+
+
 async def test_headers_of_rows_come_back_as_they_were(store: Store) -> None:
     def work(transaction: Transaction) -> None:
         numbered = transaction.append([journal_row(1)])

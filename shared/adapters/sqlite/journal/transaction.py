@@ -22,7 +22,7 @@ from shared.adapters.sqlite.journal.statements import (
 from shared.adapters.sqlite.journal.tables import INPUTS
 from shared.ports.rows import AnswerRow, EffectRow, InputRow, JournalRow, Move, NumberedRow, Position
 from shared.ports.store import FencedError
-from shared.wire.messages import CORRELATION_ID
+from shared.wire.messages import CORRELATION_ID, split_edition
 
 _EVENTS: Final = f"SELECT {JOURNAL_COLUMNS} FROM journal WHERE subject GLOB 'evt.*'"  # noqa: S608  No input.
 
@@ -177,11 +177,12 @@ class SqliteTransaction:
         ]
 
     def closed_effects(self, kinds: Sequence[str], *, limit: int) -> list[tuple[str, str]]:
-        return self._connection.execute(
+        found = self._connection.execute(
             "SELECT event_id, headers ->> ? FROM journal j WHERE type IN (SELECT value FROM json_each(?))"
-            " AND NOT EXISTS (SELECT 1 FROM effects WHERE event_id = j.event_id) ORDER BY n DESC LIMIT ?",
+            " AND NOT EXISTS (SELECT 1 FROM effects WHERE n = j.n) ORDER BY n DESC LIMIT ?",
             (f'$."{CORRELATION_ID}"', json_text(list(kinds)), limit),
-        ).fetchall()
+        )
+        return [(split_edition(event_id)[0], saga) for event_id, saga in found]
 
     def delete_positions(self, stream: str) -> None:
         self._connection.execute("DELETE FROM positions WHERE stream = ?", (stream,))
