@@ -23,6 +23,7 @@ from shared.ports.broker import BrokerUnavailableError
 from shared.run.child_process import STOPS_WITHIN_S, send_signal, stop_process
 from shared.run.die_with_parent import die_with_parent
 from shared.run.server_log import last_errors, new_log
+from shared.run.staging import delete_staging, stage_in_ram
 
 READY_WITHIN_S = 30.0
 """Enough to recover a large store; a server with an empty store is ready after 20 ms."""
@@ -106,11 +107,16 @@ async def local_server(
     finally:
         os.close(lock)
     try:
-        yield await _when_ready(process, directory, recovers_within_s)
+        server = await _when_ready(process, directory, recovers_within_s)
+        await stage_in_ram(directory)
+        yield server
     finally:
         with anyio.CancelScope(shield=True):
+            was_killed = process.returncode is not None
             await stop_process(process)
             await process.aclose()
+            if not was_killed:  # Otherwise the next one may need what it has staged.
+                delete_staging(directory)
 
 
 def server_binary() -> Path:

@@ -20,6 +20,7 @@ from shared.context import Member
 from shared.derived.topology import Declared, declare
 from shared.readside.group import place_of
 from shared.run.child_process import ChildProgram, WriteLine
+from shared.run.staging import stage_in_ram
 from shared.run.supervised_server import supervised_server
 from shared.run.supervisor import Supervisor, supervised
 from shared.schemas.bucket import bucket, write
@@ -82,6 +83,8 @@ async def open_system(
                 "streams.yaml asks for a change that would destroy stored messages; nothing was applied,"
                 " run chorus streams plan to see it"
             )
+        if port is not None:
+            await stage_in_ram(data_dir / "nats")
         supervisor = await stack.enter_async_context(supervised(workers, environ, write_line, tolerant=tolerant))
         yield System(options, supervisor, loaded.misfits)
 

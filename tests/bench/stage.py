@@ -18,6 +18,7 @@ from shared.context import Member
 from shared.derived.topology import Declared, consumer_name, declare
 from shared.run.child_process import ChildProgram
 from shared.run.server import check_sync_always, local_server
+from shared.run.staging import stage_in_ram
 from shared.run.supervisor import Supervisor, supervised
 from shared.run.system import own_environment
 from shared.streams.apply import apply
@@ -170,6 +171,7 @@ async def stage(
         broker = await connect(as_tests(server.url), name="bench")
         try:
             await apply(broker.api, declared)
+            await stage_in_ram(server.directory)
             yield Stage(broker, server.url, server.pid, directory, topology.partitions)
         finally:
             await broker.close()

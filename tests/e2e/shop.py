@@ -24,6 +24,7 @@ from shared.config.connection import ConnectionOptions
 from shared.config.settings import Settings
 from shared.ports.broker import BrokerDeniedError, BrokerUnavailableError, Outgoing
 from shared.run.server import LocalServer, local_server
+from shared.run.staging import stage_in_ram
 from shared.run.system import apply_streams, own_environment
 from shared.wire.messages import MSG_ID
 from shared.wire.streams import EVENTS
@@ -275,6 +276,7 @@ async def opened(
         users = guard(access) if secure else {}
         server = await servers.enter_async_context(local_server(directory / "nats", more=users))
         await apply_streams(ConnectionOptions(servers=(server.url,)), Settings(access_dir=access))
+        await stage_in_ram(server.directory)
         brokers = await servers.enter_async_context(_connections(server.url, access, secure=secure))
         async with watching(server.url, **login_of(TESTER, access)) as watcher:
             shop = kind(servers, server, directory, watcher, brokers, users)
