@@ -113,11 +113,16 @@ async def test_cancelled_because_the_capture_is_refused(shop: Shop, ended: Ended
 
 
 async def test_cancelled_by_the_customer_while_the_bank_is_asked(shop: Shop, ended: Ended, order: str) -> None:
+    """The bank is away until payments has heard of the cancellation, however long the command takes."""
     await shop.stock(sku_of(order), 10)
-    await shop.place(order, sku_of(order), token="tok_slow")
+    await shop.kill("bank")
+    await shop.place(order, sku_of(order))
     await shop.until(order, "InventoryReserved")
+    await shop.until(order, "AuthorizationRequested")
     await cancel(shop, order)
-    await ended.check(order, voided("customer"), token="tok_slow")
+    await shop.until(order, "VoidRequested")
+    await shop.start("bank")
+    await ended.check(order, voided("customer"))
     assert await shop.level(sku_of(order)) == Level(on_hand=10, reserved=0)
 
 
