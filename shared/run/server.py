@@ -106,17 +106,20 @@ async def local_server(
             )
     finally:
         os.close(lock)
+    was_ready = False
     try:
         server = await _when_ready(process, directory, recovers_within_s)
+        was_ready = True
         await stage_in_ram(directory)
         yield server
     finally:
         with anyio.CancelScope(shield=True):
-            was_killed = process.returncode is not None
+            had_ended = process.returncode is not None
             await stop_process(process)
             await process.aclose()
-            if not was_killed:  # Otherwise the next one may need what it has staged.
-                delete_staging(directory)
+            # A server that did not stop by itself has perhaps staged what the next one needs.
+            if was_ready and not had_ended and process.returncode != -signal.SIGKILL:
+                _delete_staging(directory)
 
 
 def server_binary() -> Path:
@@ -159,6 +162,16 @@ def _lock(directory: Path) -> int:
             f"{directory} is used by another server; stop that server or choose another directory"
         ) from error
     return lock
+
+
+def _delete_staging(directory: Path) -> None:
+    """Delete what the server had staged, unless the next one runs already."""
+    try:
+        lock = _lock(directory)
+    except ServerError:
+        return
+    delete_staging(directory)
+    os.close(lock)
 
 
 def _configure(directory: Path, configuration: dict[str, Any]) -> Path:

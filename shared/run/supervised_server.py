@@ -14,6 +14,7 @@ from shared.ports.broker import BrokerUnavailableError
 from shared.run.child_process import STOPS_WITHIN_S, WriteLine
 from shared.run.healthz import unhealthy_reason
 from shared.run.server import ASK_TIMEOUT_S, NOTHING_MORE, LocalServer, ServerError, local_server
+from shared.run.staging import stage_in_ram
 
 RESTART_DELAYS = Delays(first_s=0.1, last_s=10.0)
 PROVEN_AFTER_S = 30.0
@@ -111,6 +112,7 @@ async def _watch(server: LocalServer, write_line: WriteLine, watch: Watch) -> No
     written = ""
     while True:
         await anyio.sleep(watch.ask_every_s)
+        await stage_in_ram(server.directory)  # A stream may be new, or the RAM disk swept.
         try:
             reason = await unhealthy_reason(server.monitor_url, within_s=watch.answers_within_s)
             patience_s = watch.unwell_at_most_s

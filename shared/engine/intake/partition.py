@@ -7,6 +7,7 @@ short-lived `PartitionVacant` notice, and the server delivers it, with the pin, 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import anyio
@@ -15,7 +16,14 @@ import structlog
 from shared.derived.topology import consumer_name
 from shared.engine.intake.reader import Phase, Reader
 from shared.engine.monitor.troubles import Troubles
-from shared.ports.broker import Broker, BrokerError, BrokerRefusedError, Delivery, Outgoing
+from shared.ports.broker import (
+    Broker,
+    BrokerError,
+    BrokerRefusedError,
+    BrokerUnavailableError,
+    Delivery,
+    Outgoing,
+)
 from shared.ports.clock import Clock
 from shared.ports.rows import Position
 from shared.wire.messages import due_subject, partition_of
@@ -65,6 +73,7 @@ class Partition:
         self._lead = self.readers[TIMERS]
         self._broker = broker
         self._clock = clock
+        self._wake = wake
         self._notice = due_subject(context, NOTICE, _key_in(number, partitions))
         self._notices = f"due.{context}.{NOTICE}."
         """How the subject of a stored notice begins: the server inserts the partition."""
@@ -176,7 +185,10 @@ class Partition:
             taken = reader.take(at_most)
             if stream == TIMERS and (notices := [one for one in taken if one.subject.startswith(self._notices)]):
                 taken = [one for one in taken if one not in notices]
-                await self._broker.acknowledge([notice.reply for notice in notices])
+                with suppress(BrokerUnavailableError):  # The server then delivers them again, as long as they live.
+                    await self._broker.acknowledge([notice.reply for notice in notices])
+                if reader.buffered:
+                    self._wake()  # Without a batch the loop would wait.
             self.taken += len(taken)
             await reader.ask_for_more()
         except BrokerError as error:

@@ -1,7 +1,8 @@
 """The relay publishes the outbox: per key in journal order, each row under its own id, until the stream has the row.
 
-Many rows go as one atomic batch, which costs the server six syncs, however many rows there are (traced). A few rows go
-as single publishes side by side, but never two rows of one key at once: the first could fail and the second succeed.
+Many rows go as one atomic batch, which costs the server six syncs on a disk, however many rows there are (traced). A
+few rows go as single publishes side by side, but never two rows of one key at once: the first could fail and the second
+succeed.
 
 A server that restarts may have lost rows that it had acknowledged. So after a reconnect the relay publishes nothing
 until the reconciler has compared the streams with the journal. Otherwise a later row could overtake a lost one.

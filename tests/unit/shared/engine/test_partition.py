@@ -47,9 +47,11 @@ async def test_owner_stays_known_while_the_broker_is_asked_again(*, is_answered:
     assert partition.has_known_owner is is_answered
 
 
-async def test_notice_that_obtained_the_pin_is_acknowledged_and_not_decided() -> None:
+@pytest.mark.parametrize("at_most", [9, 1])
+async def test_notice_that_obtained_the_pin_is_acknowledged_and_not_decided(at_most: int) -> None:
     """Otherwise each takeover would commit a batch in which there is nothing to decide."""
     acknowledged: list[str] = []
+    woken: list[bool] = []
     deliver: dict[str, Any] = {}
 
     async def begin_epoch(stream: str, _: str, on_delivery: object, __: object) -> Epoch:
@@ -58,15 +60,24 @@ async def test_notice_that_obtained_the_pin_is_acknowledged_and_not_decided() ->
 
     async def acknowledge(replies: list[str]) -> None:
         acknowledged.extend(replies)
+        raise BrokerUnavailableError("the server is away")
 
     async def reset(*_: object) -> None:
         pass
 
     broker: Any = SimpleNamespace(begin_epoch=begin_epoch, acknowledge=acknowledge, reset=reset, reconnects=0)
     clock: Any = SimpleNamespace(monotonic=lambda: 1000.0)
-    troubles: Any = SimpleNamespace(failed=lambda *_: None, succeeded=lambda *_: None)
+    troubles: Any = SimpleNamespace(succeeded=lambda *_: None)
     partition = Partition(
-        0, 1, "till", (TIMERS,), broker, clock, priority_timeout_s=60, wake=lambda: None, troubles=troubles
+        0,
+        1,
+        "till",
+        (TIMERS,),
+        broker,
+        clock,
+        priority_timeout_s=60,
+        wake=lambda: woken.append(True),
+        troubles=troubles,
     )
     await partition.begin_reading()
     for number, subject in enumerate([f"due.till.{NOTICE}.0.0", "due.till.Overdue.0.t-1"], 1):
@@ -80,6 +91,10 @@ async def test_notice_that_obtained_the_pin_is_acknowledged_and_not_decided() ->
             reply=f"reply-{number}",
         )
         deliver[TIMERS](delivery, "pin")
-    assert [delivery.subject for delivery in await partition.take(TIMERS, 9)] == ["due.till.Overdue.0.t-1"]
+    woken.clear()
+    taken = await partition.take(TIMERS, at_most)
+    assert bool(woken) is not bool(taken)  # The loop does not wait while the timer is in the buffer.
+    taken += await partition.take(TIMERS, at_most)
+    assert [delivery.subject for delivery in taken] == ["due.till.Overdue.0.t-1"]
     assert acknowledged == ["reply-1"]
     assert partition.taken == 1
