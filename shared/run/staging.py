@@ -34,7 +34,7 @@ async def stage_in_ram(directory: Path, ram_disk: Path = RAM_DISK) -> int:
     """
     try:
         staging = staging_of(directory, ram_disk)
-    except FileNotFoundError:  # Somebody has deleted the directory of the server.
+    except FileNotFoundError:  # The directory of the server was deleted.
         return 0
     if not _is_private(staging) or shutil.disk_usage(ram_disk).free < SPACE_AT_LEAST:
         return 0
