@@ -170,8 +170,10 @@ def _delete_staging(directory: Path) -> None:
         lock = _lock(directory)
     except ServerError:
         return
-    delete_staging(directory)
-    os.close(lock)
+    try:
+        delete_staging(directory)
+    finally:
+        os.close(lock)
 
 
 def _configure(directory: Path, configuration: dict[str, Any]) -> Path:
