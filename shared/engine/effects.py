@@ -9,15 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-import anyio
-import structlog
 from anyio.abc import TaskGroup
 
-from shared.context import Command, Effect
+from shared.context import Effect
+from shared.engine.callers import Callers
 from shared.engine.effect_call import Attempts, EffectCall, described
-from shared.engine.failpoints import reach
 from shared.engine.monitor.timings import Timings
-from shared.engine.retry import Backoff, Delays
 from shared.engine.route.incoming import Incoming
 from shared.engine.route.routing import Routing
 from shared.ports.broker import Broker
@@ -26,14 +23,7 @@ from shared.ports.rows import EffectRow
 
 IN_MEMORY_AT_MOST = 10_000
 """Further effects stay in the database until half of this is free again."""
-UNKNOWN_OUTCOME_DELAYS: Final = Delays(first_s=0.1, last_s=30.0, extended_by_s=0.1)
 UNDECIDED_RETRY_S: Final = 30.0
-
-_log = structlog.get_logger("chorus.effects")
-
-
-class NoEffectError(Exception):
-    """This release declares no effect for an event that an earlier release has published."""
 
 
 class EffectRunner:
@@ -62,13 +52,13 @@ class EffectRunner:
         self._outcomes: list[Incoming] = []
         self._attempts: dict[str, tuple[int, str]] = {}
         self._queues: dict[str, deque[EffectRow]] = {}
+        """The effects of each key that is busy. The first one is called, or waits for its turn or its next attempt."""
         self._count = 0
         self._ids: set[str] = set()
-        self._slots = {
-            kind.__name__: anyio.Semaphore(effect.at_once, fast_acquire=True)
-            for kind, effect in routing.effects.items()
-        }
         self._by_name: Mapping[str, Effect] = {kind.__name__: effect for kind, effect in routing.effects.items()}
+        self._callers = {
+            name: Callers(effect.at_once, partial(self._make_call, name)) for name, effect in self._by_name.items()
+        }
         self._calls: dict[str, EffectCall] = {}
         """The calls that have begun, by event id."""
         self._tasks: TaskGroup | None = None
@@ -124,7 +114,7 @@ class EffectRunner:
             queue = self._queues.get(row.key)
             if queue is None:
                 self._queues[row.key] = deque((row,))
-                self._tasks.start_soon(self._run_key, row.key)
+                self._call_next(row.key)
             else:
                 queue.append(row)
 
@@ -188,63 +178,57 @@ class EffectRunner:
         self._count -= 1
         self._ids.discard(row.event_id)
 
-    async def _run_key(self, key: str) -> None:
+    def _call_next(self, key: str) -> None:
+        """Let the first effect of this key be called, when it is its turn; forget the key when it has none."""
+        assert self._tasks is not None
+        if queue := self._queues[key]:
+            kind = queue[0].type
+            if kind not in self._callers:
+                self._callers[kind] = Callers(1, partial(self._make_call, kind))
+            self._callers[kind].add(key, self._tasks)
+        else:
+            del self._queues[key]
+
+    async def _make_call(self, kind: str, key: str) -> None:
+        """One attempt at the first effect of this key, and then the next effect. Never raises."""
+        assert self._tasks is not None
         queue = self._queues[key]
-        while queue:
-            row = queue[0]
-            outcome = await self._run(row, queue)
-            if queue and queue[0] is row:
-                queue.popleft()
-                self._forget(row)
-            if outcome is not None:
-                self._outcomes.append(outcome)
-                self._wake()
-        del self._queues[key]
-
-    async def _run(self, row: EffectRow, queue: Sequence[EffectRow]) -> Incoming | None:
-        """The outcome of the first effect of this queue, or None: it failed, and `revoke` has removed it meanwhile."""
-        effect = self._by_name.get(row.type)
-        timeout_s = 0.0 if effect is None else effect.timeout_s
-        answered = partial(self._heard, effect)
-        call = EffectCall(self._broker, self._clock, row, timeout_s, self._routing.tracing, answered)
-        self._calls[row.event_id] = call
-        backoff = Backoff(UNKNOWN_OUTCOME_DELAYS)
-        began = self._clock.monotonic()
+        if not queue or queue[0].type != kind:  # `revoke` has removed the one that was first.
+            self._call_next(key)
+            return
+        row = queue[0]
+        call = self._calls.get(row.event_id) or self._begin(row)
         try:
-            while True:
-                try:
-                    outcome = await self._call(effect, row, call)
-                    self.call_times[row.type].add(self._clock.monotonic() - began)
-                    return self._routing.outcome(row, outcome)
-                except Exception as error:  # `_call` has logged it.
-                    await call.wait_after(error, backoff.next_s())
-                    if not queue or queue[0] is not row:
-                        return None
-        finally:
-            if self._calls.get(row.event_id) is call:
-                del self._calls[row.event_id]
-
-    async def _call(self, effect: Effect | None, row: EffectRow, call: EffectCall) -> Command:
-        call.attempt += 1
-        try:
-            if effect is None:
-                raise NoEffectError(f"this release has no effect for {row.type}; run one that does")
-            event = self._routing.asking_event(row)
-            async with self._slots[row.type]:
-                with self._routing.tracing.attempt(row, call.attempt), anyio.fail_after(effect.timeout_s):
-                    reach("before-call")
-                    outcome = await effect.call(event, call)
-                    reach("after-call")
-                    return outcome
+            outcome = await call.make()
         except Exception as error:
-            self._attempts[call.idempotency_key] = (call.attempt, described(error))
-            log = _log.debug if call.attempt & (call.attempt - 1) else _log.warning  # Warns at 1, 2, 4, 8, …
-            log(
-                "outcome unknown",
-                saga=call.saga,
-                message=call.idempotency_key,
-                effect=row.type,
-                attempt=call.attempt,
-                error=repr(error),
-            )
-            raise
+            self._attempts[row.event_id] = (call.attempt, described(error))
+            self._tasks.start_soon(self._call_again, row, call)
+            return
+        if row.type in self.call_times:
+            self.call_times[row.type].add(self._clock.monotonic() - call.began_at)
+        if queue and queue[0] is row:
+            queue.popleft()
+            self._forget(row)
+        self._outcomes.append(outcome)
+        self._wake()
+        self._end(row, call)
+
+    async def _call_again(self, row: EffectRow, call: EffectCall) -> None:
+        """Wait before the next attempt. There is none here when `revoke` has removed the effect meanwhile."""
+        await call.wait()
+        queue = self._queues[row.key]
+        if queue and queue[0] is row:
+            self._call_next(row.key)
+        else:
+            self._end(row, call)
+
+    def _begin(self, row: EffectRow) -> EffectCall:
+        effect = self._by_name.get(row.type)
+        call = EffectCall(effect, row, self._routing, self._broker, self._clock, self._heard)
+        self._calls[row.event_id] = call
+        return call
+
+    def _end(self, row: EffectRow, call: EffectCall) -> None:
+        if self._calls.get(row.event_id) is call:
+            del self._calls[row.event_id]
+        self._call_next(row.key)

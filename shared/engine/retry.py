@@ -3,7 +3,7 @@
 This is the only mechanism for delays that grow. Its users:
 
 - `publish/relay.py` for rows that the broker does not acknowledge, and `publish/blocked.py` for one key of them;
-- `effects.py` for calls whose outcome is unknown;
+- `effect_call.py` for calls whose outcome is unknown;
 - `shared/groups/publish/buckets.py` for buckets that cannot be written;
 - `shared/groups/forwarding` for events that an endpoint does not take, and for one that is away;
 - `shared/run/supervisor.py` and `shared/run/supervised_server.py` for programs that end.

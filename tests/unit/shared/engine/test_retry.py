@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from shared.adapters.virtual_time import VirtualClock, VirtualLoop
-from shared.engine.effects import UNKNOWN_OUTCOME_DELAYS
+from shared.engine.effect_call import UNKNOWN_OUTCOME_DELAYS
 from shared.engine.publish.blocked_key import UNANSWERED_DELAYS
 from shared.engine.retry import Backoff, Delays
 from shared.run.supervisor import REFUSED_DELAYS, RESTART_DELAYS
