@@ -24,7 +24,7 @@ from nats.protocol import parser as patched_parser
 
 from shared.adapters import jetstream
 from shared.adapters.jetstream.client import JetStreamClient
-from shared.adapters.jetstream.conversions import port_errors
+from shared.adapters.jetstream.conversions import PORT_ERRORS
 from shared.adapters.jetstream.nats_py import (
     CONNECTION_ERRORS,
     ConnectAbortedError,
@@ -253,7 +253,7 @@ def test_9_uvloop_raises_a_runtime_error_when_the_connection_is_gone(nats_server
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, pytest.raises(CONNECTION_ERRORS) as raised:
         runner.run(write_too_late())
     assert raised.type is RuntimeError
-    with pytest.raises(BrokerUnavailableError), port_errors():
+    with pytest.raises(BrokerUnavailableError), PORT_ERRORS:
         raise raised.value
 
 

@@ -14,7 +14,7 @@ import structlog
 
 from shared.adapters.jetstream import bounds
 from shared.adapters.jetstream.client import JetStreamClient
-from shared.adapters.jetstream.conversions import api_answer, as_atomic_batch, port_errors, to_published, to_stored
+from shared.adapters.jetstream.conversions import PORT_ERRORS, api_answer, batch_headers, to_published, to_stored
 from shared.adapters.jetstream.denial_handling import handle_denial, in_flight
 from shared.adapters.jetstream.direct_get import NOT_FOUND, read_batch
 from shared.adapters.jetstream.epoch import JetStreamEpoch, begin_epoch
@@ -170,7 +170,7 @@ class JetStream:
             following = batch[-1].sequence + 1
 
     async def acknowledge(self, replies: Sequence[str]) -> None:
-        with port_errors():
+        with PORT_ERRORS:
             await self._client.write([self._client.frame(reply, None, b"+ACK") for reply in replies])
 
     async def publish(self, message: Outgoing) -> Published:
@@ -181,17 +181,19 @@ class JetStream:
 
     async def publish_each(self, messages: Sequence[Outgoing]) -> list[Published | BrokerError]:
         await self._wait_until_connected()
-        with port_errors():
+        with PORT_ERRORS:
             answers = await self._client.send_requests(messages, timeout_s=bounds.REQUEST_TIMEOUT_S)
         return [to_published(answer) for answer in answers]
 
     async def publish_batch(self, messages: Sequence[Outgoing]) -> int:
-        *staged, (subject, headers, body) = as_atomic_batch(messages)
+        *staged, (subject, headers, body) = messages
+        *marks, commit = batch_headers(len(messages))
         await self._wait_until_connected()
         with in_flight(self._client, staged):
-            with port_errors():
-                await self._client.write([self._client.frame(*message) for message in staged])
-            return int(api_answer((await self._request(subject, body, headers)).body)["seq"])
+            with PORT_ERRORS:
+                frames = [self._client.frame(*message, more=more) for message, more in zip(staged, marks, strict=True)]
+                await self._client.write(frames)
+            return int(api_answer((await self._request(subject, body, {**headers, **commit})).body)["seq"])
 
     async def request(
         self, subject: str, body: bytes, headers: Mapping[str, str], timeout_s: float
@@ -202,13 +204,13 @@ class JetStream:
     async def serve(
         self, name: str, version: str, description: str, endpoints: Endpoints, broadcast: Endpoints = NO_ENDPOINTS
     ) -> Callable[[], Awaitable[None]]:
-        with port_errors():
+        with PORT_ERRORS:
             return await serve(self._client, name, version, description, endpoints, broadcast)
 
     async def _wait_until_connected(self) -> None:
         """Wait for a lost connection; after a reconnect, raise: the publisher must check the stream first."""
         connection = self._reconnects
-        with port_errors():
+        with PORT_ERRORS:
             await self._client.wait_until_connected()
         if connection != self._reconnects:
             raise BrokerUnavailableError("the connection was lost and is new now")
@@ -224,5 +226,5 @@ class JetStream:
         headers: Mapping[str, str] | None = None,
         timeout_s: float = bounds.REQUEST_TIMEOUT_S,
     ) -> Received:
-        with port_errors():
+        with PORT_ERRORS:
             return await self._client.send_request(subject, body, headers, timeout_s=timeout_s)

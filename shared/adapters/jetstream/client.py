@@ -7,6 +7,7 @@ publish path, whose speed is measured: an anyio event and a cancel scope for eac
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
+from types import MappingProxyType
 from typing import TypeAlias
 
 import anyio
@@ -18,6 +19,7 @@ from shared.wire.streams import SUBJECT_BYTES_AT_MOST
 
 RECONNECT_WAIT_AT_MOST_S = 1.0
 NO_RESPONDERS = "503"
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 Request: TypeAlias = tuple[str, Mapping[str, str] | None, bytes]
 """Subject, headers and body."""
@@ -108,16 +110,28 @@ class JetStreamClient(PatchedClient):
         self._reply_prefix = ""
         resolve(self._pending_answers.values(), error)
 
-    def frame(self, subject: str, headers: Mapping[str, str] | None, body: bytes, *, reply: str = "") -> bytes:
-        """A message as a protocol frame; raises MaxPayloadError, or ValueError for a line break in a header."""
+    def frame(
+        self,
+        subject: str,
+        headers: Mapping[str, str] | None,
+        body: bytes,
+        *,
+        more: Mapping[str, str] = NO_HEADERS,
+        reply: str = "",
+    ) -> bytes:
+        """A message as a protocol frame, with the headers and `more`.
+
+        Raises MaxPayloadError, or ValueError for a line break in a header.
+        """
         if len(subject) > SUBJECT_BYTES_AT_MOST:
             raise LongSubjectError
-        if not headers:
+        if not headers and not more:
             if len(body) > self.max_payload:
                 raise nats.errors.MaxPayloadError
             return b"".join((f"PUB {subject} {reply} {len(body)}\r\n".encode(), body, b"\r\n"))
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        if lines.count("\n") != len(headers):
+        both = (headers or NO_HEADERS, more)
+        lines = "".join([f"{name}: {value}\r\n" for part in both for name, value in part.items()])
+        if lines.count("\n") != len(both[0]) + len(more):
             raise ValueError(f"a header of {subject} has a line break")
         head = f"NATS/1.0\r\n{lines}\r\n".encode()
         size = len(head) + len(body)

@@ -1,12 +1,11 @@
 """Converts nats-py's messages, answers and errors to those of the Broker port."""
 
-import contextlib
-import json
 import uuid
-from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from types import TracebackType
+from typing import Any, Final
 
+import msgspec
 import nats.errors
 
 from shared.adapters.jetstream.client import LongSubjectError
@@ -19,7 +18,6 @@ from shared.ports.broker import (
     BrokerUnavailableError,
     Delivery,
     NoRespondersError,
-    Outgoing,
     Published,
     Stored,
 )
@@ -63,7 +61,7 @@ def api_answer(data: bytes, subject: str = "") -> dict[str, Any]:
     """Parse an answer of the JetStream API; raises BrokerRefusedError about `subject` when it is an error."""
     if not data:
         raise BrokerUnavailableError("the answer is empty instead of a PubAck")
-    answer: dict[str, Any] = json.loads(data)
+    answer: dict[str, Any] = msgspec.json.decode(data)
     if (error := answer.get("error")) is not None:
         code = error.get("err_code", error.get("code", 0))
         if error.get("code") == 503 and code != 10077:
@@ -72,15 +70,12 @@ def api_answer(data: bytes, subject: str = "") -> dict[str, Any]:
     return answer
 
 
-def as_atomic_batch(messages: Sequence[Outgoing]) -> list[Outgoing]:
-    """The messages with the headers of one atomic batch (ADR-50); the last one commits it."""
+def batch_headers(count: int) -> list[dict[str, str]]:
+    """The further headers of the messages of one atomic batch (ADR-50); the last message commits it."""
     batch_id = uuid.uuid4().hex
-    marked = [
-        Outgoing(subject, {**headers, "Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}, body)
-        for number, (subject, headers, body) in enumerate(messages, 1)
-    ]
-    marked[-1] = marked[-1]._replace(headers={**marked[-1].headers, "Nats-Batch-Commit": "1"})
-    return marked
+    headers = [{"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)} for number in range(1, count + 1)]
+    headers[-1]["Nats-Batch-Commit"] = "1"
+    return headers
 
 
 def to_published(answer: Received | nats.errors.Error) -> Published | BrokerError:
@@ -93,13 +88,19 @@ def to_published(answer: Received | nats.errors.Error) -> Published | BrokerErro
     return Published(ack["stream"], ack["seq"], ack.get("duplicate", False))
 
 
-@contextlib.contextmanager
-def port_errors() -> Iterator[None]:
-    """Raise nats-py's errors as those of the port."""
-    try:
-        yield
-    except CONNECTION_ERRORS as error:
-        raise to_port_error(error) from error
+class _PortErrors:
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, _type: type[BaseException] | None, error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        if isinstance(error, CONNECTION_ERRORS):
+            raise to_port_error(error) from error
+
+
+PORT_ERRORS: Final = _PortErrors()
+"""A block that raises nats-py's errors as those of the port. Each publication enters one, so it is no generator."""
 
 
 def to_port_error(error: Exception) -> BrokerError:

@@ -10,7 +10,7 @@ import anyio
 
 from shared.adapters.jetstream import bounds
 from shared.adapters.jetstream.client import JetStreamClient, PendingAnswer, resolve
-from shared.adapters.jetstream.conversions import port_errors, to_stored
+from shared.adapters.jetstream.conversions import PORT_ERRORS, to_stored
 from shared.adapters.jetstream.denial_handling import in_flight
 from shared.adapters.jetstream.nats_py import Received
 from shared.ports.broker import BrokerRefusedError, BrokerUnavailableError, Stored
@@ -34,7 +34,7 @@ async def read_batch(client: JetStreamClient, stream: str, subject: str, first: 
             messages.append(to_stored(received))
 
     request = (f"$JS.API.DIRECT.GET.{stream}", None, body)
-    with port_errors(), in_flight(client, [request], end_of_batch):
+    with PORT_ERRORS, in_flight(client, [request], end_of_batch):
         subscription = await client.listen(inbox, on_message)
         try:
             await client.publish(request[0], body, reply=inbox)

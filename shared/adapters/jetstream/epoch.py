@@ -1,18 +1,20 @@
 """One epoch of pulling from a durable consumer with a pin. nats-py knows neither priority groups nor pins."""
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 from nats.aio.subscription import Subscription
 
 from shared.adapters.jetstream.client import JetStreamClient
-from shared.adapters.jetstream.conversions import port_errors, to_delivery
+from shared.adapters.jetstream.conversions import PORT_ERRORS, to_delivery
 from shared.adapters.jetstream.nats_py import CONNECTION_ERRORS, Received
 from shared.derived.topology import PRIORITY_GROUP
 from shared.ports.broker import Delivery, Status
+
+_encoder = msgspec.json.Encoder()
 
 
 class JetStreamEpoch:
@@ -41,8 +43,8 @@ class JetStreamEpoch:
             await self._subscription.unsubscribe()
 
     async def _send(self, request: Mapping[str, Any]) -> None:
-        with port_errors():
-            frame = self._client.frame(self._subject, None, json.dumps(request).encode(), reply=self._inbox)
+        with PORT_ERRORS:
+            frame = self._client.frame(self._subject, None, _encoder.encode(request), reply=self._inbox)
             await self._client.write([frame])
 
 
@@ -69,6 +71,6 @@ async def begin_epoch(
                 client.denials.clear("publish", [subject], unless_after=began)
             on_status(Status(int(headers.get("Status", 0)), headers.get("Description", ""), headers))
 
-    with port_errors():
+    with PORT_ERRORS:
         subscription = await client.listen(inbox, on_message)
     return JetStreamEpoch(client, subject, inbox, subscription)
