@@ -13,7 +13,7 @@ when nats-py repairs a defect or changes a private name; then delete or adapt th
 5. `connect` retries for ever while it may reconnect. See `ConnectAbortedError`.
 6. A permission error reaches the error callback in lower case, and the denied request gets no answer. See `denied_in`.
 7. Each message costs a queue, a task switch and a flush of its own. `listen` calls back where the message was read, and
-   `write` sends many messages in one piece, without the flusher: together a third of a worker's processor time.
+   `write` sends many messages in one piece: together a third of a worker's processor time.
 8. Nothing public lists subscriptions, drops one without asking the server, or repeats one that the server denied. See
    `subscriptions`, `drop_subscription`, `resubscribe`.
 9. A lost connection raises what the event loop's transport raises; with uvloop a RuntimeError. See `CONNECTION_ERRORS`.
@@ -42,9 +42,6 @@ Action: TypeAlias = Literal["publish", "subscribe"]
 
 CONNECTION_ERRORS = (nats.errors.Error, OSError, RuntimeError)
 """All that a call may raise when the connection is gone (9)."""
-
-UNREAD_AT_MOST = 64 * 1024
-"""With so many bytes on their way, a writer waits until nats-py's flusher has sent them."""
 
 _log = structlog.get_logger("chorus.client")
 
@@ -95,22 +92,11 @@ class PatchedClient(Client):
         return subscription
 
     async def write(self, frames: Sequence[bytes]) -> None:
-        """Write complete protocol frames in one piece: at once, or after what nats-py has not sent yet (7)."""
+        """Write complete protocol frames in one piece (7)."""
         if self.is_closed:
             raise nats.errors.ConnectionClosedError
-        data = b"".join(frames)
-        if self.is_connected and not self._pending and (transport := self._writable()) is not None:
-            transport.write(data)
-            return
-        await self._send_command(data)
+        await self._send_command(b"".join(frames))
         await self._flush_pending()
-
-    def _writable(self) -> asyncio.WriteTransport | None:
-        """The transport of a TCP connection; None while it holds much that the server has not read."""
-        if not isinstance(self._transport, TcpTransport) or self._transport._io_writer is None:
-            return None
-        transport: asyncio.WriteTransport = self._transport._io_writer.transport
-        return transport if transport.get_write_buffer_size() < UNREAD_AT_MOST else None
 
     @property
     def subscriptions(self) -> Mapping[int, Subscription]:
