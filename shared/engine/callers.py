@@ -6,11 +6,16 @@ worker's processor time went into them (sampled under load).
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Final
 
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from shared.engine.wakeup import Wakeup
+
+CALLS_IN_A_ROW: Final = 16
+"""After so many calls a task lets the others run: calls that never wait must not keep them waiting."""
 
 
 class Callers:
@@ -34,10 +39,11 @@ class Callers:
 
     async def _run(self) -> None:
         wakeup = Wakeup()
-        while True:
-            while self._ready:
-                await self._make(self._ready.popleft())
-                await checkpoint()  # A call that never waits must not keep the others waiting.
-            wakeup.clear()
-            self._resting.append(wakeup)
-            await wakeup.wait()
+        for made in count():
+            if made % CALLS_IN_A_ROW == 0:
+                await checkpoint()
+            while not self._ready:
+                wakeup.clear()
+                self._resting.append(wakeup)
+                await wakeup.wait()
+            await self._make(self._ready.popleft())

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -69,7 +69,7 @@ class BodyDecoder(Generic[T]):
         check_size(body)
         try:
             if self._strict:
-                json.loads(body, object_pairs_hook=_refuse_duplicate_keys, parse_constant=_refuse_constant)
+                _strict_json.decode(body.decode())
             message = self._decoder.decode(body)
         except msgspec.ValidationError as error:
             raise _located(error) from error
@@ -139,3 +139,6 @@ def _refuse_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise MalformedBodyError("$", f"{name} is not JSON")
+
+
+_strict_json: Final = json.JSONDecoder(object_pairs_hook=_refuse_duplicate_keys, parse_constant=_refuse_constant)

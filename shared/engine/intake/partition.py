@@ -101,15 +101,19 @@ class Partition:
     @property
     def is_broken(self) -> bool:
         """Whether we own the partition but do not read one of its streams: its position must be checked again."""
-        is_reading = all(reader.phase is Phase.READING for reader in self.readers.values())
-        return self.is_owned and (self.must_be_compared or not is_reading)
+        if not self.is_owned:
+            return False
+        for reader in self.readers.values():  # Asked for each partition at each batch: no generator.
+            if reader.phase is not Phase.READING:
+                return True
+        return self.must_be_compared
 
     @property
     def wants_rebalance(self) -> bool:
         """Whether the loop has to take the partition over or to release it."""
-        return self.is_broken or (
-            self.is_leading and not self.is_owned and self._clock.monotonic() >= self._no_takeover_until
-        )
+        if self.is_owned:
+            return self.is_broken
+        return self.is_leading and self._clock.monotonic() >= self._no_takeover_until
 
     async def keep_alive(self) -> None:
         """Refresh pins, pull, and stand by for the pin while another process has it. Failures become alarms."""
