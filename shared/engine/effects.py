@@ -60,7 +60,7 @@ class EffectRunner:
             name: Callers(effect.at_once, partial(self._make_call, name)) for name, effect in self._by_name.items()
         }
         self._calls: dict[str, EffectCall] = {}
-        """The calls that have begun, by event id."""
+        """The calls that have begun and have no outcome, by event id."""
         self._tasks: TaskGroup | None = None
         self.call_times = {kind: Timings() for kind in self._by_name}
         """From the first attempt of a call to its outcome, by the event that asked for it."""
@@ -177,6 +177,7 @@ class EffectRunner:
     def _forget(self, row: EffectRow) -> None:
         self._count -= 1
         self._ids.discard(row.event_id)
+        self._calls.pop(row.event_id, None)
 
     def _call_next(self, key: str) -> None:
         """Let the first effect of this key be called, when it is its turn; forget the key when it has none."""
@@ -202,33 +203,23 @@ class EffectRunner:
             outcome = await call.make()
         except Exception as error:
             self._attempts[row.event_id] = (call.attempt, described(error))
-            self._tasks.start_soon(self._call_again, row, call)
+            self._tasks.start_soon(self._call_again, key, call)
             return
-        if row.type in self.call_times:
-            self.call_times[row.type].add(self._clock.monotonic() - call.began_at)
+        self.call_times[row.type].add(self._clock.monotonic() - call.began_at)
         if queue and queue[0] is row:
             queue.popleft()
             self._forget(row)
         self._outcomes.append(outcome)
         self._wake()
-        self._end(row, call)
+        self._call_next(key)
 
-    async def _call_again(self, row: EffectRow, call: EffectCall) -> None:
-        """Wait before the next attempt. There is none here when `revoke` has removed the effect meanwhile."""
+    async def _call_again(self, key: str, call: EffectCall) -> None:
+        """Wait after a failed attempt. `revoke` may remove its effect meanwhile, and then the next one is called."""
         await call.wait()
-        queue = self._queues[row.key]
-        if queue and queue[0] is row:
-            self._call_next(row.key)
-        else:
-            self._end(row, call)
+        self._call_next(key)
 
     def _begin(self, row: EffectRow) -> EffectCall:
         effect = self._by_name.get(row.type)
         call = EffectCall(effect, row, self._routing, self._broker, self._clock, self._heard)
         self._calls[row.event_id] = call
         return call
-
-    def _end(self, row: EffectRow, call: EffectCall) -> None:
-        if self._calls.get(row.event_id) is call:
-            del self._calls[row.event_id]
-        self._call_next(row.key)

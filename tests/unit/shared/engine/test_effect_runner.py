@@ -44,24 +44,27 @@ class _SlowPrinter(Printer):
     def __init__(self) -> None:
         super().__init__()
         self.may_answer = anyio.Event()
+        self.at_once = 0
 
     async def print(self, requested: ReceiptRequested, call: Call) -> RecordPrinted:
+        self.at_once += 1
         await self.may_answer.wait()
+        self.at_once -= 1
         return await super().print(requested, call)
 
 
-def _rows(numbers: Sequence[int], partition: int = 0, *, printed_at: int = 1) -> list[EffectRow]:
+def _rows(numbers: Sequence[int], partition: int = 0, *, key: str = "t-1", printed_at: int = 1) -> list[EffectRow]:
     headers = {CORRELATION_ID: "t-1", CAUSATION_DEPTH: "1"}
     return [
         EffectRow(
             n,
-            f"till/till-t-1@{n}",
-            "t-1",
+            f"till/till-{key}@{n}",
+            key,
             partition,
             0,
             "ReceiptRequested",
             headers,
-            b'{"till_id": "t-1", "text": "%d at %d"}' % (n, printed_at),
+            b'{"till_id": "%b", "text": "%d at %d"}' % (key.encode(), n, printed_at),
         )
         for n in numbers
     ]
@@ -124,6 +127,23 @@ async def test_failed_call_of_a_lost_partition_is_repeated_by_its_new_owner_only
         await _all_answered(runner)
         assert [outcome.message_id for outcome in runner.drain_outcomes([0])] == ["till/till-t-1@2"]
     assert [key for _, key in printer.asked] == ["till/till-t-1@1", "till/till-t-1@2"]
+
+
+async def test_call_that_waits_for_its_turn_is_left_to_the_new_owner_of_a_lost_partition() -> None:
+    printer = _SlowPrinter()
+    at_once = till(printer).effects[0].at_once
+    rows = [row for number in range(at_once) for row in _rows([1], key=f"busy-{number}")]
+    lost = _rows([2], partition=1)
+    async with _running(printer) as runner:
+        runner.add([*rows, *lost])
+        await until(lambda: printer.at_once == at_once)
+        runner.revoke(1)
+        assert runner.backlog == at_once
+        printer.may_answer.set()
+        await _all_answered(runner)
+        runner.add(lost)  # Ours again.
+        await until(lambda: runner.outcomes > at_once)
+    assert [key for _, key in printer.asked] == [*(row.event_id for row in rows), "till/till-t-1@2"]
 
 
 async def test_undecided_outcome_of_a_lost_partition_is_left_to_its_new_owner() -> None:
