@@ -1,7 +1,7 @@
-"""The tasks that call the outside: at most so many at once for one kind of effect, each makes one call after the other.
+"""The tasks that call the outside: at most `at_once` for each kind of effect, and each makes one call at a time.
 
-A task without a call waits for the next one. With a task, a semaphore and two cancel scopes for each call, a third of a
-worker's processor time went into them (sampled under load).
+A task without a call waits for the next one. A task, a semaphore and two cancel scopes for each call took a third of a
+worker's processor time (sampled under load).
 """
 
 from collections import deque
@@ -15,7 +15,7 @@ from anyio.lowlevel import checkpoint
 from shared.engine.wakeup import Wakeup
 
 CALLS_IN_A_ROW: Final = 16
-"""After so many calls a task lets the others run: calls that never wait must not keep them waiting."""
+"""After these a task yields to the event loop. Otherwise calls that never wait would hold up all other tasks."""
 
 
 class Callers:
@@ -29,7 +29,7 @@ class Callers:
         self._begun = 0
 
     def add(self, key: str, tasks: TaskGroup) -> None:
-        """Queue a call. A task that has none makes it, or a new one in this group while there may be more."""
+        """Queue a call. Wakes a resting task, or starts one in this group while fewer than `at_once` exist."""
         self._ready.append(key)
         if self._resting:
             self._resting.pop().set()

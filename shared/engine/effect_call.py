@@ -96,12 +96,13 @@ class EffectCall:
             if self._effect is None:
                 raise NoEffectError(f"this release has no effect for {self._row.type}; run one that does")
             event = self._routing.asking_event(self._row)
-            with self._routing.tracing.attempt(self._row, self.attempt), anyio.move_on_after(self._timeout_s):
-                reach("before-call")
-                outcome = await self._effect.call(event, self)
-                reach("after-call")
-                return self._routing.outcome(self._row, outcome)
-            raise TimeoutError
+            with self._routing.tracing.attempt(self._row, self.attempt):
+                with anyio.move_on_after(self._timeout_s):
+                    reach("before-call")
+                    outcome = await self._effect.call(event, self)
+                    reach("after-call")
+                    return self._routing.outcome(self._row, outcome)
+                raise TimeoutError
         except Exception as error:
             self._last_error = described(error)
             log = _log.debug if self.attempt & (self.attempt - 1) else _log.warning  # Warns at 1, 2, 4, 8, …

@@ -180,7 +180,7 @@ class EffectRunner:
         self._calls.pop(row.event_id, None)
 
     def _call_next(self, key: str) -> None:
-        """Let the first effect of this key be called, when it is its turn; forget the key when it has none."""
+        """Queue the first effect of this key for a caller, or forget the key when no effect is left."""
         assert self._tasks is not None
         if queue := self._queues[key]:
             kind = queue[0].type
@@ -191,7 +191,7 @@ class EffectRunner:
             del self._queues[key]
 
     async def _make_call(self, kind: str, key: str) -> None:
-        """One attempt at the first effect of this key, and then the next effect. Never raises."""
+        """Make one attempt at the first effect of this key, and queue the next effect. Never raises."""
         assert self._tasks is not None
         queue = self._queues[key]
         if not queue or queue[0].type != kind:  # `revoke` has removed the one that was first.
@@ -214,7 +214,7 @@ class EffectRunner:
         self._call_next(key)
 
     async def _call_again(self, key: str, call: EffectCall) -> None:
-        """Wait after a failed attempt. `revoke` may remove its effect meanwhile, and then the next one is called."""
+        """Wait after a failed attempt, then queue the key again; `revoke` may have removed the effect meanwhile."""
         await call.wait()
         self._call_next(key)
 

@@ -119,7 +119,7 @@ class JetStreamClient(PatchedClient):
         more: Mapping[str, str] = NO_HEADERS,
         reply: str = "",
     ) -> bytes:
-        """A message as a protocol frame, with the headers and `more`.
+        """A message as a protocol frame, with its headers and `more`, which must not repeat a name.
 
         Raises MaxPayloadError, or ValueError for a line break in a header.
         """

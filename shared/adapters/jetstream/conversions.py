@@ -71,7 +71,7 @@ def api_answer(data: bytes, subject: str = "") -> dict[str, Any]:
 
 
 def batch_headers(count: int) -> list[dict[str, str]]:
-    """The further headers of the messages of one atomic batch (ADR-50); the last message commits it."""
+    """The additional headers of the messages of one atomic batch (ADR-50); the last message commits it."""
     batch_id = uuid.uuid4().hex
     headers = [{"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)} for number in range(1, count + 1)]
     headers[-1]["Nats-Batch-Commit"] = "1"
@@ -100,7 +100,8 @@ class _PortErrors:
 
 
 PORT_ERRORS: Final = _PortErrors()
-"""A block that raises nats-py's errors as those of the port. Each publication enters one, so it is no generator."""
+"""A context manager that raises nats-py's errors as those of the port. Each publication enters it, and a generator
+would cost more."""
 
 
 def to_port_error(error: Exception) -> BrokerError:

@@ -10,7 +10,7 @@ WITHIN_S = 10.0
 
 
 class _Calls:
-    """Calls that end when they may."""
+    """Calls that wait for `may_end`."""
 
     def __init__(self) -> None:
         self.at_once = self.most_at_once = 0
@@ -26,7 +26,7 @@ class _Calls:
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
-async def test_so_many_calls_are_made_at_once_and_all_in_their_turn(at_once: int) -> None:
+async def test_at_most_at_once_calls_run_and_all_in_their_turn(at_once: int) -> None:
     calls = _Calls()
     callers = Callers(at_once, calls.make)
     keys = [f"k-{number}" for number in range(10)]

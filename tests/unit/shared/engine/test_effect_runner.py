@@ -1,6 +1,7 @@
 """The effect runner by itself: how many calls are in memory, and which process makes a call again."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -8,12 +9,15 @@ from typing import cast
 
 import anyio
 
-from shared.context import Call
+from shared.context import Call, Context
 from shared.engine.effects import IN_MEMORY_AT_MOST, UNDECIDED_RETRY_S, EffectRunner
 from shared.engine.route.routing import Routing
+from shared.engine.route.tracing import NOT_TRACING, SpanTracing, Tracing
 from shared.ports.broker import Broker
 from shared.ports.rows import EffectRow
+from shared.ports.spans import Span
 from shared.wire.messages import CAUSATION_DEPTH, CORRELATION_ID
+from shared.wire.trace_context import TRACEPARENT
 from tests.integration.till import Printer, ReceiptRequested, RecordPrinted, till
 from tests.waiting import until
 
@@ -45,8 +49,10 @@ class _SlowPrinter(Printer):
         super().__init__()
         self.may_answer = anyio.Event()
         self.at_once = 0
+        self.attempts: list[tuple[str, int]] = []
 
     async def print(self, requested: ReceiptRequested, call: Call) -> RecordPrinted:
+        self.attempts.append((call.idempotency_key, call.attempt))
         self.at_once += 1
         await self.may_answer.wait()
         self.at_once -= 1
@@ -70,10 +76,21 @@ def _rows(numbers: Sequence[int], partition: int = 0, *, key: str = "t-1", print
     ]
 
 
+class _Spans:
+    def __init__(self) -> None:
+        self.added: list[Span] = []
+
+    def add(self, spans: Sequence[Span]) -> None:
+        self.added += spans
+
+
 @asynccontextmanager
-async def _running(printer: Printer, clock: _Clock | None = None) -> AsyncIterator[EffectRunner]:
-    woken = asyncio.Event()
-    runner = EffectRunner(Routing(till(printer), partitions=2), cast(Broker, None), clock or _Clock(), wake=woken.set)
+async def _running(
+    of: Printer | Context, clock: _Clock | None = None, tracing: Tracing = NOT_TRACING
+) -> AsyncIterator[EffectRunner]:
+    context = till(of) if isinstance(of, Printer) else of
+    routing = Routing(context, partitions=2, tracing=tracing)
+    runner = EffectRunner(routing, cast(Broker, None), clock or _Clock(), wake=asyncio.Event().set)
     async with asyncio.timeout(WITHIN_S), anyio.create_task_group() as tasks:
         runner.start(tasks)
         yield runner
@@ -144,6 +161,41 @@ async def test_call_that_waits_for_its_turn_is_left_to_the_new_owner_of_a_lost_p
         runner.add(lost)  # Ours again.
         await until(lambda: runner.outcomes > at_once)
     assert [key for _, key in printer.asked] == [*(row.event_id for row in rows), "till/till-t-1@2"]
+
+
+async def test_call_that_comes_back_with_its_partition_goes_on_from_the_attempts_in_the_database() -> None:
+    printer, clock = _SlowPrinter(), _Clock()
+    at_once = till(printer).effects[0].at_once
+    (row,) = _rows([1], printed_at=8)
+    async with _running(printer, clock) as runner:
+        printer.may_answer.set()
+        runner.add([row])
+        await until(lambda: clock.slept)
+        printer.may_answer = anyio.Event()
+        runner.add([busy for number in range(at_once) for busy in _rows([1], 1, key=f"busy-{number}")])
+        await until(lambda: printer.at_once == at_once)
+        clock.woken.set()
+        await until(lambda: runner.open_calls("t-1")[0][1].next_at is None)  # Waits for its turn again.
+        runner.revoke(0)
+        printer.may_answer.set()
+        await _all_answered(runner)
+        runner.add([row._replace(attempts=7)])  # Another process has tried meanwhile.
+        await _all_answered(runner)
+    assert [attempt for key, attempt in printer.attempts if key == row.event_id] == [1, 8]
+
+
+async def test_attempt_without_an_answer_ends_after_its_time_and_its_span_says_so() -> None:
+    context = till(_SlowPrinter())
+    impatient = dataclasses.replace(context.effects[0], timeout_s=0.01)
+    clock, spans = _Clock(), _Spans()
+    tracing = SpanTracing("till", spans, clock, traces_per_s=1)
+    (row,) = _rows([1])
+    row = row._replace(headers={**row.headers, TRACEPARENT: f"00-{'a' * 32}-{'b' * 16}-01"})
+    async with _running(dataclasses.replace(context, effects=(impatient,)), clock, tracing) as runner:
+        runner.add([row])
+        await until(lambda: clock.slept)
+        assert runner.drain_attempts() == {row.event_id: (1, "TimeoutError: ")}
+    assert [span.error for span in spans.added] == ["TimeoutError: "]
 
 
 async def test_undecided_outcome_of_a_lost_partition_is_left_to_its_new_owner() -> None:
