@@ -3,11 +3,12 @@
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 from msgspec.structs import replace
 
 from shared.adapters.clock import SystemClock
@@ -236,3 +237,8 @@ async def at_work(
 def published(counter: Counter, key: str) -> list[str]:
     """The ids of the events under a key, in stream order."""
     return [fact.id for fact in counter.watcher.about(key)]
+
+
+def closing_at(moment: datetime) -> bytes:
+    """The body of a command that closes a till then."""
+    return msgspec.json.encode({"closes_at": moment})
